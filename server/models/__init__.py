@@ -1,0 +1,43 @@
+"""Peewee models: one file per table or pair of tables."""
+
+from __future__ import annotations
+
+from server.models.avatar import Avatar
+from server.models.base import BaseModel, new_id
+from server.models.file import File
+from server.models.generation import AvatarGeneration, GenerationAttempt
+from server.models.idempotency import IdempotencyKey
+from server.models.preset import AvatarPreset, PersonaExample
+from server.models.project import AvatarProject
+from server.models.quick_work import QuickWork
+from server.models.usage import AvatarUsage
+
+TABLES: tuple[type[BaseModel], ...] = (
+    AvatarProject,
+    File,
+    AvatarPreset,
+    PersonaExample,
+    AvatarGeneration,
+    GenerationAttempt,
+    Avatar,
+    AvatarUsage,
+    IdempotencyKey,
+    QuickWork,
+)
+"""Every table, each after the ones it refers to."""
+
+__all__ = [
+    "TABLES",
+    "Avatar",
+    "AvatarGeneration",
+    "AvatarPreset",
+    "AvatarProject",
+    "AvatarUsage",
+    "BaseModel",
+    "File",
+    "GenerationAttempt",
+    "IdempotencyKey",
+    "PersonaExample",
+    "QuickWork",
+    "new_id",
+]
