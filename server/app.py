@@ -1,0 +1,184 @@
+"""The gRPC server: how it is put together, started, and brought to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from avatar_creator.v1 import (
+    avatar_project_service_pb2,
+    avatar_project_service_pb2_grpc,
+    avatar_service_pb2,
+    avatar_service_pb2_grpc,
+    generation_service_pb2,
+    generation_service_pb2_grpc,
+    preset_service_pb2,
+    preset_service_pb2_grpc,
+    usage_service_pb2,
+    usage_service_pb2_grpc,
+)
+from server.core import Core
+from server.interceptors.around import AroundInterceptor
+from server.interceptors.auth import Authentication
+from server.interceptors.errors import translate_errors
+from server.interceptors.request_log import log_request
+from server.services.avatars import AvatarService
+from server.services.generations import GenerationService
+from server.services.health import HealthService
+from server.services.presets import PresetService
+from server.services.projects import ProjectService
+from server.services.usage import UsageService
+from server.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+DRAIN_GRACE_SECONDS = 30.0
+"""How long calls in flight may take to finish at shutdown."""
+
+_OPTIONS: Sequence[tuple[str, Any]] = (
+    # Two servers on one port would share its calls silently.
+    ("grpc.so_reuseport", 0),
+    # A restarted server meets all its watchers at once; a shorter accept queue cuts that burst off.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 40_000),
+    ("grpc.max_receive_message_length", 1024 * 1024),
+)
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (
+        avatar_project_service_pb2,
+        avatar_service_pb2,
+        generation_service_pb2,
+        usage_service_pb2,
+        preset_service_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+"""Full names of the services of the contract."""
+
+
+class AvatarServer:
+    """One listening server over a `Core`."""
+
+    def __init__(self, core: Core) -> None:
+        settings = core.settings
+        authentication = Authentication(
+            settings.signing_secret(),
+            user_claim=settings.jwt_user_claim,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        self._core = core
+        self._health = HealthService(core.database, core.wake_ups, SERVICE_NAMES)
+        self._server = grpc.aio.server(
+            interceptors=[
+                AroundInterceptor(log_request),
+                AroundInterceptor(translate_errors),
+                AroundInterceptor(authentication.require_token),
+            ],
+            options=_OPTIONS,
+        )
+        self._add_services()
+        self._port = self._listen(settings)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; the one chosen by the system when the setting says 0."""
+        return self._port
+
+    async def start(self) -> None:
+        """Serve from here on."""
+        await self._core.watches.start()
+        await self._health.start()
+        await self._server.start()
+        log.info("server_ready", address=self._core.settings.listen_address, port=self._port)
+
+    async def stop(self) -> None:
+        """Say NOT_SERVING, end the watches with UNAVAILABLE, and let calls in flight finish."""
+        log.info("server_draining")
+        await self._health.drain()
+        self._core.watches.drain()
+        await self._server.stop(DRAIN_GRACE_SECONDS)
+        await self._core.watches.close()
+        log.info("server_stopped")
+
+    def _add_services(self) -> None:
+        core, server = self._core, self._server
+        avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
+            ProjectService(core.projects, core.avatars), server
+        )
+        avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarService(core.avatars), server)
+        generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
+            GenerationService(core.generations, core.watches), server
+        )
+        usage_service_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(), server)
+        preset_service_pb2_grpc.add_PresetServiceServicer_to_server(PresetService(), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection((*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server)
+
+    def _listen(self, settings: Settings) -> int:
+        address = settings.listen_address
+        try:
+            if settings.tls_key_file is None or settings.tls_certificate_file is None:
+                return self._server.add_insecure_port(address)
+            key_and_chain = (
+                settings.tls_key_file.read_bytes(),
+                settings.tls_certificate_file.read_bytes(),
+            )
+            credentials = grpc.ssl_server_credentials([key_and_chain])
+            return self._server.add_secure_port(address, credentials)
+        except OSError as error:
+            raise SettingsError(f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE cannot be read: {error}") from error
+        except RuntimeError as error:
+            raise SettingsError(
+                f"LISTEN_ADDRESS {address} cannot be listened on: is another server running there?"
+            ) from error
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
+    """A server that serves while the context is open, with a worker beside it when embedded.
+
+    Raises:
+        SettingsError: the settings do not make a service.
+        SchemaError: the database is not at this code's schema.
+    """
+    core = Core.wire(settings)
+    try:
+        await core.start()
+        server = AvatarServer(core)
+        await server.start()
+        async with _embedded_worker(core) if settings.embedded else nullcontext():
+            try:
+                yield server
+            finally:
+                await server.stop()
+    finally:
+        await core.close()
+
+
+async def serve(settings: Settings, finish: asyncio.Event) -> None:
+    """Serve until `finish` is set; raises as `running` does."""
+    async with running(settings):
+        await finish.wait()
+
+
+@asynccontextmanager
+async def _embedded_worker(core: Core) -> AsyncIterator[None]:
+    # The one place where the server knows of the tasks: everything else reaches them through wake-ups.
+    from tasks.worker import Worker
+
+    finish = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Worker(core).run(finish), name="embedded-worker")
+        yield
+        finish.set()

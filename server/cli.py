@@ -1,0 +1,152 @@
+"""The command `avatar-creator`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from peewee import PeeweeException
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from server.core import Core
+from server.domain.caller import is_user_id
+from server.logs import configure_logging
+from server.migrate import SchemaError
+from server.settings import Settings, SettingsError
+
+app = typer.Typer(
+    help="Make, keep and share avatars: the gRPC service Avatar Creator.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+console = Console()
+error_console = Console(stderr=True)
+
+UNTIL_SIGNAL = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+@app.command()
+def serve() -> None:
+    """Serve gRPC on LISTEN_ADDRESS. Without DATABASE_URL and REDIS_URL all runs in this process."""
+    from server.app import serve as serve_until
+
+    settings = _settings()
+    _run_until_signal(lambda finish: serve_until(settings, finish))
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker beside `serve`: two generations at a time, and the quick work."""
+    from tasks.worker import work
+
+    settings = _settings()
+    if settings.embedded:
+        raise SettingsError(
+            "the embedded service runs its worker inside `serve`: set DATABASE_URL and REDIS_URL "
+            "to run workers of their own"
+        )
+    core = Core.wire(settings)
+    _run_until_signal(lambda finish: work(core, finish))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database at DATABASE_URL to this version's schema. Safe to run at any time."""
+    from server.database import open_database
+    from server.migrate import migrate as migrate_database
+
+    applied = migrate_database(open_database(_settings().database))
+    for name in applied:
+        console.print(f"applied {name}")
+    console.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="User id the token names.")],
+    expires_in: Annotated[int, typer.Option(help="Seconds it is valid.", min=1)] = 86_400,
+) -> None:
+    """Print a token for a user, signed with JWT_SECRET or the embedded service's own secret."""
+    from server.interceptors.auth import mint_token
+
+    settings = _settings()
+    if not is_user_id(user):
+        raise SettingsError(
+            f"{user!r} is not a user id: letters, digits and . _ @ | : + -, at most 128, "
+            "the first a letter or digit"
+        )
+    typer.echo(mint_token(settings, user, expires_in))
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where to put service and pictures; absent: a temporary one."),
+    ] = None,
+) -> None:
+    """Start an embedded service, upload a photograph, generate a portrait, and watch it appear."""
+    from server.demo.tour import tour
+
+    configure_logging("warning")
+    uvloop.run(tour(folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-")), console))
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, database, queue, storage and provider, and say how to mend what does not work."""
+    from server.doctor import examine
+
+    findings = uvloop.run(examine(_settings()))
+    table = Table("", "check", "found", "to do", show_lines=False)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.works else "[red]no[/]"
+        table.add_row(mark, finding.subject, escape(finding.report), escape(finding.remedy))
+    console.print(table)
+    if not all(finding.works for finding in findings):
+        raise typer.Exit(1)
+
+
+def _settings() -> Settings:
+    settings = Settings()
+    configure_logging(settings.log_level)
+    return settings
+
+
+def _run_until_signal(run: UNTIL_SIGNAL) -> None:
+    async def until_signal() -> None:
+        finish = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, finish.set)
+        await run(finish)
+
+    uvloop.run(until_signal())
+
+
+def main() -> None:
+    """Run the command; what the user can mend is said in one line, with exit code 1."""
+    try:
+        app()
+    except ValidationError as error:
+        for detail in error.errors():
+            name = ".".join(str(part) for part in detail["loc"]).upper()
+            error_console.print(f"[red]error:[/] {name}: {escape(detail['msg'])}", soft_wrap=True)
+        raise SystemExit(1) from None
+    except (SettingsError, SchemaError, PeeweeException, ValueError) as error:
+        error_console.print(f"[red]error:[/] {escape(str(error).strip())}", soft_wrap=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

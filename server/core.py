@@ -1,0 +1,89 @@
+"""Everything servicers and workers call, wired together from the settings."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from server.database import Database
+from server.domain.announcements import Announcements
+from server.domain.avatars import Avatars
+from server.domain.events import THUMBNAIL_READY, Arrivals, EventBus, InProcessBus, RedisBus
+from server.domain.files import Files, open_store
+from server.domain.generations import Generations
+from server.domain.leases import GenerationLeases
+from server.domain.paging import PageTokens
+from server.domain.projects import Projects
+from server.domain.quick_work import QuickWorkQueue
+from server.domain.watching import GenerationWatches
+from server.migrate import migrate, require_current
+from server.settings import Settings
+from server.wakeups import WakeUps
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts of one process."""
+
+    settings: Settings
+    database: Database
+    bus: EventBus
+    wake_ups: WakeUps
+    announcements: Announcements
+    files: Files
+    projects: Projects
+    avatars: Avatars
+    generations: Generations
+    leases: GenerationLeases
+    quick_work: QuickWorkQueue
+    watches: GenerationWatches
+
+    @classmethod
+    def wire(cls, settings: Settings) -> Core:
+        """Make the parts; nothing is connected yet.
+
+        Raises:
+            SettingsError: the settings do not make a service.
+        """
+        settings.require_legal_combination()
+        page_tokens = PageTokens(settings.signing_secret())
+        database = Database(settings.database)
+        bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
+        wake_ups = WakeUps.in_process() if settings.embedded else WakeUps.over_redis(settings.redis)
+        announcements = Announcements(bus)
+        files = Files(database, open_store(settings.upload_path, settings.storage_url))
+        generations = Generations(
+            database, announcements, wake_ups, page_tokens, new_seed=lambda: secrets.randbits(32)
+        )
+        return cls(
+            settings=settings,
+            database=database,
+            bus=bus,
+            wake_ups=wake_ups,
+            announcements=announcements,
+            files=files,
+            projects=Projects(database, files, announcements, wake_ups, page_tokens),
+            avatars=Avatars(database, files, wake_ups, Arrivals(bus, THUMBNAIL_READY), page_tokens),
+            generations=generations,
+            leases=GenerationLeases(database, announcements, files),
+            quick_work=QuickWorkQueue(database),
+            watches=GenerationWatches(generations, bus),
+        )
+
+    async def start(self) -> None:
+        """Check the schema and begin to receive events. The embedded service migrates by itself.
+
+        Raises:
+            SchemaError: the database is not at this code's schema.
+        """
+        if self.settings.embedded:
+            migrate(self.database.peewee)
+        else:
+            require_current(self.database.peewee)
+        await self.bus.start()
+
+    async def close(self) -> None:
+        """Disconnect from everything."""
+        await self.bus.close()
+        await self.wake_ups.close()
+        await self.database.close()

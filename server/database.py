@@ -1,0 +1,152 @@
+"""The database: one connection a thread, a bounded number of threads, transactions, and its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import peewee
+from peewee import PostgresqlDatabase, SqliteDatabase
+
+from server.domain.errors import UnavailableError
+from server.models.base import database_proxy
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 8
+"""Threads a process runs queries on, so also the most connections it holds."""
+
+_SQLITE_BUSY_SECONDS = 10.0
+_RETRY_AFTER_SECONDS = 1.0
+
+
+class _Postgresql(PostgresqlDatabase):
+    field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
+
+
+class _Sqlite(SqliteDatabase):
+    field_types = {**SqliteDatabase.field_types, "UTCDATETIME": "TEXT"}  # noqa: RUF012
+
+
+def open_database(url: str) -> peewee.Database:
+    """Describe the database at `url` and bind the models to it; nothing is connected yet.
+
+    `url` is `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
+
+    Raises:
+        ValueError: the URL is of another kind.
+    """
+    database: peewee.Database
+    if url.startswith(("postgresql://", "postgres://")):
+        dsn = "postgresql://" + url.partition("://")[2]
+        database = _Postgresql(dsn, application_name="avatar-creator", connect_timeout=5)
+    elif url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database = _Sqlite(
+            str(path),
+            pragmas={"journal_mode": "wal", "foreign_keys": 1},
+            timeout=_SQLITE_BUSY_SECONDS,
+            check_same_thread=False,  # each is used by its own thread alone, until `close`
+        )
+    else:
+        raise ValueError("DATABASE_URL must begin with postgresql:// or sqlite:///")
+    database_proxy.initialize(database)
+    return database
+
+
+class Database:
+    """Runs functions that query the database, on threads of its own.
+
+    A cancelled call does not stop its thread: whether a cancelled write was committed is unknown to the
+    caller, and settled by reading.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.peewee = open_database(url)
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        self._connections: set[Any] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether this is PostgreSQL, which locks rows; SQLite locks as a whole."""
+        return isinstance(self.peewee, PostgresqlDatabase)
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function` outside a transaction."""
+        return await self._on_thread(lambda: function(*args, **kwargs))
+
+    async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function` in one transaction, which an exception rolls back."""
+
+        def in_transaction() -> T:
+            # SQLite must ask for the write lock up front: a read lock cannot be raised while others write.
+            with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
+                return function(*args, **kwargs)
+
+        return await self._on_thread(in_transaction)
+
+    def now(self) -> datetime:
+        """The time all processes agree on: the server's on PostgreSQL, the machine's on SQLite.
+
+        To be called on a database thread.
+        """
+        if not self.is_postgresql:
+            return datetime.now(UTC)
+        (value,) = self.peewee.execute_sql("SELECT clock_timestamp()").fetchone()
+        assert isinstance(value, datetime)
+        return value.astimezone(UTC)
+
+    async def ping(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            UnavailableError: it gave none.
+        """
+        await self.read(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
+
+    async def close(self) -> None:
+        """Wait for running queries and close every connection."""
+        await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    async def _on_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._connected, function)
+
+    def _connected(self, function: Callable[[], T]) -> T:
+        try:
+            if self.peewee.is_closed():
+                self.peewee.connect()
+                with self._lock:
+                    self._connections.add(self.peewee.connection())
+            return function()
+        except (peewee.OperationalError, peewee.InterfaceError) as error:
+            if not self._is_outage(error):
+                raise
+            self._forget_connection()
+            raise UnavailableError(
+                "DATABASE_UNAVAILABLE",
+                "the database cannot be reached",
+                retry_after=_RETRY_AFTER_SECONDS,
+            ) from error
+
+    def _is_outage(self, error: Exception) -> bool:
+        if self.is_postgresql:
+            code = getattr(error.__cause__ or error.__context__, "pgcode", None)
+            return code is None or code[:2] in {"08", "53", "57"}
+        return any(word in str(error) for word in ("locked", "unable to open", "disk"))
+
+    def _forget_connection(self) -> None:
+        if self.peewee.is_closed():
+            return
+        with self._lock:
+            self._connections.discard(self.peewee.connection())
+        self.peewee.close()

@@ -1,0 +1,104 @@
+"""`avatar-creator doctor`: what works, what does not, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from peewee import PeeweeException
+from redis.exceptions import RedisError
+
+from server.core import Core
+from server.domain.errors import AvatarCreatorError
+from server.migrate import SchemaError, require_current
+from server.settings import Settings, SettingsError
+
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check."""
+
+    subject: str
+    works: bool
+    report: str
+    """What was found."""
+    remedy: str = ""
+    """What to do about it; empty if it works."""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Check settings, database, queue, storage and provider, each as far as it can be reached."""
+    mode = "embedded" if settings.embedded else "distributed"
+    try:
+        core = Core.wire(settings)
+    except SettingsError as error:
+        return [Finding("settings", False, str(error), "change the settings as said")]
+    except ValueError as error:
+        return [Finding("settings", False, str(error), "set DATABASE_URL to such a URL, or unset it")]
+    try:
+        return [
+            Finding("settings", True, f"{mode} service on {settings.listen_address}"),
+            await _database(core),
+            await _queue(core),
+            await _storage(core),
+            Finding("provider", True, "sketch: draws on this machine and needs nothing"),
+        ]
+    finally:
+        await core.close()
+
+
+async def _database(core: Core) -> Finding:
+    embedded = core.settings.embedded
+    kind = "SQLite" if embedded else "PostgreSQL"
+    try:
+        await _within_limit(core.database.ping)
+    except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
+        cause = _first_line(error.__cause__ or error)
+        remedy = "make DATA_PATH a writable folder" if embedded else "start it, and check DATABASE_URL"
+        return Finding("database", False, f"{kind} does not answer: {cause}", remedy)
+    try:
+        await asyncio.to_thread(require_current, core.database.peewee)
+    except SchemaError as error:
+        if embedded:
+            return Finding("database", True, f"{kind}; `serve` will create its tables")
+        return Finding("database", False, str(error), "run `avatar-creator migrate`")
+    return Finding("database", True, f"{kind}, schema up to date")
+
+
+async def _queue(core: Core) -> Finding:
+    if core.settings.embedded:
+        return Finding("queue", True, "in the process of `serve`")
+    try:
+        await _within_limit(core.wake_ups.ping)
+    except (RedisError, OSError, TimeoutError) as error:
+        remedy = "start Redis, and check REDIS_URL; until then work starts a second late"
+        return Finding("queue", False, f"Redis does not answer: {_first_line(error)}", remedy)
+    return Finding("queue", True, "Redis answers")
+
+
+async def _storage(core: Core) -> Finding:
+    settings = core.settings
+    place = settings.storage_url or str(settings.upload_path.absolute())
+    try:
+        await _within_limit(core.files.check)
+    except (AvatarCreatorError, TimeoutError) as error:
+        remedy = (
+            "check STORAGE_URL and the AWS_… variables"
+            if settings.storage_url
+            else "make UPLOAD_PATH a writable folder"
+        )
+        return Finding("storage", False, f"{place}: {_first_line(error)}", remedy)
+    return Finding("storage", True, f"{place} takes, gives and removes files")
+
+
+async def _within_limit(check: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        await check()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

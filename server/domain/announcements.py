@@ -1,0 +1,26 @@
+"""Announcements: what domain code tells the other processes over the bus, after the commit."""
+
+from __future__ import annotations
+
+from server import wire
+from server.domain.events import GENERATION_CHANGED, GENERATION_DELETED, THUMBNAIL_READY, EventBus
+from server.domain.records import Generation
+
+
+class Announcements:
+    """Puts what happened on the bus, in the bus's encoding."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+
+    async def generation_changed(self, generation: Generation) -> None:
+        """The generation has a new revision."""
+        await self._bus.publish(GENERATION_CHANGED, wire.generation_to_proto(generation).SerializeToString())
+
+    async def generation_deleted(self, generation_id: str) -> None:
+        """The generation is gone."""
+        await self._bus.publish(GENERATION_DELETED, generation_id.encode())
+
+    async def thumbnail_ready(self, avatar_id: str) -> None:
+        """The avatar has its thumbnail."""
+        await self._bus.publish(THUMBNAIL_READY, avatar_id.encode())

@@ -1,0 +1,351 @@
+"""Avatars: uploaded, read, listed, downloaded and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN, SQL
+
+from server import models
+from server.database import Database
+from server.domain import images
+from server.domain.caller import Caller
+from server.domain.errors import FailedPreconditionError, NotFoundError
+from server.domain.events import Arrivals
+from server.domain.files import Files
+from server.domain.idempotency import RequestKey, resource_already_made
+from server.domain.paging import Page, PageTokens, page_size
+from server.domain.people import Attributes, Persona
+from server.domain.projects import count_avatars, lock_project, require_project
+from server.domain.quick_work import THUMBNAIL, record_quick_work
+from server.domain.records import Avatar, StoredFile
+from server.domain.search import fold, like_pattern
+from server.wakeups import WakeUps
+
+THUMBNAIL_WAIT_SECONDS = 2.0
+"""How long an upload waits for its thumbnail before it answers without."""
+
+_DECODED_AT_ONCE = 2
+_THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewAvatar:
+    """An avatar to be written."""
+
+    id: str
+    user_id: str
+    project_id: str
+    name: str
+    image_file_id: str
+    source_type: str
+    persona: Persona
+    attributes: Attributes
+    thumbnail_file_id: str | None = None
+    generation_prompt: str = ""
+    seed_used: int | None = None
+    generation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a user uploads, beside the bytes."""
+
+    project_id: str
+    name: str
+    persona: Persona
+    attributes: Attributes
+    content_type: str
+    """The declared type; empty if none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedImage:
+    """A picture that has no thumbnail yet."""
+
+    user_id: str
+    file: StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarFilter:
+    """Which avatars a list holds, and in what order. Empty fields filter nothing."""
+
+    project_id: str = ""
+    source_types: tuple[str, ...] = ()
+    gender: str = ""
+    age_range: str = ""
+    ethnicity: str = ""
+    style: str = ""
+    query: str = ""
+    """Words that must all appear in name, persona name or prompt."""
+    last_used_first: bool = False
+
+
+def insert_avatar(new: NewAvatar, now: datetime) -> None:
+    """In the current transaction, which holds the project's lock: write an avatar and count it."""
+    persona = new.persona
+    models.Avatar.create(
+        id=new.id,
+        user_id=new.user_id,
+        project=new.project_id,
+        name=new.name,
+        image_file=new.image_file_id,
+        thumbnail_file=new.thumbnail_file_id,
+        source_type=new.source_type,
+        persona_name=persona.name,
+        persona_age=persona.age,
+        persona_personality=list(persona.personality),
+        persona_background=persona.background,
+        **asdict(new.attributes),
+        generation_prompt=new.generation_prompt,
+        seed_used=new.seed_used,
+        generation=new.generation_id,
+        search_text=fold("\n".join((new.name, persona.name, new.generation_prompt))),
+        ethnicity_folded=fold(new.attributes.ethnicity),
+        create_time=now,
+        update_time=now,
+    )
+    count_avatars(new.project_id, 1)
+
+
+class Avatars:
+    """The avatars of all users; every call is about one user's own."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        wake_ups: WakeUps,
+        thumbnail_arrivals: Arrivals,
+        page_tokens: PageTokens,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._wake_ups = wake_ups
+        self._thumbnail_arrivals = thumbnail_arrivals
+        self._page_tokens = page_tokens
+        self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
+
+    async def upload(self, caller: Caller, key: RequestKey, upload: Upload, data: bytes) -> Avatar:
+        """Make an avatar of a picture, or find the one this request made before.
+
+        Waits a little for a worker to make the thumbnail.
+
+        Raises:
+            InvalidArgumentError: the bytes are not a picture that can be taken.
+            NotFoundError: the user has no such project.
+            UnavailableError: the storage does not take it.
+        """
+        await self._database.read(require_project, caller, upload.project_id)
+        async with self._decoding:
+            picture = await asyncio.to_thread(images.accept_upload, data, upload.content_type)
+        file = await self._files.stage(caller.user_id, picture)
+        try:
+            avatar_id, is_new = await self._database.write(self._insert, caller, key, upload, file)
+        except BaseException:
+            await self._files.discard([file.id])
+            raise
+        if not is_new:
+            await self._files.discard([file.id])
+            return await self.get(caller, avatar_id)
+        async with self._thumbnail_arrivals.expect(avatar_id) as arrival:
+            await self._wake_ups.for_quick_work()
+            await arrival(THUMBNAIL_WAIT_SECONDS)
+        return await self.get(caller, avatar_id)
+
+    async def get(self, caller: Caller, avatar_id: str) -> Avatar:
+        """Read an avatar.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        return await self._database.read(self._get, caller, avatar_id)
+
+    async def page(self, caller: Caller, wanted: AvatarFilter, *, size: int, page_token: str) -> Page[Avatar]:
+        """A page of the user's avatars.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+        scope = (caller.user_id, "avatars", *asdict(wanted).values())
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        items = await self._database.read(self._list, caller, wanted, size + 1, cursor)
+        next_token = ""
+        if len(items) > size:
+            next_token = self._page_tokens.make(scope, _cursor_of(wanted, items[size - 1]))
+        return Page(items[:size], next_token)
+
+    async def delete(self, caller: Caller, avatar_id: str) -> None:
+        """Delete an avatar; its files are removed soon after.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        await self._database.write(self._delete, caller, avatar_id)
+        await self._wake_ups.for_quick_work()
+
+    async def image_without_thumbnail(self, avatar_id: str) -> UnfinishedImage | None:
+        """The picture a thumbnail is to be made of; None when it has one or the avatar is gone."""
+
+        def query() -> UnfinishedImage | None:
+            avatar = models.Avatar
+            row = (
+                avatar.select(avatar, models.File)
+                .join(models.File, on=(avatar.image_file == models.File.id))
+                .where(avatar.id == avatar_id, avatar.thumbnail_file.is_null())
+                .first()
+            )
+            return UnfinishedImage(row.user_id, StoredFile.from_row(row.image_file)) if row else None
+
+        return await self._database.read(query)
+
+    async def set_thumbnail(self, avatar_id: str, thumbnail: StoredFile) -> bool:
+        """Give an avatar its thumbnail; False when it has one or is gone, and the file is still staged."""
+
+        def transition() -> bool:
+            avatar = models.Avatar
+            updated = (
+                avatar.update(thumbnail_file=thumbnail.id, update_time=self._database.now())
+                .where(avatar.id == avatar_id, avatar.thumbnail_file.is_null())
+                .execute()
+            )
+            if updated:
+                self._files.own(thumbnail.id)
+            return bool(updated)
+
+        return await self._database.write(transition)
+
+    async def thumbnails(self, avatars: Sequence[Avatar]) -> list[bytes]:
+        """The bytes of these avatars' thumbnails; empty where there is none yet."""
+
+        async def read(avatar: Avatar) -> bytes:
+            return await self._files.read_whole(avatar.thumbnail) if avatar.thumbnail else b""
+
+        return await asyncio.gather(*map(read, avatars))
+
+    async def open_image(
+        self, caller: Caller, avatar_id: str, *, thumbnail: bool
+    ) -> tuple[StoredFile, AsyncIterator[bytes]]:
+        """The facts of a picture and its bytes in chunks.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+            FailedPreconditionError: the thumbnail has not been made yet.
+        """
+        avatar = await self.get(caller, avatar_id)
+        file = avatar.thumbnail if thumbnail else avatar.image
+        if file is None:
+            raise FailedPreconditionError(
+                "THUMBNAIL_PENDING",
+                "the thumbnail has not been made yet",
+                retry_after=_THUMBNAIL_RETRY_AFTER_SECONDS,
+            )
+        return file, self._files.read(file)
+
+    def _insert(self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile) -> tuple[str, bool]:
+        """Write the avatar, or find the one made before; tells which."""
+        now = self._database.now()
+        avatar_id = models.new_id()
+        made_before = resource_already_made(key, avatar_id, now)
+        if made_before is not None:
+            return made_before, False
+        lock_project(self._database, caller.user_id, upload.project_id)
+        insert_avatar(
+            NewAvatar(
+                id=avatar_id,
+                user_id=caller.user_id,
+                project_id=upload.project_id,
+                name=upload.name,
+                image_file_id=file.id,
+                source_type="uploaded",
+                persona=upload.persona,
+                attributes=upload.attributes,
+            ),
+            now,
+        )
+        self._files.own(file.id)
+        record_quick_work(THUMBNAIL, avatar_id, now)
+        return avatar_id, True
+
+    @staticmethod
+    def _get(caller: Caller, avatar_id: str) -> Avatar:
+        row = _avatars_of(caller).where(models.Avatar.id == avatar_id).first()
+        if row is None:
+            raise NotFoundError("avatar", avatar_id)
+        return Avatar.from_row(row)
+
+    @staticmethod
+    def _list(caller: Caller, wanted: AvatarFilter, limit: int, cursor: Sequence[str] | None) -> list[Avatar]:
+        avatar = models.Avatar
+        query = _avatars_of(caller).limit(limit)
+        if wanted.project_id:
+            require_project(caller, wanted.project_id)
+            query = query.where(avatar.project == wanted.project_id)
+        if wanted.source_types:
+            query = query.where(avatar.source_type.in_(wanted.source_types))
+        for column, value in (
+            (avatar.gender, wanted.gender),
+            (avatar.age_range, wanted.age_range),
+            (avatar.style, wanted.style),
+            (avatar.ethnicity_folded, fold(wanted.ethnicity)),
+        ):
+            if value:
+                query = query.where(column == value)
+        for word in wanted.query.split():
+            query = query.where(SQL("search_text LIKE ? ESCAPE '\\'", [like_pattern(word)]))
+        if wanted.last_used_first:
+            query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
+        else:
+            query = query.order_by(avatar.id.desc())
+        if cursor is not None:
+            query = query.where(_after(wanted, cursor))
+        return [Avatar.from_row(row) for row in query]
+
+    def _delete(self, caller: Caller, avatar_id: str) -> None:
+        avatar = self._get(caller, avatar_id)
+        lock_project(self._database, caller.user_id, avatar.project_id)
+        deleted = models.Avatar.delete().where(models.Avatar.id == avatar_id).returning(models.Avatar)
+        rows = list(deleted.execute())
+        if not rows:
+            raise NotFoundError("avatar", avatar_id)
+        count_avatars(avatar.project_id, -1)
+        file_ids = (rows[0].image_file_id, rows[0].thumbnail_file_id)
+        self._files.let_go([file_id for file_id in file_ids if file_id is not None])
+
+
+def _avatars_of(caller: Caller) -> Any:
+    image, thumbnail = models.File.alias("image"), models.File.alias("thumbnail")
+    return (
+        models.Avatar.select(models.Avatar, image, thumbnail)
+        .join(image, on=(models.Avatar.image_file == image.id))
+        .switch(models.Avatar)
+        .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
+        .where(models.Avatar.user_id == caller.user_id)
+    )
+
+
+def _cursor_of(wanted: AvatarFilter, last: Avatar) -> list[str]:
+    if not wanted.last_used_first:
+        return [last.id]
+    return [last.last_used_time.isoformat() if last.last_used_time else "", last.id]
+
+
+def _after(wanted: AvatarFilter, cursor: Sequence[str]) -> Any:
+    avatar = models.Avatar
+    older = avatar.id < cursor[-1]
+    if not wanted.last_used_first:
+        return older
+    if not cursor[0]:
+        return avatar.last_used_time.is_null() & older
+    last_used = datetime.fromisoformat(cursor[0])
+    return (
+        (avatar.last_used_time < last_used)
+        | ((avatar.last_used_time == last_used) & older)
+        | avatar.last_used_time.is_null()
+    )

@@ -1,0 +1,154 @@
+"""The event bus: tells other parts and processes that something changed. It may drop messages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger()
+
+GENERATION_CHANGED = "avatar-creator:generation-changed"
+"""Payload: the whole `avatar_creator.v1.Generation`, encoded."""
+GENERATION_DELETED = "avatar-creator:generation-deleted"
+"""Payload: the generation's id."""
+THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
+"""Payload: the avatar's id."""
+
+TOPICS = (GENERATION_CHANGED, GENERATION_DELETED, THUMBNAIL_READY)
+
+Handler = Callable[[bytes], None]
+
+_PUBLISH_SECONDS = 0.5
+_RECONNECT_SECONDS = (0.1, 2.0)
+
+
+class EventBus(Protocol):
+    """Carries payloads to whoever subscribed to their topic, in this process and in others."""
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Send a payload. Never raises: what is published is always in the database too."""
+
+    def subscribe(self, topic: str, handler: Handler) -> None:
+        """Call `handler` with each payload, on the event loop."""
+
+    async def start(self) -> None:
+        """Begin to receive."""
+
+    async def close(self) -> None:
+        """Stop receiving and let go of connections."""
+
+
+class InProcessBus:
+    """The bus of the embedded service."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, list[Handler]] = defaultdict(list)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Call every subscriber now."""
+        for handler in self._handlers[topic]:
+            handler(payload)
+
+    def subscribe(self, topic: str, handler: Handler) -> None:
+        """Call `handler` with each payload."""
+        self._handlers[topic].append(handler)
+
+    async def start(self) -> None:
+        """Nothing to connect."""
+
+    async def close(self) -> None:
+        """Nothing to disconnect."""
+
+
+class RedisBus:
+    """The bus between processes: one Redis subscription a process, re-made whenever it breaks."""
+
+    def __init__(self, url: str) -> None:
+        self._publisher: Redis = Redis.from_url(
+            url, socket_timeout=_PUBLISH_SECONDS, socket_connect_timeout=_PUBLISH_SECONDS
+        )
+        self._subscriber: Redis = Redis.from_url(url, socket_timeout=None, socket_keepalive=True)
+        self._handlers: dict[str, list[Handler]] = defaultdict(list)
+        self._reader: asyncio.Task[None] | None = None
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Send a payload, giving up after half a second."""
+        try:
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                await self._publisher.publish(topic, payload)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("event_not_published", topic=topic, error=repr(error))
+
+    def subscribe(self, topic: str, handler: Handler) -> None:
+        """Call `handler` with each payload."""
+        self._handlers[topic].append(handler)
+
+    async def start(self) -> None:
+        """Begin to receive; a Redis that is away is tried again until it is back."""
+        self._reader = asyncio.create_task(self._read_for_ever(), name="event-bus")
+
+    async def close(self) -> None:
+        """Stop receiving and disconnect."""
+        if self._reader is not None:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+        await self._publisher.aclose()
+        await self._subscriber.aclose()
+
+    async def _read_for_ever(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except (RedisError, OSError) as error:
+                log.warning("event_bus_disconnected", error=repr(error))
+            await asyncio.sleep(random.uniform(*_RECONNECT_SECONDS))
+
+    async def _read(self) -> None:
+        async with self._subscriber.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(*TOPICS)
+            async for message in subscription.listen():
+                for handler in self._handlers[message["channel"].decode()]:
+                    handler(message["data"])
+
+
+class Arrivals:
+    """Lets a call wait for the event that is about one thing, for example one avatar's thumbnail."""
+
+    def __init__(self, bus: EventBus, topic: str) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        bus.subscribe(topic, self._arrived)
+
+    @asynccontextmanager
+    async def expect(self, subject_id: str) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
+        """Listen from here on; what is yielded waits up to some seconds and tells whether it came."""
+        arrival = asyncio.Event()
+        self._waiting[subject_id].add(arrival)
+
+        async def wait(seconds: float) -> bool:
+            try:
+                async with asyncio.timeout(seconds):
+                    await arrival.wait()
+            except TimeoutError:
+                return False
+            return True
+
+        try:
+            yield wait
+        finally:
+            self._waiting[subject_id].discard(arrival)
+            if not self._waiting[subject_id]:
+                del self._waiting[subject_id]
+
+    def _arrived(self, payload: bytes) -> None:
+        for arrival in self._waiting.get(payload.decode(), ()):
+            arrival.set()

@@ -1,0 +1,181 @@
+"""Files: every byte in the storage is accounted for by a row, before it is there and until it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from server.database import Database
+from server.domain.errors import UnavailableError
+from server.domain.images import Picture
+from server.domain.quick_work import REMOVE_FILE, record_quick_work
+from server.domain.records import StoredFile
+from server.models import File, new_id
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+DOWNLOAD_CHUNK_BYTES = 256 * 1024
+"""Most bytes in one message of a download."""
+
+ORPHAN_AGE = timedelta(hours=1)
+"""A file that is still `staged` after this long was abandoned by whoever staged it."""
+
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+_RETRY_AFTER_SECONDS = 5.0
+
+
+def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
+    """The storage: a bucket when `storage_url` (`s3://bucket/prefix`) is given, else a folder."""
+    if storage_url:
+        return S3Store.from_url(storage_url)
+    return LocalStore(upload_path.absolute(), mkdir=True)
+
+
+class Files:
+    """Puts, reads and removes pictures."""
+
+    def __init__(self, database: Database, store: ObjectStore) -> None:
+        self._database = database
+        self._store = store
+
+    async def stage(self, user_id: str, picture: Picture) -> StoredFile:
+        """Store a picture that nothing uses yet. Whoever stages it owns or discards it.
+
+        Raises:
+            UnavailableError: the storage does not take it.
+        """
+        file_id = new_id()
+        key = f"avatar-creator/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
+        row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)
+        try:
+            await self._store.put_async(key, picture.data, mode="create")
+        except (BaseError, OSError) as error:
+            await self.discard([row.id])
+            raise _storage_unavailable("the storage does not take files at present") from error
+        return row
+
+    async def discard(self, file_ids: Iterable[str]) -> None:
+        """Give up staged files; they are removed soon."""
+        await self._database.write(self._give_up_staged, list(file_ids))
+
+    async def read(self, file: StoredFile) -> AsyncIterator[bytes]:
+        """The bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
+
+        Raises:
+            UnavailableError: the storage does not give it.
+        """
+        try:
+            answer = await self._store.get_async(file.key)
+            async for chunk in answer.stream(min_chunk_size=DOWNLOAD_CHUNK_BYTES):
+                whole = memoryview(chunk)
+                for start in range(0, len(whole), DOWNLOAD_CHUNK_BYTES):
+                    yield bytes(whole[start : start + DOWNLOAD_CHUNK_BYTES])
+        except (BaseError, OSError) as error:
+            raise _storage_unavailable("the storage does not give this file at present") from error
+
+    async def read_whole(self, file: StoredFile) -> bytes:
+        """All bytes of a file.
+
+        Raises:
+            UnavailableError: the storage does not give it.
+        """
+        return b"".join([chunk async for chunk in self.read(file)])
+
+    async def remove(self, file_id: str) -> None:
+        """Remove the bytes of a file that was let go, then its row. Doing it again does no harm.
+
+        Raises:
+            UnavailableError: the storage does not remove it.
+        """
+        row = await self._database.read(self._find_let_go, file_id)
+        if row is None:
+            return
+        try:
+            await self._store.delete_async(row.key)
+        except FileNotFoundError:
+            pass
+        except (BaseError, OSError) as error:
+            raise _storage_unavailable("the storage does not remove this file at present") from error
+        await self._database.write(lambda: File.delete().where(File.id == file_id).execute())
+
+    async def check(self) -> None:
+        """Write, read and remove a small file.
+
+        Raises:
+            UnavailableError: the storage does not work.
+        """
+        key = f"avatar-creator/.check-{new_id()}"
+        try:
+            await self._store.put_async(key, b"check", mode="create")
+            await self._store.get_async(key)
+            await self._store.delete_async(key)
+        except (BaseError, OSError) as error:
+            raise _storage_unavailable(str(error).splitlines()[0]) from error
+
+    def own(self, *file_ids: str) -> None:
+        """In the current transaction: staged files become part of what is written with them.
+
+        Raises:
+            UnavailableError: a file was given up meanwhile; nothing of the transaction may stay.
+        """
+        owned = File.update(state="owned").where(File.id.in_(file_ids), File.state == "staged").execute()
+        if owned != len(file_ids):
+            raise _storage_unavailable("the upload took so long that its file was given up")
+
+    def let_go(self, file_ids: list[str]) -> None:
+        """In the current transaction: nothing uses these files any more; quick work removes them."""
+        if not file_ids:
+            return
+        now = self._database.now()
+        File.update(state="deleting").where(File.id.in_(file_ids)).execute()
+        for file_id in file_ids:
+            record_quick_work(REMOVE_FILE, file_id, now)
+
+    def _give_up_staged(self, file_ids: list[str]) -> None:
+        # Only what is still staged: a write whose outcome its caller never learned may have owned it.
+        staged = (
+            File.update(state="deleting")
+            .where(File.id.in_(file_ids), File.state == "staged")
+            .returning(File.id)
+            .execute()
+        )
+        self.let_go([row.id for row in staged])
+
+    def let_orphans_go(self) -> None:
+        """In the current transaction: give up files that were staged and then forgotten."""
+        abandoned = File.select(File.id).where(
+            File.state == "staged", File.create_time < self._database.now() - ORPHAN_AGE
+        )
+        self._give_up_staged([row.id for row in abandoned])
+
+    def _insert_staged(self, file_id: str, user_id: str, key: str, picture: Picture) -> StoredFile:
+        now = self._database.now()
+        return StoredFile.from_row(
+            File.create(
+                id=file_id,
+                user_id=user_id,
+                key=key,
+                state="staged",
+                content_type=picture.content_type,
+                size_bytes=len(picture.data),
+                sha256=picture.sha256,
+                width=picture.width,
+                height=picture.height,
+                create_time=now,
+            )
+        )
+
+    @staticmethod
+    def _find_let_go(file_id: str) -> File | None:
+        row: File | None = File.get_or_none(File.id == file_id, File.state == "deleting")
+        return row
+
+
+def _storage_unavailable(message: str) -> UnavailableError:
+    return UnavailableError("STORAGE_UNAVAILABLE", message, retry_after=_RETRY_AFTER_SECONDS)

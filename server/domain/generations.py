@@ -1,0 +1,319 @@
+"""Generations as their users see them: started, read, listed and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN
+
+from server.database import Database
+from server.domain.announcements import Announcements
+from server.domain.caller import Caller
+from server.domain.errors import FailedPreconditionError, NotFoundError
+from server.domain.idempotency import RequestKey, resource_already_made
+from server.domain.paging import Page, PageTokens, page_size
+from server.domain.people import Attributes, Persona
+from server.domain.projects import lock_project, require_project
+from server.domain.prompt import NEGATIVE_PROMPT, enhance
+from server.domain.records import (
+    CANCELLED,
+    PENDING,
+    PROCESSING,
+    Attempt,
+    Generation,
+    Options,
+    persona_from_json,
+)
+from server.models import (
+    Avatar,
+    AvatarGeneration,
+    AvatarPreset,
+    GenerationAttempt,
+    PersonaExample,
+    new_id,
+)
+from server.wakeups import WakeUps
+
+MAXIMUM_NAME_CHARACTERS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a user asks to be generated."""
+
+    project_id: str
+    prompt: str
+    avatar_name: str
+    persona: Persona
+    attributes: Attributes
+    options: Options
+    preset_id: str
+    persona_example_id: str
+
+
+class Generations:
+    """The generations of all users; every call is about one user's own."""
+
+    def __init__(
+        self,
+        database: Database,
+        announcements: Announcements,
+        wake_ups: WakeUps,
+        page_tokens: PageTokens,
+        new_seed: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._announcements = announcements
+        self._wake_ups = wake_ups
+        self._page_tokens = page_tokens
+        self._new_seed = new_seed
+
+    async def create(self, caller: Caller, key: RequestKey, order: Order) -> Generation:
+        """Accept an order as a durable row, or find the generation this request made before.
+
+        Raises:
+            NotFoundError: the user has no such project, or there is no such preset or persona example.
+        """
+        generation = await self._database.write(self._create, caller, key, order)
+        await self._wake_ups.for_generation()
+        return generation
+
+    async def get(self, caller: Caller, generation_id: str) -> Generation:
+        """Read a generation.
+
+        Raises:
+            NotFoundError: the user has no such generation.
+        """
+        return await self._database.read(self._get, caller, generation_id)
+
+    async def attempts(self, caller: Caller, generation_id: str) -> list[Attempt]:
+        """The attempts at a generation, first to last.
+
+        Raises:
+            NotFoundError: the user has no such generation.
+        """
+        return await self._database.read(self._attempts, caller, generation_id)
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        project_id: str,
+        states: Sequence[str],
+        created_from: datetime | None,
+        created_before: datetime | None,
+        size: int,
+        page_token: str,
+    ) -> Page[Generation]:
+        """A page of the user's generations, newest first. All filters given must hold.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+        scope = (
+            caller.user_id,
+            "generations",
+            project_id,
+            sorted(states),
+            str(created_from),
+            str(created_before),
+        )
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        items = await self._database.read(
+            self._list, caller, project_id, states, created_from, created_before, size + 1, cursor
+        )
+        next_token = self._page_tokens.make(scope, [items[size - 1].id]) if len(items) > size else ""
+        return Page(items[:size], next_token)
+
+    async def cancel(self, caller: Caller, generation_id: str) -> Generation:
+        """Cancel a generation that has not ended; one that was cancelled before stays as it is.
+
+        Raises:
+            NotFoundError: the user has no such generation.
+            FailedPreconditionError: it completed or failed.
+        """
+        generation = await self._database.write(self._cancel, caller, generation_id)
+        await self._announcements.generation_changed(generation)
+        return generation
+
+    async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
+        """The current revision of each of these generations that exists, whoever owns it."""
+
+        def query() -> dict[str, int]:
+            rows = AvatarGeneration.select(AvatarGeneration.id, AvatarGeneration.revision).where(
+                AvatarGeneration.id.in_(generation_ids)
+            )
+            return {row.id: row.revision for row in rows}
+
+        return await self._database.read(query)
+
+    def _create(self, caller: Caller, key: RequestKey, order: Order) -> Generation:
+        now = self._database.now()
+        generation_id = new_id()
+        made_before = resource_already_made(key, generation_id, now)
+        if made_before is not None:
+            return self._get(caller, made_before)
+        lock_project(self._database, caller.user_id, order.project_id)
+        order = _filled_from_gallery(order)
+        seed = order.options.seed
+        AvatarGeneration.create(
+            id=generation_id,
+            user_id=caller.user_id,
+            project=order.project_id,
+            state=PENDING,
+            stage="queued",
+            avatar_name=order.avatar_name or _name_for(order),
+            prompt=order.prompt,
+            persona=asdict(order.persona),
+            attributes=asdict(order.attributes),
+            options=asdict(order.options),
+            enhanced_prompt=enhance(order.prompt, order.persona, order.attributes),
+            negative_prompt=NEGATIVE_PROMPT,
+            seed_used=self._new_seed() if seed is None else seed,
+            preset=order.preset_id or None,
+            persona_example=order.persona_example_id or None,
+            due_time=now,
+            create_time=now,
+            update_time=now,
+        )
+        return self._get(caller, generation_id)
+
+    @staticmethod
+    def _get(caller: Caller, generation_id: str) -> Generation:
+        row = _generations_of(caller).where(AvatarGeneration.id == generation_id).objects().first()
+        if row is None:
+            raise NotFoundError("generation", generation_id)
+        return Generation.from_row(row, row.avatar_id)
+
+    def _attempts(self, caller: Caller, generation_id: str) -> list[Attempt]:
+        self._get(caller, generation_id)
+        rows = (
+            GenerationAttempt.select()
+            .where(GenerationAttempt.generation == generation_id)
+            .order_by(GenerationAttempt.attempt_number)
+        )
+        return [
+            Attempt(
+                attempt_number=row.attempt_number,
+                outcome=row.outcome,
+                worker=row.worker,
+                provider=row.provider,
+                provider_request_id=row.provider_request_id,
+                possibly_charged=bool(row.possibly_charged),
+                error_reason=row.error_reason,
+                error_message=row.error_message,
+                start_time=row.start_time,
+                end_time=row.end_time,
+            )
+            for row in rows
+        ]
+
+    def _list(
+        self,
+        caller: Caller,
+        project_id: str,
+        states: Sequence[str],
+        created_from: datetime | None,
+        created_before: datetime | None,
+        limit: int,
+        cursor: list[str] | None,
+    ) -> list[Generation]:
+        query = _generations_of(caller).order_by(AvatarGeneration.id.desc()).limit(limit)
+        if project_id:
+            require_project(caller, project_id)
+            query = query.where(AvatarGeneration.project == project_id)
+        if states:
+            query = query.where(AvatarGeneration.state.in_(states))
+        if created_from is not None:
+            query = query.where(AvatarGeneration.create_time >= created_from)
+        if created_before is not None:
+            query = query.where(AvatarGeneration.create_time < created_before)
+        if cursor is not None:
+            query = query.where(AvatarGeneration.id < cursor[0])
+        return [Generation.from_row(row, row.avatar_id) for row in query.objects()]
+
+    def _cancel(self, caller: Caller, generation_id: str) -> Generation:
+        now = self._database.now()
+        cancelled = (
+            AvatarGeneration.update(
+                state=CANCELLED,
+                stage="ended",
+                epoch=AvatarGeneration.epoch + 1,
+                revision=AvatarGeneration.revision + 1,
+                error_reason="",
+                error_message="",
+                due_time=None,
+                end_time=now,
+                update_time=now,
+            )
+            .where(
+                AvatarGeneration.id == generation_id,
+                AvatarGeneration.user_id == caller.user_id,
+                AvatarGeneration.state.in_([PENDING, PROCESSING]),
+            )
+            .execute()
+        )
+        generation = self._get(caller, generation_id)
+        if not cancelled and generation.state != CANCELLED:
+            raise FailedPreconditionError(
+                "GENERATION_FINISHED",
+                f"the generation has {generation.state} and cannot be cancelled",
+                metadata={"state": generation.state.upper()},
+            )
+        GenerationAttempt.update(outcome="cancelled", end_time=now).where(
+            GenerationAttempt.generation == generation_id, GenerationAttempt.end_time.is_null()
+        ).execute()
+        return generation
+
+
+def _generations_of(caller: Caller) -> Any:
+    return (
+        AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id"))
+        .join(Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id))
+        .where(AvatarGeneration.user_id == caller.user_id)
+    )
+
+
+def _filled_from_gallery(order: Order) -> Order:
+    """What the request leaves out comes from preset, then persona example; both count the use."""
+    if order.preset_id:
+        preset: AvatarPreset | None = AvatarPreset.get_or_none(AvatarPreset.id == order.preset_id)
+        if preset is None:
+            raise NotFoundError("preset", order.preset_id)
+        AvatarPreset.update(popularity=AvatarPreset.popularity + 1).where(
+            AvatarPreset.id == preset.id
+        ).execute()
+        order = replace(
+            order,
+            prompt=order.prompt or preset.prompt,
+            persona=_filled(order.persona, persona_from_json(preset.persona)),
+            attributes=_filled(order.attributes, Attributes(**preset.attributes)),
+        )
+    if order.persona_example_id:
+        example: PersonaExample | None = PersonaExample.get_or_none(
+            PersonaExample.id == order.persona_example_id
+        )
+        if example is None:
+            raise NotFoundError("persona example", order.persona_example_id)
+        PersonaExample.update(use_count=PersonaExample.use_count + 1).where(
+            PersonaExample.id == example.id
+        ).execute()
+        order = replace(order, persona=_filled(order.persona, persona_from_json(example.persona)))
+    return order
+
+
+def _filled(given: Any, defaults: Any) -> Any:
+    return replace(defaults, **{name: value for name, value in asdict(given).items() if value})
+
+
+def _name_for(order: Order) -> str:
+    if order.persona.name:
+        return order.persona.name
+    name = order.prompt
+    if len(name) > MAXIMUM_NAME_CHARACTERS:
+        name = name[:MAXIMUM_NAME_CHARACTERS].rsplit(maxsplit=1)[0]
+    return name

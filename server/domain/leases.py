@@ -1,0 +1,340 @@
+"""Generations as their workers see them: every transition of the state machine that a worker makes.
+
+Each transition is one UPDATE whose WHERE is the guard. When it changes no row, somebody else has won: the
+user cancelled, the project is gone, or another worker took over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from server.database import Database
+from server.domain.announcements import Announcements
+from server.domain.avatars import NewAvatar, insert_avatar
+from server.domain.files import Files
+from server.domain.projects import lock_project
+from server.domain.records import COMPLETED, FAILED, PENDING, PROCESSING, Generation, StoredFile
+from server.models import AvatarGeneration, GenerationAttempt, new_id
+
+LEASE = timedelta(seconds=15)
+"""How long a worker owns a generation after its last heartbeat."""
+HEARTBEAT_SECONDS = 2.0
+"""How often a worker renews its lease, and so how soon it learns of a cancel."""
+RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=100), timedelta(seconds=1000))
+"""Waits before the first, second and third retry."""
+LOST_WORKERS_CAP = 3
+"""A generation whose worker is lost this often fails: it may be what kills them."""
+
+CLAIMED_PERCENT = 10
+
+
+class LeaseLostError(Exception):
+    """The generation is not this worker's any more; what it made is to be thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's right to one attempt at a generation."""
+
+    generation: Generation
+    epoch: int
+    resume_request_id: str
+    """The provider's id of the request an earlier attempt made and did not see the end of; empty if none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed."""
+
+    reason: str
+    """Name of an `ErrorReason`."""
+    message: str
+    """For people; has no secrets in it."""
+    retryable: bool
+    """Whether another try may mend it."""
+    retry_after: timedelta = timedelta(0)
+    """Least wait before the next try."""
+
+
+class GenerationLeases:
+    """Claims generations and carries them through the state machine."""
+
+    def __init__(self, database: Database, announcements: Announcements, files: Files) -> None:
+        self._database = database
+        self._announcements = announcements
+        self._files = files
+
+    async def claim(self, worker: str) -> Lease | None:
+        """Take the generation that has been due longest, or None when none is due."""
+        while True:
+            outcome = await self._database.write(self._claim, worker)
+            if outcome is None:
+                return None
+            await self._announcements.generation_changed(outcome.generation)
+            if not outcome.generation.ended:
+                return outcome
+
+    async def renew(self, lease: Lease) -> None:
+        """Keep a generation for another `LEASE`.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> None:
+            renewed = (
+                AvatarGeneration.update(due_time=self._database.now() + LEASE).where(*_owned(lease)).execute()
+            )
+            if not renewed:
+                raise LeaseLostError
+
+        await self._database.write(transition)
+
+    async def progress(self, lease: Lease, percent: int, stage: str, *, estimated: bool = False) -> None:
+        """Tell the watchers how far it is, 0 to 100.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> Generation:
+            return self._change(
+                lease,
+                stage=stage,
+                progress_percent=percent,
+                progress_estimated=estimated,
+            )
+
+        await self._publish(transition)
+
+    async def submitting(
+        self, lease: Lease, *, provider: str, provider_prompt: str, possibly_charged: bool
+    ) -> None:
+        """Write down that the provider is about to be called, before it is.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> Generation:
+            generation = self._change(lease, provider=provider, provider_prompt=provider_prompt)
+            self._note(lease, outcome="submitting", provider=provider, possibly_charged=possibly_charged)
+            return generation
+
+        await self._publish(transition)
+
+    async def submitted(self, lease: Lease, provider_request_id: str) -> None:
+        """Write down the provider's id of the request as soon as it is known.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> None:
+            self._note(lease, provider_request_id=provider_request_id)
+
+        await self._database.write(transition)
+
+    async def complete(self, lease: Lease, image: StoredFile, thumbnail: StoredFile) -> None:
+        """Write the avatar and end the generation, in one transaction.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more; nothing was written.
+            NotFoundError: the project is gone; nothing was written.
+        """
+
+        def transition() -> Generation:
+            return self._complete(lease, image, thumbnail)
+
+        await self._publish(transition)
+
+    async def fail(self, lease: Lease, failure: Failure) -> None:
+        """End the attempt, and the generation too unless it may be retried.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> Generation:
+            return self._fail(lease, failure)
+
+        await self._publish(transition)
+
+    async def release(self, lease: Lease) -> None:
+        """Hand a generation back at shutdown: another worker may take it at once, and no retry is spent.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> Generation:
+            now = self._database.now()
+            generation = self._change(
+                lease,
+                state=PENDING,
+                stage="queued",
+                progress_percent=0,
+                release_count=AvatarGeneration.release_count + 1,
+                due_time=now,
+            )
+            self._note(lease, outcome="released", end_time=now)
+            return generation
+
+        await self._publish(transition)
+
+    async def _publish(self, transition: Callable[[], Generation]) -> None:
+        await self._announcements.generation_changed(await self._database.write(transition))
+
+    def _claim(self, worker: str) -> Lease | None:
+        now = self._database.now()
+        query = (
+            AvatarGeneration.select()
+            .where(AvatarGeneration.due_time <= now)
+            .order_by(AvatarGeneration.due_time, AvatarGeneration.id)
+            .limit(1)
+        )
+        if self._database.is_postgresql:
+            query = query.for_update(skip_locked=True)
+        row: AvatarGeneration | None = query.first()
+        if row is None:
+            return None
+        row.epoch += 1
+        row.revision += 1
+        row.update_time = now
+        resume_request_id = ""
+        if row.state == PROCESSING:
+            resume_request_id = self._close_lost_attempt(row)
+            row.worker_lost_count += 1
+            if row.worker_lost_count >= LOST_WORKERS_CAP:
+                row.state, row.stage = FAILED, "ended"
+                row.due_time, row.end_time = None, now
+                row.error_reason = "WORKER_LOST"
+                row.error_message = f"the workers that ran it were lost {LOST_WORKERS_CAP} times"
+                row.save()
+                return Lease(Generation.from_row(row, None), row.epoch, "")
+        row.state = PROCESSING
+        row.stage = "claimed"
+        row.progress_percent = CLAIMED_PERCENT
+        row.progress_estimated = False
+        row.attempt_number += 1
+        row.error_reason = row.error_message = ""
+        row.start_time = row.start_time or now
+        row.due_time = now + LEASE
+        row.save()
+        GenerationAttempt.create(
+            generation=row.id,
+            attempt_number=row.attempt_number,
+            outcome="running",
+            worker=worker,
+            provider_request_id=resume_request_id,
+            start_time=now,
+        )
+        return Lease(Generation.from_row(row, None), row.epoch, resume_request_id)
+
+    def _close_lost_attempt(self, row: AvatarGeneration) -> str:
+        """Close the attempt of the worker that was lost; its provider request passes to the next."""
+        lost = GenerationAttempt.get(
+            GenerationAttempt.generation == row.id,
+            GenerationAttempt.attempt_number == row.attempt_number,
+        )
+        unanswered = lost.outcome == "submitting" and lost.possibly_charged and not lost.provider_request_id
+        lost.outcome = "submit_unknown" if unanswered else "worker_lost"
+        lost.error_reason = "WORKER_LOST"
+        lost.error_message = "its worker went away"
+        lost.end_time = row.update_time
+        lost.save()
+        return str(lost.provider_request_id)
+
+    def _complete(self, lease: Lease, image: StoredFile, thumbnail: StoredFile) -> Generation:
+        ordered = lease.generation
+        lock_project(self._database, ordered.user_id, ordered.project_id)
+        now = self._database.now()
+        completed = self._change(
+            lease, state=COMPLETED, stage="ended", progress_percent=100, due_time=None, end_time=now
+        )
+        self._note(lease, outcome="succeeded", end_time=now)
+        avatar_id = new_id()
+        insert_avatar(
+            NewAvatar(
+                id=avatar_id,
+                user_id=ordered.user_id,
+                project_id=ordered.project_id,
+                name=ordered.avatar_name,
+                image_file_id=image.id,
+                thumbnail_file_id=thumbnail.id,
+                source_type="from_preset" if ordered.preset_id else "text_to_image",
+                persona=ordered.persona,
+                attributes=ordered.attributes,
+                generation_prompt=ordered.prompt,
+                seed_used=ordered.seed_used,
+                generation_id=ordered.id,
+            ),
+            now,
+        )
+        self._files.own(image.id, thumbnail.id)
+        return replace(completed, avatar_id=avatar_id)
+
+    def _fail(self, lease: Lease, failure: Failure) -> Generation:
+        now = self._database.now()
+        retries_spent = lease.generation.retry_count
+        if failure.retryable and retries_spent < len(RETRY_DELAYS):
+            wait = max(RETRY_DELAYS[retries_spent], failure.retry_after)
+            fate = {
+                "state": PENDING,
+                "stage": "waiting_to_retry",
+                "progress_percent": 0,
+                "retry_count": retries_spent + 1,
+                "due_time": now + wait,
+            }
+        else:
+            fate = {"state": FAILED, "stage": "ended", "due_time": None, "end_time": now}
+        generation = self._change(lease, **fate, error_reason=failure.reason, error_message=failure.message)
+        self._note(
+            lease,
+            outcome="retryable" if failure.retryable else "fatal",
+            error_reason=failure.reason,
+            error_message=failure.message,
+            end_time=now,
+        )
+        return generation
+
+    def _change(self, lease: Lease, **changes: Any) -> Generation:
+        """Write to the generation if it is still this worker's, and raise its revision."""
+        changed = list(
+            AvatarGeneration.update(
+                **changes, revision=AvatarGeneration.revision + 1, update_time=self._database.now()
+            )
+            .where(*_owned(lease))
+            .returning(AvatarGeneration)
+            .execute()
+        )
+        if not changed:
+            raise LeaseLostError
+        return Generation.from_row(changed[0], None)
+
+    @staticmethod
+    def _note(lease: Lease, **changes: Any) -> None:
+        """Write to the attempt if it is still open."""
+        noted = (
+            GenerationAttempt.update(**changes)
+            .where(
+                GenerationAttempt.generation == lease.generation.id,
+                GenerationAttempt.attempt_number == lease.generation.attempt_number,
+                GenerationAttempt.end_time.is_null(),
+            )
+            .execute()
+        )
+        if not noted:
+            raise LeaseLostError
+
+
+def _owned(lease: Lease) -> tuple[Any, ...]:
+    """The guard. A lease that has expired is still the owner's until somebody takes the generation over."""
+    return (
+        AvatarGeneration.id == lease.generation.id,
+        AvatarGeneration.epoch == lease.epoch,
+        AvatarGeneration.state == PROCESSING,
+    )

@@ -1,0 +1,183 @@
+"""Projects: folders of avatars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from peewee import fn
+
+from server.database import Database
+from server.domain.announcements import Announcements
+from server.domain.caller import Caller
+from server.domain.errors import NotFoundError
+from server.domain.files import Files
+from server.domain.idempotency import RequestKey, resource_already_made
+from server.domain.paging import Page, PageTokens, page_size
+from server.domain.records import Project
+from server.models import Avatar, AvatarGeneration, AvatarProject, new_id
+from server.wakeups import WakeUps
+
+
+def lock_project(database: Database, user_id: str, project_id: str) -> None:
+    """In the current transaction: keep the project from changing or going until the transaction ends.
+
+    Everything that adds to or takes from a project locks it first, so that all locks are taken in one
+    order: project, then generation, then avatar, then files.
+
+    Raises:
+        NotFoundError: the user has no such project.
+    """
+    query = AvatarProject.select(AvatarProject.id).where(
+        AvatarProject.id == project_id, AvatarProject.user_id == user_id
+    )
+    if database.is_postgresql:
+        query = query.for_update()
+    if query.first() is None:
+        raise NotFoundError("project", project_id)
+
+
+def require_project(caller: Caller, project_id: str) -> None:
+    """Refuse a project that is not the caller's.
+
+    Raises:
+        NotFoundError: the user has no such project.
+    """
+    owned = AvatarProject.select(AvatarProject.id).where(
+        AvatarProject.id == project_id, AvatarProject.user_id == caller.user_id
+    )
+    if not owned.exists():
+        raise NotFoundError("project", project_id)
+
+
+def count_avatars(project_id: str, change: int) -> None:
+    """In the current transaction: the project holds `change` more avatars."""
+    AvatarProject.update(avatar_count=AvatarProject.avatar_count + change).where(
+        AvatarProject.id == project_id
+    ).execute()
+
+
+class Projects:
+    """The projects of all users; every call is about one user's own."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        announcements: Announcements,
+        wake_ups: WakeUps,
+        page_tokens: PageTokens,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._announcements = announcements
+        self._wake_ups = wake_ups
+        self._page_tokens = page_tokens
+
+    async def create(self, caller: Caller, key: RequestKey, *, name: str, description: str) -> Project:
+        """Make a project, or find the one this request made before."""
+        return await self._database.write(self._create, caller, key, name, description)
+
+    async def get(self, caller: Caller, project_id: str) -> Project:
+        """Read a project.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+        return await self._database.read(self._get, caller, project_id)
+
+    async def page(self, caller: Caller, *, size: int, page_token: str) -> Page[Project]:
+        """A page of the user's projects, newest first."""
+        scope = (caller.user_id, "projects")
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        rows = await self._database.read(self._list, caller, size + 1, cursor)
+        more = len(rows) > size
+        items = rows[:size]
+        return Page(items, self._page_tokens.make(scope, [items[-1].id]) if more else "")
+
+    async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
+        """Write `name`, `description` or both.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+        return await self._database.write(self._update, caller, project_id, changes)
+
+    async def delete(self, caller: Caller, project_id: str) -> None:
+        """Delete a project with its avatars and generations; their files are removed soon after.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+        generation_ids = await self._database.write(self._delete, caller, project_id)
+        for generation_id in generation_ids:
+            await self._announcements.generation_deleted(generation_id)
+        await self._wake_ups.for_quick_work()
+
+    def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
+        now = self._database.now()
+        project_id = new_id()
+        made_before = resource_already_made(key, project_id, now)
+        if made_before is None:
+            AvatarProject.create(
+                id=project_id,
+                user_id=caller.user_id,
+                name=name,
+                description=description,
+                create_time=now,
+                update_time=now,
+            )
+        return self._get(caller, made_before or project_id)
+
+    @staticmethod
+    def _get(caller: Caller, project_id: str) -> Project:
+        row = _projects_of(caller).where(AvatarProject.id == project_id).first()
+        if row is None:
+            raise NotFoundError("project", project_id)
+        return Project.from_row(row)
+
+    @staticmethod
+    def _list(caller: Caller, limit: int, cursor: list[str] | None) -> list[Project]:
+        query = _projects_of(caller).order_by(AvatarProject.id.desc()).limit(limit)
+        if cursor is not None:
+            query = query.where(AvatarProject.id < cursor[0])
+        return [Project.from_row(row) for row in query]
+
+    def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
+        lock_project(self._database, caller.user_id, project_id)
+        if changes:
+            AvatarProject.update(**changes, update_time=self._database.now()).where(
+                AvatarProject.id == project_id
+            ).execute()
+        return self._get(caller, project_id)
+
+    def _delete(self, caller: Caller, project_id: str) -> list[str]:
+        lock_project(self._database, caller.user_id, project_id)
+        generations = AvatarGeneration.select(AvatarGeneration.id).where(
+            AvatarGeneration.project == project_id
+        )
+        if self._database.is_postgresql:
+            generations = generations.for_update()
+        generation_ids = [row.id for row in generations]
+        file_ids = [
+            file_id
+            for row in Avatar.select(Avatar.image_file, Avatar.thumbnail_file).where(
+                Avatar.project == project_id
+            )
+            for file_id in (row.image_file_id, row.thumbnail_file_id)
+            if file_id is not None
+        ]
+        Avatar.delete().where(Avatar.project == project_id).execute()
+        AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
+        AvatarProject.delete().where(AvatarProject.id == project_id).execute()
+        self._files.let_go(file_ids)
+        return generation_ids
+
+
+def _projects_of(caller: Caller):  # type: ignore[no-untyped-def]  # Peewee's query types are partial
+    newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
+    return (
+        AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id"))
+        .where(AvatarProject.user_id == caller.user_id)
+        .objects()
+    )

@@ -1,0 +1,70 @@
+"""Quick work: short jobs that must happen once a transaction has made them necessary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from server.database import Database
+from server.models import QuickWork
+
+THUMBNAIL = "thumbnail"
+"""Make the thumbnail of the avatar `subject_id`."""
+REMOVE_FILE = "remove_file"
+"""Remove the file `subject_id`, which nothing uses any more."""
+
+_LEASE = timedelta(seconds=30)
+_LONGEST_WAIT = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class QuickJob:
+    """One piece of quick work, claimed."""
+
+    id: str
+    kind: str
+    subject_id: str
+
+
+def record_quick_work(kind: str, subject_id: str, now: datetime) -> None:
+    """In the current transaction: this has to be done."""
+    QuickWork.create(kind=kind, subject_id=subject_id, due_time=now, create_time=now)
+
+
+class QuickWorkQueue:
+    """Hands out quick work, the longest due first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self) -> QuickJob | None:
+        """Take a job for 30 seconds, or None when nothing is due. Not done by then, it falls due again."""
+        return await self._database.write(self._claim)
+
+    async def done(self, job: QuickJob) -> None:
+        """The job need not be done again."""
+        await self._database.write(lambda: QuickWork.delete().where(QuickWork.id == job.id).execute())
+
+    async def failed(self, job: QuickJob) -> None:
+        """Try the job again later: after 1 s, then twice as long each time, at most 5 minutes."""
+        await self._database.write(self._postpone, job.id)
+
+    def _claim(self) -> QuickJob | None:
+        now = self._database.now()
+        query = QuickWork.select().where(QuickWork.due_time <= now).order_by(QuickWork.due_time).limit(1)
+        if self._database.is_postgresql:
+            query = query.for_update(skip_locked=True)
+        row: QuickWork | None = query.first()
+        if row is None:
+            return None
+        QuickWork.update(due_time=now + _LEASE, try_count=QuickWork.try_count + 1).where(
+            QuickWork.id == row.id
+        ).execute()
+        return QuickJob(row.id, row.kind, row.subject_id)
+
+    def _postpone(self, job_id: str) -> None:
+        row: QuickWork | None = QuickWork.get_or_none(QuickWork.id == job_id)
+        if row is None:
+            return
+        wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _LONGEST_WAIT)
+        QuickWork.update(due_time=self._database.now() + wait).where(QuickWork.id == job_id).execute()

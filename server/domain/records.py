@@ -1,0 +1,234 @@
+"""The values that travel between domain code, servicers and workers: what was read from the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from server import models
+from server.domain.people import Attributes, Persona
+
+PENDING = "pending"
+PROCESSING = "processing"
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+ENDED_STATES = frozenset({COMPLETED, FAILED, CANCELLED})
+"""States that no transition leaves."""
+
+DEFAULT_SIDE_PIXELS = 1024
+"""Width and height of a picture when none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder of avatars that belongs to one user."""
+
+    id: str
+    user_id: str
+    name: str
+    description: str
+    avatar_count: int
+    cover_avatar_id: str
+    """The newest avatar in it; empty while it has none."""
+    create_time: datetime
+    update_time: datetime
+
+    @classmethod
+    def from_row(cls, row: Any) -> Project:
+        """Read the row of a project that was selected together with its `cover_avatar_id`."""
+        return cls(
+            id=row.id,
+            user_id=row.user_id,
+            name=row.name,
+            description=row.description,
+            avatar_count=row.avatar_count,
+            cover_avatar_id=row.cover_avatar_id or "",
+            create_time=row.create_time,
+            update_time=row.update_time,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A picture in the storage."""
+
+    id: str
+    key: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    width: int
+    height: int
+
+    @classmethod
+    def from_row(cls, row: models.File) -> StoredFile:
+        """Read the row of a file."""
+        return cls(row.id, row.key, row.content_type, row.size_bytes, row.sha256, row.width, row.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Avatar:
+    """A person that apps can put on screen."""
+
+    id: str
+    user_id: str
+    project_id: str
+    name: str
+    image: StoredFile
+    thumbnail: StoredFile | None
+    """None until a worker has made it."""
+    source_type: str
+    persona: Persona
+    attributes: Attributes
+    generation_prompt: str
+    seed_used: int | None
+    generation_id: str
+    usage_count: int
+    last_used_time: datetime | None
+    create_time: datetime
+    update_time: datetime
+
+    @classmethod
+    def from_row(cls, row: models.Avatar) -> Avatar:
+        """Read the row of an avatar that was selected together with its files."""
+        return cls(
+            id=row.id,
+            user_id=row.user_id,
+            project_id=row.project_id,
+            name=row.name,
+            image=StoredFile.from_row(row.image_file),
+            thumbnail=StoredFile.from_row(row.thumbnail_file) if row.thumbnail_file else None,
+            source_type=row.source_type,
+            persona=Persona(
+                row.persona_name,
+                row.persona_age,
+                tuple(row.persona_personality),
+                row.persona_background,
+            ),
+            attributes=Attributes(**{field.name: getattr(row, field.name) for field in fields(Attributes)}),
+            generation_prompt=row.generation_prompt,
+            seed_used=row.seed_used,
+            generation_id=row.generation_id or "",
+            usage_count=row.usage_count,
+            last_used_time=row.last_used_time,
+            create_time=row.create_time,
+            update_time=row.update_time,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the picture is to be like, beside its content."""
+
+    width: int = DEFAULT_SIDE_PIXELS
+    """Pixels, 256 to 1,440 in multiples of 16."""
+    height: int = DEFAULT_SIDE_PIXELS
+    """Pixels, 256 to 1,440 in multiples of 16."""
+    seed: int | None = None
+    """0 to 2^32-1; None lets the service choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The whole current state of a generation."""
+
+    id: str
+    user_id: str
+    project_id: str
+    revision: int
+    state: str
+    stage: str
+    progress_percent: int
+    progress_estimated: bool
+    attempt_number: int
+    retry_count: int
+    next_attempt_time: datetime | None
+    """When it is due; None unless it is pending."""
+    avatar_name: str
+    prompt: str
+    persona: Persona
+    attributes: Attributes
+    options: Options
+    enhanced_prompt: str
+    negative_prompt: str
+    provider: str
+    provider_prompt: str
+    seed_used: int
+    avatar_id: str
+    error_reason: str
+    error_message: str
+    warnings: tuple[str, ...]
+    preset_id: str
+    persona_example_id: str
+    retry_of: str
+    create_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    update_time: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is completed, failed or cancelled."""
+        return self.state in ENDED_STATES
+
+    @classmethod
+    def from_row(cls, row: models.AvatarGeneration, avatar_id: str | None) -> Generation:
+        """Read the row of a generation and the id of the avatar it made."""
+        return cls(
+            id=row.id,
+            user_id=row.user_id,
+            project_id=row.project_id,
+            revision=row.revision,
+            state=row.state,
+            stage=row.stage,
+            progress_percent=row.progress_percent,
+            progress_estimated=bool(row.progress_estimated),
+            attempt_number=row.attempt_number,
+            retry_count=row.retry_count,
+            next_attempt_time=row.due_time if row.state == PENDING else None,
+            avatar_name=row.avatar_name,
+            prompt=row.prompt,
+            persona=persona_from_json(row.persona),
+            attributes=Attributes(**row.attributes),
+            options=Options(**row.options),
+            enhanced_prompt=row.enhanced_prompt,
+            negative_prompt=row.negative_prompt,
+            provider=row.provider,
+            provider_prompt=row.provider_prompt,
+            seed_used=row.seed_used,
+            avatar_id=avatar_id or "",
+            error_reason=row.error_reason,
+            error_message=row.error_message,
+            warnings=tuple(row.warnings),
+            preset_id=row.preset_id or "",
+            persona_example_id=row.persona_example_id or "",
+            retry_of=row.retry_of,
+            create_time=row.create_time,
+            start_time=row.start_time,
+            end_time=row.end_time,
+            update_time=row.update_time,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a worker at a generation."""
+
+    attempt_number: int
+    outcome: str
+    worker: str
+    provider: str
+    provider_request_id: str
+    possibly_charged: bool
+    error_reason: str
+    error_message: str
+    start_time: datetime
+    end_time: datetime | None
+
+
+def persona_from_json(stored: dict[str, Any]) -> Persona:
+    """Read a persona as it is kept in a JSON column."""
+    return replace(Persona(**stored), personality=tuple(stored.get("personality", ())))

@@ -1,0 +1,44 @@
+"""Writes one structured line a call: method, user, code, milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import structlog
+
+from server.interceptors.around import Context
+from server.interceptors.auth import user_for_log
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def log_request(method: str, context: Context) -> AsyncIterator[None]:
+    """Log the call when it has ended, however it ended."""
+    started = time.perf_counter()
+    cancelled = False
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        cancelled = True
+        raise
+    finally:
+        code = grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context)
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        log.info("call", method=method, user=user_for_log(), code=code, milliseconds=milliseconds)
+
+
+def _code_name(context: Context) -> str:
+    # grpc.aio gives the code as a StatusCode, as its number, or as 0 or None while it is OK.
+    code: Any = context.code()
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    for status in grpc.StatusCode:
+        if status.value[0] == (code or 0):
+            return status.name
+    return str(code)

@@ -1,0 +1,79 @@
+"""Bring a database to this code's schema, and refuse one that is not there."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import peewee
+from peewee import PostgresqlDatabase
+from playhouse.migrations import Runner
+
+import migrations
+from server.models import TABLES
+
+HISTORY_TABLE = "avatar_creator_migrations"
+_ADVISORY_LOCK = 0x41564154  # "AVAT"; any number that other users of the database do not take
+
+
+class SchemaError(Exception):
+    """The database's tables are not what this code needs; the message says what to do."""
+
+
+def migrate(database: peewee.Database) -> list[str]:
+    """Apply all pending migrations under a lock and return their names, oldest first.
+
+    Raises:
+        SchemaError: tables of these names exist that this service did not make.
+    """
+    with database.connection_context(), _lock(database):
+        _refuse_foreign_tables(database)
+        applied = _runner(database).up()
+    return [str(name) for name in applied]
+
+
+def require_current(database: peewee.Database) -> None:
+    """Refuse a database that lacks a migration of this code. One that is ahead is accepted.
+
+    Raises:
+        SchemaError: migrations are pending.
+    """
+    with database.connection_context():
+        _refuse_foreign_tables(database)
+        pending = [step.name for step in _runner(database).status() if not step.applied]
+    if pending:
+        raise SchemaError(
+            f"the database lacks {len(pending)} migration(s), the first is {pending[0]}: "
+            "run `avatar-creator migrate`"
+        )
+
+
+def _runner(database: peewee.Database) -> Runner:
+    (directory,) = migrations.__path__
+    return Runner(database, directory=directory, table_name=HISTORY_TABLE)
+
+
+def _refuse_foreign_tables(database: peewee.Database) -> None:
+    existing = set(database.get_tables())
+    foreign = existing & {table._meta.table_name for table in TABLES}
+    if foreign and HISTORY_TABLE not in existing:
+        raise SchemaError(
+            f"the database has tables named {', '.join(sorted(foreign))} that this service did not make "
+            "(an older product used the same names): give this service a database of its own"
+        )
+
+
+@contextmanager
+def _lock(database: peewee.Database) -> Iterator[None]:
+    if isinstance(database, PostgresqlDatabase):
+        database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        try:
+            yield
+        finally:
+            database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+        return
+    with Path(f"{database.database}.migrate-lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        yield

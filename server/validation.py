@@ -1,0 +1,176 @@
+"""Every limit of the contract, in one table. A request that breaks any is refused with all it breaks.
+
+The table is keyed by message and field; messages inside messages are checked by their own entries.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from server.domain.errors import FieldViolation, InvalidArgumentError
+
+Rule = Callable[[Any], str | None]
+"""Given a field's value: what is wrong with it, or None."""
+
+
+def text(longest: int, *, required: bool = False, lines: bool = False) -> Rule:
+    """At most `longest` characters. `required`: not only blanks. `lines`: line breaks and tabs too."""
+    allowed = {"\n", "\r", "\t"} if lines else set()
+
+    def check(value: str) -> str | None:
+        if required and not value.strip():
+            return "must not be empty"
+        if len(value) > longest:
+            return f"has {len(value):,} characters, at most {longest:,} are allowed"
+        if any(unicodedata.category(character) == "Cc" and character not in allowed for character in value):
+            return "has control characters"
+        return None
+
+    return check
+
+
+def number(least: int, most: int, *, zero_is_absent: bool = True, multiple_of: int = 1) -> Rule:
+    """A whole number from `least` to `most`."""
+
+    def check(value: int) -> str | None:
+        if value == 0 and zero_is_absent:
+            return None
+        if not least <= value <= most or value % multiple_of:
+            steps = f" in multiples of {multiple_of}" if multiple_of > 1 else ""
+            return f"is {value:,}, must be {least:,} to {most:,}{steps}"
+        return None
+
+    return check
+
+
+def not_negative(value: int) -> str | None:
+    """A whole number of at least 0."""
+    return f"is {value:,}, must not be negative" if value < 0 else None
+
+
+def at_most(most: int, *, required: bool = False) -> Rule:
+    """A list of at most `most` entries."""
+
+    def check(value: Any) -> str | None:
+        if required and not value:
+            return "must not be empty"
+        return f"has {len(value)} entries, at most {most} are allowed" if len(value) > most else None
+
+    return check
+
+
+def request_id(value: str) -> str | None:
+    """A UUID in its usual notation, or nothing."""
+    try:
+        valid = not value or str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        valid = False
+    return None if valid else "must be a UUID, for example 123e4567-e89b-12d3-a456-426614174000"
+
+
+NAME = text(120, required=True)
+ID = text(100, required=True)
+OPTIONAL_ID = text(100)
+
+RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
+    "Persona": {
+        "name": (text(120),),
+        "age": (number(1, 120),),
+        "personality": (at_most(12),),
+        "personality[]": (text(60, required=True),),
+        "background": (text(4000, lines=True),),
+    },
+    "Attributes": {"ethnicity": (text(60),)},
+    "GenerationOptions": {
+        "width": (number(256, 1440, multiple_of=16),),
+        "height": (number(256, 1440, multiple_of=16),),
+    },
+    "CreateProjectRequest": {
+        "name": (NAME,),
+        "description": (text(2000, lines=True),),
+        "request_id": (request_id,),
+    },
+    "GetProjectRequest": {"project_id": (ID,)},
+    "ListProjectsRequest": {"page_size": (not_negative,)},
+    "DeleteProjectRequest": {"project_id": (ID,)},
+    "UploadAvatarMetadata": {"project_id": (ID,), "name": (NAME,), "request_id": (request_id,)},
+    "GetAvatarRequest": {"avatar_id": (ID,)},
+    "ListAvatarsRequest": {
+        "project_id": (OPTIONAL_ID,),
+        "page_size": (not_negative,),
+        "ethnicity": (text(60),),
+        "query": (text(200),),
+    },
+    "DeleteAvatarRequest": {"avatar_id": (ID,)},
+    "DownloadImageRequest": {"avatar_id": (ID,)},
+    "CreateGenerationRequest": {
+        "project_id": (ID,),
+        "prompt": (text(2000, lines=True),),
+        "avatar_name": (text(120),),
+        "preset_id": (OPTIONAL_ID,),
+        "persona_example_id": (OPTIONAL_ID,),
+        "request_id": (request_id,),
+    },
+    "GetGenerationRequest": {"generation_id": (ID,)},
+    "ListGenerationsRequest": {"project_id": (OPTIONAL_ID,), "page_size": (not_negative,)},
+    "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
+    "CancelGenerationRequest": {"generation_id": (ID,)},
+}
+
+
+def validate(request: Message, *further: FieldViolation) -> None:
+    """Hold a request against the table, together with what its servicer found wrong with it.
+
+    Raises:
+        InvalidArgumentError: lists every violation.
+    """
+    refuse([*_violations(request, ""), *further])
+
+
+def refuse(violations: Sequence[FieldViolation]) -> None:
+    """Refuse a request for these violations, if there are any.
+
+    Raises:
+        InvalidArgumentError: lists every violation.
+    """
+    if violations:
+        raise InvalidArgumentError(
+            "INVALID_FIELD",
+            "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
+            violations=violations,
+        )
+
+
+def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
+    rules = RULES.get(message.DESCRIPTOR.name, {})
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        place = path + field.name
+        for rule in rules.get(field.name, ()):
+            yield from _violation(place, rule(value))
+        if field.is_repeated:
+            for index, entry in enumerate(value):
+                entry_place = f"{place}[{index}]"
+                for rule in rules.get(f"{field.name}[]", ()):
+                    yield from _violation(entry_place, rule(entry))
+                yield from _inside(field, entry, entry_place)
+        elif not field.has_presence or message.HasField(field.name):
+            yield from _inside(field, value, place)
+
+
+def _inside(field: Any, value: Any, place: str) -> Iterator[FieldViolation]:
+    if field.enum_type is not None:
+        if value not in field.enum_type.values_by_number:
+            yield FieldViolation(place, f"{value} is not a value of {field.enum_type.name}")
+    elif field.message_type is not None and field.message_type.name in RULES:
+        yield from _violations(value, f"{place}.")
+
+
+def _violation(place: str, description: str | None) -> Iterator[FieldViolation]:
+    if description is not None:
+        yield FieldViolation(place, description)

@@ -1,0 +1,54 @@
+"""Doing one piece of quick work: a thumbnail, or the removal of a file."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from server.domain import images
+from server.domain.announcements import Announcements
+from server.domain.avatars import Avatars
+from server.domain.files import Files
+from server.domain.quick_work import REMOVE_FILE, THUMBNAIL, QuickWorkQueue
+
+log = structlog.get_logger()
+
+
+class QuickWorkRunner:
+    """Claims quick work and does it."""
+
+    def __init__(
+        self, queue: QuickWorkQueue, avatars: Avatars, files: Files, announcements: Announcements
+    ) -> None:
+        self._queue = queue
+        self._avatars = avatars
+        self._files = files
+        self._announcements = announcements
+        self._do = {THUMBNAIL: self._make_thumbnail, REMOVE_FILE: files.remove}
+
+    async def run_one(self) -> bool:
+        """Claim the job that has been due longest and do it; False when none is due."""
+        job = await self._queue.claim()
+        if job is None:
+            return False
+        try:
+            await self._do[job.kind](job.subject_id)
+        except Exception as error:  # whatever it is, the job stays until it is done
+            log.warning("quick_work_failed", kind=job.kind, subject=job.subject_id, error=repr(error))
+            await self._queue.failed(job)
+        else:
+            await self._queue.done(job)
+        return True
+
+    async def _make_thumbnail(self, avatar_id: str) -> None:
+        image = await self._avatars.image_without_thumbnail(avatar_id)
+        if image is None:
+            return
+        data = await self._files.read_whole(image.file)
+        thumbnail = await asyncio.to_thread(images.make_thumbnail, data)
+        staged = await self._files.stage(image.user_id, thumbnail)
+        if await self._avatars.set_thumbnail(avatar_id, staged):
+            await self._announcements.thumbnail_ready(avatar_id)
+        else:
+            await self._files.discard([staged.id])

