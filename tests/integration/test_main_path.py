@@ -12,9 +12,7 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
 
-def test_project_upload_generate_watch_list_and_delete(
-    deployment: Deployment, client: AvatarCreator
-) -> None:
+def test_project_upload_generate_watch_list_and_delete(deployment: Deployment, client: AvatarCreator) -> None:
     project = client.projects.create("Spring campaign", description="Faces for spring")
     uploaded = client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
     assert not uploaded.thumbnail_pending

@@ -1,0 +1,77 @@
+# `make demo`, `make test` and `make check` set up everything they need. PYTHON names a Python 3.11 or newer.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check format protos baseline client-floor wheels clean
+
+demo: .venv/.service ## Make an avatar and watch it appear, on this machine alone
+	$(BIN)/avatar-creator demo --folder avatar-creator-demo
+
+test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis
+	$(BIN)/python -m pytest
+
+check: .venv/.development build/protos/.generated ## Everything about the code but its behaviour
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against protos/baseline.binpb
+	diff --recursive --exclude=__pycache__ --exclude=__init__.py \
+		build/protos/avatar_creator/v1 clients/python/avatar_creator/v1 \
+		|| (echo "The generated stubs are stale: run 'make protos'." && exit 1)
+	$(BIN)/python -m tests.check_schema
+
+format: .venv/.development ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: build/protos/.generated ## Generate the client's stubs from the contract
+	cp build/protos/avatar_creator/v1/* clients/python/avatar_creator/v1/
+
+baseline: .venv/.development ## Take today's contract as what later changes must not break
+	$(BIN)/buf build --output protos/baseline.binpb
+
+client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
+	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
+
+wheels: .venv/.service ## Build both wheels into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
+
+clean: ## Remove everything that make made
+	rm -rf .venv .venv-protos .venv-client-floor build dist avatar-creator-demo
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=24"
+
+.venv/.service: $(PROJECTS) | .venv/bin/python
+	$(PIP_INSTALL) --editable clients/python --editable .
+	touch $@
+
+.venv/.development: $(PROJECTS) | .venv/bin/python
+	$(PIP_INSTALL) --editable clients/python --editable ".[dev]"
+	touch .venv/.service $@
+
+.venv/.client-floor: clients/python/pyproject.toml tests/client/floor-requirements.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv-client-floor
+	.venv-client-floor/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement tests/client/floor-requirements.txt --editable clients/python
+	touch $@
+
+# The generators have an environment of their own: they decide how old a library the stubs still run on.
+.venv-protos/.installed: protos/requirements.txt
+	$(PYTHON) -m venv .venv-protos
+	.venv-protos/bin/python -m pip install --quiet --disable-pip-version-check --requirement protos/requirements.txt
+	touch $@
+
+build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) .venv-protos/.installed
+	rm -rf build/protos && mkdir -p build/protos
+	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos \
+		--plugin=protoc-gen-mypy=.venv-protos/bin/protoc-gen-mypy \
+		--python_out=build/protos --mypy_out=quiet:build/protos protos/avatar_creator/v1/*.proto
+	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos \
+		--plugin=protoc-gen-mypy_grpc=.venv-protos/bin/protoc-gen-mypy_grpc \
+		--grpc_python_out=build/protos --mypy_grpc_out=quiet:build/protos protos/avatar_creator/v1/*_service.proto
+	touch $@

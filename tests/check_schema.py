@@ -1,0 +1,104 @@
+"""Hold a migrated database against one made from the models, catalog by catalog, on both databases.
+
+Run by `make check`. Peewee's own schema comparison misses foreign keys, types, nullability, predicates and the
+order of columns in an index, so the catalogs themselves are compared.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+
+import peewee
+
+from server.database import open_database
+from server.migrate import HISTORY_TABLE, migrate
+from server.models import TABLES
+from tests.support.postgres import OwnPostgres
+
+_POSTGRESQL_CATALOG = """
+    SELECT 'column', table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL
+    SELECT 'constraint', conrelid::regclass::text, pg_get_constraintdef(oid), '', '', ''
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'index', tablename, indexname, indexdef, '', ''
+    FROM pg_indexes WHERE schemaname = 'public'
+"""
+
+
+def main() -> int:
+    """Print every difference; the exit code tells whether there was one."""
+    with tempfile.TemporaryDirectory() as folder:
+        differences = [*_compare(f"sqlite:///{folder}/migrated.db", f"sqlite:///{folder}/modelled.db")]
+    server = OwnPostgres()
+    try:
+        differences += _compare(server.create_database(), server.create_database())
+    finally:
+        server.close()
+    sys.stdout.writelines(differences or ["Migrations and models agree on PostgreSQL and SQLite.\n"])
+    return 1 if differences else 0
+
+
+def _compare(migrated_url: str, modelled_url: str) -> Iterator[str]:
+    database = open_database(migrated_url)
+    migrate(database)
+    migrated = _catalog(database)
+    database = open_database(modelled_url)
+    with database.connection_context():
+        database.create_tables(TABLES, safe=False)
+    modelled = _catalog(database)
+    yield from difflib.unified_diff(migrated, modelled, "migrations/", "server/models/", n=0)
+
+
+def _catalog(database: peewee.Database) -> list[str]:
+    with database.connection_context():
+        if isinstance(database, peewee.PostgresqlDatabase):
+            rows: Iterable[tuple[object, ...]] = database.execute_sql(_POSTGRESQL_CATALOG).fetchall()
+        else:
+            rows = list(_sqlite_catalog(database))
+    lines = (" | ".join(map(str, row)) + "\n" for row in rows)
+    return sorted(line for line in lines if HISTORY_TABLE not in line)
+
+
+def _sqlite_catalog(database: peewee.Database) -> Iterator[tuple[object, ...]]:
+    for table in database.get_tables():
+        for _, name, kind, not_null, default, key in _pragma(database, "table_info", table):
+            yield "column", table, name, kind, not_null, default, key
+        for _, _, parent, column, parent_column, on_update, on_delete, _ in _pragma(
+            database, "foreign_key_list", table
+        ):
+            yield "foreign key", table, column, parent, parent_column or "id", on_update, on_delete
+        for _, index, unique, origin, partial in _pragma(database, "index_list", table):
+            columns = [
+                (column, descending)
+                for _, _, column, descending, _, is_key in _pragma(database, "index_xinfo", index)
+                if is_key
+            ]
+            yield (
+                "index",
+                table,
+                index,
+                unique,
+                origin,
+                columns,
+                _predicate(database, index) if partial else "",
+            )
+
+
+def _pragma(database: peewee.Database, name: str, subject: str) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = database.execute_sql(f'PRAGMA {name}("{subject}")').fetchall()
+    return rows
+
+
+def _predicate(database: peewee.Database, index: object) -> str:
+    (statement,) = database.execute_sql("SELECT sql FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+    predicate = str(statement).partition(" WHERE ")[2]
+    return predicate.replace('"', "").replace("(", "").replace(")", "").casefold()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
