@@ -1,7 +1,7 @@
 """Hold a migrated database against one made from the models, catalog by catalog, on both databases.
 
-Run by `make check`. Peewee's own schema comparison misses foreign keys, types, nullability, predicates and the
-order of columns in an index, so the catalogs themselves are compared.
+Run by `make check`. Peewee's own schema comparison misses foreign keys, types, nullability, predicates
+and the order of columns in an index, so the catalogs themselves are compared.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _sqlite_catalog(database: peewee.Database) -> Iterator[tuple[object, ...]]:
             )
 
 
-def _pragma(database: peewee.Database, name: str, subject: str) -> list[tuple[object, ...]]:
+def _pragma(database: peewee.Database, name: str, subject: object) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = database.execute_sql(f'PRAGMA {name}("{subject}")').fetchall()
     return rows
 

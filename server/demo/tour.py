@@ -56,10 +56,7 @@ async def tour(folder: Path, console: Console) -> None:
         project = await client.projects.create("Spring campaign")
         console.print(f"Created project [bold]{project.name}[/] ({project.id}).")
         uploaded = await client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
-        console.print(
-            f"Uploaded a photograph as [bold]{uploaded.name}[/]: "
-            f"{uploaded.image.width}x{uploaded.image.height}, thumbnail {uploaded.thumbnail.width}x{uploaded.thumbnail.height}."
-        )
+        console.print(f"Uploaded a photograph as [bold]{uploaded.name}[/] ({uploaded.id}).")
         generation = await client.generations.create(
             project.id,
             prompt=_PROMPT,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, SQL
+from peewee import JOIN
 
 from server import models
 from server.database import Database
@@ -23,7 +23,7 @@ from server.domain.people import Attributes, Persona
 from server.domain.projects import count_avatars, lock_project, require_project
 from server.domain.quick_work import THUMBNAIL, record_quick_work
 from server.domain.records import Avatar, StoredFile
-from server.domain.search import fold, like_pattern
+from server.domain.search import fold
 from server.wakeups import WakeUps
 
 THUMBNAIL_WAIT_SECONDS = 2.0
@@ -298,7 +298,7 @@ class Avatars:
             if value:
                 query = query.where(column == value)
         for word in wanted.query.split():
-            query = query.where(SQL("search_text LIKE ? ESCAPE '\\'", [like_pattern(word)]))
+            query = query.where(avatar.search_text.contains(fold(word)))
         if wanted.last_used_first:
             query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
         else:

@@ -117,8 +117,14 @@ class RedisBus:
         async with self._subscriber.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*TOPICS)
             async for message in subscription.listen():
-                for handler in self._handlers[message["channel"].decode()]:
-                    handler(message["data"])
+                self._handle(message["channel"].decode(), message["data"])
+
+    def _handle(self, topic: str, payload: bytes) -> None:
+        for handler in self._handlers[topic]:
+            try:
+                handler(payload)
+            except Exception:  # one payload that makes no sense must not end the subscription
+                log.exception("event_not_handled", topic=topic)
 
 
 class Arrivals:

@@ -89,13 +89,17 @@ class Generations:
         """
         return await self._database.read(self._get, caller, generation_id)
 
-    async def attempts(self, caller: Caller, generation_id: str) -> list[Attempt]:
-        """The attempts at a generation, first to last.
+    async def get_with_attempts(self, caller: Caller, generation_id: str) -> tuple[Generation, list[Attempt]]:
+        """Read a generation and its attempts, first to last.
 
         Raises:
             NotFoundError: the user has no such generation.
         """
-        return await self._database.read(self._attempts, caller, generation_id)
+
+        def query() -> tuple[Generation, list[Attempt]]:
+            return self._get(caller, generation_id), self._attempts(generation_id)
+
+        return await self._database.read(query)
 
     async def page(
         self,
@@ -189,8 +193,8 @@ class Generations:
             raise NotFoundError("generation", generation_id)
         return Generation.from_row(row, row.avatar_id)
 
-    def _attempts(self, caller: Caller, generation_id: str) -> list[Attempt]:
-        self._get(caller, generation_id)
+    @staticmethod
+    def _attempts(generation_id: str) -> list[Attempt]:
         rows = (
             GenerationAttempt.select()
             .where(GenerationAttempt.generation == generation_id)

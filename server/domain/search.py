@@ -9,9 +9,3 @@ def fold(text: str) -> str:
     """`ÉVA` and `éva` both become `eva`. SQLite's own LIKE folds ASCII only, so both sides are."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-def like_pattern(word: str) -> str:
-    """The LIKE pattern, with `\\` as its escape, that finds `word` anywhere in a folded text."""
-    escaped = fold(word).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

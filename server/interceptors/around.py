@@ -21,17 +21,20 @@ class AroundInterceptor(ServerInterceptor):
 
     def __init__(self, around: Around) -> None:
         self._around = around
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler that the rest of the chain finds."""
+        """Wrap the handler that the rest of the chain finds, once for each method."""
+        method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
         handler = await continuation(handler_call_details)
         if handler is None:
-            return handler
-        method = handler_call_details.method
+            return None
         if handler.response_streaming:
             make = (
                 grpc.stream_stream_rpc_method_handler
@@ -48,7 +51,9 @@ class AroundInterceptor(ServerInterceptor):
             )
             inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
             behaviour = self._single(method, inner)
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+        wrapped = make(behaviour, handler.request_deserializer, handler.response_serializer)
+        self._wrapped[method] = wrapped
+        return wrapped
 
     def _single(self, method: str, inner: Any) -> Any:
         async def behaviour(request: Any, context: Context) -> Any:

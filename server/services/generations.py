@@ -51,8 +51,9 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         self, request: pb.GetGenerationRequest, context: Context
     ) -> pb.GetGenerationResponse:
         validate(request)
-        generation = await self._generations.get(current_caller(), request.generation_id)
-        attempts = await self._generations.attempts(current_caller(), request.generation_id)
+        generation, attempts = await self._generations.get_with_attempts(
+            current_caller(), request.generation_id
+        )
         return pb.GetGenerationResponse(
             generation=wire.generation_to_proto(generation),
             attempts=map(wire.attempt_to_proto, attempts),

@@ -1,0 +1,72 @@
+"""The provider `sketch`, seen through the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from avatar_creator import (
+    Attributes,
+    AvatarCreator,
+    EyeColor,
+    Gender,
+    HairColor,
+    HairStyle,
+    Headwear,
+    SkinTone,
+    Style,
+)
+
+BASE = {
+    "gender": Gender.GENDER_FEMALE,
+    "hair_style": HairStyle.HAIR_STYLE_LONG,
+    "hair_color": HairColor.HAIR_COLOR_BLACK,
+    "eye_color": EyeColor.EYE_COLOR_BROWN,
+    "skin_tone": SkinTone.SKIN_TONE_TAN,
+    "style": Style.STYLE_CASUAL,
+}
+OTHER = {
+    "gender": Gender.GENDER_MALE,
+    "hair_style": HairStyle.HAIR_STYLE_AFRO,
+    "hair_color": HairColor.HAIR_COLOR_RED,
+    "eye_color": EyeColor.EYE_COLOR_BLUE,
+    "skin_tone": SkinTone.SKIN_TONE_DARK,
+    "style": Style.STYLE_FORMAL,
+    "headwear": Headwear.HEADWEAR_TURBAN,
+}
+
+
+Draw = Callable[..., str]
+
+
+@pytest.fixture
+def draw(shared_client: AvatarCreator) -> Draw:
+    """Generates a small portrait and returns the SHA-256 of its picture."""
+    project = shared_client.projects.create("Sketches")
+
+    def draw(seed: int, **attributes: int) -> str:
+        generation = shared_client.generations.create_and_wait(
+            project.id,
+            prompt="portrait",
+            attributes=Attributes(**attributes),  # type: ignore[arg-type]
+            width=256,
+            height=320,
+            seed=seed,
+        )
+        image = shared_client.avatars.get(generation.avatar_id).image
+        assert (image.width, image.height) == (256, 320)
+        assert generation.provider == "sketch"
+        return image.sha256
+
+    return draw
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_gives_others(draw: Draw) -> None:
+    assert draw(5, **BASE) == draw(5, **BASE)
+    assert draw(5, **BASE) != draw(6, **BASE)
+
+
+def test_each_attribute_changes_the_picture(draw: Draw) -> None:
+    pictures = {draw(5, **{**BASE, field: value}) for field, value in OTHER.items()}
+    assert len(pictures | {draw(5, **BASE)}) == len(OTHER) + 1
