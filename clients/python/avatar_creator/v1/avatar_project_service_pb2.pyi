@@ -113,8 +113,8 @@ class GetProjectResponse(_message.Message):
     AVATARS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For `ListAvatars` with this `project_id`, `include_thumbnails` and nothing else: the page after
-    `avatars`. Empty when there is none.
+    """For `ListAvatars` with this `project_id`, no filter and the default order: the page after `avatars`.
+    `page_size` and `include_thumbnails` are free. Empty when there is none.
     """
     @_builtins.property
     def project(self) -> _avatar_project_pb2.AvatarProject:
@@ -207,8 +207,8 @@ class UpdateProjectRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths to write: `name`, `description`, or `*` for both. Empty: those that are populated. Any other
-        path is INVALID_ARGUMENT.
+        """Paths to write: `name`, `description`, or `*` for both. Empty: those that are populated, and if none is,
+        nothing changes. Any other path is INVALID_ARGUMENT.
         """
 
     def __init__(

@@ -386,7 +386,7 @@ class UpdateAvatarRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Paths to write: `name`, `persona`, `attributes` or one of their fields (`persona.age`). Empty: those that
-        are populated. Any other path is INVALID_ARGUMENT.
+        are populated, and if none is, nothing changes. Any other path is INVALID_ARGUMENT.
         """
 
     def __init__(

@@ -109,8 +109,11 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchGenerations(self, request, context):
-        """Follows several generations, or all of a project. By ids the stream ends with OK when all have ended; by
-        project it sends the unfinished ones, then every change and every new one, until the caller leaves.
+        """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
+        different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+        one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
+        ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
+        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

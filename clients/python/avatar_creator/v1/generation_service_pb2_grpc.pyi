@@ -48,8 +48,11 @@ class GenerationServiceStub:
     reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen.
     """
     WatchGenerations: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]
-    """Follows several generations, or all of a project. By ids the stream ends with OK when all have ended; by
-    project it sends the unfinished ones, then every change and every new one, until the caller leaves.
+    """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
+    different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+    one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
+    ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
+    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
     """
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]
     """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
@@ -80,8 +83,11 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen.
     """
     WatchGenerations: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]  # type: ignore[assignment]
-    """Follows several generations, or all of a project. By ids the stream ends with OK when all have ended; by
-    project it sends the unfinished ones, then every change and every new one, until the caller leaves.
+    """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
+    different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+    one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
+    ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
+    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
     """
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
     """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
@@ -139,8 +145,11 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.WatchGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.WatchGenerationsResponse], _abc.AsyncIterator[_generation_service_pb2.WatchGenerationsResponse]]:
-        """Follows several generations, or all of a project. By ids the stream ends with OK when all have ended; by
-        project it sends the unfinished ones, then every change and every new one, until the caller leaves.
+        """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
+        different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+        one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
+        ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
+        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,133 @@
+"""Typed client of Avatar Creator: `AvatarCreator`, `AsyncAvatarCreator`, their resources and their errors."""
+
+from avatar_creator.aio import AsyncAvatarCreator, AsyncToken
+from avatar_creator.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    AvatarCreatorError,
+    CallCancelledError,
+    DataLossError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    FieldViolation,
+    GenerationCancelledError,
+    GenerationEndedError,
+    GenerationFailedError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    PermissionDeniedError,
+    QuotaViolation,
+    Resource,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownError,
+)
+from avatar_creator.pictures import Picture, UploadProgress
+from avatar_creator.retries import Backoff
+from avatar_creator.sync import AvatarCreator, Token
+from avatar_creator.v1.attributes_pb2 import (
+    AgeRange,
+    Attributes,
+    BodyType,
+    EyeColor,
+    Gender,
+    HairColor,
+    HairStyle,
+    Headwear,
+    SkinTone,
+    Style,
+)
+from avatar_creator.v1.avatar_pb2 import Avatar, Image, SourceType
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
+from avatar_creator.v1.avatar_service_pb2 import AvatarOrder, BatchGetAvatarsResponse, ImageVariant
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from avatar_creator.v1.generation_pb2 import (
+    AttemptOutcome,
+    Generation,
+    GenerationAttempt,
+    GenerationError,
+    GenerationOptions,
+    GenerationStage,
+    GenerationState,
+)
+from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
+from avatar_creator.v1.usage_pb2 import ActionCount, AppUsageSummary, UsageRecord
+from avatar_creator.v1.usage_service_pb2 import (
+    GenerationStateCount,
+    GetStatsResponse,
+    RecordUsageResponse,
+)
+
+__all__ = [
+    "AbortedError",
+    "ActionCount",
+    "AgeRange",
+    "AlreadyExistsError",
+    "AppUsageSummary",
+    "AsyncAvatarCreator",
+    "AsyncToken",
+    "AttemptOutcome",
+    "Attributes",
+    "Avatar",
+    "AvatarCreator",
+    "AvatarCreatorError",
+    "AvatarOrder",
+    "AvatarPreset",
+    "AvatarProject",
+    "Backoff",
+    "BatchGetAvatarsResponse",
+    "BodyType",
+    "CallCancelledError",
+    "DataLossError",
+    "DeadlineExceededError",
+    "ErrorReason",
+    "EyeColor",
+    "FailedPreconditionError",
+    "FieldViolation",
+    "Gender",
+    "Generation",
+    "GenerationAttempt",
+    "GenerationCancelledError",
+    "GenerationEndedError",
+    "GenerationError",
+    "GenerationFailedError",
+    "GenerationOptions",
+    "GenerationStage",
+    "GenerationState",
+    "GenerationStateCount",
+    "GetProjectResponse",
+    "GetStatsResponse",
+    "HairColor",
+    "HairStyle",
+    "Headwear",
+    "Image",
+    "ImageVariant",
+    "InternalError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PermissionDeniedError",
+    "Persona",
+    "PersonaExample",
+    "Picture",
+    "QuotaViolation",
+    "RecordUsageResponse",
+    "Resource",
+    "ResourceExhaustedError",
+    "SkinTone",
+    "SourceType",
+    "Style",
+    "Token",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownError",
+    "UploadProgress",
+    "UsageRecord",
+]

@@ -1,0 +1,418 @@
+"""What each call of the client sends, and what it hands back of the answer.
+
+Arguments that are None were not given. A `request_id` that was not given is filled in here, once per logical
+call, so that all its attempts carry the same one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from avatar_creator import rpcs
+from avatar_creator.rpcs import Response, Rpc
+from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
+from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.avatar_project_service_pb2 import (
+    CreateProjectRequest,
+    CreateProjectResponse,
+    DeleteProjectRequest,
+    DeleteProjectResponse,
+    GetProjectRequest,
+    GetProjectResponse,
+    ListProjectsRequest,
+    ListProjectsResponse,
+    UpdateProjectRequest,
+    UpdateProjectResponse,
+)
+from avatar_creator.v1.avatar_service_pb2 import (
+    AvatarOrder,
+    BatchGetAvatarsRequest,
+    BatchGetAvatarsResponse,
+    DeleteAvatarRequest,
+    DeleteAvatarResponse,
+    DownloadImageRequest,
+    GetAvatarRequest,
+    GetAvatarResponse,
+    ImageVariant,
+    ListAvatarsRequest,
+    ListAvatarsResponse,
+    UpdateAvatarRequest,
+    UpdateAvatarResponse,
+    UploadAvatarMetadata,
+)
+from avatar_creator.v1.generation_pb2 import (
+    Generation,
+    GenerationAttempt,
+    GenerationOptions,
+    GenerationState,
+)
+from avatar_creator.v1.generation_service_pb2 import (
+    CancelGenerationRequest,
+    CancelGenerationResponse,
+    CreateGenerationRequest,
+    CreateGenerationResponse,
+    GetGenerationRequest,
+    GetGenerationResponse,
+    ListGenerationsRequest,
+    ListGenerationsResponse,
+    RetryGenerationRequest,
+    RetryGenerationResponse,
+    WatchGenerationRequest,
+    WatchGenerationsRequest,
+    WatchTarget,
+)
+from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
+from avatar_creator.v1.preset_service_pb2 import (
+    GetPersonaExampleRequest,
+    GetPersonaExampleResponse,
+    GetPresetRequest,
+    GetPresetResponse,
+    ListPersonaExamplesRequest,
+    ListPersonaExamplesResponse,
+    ListPresetsRequest,
+    ListPresetsResponse,
+)
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
+from avatar_creator.v1.usage_service_pb2 import (
+    GetStatsRequest,
+    GetStatsResponse,
+    ListUsageRequest,
+    ListUsageResponse,
+    RecordUsageRequest,
+    RecordUsageResponse,
+    SummarizeUsageRequest,
+    SummarizeUsageResponse,
+)
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Response, Result]):
+    """One call with one answer."""
+
+    rpc: Rpc[Response]
+    request: Message
+    result: Callable[[Response], Result]
+    """What the caller gets of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListCall(Generic[Response, Item]):
+    """The call for one page of a list."""
+
+    rpc: Rpc[Response]
+    request: Any
+    items: Callable[[Response], Sequence[Item]]
+    """The items on a page."""
+
+    def page(self) -> Call[Response, Response]:
+        """The call for this page alone."""
+        return Call(self.rpc, self.request, lambda response: response)
+
+    def following(self, response: Any) -> ListCall[Response, Item] | None:
+        """The call for the page after the one in `response`; None if that was the last."""
+        if not response.next_page_token:
+            return None
+        request = type(self.request)()
+        request.CopyFrom(self.request)
+        request.page_token = response.next_page_token
+        return replace(self, request=request)
+
+
+def create_project(
+    name: str, description: str, request_id: str | None
+) -> Call[CreateProjectResponse, AvatarProject]:
+    request = CreateProjectRequest(name=name, description=description, request_id=_filled(request_id))
+    return Call(rpcs.CREATE_PROJECT, request, lambda response: response.project)
+
+
+def get_project(project_id: str) -> Call[GetProjectResponse, AvatarProject]:
+    request = GetProjectRequest(project_id=project_id)
+    return Call(rpcs.GET_PROJECT, request, lambda response: response.project)
+
+
+def open_project(project_id: str) -> Call[GetProjectResponse, GetProjectResponse]:
+    request = GetProjectRequest(project_id=project_id, include_avatars=True)
+    return Call(rpcs.GET_PROJECT, request, lambda response: response)
+
+
+def list_projects(page_size: int) -> ListCall[ListProjectsResponse, AvatarProject]:
+    request = ListProjectsRequest(page_size=page_size)
+    return ListCall(rpcs.LIST_PROJECTS, request, lambda response: response.projects)
+
+
+def update_project(
+    project_id: str, name: str | None, description: str | None
+) -> Call[UpdateProjectResponse, AvatarProject]:
+    request = UpdateProjectRequest(
+        project=AvatarProject(id=project_id, name=name or "", description=description or ""),
+        update_mask=_mask(name=name, description=description),
+    )
+    return Call(rpcs.UPDATE_PROJECT, request, lambda response: response.project)
+
+
+def delete_project(project_id: str) -> Call[DeleteProjectResponse, None]:
+    return Call(rpcs.DELETE_PROJECT, DeleteProjectRequest(project_id=project_id), lambda _: None)
+
+
+def upload_avatar(
+    project_id: str,
+    name: str,
+    persona: Persona | None,
+    attributes: Attributes | None,
+    content_type: str,
+    request_id: str | None,
+) -> UploadAvatarMetadata:
+    return UploadAvatarMetadata(
+        project_id=project_id,
+        name=name,
+        persona=persona,
+        attributes=attributes,
+        content_type=content_type,
+        request_id=_filled(request_id),
+    )
+
+
+def get_avatar(avatar_id: str) -> Call[GetAvatarResponse, Avatar]:
+    return Call(rpcs.GET_AVATAR, GetAvatarRequest(avatar_id=avatar_id), lambda response: response.avatar)
+
+
+def batch_get_avatars(
+    avatar_ids: Iterable[str], include_thumbnails: bool
+) -> Call[BatchGetAvatarsResponse, BatchGetAvatarsResponse]:
+    request = BatchGetAvatarsRequest(avatar_ids=avatar_ids, include_thumbnails=include_thumbnails)
+    return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
+
+
+def list_avatars(
+    project_id: str,
+    query: str,
+    source_types: Iterable[SourceType.ValueType],
+    gender: Gender.ValueType,
+    age_range: AgeRange.ValueType,
+    ethnicity: str,
+    style: Style.ValueType,
+    order: AvatarOrder.ValueType,
+    include_thumbnails: bool,
+    page_size: int,
+    page_token: str,
+) -> ListCall[ListAvatarsResponse, Avatar]:
+    request = ListAvatarsRequest(
+        project_id=project_id,
+        query=query,
+        source_types=source_types,
+        gender=gender,
+        age_range=age_range,
+        ethnicity=ethnicity,
+        style=style,
+        order=order,
+        include_thumbnails=include_thumbnails,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    return ListCall(rpcs.LIST_AVATARS, request, lambda response: response.avatars)
+
+
+def update_avatar(
+    avatar_id: str, name: str | None, persona: Persona | None, attributes: Attributes | None
+) -> Call[UpdateAvatarResponse, Avatar]:
+    request = UpdateAvatarRequest(
+        avatar=Avatar(id=avatar_id, name=name or "", persona=persona, attributes=attributes),
+        update_mask=_mask(name=name, persona=persona, attributes=attributes),
+    )
+    return Call(rpcs.UPDATE_AVATAR, request, lambda response: response.avatar)
+
+
+def delete_avatar(avatar_id: str) -> Call[DeleteAvatarResponse, None]:
+    return Call(rpcs.DELETE_AVATAR, DeleteAvatarRequest(avatar_id=avatar_id), lambda _: None)
+
+
+def download_image(avatar_id: str, variant: ImageVariant.ValueType) -> DownloadImageRequest:
+    return DownloadImageRequest(avatar_id=avatar_id, variant=variant)
+
+
+def create_generation(
+    project_id: str,
+    prompt: str,
+    avatar_name: str,
+    persona: Persona | None,
+    attributes: Attributes | None,
+    width: int,
+    height: int,
+    seed: int | None,
+    preset_id: str,
+    persona_example_id: str,
+    request_id: str | None,
+) -> Call[CreateGenerationResponse, Generation]:
+    request = CreateGenerationRequest(
+        project_id=project_id,
+        prompt=prompt,
+        avatar_name=avatar_name,
+        persona=persona,
+        attributes=attributes,
+        options=GenerationOptions(width=width, height=height, seed=seed),
+        preset_id=preset_id,
+        persona_example_id=persona_example_id,
+        request_id=_filled(request_id),
+    )
+    return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)
+
+
+def get_generation(generation_id: str) -> Call[GetGenerationResponse, Generation]:
+    request = GetGenerationRequest(generation_id=generation_id)
+    return Call(rpcs.GET_GENERATION, request, lambda response: response.generation)
+
+
+def list_attempts(generation_id: str) -> Call[GetGenerationResponse, list[GenerationAttempt]]:
+    request = GetGenerationRequest(generation_id=generation_id)
+    return Call(rpcs.GET_GENERATION, request, lambda response: list(response.attempts))
+
+
+def list_generations(
+    project_id: str,
+    states: Iterable[GenerationState.ValueType],
+    create_time_from: datetime | None,
+    create_time_to: datetime | None,
+    page_size: int,
+) -> ListCall[ListGenerationsResponse, Generation]:
+    request = ListGenerationsRequest(
+        project_id=project_id,
+        states=states,
+        create_time_from=_timestamp(create_time_from),
+        create_time_to=_timestamp(create_time_to),
+        page_size=page_size,
+    )
+    return ListCall(rpcs.LIST_GENERATIONS, request, lambda response: response.generations)
+
+
+def watch_generation(generation_id: str, known_revision: int) -> WatchGenerationRequest:
+    return WatchGenerationRequest(generation_id=generation_id, known_revision=known_revision)
+
+
+def watch_generations(known_revisions: Mapping[str, int]) -> WatchGenerationsRequest:
+    targets = [
+        WatchTarget(generation_id=generation_id, known_revision=revision)
+        for generation_id, revision in known_revisions.items()
+    ]
+    return WatchGenerationsRequest(targets=targets)
+
+
+def watch_project(project_id: str) -> WatchGenerationsRequest:
+    return WatchGenerationsRequest(project_id=project_id)
+
+
+def cancel_generation(generation_id: str) -> Call[CancelGenerationResponse, Generation]:
+    request = CancelGenerationRequest(generation_id=generation_id)
+    return Call(rpcs.CANCEL_GENERATION, request, lambda response: response.generation)
+
+
+def retry_generation(generation_id: str, request_id: str | None) -> Call[RetryGenerationResponse, Generation]:
+    request = RetryGenerationRequest(generation_id=generation_id, request_id=_filled(request_id))
+    return Call(rpcs.RETRY_GENERATION, request, lambda response: response.generation)
+
+
+def record_usage(
+    avatar_id: str,
+    action: str,
+    app_id: str,
+    app_name: str,
+    reference_id: str,
+    reference_type: str,
+    metadata: Mapping[str, Any] | None,
+    request_id: str | None,
+) -> Call[RecordUsageResponse, RecordUsageResponse]:
+    request = RecordUsageRequest(
+        avatar_id=avatar_id,
+        action=action,
+        app_id=app_id,
+        app_name=app_name,
+        reference_id=reference_id,
+        reference_type=reference_type,
+        metadata=_struct(metadata),
+        request_id=_filled(request_id),
+    )
+    return Call(rpcs.RECORD_USAGE, request, lambda response: response)
+
+
+def list_usage(
+    avatar_id: str, app_id: str, action: str, page_size: int
+) -> ListCall[ListUsageResponse, UsageRecord]:
+    request = ListUsageRequest(avatar_id=avatar_id, app_id=app_id, action=action, page_size=page_size)
+    return ListCall(rpcs.LIST_USAGE, request, lambda response: response.usages)
+
+
+def summarize_usage(avatar_id: str) -> Call[SummarizeUsageResponse, list[AppUsageSummary]]:
+    request = SummarizeUsageRequest(avatar_id=avatar_id)
+    return Call(rpcs.SUMMARIZE_USAGE, request, lambda response: list(response.apps))
+
+
+def get_stats() -> Call[GetStatsResponse, GetStatsResponse]:
+    return Call(rpcs.GET_STATS, GetStatsRequest(), lambda response: response)
+
+
+def list_presets(
+    category: str, query: str, include_images: bool, page_size: int
+) -> ListCall[ListPresetsResponse, AvatarPreset]:
+    request = ListPresetsRequest(
+        category=category, query=query, include_images=include_images, page_size=page_size
+    )
+    return ListCall(rpcs.LIST_PRESETS, request, lambda response: response.presets)
+
+
+def get_preset(preset_id: str) -> Call[GetPresetResponse, AvatarPreset]:
+    return Call(rpcs.GET_PRESET, GetPresetRequest(preset_id=preset_id), lambda response: response.preset)
+
+
+def list_persona_examples(
+    category: str, page_size: int
+) -> ListCall[ListPersonaExamplesResponse, PersonaExample]:
+    request = ListPersonaExamplesRequest(category=category, page_size=page_size)
+    return ListCall(rpcs.LIST_PERSONA_EXAMPLES, request, lambda response: response.persona_examples)
+
+
+def get_persona_example(persona_example_id: str) -> Call[GetPersonaExampleResponse, PersonaExample]:
+    request = GetPersonaExampleRequest(persona_example_id=persona_example_id)
+    return Call(rpcs.GET_PERSONA_EXAMPLE, request, lambda response: response.persona_example)
+
+
+def _filled(request_id: str | None) -> str:
+    return request_id or str(uuid.uuid4())
+
+
+def _mask(**changes: object) -> FieldMask:
+    paths = [path for path, value in changes.items() if value is not None]
+    if not paths:
+        # To the service an empty mask means all that is populated, which is not what "nothing given" says.
+        raise ValueError(f"nothing to update: give at least one of {', '.join(changes)}")
+    return FieldMask(paths=paths)
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise ValueError("a time needs a time zone, for example datetime.now(UTC)")
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+def _struct(metadata: Mapping[str, Any] | None) -> Struct | None:
+    if metadata is None:
+        return None
+    struct = Struct()
+    struct.update(dict(metadata))
+    return struct

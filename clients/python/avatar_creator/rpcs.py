@@ -1,0 +1,95 @@
+"""All RPCs of the contract: where they are, what they answer, and whether the client may send them twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from avatar_creator.v1 import (
+    avatar_project_service_pb2,
+    avatar_service_pb2,
+    generation_service_pb2,
+    preset_service_pb2,
+    usage_service_pb2,
+)
+
+Response = TypeVar("Response", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc(Generic[Response]):
+    """One RPC."""
+
+    service: str
+    method: str
+    response: type[Response]
+    """Class of its answer, or of each message of it."""
+    repeatable: bool
+    """Whether the same call may be sent again after UNAVAILABLE, when the first may have been carried out."""
+    transfer: bool = False
+    """Whether it carries a picture and so has the longer default deadline."""
+
+    @property
+    def path(self) -> str:
+        """Its HTTP/2 path."""
+        return f"/avatar_creator.v1.{self.service}/{self.method}"
+
+
+_PROJECTS = "AvatarProjectService"
+_AVATARS = "AvatarService"
+_GENERATIONS = "GenerationService"
+_USAGE = "UsageService"
+_PRESETS = "PresetService"
+
+# Repeatable are: reads; calls with a request_id, which the client always fills; updates, which write the same
+# values again; and cancelling, which answers alike the second time. Deletes are not: the second one would be
+# NOT_FOUND though the first did what was asked.
+
+CREATE_PROJECT = Rpc(_PROJECTS, "CreateProject", avatar_project_service_pb2.CreateProjectResponse, True)
+GET_PROJECT = Rpc(_PROJECTS, "GetProject", avatar_project_service_pb2.GetProjectResponse, True)
+LIST_PROJECTS = Rpc(_PROJECTS, "ListProjects", avatar_project_service_pb2.ListProjectsResponse, True)
+UPDATE_PROJECT = Rpc(_PROJECTS, "UpdateProject", avatar_project_service_pb2.UpdateProjectResponse, True)
+DELETE_PROJECT = Rpc(_PROJECTS, "DeleteProject", avatar_project_service_pb2.DeleteProjectResponse, False)
+
+UPLOAD_AVATAR = Rpc(_AVATARS, "UploadAvatar", avatar_service_pb2.UploadAvatarResponse, True, transfer=True)
+GET_AVATAR = Rpc(_AVATARS, "GetAvatar", avatar_service_pb2.GetAvatarResponse, True)
+BATCH_GET_AVATARS = Rpc(_AVATARS, "BatchGetAvatars", avatar_service_pb2.BatchGetAvatarsResponse, True)
+LIST_AVATARS = Rpc(_AVATARS, "ListAvatars", avatar_service_pb2.ListAvatarsResponse, True)
+UPDATE_AVATAR = Rpc(_AVATARS, "UpdateAvatar", avatar_service_pb2.UpdateAvatarResponse, True)
+DELETE_AVATAR = Rpc(_AVATARS, "DeleteAvatar", avatar_service_pb2.DeleteAvatarResponse, False)
+DOWNLOAD_IMAGE = Rpc(_AVATARS, "DownloadImage", avatar_service_pb2.DownloadImageResponse, True, transfer=True)
+
+CREATE_GENERATION = Rpc(
+    _GENERATIONS, "CreateGeneration", generation_service_pb2.CreateGenerationResponse, True
+)
+GET_GENERATION = Rpc(_GENERATIONS, "GetGeneration", generation_service_pb2.GetGenerationResponse, True)
+LIST_GENERATIONS = Rpc(_GENERATIONS, "ListGenerations", generation_service_pb2.ListGenerationsResponse, True)
+WATCH_GENERATION = Rpc(_GENERATIONS, "WatchGeneration", generation_service_pb2.WatchGenerationResponse, True)
+WATCH_GENERATIONS = Rpc(
+    _GENERATIONS, "WatchGenerations", generation_service_pb2.WatchGenerationsResponse, True
+)
+CANCEL_GENERATION = Rpc(
+    _GENERATIONS, "CancelGeneration", generation_service_pb2.CancelGenerationResponse, True
+)
+RETRY_GENERATION = Rpc(_GENERATIONS, "RetryGeneration", generation_service_pb2.RetryGenerationResponse, True)
+
+RECORD_USAGE = Rpc(_USAGE, "RecordUsage", usage_service_pb2.RecordUsageResponse, True)
+LIST_USAGE = Rpc(_USAGE, "ListUsage", usage_service_pb2.ListUsageResponse, True)
+SUMMARIZE_USAGE = Rpc(_USAGE, "SummarizeUsage", usage_service_pb2.SummarizeUsageResponse, True)
+GET_STATS = Rpc(_USAGE, "GetStats", usage_service_pb2.GetStatsResponse, True)
+
+LIST_PRESETS = Rpc(_PRESETS, "ListPresets", preset_service_pb2.ListPresetsResponse, True)
+GET_PRESET = Rpc(_PRESETS, "GetPreset", preset_service_pb2.GetPresetResponse, True)
+LIST_PERSONA_EXAMPLES = Rpc(
+    _PRESETS, "ListPersonaExamples", preset_service_pb2.ListPersonaExamplesResponse, True
+)
+GET_PERSONA_EXAMPLE = Rpc(_PRESETS, "GetPersonaExample", preset_service_pb2.GetPersonaExampleResponse, True)
+
+ALL: tuple[Rpc[Any], ...] = tuple(value for value in vars().values() if isinstance(value, Rpc))
+
+
+def serialize(request: Message) -> bytes:
+    """The request as it travels."""
+    return request.SerializeToString()

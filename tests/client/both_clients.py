@@ -1,0 +1,93 @@
+"""One way to drive the two clients, so that each behaviour is written down once and shown for both."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from avatar_creator import AsyncAvatarCreator, AvatarCreator, Backoff
+
+
+class FakeTime:
+    """A clock that stands still but for sleeping, which takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class Blocking:
+    """An `AsyncAvatarCreator`, or a part of one, whose methods wait as those of `AvatarCreator` do."""
+
+    def __init__(self, part: Any, runner: asyncio.Runner) -> None:
+        self._part = part
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        return self._waiting(value) if inspect.ismethod(value) else Blocking(value, self._runner)
+
+    def _waiting(self, method: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = method(*args, **kwargs)
+            return self._iterated(result) if hasattr(result, "__aiter__") else self._waited(result)
+
+        return call
+
+    def _waited(self, awaitable: Any) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        return self._runner.run(wait())
+
+    def _iterated(self, items: AsyncIterator[Any]) -> Iterator[Any]:
+        try:
+            while True:
+                try:
+                    yield self._waited(anext(items))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._waited(items.aclose())  # type: ignore[attr-defined]
+
+
+class Connector:
+    """Makes clients of one kind and closes them."""
+
+    def __init__(self, kind: str, time: FakeTime) -> None:
+        self.kind = kind
+        self.time = time
+        self._clients: list[Any] = []
+        self._runner = asyncio.Runner()
+
+    def __call__(self, target: str, **options: Any) -> Any:
+        options.setdefault("backoff", Backoff(random=lambda: 0.0))
+        options.setdefault("clock", self.time.clock)
+        client: Any
+        if self.kind == "sync":
+            client = AvatarCreator(target, sleep=self.time.sleep, **options)
+        else:
+
+            async def connect() -> AsyncAvatarCreator:
+                return AsyncAvatarCreator(target, sleep=self.time.sleep_async, **options)
+
+            client = Blocking(self._runner.run(connect()), self._runner)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._runner.close()

@@ -1,0 +1,239 @@
+"""What the other calls send, and what they hand back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from avatar_creator import (
+    AppUsageSummary,
+    Attributes,
+    Avatar,
+    AvatarPreset,
+    AvatarProject,
+    Generation,
+    GenerationAttempt,
+    GenerationOptions,
+    HairStyle,
+    Persona,
+    PersonaExample,
+    UsageRecord,
+)
+from avatar_creator.v1.avatar_project_service_pb2 import (
+    CreateProjectResponse,
+    GetProjectRequest,
+    GetProjectResponse,
+    UpdateProjectRequest,
+    UpdateProjectResponse,
+)
+from avatar_creator.v1.avatar_service_pb2 import (
+    BatchGetAvatarsRequest,
+    BatchGetAvatarsResponse,
+    DeleteAvatarRequest,
+    DeleteAvatarResponse,
+    GetAvatarRequest,
+    GetAvatarResponse,
+    UpdateAvatarRequest,
+    UpdateAvatarResponse,
+)
+from avatar_creator.v1.generation_service_pb2 import (
+    CreateGenerationRequest,
+    CreateGenerationResponse,
+    GetGenerationRequest,
+    GetGenerationResponse,
+)
+from avatar_creator.v1.preset_service_pb2 import (
+    GetPersonaExampleRequest,
+    GetPersonaExampleResponse,
+    GetPresetRequest,
+    GetPresetResponse,
+)
+from avatar_creator.v1.usage_service_pb2 import (
+    GetStatsRequest,
+    GetStatsResponse,
+    RecordUsageResponse,
+    SummarizeUsageRequest,
+    SummarizeUsageResponse,
+)
+from tests.client.scripted_server import ScriptedServer
+
+PROJECT = AvatarProject(id="p1", name="Spring")
+AVATAR = Avatar(id="a1", name="Sarah")
+GENERATION = Generation(id="g1", revision=1)
+ATTEMPTS = [GenerationAttempt(attempt_number=1), GenerationAttempt(attempt_number=2)]
+SHORT = Attributes(hair_style=HairStyle.HAIR_STYLE_SHORT)
+OPENED = GetProjectResponse(project=PROJECT, avatars=[AVATAR], next_page_token="next")
+FOUND = BatchGetAvatarsResponse(avatars=[AVATAR], missing_avatar_ids=["a2"])
+SUMMARIES = [AppUsageSummary(app_id="pose-generator", usage_count=3)]
+STATS = GetStatsResponse(avatar_count=2)
+PRESET = AvatarPreset(id="pr1")
+EXAMPLE = PersonaExample(id="pe1")
+
+CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
+    "projects.get": (
+        "GetProject",
+        lambda c: c.projects.get("p1"),
+        GetProjectRequest(project_id="p1"),
+        GetProjectResponse(project=PROJECT),
+        PROJECT,
+    ),
+    "projects.open": (
+        "GetProject",
+        lambda c: c.projects.open("p1"),
+        GetProjectRequest(project_id="p1", include_avatars=True),
+        OPENED,
+        OPENED,
+    ),
+    "projects.update, one emptied": (
+        "UpdateProject",
+        lambda c: c.projects.update("p1", description=""),
+        UpdateProjectRequest(project=AvatarProject(id="p1"), update_mask=FieldMask(paths=["description"])),
+        UpdateProjectResponse(project=PROJECT),
+        PROJECT,
+    ),
+    "projects.update, both": (
+        "UpdateProject",
+        lambda c: c.projects.update("p1", name="n", description="d"),
+        UpdateProjectRequest(
+            project=AvatarProject(id="p1", name="n", description="d"),
+            update_mask=FieldMask(paths=["name", "description"]),
+        ),
+        UpdateProjectResponse(project=PROJECT),
+        PROJECT,
+    ),
+    "avatars.get": (
+        "GetAvatar",
+        lambda c: c.avatars.get("a1"),
+        GetAvatarRequest(avatar_id="a1"),
+        GetAvatarResponse(avatar=AVATAR),
+        AVATAR,
+    ),
+    "avatars.batch_get": (
+        "BatchGetAvatars",
+        lambda c: c.avatars.batch_get(["a1", "a2"], include_thumbnails=True),
+        BatchGetAvatarsRequest(avatar_ids=["a1", "a2"], include_thumbnails=True),
+        FOUND,
+        FOUND,
+    ),
+    "avatars.update": (
+        "UpdateAvatar",
+        lambda c: c.avatars.update("a1", persona=Persona(), attributes=SHORT),
+        UpdateAvatarRequest(
+            avatar=Avatar(id="a1", persona=Persona(), attributes=SHORT),
+            update_mask=FieldMask(paths=["persona", "attributes"]),
+        ),
+        UpdateAvatarResponse(avatar=AVATAR),
+        AVATAR,
+    ),
+    "avatars.delete": (
+        "DeleteAvatar",
+        lambda c: c.avatars.delete("a1"),
+        DeleteAvatarRequest(avatar_id="a1"),
+        DeleteAvatarResponse(),
+        None,
+    ),
+    "generations.create": (
+        "CreateGeneration",
+        lambda c: c.generations.create(
+            "p1",
+            prompt="a portrait",
+            avatar_name="Sarah",
+            persona=Persona(age=30),
+            attributes=SHORT,
+            width=512,
+            height=768,
+            seed=0,
+            preset_id="pr1",
+            persona_example_id="pe1",
+            request_id="r1",
+        ),
+        CreateGenerationRequest(
+            project_id="p1",
+            prompt="a portrait",
+            avatar_name="Sarah",
+            persona=Persona(age=30),
+            attributes=SHORT,
+            options=GenerationOptions(width=512, height=768, seed=0),
+            preset_id="pr1",
+            persona_example_id="pe1",
+            request_id="r1",
+        ),
+        CreateGenerationResponse(generation=GENERATION),
+        GENERATION,
+    ),
+    "generations.get": (
+        "GetGeneration",
+        lambda c: c.generations.get("g1"),
+        GetGenerationRequest(generation_id="g1"),
+        GetGenerationResponse(generation=GENERATION, attempts=ATTEMPTS),
+        GENERATION,
+    ),
+    "generations.attempts": (
+        "GetGeneration",
+        lambda c: c.generations.attempts("g1"),
+        GetGenerationRequest(generation_id="g1"),
+        GetGenerationResponse(generation=GENERATION, attempts=ATTEMPTS),
+        ATTEMPTS,
+    ),
+    "usage.summarize": (
+        "SummarizeUsage",
+        lambda c: c.usage.summarize("a1"),
+        SummarizeUsageRequest(avatar_id="a1"),
+        SummarizeUsageResponse(apps=SUMMARIES),
+        SUMMARIES,
+    ),
+    "usage.stats": ("GetStats", lambda c: c.usage.stats(), GetStatsRequest(), STATS, STATS),
+    "presets.get": (
+        "GetPreset",
+        lambda c: c.presets.get("pr1"),
+        GetPresetRequest(preset_id="pr1"),
+        GetPresetResponse(preset=PRESET),
+        PRESET,
+    ),
+    "personas.get": (
+        "GetPersonaExample",
+        lambda c: c.personas.get("pe1"),
+        GetPersonaExampleRequest(persona_example_id="pe1"),
+        GetPersonaExampleResponse(persona_example=EXAMPLE),
+        EXAMPLE,
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_sends_its_arguments_and_returns_the_resource(
+    call: str, client: Any, server: ScriptedServer
+) -> None:
+    method, use, request, answer, result = CALLS[call]
+    server.script(method, [answer])
+    assert use(client) == result
+    assert server.calls[0].request == request
+
+
+def test_a_project_is_created_with_a_description(client: Any, server: ScriptedServer) -> None:
+    server.script("CreateProject", [CreateProjectResponse(project=PROJECT)])
+    assert client.projects.create("Spring", "all of it") == PROJECT
+    request = server.calls[0].request
+    assert (request.name, request.description) == ("Spring", "all of it")
+
+
+def test_a_use_is_recorded_with_metadata_of_the_app(client: Any, server: ScriptedServer) -> None:
+    answer = RecordUsageResponse(usage=UsageRecord(id="u1"), usage_count=7)
+    server.script("RecordUsage", [answer])
+    metadata = {"poses": ["standing", "sitting"], "quality": {"score": 0.5, "checked": True}, "note": None}
+    assert client.usage.record("a1", action="generate_poses", app_id="poses", metadata=metadata) == answer
+    request = server.calls[0].request
+    assert (request.avatar_id, request.action, request.app_id) == ("a1", "generate_poses", "poses")
+    assert MessageToDict(request.metadata) == metadata
+
+
+def test_an_update_of_nothing_is_a_mistake(client: Any) -> None:
+    with pytest.raises(ValueError, match="name, description"):
+        client.projects.update("p1")
+    with pytest.raises(ValueError, match="name, persona, attributes"):
+        client.avatars.update("a1")

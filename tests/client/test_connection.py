@@ -1,0 +1,239 @@
+"""Tokens, deadlines, TLS, closing and cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from avatar_creator import AsyncAvatarCreator, AvatarCreator, AvatarProject, CallCancelledError, Generation
+from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
+from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
+from avatar_creator.v1.generation_service_pb2 import WatchGenerationResponse
+from tests.client.both_clients import Connector
+from tests.client.scripted_server import LOST, ScriptedServer, UntilClientLeaves
+
+ANSWER = GetProjectResponse(project=AvatarProject(id="p1"))
+FIRST_STATE = WatchGenerationResponse(generation=Generation(id="g1", revision=1))
+
+
+class TestToken:
+    def test_it_is_sent_with_a_plaintext_call(self, connect: Connector, server: ScriptedServer) -> None:
+        server.script("GetProject", [ANSWER])
+        connect(server.target, token="a-token").projects.get("p1")
+        assert server.calls[0].metadata["authorization"] == "Bearer a-token"
+
+    def test_none_is_sent_without_one(self, connect: Connector, server: ScriptedServer) -> None:
+        server.script("GetProject", [ANSWER])
+        connect(server.target).projects.get("p1")
+        assert "authorization" not in server.calls[0].metadata
+
+    def test_a_callable_is_asked_before_every_attempt(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
+        tokens = iter("abcdef")
+        client = connect(server.target, token=lambda: next(tokens))
+        server.script("GetProject", [LOST], [ANSWER])
+        server.script("WatchGeneration", [LOST], [FIRST_STATE, UntilClientLeaves()])
+        client.projects.get("p1")
+        states = client.generations.watch("g1")
+        next(states)
+        states.close()
+        assert [call.metadata["authorization"] for call in server.calls] == [
+            "Bearer a",
+            "Bearer b",
+            "Bearer c",
+            "Bearer d",
+        ]
+
+    def test_its_error_reaches_the_caller(self, connect: Connector, server: ScriptedServer) -> None:
+        def refuse() -> str:
+            raise LookupError("no token today")
+
+        with pytest.raises(LookupError, match="today"):
+            connect(server.target, token=refuse).projects.get("p1")
+
+    async def test_an_async_callable_is_awaited(self, server: ScriptedServer) -> None:
+        async def token() -> str:
+            return "fetched"
+
+        server.script("GetProject", [ANSWER])
+        async with AsyncAvatarCreator(server.target, token=token) as client:
+            await client.projects.get("p1")
+        assert server.calls[0].metadata["authorization"] == "Bearer fetched"
+
+
+class TestDeadline:
+    @pytest.mark.parametrize(
+        ("options", "expected"), [({}, 10), ({"timeout": 4.0}, 4)], ids=["default", "the client's"]
+    )
+    def test_a_call_has_one(
+        self, options: dict[str, float], expected: float, connect: Connector, server: ScriptedServer
+    ) -> None:
+        server.script("GetProject", [ANSWER])
+        connect(server.target, **options).projects.get("p1")
+        assert server.calls[0].seconds_left == pytest.approx(expected, abs=1)
+
+    @pytest.mark.parametrize(
+        ("options", "expected"), [({}, 60), ({"transfer_timeout": 30.0}, 30)], ids=["default", "the client's"]
+    )
+    def test_an_upload_has_a_longer_one(
+        self, options: dict[str, float], expected: float, connect: Connector, server: ScriptedServer
+    ) -> None:
+        server.script("UploadAvatar", [UploadAvatarResponse()])
+        connect(server.target, **options).avatars.upload("p1", b"x", name="S")
+        assert server.calls[0].seconds_left == pytest.approx(expected, abs=1)
+
+    def test_that_of_a_call_goes_first(self, client: Any, server: ScriptedServer) -> None:
+        server.script("GetProject", [ANSWER])
+        client.projects.get("p1", timeout=3.0)
+        assert server.calls[0].seconds_left == pytest.approx(3, abs=1)
+
+
+@pytest.fixture(scope="module")
+def certificate() -> tuple[bytes, bytes]:
+    """Key and self-signed certificate of localhost, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        signed.public_bytes(serialization.Encoding.PEM),
+    )
+
+
+@pytest.fixture
+def tls_server(certificate: tuple[bytes, bytes]) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(grpc.ssl_server_credentials([certificate]))
+    yield server
+    server.stop()
+
+
+class TestTls:
+    def test_a_server_with_a_trusted_certificate_is_spoken_to(
+        self, connect: Connector, tls_server: ScriptedServer, certificate: tuple[bytes, bytes]
+    ) -> None:
+        tls_server.script("GetProject", [ANSWER])
+        client = connect(tls_server.target, tls=True, root_certificates=certificate[1], token="a-token")
+        assert client.projects.get("p1").id == "p1"
+        assert tls_server.calls[0].metadata["authorization"] == "Bearer a-token"
+
+    def test_any_other_server_is_not(self, connect: Connector, tls_server: ScriptedServer) -> None:
+        with pytest.raises(Exception, match="UNAVAILABLE"):
+            connect(tls_server.target, tls=True).avatars.delete("a1")
+        assert tls_server.calls == []
+
+    def test_root_certificates_without_tls_are_a_mistake(self, connect: Connector) -> None:
+        with pytest.raises(ValueError, match="tls"):
+            connect("localhost:1", root_certificates=b"pem")
+
+
+class TestClosing:
+    def test_a_closed_client_refuses_calls_and_watches(self, client: Any, server: ScriptedServer) -> None:
+        client.close()
+        client.close()
+        uses: list[Callable[[], Any]] = [
+            lambda: client.projects.get("p1"),
+            lambda: list(client.projects.list()),
+            lambda: client.avatars.upload("p1", b"x", name="S"),
+            lambda: client.avatars.download("a1"),
+            lambda: next(client.generations.watch("g1")),
+        ]
+        for use in uses:
+            with pytest.raises(CallCancelledError, match="closed"):
+                use()
+        assert server.calls == []
+
+    def test_closing_ends_a_watch(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [FIRST_STATE, UntilClientLeaves()])
+        states = client.generations.watch("g1")
+        next(states)
+        client.close()
+        with pytest.raises(CallCancelledError):
+            next(states)
+        assert server.calls[0].over.wait(5)
+
+    def test_closing_ends_a_call_that_waits_on_another_thread(self, server: ScriptedServer) -> None:
+        server.script("GetProject", [UntilClientLeaves()])
+        errors: list[BaseException] = []
+        client = AvatarCreator(server.target)
+
+        def wait() -> None:
+            try:
+                client.projects.get("p1")
+            except CallCancelledError as error:
+                errors.append(error)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert server.called.wait(5)
+        client.close()
+        waiting.join(5)
+        assert len(errors) == 1
+
+    async def test_closing_ends_a_call_that_waits_in_another_task(self, server: ScriptedServer) -> None:
+        server.script("GetProject", [UntilClientLeaves()])
+        client = AsyncAvatarCreator(server.target)
+        waiting = asyncio.create_task(client.projects.get("p1"))
+        assert await asyncio.to_thread(server.called.wait, 5)
+        await client.close()
+        with pytest.raises(CallCancelledError):
+            await waiting
+
+    def test_a_context_closes(self, server: ScriptedServer) -> None:
+        with AvatarCreator(server.target) as client:
+            pass
+        with pytest.raises(CallCancelledError):
+            client.projects.get("p1")
+
+    def test_a_channel_that_was_given_stays_open(self, server: ScriptedServer) -> None:
+        server.script("GetProject", [ANSWER], [ANSWER])
+        with grpc.insecure_channel(server.target) as channel:
+            for _ in range(2):
+                with AvatarCreator(channel=channel) as client:
+                    assert client.projects.get("p1").id == "p1"
+
+
+class TestCancellingATask:
+    @pytest.mark.parametrize(
+        ("method", "use"),
+        [
+            ("GetProject", lambda c: c.projects.get("p1")),
+            ("UploadAvatar", lambda c: c.avatars.upload("p1", b"x", name="S")),
+            ("DownloadImage", lambda c: c.avatars.download("a1")),
+            ("WatchGeneration", lambda c: anext(c.generations.watch("g1"))),
+        ],
+    )
+    async def test_it_is_cancelled_and_so_is_its_call(
+        self, method: str, use: Callable[[AsyncAvatarCreator], Any], server: ScriptedServer
+    ) -> None:
+        server.script(method, [UntilClientLeaves()])
+        async with AsyncAvatarCreator(server.target) as client:
+            task = asyncio.ensure_future(use(client))
+            assert await asyncio.to_thread(server.called.wait, 5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.calls[0].over.wait, 5)

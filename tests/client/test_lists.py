@@ -1,0 +1,121 @@
+"""Lists run over all pages and ask for each only when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from avatar_creator import (
+    AgeRange,
+    Avatar,
+    AvatarOrder,
+    AvatarPreset,
+    AvatarProject,
+    Gender,
+    Generation,
+    GenerationState,
+    PersonaExample,
+    SourceType,
+    Style,
+    UsageRecord,
+)
+from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsResponse
+from avatar_creator.v1.avatar_service_pb2 import ListAvatarsRequest, ListAvatarsResponse
+from avatar_creator.v1.generation_service_pb2 import ListGenerationsResponse
+from avatar_creator.v1.preset_service_pb2 import ListPersonaExamplesResponse, ListPresetsResponse
+from avatar_creator.v1.usage_service_pb2 import ListUsageResponse
+from tests.client.scripted_server import LOST, ScriptedServer
+
+
+def page(*ids: str, then: str = "") -> ListProjectsResponse:
+    return ListProjectsResponse(projects=[AvatarProject(id=id) for id in ids], next_page_token=then)
+
+
+def test_all_pages_come_in_order_with_the_same_arguments(client: Any, server: ScriptedServer) -> None:
+    server.script("ListProjects", [page("p1", "p2", then="second")], [page(then="third")], [page("p3")])
+    assert [project.id for project in client.projects.list(page_size=2)] == ["p1", "p2", "p3"]
+    asked = [call.request for call in server.received("ListProjects")]
+    assert [(request.page_token, request.page_size) for request in asked] == [
+        ("", 2),
+        ("second", 2),
+        ("third", 2),
+    ]
+
+
+def test_a_page_is_asked_for_when_it_is_needed(client: Any, server: ScriptedServer) -> None:
+    server.script("ListProjects", [page("p1", "p2", then="second")], [page("p3")])
+    projects = client.projects.list()
+    assert len(server.calls) == 0
+    assert [next(projects).id, next(projects).id] == ["p1", "p2"]
+    assert len(server.calls) == 1
+    assert next(projects).id == "p3"
+    assert len(server.calls) == 2
+
+
+def test_a_page_that_is_lost_is_asked_for_again(client: Any, server: ScriptedServer) -> None:
+    server.script("ListProjects", [page("p1", then="second")], [LOST], [page("p2")])
+    assert [project.id for project in client.projects.list()] == ["p1", "p2"]
+
+
+@pytest.mark.parametrize(
+    ("method", "listed", "answer"),
+    [
+        ("ListAvatars", lambda c: c.avatars.list(), ListAvatarsResponse(avatars=[Avatar(id="x")])),
+        (
+            "ListGenerations",
+            lambda c: c.generations.list(),
+            ListGenerationsResponse(generations=[Generation(id="x")]),
+        ),
+        ("ListUsage", lambda c: c.usage.list("a1"), ListUsageResponse(usages=[UsageRecord(id="x")])),
+        ("ListPresets", lambda c: c.presets.list(), ListPresetsResponse(presets=[AvatarPreset(id="x")])),
+        (
+            "ListPersonaExamples",
+            lambda c: c.personas.list(),
+            ListPersonaExamplesResponse(persona_examples=[PersonaExample(id="x")]),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_list_gives_its_resources(
+    method: str, listed: Callable[[Any], Any], answer: Any, client: Any, server: ScriptedServer
+) -> None:
+    server.script(method, [answer])
+    assert [item.id for item in listed(client)] == ["x"]
+
+
+def test_the_filters_of_avatars_are_sent(client: Any, server: ScriptedServer) -> None:
+    server.script("ListAvatars", [ListAvatarsResponse()])
+    filters: dict[str, Any] = {
+        "query": "sarah",
+        "source_types": [SourceType.SOURCE_TYPE_UPLOADED],
+        "gender": Gender.GENDER_FEMALE,
+        "age_range": AgeRange.AGE_RANGE_SENIOR,
+        "ethnicity": "Indonesian",
+        "style": Style.STYLE_CASUAL,
+        "order": AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST,
+        "include_thumbnails": True,
+        "page_size": 7,
+        "page_token": "from projects.open",
+    }
+    assert list(client.avatars.list("p1", **filters)) == []
+    assert server.calls[0].request == ListAvatarsRequest(project_id="p1", **filters)
+
+
+def test_times_are_sent_as_moments(client: Any, server: ScriptedServer) -> None:
+    server.script("ListGenerations", [ListGenerationsResponse()])
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    until = since + timedelta(days=1)
+    states = [GenerationState.GENERATION_STATE_FAILED]
+    list(client.generations.list(states=states, create_time_from=since, create_time_to=until))
+    request = server.calls[0].request
+    assert request.create_time_from.ToDatetime(tzinfo=UTC) == since
+    assert request.create_time_to.ToDatetime(tzinfo=UTC) == until
+    assert list(request.states) == states
+
+
+def test_a_time_without_a_zone_is_refused(client: Any) -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        client.generations.list(create_time_from=datetime(2026, 1, 2))

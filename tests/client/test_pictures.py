@@ -1,0 +1,218 @@
+"""Uploads go in chunks; downloads are checked, and are whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from avatar_creator import (
+    Attributes,
+    Avatar,
+    DataLossError,
+    Gender,
+    Image,
+    ImageVariant,
+    InvalidArgumentError,
+    Persona,
+)
+from avatar_creator.pictures import CHUNK_BYTES
+from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, UploadAvatarResponse
+from tests.client.scripted_server import LOST, Failure, ScriptedServer, Step, Unread
+
+PICTURE = bytes(range(256)) * 1025  # two full chunks and a rest
+CHUNKS = [CHUNK_BYTES, CHUNK_BYTES, len(PICTURE) - 2 * CHUNK_BYTES]
+ANSWER = UploadAvatarResponse(avatar=Avatar(id="a1"))
+
+
+def chunks_of(call: Any) -> list[bytes]:
+    return [request.chunk for request in call.requests[1:]]
+
+
+class Pipe(BytesIO):
+    """A file that cannot be rewound."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Unreadable(BytesIO):
+    """A file whose disk goes away after the first chunk."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > 1:
+            raise OSError("the disk is gone")
+        return super().read(size)
+
+
+class TestUpload:
+    @pytest.mark.parametrize("kind", ["path", "string", "bytes", "file"])
+    def test_a_picture_goes_in_chunks_after_its_metadata(
+        self, kind: str, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "sarah.jpg"
+        path.write_bytes(PICTURE)
+        picture = {"path": path, "string": str(path), "bytes": PICTURE, "file": BytesIO(PICTURE)}[kind]
+        server.script("UploadAvatar", [ANSWER])
+        progress: list[tuple[int, int | None]] = []
+        avatar = client.avatars.upload(
+            "p1",
+            picture,
+            name="Sarah",
+            persona=Persona(age=30),
+            attributes=Attributes(gender=Gender.GENDER_FEMALE),
+            content_type="image/jpeg",
+            on_progress=lambda sent, total: progress.append((sent, total)),
+        )
+        assert avatar.id == "a1"
+        [call] = server.calls
+        metadata = call.requests[0].metadata
+        assert (metadata.project_id, metadata.name, metadata.content_type) == ("p1", "Sarah", "image/jpeg")
+        assert (metadata.persona.age, metadata.attributes.gender) == (30, Gender.GENDER_FEMALE)
+        assert [len(chunk) for chunk in chunks_of(call)] == CHUNKS
+        assert b"".join(chunks_of(call)) == PICTURE
+        assert progress == [(sum(CHUNKS[:n]), len(PICTURE)) for n in (1, 2, 3)]
+
+    def test_a_file_is_sent_from_where_it_stands_and_stays_open(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        file = BytesIO(b"header" + b"picture")
+        file.seek(6)
+        server.script("UploadAvatar", [ANSWER])
+        progress: list[tuple[int, int | None]] = []
+        client.avatars.upload("p1", file, name="S", on_progress=lambda *sent: progress.append(sent))
+        assert chunks_of(server.calls[0]) == [b"picture"]
+        assert progress == [(7, 7)]
+        assert not file.closed
+
+    def test_a_pipe_has_no_total(self, client: Any, server: ScriptedServer) -> None:
+        server.script("UploadAvatar", [ANSWER])
+        progress: list[tuple[int, int | None]] = []
+        client.avatars.upload("p1", Pipe(b"picture"), name="S", on_progress=lambda *s: progress.append(s))
+        assert progress == [(7, None)]
+
+    def test_a_file_on_disk_is_read_again_for_a_repetition(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "sarah.jpg"
+        path.write_bytes(PICTURE)
+        server.script("UploadAvatar", [LOST], [ANSWER])
+        client.avatars.upload("p1", path, name="S")
+        assert [b"".join(chunks_of(call)) for call in server.calls] == [PICTURE, PICTURE]
+
+    def test_a_file_that_cannot_be_read_is_told_as_it_is(self, client: Any, server: ScriptedServer) -> None:
+        server.script("UploadAvatar", [ANSWER])
+        with pytest.raises(OSError, match="the disk is gone"):
+            client.avatars.upload("p1", Unreadable(PICTURE), name="S")
+
+    def test_a_file_that_is_not_there_is_told_as_it_is(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        server.script("UploadAvatar", [ANSWER])
+        with pytest.raises(FileNotFoundError):
+            client.avatars.upload("p1", tmp_path / "sarah.jpg", name="S")
+
+    def test_a_refusal_that_does_not_wait_for_all_bytes_is_told(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        # Many times, because writing and being refused race.
+        for size in [1, 4, 40] * 10:
+            server.script("UploadAvatar", [Unread(Failure(grpc.StatusCode.INVALID_ARGUMENT))])
+            with pytest.raises(InvalidArgumentError):
+                client.avatars.upload("p1", PICTURE * size, name="S")
+
+    def test_an_answer_that_does_not_wait_for_all_bytes_counts(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        for size in [1, 4, 40] * 10:
+            server.script("UploadAvatar", [Unread(ANSWER)])
+            assert client.avatars.upload("p1", PICTURE * size, name="S").id == "a1"
+
+    def test_an_error_of_the_callback_is_told_as_it_is(self, client: Any, server: ScriptedServer) -> None:
+        def fail(sent: int, total: int | None) -> None:
+            raise RuntimeError("the caller's own")
+
+        server.script("UploadAvatar", [ANSWER])
+        with pytest.raises(RuntimeError, match="own"):
+            client.avatars.upload("p1", PICTURE, name="S", on_progress=fail)
+
+
+def facts(data: bytes, **changes: Any) -> DownloadImageResponse:
+    image = Image(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    image.MergeFrom(Image(**changes))
+    return DownloadImageResponse(metadata=image)
+
+
+def pieces(data: bytes) -> list[Step]:
+    return [DownloadImageResponse(chunk=data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES)]
+
+
+DAMAGED: dict[str, list[Step]] = {
+    "other bytes": [facts(PICTURE), *pieces(PICTURE[:-1] + b"?")],
+    "too few bytes": [facts(PICTURE), *pieces(PICTURE[:-1])],
+    "too many bytes": [facts(PICTURE), *pieces(PICTURE + b"?")],
+    "other checksum": [facts(PICTURE, sha256="0" * 64), *pieces(PICTURE)],
+    "no facts": pieces(PICTURE),
+    "facts twice": [facts(PICTURE), facts(PICTURE), *pieces(PICTURE)],
+    "nothing": [],
+}
+
+
+class TestDownload:
+    def test_bytes_are_returned(self, client: Any, server: ScriptedServer) -> None:
+        server.script("DownloadImage", [facts(PICTURE), *pieces(PICTURE)])
+        assert client.avatars.download("a1") == PICTURE
+        request = server.calls[0].request
+        assert (request.avatar_id, request.variant) == ("a1", ImageVariant.IMAGE_VARIANT_ORIGINAL)
+
+    def test_a_file_is_written_over_what_was_there(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "sarah.webp"
+        path.write_bytes(b"older")
+        server.script("DownloadImage", [facts(PICTURE), *pieces(PICTURE)])
+        variant = ImageVariant.IMAGE_VARIANT_THUMBNAIL
+        assert client.avatars.download("a1", variant=variant, to=str(path)) == path
+        assert path.read_bytes() == PICTURE
+        assert list(tmp_path.iterdir()) == [path]
+        assert server.calls[0].request.variant == variant
+
+    @pytest.mark.parametrize("steps", DAMAGED.values(), ids=DAMAGED)
+    def test_a_damaged_picture_leaves_nothing(
+        self, steps: list[Step], client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        server.script("DownloadImage", steps)
+        with pytest.raises(DataLossError):
+            client.avatars.download("a1", to=tmp_path / "sarah.jpg")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_that_cannot_be_put_in_place_leaves_nothing(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "a-folder"
+        folder.mkdir()
+        server.script("DownloadImage", [facts(PICTURE), *pieces(PICTURE)])
+        with pytest.raises(OSError, match="a-folder"):
+            client.avatars.download("a1", to=folder)
+        assert list(tmp_path.iterdir()) == [folder]
+
+    def test_one_that_breaks_off_begins_again(self, client: Any, server: ScriptedServer) -> None:
+        server.script(
+            "DownloadImage", [facts(PICTURE), pieces(PICTURE)[0], LOST], [facts(PICTURE), *pieces(PICTURE)]
+        )
+        assert client.avatars.download("a1") == PICTURE
+
+    def test_an_error_leaves_nothing(self, client: Any, server: ScriptedServer, tmp_path: Path) -> None:
+        server.script(
+            "DownloadImage", [facts(PICTURE), pieces(PICTURE)[0], Failure(grpc.StatusCode.INTERNAL)]
+        )
+        with pytest.raises(Exception, match="it failed"):
+            client.avatars.download("a1", to=tmp_path / "sarah.jpg")
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,160 @@
+"""What is sent again, with what, and how long."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+
+from avatar_creator import AvatarProject, Backoff, NotFoundError, UnavailableError
+from avatar_creator.v1.avatar_project_service_pb2 import (
+    CreateProjectResponse,
+    GetProjectResponse,
+    UpdateProjectResponse,
+)
+from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
+from avatar_creator.v1.generation_service_pb2 import (
+    CancelGenerationResponse,
+    CreateGenerationResponse,
+    RetryGenerationResponse,
+)
+from avatar_creator.v1.usage_service_pb2 import RecordUsageResponse
+from tests.client.both_clients import Connector, FakeTime
+from tests.client.scripted_server import LOST, Failure, ScriptedServer, Step
+
+Use = Callable[..., Any]
+
+WITH_REQUEST_ID: dict[str, tuple[Use, Step]] = {
+    "CreateProject": (lambda c, **k: c.projects.create("Spring", **k), CreateProjectResponse()),
+    "UploadAvatar": (lambda c, **k: c.avatars.upload("p1", b"x", name="S", **k), UploadAvatarResponse()),
+    "CreateGeneration": (lambda c, **k: c.generations.create("p1", "a", **k), CreateGenerationResponse()),
+    "RetryGeneration": (lambda c, **k: c.generations.retry("g1", **k), RetryGenerationResponse()),
+    "RecordUsage": (lambda c, **k: c.usage.record("a1", action="pose", **k), RecordUsageResponse()),
+}
+
+
+def request_id(call: Any) -> str:
+    first = call.requests[0]
+    return str(first.metadata.request_id if call.method == "UploadAvatar" else first.request_id)
+
+
+@pytest.mark.parametrize("method", WITH_REQUEST_ID)
+def test_a_repeated_call_carries_one_request_id(method: str, client: Any, server: ScriptedServer) -> None:
+    use, answer = WITH_REQUEST_ID[method]
+    server.script(method, [LOST], [LOST], [answer], [answer])
+    use(client)
+    use(client)
+    first, second, third, other = map(request_id, server.received(method))
+    assert first == second == third
+    assert uuid.UUID(first) != uuid.UUID(other)
+
+
+@pytest.mark.parametrize("method", WITH_REQUEST_ID)
+def test_a_request_id_that_is_given_is_used(method: str, client: Any, server: ScriptedServer) -> None:
+    use, answer = WITH_REQUEST_ID[method]
+    server.script(method, [answer])
+    use(client, request_id="0b0e1f2a-3c4d-4e5f-8a9b-0c1d2e3f4a5b")
+    assert request_id(server.received(method)[0]) == "0b0e1f2a-3c4d-4e5f-8a9b-0c1d2e3f4a5b"
+
+
+@pytest.mark.parametrize(
+    ("method", "use", "answer"),
+    [
+        ("GetProject", lambda c: c.projects.get("p1"), GetProjectResponse()),
+        ("UpdateProject", lambda c: c.projects.update("p1", name="x"), UpdateProjectResponse()),
+        ("CancelGeneration", lambda c: c.generations.cancel("g1"), CancelGenerationResponse()),
+    ],
+    ids=["read", "update", "cancel"],
+)
+def test_reads_updates_and_cancelling_are_repeated(
+    method: str, use: Use, answer: Step, client: Any, server: ScriptedServer
+) -> None:
+    server.script(method, [LOST], [answer])
+    use(client)
+    assert len(server.received(method)) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "use"),
+    [
+        ("DeleteProject", lambda c: c.projects.delete("p1")),
+        ("DeleteAvatar", lambda c: c.avatars.delete("a1")),
+        ("UploadAvatar", lambda c: c.avatars.upload("p1", BytesIO(b"x"), name="S")),
+    ],
+    ids=["project", "avatar", "upload of a file object"],
+)
+def test_deletes_and_uploads_of_file_objects_are_sent_once(
+    method: str, use: Use, client: Any, server: ScriptedServer
+) -> None:
+    server.script(method, [LOST])
+    with pytest.raises(UnavailableError):
+        use(client)
+    assert len(server.received(method)) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [code for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE)],
+    ids=lambda code: code.name,
+)
+def test_nothing_but_unavailable_is_repeated(
+    code: grpc.StatusCode, client: Any, server: ScriptedServer
+) -> None:
+    server.script("GetProject", [Failure(code)])
+    with pytest.raises(Exception, match="it failed"):
+        client.projects.get("p1")
+    assert len(server.received("GetProject")) == 1
+
+
+def test_repetitions_end_with_the_deadline_of_the_call(
+    connect: Connector, server: ScriptedServer, time: FakeTime
+) -> None:
+    client = connect(server.target, backoff=Backoff(random=lambda: 1.0))
+    server.script("GetProject", *[[LOST]] * 10)
+    with pytest.raises(UnavailableError):
+        client.projects.get("p1", timeout=2.0)
+    assert time.slept == [0.1, 0.2, 0.4, 0.8]
+    left = [call.seconds_left for call in server.received("GetProject")]
+    assert left == pytest.approx([2.0, 1.9, 1.7, 1.3, 0.5], abs=0.2)
+
+
+def test_the_delay_the_service_asks_for_is_kept(
+    connect: Connector, server: ScriptedServer, time: FakeTime
+) -> None:
+    client = connect(server.target, backoff=Backoff(random=lambda: 0.5))
+    asked = Failure(grpc.StatusCode.UNAVAILABLE, (RetryInfo(retry_delay=Duration(seconds=3)),))
+    server.script("GetProject", [asked], [GetProjectResponse(project=AvatarProject(id="p1"))])
+    assert client.projects.get("p1").id == "p1"
+    assert time.slept == [3.05]
+
+
+def test_a_delay_that_does_not_fit_the_deadline_is_not_waited_for(
+    client: Any, server: ScriptedServer, time: FakeTime
+) -> None:
+    asked = Failure(grpc.StatusCode.UNAVAILABLE, (RetryInfo(retry_delay=Duration(seconds=30)),))
+    server.script("GetProject", [asked])
+    with pytest.raises(UnavailableError) as caught:
+        client.projects.get("p1")
+    assert caught.value.retry_after == 30
+    assert time.slept == []
+
+
+def test_jitter_spreads_the_delay_from_zero_to_its_bound() -> None:
+    delays = [Backoff(random=lambda share=share: share).delay(3) for share in (0.0, 0.5, 1.0)]  # type: ignore[misc]
+    assert delays == pytest.approx([0.0, 0.2, 0.4])
+
+
+def test_delays_are_bounded_however_often_it_failed() -> None:
+    assert Backoff(random=lambda: 1.0).delay(100_000) == 5.0
+
+
+def test_a_final_error_after_a_lost_one_is_raised(client: Any, server: ScriptedServer) -> None:
+    server.script("GetProject", [LOST], [Failure(grpc.StatusCode.NOT_FOUND)])
+    with pytest.raises(NotFoundError):
+        client.projects.get("p1")

@@ -1,0 +1,113 @@
+"""Both clients have the whole contract, and the same shape."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import avatar_creator
+from avatar_creator import AsyncAvatarCreator, AvatarCreator, aio, rpcs, sync
+from tests.client.scripted_server import GENERATED
+
+METHOD_BY_RPC = {
+    "AvatarProjectService.CreateProject": "projects.create",
+    "AvatarProjectService.GetProject": "projects.get",
+    "AvatarProjectService.ListProjects": "projects.list",
+    "AvatarProjectService.UpdateProject": "projects.update",
+    "AvatarProjectService.DeleteProject": "projects.delete",
+    "AvatarService.UploadAvatar": "avatars.upload",
+    "AvatarService.GetAvatar": "avatars.get",
+    "AvatarService.BatchGetAvatars": "avatars.batch_get",
+    "AvatarService.ListAvatars": "avatars.list",
+    "AvatarService.UpdateAvatar": "avatars.update",
+    "AvatarService.DeleteAvatar": "avatars.delete",
+    "AvatarService.DownloadImage": "avatars.download",
+    "GenerationService.CreateGeneration": "generations.create",
+    "GenerationService.GetGeneration": "generations.get",
+    "GenerationService.ListGenerations": "generations.list",
+    "GenerationService.WatchGeneration": "generations.watch",
+    "GenerationService.WatchGenerations": "generations.watch_many",
+    "GenerationService.CancelGeneration": "generations.cancel",
+    "GenerationService.RetryGeneration": "generations.retry",
+    "UsageService.RecordUsage": "usage.record",
+    "UsageService.ListUsage": "usage.list",
+    "UsageService.SummarizeUsage": "usage.summarize",
+    "UsageService.GetStats": "usage.stats",
+    "PresetService.ListPresets": "presets.list",
+    "PresetService.GetPreset": "presets.get",
+    "PresetService.ListPersonaExamples": "personas.list",
+    "PresetService.GetPersonaExample": "personas.get",
+}
+NAMESPACES = {
+    "projects": (sync.Projects, aio.AsyncProjects),
+    "avatars": (sync.Avatars, aio.AsyncAvatars),
+    "generations": (sync.Generations, aio.AsyncGenerations),
+    "usage": (sync.Usage, aio.AsyncUsage),
+    "presets": (sync.Presets, aio.AsyncPresets),
+    "personas": (sync.Personas, aio.AsyncPersonas),
+}
+CONTRACT = {
+    f"{service.name}.{method.name}": method
+    for messages, _ in GENERATED
+    for service in messages.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+
+
+def public(cls: type[Any]) -> dict[str, Any]:
+    return {name: member for name, member in inspect.getmembers(cls, callable) if not name.startswith("_")}
+
+
+def parameters(member: Any) -> list[tuple[str, Any, Any]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(member).parameters.values()]
+
+
+def test_the_table_has_every_rpc_of_the_contract() -> None:
+    assert METHOD_BY_RPC.keys() == CONTRACT.keys()
+
+
+@pytest.mark.parametrize("path", METHOD_BY_RPC.values())
+def test_every_rpc_is_a_documented_method_of_both_clients(path: str) -> None:
+    namespace, method = path.split(".")
+    for cls in NAMESPACES[namespace]:
+        assert inspect.getdoc(getattr(cls, method))
+
+
+def test_namespaces_are_those_the_clients_have() -> None:
+    channel: Any = object()
+    for client in (AvatarCreator(channel=channel), AsyncAvatarCreator(channel=channel)):
+        index = 0 if isinstance(client, AvatarCreator) else 1
+        assert {name: type(part) for name, part in vars(client).items() if not name.startswith("_")} == {
+            name: classes[index] for name, classes in NAMESPACES.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous"), [*NAMESPACES.values(), (AvatarCreator, AsyncAvatarCreator)]
+)
+def test_both_clients_have_the_same_methods_with_the_same_parameters(
+    blocking: type[Any], asynchronous: type[Any]
+) -> None:
+    assert public(blocking).keys() == public(asynchronous).keys()
+    for name, member in public(blocking).items():
+        assert parameters(member) == parameters(public(asynchronous)[name]), name
+
+
+def test_both_clients_are_made_with_the_same_parameters() -> None:
+    names = [p.name for p in inspect.signature(AvatarCreator).parameters.values()]
+    assert names == [p.name for p in inspect.signature(AsyncAvatarCreator).parameters.values()]
+
+
+def test_every_rpc_is_described_as_the_contract_has_it() -> None:
+    described = {f"{rpc.service}.{rpc.method}": rpc for rpc in rpcs.ALL}
+    assert described.keys() == CONTRACT.keys()
+    for name, rpc in described.items():
+        method = CONTRACT[name]
+        assert rpc.path == f"/{method.containing_service.full_name}/{method.name}"
+        assert rpc.response.DESCRIPTOR is method.output_type
+
+
+def test_everything_that_is_exported_exists() -> None:
+    assert all(hasattr(avatar_creator, name) for name in avatar_creator.__all__)

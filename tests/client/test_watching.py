@@ -1,0 +1,342 @@
+"""A watch delivers each state once, in order, and its end once, whatever the connection does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from avatar_creator import (
+    Backoff,
+    DeadlineExceededError,
+    ErrorReason,
+    Generation,
+    GenerationCancelledError,
+    GenerationError,
+    GenerationFailedError,
+    GenerationState,
+    NotFoundError,
+    Resource,
+    UnavailableError,
+)
+from avatar_creator.v1.generation_service_pb2 import (
+    CreateGenerationResponse,
+    GetGenerationResponse,
+    WatchGenerationResponse,
+    WatchGenerationsResponse,
+)
+from tests.client.both_clients import Connector, FakeTime
+from tests.client.scripted_server import LOST, Failure, ScriptedServer, UntilClientLeaves
+
+PROCESSING = GenerationState.GENERATION_STATE_PROCESSING
+COMPLETED = GenerationState.GENERATION_STATE_COMPLETED
+FAILED = GenerationState.GENERATION_STATE_FAILED
+CANCELLED = GenerationState.GENERATION_STATE_CANCELLED
+NOT_FOUND = Failure(grpc.StatusCode.NOT_FOUND)
+
+
+def generation(revision: int, state: GenerationState.ValueType = PROCESSING, id: str = "g1") -> Generation:
+    return Generation(id=id, revision=revision, state=state)
+
+
+def one(revision: int, state: GenerationState.ValueType = PROCESSING) -> WatchGenerationResponse:
+    return WatchGenerationResponse(generation=generation(revision, state))
+
+
+def many(id: str, revision: int, state: GenerationState.ValueType = PROCESSING) -> WatchGenerationsResponse:
+    return WatchGenerationsResponse(generation=generation(revision, state, id))
+
+
+def revisions(states: Any) -> list[int]:
+    return [state.revision for state in states]
+
+
+def named(states: Any) -> list[tuple[str, int]]:
+    return [(state.id, state.revision) for state in states]
+
+
+def known(server: ScriptedServer) -> list[int]:
+    return [call.request.known_revision for call in server.received("WatchGeneration")]
+
+
+def targets(server: ScriptedServer) -> list[dict[str, int]]:
+    return [
+        {target.generation_id: target.known_revision for target in call.request.targets}
+        for call in server.received("WatchGenerations")
+    ]
+
+
+class TestOneGeneration:
+    def test_states_come_until_the_end(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(1), one(4), one(5, COMPLETED)])
+        assert revisions(client.generations.watch("g1")) == [1, 4, 5]
+        assert server.received("WatchGeneration")[0].request.generation_id == "g1"
+
+    def test_a_lost_connection_is_taken_up_after_the_last_revision(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGeneration", [one(1), one(2), LOST], [LOST], [one(4), LOST], [one(5, COMPLETED)])
+        assert revisions(client.generations.watch("g1")) == [1, 2, 4, 5]
+        assert known(server) == [0, 2, 2, 4]
+
+    def test_no_state_comes_twice_and_none_goes_back(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(3), one(3), LOST], [one(3), one(2), one(4), one(6, FAILED)])
+        assert revisions(client.generations.watch("g1")) == [3, 4, 6]
+
+    def test_a_known_revision_is_sent_and_not_delivered_again(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGeneration", [one(7), one(8, COMPLETED)])
+        assert revisions(client.generations.watch("g1", known_revision=7)) == [8]
+        assert known(server) == [7]
+
+    def test_an_end_that_is_known_by_revision_comes_once(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(7, COMPLETED)])
+        assert revisions(client.generations.watch("g1", known_revision=7)) == [7]
+
+    def test_the_end_comes_once_when_the_connection_is_lost_right_after(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGeneration", [one(1), one(2, CANCELLED), LOST])
+        assert revisions(client.generations.watch("g1")) == [1, 2]
+        assert len(server.received("WatchGeneration")) == 1
+
+    def test_a_stream_that_ends_without_an_end_is_a_lost_connection(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGeneration", [one(1)], [one(2, COMPLETED)])
+        assert revisions(client.generations.watch("g1")) == [1, 2]
+        assert known(server) == [0, 1]
+
+    def test_a_deleted_generation_is_not_found(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(1), LOST], [NOT_FOUND])
+        states = client.generations.watch("g1")
+        assert next(states).revision == 1
+        with pytest.raises(NotFoundError):
+            next(states)
+
+    def test_a_server_that_is_killed_and_comes_back_is_found_again(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGeneration", [one(3), UntilClientLeaves()])
+        states = client.generations.watch("g1")
+        assert next(states).revision == 3
+        server.stop()
+        successor = ScriptedServer(port=server.port)
+        successor.script("WatchGeneration", [one(4, COMPLETED)])
+        assert revisions(states) == [4]
+        assert known(successor) == [3]
+        successor.stop()
+
+    def test_it_gives_up_after_so_many_seconds_without_a_message(
+        self, connect: Connector, server: ScriptedServer, time: FakeTime
+    ) -> None:
+        client = connect(server.target, backoff=Backoff(initial=1.0, maximum=4.0, random=lambda: 1.0))
+        server.script("WatchGeneration", *[[LOST]] * 10)
+        with pytest.raises(UnavailableError):
+            next(client.generations.watch("g1", reconnect_for=10))
+        assert time.slept == [1.0, 2.0, 4.0, 4.0]
+
+    def test_any_message_makes_earlier_failures_count_no_more(
+        self, connect: Connector, server: ScriptedServer, time: FakeTime
+    ) -> None:
+        client = connect(server.target, backoff=Backoff(initial=1.0, maximum=4.0, random=lambda: 1.0))
+        server.script(
+            "WatchGeneration", [LOST], [LOST], [LOST], [one(1), LOST], [LOST], [LOST], [one(2, COMPLETED)]
+        )
+        assert revisions(client.generations.watch("g1", reconnect_for=8)) == [1, 2]
+        assert time.slept == [1.0, 2.0, 4.0, 1.0, 2.0, 4.0]
+
+    def test_a_quiet_hour_does_not_count_as_failing(
+        self, client: Any, server: ScriptedServer, time: FakeTime
+    ) -> None:
+        server.script("WatchGeneration", [one(1), LOST], [one(2, COMPLETED)])
+        states = client.generations.watch("g1", reconnect_for=10)
+        assert next(states).revision == 1
+        time.now += 3600
+        assert next(states).revision == 2
+
+    def test_it_has_no_deadline_of_its_own(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(1, COMPLETED)])
+        assert revisions(client.generations.watch("g1")) == [1]
+        assert server.received("WatchGeneration")[0].seconds_left > 1_000_000
+
+    def test_its_timeout_ends_an_open_stream(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(1), UntilClientLeaves()])
+        states = client.generations.watch("g1", timeout=0.2)
+        assert next(states).revision == 1
+        with pytest.raises(DeadlineExceededError) as caught:
+            next(states)
+        assert caught.value.resource == Resource("generation", "g1")
+
+    def test_its_timeout_ends_reconnecting(
+        self, connect: Connector, server: ScriptedServer, time: FakeTime
+    ) -> None:
+        client = connect(server.target, backoff=Backoff(initial=4.0, random=lambda: 1.0))
+        server.script("WatchGeneration", *[[LOST]] * 10)
+        with pytest.raises(DeadlineExceededError) as caught:
+            next(client.generations.watch("g1", timeout=7))
+        assert caught.value.resource == Resource("generation", "g1")
+        assert time.slept == [4.0, 3.0]
+
+    def test_closing_it_ends_the_call(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGeneration", [one(1), UntilClientLeaves()])
+        states = client.generations.watch("g1")
+        next(states)
+        states.close()
+        assert server.received("WatchGeneration")[0].over.wait(5)
+
+
+class TestSeveralGenerations:
+    def test_it_ends_when_all_have_ended(self, client: Any, server: ScriptedServer) -> None:
+        server.script(
+            "WatchGenerations",
+            [many("g1", 1), many("g2", 1), many("g1", 2, COMPLETED), many("g2", 3, FAILED)],
+        )
+        states = client.generations.watch_many(["g1", "g2"])
+        assert named(states) == [("g1", 1), ("g2", 1), ("g1", 2), ("g2", 3)]
+        assert targets(server) == [{"g1": 0, "g2": 0}]
+
+    def test_a_lost_connection_is_taken_up_without_those_that_ended(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script(
+            "WatchGenerations",
+            [many("g1", 6), many("g2", 2, COMPLETED), LOST],
+            [many("g1", 6), many("g2", 2, COMPLETED), many("g1", 9, COMPLETED)],
+        )
+        states = client.generations.watch_many({"g1": 5, "g2": 0})
+        assert named(states) == [("g1", 6), ("g2", 2), ("g1", 9)]
+        assert targets(server) == [{"g1": 5, "g2": 0}, {"g1": 6}]
+
+    def test_a_stream_that_ends_early_is_a_lost_connection(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGenerations", [many("g1", 1, FAILED)], [many("g2", 1, FAILED)])
+        assert named(client.generations.watch_many(["g1", "g2"])) == [("g1", 1), ("g2", 1)]
+
+    def test_nothing_to_watch_has_ended(self, client: Any, server: ScriptedServer) -> None:
+        assert named(client.generations.watch_many([])) == []
+        assert server.calls == []
+
+    @pytest.mark.parametrize(
+        "arguments", [{}, {"targets": ["g1"], "project_id": "p1"}, {"targets": "g1"}], ids=str
+    )
+    def test_targets_or_a_project_must_be_given(self, arguments: dict[str, Any], client: Any) -> None:
+        with pytest.raises(ValueError, match="targets"):
+            client.generations.watch_many(**arguments)
+
+
+class TestProject:
+    def test_it_goes_on_until_it_is_closed(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGenerations", [many("g1", 1, COMPLETED), many("g2", 1), UntilClientLeaves()])
+        states = client.generations.watch_many(project_id="p1")
+        assert (next(states).id, next(states).id) == ("g1", "g2")
+        states.close()
+        call = server.received("WatchGenerations")[0]
+        assert call.over.wait(5)
+        assert (call.request.project_id, len(call.request.targets)) == ("p1", 0)
+
+    def test_what_ended_while_there_was_no_connection_is_read(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script(
+            "WatchGenerations",
+            [many("g1", 1), many("g2", 1, COMPLETED), many("g3", 1), LOST],
+            [many("g3", 1), many("g3", 2, COMPLETED), NOT_FOUND],
+        )
+        server.script(
+            "GetGeneration",
+            [GetGenerationResponse(generation=generation(4, COMPLETED, "g1"))],
+            [GetGenerationResponse(generation=generation(1, PROCESSING, "g3"))],
+        )
+        states = client.generations.watch_many(project_id="p1")
+        assert named(next(states) for _ in range(5)) == [
+            ("g1", 1),
+            ("g2", 1),
+            ("g3", 1),
+            ("g1", 4),
+            ("g3", 2),
+        ]
+        with pytest.raises(NotFoundError):
+            next(states)
+        assert [call.request.generation_id for call in server.received("GetGeneration")] == ["g1", "g3"]
+
+    def test_what_cannot_be_read_now_is_read_after_the_next_connection(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
+        client = connect(server.target, backoff=Backoff(initial=6.0, maximum=6.0, random=lambda: 1.0))
+        server.script(
+            "WatchGenerations",
+            [many("g1", 1), LOST],
+            [UntilClientLeaves()],
+            [many("g2", 1), UntilClientLeaves()],
+        )
+        ended = GetGenerationResponse(generation=generation(4, COMPLETED, "g1"))
+        server.script("GetGeneration", [LOST], [LOST], [ended])
+        states = client.generations.watch_many(project_id="p1")
+        assert named(next(states) for _ in range(3)) == [("g1", 1), ("g1", 4), ("g2", 1)]
+        states.close()
+
+    def test_what_was_deleted_while_there_was_no_connection_is_forgotten(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGenerations", [many("g1", 1), LOST], [LOST], [many("g2", 1), UntilClientLeaves()])
+        server.script("GetGeneration", [NOT_FOUND])
+        states = client.generations.watch_many(project_id="p1")
+        assert named(next(states) for _ in range(2)) == [("g1", 1), ("g2", 1)]
+        states.close()
+
+
+class TestCreateAndWait:
+    CREATED = CreateGenerationResponse(generation=Generation(id="g1", revision=1))
+
+    def test_it_returns_the_completed_generation(self, client: Any, server: ScriptedServer) -> None:
+        server.script("CreateGeneration", [self.CREATED])
+        server.script("WatchGeneration", [one(1), LOST], [one(2), one(3, COMPLETED)])
+        seen: list[Generation] = []
+        done = client.generations.create_and_wait("p1", "a portrait", seed=0, on_progress=seen.append)
+        assert (done.revision, done.state) == (3, COMPLETED)
+        assert revisions(seen) == [1, 2, 3]
+        request = server.received("CreateGeneration")[0].request
+        assert (request.prompt, request.options.HasField("seed")) == ("a portrait", True)
+
+    def test_a_failure_is_raised_with_its_reason(self, client: Any, server: ScriptedServer) -> None:
+        failed = generation(2, FAILED)
+        failed.error.CopyFrom(
+            GenerationError(reason=ErrorReason.ERROR_REASON_PROVIDER_REJECTED, message="not that prompt")
+        )
+        server.script("CreateGeneration", [self.CREATED])
+        server.script("WatchGeneration", [WatchGenerationResponse(generation=failed)])
+        with pytest.raises(GenerationFailedError) as caught:
+            client.generations.create_and_wait("p1", "a portrait")
+        error = caught.value
+        assert (error.generation, error.reason, error.message) == (
+            failed,
+            "PROVIDER_REJECTED",
+            "not that prompt",
+        )
+
+    def test_cancelling_is_raised(self, client: Any, server: ScriptedServer) -> None:
+        server.script("CreateGeneration", [self.CREATED])
+        server.script("WatchGeneration", [one(2, CANCELLED)])
+        with pytest.raises(GenerationCancelledError) as caught:
+            client.generations.create_and_wait("p1", "a portrait")
+        assert caught.value.generation.revision == 2
+
+    def test_its_timeout_names_the_generation(self, client: Any, server: ScriptedServer) -> None:
+        server.script("CreateGeneration", [self.CREATED])
+        server.script("WatchGeneration", [one(1), UntilClientLeaves()])
+        with pytest.raises(DeadlineExceededError) as caught:
+            client.generations.create_and_wait("p1", "a portrait", timeout=0.2)
+        assert server.received("CreateGeneration")[0].seconds_left < 1
+        assert caught.value.resource == Resource("generation", "g1")
+
+    def test_an_error_of_the_callback_ends_the_watch(self, client: Any, server: ScriptedServer) -> None:
+        def fail(state: Generation) -> None:
+            raise RuntimeError("the caller's own")
+
+        server.script("CreateGeneration", [self.CREATED])
+        server.script("WatchGeneration", [one(1), UntilClientLeaves()])
+        with pytest.raises(RuntimeError, match="own"):
+            client.generations.create_and_wait("p1", "a portrait", on_progress=fail)
+        assert server.received("WatchGeneration")[0].over.wait(5)
