@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format protos baseline client-floor wheels clean
+.PHONY: demo test check format protos baseline client-floor bench wheels clean
 
 demo: .venv/.service ## Make an avatar and watch it appear, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
@@ -35,6 +35,9 @@ baseline: .venv/.development ## Take today's contract as what later changes must
 
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
+
+bench: .venv/.development ## Time the promised operations beside a call that does nothing
+	$(BIN)/python -m bench.latency
 
 wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
