@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from server.domain.errors import FieldViolation, InvalidArgumentError
 
@@ -64,6 +65,15 @@ def at_most(most: int, *, required: bool = False) -> Rule:
     return check
 
 
+def instant(value: Timestamp) -> str | None:
+    """A time in the years 1 to 9999, as `Timestamp` has it; a field that is absent is one too."""
+    try:
+        value.ToJsonString()
+    except ValueError:
+        return "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z"
+    return None
+
+
 def request_id(value: str) -> str | None:
     """A UUID in its usual notation, or nothing."""
     try:
@@ -72,6 +82,9 @@ def request_id(value: str) -> str | None:
         valid = False
     return None if valid else "must be a UUID, for example 123e4567-e89b-12d3-a456-426614174000"
 
+
+MOST_VIOLATIONS = 20
+"""How many are told of one request: they travel in headers, of which a client takes 8 KiB."""
 
 NAME = text(120, required=True)
 ID = text(100, required=True)
@@ -117,7 +130,12 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "request_id": (request_id,),
     },
     "GetGenerationRequest": {"generation_id": (ID,)},
-    "ListGenerationsRequest": {"project_id": (OPTIONAL_ID,), "page_size": (not_negative,)},
+    "ListGenerationsRequest": {
+        "project_id": (OPTIONAL_ID,),
+        "create_time_from": (instant,),
+        "create_time_to": (instant,),
+        "page_size": (not_negative,),
+    },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "CancelGenerationRequest": {"generation_id": (ID,)},
 }
@@ -136,14 +154,14 @@ def refuse(violations: Sequence[FieldViolation]) -> None:
     """Refuse a request for these violations, if there are any.
 
     Raises:
-        InvalidArgumentError: lists every violation.
+        InvalidArgumentError: lists every violation, or the first `MOST_VIOLATIONS`.
     """
     if violations:
-        raise InvalidArgumentError(
-            "INVALID_FIELD",
-            "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
-            violations=violations,
-        )
+        told = violations[:MOST_VIOLATIONS]
+        sentences = [f"{violation.field}: {violation.description}" for violation in told]
+        if untold := len(violations) - len(told):
+            sentences.append(f"and {untold:,} more")
+        raise InvalidArgumentError("INVALID_FIELD", "; ".join(sentences), violations=told)
 
 
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:

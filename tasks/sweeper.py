@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
+from peewee import SQL, Select, fn
 
 from server.database import Database
 from server.domain.errors import AvatarCreatorError
@@ -50,9 +51,11 @@ class Sweeper:
 
     def _due(self) -> tuple[bool, bool]:
         now = self._database.now()
-        generations = AvatarGeneration.select().where(AvatarGeneration.due_time <= now)
-        quick_work = QuickWork.select().where(QuickWork.due_time <= now)
-        return generations.exists(), quick_work.exists()
+        generations = AvatarGeneration.select(SQL("1")).where(AvatarGeneration.due_time <= now)
+        quick_work = QuickWork.select(SQL("1")).where(QuickWork.due_time <= now)
+        query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(quick_work)]).tuples()
+        ((generation_due, quick_work_due),) = query.execute(self._database.peewee)
+        return bool(generation_due), bool(quick_work_due)
 
     def _tidy(self) -> None:
         self._files.let_orphans_go()

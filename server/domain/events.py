@@ -18,12 +18,12 @@ log = structlog.get_logger()
 
 GENERATION_CHANGED = "avatar-creator:generation-changed"
 """Payload: the whole `avatar_creator.v1.Generation`, encoded."""
-GENERATION_DELETED = "avatar-creator:generation-deleted"
-"""Payload: the generation's id."""
+GENERATIONS_DELETED = "avatar-creator:generations-deleted"
+"""Payload: the generations' ids, a line each."""
 THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
 """Payload: the avatar's id."""
 
-TOPICS = (GENERATION_CHANGED, GENERATION_DELETED, THUMBNAIL_READY)
+TOPICS = (GENERATION_CHANGED, GENERATIONS_DELETED, THUMBNAIL_READY)
 
 Handler = Callable[[bytes], None]
 

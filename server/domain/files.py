@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
@@ -19,6 +20,8 @@ from server.models import File, new_id
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+log = structlog.get_logger()
 
 DOWNLOAD_CHUNK_BYTES = 256 * 1024
 """Most bytes in one message of a download."""
@@ -61,8 +64,11 @@ class Files:
         return row
 
     async def discard(self, file_ids: Iterable[str]) -> None:
-        """Give up staged files; they are removed soon."""
-        await self._database.write(self._give_up_staged, list(file_ids))
+        """Give up staged files; they are removed soon, or as orphans if the database is away now."""
+        try:
+            await self._database.write(self._give_up_staged, list(file_ids))
+        except UnavailableError as error:
+            log.warning("files_not_discarded", error=error.message)
 
     async def read(self, file: StoredFile) -> AsyncIterator[bytes]:
         """The bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.

@@ -110,8 +110,7 @@ class Projects:
             NotFoundError: the user has no such project.
         """
         generation_ids = await self._database.write(self._delete, caller, project_id)
-        for generation_id in generation_ids:
-            await self._announcements.generation_deleted(generation_id)
+        await self._announcements.generations_deleted(generation_ids)
         await self._wake_ups.for_quick_work()
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:

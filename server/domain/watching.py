@@ -19,7 +19,7 @@ from avatar_creator.v1.generation_pb2 import GenerationState
 from server import wire
 from server.domain.caller import Caller
 from server.domain.errors import AvatarCreatorError, NotFoundError, UnavailableError
-from server.domain.events import GENERATION_CHANGED, GENERATION_DELETED, EventBus
+from server.domain.events import GENERATION_CHANGED, GENERATIONS_DELETED, EventBus
 from server.domain.generations import Generations
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class GenerationWatches:
         self._draining = False
         self._rereading: asyncio.Task[None] | None = None
         bus.subscribe(GENERATION_CHANGED, self._changed)
-        bus.subscribe(GENERATION_DELETED, self._deleted)
+        bus.subscribe(GENERATIONS_DELETED, self._deleted)
 
     async def watch(
         self, caller: Caller, generation_id: str, known_revision: int
@@ -140,7 +140,7 @@ class GenerationWatches:
             slot.offer(state)
 
     def _deleted(self, payload: bytes) -> None:
-        self._end_deleted([payload.decode()])
+        self._end_deleted(payload.decode().splitlines())
 
     def _end_deleted(self, generation_ids: Iterable[str]) -> None:
         for generation_id in generation_ids:

@@ -14,9 +14,10 @@ from server.domain.projects import Projects
 from server.interceptors.around import Context
 from server.interceptors.auth import current_caller
 from server.services.request_keys import request_key
-from server.validation import RULES, refuse, validate
+from server.validation import ID, RULES, refuse, validate
 
 _WRITABLE = ("name", "description")
+_SHOWN_CHARACTERS = 60
 
 
 class ProjectService(pb_grpc.AvatarProjectServiceServicer):
@@ -81,7 +82,7 @@ def _changes(project: AvatarProject, mask: FieldMask) -> dict[str, str]:
     """What an update writes: the masked fields, or without a mask those that are populated."""
     paths = list(mask.paths) or [path for path in _WRITABLE if getattr(project, path)]
     violations = [
-        FieldViolation("update_mask", f"{path!r} is not a field that can be written")
+        FieldViolation("update_mask", f"{path[:_SHOWN_CHARACTERS]!r} is not a field that can be written")
         for path in paths
         if path not in (*_WRITABLE, "*")
     ]
@@ -93,7 +94,7 @@ def _changes(project: AvatarProject, mask: FieldMask) -> dict[str, str]:
         for rule in RULES["CreateProjectRequest"][path]
         if (wrong := rule(value)) is not None
     ]
-    if not project.id:
-        violations.append(FieldViolation("project.id", "must not be empty"))
+    if (wrong_id := ID(project.id)) is not None:
+        violations.append(FieldViolation("project.id", wrong_id))
     refuse(violations)
     return values
