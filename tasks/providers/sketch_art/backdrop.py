@@ -1,0 +1,22 @@
+"""The background."""
+
+from __future__ import annotations
+
+from tasks.providers.sketch_art.canvas import CENTER, Path, ellipse
+from tasks.providers.sketch_art.palette import WHITE, mix
+from tasks.providers.sketch_art.scene import Scene
+
+
+def paint_backdrop(scene: Scene) -> None:
+    """A soft sky with a disc behind the head, whatever the picture's proportions."""
+    canvas, scheme = scene.canvas, scene.look.scheme
+    everything: Path = [
+        (canvas.left - 5, canvas.top - 5),
+        (canvas.right + 5, canvas.top - 5),
+        (canvas.right + 5, canvas.bottom + 5),
+        (canvas.left - 5, canvas.bottom + 5),
+    ]
+    canvas.paint(canvas.mask(everything), scheme.sky, fade_to=scheme.haze)
+    canvas.fill(ellipse((CENTER - 120, 300), 420, 360), color=WHITE, opacity=0.35, blur=120)
+    disc = canvas.mask(ellipse((CENTER, 520), 400, 400))
+    canvas.paint(disc, mix(scheme.disc, WHITE, 0.15), 0.85, fade_to=mix(scheme.disc, scheme.haze, 0.5))

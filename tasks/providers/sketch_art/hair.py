@@ -1,0 +1,743 @@
+"""Hair: what falls behind the head, and what frames the face."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from PIL import Image, ImageChops
+
+from tasks.providers.sketch_art.canvas import Mask, Path, Point, blob, curve, ellipse, ribbon, shifted
+from tasks.providers.sketch_art.palette import Color, brightness, deeper, lighter, mix
+from tasks.providers.sketch_art.scene import Scene
+
+SIDES = (-1, 1)
+_HIDDEN = frozenset({"hijab", "turban"})
+"""Headwear no hair is seen under."""
+_PRESSED = frozenset({"peci", "cap", "beanie", "fedora", "sun_hat", "headscarf"})
+"""Headwear that hides the hair on top of the head."""
+
+
+def paint_hair_behind(scene: Scene) -> None:
+    """The hair that head and shoulders are in front of."""
+    if scene.look.headwear not in _HIDDEN:
+        behind = _BEHIND.get(scene.look.cut)
+        if behind:
+            behind(scene)
+
+
+def paint_hair_before(scene: Scene) -> None:
+    """The hair on top of the head and around the face."""
+    if scene.look.headwear not in _HIDDEN:
+        _BEFORE[scene.look.cut](scene)
+
+
+def shows_ears(scene: Scene) -> bool:
+    """Whether hair and headwear leave the ears free."""
+    look = scene.look
+    if look.headwear in _HIDDEN or look.headwear == "headscarf":
+        return False
+    bare = ("bald", "buzz_cut", "bun", "ponytail", "braided")
+    return look.cut in bare or (look.cut in ("short", "curly", "wavy") and not look.soft)
+
+
+def top_of_hair(scene: Scene) -> float:
+    """How far the hair rises above the crown, in v."""
+    tall = {"bald": 0.0, "buzz_cut": 0.02, "afro": 0.33, "curly": 0.15, "bun": 0.06, "ponytail": 0.06}
+    return tall.get(scene.look.cut, 0.085)
+
+
+def _pressed(scene: Scene) -> bool:
+    return scene.look.headwear in _PRESSED
+
+
+def _hat(scene: Scene) -> Mask | None:
+    """The area above a hat's edge, where no hair may stick out."""
+    if not _pressed(scene):
+        return None
+    (left, top), (right, edge) = scene.head.at(-4, -1.5), scene.head.at(4, 0.07)
+    return scene.canvas.mask([(left, top), (right, top), (right, edge), (left, edge)])
+
+
+def _dome(grow: float, lift: float, low: float) -> tuple[Point, ...]:
+    """Places over the head from left ear to right, `grow` wider and `lift` higher than the skull."""
+    right = (
+        (0.40, 0.012 - lift * 0.95),
+        (0.74 + grow * 0.3, 0.075 - lift * 0.65),
+        (0.97 + grow * 0.7, 0.19 - lift * 0.3),
+        (1.0 + grow, 0.36),
+        (1.0 + grow * 0.9, low),
+    )
+    return (*((-u, v) for u, v in reversed(right)), (0.0, -lift), *right)
+
+
+def _lay(
+    scene: Scene,
+    *paths: Path,
+    strands: Sequence[Path] = (),
+    color: Color | None = None,
+    shine: bool = True,
+    opacity: float = 1.0,
+) -> Mask:
+    """Paints hair with its shadow on the face, its own shade, shine and strands."""
+    canvas, look, head = scene.canvas, scene.look, scene.head
+    tone = color or look.hair
+    hat = _hat(scene)
+    hair = canvas.mask(*paths, without=hat)
+    if opacity == 1.0:
+        fallen = [shifted(path, 4, 13) for path in paths]
+        canvas.fill(*fallen, color=look.skin.shade, opacity=0.6, blur=7, within=scene.face)
+    canvas.paint(hair, lighter(tone, 0.05), opacity, fade_to=deeper(tone, 0.16))
+    lit = canvas.mask(*(shifted(path, -20, -6) for path in paths), blur=13)
+    canvas.paint(canvas.mask(*paths, without=lit, within=hair), deeper(tone, 0.5), 0.5 * opacity)
+    if shine:
+        arc = head.path((-0.92, 0.22), (-0.72, 0.075), (-0.40, 0.005), (-0.02, -0.012))
+        canvas.fill(ribbon(arc, 3, 26, 20, 2), color=_glow(tone), opacity=0.5, blur=9, within=hair)
+        arc = head.path((0.42, 0.03), (0.68, 0.085), (0.86, 0.20))
+        canvas.fill(ribbon(arc, 2, 14, 2), color=_glow(tone), opacity=0.32, blur=8, within=hair)
+    for strand in strands:
+        canvas.fill(
+            ribbon(strand, 0.8, 4.2, 0.8), color=deeper(tone, 0.5), opacity=0.42 * opacity, within=hair
+        )
+    return hair
+
+
+def _glow(color: Color) -> Color:
+    """The colour of light on the hair: the darker the hair, the cooler."""
+    return mix(color, (255, 240, 222), 0.5) if brightness(color) > 0.25 else mix(color, (190, 170, 185), 0.55)
+
+
+def _back(scene: Scene, *paths: Path) -> Mask:
+    tone = deeper(scene.look.hair, 0.32)
+    area = scene.canvas.mask(*paths, without=_hat(scene))
+    scene.canvas.paint(area, tone, fade_to=deeper(tone, 0.12))
+    return area
+
+
+# -- close to the head --------------------------------------------------------------------------------
+
+
+def _bald(scene: Scene) -> None:
+    canvas, head, skin = scene.canvas, scene.head, scene.look.skin
+    canvas.fill(
+        ellipse(head.at(-0.34, 0.10), 50, 20, -24), color=skin.light, opacity=0.9, blur=10, within=scene.face
+    )
+
+
+def _buzz(scene: Scene) -> None:
+    head, look = scene.head, scene.look
+    cap = [*head.path(*_dome(0.03, 0.022, 0.47)),
+           *head.path((0.965, 0.47), (0.925, 0.36), (0.85, 0.25), (0.62, 0.205), (0.0, 0.19),
+                      (-0.62, 0.205), (-0.85, 0.25), (-0.925, 0.36), (-0.965, 0.47))]  # fmt: skip
+    area = scene.canvas.mask(cap, blur=2.2, without=_hat(scene))
+    tone = mix(look.hair, look.skin.base, 0.22)
+    scene.canvas.paint(area, tone, 0.92, fade_to=mix(tone, look.skin.base, 0.25))
+    arc = head.path((-0.80, 0.20), (-0.55, 0.06), (-0.1, 0.02))
+    scene.canvas.fill(ribbon(arc, 2, 22, 4), color=_glow(tone), opacity=0.3, blur=9, within=area)
+
+
+def _short(scene: Scene) -> None:
+    if scene.look.soft:
+        _bob(scene)
+    elif scene.look.variant < 0.55:
+        _side_parted(scene)
+    else:
+        _tousled(scene)
+
+
+def _sided(scene: Scene, *places: Point) -> tuple[Point, ...]:
+    """The places as they are, or mirrored if the parting is on the other side."""
+    return tuple((u * scene.look.side, v) for u, v in places)
+
+
+def _side_parted(scene: Scene) -> None:
+    head = scene.head
+    outer = _sided(scene, (-1.03, 0.50), (-1.08, 0.36), (-1.05, 0.19), (-0.86, 0.02), (-0.46, -0.085), (0.0, -0.105), (0.42, -0.07),
+                   (0.80, 0.04), (1.01, 0.19), (1.07, 0.36), (1.03, 0.50))  # fmt: skip
+    inner = _sided(
+        scene, (1.03, 0.50), (0.955, 0.53), (0.94, 0.42), (0.90, 0.31), (0.74, 0.215), (0.55, 0.165)
+    )
+    sweep = _sided(
+        scene,
+        (0.55, 0.165),
+        (0.20, 0.215),
+        (-0.25, 0.245),
+        (-0.66, 0.225),
+        (-0.86, 0.30),
+        (-0.94, 0.42),
+        (-0.955, 0.53),
+        (-1.03, 0.50),
+    )
+    strands = [
+        head.path(*_sided(scene, (0.52, 0.15), (0.10, 0.13), (-0.40, 0.13), (-0.78, 0.19))),
+        head.path(*_sided(scene, (0.50, 0.12), (0.10, 0.06), (-0.40, 0.04), (-0.80, 0.11))),
+        head.path(*_sided(scene, (0.55, 0.10), (0.30, 0.0), (-0.10, -0.05), (-0.45, -0.04))),
+        head.path(*_sided(scene, (0.62, 0.16), (0.80, 0.17), (0.95, 0.27))),
+    ]
+    _lay(scene, [*head.path(*outer), *head.path(*inner), *head.path(*sweep)], strands=strands)
+
+
+def _tousled(scene: Scene) -> None:
+    head = scene.head
+    outer = _sided(scene, (-1.02, 0.50), (-1.07, 0.36), (-1.04, 0.18), (-0.88, 0.03), (-0.62, -0.055), (-0.50, -0.12), (-0.22, -0.10), (0.0, -0.145), (0.24, -0.105),
+                   (0.48, -0.115), (0.66, -0.04), (0.90, 0.04), (1.04, 0.18), (1.07, 0.36), (1.02, 0.50))  # fmt: skip
+    right = _sided(scene, (1.02, 0.50), (0.95, 0.53), (0.935, 0.42), (0.89, 0.30), (0.76, 0.20))
+    fringe = (
+        _sided(scene, (0.76, 0.20), (0.66, 0.235), (0.50, 0.20)), _sided(scene, (0.50, 0.20), (0.34, 0.255), (0.16, 0.215)),
+        _sided(scene, (0.16, 0.215), (-0.04, 0.27), (-0.22, 0.22)), _sided(scene, (-0.22, 0.22), (-0.44, 0.26), (-0.58, 0.205)),
+        _sided(scene, (-0.58, 0.205), (-0.70, 0.23), (-0.80, 0.21)),
+    )  # fmt: skip
+    left = _sided(scene, (-0.80, 0.21), (-0.90, 0.31), (-0.935, 0.42), (-0.95, 0.53), (-1.02, 0.50))
+    path = [*head.path(*outer), *head.path(*right)]
+    for tuft in fringe:
+        path += head.path(*tuft)
+    path += head.path(*left)
+    strands = [
+        head.path(*_sided(scene, (u, 0.20), (u * 0.8 + 0.08, 0.10), (u * 0.6 + 0.05, 0.02)))
+        for u in (-0.58, -0.22, 0.16, 0.50)
+    ]
+    _lay(scene, path, strands=strands)
+
+
+def _bob(scene: Scene) -> None:
+    head = scene.head
+    outer = (
+        (-0.74, 0.84), (-0.98, 0.80), (-1.17, 0.66), (-1.19, 0.48), (-1.15, 0.28), (-0.94, 0.03), (-0.48, -0.09),
+        (0.0, -0.11), (0.48, -0.09), (0.94, 0.03), (1.15, 0.28), (1.19, 0.48), (1.17, 0.66), (0.98, 0.80), (0.74, 0.84),
+    )  # fmt: skip
+    right = _sided(
+        scene, (0.74, 0.84), (0.90, 0.72), (0.955, 0.56), (0.93, 0.42), (0.80, 0.27), (0.42, 0.085)
+    )
+    sweep = _sided(
+        scene,
+        (0.42, 0.085),
+        (0.20, 0.20),
+        (-0.20, 0.29),
+        (-0.70, 0.345),
+        (-0.93, 0.44),
+        (-0.955, 0.56),
+        (-0.90, 0.72),
+        (-0.74, 0.84),
+    )
+    strands = [
+        head.path(*_sided(scene, (0.40, 0.06), (0.05, 0.16), (-0.45, 0.24), (-0.92, 0.36))),
+        head.path(*_sided(scene, (0.38, 0.03), (-0.10, 0.08), (-0.60, 0.15), (-1.0, 0.34), (-1.08, 0.58))),
+        head.path(*_sided(scene, (0.48, 0.06), (0.80, 0.17), (1.02, 0.36), (1.06, 0.60))),
+    ]
+    ordered = [*head.path(*outer)] if scene.look.side > 0 else list(reversed(head.path(*outer)))
+    _lay(scene, [*ordered, *head.path(*right), *head.path(*sweep)], strands=strands)
+
+
+def _bob_behind(scene: Scene) -> None:
+    if scene.look.soft:
+        _back(
+            scene,
+            blob(
+                *scene.head.points(
+                    (0, 0),
+                    (1.1, 0.3),
+                    (1.10, 0.7),
+                    (0.72, 0.86),
+                    (0, 0.88),
+                    (-0.72, 0.86),
+                    (-1.10, 0.7),
+                    (-1.1, 0.3),
+                )
+            ),
+        )
+
+
+# -- falling hair -------------------------------------------------------------------------------------
+
+
+def _length(scene: Scene) -> float:
+    """Where falling hair ends, in v."""
+    cut, soft = scene.look.cut, scene.look.soft
+    if cut == "shoulder_length":
+        return 1.13
+    if cut == "long":
+        return 1.72 if soft else 1.36
+    return 1.36 if soft else 0.86
+
+
+def _wave(scene: Scene) -> float:
+    return 0.075 if scene.look.cut == "wavy" else 0.012
+
+
+def _falling_behind(scene: Scene) -> None:
+    length = _length(scene) - 0.03
+    wide = 1.12 if scene.look.soft else 1.05
+    half = scene.head.path(
+        (0, -0.02),
+        (0.8, 0.05),
+        (wide, 0.36),
+        (wide + 0.03, 0.8),
+        (wide + 0.02, length - 0.1),
+        (0.86, length),
+        (0, length),
+    )
+    _back(scene, [*half, *reversed([(1000 - x, y) for x, y in half])])
+
+
+def _falling(scene: Scene) -> None:
+    """Two curtains from a parting, over the ears and before the shoulders."""
+    parting = 0.30 * scene.look.side if scene.look.variant < 0.6 else 0.0
+    left, right = (_curtain(scene, side, parting) for side in SIDES)
+    strands: list[Path] = []
+    length, wave = _length(scene), _wave(scene)
+    for side in SIDES:
+        for spread in (0.35, 0.68):
+            places = [
+                (parting + 0.04 * side, -0.03),
+                (parting + (side * 0.75 - parting) * 0.7, 0.09 + 0.08 * (1 - spread)),
+                (side * (0.93 + 0.10 * spread), 0.34),
+            ]
+            v = 0.5
+            while v < length - 0.04:
+                places.append(
+                    (
+                        side
+                        * (
+                            _inner(v, length) * (1 - spread)
+                            + 1.16 * spread
+                            + wave * math.sin((v - 0.36) * 13)
+                        ),
+                        v,
+                    )
+                )
+                v += 0.11
+            strands.append(scene.head.path(*places))
+    _lay(scene, left, right, strands=strands)
+
+
+def _inner(v: float, length: float) -> float:
+    """The u of a curtain's inner edge."""
+    marks = ((0.42, 0.95), (0.56, 0.975), (0.75, 0.93), (0.95, 0.86), (1.15, 0.78), (max(length, 1.3), 0.74))
+    for (low, start), (high, end) in pairwise(marks):
+        if v <= high:
+            return start + (end - start) * max(v - low, 0) / (high - low)
+    return marks[-1][1]
+
+
+def _curtain(scene: Scene, side: int, parting: float) -> Path:
+    head, length, wave = scene.head, _length(scene), _wave(scene)
+    full = 0.15 if scene.look.soft else 0.09
+    far = side * parting <= 0
+    outer: list[Point] = [
+        (parting, -0.075),
+        (parting + (side * 0.5 - parting) * 0.6, -0.085),
+        (side * 0.62, -0.045),
+        (side * (0.92 + full * 0.4), 0.07),
+        (side * (1.0 + full), 0.24),
+    ]
+    inner: list[Point] = []
+    v = 0.40
+    while v < length - 0.08:
+        sway = wave * math.sin((v - 0.36) * 13)
+        outer.append((side * (1.02 + full + 0.05 * min(1.0, v - 0.3) + sway), v))
+        if v > 0.44:
+            inner.append((side * (_inner(v, length) + sway * 0.7), v))
+        v += 0.10
+    tip = [
+        (side * (_inner(length, length) + 0.30 + 0.04), length - 0.015),
+        (side * (_inner(length, length) + 0.10), length + 0.005),
+    ]
+    top: list[Point] = [(side * 0.95, 0.42)]
+    if far:
+        top += [(side * 0.82, 0.31), (side * 0.45, 0.215), (parting + side * 0.12, 0.13), (parting, 0.055)]
+    else:
+        top += [(side * 0.86, 0.30), (side * 0.62, 0.19), (parting, 0.055)]
+    return [*head.path(*outer, *tip), *head.path(tip[-1], *reversed(inner), *top)]
+
+
+# -- curls --------------------------------------------------------------------------------------------
+
+
+def _curls(scene: Scene, centers: Sequence[Point], radius: float, *solid: Path) -> None:
+    """Round locks, each with a turn of light and of shade."""
+    canvas, look, head = scene.canvas, scene.look, scene.head
+    size = radius * head.half
+    spots = [head.at(u, v) for u, v in centers]
+    balls = [ellipse(spot, size * (1 + 0.12 * math.sin(index * 2.3)), size * (1 + 0.12 * math.cos(index * 1.7)))
+             for index, spot in enumerate(spots)]  # fmt: skip
+    hair = _lay(scene, *balls, *solid, shine=False)
+    lights: list[Path] = []
+    shades: list[Path] = []
+    for index, (x, y) in enumerate(spots):
+        turn = index * 1.9
+        arc = [
+            (x + size * 0.62 * math.cos(turn + step * 0.32), y + size * 0.62 * math.sin(turn + step * 0.32))
+            for step in range(10)
+        ]
+        (lights if index % 2 else shades).append(ribbon(arc, 0.8, 5, 0.8))
+    canvas.fill(*shades, color=deeper(look.hair, 0.5), opacity=0.45, within=hair)
+    canvas.fill(*lights, color=_glow(look.hair), opacity=0.38, within=hair)
+
+
+def _ring(grow: float, lift: float, low: float, count: int) -> list[Point]:
+    """Places evenly spaced over the head from ear to ear, down to `low`."""
+    path = curve(*_dome(grow, lift, 0.5))
+    places = [path[round(index * (len(path) - 1) / (count - 1))] for index in range(count)]
+    v = 0.62
+    while v < low:
+        places += [(-(1.0 + grow) * 0.97, v), ((1.0 + grow) * 0.97, v)]
+        v += 0.15
+    return places
+
+
+def _curly(scene: Scene) -> None:
+    soft = scene.look.soft
+    low, grow = (1.10, 0.14) if soft else (0.45, 0.02)
+    outer = _ring(grow, 0.045, low, 15 if soft else 13)
+    if not soft:
+        outer = [place for place in outer if place[1] < 0.42]
+    fringe = [
+        (-0.80, 0.21),
+        (-0.56, 0.135),
+        (-0.28, 0.115),
+        (0.0, 0.10),
+        (0.28, 0.115),
+        (0.56, 0.135),
+        (0.80, 0.21),
+    ]
+    crown = [(-0.55, 0.03), (-0.2, 0.0), (0.2, 0.0), (0.55, 0.03)]
+    sides = [] if soft else [(-0.99, 0.45), (0.99, 0.45)]
+    solid = scene.head.path(*_dome(0.06, 0.05, 0.34)) + scene.head.path(
+        (0.94, 0.34), (0.8, 0.2), (0, 0.12), (-0.8, 0.2), (-0.94, 0.34)
+    )
+    _curls(scene, crown + outer + fringe, 0.215 if soft else 0.18, solid)
+    if sides:
+        burns = [ellipse(scene.head.at(u, v), 10, 26) for u, v in sides]
+        _lay(scene, *burns, shine=False)
+
+
+def _curly_behind(scene: Scene) -> None:
+    if scene.look.soft:
+        balls = [ellipse(scene.head.at(u, v), 44, 44) for u, v in _ring(0.16, 0.0, 1.2, 11) if v > 0.2]
+        body = blob(
+            *scene.head.points(
+                (0, 0),
+                (1.15, 0.3),
+                (1.2, 0.8),
+                (1.05, 1.12),
+                (0, 1.1),
+                (-1.05, 1.12),
+                (-1.2, 0.8),
+                (-1.15, 0.3),
+            )
+        )
+        _back(scene, *balls, body)
+
+
+def _afro_edge(scene: Scene) -> list[Path]:
+    """The ball of an afro, or two side puffs where a hat presses it."""
+    head = scene.head
+    if _pressed(scene):
+        puffs = [ellipse(head.at(side * 1.12, 0.50), head.half * 0.42, head.half * 0.60) for side in SIDES]
+        bumps = [ellipse((x, y), head.half * 0.10, head.half * 0.10) for puff in puffs for x, y in puff[::4]]
+        return [*puffs, *bumps]
+    (x, y), rx, ry = head.at(0, 0.235), head.half * 1.52, head.half * 1.60
+    ring = [
+        (x + rx * math.cos(step * math.tau / 34), y + ry * math.sin(step * math.tau / 34))
+        for step in range(34)
+    ]
+    return [ellipse((x, y), rx, ry), *(ellipse(bump, head.half * 0.17, head.half * 0.17) for bump in ring)]
+
+
+def _afro_behind(scene: Scene) -> None:
+    _back(scene, *_afro_edge(scene))
+
+
+def _afro(scene: Scene) -> None:
+    canvas, head, look = scene.canvas, scene.head, scene.look
+    face = blob(*head.points((0, 0.15), (0.55, 0.165), (0.86, 0.26), (0.955, 0.42), (0.98, 0.60), (0.90, 0.80), (0.5, 1.05), (0, 1.1),
+                             (-0.5, 1.05), (-0.90, 0.80), (-0.98, 0.60), (-0.955, 0.42), (-0.86, 0.26), (-0.55, 0.165)))  # fmt: skip
+    opening = canvas.mask(face)
+    lower = canvas.mask([head.at(-3, 0.74), head.at(3, 0.74), head.at(3, 3), head.at(-3, 3)], blur=26)
+    edge = _afro_edge(scene)
+    hat = _hat(scene)
+    canvas.fill(
+        shifted(head.path((-0.9, 0.28), (-0.5, 0.15), (0, 0.13), (0.5, 0.15), (0.9, 0.28)), 3, 10),
+        color=look.skin.shade,
+        opacity=0.6,
+        blur=8,
+        within=scene.face,
+    )
+    whole = canvas.mask(*edge, without=opening)
+    hair = Mask(whole.box, _without(whole, lower, hat))
+    canvas.paint(hair, lighter(look.hair, 0.06), fade_to=deeper(look.hair, 0.2))
+    lit = canvas.mask(*(shifted(path, -26, -20) for path in edge), blur=24)
+    canvas.paint(Mask(hair.box, _without(hair, lit, None)), deeper(look.hair, 0.5), 0.5)
+    lights: list[Path] = []
+    shades: list[Path] = []
+    for index in range(210):
+        # A sunflower's spiral: even, and without rows.
+        reach, turn = math.sqrt(index / 210), index * 2.39996
+        x, y = head.at(0, 0.22)
+        x, y = x + reach * head.half * 1.6 * math.cos(turn), y + reach * head.half * 1.66 * math.sin(turn)
+        arc = [
+            (x + 9 * math.cos(turn + step * 0.5), y + 9 * math.sin(turn + step * 0.5)) for step in range(8)
+        ]
+        (lights if index % 3 == 0 else shades).append(ribbon(arc, 0.8, 3.6, 0.8))
+    canvas.fill(*shades, color=deeper(look.hair, 0.5), opacity=0.4, within=hair)
+    canvas.fill(*lights, color=_glow(look.hair), opacity=0.32, within=hair)
+
+
+def _without(mask: Mask, *others: Mask | None) -> Image.Image:
+    alpha = mask.alpha
+    for other in others:
+        if other is not None:
+            alpha = ImageChops.subtract(alpha, other.cropped(mask.box))
+    return alpha
+
+
+# -- tied hair ----------------------------------------------------------------------------------------
+
+
+def _drawn_back(scene: Scene, knot: Point, color: Color | None = None) -> Mask:
+    """Hair combed smoothly from the hairline towards a knot."""
+    head, soft = scene.head, scene.look.soft
+    peak = 0.165 if soft else 0.185
+    cap = [*head.path(*_dome(0.065, 0.062, 0.47)),
+           *head.path((1.05, 0.47), (0.965, 0.52), (0.945, 0.42), (0.885, 0.295), (0.62, 0.20), (0.0, peak),
+                      (-0.62, 0.20), (-0.885, 0.295), (-0.945, 0.42), (-0.965, 0.52), (-1.05, 0.47))]  # fmt: skip
+    roots = (
+        (-0.96, 0.42),
+        (-0.86, 0.27),
+        (-0.55, 0.19),
+        (-0.22, 0.175),
+        (0.22, 0.175),
+        (0.55, 0.19),
+        (0.86, 0.27),
+        (0.96, 0.42),
+    )
+    strands = [
+        head.path(
+            (u, v),
+            (u * 0.86 + knot[0] * 0.14 + 0.06 * math.copysign(1, u), v * 0.45 + knot[1] * 0.2),
+            (u * 0.35 + knot[0] * 0.5, knot[1] * 0.8 + 0.03),
+        )
+        for u, v in roots
+    ]
+    return _lay(scene, cap, strands=strands, color=color)
+
+
+def _bun_behind(scene: Scene) -> None:
+    head, look = scene.head, scene.look
+    size = head.half * (0.40 if look.soft else 0.29)
+    x, y = head.at(0.98 * look.side, 0.86) if _pressed(scene) else head.at(0, -0.145 if look.soft else -0.10)
+    bun = ellipse((x, y), size * 1.06, size * 0.92)
+    canvas = scene.canvas
+    area = canvas.mask(bun)
+    canvas.paint(area, lighter(look.hair, 0.06), fade_to=deeper(look.hair, 0.3))
+    canvas.fill(
+        ribbon(
+            curve(
+                (x - size * 0.6, y - size * 0.2),
+                (x - size * 0.2, y - size * 0.6),
+                (x + size * 0.3, y - size * 0.6),
+            ),
+            3,
+            16,
+            3,
+        ),
+        color=_glow(look.hair),
+        opacity=0.45,
+        blur=6,
+        within=area,
+    )
+    for turn in (0.35, 0.62, 0.9):
+        coil = curve(
+            (x - size * turn, y + size * 0.5),
+            (x - size * turn * 0.8, y - size * 0.45 * turn),
+            (x + size * 0.1, y - size * 0.72 * turn),
+            (x + size * 0.85 * turn, y - size * 0.1),
+            (x + size * 0.6 * turn, y + size * 0.6),
+        )
+        canvas.fill(ribbon(coil, 0.8, 4.5, 0.8), color=deeper(look.hair, 0.5), opacity=0.45, within=area)
+
+
+def _bun(scene: Scene) -> None:
+    _drawn_back(scene, (0.0, -0.06))
+    if scene.look.soft:
+        _wisps(scene)
+
+
+def _wisps(scene: Scene) -> None:
+    """A loose strand before each ear."""
+    for side in SIDES:
+        wisp = scene.head.path(
+            (side * 0.90, 0.30), (side * 0.975, 0.44), (side * 0.945, 0.58), (side * 0.985, 0.70)
+        )
+        scene.canvas.fill(ribbon(wisp, 4, 8, 5, 0.8), color=scene.look.hair)
+
+
+def _ponytail_behind(scene: Scene) -> None:
+    head, look = scene.head, scene.look
+    places: tuple[Point, ...]
+    fall: tuple[Point, ...]
+    fine: tuple[Point, ...]
+    if look.soft:
+        places = ((0.30, -0.05), (0.55, -0.17), (1.00, -0.16), (1.42, 0.06), (1.62, 0.45), (1.56, 0.85), (1.66, 1.15), (1.38, 1.42),
+                  (1.30, 1.15), (1.16, 0.85), (1.18, 0.5), (1.02, 0.2), (0.7, 0.08))  # fmt: skip
+        fall = ((0.7, -0.08), (1.15, 0.05), (1.40, 0.45), (1.38, 0.85), (1.46, 1.2))
+        fine = ((0.7, -0.02), (1.08, 0.12), (1.26, 0.5), (1.26, 0.85), (1.36, 1.2))
+    else:
+        places = (
+            (0.30, 0.0),
+            (0.7, -0.05),
+            (1.10, 0.10),
+            (1.34, 0.42),
+            (1.30, 0.75),
+            (1.36, 1.0),
+            (1.12, 1.10),
+            (1.08, 0.8),
+            (1.06, 0.4),
+        )
+        fall = ((0.8, 0.02), (1.12, 0.22), (1.24, 0.5), (1.2, 0.9), (1.22, 1.02))
+        fine = ((0.8, 0.08), (1.06, 0.28), (1.14, 0.55), (1.13, 0.9), (1.16, 1.02))
+    if _pressed(scene):
+        # Under a hat the tail is tied lower.
+        places, fall, fine = (tuple((u, v * 0.85 + 0.22) for u, v in line) for line in (places, fall, fine))
+    tail = blob(*head.points(*_sided(scene, *places)))
+    canvas = scene.canvas
+    area = canvas.mask(tail)
+    canvas.paint(area, look.hair, fade_to=deeper(look.hair, 0.25))
+    canvas.fill(
+        ribbon(head.path(*_sided(scene, *fall)), 2, 20, 12, 2),
+        color=_glow(look.hair),
+        opacity=0.35,
+        blur=7,
+        within=area,
+    )
+    for line in (fall, fine):
+        canvas.fill(
+            ribbon(head.path(*_sided(scene, *line)), 0.8, 4.5, 0.8),
+            color=deeper(look.hair, 0.5),
+            opacity=0.45,
+            within=area,
+        )
+    if look.soft and not _pressed(scene):
+        band = head.path(*_sided(scene, (0.52, -0.12), (0.62, -0.05), (0.66, 0.03)))
+        canvas.fill(ribbon(band, 22, 26, 22), color=look.scheme.accent)
+
+
+def _ponytail(scene: Scene) -> None:
+    _drawn_back(scene, (0.55 * scene.look.side, -0.06))
+    if scene.look.soft and scene.look.variant < 0.5:
+        _wisps(scene)
+
+
+def _braided(scene: Scene) -> None:
+    head, look = scene.head, scene.look
+    if not look.soft:
+        _cornrows(scene)
+        return
+    cap = [*head.path(*_dome(0.09, 0.07, 0.55)),
+           *head.path((1.05, 0.55), (0.975, 0.56), (0.95, 0.42), (0.86, 0.29), (0.48, 0.19), (0.0, 0.05),
+                      (-0.48, 0.19), (-0.86, 0.29), (-0.95, 0.42), (-0.975, 0.56), (-1.05, 0.55))]  # fmt: skip
+    strands = [
+        head.path((side * 0.03, v), (side * 0.55, v + 0.10), (side * 0.93, v + 0.26), (side * 1.03, 0.5))
+        for side in SIDES
+        for v in (-0.02, 0.045)
+    ]
+    strands.append(head.path((0, -0.07), (0, 0.0), (0, 0.06)))
+    _lay(scene, cap, strands=strands)
+    for side in SIDES:
+        _braid(
+            scene,
+            side,
+            head.path(
+                (side * 1.04, 0.66),
+                (side * 1.10, 0.90),
+                (side * 0.98, 1.18),
+                (side * 0.92, 1.46),
+                (side * 0.94, 1.66),
+            ),
+            46,
+        )
+
+
+def _braid(scene: Scene, side: int, line: Path, wide: float) -> None:
+    canvas, look = scene.canvas, scene.look
+    canvas.fill(ribbon(shifted(line, 8, 6), wide * 0.9), color=deeper(look.hair, 0.6), opacity=0.3, blur=7)
+    count = 11
+    for index in range(count):
+        x, y = line[round((index + 0.4) * (len(line) - 1) / count)]
+        size = wide * (0.62 - 0.16 * index / count)
+        lean = 34 if index % 2 else -34
+        link = ellipse((x + (7 if index % 2 else -7), y), size * 0.58, size * 0.92, lean)
+        canvas.fill(shifted(link, 1, 5), color=deeper(look.hair, 0.6), opacity=0.6)
+        area = canvas.mask(link)
+        canvas.paint(area, lighter(look.hair, 0.10), fade_to=deeper(look.hair, 0.15))
+        canvas.fill(
+            ellipse((x - 3, y - size * 0.3), size * 0.22, size * 0.34, lean),
+            color=_glow(look.hair),
+            opacity=0.35,
+            blur=3,
+            within=area,
+        )
+    x, y = line[-1]
+    tuft = blob((x - 11, y - 6), (x + 11, y - 6), (x + 17, y + 26), (x + side * 3, y + 50), (x - 17, y + 26))
+    canvas.fill(tuft, color=look.hair)
+    canvas.fill(ribbon([(x - 14, y - 2), (x + 14, y - 2)], 15), color=look.scheme.accent)
+
+
+def _cornrows(scene: Scene) -> None:
+    canvas, head, look = scene.canvas, scene.head, scene.look
+    cap = [*head.path(*_dome(0.045, 0.045, 0.48)),
+           *head.path((0.965, 0.48), (0.93, 0.36), (0.84, 0.245), (0.60, 0.20), (0.0, 0.18),
+                      (-0.60, 0.20), (-0.84, 0.245), (-0.93, 0.36), (-0.965, 0.48))]  # fmt: skip
+    hair = _lay(scene, cap, shine=True)
+    for index in range(-4, 5):
+        u = index * 0.205
+        row = head.path(
+            (u * 1.08, 0.215 + abs(u) * 0.16),
+            (u * 1.02, 0.10 + abs(u) * 0.10),
+            (u * 0.80, 0.0 + abs(u) * 0.03),
+            (u * 0.55, -0.055),
+        )
+        canvas.fill(ribbon(row, 5.5), color=mix(look.skin.shade, look.hair, 0.35), opacity=0.9, within=hair)
+        between = shifted(row, head.half * 0.105, 2)
+        ticks = [ribbon([(x - 7, y + 4), (x + 7, y - 4)], 2.2) for x, y in between[::3]]
+        canvas.fill(*ticks, color=_glow(look.hair), opacity=0.35, within=hair)
+
+
+def _braids_behind(scene: Scene) -> None:
+    if not scene.look.soft:
+        for side in SIDES:
+            for offset in (0.0, 0.22):
+                line = scene.head.path(
+                    (side * (0.80 + offset), 0.4),
+                    (side * (0.86 + offset), 0.8),
+                    (side * (0.84 + offset), 1.16),
+                )
+                _braid(scene, side, line, 34)
+
+
+_BEHIND: dict[str, Callable[[Scene], None]] = {
+    "short": _bob_behind,
+    "shoulder_length": _falling_behind,
+    "long": _falling_behind,
+    "wavy": _falling_behind,
+    "curly": _curly_behind,
+    "afro": _afro_behind,
+    "braided": _braids_behind,
+    "bun": _bun_behind,
+    "ponytail": _ponytail_behind,
+}
+
+_BEFORE: dict[str, Callable[[Scene], None]] = {
+    "bald": _bald,
+    "buzz_cut": _buzz,
+    "short": _short,
+    "shoulder_length": _falling,
+    "long": _falling,
+    "wavy": _falling,
+    "curly": _curly,
+    "afro": _afro,
+    "braided": _braided,
+    "bun": _bun,
+    "ponytail": _ponytail,
+}
