@@ -4,7 +4,12 @@ BIN := .venv/bin
 PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format protos baseline client-floor bench wheels clean
+.PHONY: help demo test check format protos baseline client-floor bench wheels clean
+
+.DEFAULT_GOAL := help
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: .venv/.service ## Make an avatar and watch it appear, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo

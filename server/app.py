@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+import fcntl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -27,6 +29,7 @@ from avatar_creator.v1 import (
 from server.core import Core
 from server.interceptors.around import AroundInterceptor
 from server.interceptors.auth import Authentication
+from server.interceptors.decoding import DecodingInterceptor
 from server.interceptors.errors import translate_errors
 from server.interceptors.request_log import log_request
 from server.services.avatars import AvatarService
@@ -83,6 +86,7 @@ class AvatarServer:
                 AroundInterceptor(log_request),
                 AroundInterceptor(translate_errors),
                 AroundInterceptor(authentication.require_token),
+                DecodingInterceptor(),
             ],
             options=_OPTIONS,
         )
@@ -139,9 +143,12 @@ class AvatarServer:
         except OSError as error:
             raise SettingsError(f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE cannot be read: {error}") from error
         except RuntimeError as error:
-            raise SettingsError(
-                f"LISTEN_ADDRESS {address} cannot be listened on: is another server running there?"
-            ) from error
+            remedy = (
+                "are TLS_CERTIFICATE_FILE and TLS_KEY_FILE a certificate and its key?"
+                if self._core.settings.tls_key_file
+                else "is another server running there?"
+            )
+            raise SettingsError(f"LISTEN_ADDRESS {address} cannot be listened on: {remedy}") from error
 
 
 @asynccontextmanager
@@ -152,18 +159,18 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         SettingsError: the settings do not make a service.
         SchemaError: the database is not at this code's schema.
     """
-    core = Core.wire(settings)
-    try:
+    async with AsyncExitStack() as stack:
+        core = Core.wire(settings)
+        stack.push_async_callback(core.close)
+        if settings.embedded:
+            stack.enter_context(_only_process_on(settings.database))
         await core.start()
         server = AvatarServer(core)
         await server.start()
-        async with _embedded_worker(core) if settings.embedded else nullcontext():
-            try:
-                yield server
-            finally:
-                await server.stop()
-    finally:
-        await core.close()
+        if settings.embedded:
+            await stack.enter_async_context(_embedded_worker(core))
+        stack.push_async_callback(server.stop)
+        yield server
 
 
 async def serve(settings: Settings, finish: asyncio.Event) -> None:
@@ -182,3 +189,17 @@ async def _embedded_worker(core: Core) -> AsyncIterator[None]:
         group.create_task(Worker(core).run(finish), name="embedded-worker")
         yield
         finish.set()
+
+
+@contextmanager
+def _only_process_on(sqlite_url: str) -> Iterator[None]:
+    """Keep a second embedded service off: its watchers would not hear of the first one's work."""
+    path = sqlite_url.removeprefix("sqlite:///")
+    with Path(f"{path}.serve-lock").open("w") as lock_file:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"another service runs on {path}: end it, or set DATA_PATH to another folder"
+            ) from error
+        yield

@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import uvloop
@@ -85,7 +85,14 @@ def token(
             f"{user!r} is not a user id: letters, digits and . _ @ | : + -, at most 128, "
             "the first a letter or digit"
         )
+    new_secret = settings.embedded and not settings.jwt_secret and not settings.secret_file.exists()
     typer.echo(mint_token(settings, user, expires_in))
+    if new_secret:
+        error_console.print(
+            f"note: no service has run in {escape(str(settings.data_path.absolute()))} before; "
+            "this token is good only for one that will",
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -99,7 +106,9 @@ def demo(
     from server.demo.tour import tour
 
     configure_logging("warning")
-    uvloop.run(tour(folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-")), console))
+    folder = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    uvloop.run(tour(folder, console))
 
 
 @app.command()
@@ -139,13 +148,20 @@ def main() -> None:
     try:
         app()
     except ValidationError as error:
-        for detail in error.errors():
-            name = ".".join(str(part) for part in detail["loc"]).upper()
-            error_console.print(f"[red]error:[/] {name}: {escape(detail['msg'])}", soft_wrap=True)
-        raise SystemExit(1) from None
-    except (SettingsError, SchemaError, PeeweeException, ValueError) as error:
-        error_console.print(f"[red]error:[/] {escape(str(error).strip())}", soft_wrap=True)
-        raise SystemExit(1) from None
+        _refuse(
+            "; ".join(
+                f"{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}" for wrong in error.errors()
+            )
+        )
+    except PeeweeException as error:
+        _refuse(f"the database does not work: {error}; `avatar-creator doctor` says what to do")
+    except (SettingsError, SchemaError, ValueError, OSError) as error:
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> NoReturn:
+    error_console.print(f"[red]error:[/] {escape(' '.join(why.split()))}", soft_wrap=True)
+    raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

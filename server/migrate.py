@@ -28,7 +28,7 @@ def migrate(database: peewee.Database) -> list[str]:
     Raises:
         SchemaError: tables of these names exist that this service did not make.
     """
-    with database.connection_context(), _lock(database):
+    with _lock(database):
         _refuse_foreign_tables(database)
         applied = _runner(database).up()
     return [str(name) for name in applied]
@@ -67,13 +67,17 @@ def _refuse_foreign_tables(database: peewee.Database) -> None:
 
 @contextmanager
 def _lock(database: peewee.Database) -> Iterator[None]:
+    """Connected, and alone."""
     if isinstance(database, PostgresqlDatabase):
-        database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
-        try:
-            yield
-        finally:
-            database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+        with database.connection_context():
+            database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+            try:
+                yield
+            finally:
+                database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
         return
+    # Before connecting, which turns a new file's journal to WAL: SQLite does not let two wait for that.
     with Path(f"{database.database}.migrate-lock").open("w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
-        yield
+        with database.connection_context():
+            yield

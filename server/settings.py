@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Literal
 from urllib.parse import quote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MINIMUM_SECRET_BYTES = 32
+_MAXIMUM_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -35,7 +39,7 @@ class Settings(BaseSettings):
     redis_url: str = ""
     """`redis://:password@host:port/0`; or the three parts below."""
     redis_host: str = ""
-    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_port: int = Field(default=6379, ge=1, le=_MAXIMUM_PORT)
     redis_password: str = ""
 
     jwt_secret: str = ""
@@ -52,7 +56,7 @@ class Settings(BaseSettings):
     tls_key_file: Path | None = None
     """PEM private key."""
 
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is logged: `debug`, `info`, `warning` or `error`."""
 
     @property
@@ -69,6 +73,15 @@ class Settings(BaseSettings):
         return f"redis://{password}{self.redis_host}:{self.redis_port}/0"
 
     @property
+    def secret_file(self) -> Path:
+        """Where the embedded service keeps the secret it made."""
+        return self.data_path / "jwt-secret"
+
+    @property
+    def _redis_variable(self) -> str:
+        return "REDIS_URL" if self.redis_url else "REDIS_HOST"
+
+    @property
     def embedded(self) -> bool:
         """Whether everything runs in the one process of `serve`."""
         return self.database.startswith("sqlite:")
@@ -79,11 +92,20 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: names the variables and what to do about them.
         """
+        host, _, port = self.listen_address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > _MAXIMUM_PORT:
+            raise SettingsError(
+                f"LISTEN_ADDRESS must be host:port, with a port of 0 to {_MAXIMUM_PORT}, "
+                f"not {self.listen_address!r}"
+            )
+        if not self.database.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
         if self.embedded:
             if self.redis:
                 raise SettingsError(
-                    "REDIS_URL is set but the database is SQLite, which only one process may use: "
-                    "set DATABASE_URL to a PostgreSQL database, or unset REDIS_URL to run embedded"
+                    f"{self._redis_variable} is set but the database is SQLite, which only one process may "
+                    "use: set DATABASE_URL to a PostgreSQL database, or unset "
+                    f"{self._redis_variable} to run embedded"
                 )
             if self.storage_url:
                 raise SettingsError(
@@ -117,18 +139,25 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "JWT_SECRET is not set; `openssl rand -hex 32` makes one, and every server needs the same"
             )
-        return _kept_secret(self.data_path / "jwt-secret")
+        path = self.secret_file
+        try:
+            secret = _kept_secret(path)
+        except OSError as error:
+            raise SettingsError(f"DATA_PATH must be a folder that can be written to: {error}") from error
+        if len(secret) < _MINIMUM_SECRET_BYTES:
+            raise SettingsError(f"{path} holds no whole secret: delete it, and a new one is made")
+        return secret
 
 
 def _kept_secret(path: Path) -> str:
+    if path.exists():
+        return path.read_text().strip()
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Created with its mode, so that it is never readable by others, not even for a moment.
-        path.touch(mode=0o600, exist_ok=False)
-    except FileExistsError:
-        secret = path.read_text().strip()
-        if secret:
-            return secret
-    secret = secrets.token_hex(_MINIMUM_SECRET_BYTES)
-    path.write_text(secret + "\n")
-    return secret
+    # Of several processes that find none, all must end with the same: so it gets its name when it is whole.
+    # A temporary file is its owner's alone from the first moment.
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}-") as written:
+        written.write(secrets.token_hex(_MINIMUM_SECRET_BYTES) + "\n")
+        written.flush()
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(written.name)
+    return path.read_text().strip()

@@ -74,6 +74,11 @@ def instant(value: Timestamp) -> str | None:
     return None
 
 
+def specified(value: int) -> str | None:
+    """An enum value other than zero, which would match nothing."""
+    return None if value else "must not be unspecified"
+
+
 def request_id(value: str) -> str | None:
     """A UUID in its usual notation, or nothing."""
     try:
@@ -116,6 +121,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "ListAvatarsRequest": {
         "project_id": (OPTIONAL_ID,),
         "page_size": (not_negative,),
+        "source_types[]": (specified,),
         "ethnicity": (text(60),),
         "query": (text(200),),
     },
@@ -132,6 +138,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "GetGenerationRequest": {"generation_id": (ID,)},
     "ListGenerationsRequest": {
         "project_id": (OPTIONAL_ID,),
+        "states[]": (specified,),
         "create_time_from": (instant,),
         "create_time_to": (instant,),
         "page_size": (not_negative,),

@@ -17,6 +17,7 @@ from server.domain.images import Picture
 from server.domain.quick_work import REMOVE_FILE, record_quick_work
 from server.domain.records import StoredFile
 from server.models import File, new_id
+from server.settings import SettingsError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -34,10 +35,18 @@ _RETRY_AFTER_SECONDS = 5.0
 
 
 def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
-    """The storage: a bucket when `storage_url` (`s3://bucket/prefix`) is given, else a folder."""
+    """The storage: a bucket when `storage_url` (`s3://bucket/prefix`) is given, else a folder.
+
+    Raises:
+        SettingsError: the folder cannot be made.
+    """
     if storage_url:
         return S3Store.from_url(storage_url)
-    return LocalStore(upload_path.absolute(), mkdir=True)
+    try:
+        upload_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"UPLOAD_PATH must be a folder that can be written to: {error}") from error
+    return LocalStore(upload_path.absolute())
 
 
 class Files:

@@ -92,7 +92,7 @@ def _take(data: bytes, start: int, length: int) -> bytes:
 
 # JPEG
 
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _FRAMES = _HUFFMAN_FRAMES | {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -134,7 +134,7 @@ def _strip_jpeg(data: bytes) -> StrippedPicture:
             height, width = struct.unpack_from(">HH", payload, 1)
         elif marker == _SOS:
             if not frame or len(scan_ends) == MAX_JPEG_SCANS:
-                raise corrupt("it has a JPEG scan too many")
+                raise corrupt(f"it has a JPEG scan before its frame, or more than {MAX_JPEG_SCANS}")
             in_scan = True
         elif _APP0 <= marker <= _APP15 or marker == _COM:
             if marker == _APP1 and payload.startswith(b"Exif\0") and not orientation:

@@ -126,7 +126,7 @@ async def _picture_bytes(requests: AsyncIterator[pb.UploadAvatarRequest]) -> byt
                 limit_bytes=str(MAX_IMAGE_BYTES),
             )
     if not data:
-        raise _out_of_order("chunk", "must follow the metadata")
+        raise _out_of_order("chunk", "must follow the metadata, and the picture must not be empty")
     return bytes(data)
 
 

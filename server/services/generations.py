@@ -36,7 +36,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
             request_key("CreateGeneration", request.request_id, request),
             Order(
                 project_id=request.project_id,
-                prompt=request.prompt,
+                prompt=request.prompt if request.prompt.strip() else "",
                 avatar_name=request.avatar_name,
                 persona=wire.persona_from_proto(request.persona),
                 attributes=wire.attributes_from_proto(request.attributes),

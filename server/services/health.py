@@ -24,6 +24,7 @@ CHECK_SECONDS = 1.0
 """How often database and queue are asked."""
 
 _ANSWER_SECONDS = 5.0
+_SHOWN_CHARACTERS = 100
 
 SERVING: int = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -50,7 +51,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
     ) -> health_pb2.HealthCheckResponse:
         """The status of a name; NOT_FOUND for a name that is not served."""
         if request.service not in self._statuses:
-            raise NotFoundError("health service", request.service)
+            raise NotFoundError("health service", request.service[:_SHOWN_CHARACTERS])
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
 
     async def Watch(

@@ -55,6 +55,18 @@ class TestToken:
             "Bearer d",
         ]
 
+    def test_blanks_around_it_are_no_part_of_it(self, connect: Connector, server: ScriptedServer) -> None:
+        server.script("GetProject", [ANSWER])
+        connect(server.target, token=" a-token\n").projects.get("p1")
+        assert server.calls[0].metadata["authorization"] == "Bearer a-token"
+
+    def test_one_that_metadata_cannot_carry_is_refused(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
+        with pytest.raises(ValueError, match="printable ASCII"):
+            connect(server.target, token="tök\nen").projects.get("p1")
+        assert not server.calls
+
     def test_its_error_reaches_the_caller(self, connect: Connector, server: ScriptedServer) -> None:
         def refuse() -> str:
             raise LookupError("no token today")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import pytest
 from PIL import Image
 
 from avatar_creator import AvatarCreator, Generation, GenerationState, ImageVariant, NotFoundError
@@ -51,12 +52,9 @@ def test_project_upload_generate_watch_list_and_delete(deployment: Deployment, c
 
     client.projects.delete(project.id)
 
-    try:
+    with pytest.raises(NotFoundError) as refused:
         client.projects.get(project.id)
-    except NotFoundError as error:
-        assert error.reason == "RESOURCE_NOT_FOUND"
-    else:
-        raise AssertionError("the project is still there")
+    assert refused.value.reason == "RESOURCE_NOT_FOUND"
     wait_until(lambda: not deployment.files(), message="files of a deleted project remain")
     wait_until(lambda: not deployment.rows("files"), message="rows of removed files remain")
     for table in (

@@ -39,8 +39,19 @@ def connect_async(target: str, *, tls: bool, root_certificates: bytes | None) ->
 
 
 def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Call metadata that carries the token. Call metadata, because channel credentials need TLS."""
-    return () if token is None else (("authorization", f"Bearer {token}"),)
+    """Call metadata that carries the token. Call metadata, because channel credentials need TLS.
+
+    Blanks around the token, as a file or a shell leaves them, are not part of it.
+
+    Raises:
+        ValueError: the token has characters that metadata cannot carry.
+    """
+    if token is None:
+        return ()
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("the token has characters that are not printable ASCII")
+    return (("authorization", f"Bearer {token}"),)
 
 
 def _credentials(tls: bool, root_certificates: bytes | None) -> grpc.ChannelCredentials | None:

@@ -84,10 +84,7 @@ class AvatarCreatorError(Exception):
         self.resource = resource
 
     def __str__(self) -> str:
-        parts = [f"{self.reason or self.code.name}: {self.message}"]
-        parts += [f"{violation.field}: {violation.description}" for violation in self.field_violations]
-        parts += [f"{violation.subject}: {violation.description}" for violation in self.quota_violations]
-        return "; ".join(parts)
+        return f"{self.reason or self.code.name}: {self.message}"
 
 
 class CallCancelledError(AvatarCreatorError):
@@ -198,6 +195,9 @@ class GenerationEndedError(AvatarCreatorError):
     def __init__(self, generation: Generation, message: str, *, reason: str = "") -> None:
         super().__init__(message, reason=reason, resource=Resource("generation", generation.id))
         self.generation = generation
+
+    def __str__(self) -> str:
+        return self.message
 
     def __reduce__(self) -> tuple[type[GenerationEndedError], tuple[Generation]]:
         return type(self), (self.generation,)

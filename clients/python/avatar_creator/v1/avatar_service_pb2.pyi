@@ -80,7 +80,7 @@ class UploadAvatarRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """Next bytes of the file; all together at most 10 MiB (10,485,760 bytes)."""
+    """Next bytes of the file, less than 1 MiB; all together at most 10 MiB (10,485,760 bytes)."""
     @_builtins.property
     def metadata(self) -> Global___UploadAvatarMetadata:
         """First message only."""

@@ -25,13 +25,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations are listed in
-    `BadRequest.field_violations`. Metadata: none. Retry: no, correct the fields.
+    """INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations, at most 20, are
+    listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded. Metadata: none. Retry: no, correct the fields.
     Example: `CreateProject` with an empty `name`.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT. The page token was not made by this service, or was made for another user, call or
-    set of arguments. `BadRequest` names `page_token`. Retry: no, list again from the first page.
+    set of filters and order. `BadRequest` names `page_token`. Retry: no, list again from the first page.
     """
     ERROR_REASON_UPLOAD_OUT_OF_ORDER: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. Upload messages came in the wrong order: metadata must come first and once, and at
@@ -131,7 +131,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused or a generation failed.
 
-    Every error status carries a `google.rpc.ErrorInfo` whose `domain` is `avatar-creator` and whose
+    Every error status of this service (not those gRPC itself answers: an unknown method, a message over 1 MiB,
+    metadata over 16 KiB) carries a `google.rpc.ErrorInfo` whose `domain` is `avatar-creator` and whose
     `reason` is the name of one of these values without its `ERROR_REASON_` prefix, for example
     `RESOURCE_NOT_FOUND`. Each value says which status it travels with, which keys `ErrorInfo.metadata`
     has, which other `google.rpc` details come along, and whether sending the same call again can help.
@@ -140,13 +141,13 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations are listed in
-`BadRequest.field_violations`. Metadata: none. Retry: no, correct the fields.
+"""INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations, at most 20, are
+listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded. Metadata: none. Retry: no, correct the fields.
 Example: `CreateProject` with an empty `name`.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. The page token was not made by this service, or was made for another user, call or
-set of arguments. `BadRequest` names `page_token`. Retry: no, list again from the first page.
+set of filters and order. `BadRequest` names `page_token`. Retry: no, list again from the first page.
 """
 ERROR_REASON_UPLOAD_OUT_OF_ORDER: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. Upload messages came in the wrong order: metadata must come first and once, and at

@@ -1,0 +1,64 @@
+"""Decodes requests inside the other interceptors, so that one that cannot be is refused like any other.
+
+gRPC decodes before it calls a handler: it would answer UNKNOWN in Python's own words, and write a traceback,
+before anybody asked for a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc.aio import ServerInterceptor
+
+from server.domain.errors import InvalidArgumentError
+from server.interceptors.around import Context
+
+
+class DecodingInterceptor(ServerInterceptor):
+    """Hands undecoded requests to whoever is around, and decoded ones to the handler. To be the last."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler that is found."""
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        kind = (
+            f"{'stream' if handler.request_streaming else 'unary'}_"
+            f"{'stream' if handler.response_streaming else 'unary'}"
+        )
+        wrap = _each_decoded if handler.request_streaming else _decoded
+        behaviour = wrap(getattr(handler, kind), handler.request_deserializer)
+        decoding: grpc.RpcMethodHandler[Any, Any] = handler._replace(
+            request_deserializer=None, **{kind: behaviour}
+        )
+        return decoding
+
+
+def _decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    def behaviour(raw: bytes, context: Context) -> Any:
+        return inner(_message(raw, decode), context)
+
+    return behaviour
+
+
+def _each_decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    def behaviour(raws: AsyncIterator[bytes], context: Context) -> Any:
+        return inner((_message(raw, decode) async for raw in raws), context)
+
+    return behaviour
+
+
+def _message(raw: bytes, decode: Callable[[bytes], Any]) -> Any:
+    try:
+        return decode(raw)
+    except DecodeError as error:
+        raise InvalidArgumentError.of_field(
+            "request", "is not an encoded message of this call, or has text that is not UTF-8"
+        ) from error

@@ -1,0 +1,193 @@
+"""Calls as a program in any language makes them, and all that an answer or a refusal says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, cast
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from avatar_creator.v1 import avatar_service_pb2
+from avatar_creator.v1.avatar_pb2 import Avatar, Image
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.avatar_project_service_pb2 import CreateProjectRequest
+from avatar_creator.v1.avatar_project_service_pb2_grpc import AvatarProjectServiceStub
+from avatar_creator.v1.avatar_service_pb2_grpc import AvatarServiceStub
+from avatar_creator.v1.generation_pb2 import Generation
+from avatar_creator.v1.generation_service_pb2 import (
+    CreateGenerationRequest,
+    GetGenerationRequest,
+    WatchGenerationRequest,
+)
+from avatar_creator.v1.generation_service_pb2_grpc import GenerationServiceStub
+from tests.support.service import Deployment
+
+TIMEOUT_SECONDS = 30.0
+"""Deadline of every call; none of them should need it."""
+
+CHUNK_BYTES = 256 * 1024
+
+_TABLES_OF_A_USER = ("avatar_projects", "avatars", "avatar_generations", "files", "idempotency_keys")
+
+
+class Calls:
+    """The stubs of one user. To be closed."""
+
+    def __init__(self, target: str, token: str) -> None:
+        self.channel = grpc.insecure_channel(target)
+        self.metadata = (("authorization", f"Bearer {token}"),)
+        authorized = cast(grpc.Channel, _AuthorizedChannel(self.channel, self.metadata))
+        self.projects = AvatarProjectServiceStub(authorized)
+        self.avatars = AvatarServiceStub(authorized)
+        self.generations = GenerationServiceStub(authorized)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.channel.close()
+
+    def project(self, name: str = "Spring campaign") -> AvatarProject:
+        """A new project."""
+        return self.projects.CreateProject(CreateProjectRequest(name=name)).project
+
+    def upload(self, project_id: str, data: bytes, **metadata: Any) -> Avatar:
+        """The avatar made of a picture; `metadata` are further fields of its metadata."""
+        messages = upload_messages({"project_id": project_id, "name": "Sarah", **metadata}, data)
+        return self.avatars.UploadAvatar(messages).avatar
+
+    def download(
+        self,
+        avatar_id: str,
+        variant: avatar_service_pb2.ImageVariant.ValueType = avatar_service_pb2.IMAGE_VARIANT_ORIGINAL,
+    ) -> tuple[Image, bytes]:
+        """The facts of a picture and its bytes."""
+        stream = self.avatars.DownloadImage(
+            avatar_service_pb2.DownloadImageRequest(avatar_id=avatar_id, variant=variant)
+        )
+        first, *others = list(stream)
+        assert first.HasField("metadata")
+        assert all(message.HasField("chunk") for message in others)
+        return first.metadata, b"".join(message.chunk for message in others)
+
+    def generation(self, project_id: str, **fields: Any) -> Generation:
+        """A new generation of a small picture."""
+        request = CreateGenerationRequest(
+            **{
+                "project_id": project_id,
+                "prompt": "a portrait",
+                "options": {"width": 256, "height": 256},
+                **fields,
+            }
+        )
+        return self.generations.CreateGeneration(request).generation
+
+    def ended(self, generation_id: str) -> Generation:
+        """The last state of a generation, which is waited for."""
+        for _ in self.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation_id)):
+            pass
+        return self.generations.GetGeneration(GetGenerationRequest(generation_id=generation_id)).generation
+
+
+def upload_messages(
+    metadata: dict[str, Any], data: bytes
+) -> Iterator[avatar_service_pb2.UploadAvatarRequest]:
+    """The messages of an upload."""
+    yield avatar_service_pb2.UploadAvatarRequest(metadata=avatar_service_pb2.UploadAvatarMetadata(**metadata))
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield avatar_service_pb2.UploadAvatarRequest(chunk=data[start : start + CHUNK_BYTES])
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """All that an error status says."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    domain: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    fields: list[str] = field(default_factory=list)
+    """Paths of the fields in violation."""
+    resource: tuple[str, str] | None = None
+    """Type and id of what is not there."""
+    retry_after: float | None = None
+    """Seconds."""
+
+
+def refusal(call: Callable[[], object]) -> Refusal:
+    """How a call is refused; a stream is read to its end."""
+    try:
+        answer = call()
+        if isinstance(answer, Iterator):
+            for _ in answer:
+                pass
+    except grpc.RpcError as error:
+        return refusal_of(error)
+    raise AssertionError(f"the call was not refused: {answer}")
+
+
+def refusal_of(error: Any) -> Refusal:
+    """What this error of gRPC's says."""
+    status = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            status.ParseFromString(value)
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    resource = error_details_pb2.ResourceInfo()
+    retry = error_details_pb2.RetryInfo()
+    unpacked = {
+        detail.DESCRIPTOR.full_name
+        for packed in status.details
+        for detail in (info, bad, resource, retry)
+        if packed.Unpack(detail)
+    }
+    return Refusal(
+        code=error.code(),
+        message=error.details(),
+        reason=info.reason,
+        domain=info.domain,
+        metadata=dict(info.metadata),
+        fields=[violation.field for violation in bad.field_violations],
+        resource=(resource.resource_type, resource.resource_name)
+        if "google.rpc.ResourceInfo" in unpacked
+        else None,
+        retry_after=retry.retry_delay.ToTimedelta().total_seconds()
+        if "google.rpc.RetryInfo" in unpacked
+        else None,
+    )
+
+
+def rows_of(deployment: Deployment, user: str) -> dict[str, list[Any]]:
+    """Every row of the database that is this user's, by table."""
+    return {
+        table: sorted(deployment.execute(f"SELECT * FROM {table} WHERE user_id = %s", user), key=repr)
+        for table in _TABLES_OF_A_USER
+    }
+
+
+class _AuthorizedChannel:
+    """A channel whose every call carries the token and has a deadline."""
+
+    def __init__(self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]]) -> None:
+        self._channel = channel
+        self._defaults: dict[str, Any] = {"metadata": metadata, "timeout": TIMEOUT_SECONDS}
+
+    def unary_unary(self, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        return partial(self._channel.unary_unary(*arguments, **options), **self._defaults)
+
+    def unary_stream(self, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        return partial(self._channel.unary_stream(*arguments, **options), **self._defaults)
+
+    def stream_unary(self, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        return partial(self._channel.stream_unary(*arguments, **options), **self._defaults)

@@ -1,0 +1,31 @@
+"""Users of the shared service, by raw calls."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.calls import Calls
+from tests.support.service import Deployment
+
+
+@pytest.fixture
+def calls(shared_deployment: Deployment, user: str) -> Iterator[Calls]:
+    """Calls of `shared_deployment`, as `user`."""
+    with Calls(shared_deployment.target, shared_deployment.token(user)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def stranger() -> str:
+    """Another user nobody else is."""
+    return f"stranger-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def strangers_calls(shared_deployment: Deployment, stranger: str) -> Iterator[Calls]:
+    """Calls of `shared_deployment`, as `stranger`."""
+    with Calls(shared_deployment.target, shared_deployment.token(stranger)) as opened:
+        yield opened

@@ -1,0 +1,337 @@
+"""What is no picture to take is refused by its reason and leaves nothing; what is one tells no secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import grpc
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from avatar_creator.v1.avatar_service_pb2 import (
+    IMAGE_VARIANT_THUMBNAIL,
+    DownloadImageRequest,
+    GetAvatarRequest,
+    UploadAvatarMetadata,
+    UploadAvatarRequest,
+)
+from tests import pictures
+from tests.contract.calls import CHUNK_BYTES, Calls, refusal, rows_of, upload_messages
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+MIB = 1024 * 1024
+MAXIMUM_BYTES = 10 * MIB
+
+
+@dataclass(frozen=True)
+class Uploader:
+    """A user with a project and one avatar, to whom no refused upload may add anything."""
+
+    deployment: Deployment
+    user: str
+    calls: Calls
+    project_id: str
+    rows: dict[str, list[Any]]
+    files: dict[str, bytes]
+
+    def require_nothing_changed(self) -> None:
+        """Wait until no row and no file is other than before; what was staged may take a moment to go."""
+        wait_until(
+            lambda: rows_of(self.deployment, self.user) == self.rows,
+            message=lambda: f"rows were left: {rows_of(self.deployment, self.user)}",
+        )
+        wait_until(
+            lambda: stored(self.deployment, self.user) == self.files,
+            message=lambda: f"files were left: {sorted(stored(self.deployment, self.user))}",
+        )
+
+
+@pytest.fixture(scope="module")
+def uploader(shared_deployment: Deployment) -> Iterator[Uploader]:
+    """An uploader whose things no test may change."""
+    user = f"uploader-{uuid.uuid4().hex}"
+    with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
+        project = calls.project()
+        assert not calls.upload(project.id, pictures.png()).thumbnail_pending
+        yield Uploader(
+            shared_deployment,
+            user,
+            calls,
+            project.id,
+            rows_of(shared_deployment, user),
+            stored(shared_deployment, user),
+        )
+
+
+def stored(deployment: Deployment, user: str) -> dict[str, bytes]:
+    """The files of a user by name."""
+    folder = deployment.upload_path / "avatar-creator" / user
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# What is refused
+
+
+def not_whole(data: bytes) -> bytes:
+    """The picture without its second half."""
+    return data[: len(data) // 2]
+
+
+BAD_PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "text": ("IMAGE_UNSUPPORTED", lambda: b"just words"),
+    "a single byte": ("IMAGE_UNSUPPORTED", lambda: b"\xff"),
+    "zeros": ("IMAGE_UNSUPPORTED", lambda: bytes(1000)),
+    "an SVG": ("IMAGE_UNSUPPORTED", lambda: pictures.SVG),
+    "HTML": ("IMAGE_UNSUPPORTED", lambda: pictures.HTML),
+    "a GIF": ("IMAGE_UNSUPPORTED", lambda: pictures.encoded("GIF")),
+    "a BMP": ("IMAGE_UNSUPPORTED", lambda: pictures.encoded("BMP")),
+    "a TIFF": ("IMAGE_UNSUPPORTED", lambda: pictures.encoded("TIFF")),
+    "half a JPEG": ("IMAGE_CORRUPT", lambda: not_whole(pictures.jpeg())),
+    "half a PNG": ("IMAGE_CORRUPT", lambda: not_whole(pictures.png())),
+    "half a WebP": ("IMAGE_CORRUPT", lambda: not_whole(pictures.webp())),
+    "a JPEG that ends early but says it ends": (
+        "IMAGE_CORRUPT",
+        lambda: not_whole(pictures.jpeg(pictures.scene(200, 200))) + b"\xff\xd9",
+    ),
+    "a JPEG's first bytes": ("IMAGE_CORRUPT", lambda: b"\xff\xd8\xff\xe0"),
+    "a PNG's signature": ("IMAGE_CORRUPT", lambda: b"\x89PNG\r\n\x1a\n"),
+    "a PNG without all its rows": ("IMAGE_CORRUPT", lambda: pictures.png_of_rows(bytes(65 * 40))),
+    "a PNG with a broken checksum": (
+        "IMAGE_CORRUPT",
+        lambda: pictures.png()[:29] + b"\0\0\0\0" + pictures.png()[33:],
+    ),
+    "a WebP whose pixels end early": ("IMAGE_CORRUPT", lambda: pictures.webp_cut_inside(pictures.webp(), 80)),
+    "a JPEG of a thousand scans": ("IMAGE_CORRUPT", lambda: pictures.many_scans_jpeg(1000)),
+    "an animated WebP": ("IMAGE_ANIMATED", pictures.animated_webp),
+    "an APNG": ("IMAGE_ANIMATED", pictures.apng),
+    "a PNG that decodes to 400 million pixels": ("IMAGE_TOO_MANY_PIXELS", pictures.bomb_png),
+    "a JPEG that claims 4 billion pixels": (
+        "IMAGE_TOO_MANY_PIXELS",
+        lambda: pictures.jpeg_claiming(65_500, 65_500),
+    ),
+    "a WebP that claims 268 million pixels": (
+        "IMAGE_TOO_MANY_PIXELS",
+        lambda: pictures.webp_claiming(16_383, 16_383),
+    ),
+    "a picture of 10 MiB and a byte": ("IMAGE_TOO_LARGE", lambda: pictures.padded_jpeg(MAXIMUM_BYTES + 1)),
+}
+
+
+@pytest.mark.parametrize(("reason", "make"), BAD_PICTURES.values(), ids=list(BAD_PICTURES))
+def test_is_no_picture_to_take(uploader: Uploader, reason: str, make: Callable[[], bytes]) -> None:
+    answer = refusal(lambda: uploader.calls.upload(uploader.project_id, make()))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert (answer.domain, answer.fields) == ("avatar-creator", ["chunk"])
+    assert answer.metadata == {
+        "IMAGE_TOO_LARGE": {"limit_bytes": str(MAXIMUM_BYTES)},
+        "IMAGE_TOO_MANY_PIXELS": {"limit_pixels": "50000000"},
+    }.get(reason, {})
+    uploader.require_nothing_changed()
+
+
+@pytest.mark.parametrize("declared", ["image/jpeg", "image/webp"])
+def test_a_picture_of_another_type_than_declared_is_refused(uploader: Uploader, declared: str) -> None:
+    answer = refusal(
+        lambda: uploader.calls.upload(uploader.project_id, pictures.png(), content_type=declared)
+    )
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IMAGE_TYPE_MISMATCH")
+    assert answer.fields == ["metadata.content_type"]
+    assert answer.metadata == {"declared": declared, "actual": "image/png"}
+    uploader.require_nothing_changed()
+
+
+@pytest.mark.parametrize(
+    ("order", "path"),
+    [
+        ("", "metadata"),
+        ("c", "metadata"),
+        ("e", "metadata"),
+        ("cm", "metadata"),
+        ("m", "chunk"),
+        ("mm", "chunk"),
+        ("mcm", "chunk"),
+        ("me", "chunk"),
+        ("m0", "chunk"),
+        ("mce", "chunk"),
+    ],
+)
+def test_messages_out_of_order_are_refused(uploader: Uploader, order: str, path: str) -> None:
+    """m: metadata, c: a chunk with the picture, 0: a chunk of no bytes, e: a message with neither."""
+    kinds = {
+        "m": UploadAvatarRequest(metadata=UploadAvatarMetadata(project_id=uploader.project_id, name="Sarah")),
+        "c": UploadAvatarRequest(chunk=pictures.png()),
+        "0": UploadAvatarRequest(chunk=b""),
+        "e": UploadAvatarRequest(),
+    }
+
+    answer = refusal(lambda: uploader.calls.avatars.UploadAvatar(iter([kinds[kind] for kind in order])))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_OUT_OF_ORDER")
+    assert answer.fields == [path]
+    uploader.require_nothing_changed()
+
+
+ON_ITS_WAY_BYTES = 12 * MIB
+"""More than the connection's window and both sides' buffers ever held of an upload: 5 MiB."""
+
+
+class Endless:
+    """The messages of an upload that goes on for 200 MiB, counted as they are taken."""
+
+    def __init__(self, metadata: UploadAvatarMetadata) -> None:
+        self._metadata = metadata
+        self.taken_bytes = 0
+
+    def __iter__(self) -> Iterator[UploadAvatarRequest]:
+        yield UploadAvatarRequest(metadata=self._metadata)
+        chunk = pictures.jpeg().ljust(CHUNK_BYTES, b"\0")
+        while self.taken_bytes < 200 * MIB:
+            self.taken_bytes += len(chunk)
+            yield UploadAvatarRequest(chunk=chunk)
+
+
+def test_an_endless_upload_is_refused_at_the_limit(uploader: Uploader) -> None:
+    endless = Endless(UploadAvatarMetadata(project_id=uploader.project_id, name="Sarah"))
+
+    answer = refusal(lambda: uploader.calls.avatars.UploadAvatar(iter(endless)))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IMAGE_TOO_LARGE")
+    assert MAXIMUM_BYTES < endless.taken_bytes <= MAXIMUM_BYTES + ON_ITS_WAY_BYTES
+    uploader.require_nothing_changed()
+
+
+def test_an_upload_with_bad_metadata_is_refused_before_its_bytes(uploader: Uploader) -> None:
+    endless = Endless(UploadAvatarMetadata(project_id=uploader.project_id, name=""))
+
+    answer = refusal(lambda: uploader.calls.avatars.UploadAvatar(iter(endless)))
+
+    assert (answer.reason, answer.fields) == ("INVALID_FIELD", ["metadata.name"])
+    assert endless.taken_bytes <= ON_ITS_WAY_BYTES
+    uploader.require_nothing_changed()
+
+
+def test_an_upload_that_its_caller_breaks_off_leaves_nothing(uploader: Uploader) -> None:
+    def messages() -> Iterator[UploadAvatarRequest]:
+        yield from upload_messages({"project_id": uploader.project_id, "name": "Sarah"}, pictures.png())
+        call.cancel()
+
+    call: Any = uploader.calls.channel.stream_unary(
+        "/avatar_creator.v1.AvatarService/UploadAvatar",
+        request_serializer=UploadAvatarRequest.SerializeToString,
+    ).future(messages(), metadata=uploader.calls.metadata)
+
+    with pytest.raises(grpc.FutureCancelledError):
+        call.result()
+    uploader.require_nothing_changed()
+
+
+# What is taken
+
+
+def test_a_picture_of_exactly_10_mib_is_taken(calls: Calls) -> None:
+    data = pictures.padded_jpeg(MAXIMUM_BYTES)
+
+    avatar = calls.upload(calls.project().id, data)
+
+    assert (avatar.image.width, avatar.image.height) == (48, 32)
+
+
+TELLING: dict[str, Callable[[], bytes]] = {
+    "image/jpeg": pictures.telling_jpeg,
+    "image/png": pictures.telling_png,
+    "image/webp": pictures.telling_webp,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Image appears to be a malformed MPO")
+@pytest.mark.parametrize(("content_type", "make"), TELLING.items(), ids=list(TELLING))
+def test_metadata_never_leaves_and_pixels_stay(
+    shared_deployment: Deployment, calls: Calls, user: str, content_type: str, make: Callable[[], bytes]
+) -> None:
+    sent = make()
+    assert pictures.SECRET in sent
+
+    avatar = calls.upload(calls.project().id, sent, content_type=content_type)
+
+    facts, data = calls.download(avatar.id)
+    assert pictures.SECRET not in data
+    assert all(pictures.SECRET not in file for file in stored(shared_deployment, user).values())
+    before, after = Image.open(BytesIO(sent)), Image.open(BytesIO(data))
+    assert before.getexif()
+    assert not after.getexif()
+    assert ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox() is None
+    assert facts == avatar.image
+    assert facts.content_type == content_type
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_rotated_photograph_comes_back_upright(calls: Calls, orientation: int) -> None:
+    scene = pictures.scene(96, 64)
+    sent = pictures.telling_jpeg(pictures.jpeg(pictures.stored_as(orientation, scene)), orientation)
+
+    avatar = calls.upload(calls.project().id, sent)
+
+    _, data = calls.download(avatar.id)
+    upright = Image.open(BytesIO(data))
+    assert upright.size == scene.size == (avatar.image.width, avatar.image.height)
+    assert not upright.getexif()
+    # By the mean: lossy coding rings at the one sharp edge.
+    assert mean_difference(upright, scene) < 5 < 30 < mean_difference(upright.rotate(180), scene)
+
+
+def mean_difference(one: Image.Image, other: Image.Image) -> float:
+    return max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other)).mean)
+
+
+def test_a_download_says_first_what_follows(calls: Calls) -> None:
+    data = pictures.png(pictures.scene(900, 700).effect_spread(200), compress_level=0)
+    assert len(data) > 4 * CHUNK_BYTES
+    avatar = calls.upload(calls.project().id, data)
+
+    first, *others = calls.avatars.DownloadImage(DownloadImageRequest(avatar_id=avatar.id))
+
+    received = b"".join(message.chunk for message in others)
+    assert received == data
+    assert first.metadata.content_type == "image/png"
+    assert first.metadata.size_bytes == len(received)
+    assert first.metadata.sha256 == hashlib.sha256(received).hexdigest()
+    assert (first.metadata.width, first.metadata.height) == (900, 700)
+    assert len(others) >= 4
+    assert all(0 < len(message.chunk) <= CHUNK_BYTES for message in others)
+
+
+def test_a_thumbnail_is_a_webp_of_300_pixels_whose_facts_match(calls: Calls) -> None:
+    avatar = calls.upload(calls.project().id, pictures.jpeg(pictures.scene(640, 480)))
+
+    facts, data = calls.download(avatar.id, IMAGE_VARIANT_THUMBNAIL)
+
+    picture = Image.open(BytesIO(data))
+    picture.load()
+    assert (picture.format, picture.size) == ("WEBP", (300, 300))
+    assert (facts.content_type, facts.size_bytes) == ("image/webp", len(data))
+    assert facts.sha256 == hashlib.sha256(data).hexdigest()
+    assert (facts.width, facts.height) == (300, 300)
+    assert calls.avatars.GetAvatar(GetAvatarRequest(avatar_id=avatar.id)).avatar.thumbnail == facts
+
+
+def test_a_thumbnail_that_was_not_made_yet_says_when_to_ask_again(
+    shared_deployment: Deployment, calls: Calls
+) -> None:
+    avatar = calls.upload(calls.project().id, pictures.png())
+    # As it is between the upload and the worker's thumbnail.
+    shared_deployment.execute("UPDATE avatars SET thumbnail_file_id = NULL WHERE id = %s", avatar.id)
+
+    answer = refusal(lambda: calls.download(avatar.id, IMAGE_VARIANT_THUMBNAIL))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "THUMBNAIL_PENDING")
+    assert answer.retry_after is not None
+    assert answer.retry_after > 0
+    assert calls.download(avatar.id)[1]

@@ -1,0 +1,468 @@
+"""Nobody gets in without a token, and nobody gets at another user's things: for every RPC of the contract.
+
+The RPCs are those of the descriptors, so a new one has to be put into one of the tables here.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import jwt
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from avatar_creator.v1 import (
+    avatar_project_service_pb2 as projects_pb,
+)
+from avatar_creator.v1 import (
+    avatar_service_pb2 as avatars_pb,
+)
+from avatar_creator.v1 import (
+    generation_service_pb2 as generations_pb,
+)
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from server.app import SERVICE_NAMES
+from tests import pictures
+from tests.contract.calls import TIMEOUT_SECONDS, Calls, Refusal, refusal, refusal_of, rows_of
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+RPCS: dict[str, MethodDescriptor] = {
+    f"{service.name}.{method.name}": method
+    for service in map(descriptor_pool.Default().FindServiceByName, SERVICE_NAMES)
+    for method in service.methods
+}
+"""Every RPC of the contract, by `Service.Method`."""
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """Ids of what a user has, one of each."""
+
+    project_id: str
+    avatar_id: str
+    generation_id: str
+
+
+ABOUT_A_THING: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
+    "AvatarProjectService.GetProject": (
+        "project",
+        lambda has: projects_pb.GetProjectRequest(project_id=has.project_id, include_avatars=True),
+    ),
+    "AvatarProjectService.UpdateProject": (
+        "project",
+        lambda has: projects_pb.UpdateProjectRequest(
+            project=AvatarProject(id=has.project_id, name="Mine now")
+        ),
+    ),
+    "AvatarProjectService.DeleteProject": (
+        "project",
+        lambda has: projects_pb.DeleteProjectRequest(project_id=has.project_id),
+    ),
+    "AvatarService.UploadAvatar": (
+        "project",
+        lambda has: avatars_pb.UploadAvatarRequest(
+            metadata=avatars_pb.UploadAvatarMetadata(project_id=has.project_id, name="Sarah")
+        ),
+    ),
+    "AvatarService.GetAvatar": (
+        "avatar",
+        lambda has: avatars_pb.GetAvatarRequest(avatar_id=has.avatar_id),
+    ),
+    "AvatarService.ListAvatars": (
+        "project",
+        lambda has: avatars_pb.ListAvatarsRequest(project_id=has.project_id),
+    ),
+    "AvatarService.DeleteAvatar": (
+        "avatar",
+        lambda has: avatars_pb.DeleteAvatarRequest(avatar_id=has.avatar_id),
+    ),
+    "AvatarService.DownloadImage": (
+        "avatar",
+        lambda has: avatars_pb.DownloadImageRequest(avatar_id=has.avatar_id),
+    ),
+    "GenerationService.CreateGeneration": (
+        "project",
+        lambda has: generations_pb.CreateGenerationRequest(project_id=has.project_id, prompt="a portrait"),
+    ),
+    "GenerationService.GetGeneration": (
+        "generation",
+        lambda has: generations_pb.GetGenerationRequest(generation_id=has.generation_id),
+    ),
+    "GenerationService.ListGenerations": (
+        "project",
+        lambda has: generations_pb.ListGenerationsRequest(project_id=has.project_id),
+    ),
+    "GenerationService.WatchGeneration": (
+        "generation",
+        lambda has: generations_pb.WatchGenerationRequest(generation_id=has.generation_id),
+    ),
+    "GenerationService.CancelGeneration": (
+        "generation",
+        lambda has: generations_pb.CancelGenerationRequest(generation_id=has.generation_id),
+    ),
+}
+"""RPCs that name a thing of somebody's: the kind of thing, and a request that names it."""
+
+ABOUT_NOTHING = {"AvatarProjectService.CreateProject", "AvatarProjectService.ListProjects"}
+"""RPCs that name nothing that could be somebody else's."""
+
+NOT_SERVED = {
+    "AvatarService.BatchGetAvatars",
+    "AvatarService.UpdateAvatar",
+    "GenerationService.WatchGenerations",
+    "GenerationService.RetryGeneration",
+    "UsageService.RecordUsage",
+    "UsageService.ListUsage",
+    "UsageService.SummarizeUsage",
+    "UsageService.GetStats",
+    "PresetService.ListPresets",
+    "PresetService.GetPreset",
+    "PresetService.ListPersonaExamples",
+    "PresetService.GetPersonaExample",
+}
+"""RPCs that answer UNIMPLEMENTED today. One that is served moves to a table above."""
+
+
+def answer(
+    channel: grpc.Channel, rpc: str, request: Message | None = None, authorization: str | None = None
+) -> list[Any]:
+    """Call an RPC with this request, or an empty one, and this `authorization`; all messages it answers."""
+    method = RPCS[rpc]
+    request = request or message_factory.GetMessageClass(method.input_type)()
+    return _answer(
+        channel, method, request, iter(_upload(request)), authorization, lambda sent: sent.SerializeToString()
+    )
+
+
+def _answer(
+    channel: grpc.Channel,
+    method: MethodDescriptor,
+    request: Any,
+    requests: Iterator[Any],
+    authorization: str | None,
+    serializer: Callable[[Any], bytes],
+) -> list[Any]:
+    kinds: dict[tuple[bool, bool], Any] = {
+        (False, False): channel.unary_unary,
+        (False, True): channel.unary_stream,
+        (True, False): channel.stream_unary,
+        (True, True): channel.stream_stream,
+    }
+    multicallable = kinds[method.client_streaming, method.server_streaming](
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=serializer,
+        response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+    )
+    answered = multicallable(
+        requests if method.client_streaming else request,
+        metadata=None if authorization is None else (("authorization", authorization),),
+        timeout=TIMEOUT_SECONDS,
+    )
+    return list(answered) if method.server_streaming else [answered]
+
+
+def _upload(metadata: Message) -> list[Message]:
+    return [metadata, avatars_pb.UploadAvatarRequest(chunk=pictures.png())]
+
+
+@pytest.fixture
+def channel(shared_deployment: Deployment) -> Iterator[grpc.Channel]:
+    """A connection that knows no token."""
+    with grpc.insecure_channel(shared_deployment.target) as opened:
+        yield opened
+
+
+def test_every_rpc_of_the_contract_is_in_exactly_one_table() -> None:
+    tables = [*ABOUT_A_THING, *ABOUT_NOTHING, *NOT_SERVED]
+
+    assert sorted(tables) == sorted(RPCS)
+
+
+# Who gets in
+
+TokenMaker = Callable[[Deployment, str], str | None]
+
+
+def _signed(
+    deployment: Deployment, claims: dict[str, Any], algorithm: str = "HS256", secret: str = ""
+) -> str:
+    token = jwt.encode(claims, secret or deployment.settings["JWT_SECRET"], algorithm=algorithm)
+    return f"Bearer {token}"
+
+
+def _claims(user: Any, **others: Any) -> dict[str, Any]:
+    now = int(time.time())
+    return {"sub": user, "iat": now, "exp": now + 600, **others}
+
+
+def _unsigned(_: Deployment, user: str) -> str:
+    """What `alg: none` means: a header that says so, and no signature."""
+    parts = ({"alg": "none", "typ": "JWT"}, _claims(user))
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return f"Bearer {'.'.join(encoded)}."
+
+
+def _tampered(deployment: Deployment, user: str) -> str:
+    """The payload of one token with the signature of another."""
+    mine, theirs = (_signed(deployment, _claims(name)).split(".") for name in (user, f"{user}2"))
+    return ".".join((mine[0], theirs[1], mine[2]))
+
+
+def _without(claim: str) -> TokenMaker:
+    def make(deployment: Deployment, user: str) -> str:
+        claims = _claims(user)
+        del claims[claim]
+        return _signed(deployment, claims)
+
+    return make
+
+
+def _naming(user: Any) -> TokenMaker:
+    return lambda deployment, _: _signed(deployment, _claims(user))
+
+
+BAD_TOKENS: dict[str, tuple[str, TokenMaker]] = {
+    "no metadata": ("TOKEN_MISSING", lambda *_: None),
+    "an empty bearer": ("TOKEN_MISSING", lambda *_: "Bearer "),
+    "another scheme": ("TOKEN_MISSING", lambda *_: "Basic c2FyYWg6c2VjcmV0"),
+    "garbage": ("TOKEN_INVALID", lambda *_: "Bearer garbage"),
+    "three parts of garbage": ("TOKEN_INVALID", lambda *_: "Bearer e30.e30.e30"),
+    "another secret": (
+        "TOKEN_INVALID",
+        lambda deployment, user: _signed(deployment, _claims(user), secret="x" * 64),
+    ),
+    "another token's claims": ("TOKEN_INVALID", _tampered),
+    "alg none": ("TOKEN_INVALID", _unsigned),
+    "HS512": (
+        "TOKEN_INVALID",
+        lambda deployment, user: _signed(deployment, _claims(user), algorithm="HS512"),
+    ),
+    "expired": (
+        "TOKEN_EXPIRED",
+        lambda deployment, user: _signed(deployment, _claims(user, exp=int(time.time()) - 1)),
+    ),
+    "not yet valid": (
+        "TOKEN_INVALID",
+        lambda deployment, user: _signed(deployment, _claims(user, nbf=int(time.time()) + 600)),
+    ),
+    "without exp": ("TOKEN_INVALID", _without("exp")),
+    "without sub": ("TOKEN_INVALID", _without("sub")),
+    "sub that is a number": ("TOKEN_INVALID", _naming(7)),
+    "sub that climbs": ("TOKEN_INVALID", _naming("../x")),
+    "sub with a slash": ("TOKEN_INVALID", _naming("a/b")),
+    "sub with a backslash": ("TOKEN_INVALID", _naming("a\\b")),
+    "sub with a leading dot": ("TOKEN_INVALID", _naming(".x")),
+    "sub with a line break": ("TOKEN_INVALID", _naming("x\n")),
+    "sub with a zero": ("TOKEN_INVALID", _naming("x\0")),
+    "empty sub": ("TOKEN_INVALID", _naming("")),
+    "sub of 129 characters": ("TOKEN_INVALID", _naming("x" * 129)),
+    "sub of 200 characters": ("TOKEN_INVALID", _naming("x" * 200)),
+}
+
+
+@pytest.mark.parametrize(("reason", "make"), BAD_TOKENS.values(), ids=list(BAD_TOKENS))
+def test_no_rpc_lets_anybody_in_with(
+    shared_deployment: Deployment, channel: grpc.Channel, user: str, reason: str, make: TokenMaker
+) -> None:
+    authorization = make(shared_deployment, user)
+
+    refusals = {rpc: refusal(lambda rpc=rpc: answer(channel, rpc, None, authorization)) for rpc in RPCS}  # type: ignore[misc]
+
+    assert {
+        rpc: (refused.code, refused.reason, refused.domain) for rpc, refused in refusals.items()
+    } == dict.fromkeys(RPCS, (grpc.StatusCode.UNAUTHENTICATED, reason, "avatar-creator"))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\xff\xff\xff", b"\x0a\x7fa", b"\x0a\x02\xff\xfe"], ids=["garbage", "cut short", "not UTF-8"]
+)
+def test_bytes_that_are_no_request_are_refused_by_every_rpc_after_the_token(
+    shared_deployment: Deployment, channel: grpc.Channel, user: str, raw: bytes
+) -> None:
+    def refused(rpc: str, authorization: str | None) -> tuple[grpc.StatusCode, str, list[str]]:
+        method = RPCS[rpc]
+        answered = refusal(
+            lambda: _answer(channel, method, raw, iter([raw]), authorization, lambda sent: sent)
+        )
+        return answered.code, answered.reason, answered.fields
+
+    # A list's first field is no text, and GetStats has none: to them the last of these is a fine request.
+    rpcs = [rpc for rpc in RPCS if raw[1] != 2 or _begins_with_text(RPCS[rpc])]
+    bearer = f"Bearer {shared_deployment.token(user)}"
+
+    assert {rpc: refused(rpc, None) for rpc in rpcs} == dict.fromkeys(
+        rpcs, (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING", [])
+    )
+    assert {rpc: refused(rpc, bearer) for rpc in rpcs} == dict.fromkeys(
+        rpcs, (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["request"])
+    )
+
+
+def _begins_with_text(method: MethodDescriptor) -> bool:
+    first = method.input_type.fields_by_number.get(1)
+    return first is not None and first.type == first.TYPE_STRING
+
+
+@pytest.mark.parametrize(
+    "sub", ["sarah", "a", "7", "x" * 128, "sarah@example.org", "auth0|5f7c8ec7c33c6c004bbafe82"]
+)
+def test_a_token_of_a_plain_user_lets_in(
+    shared_deployment: Deployment, channel: grpc.Channel, sub: str
+) -> None:
+    authorization = _signed(shared_deployment, _claims(sub))
+
+    (listed,) = answer(channel, "AvatarProjectService.ListProjects", None, authorization)
+
+    assert isinstance(listed, projects_pb.ListProjectsResponse)
+
+
+def test_a_token_that_let_in_is_refused_once_it_has_expired(
+    shared_deployment: Deployment, channel: grpc.Channel, user: str
+) -> None:
+    authorization = _signed(shared_deployment, _claims(user, exp=int(time.time()) + 2))
+    answer(channel, "AvatarProjectService.ListProjects", None, authorization)
+
+    def refused() -> Refusal | None:
+        try:
+            answer(channel, "AvatarProjectService.ListProjects", None, authorization)
+        except grpc.RpcError as error:
+            return refusal_of(error)
+        return None
+
+    assert wait_until(refused).reason == "TOKEN_EXPIRED"
+
+
+def test_health_and_reflection_need_no_token(channel: grpc.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    for name in ("", *SERVICE_NAMES):
+        checked = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_SECONDS)
+        assert checked.status == health_pb2.HealthCheckResponse.SERVING
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+
+    (listed,) = stub.ServerReflectionInfo(iter([request]), timeout=TIMEOUT_SECONDS)
+
+    assert {service.name for service in listed.list_services_response.service} >= set(SERVICE_NAMES)
+
+
+@pytest.mark.parametrize("name", ["provider of nothing", "x" * 100_000])
+def test_health_of_a_name_that_is_not_served_is_not_found(channel: grpc.Channel, name: str) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+
+    refused = refusal(
+        lambda: health.Check(health_pb2.HealthCheckRequest(service=name), timeout=TIMEOUT_SECONDS)
+    )
+
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+
+
+# Whose things
+
+PICTURE = pictures.png()
+
+
+@pytest.fixture
+def belongings(calls: Calls) -> Belongings:
+    """What `user` has: a project with an uploaded avatar, and an ended generation."""
+    project = calls.project()
+    avatar = calls.upload(project.id, PICTURE)
+    generation = calls.ended(calls.generation(project.id).id)
+    return Belongings(project.id, avatar.id, generation.id)
+
+
+def test_another_users_things_are_not_found_by_any_rpc(
+    shared_deployment: Deployment,
+    channel: grpc.Channel,
+    user: str,
+    stranger: str,
+    belongings: Belongings,
+) -> None:
+    """And the answer is, to the letter, that for a thing that never was: existence is not told."""
+    authorization = f"Bearer {shared_deployment.token(stranger)}"
+    never_was = Belongings(*(str(uuid.uuid4()) for _ in range(3)))
+    before = rows_of(shared_deployment, user)
+
+    for rpc, (kind, request) in ABOUT_A_THING.items():
+        theirs, nobodys = (
+            refusal(lambda: answer(channel, rpc, request(things), authorization))  # noqa: B023 - called at once
+            for things in (belongings, never_was)
+        )
+        thing: str = getattr(belongings, f"{kind}_id")
+        assert (theirs.code, theirs.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), rpc
+        assert theirs.domain == "avatar-creator", rpc
+        assert theirs.metadata == {"resource_type": kind, "resource_id": thing}, rpc
+        assert theirs.resource == (kind, thing), rpc
+        assert _about(theirs, thing) == _about(nobodys, getattr(never_was, f"{kind}_id")), rpc
+
+    assert rows_of(shared_deployment, user) == before
+    assert not any(rows_of(shared_deployment, stranger).values())
+
+
+def test_the_owner_is_let_to_every_thing_that_was_not_found(
+    channel: grpc.Channel, calls: Calls, belongings: Belongings
+) -> None:
+    """The requests of the table are good ones: it is the caller that they fail for."""
+    ((_, authorization),) = calls.metadata
+    refused_for_another_reason = {"GenerationService.CancelGeneration"}
+    last = ["AvatarService.DeleteAvatar", "AvatarProjectService.DeleteProject"]
+
+    for rpc in [*(ABOUT_A_THING.keys() - set(last) - refused_for_another_reason), *last]:
+        assert answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), authorization), rpc
+
+
+def _about(refused: Refusal, thing: str) -> Refusal:
+    """The refusal with the id taken out."""
+    assert thing in refused.message
+    return dataclasses.replace(
+        refused,
+        message=refused.message.replace(thing, "ID"),
+        metadata=refused.metadata | {"resource_id": "ID"},
+        resource=(refused.resource[0], "ID") if refused.resource else None,
+    )
+
+
+def test_lists_show_nothing_of_another_users(
+    calls: Calls, strangers_calls: Calls, belongings: Belongings, stranger: str
+) -> None:
+    own = strangers_calls.project("Mine")
+    portrait = strangers_calls.upload(own.id, PICTURE)
+    generation = strangers_calls.generation(own.id)
+
+    projects = strangers_calls.projects.ListProjects(projects_pb.ListProjectsRequest()).projects
+    avatars = strangers_calls.avatars.ListAvatars(
+        avatars_pb.ListAvatarsRequest(include_thumbnails=True)
+    ).avatars
+    generations = strangers_calls.generations.ListGenerations(
+        generations_pb.ListGenerationsRequest()
+    ).generations
+
+    assert [project.id for project in projects] == [own.id]
+    assert {avatar.user_id for avatar in avatars} == {stranger}
+    assert portrait.id in {avatar.id for avatar in avatars}
+    assert [listed.id for listed in generations] == [generation.id]
+
+
+@pytest.mark.parametrize("rpc", sorted(NOT_SERVED))
+def test_an_rpc_that_is_not_served_says_so(
+    shared_deployment: Deployment, channel: grpc.Channel, user: str, rpc: str
+) -> None:
+    """If this fails because the RPC is served now, move it to the table of its kind."""
+    refused = refusal(lambda: answer(channel, rpc, None, f"Bearer {shared_deployment.token(user)}"))
+
+    method = RPCS[rpc]
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_SERVED")
+    assert refused.metadata == {"method": path}

@@ -1,0 +1,387 @@
+"""Lists: their pages while things come and go, and what their filters let through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from PIL import Image
+
+from avatar_creator.v1 import avatar_project_service_pb2 as projects_pb
+from avatar_creator.v1 import avatar_service_pb2 as avatars_pb
+from avatar_creator.v1 import generation_service_pb2 as generations_pb
+from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
+from avatar_creator.v1.avatar_pb2 import SourceType
+from avatar_creator.v1.generation_pb2 import Generation, GenerationState
+from tests import pictures
+from tests.contract.calls import Calls
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+PICTURE = pictures.png()
+
+
+class Projects:
+    """The list of projects."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def add(self) -> str:
+        return self._calls.project().id
+
+    def remove(self, project_id: str) -> None:
+        self._calls.projects.DeleteProject(projects_pb.DeleteProjectRequest(project_id=project_id))
+
+    def page(self, size: int, token: str) -> tuple[list[str], str]:
+        request = projects_pb.ListProjectsRequest(page_size=size, page_token=token)
+        answer = self._calls.projects.ListProjects(request)
+        return [project.id for project in answer.projects], answer.next_page_token
+
+
+class Avatars:
+    """The list of a project's avatars."""
+
+    order = avatars_pb.AVATAR_ORDER_UNSPECIFIED
+
+    def __init__(self, calls: Calls, project_id: str = "") -> None:
+        self._calls = calls
+        self._project_id = project_id or calls.project().id
+
+    def add(self) -> str:
+        return self._calls.upload(self._project_id, PICTURE).id
+
+    def remove(self, avatar_id: str) -> None:
+        self._calls.avatars.DeleteAvatar(avatars_pb.DeleteAvatarRequest(avatar_id=avatar_id))
+
+    def page(self, size: int, token: str) -> tuple[list[str], str]:
+        request = avatars_pb.ListAvatarsRequest(
+            project_id=self._project_id, page_size=size, page_token=token, order=self.order
+        )
+        answer = self._calls.avatars.ListAvatars(request)
+        return [avatar.id for avatar in answer.avatars], answer.next_page_token
+
+
+class AvatarsByUse(Avatars):
+    """The same, last used first; of these none was ever used."""
+
+    order = avatars_pb.AVATAR_ORDER_LAST_USED_FIRST
+
+
+class Generations:
+    """The list of all generations, which go with their project."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._project_of: dict[str, str] = {}
+
+    def add(self) -> str:
+        project_id = self._calls.project().id
+        generation = self._calls.generation(project_id)
+        self._calls.generations.CancelGeneration(
+            generations_pb.CancelGenerationRequest(generation_id=generation.id)
+        )
+        self._project_of[generation.id] = project_id
+        return generation.id
+
+    def remove(self, generation_id: str) -> None:
+        request = projects_pb.DeleteProjectRequest(project_id=self._project_of[generation_id])
+        self._calls.projects.DeleteProject(request)
+
+    def page(self, size: int, token: str) -> tuple[list[str], str]:
+        request = generations_pb.ListGenerationsRequest(page_size=size, page_token=token)
+        answer = self._calls.generations.ListGenerations(request)
+        return [generation.id for generation in answer.generations], answer.next_page_token
+
+
+Listing = Projects | Avatars | Generations
+
+
+@pytest.fixture(params=[Projects, Avatars, AvatarsByUse, Generations])
+def listing(request: pytest.FixtureRequest, calls: Calls) -> Listing:
+    """One of the lists, empty."""
+    made: Listing = request.param(calls)
+    return made
+
+
+def pages(listing: Listing, size: int, between: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
+    """The list page by page; `between` runs after each but the last."""
+    token = ""
+    while True:
+        ids, token = listing.page(size, token)
+        yield ids
+        if not token:
+            return
+        between()
+
+
+def test_pages_hold_each_thing_once_newest_first(listing: Listing) -> None:
+    ids = [listing.add() for _ in range(10)]
+
+    got = list(pages(listing, 3))
+
+    assert [len(page) for page in got] == [3, 3, 3, 1]
+    assert [found for page in got for found in page] == ids[::-1]
+
+
+def test_a_last_page_that_is_full_has_no_token(listing: Listing) -> None:
+    ids = [listing.add() for _ in range(4)]
+
+    assert list(pages(listing, 2)) == [[ids[3], ids[2]], [ids[1], ids[0]]]
+    assert list(pages(listing, 4)) == [ids[::-1]]
+
+
+def test_an_empty_list_is_one_empty_page(listing: Listing) -> None:
+    assert list(pages(listing, 3)) == [[]]
+
+
+def test_things_that_come_and_go_meanwhile_disturb_no_others(listing: Listing) -> None:
+    """Between pages: one is added, the one the token points at is deleted, and one that is still to come."""
+    ids = [listing.add() for _ in range(10)]
+    seen: list[str] = []
+    removed: set[str] = set()
+    added: set[str] = set()
+
+    def disturb() -> None:
+        added.add(listing.add())
+        ahead = next(found for found in ids if found not in seen and found not in removed)
+        for found in (seen[-1], ahead):
+            listing.remove(found)
+            removed.add(found)
+
+    for page in pages(listing, 3, disturb):
+        seen += page
+
+    assert len(seen) == len(set(seen))
+    assert added.isdisjoint(seen)
+    assert set(seen) >= set(ids) - removed
+    assert seen == sorted(seen, reverse=True)
+
+
+# What avatars a list holds
+
+
+@pytest.fixture(scope="module")
+def cast(shared_deployment: Deployment) -> Iterator[tuple[Calls, dict[str, str]]]:
+    """Avatars of all kinds, by name; one of them generated, in a project of its own."""
+    with Calls(shared_deployment.target, shared_deployment.token("cast-director")) as calls:
+        project = calls.project("Uploads").id
+        people: dict[str, dict[str, Any]] = {
+            "Éva Kovács": {
+                "attributes": {
+                    "gender": Gender.GENDER_FEMALE,
+                    "age_range": AgeRange.AGE_RANGE_SENIOR,
+                    "ethnicity": "Ázsiai",
+                    "style": Style.STYLE_FORMAL,
+                }
+            },
+            "100% real": {"attributes": {"gender": Gender.GENDER_MALE, "ethnicity": "azsiai"}},
+            "snake_case": {"attributes": {"gender": Gender.GENDER_MALE, "style": Style.STYLE_FORMAL}},
+            "snakeXcase": {"attributes": {"age_range": AgeRange.AGE_RANGE_SENIOR}},
+            "back\\slash": {"persona": {"name": "Straße"}},
+        }
+        ids = {
+            name: calls.upload(project, PICTURE, name=name, **fields).id for name, fields in people.items()
+        }
+        generation = calls.generation(
+            calls.project("Portraits").id,
+            prompt="Éva in the garden",
+            avatar_name="Gardener",
+            attributes={"gender": Gender.GENDER_FEMALE, "ethnicity": "ÁZSIAI"},
+        )
+        ids["Gardener"] = calls.ended(generation.id).avatar_id
+        yield calls, ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (
+            {},
+            {"Éva Kovács", "100% real", "snake_case", "snakeXcase", "back\\slash", "Gardener"},
+        ),
+        ({"source_types": [SourceType.SOURCE_TYPE_TEXT_TO_IMAGE]}, {"Gardener"}),
+        ({"source_types": [SourceType.SOURCE_TYPE_FROM_PRESET]}, set()),
+        (
+            {"source_types": [SourceType.SOURCE_TYPE_TEXT_TO_IMAGE, SourceType.SOURCE_TYPE_UPLOADED]},
+            {"Éva Kovács", "100% real", "snake_case", "snakeXcase", "back\\slash", "Gardener"},
+        ),
+        ({"gender": Gender.GENDER_MALE}, {"100% real", "snake_case"}),
+        ({"gender": Gender.GENDER_NON_BINARY}, set()),
+        ({"age_range": AgeRange.AGE_RANGE_SENIOR}, {"Éva Kovács", "snakeXcase"}),
+        ({"style": Style.STYLE_FORMAL}, {"Éva Kovács", "snake_case"}),
+        ({"ethnicity": "ÁZSIAI"}, {"Éva Kovács", "100% real", "Gardener"}),
+        ({"ethnicity": "azsiai"}, {"Éva Kovács", "100% real", "Gardener"}),
+        ({"ethnicity": "azsia"}, set()),
+        ({"query": "éva"}, {"Éva Kovács", "Gardener"}),
+        ({"query": "ÉVA"}, {"Éva Kovács", "Gardener"}),
+        ({"query": "eva"}, {"Éva Kovács", "Gardener"}),
+        ({"query": "e\u0301va"}, {"Éva Kovács", "Gardener"}),
+        ({"query": "garden  éva"}, {"Gardener"}),
+        ({"query": "ov áC"}, {"Éva Kovács"}),
+        ({"query": "%"}, {"100% real"}),
+        ({"query": "0% r"}, {"100% real"}),
+        ({"query": "_"}, {"snake_case"}),
+        ({"query": "e_c"}, {"snake_case"}),
+        ({"query": "\\"}, {"back\\slash"}),
+        ({"query": "STRASSE"}, {"back\\slash"}),
+        ({"query": "'; DROP TABLE avatars; --"}, set()),
+        ({"query": "nobody"}, set()),
+        (
+            {"gender": Gender.GENDER_FEMALE, "ethnicity": "ázsiai", "query": "eva"},
+            {"Éva Kovács", "Gardener"},
+        ),
+        ({"gender": Gender.GENDER_FEMALE, "style": Style.STYLE_FORMAL, "query": "eva"}, {"Éva Kovács"}),
+    ],
+    ids=str,
+)
+def test_a_list_holds_the_avatars_that_pass_all_filters(
+    cast: tuple[Calls, dict[str, str]], wanted: dict[str, Any], expected: set[str]
+) -> None:
+    calls, ids = cast
+
+    found = calls.avatars.ListAvatars(avatars_pb.ListAvatarsRequest(**wanted)).avatars
+
+    assert [avatar.id for avatar in found] == sorted((ids[name] for name in expected), reverse=True)
+
+
+def test_filters_hold_over_pages(cast: tuple[Calls, dict[str, str]]) -> None:
+    calls, _ = cast
+    found: list[str] = []
+    request = avatars_pb.ListAvatarsRequest(query="a", page_size=1)
+
+    while True:
+        answer = calls.avatars.ListAvatars(request)
+        found += [avatar.name for avatar in answer.avatars]
+        if not answer.next_page_token:
+            break
+        request.page_token = answer.next_page_token
+
+    assert found == ["Gardener", "back\\slash", "snakeXcase", "snake_case", "100% real", "Éva Kovács"]
+
+
+def test_recently_used_avatars_come_first_over_pages(
+    shared_deployment: Deployment, calls: Calls, user: str
+) -> None:
+    project = calls.project().id
+    ids = [calls.upload(project, PICTURE).id for _ in range(6)]
+    used = {ids[0]: 3, ids[2]: 5, ids[3]: 5}
+    for avatar_id, day in used.items():
+        # Uses cannot be recorded over the port yet.
+        shared_deployment.execute(
+            "UPDATE avatars SET last_used_time = %s WHERE id = %s",
+            datetime(2026, 1, day, tzinfo=UTC),
+            avatar_id,
+        )
+    by_use = AvatarsByUse(calls, project)
+
+    got = [found for page in pages(by_use, 1) for found in page]
+
+    assert got == [ids[3], ids[2], ids[0], ids[5], ids[4], ids[1]]
+
+
+def test_thumbnails_come_inline_only_where_asked_for(calls: Calls) -> None:
+    project = calls.project().id
+    avatar = calls.upload(project, PICTURE)
+    assert not avatar.thumbnail_pending
+
+    plain, inline = (
+        calls.avatars.ListAvatars(avatars_pb.ListAvatarsRequest(include_thumbnails=wanted)).avatars[0]
+        for wanted in (False, True)
+    )
+
+    facts, data = calls.download(avatar.id, avatars_pb.IMAGE_VARIANT_THUMBNAIL)
+    assert plain.thumbnail_data == b""
+    assert inline.thumbnail_data == data
+    assert inline.thumbnail == facts
+    picture = Image.open(BytesIO(data))
+    assert (picture.format, picture.size) == ("WEBP", (300, 300))
+
+
+def test_a_project_opens_with_its_newest_avatars_and_goes_on_by_token(calls: Calls) -> None:
+    project = calls.project().id
+    with ThreadPoolExecutor(4) as threads:
+        uploads = [threads.submit(calls.upload, project, PICTURE) for _ in range(23)]
+        ids = sorted((upload.result().id for upload in uploads), reverse=True)
+    calls.upload(calls.project().id, PICTURE)
+
+    def all_have_thumbnails() -> bool:
+        return all(avatar.thumbnail_data for avatar in opened(True).avatars)
+
+    def opened(include_avatars: bool) -> projects_pb.GetProjectResponse:
+        request = projects_pb.GetProjectRequest(project_id=project, include_avatars=include_avatars)
+        return calls.projects.GetProject(request)
+
+    wait_until(all_have_thumbnails, message="some thumbnails were never made")
+    first = opened(True)
+    rest = calls.avatars.ListAvatars(
+        avatars_pb.ListAvatarsRequest(
+            project_id=project, include_thumbnails=True, page_token=first.next_page_token
+        )
+    )
+
+    assert first.project.avatar_count == 23
+    assert first.project.cover_avatar_id == ids[0]
+    assert [avatar.id for avatar in first.avatars] == ids[:20]
+    assert [avatar.id for avatar in rest.avatars] == ids[20:]
+    assert rest.next_page_token == ""
+    unopened = opened(False)
+    assert (len(unopened.avatars), unopened.next_page_token) == (0, "")
+
+
+def test_a_project_without_more_avatars_has_no_token(calls: Calls) -> None:
+    request = projects_pb.GetProjectRequest(project_id=calls.project().id, include_avatars=True)
+
+    opened = calls.projects.GetProject(request)
+
+    assert (len(opened.avatars), opened.next_page_token, opened.project.cover_avatar_id) == (0, "", "")
+
+
+# What generations a list holds
+
+
+def test_generations_are_filtered_by_project_state_and_time(calls: Calls) -> None:
+    here, there = calls.project().id, calls.project().id
+    completed = calls.ended(calls.generation(here).id)
+    # Three at once on two slots: the last cannot have ended before it is cancelled.
+    large = {"options": {"width": 1440, "height": 1440}}
+    *_, cancelled = (calls.generation(there, **large) for _ in range(3))
+    calls.generations.CancelGeneration(generations_pb.CancelGenerationRequest(generation_id=cancelled.id))
+    everything = [
+        calls.ended(generation.id)
+        for generation in calls.generations.ListGenerations(
+            generations_pb.ListGenerationsRequest()
+        ).generations
+    ]
+    assert len(everything) == 4
+    states = GenerationState
+    done, gone = states.GENERATION_STATE_COMPLETED, states.GENERATION_STATE_CANCELLED
+
+    def listed(**wanted: Any) -> list[str]:
+        answer = calls.generations.ListGenerations(generations_pb.ListGenerationsRequest(**wanted))
+        return [generation.id for generation in answer.generations]
+
+    def expected(passes: Callable[[Generation], bool]) -> list[str]:
+        return [generation.id for generation in everything if passes(generation)]
+
+    assert listed(project_id=here) == [completed.id]
+    assert listed(states=[gone]) == [cancelled.id]
+    assert listed(states=[done]) == expected(lambda generation: generation.state == done)
+    assert listed(states=[done, gone]) == [generation.id for generation in everything]
+    assert listed(states=[states.GENERATION_STATE_FAILED]) == []
+    assert listed(project_id=here, states=[gone]) == []
+    middle = everything[1].create_time
+    since, until = listed(create_time_from=middle), listed(create_time_to=middle)
+    assert since == expected(lambda generation: _nanoseconds(generation.create_time) >= _nanoseconds(middle))
+    assert until == expected(lambda generation: _nanoseconds(generation.create_time) < _nanoseconds(middle))
+    assert len(since) == len(until) == 2
+    assert listed(create_time_from=middle, create_time_to=middle) == []
+
+
+def _nanoseconds(time: Timestamp) -> int:
+    return time.ToNanoseconds()

@@ -1,0 +1,178 @@
+"""What the contract says in its comments is what the code does: phrases, ages and error reasons."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from avatar_creator.v1 import attributes_pb2
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from server.domain import errors, vocabulary
+from server.interceptors.errors import STATUS_OF
+
+REPOSITORY = Path(__file__).parents[2]
+PROTOS = REPOSITORY / "protos" / "avatar_creator" / "v1"
+
+TABLES: dict[str, dict[str, str]] = {
+    "Gender": vocabulary.GENDER,
+    "AgeRange": vocabulary.AGE_RANGE,
+    "BodyType": vocabulary.BODY_TYPE,
+    "HairStyle": vocabulary.HAIR_STYLE,
+    "HairColor": vocabulary.HAIR_COLOR,
+    "EyeColor": vocabulary.EYE_COLOR,
+    "SkinTone": vocabulary.SKIN_TONE,
+    "Style": vocabulary.STYLE,
+    "Headwear": vocabulary.HEADWEAR,
+}
+
+
+def comments(file: str, enum: str) -> dict[str, str]:
+    """The comment above each value of an enum, on one line, by the value's name without its prefix."""
+    text = (PROTOS / file).read_text()
+    match = re.search(rf"^enum {enum} \{{\n(.*?)^\}}", text, re.DOTALL | re.MULTILINE)
+    assert match, f"{file} has no enum {enum}"
+    found: dict[str, str] = {}
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum).upper() + "_"
+    lines: list[str] = []
+    for line in map(str.strip, match[1].splitlines()):
+        if line.startswith("//"):
+            lines.append(line.removeprefix("//").strip())
+        elif value := re.match(r"(\w+) = \d+;", line):
+            found[value[1].removeprefix(prefix)] = " ".join(lines)
+            lines = []
+    return found
+
+
+# Attributes
+
+
+def test_every_enum_of_attributes_has_its_table_of_phrases() -> None:
+    assert set(attributes_pb2.DESCRIPTOR.enum_types_by_name) == set(TABLES)
+
+
+@pytest.mark.parametrize("enum", TABLES)
+def test_the_contract_repeats_the_phrase_of_every_value(enum: str) -> None:
+    said = comments("attributes.proto", enum)
+    phrases = {name.lower(): re.findall(r"Prompt: `([^`]*)`", comment) for name, comment in said.items()}
+    values = attributes_pb2.DESCRIPTOR.enum_types_by_name[enum].values
+
+    assert len(said) == len(values)
+    assert phrases.pop("unspecified") == []
+    assert phrases == {word: [phrase] for word, phrase in TABLES[enum].items()}
+
+
+def test_ages_fall_into_the_ranges_that_the_contract_says() -> None:
+    said = comments("attributes.proto", "AgeRange")
+    ranges: dict[int, str] = {}
+    for name, comment in said.items():
+        if bounds := re.match(r"Ages (\d+) (?:to (\d+)|and over)\.", comment):
+            for age in range(int(bounds[1]), int(bounds[2] or 120) + 1):
+                assert age not in ranges
+                ranges[age] = name.lower()
+
+    assert ranges == {age: vocabulary.age_range_of(age) for age in range(1, 121)}
+
+
+# Error reasons
+
+
+def raised() -> Iterator[tuple[str, str, str]]:
+    """Every reason that the code gives as a literal: the class or function that takes it, it, and where."""
+    for directory in ("server", "tasks"):
+        for path in sorted((REPOSITORY / directory).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    for literal in _reason_literals(node):
+                        yield _owner(node.func), literal, f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+
+
+def _reason_literals(call: ast.Call) -> Iterator[str]:
+    takes_reason_first = _owner(call.func).endswith(("Error", "Failure", "_error_info", "super"))
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "reason"]
+    if takes_reason_first and not _is_of_field(call.func):
+        given += call.args[:1]
+    for value in given:
+        # Sentences are messages, and lower-case words are names of other things.
+        if isinstance(value, ast.Constant) and re.fullmatch(r"[A-Z][A-Z_]{3,}", str(value.value)):
+            yield str(value.value)
+
+
+def _owner(function: ast.expr) -> str:
+    """`NotFoundError` of both `NotFoundError(…)` and `errors.NotFoundError.of_field(…)`."""
+    if isinstance(function, ast.Attribute):
+        return _owner(function.value) if function.attr in ("of_field", "__init__") else function.attr
+    if isinstance(function, ast.Call):
+        return _owner(function.func)
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _is_of_field(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr == "of_field"
+
+
+RAISED = list(raised())
+DOCUMENTED = comments("error_reason.proto", "ErrorReason")
+
+
+def test_every_reason_the_code_gives_is_in_the_contract() -> None:
+    unknown = [(reason, where) for _, reason, where in RAISED if reason not in DOCUMENTED]
+
+    assert unknown == []
+    # The search finds what it is for: literals in each of the ways they are passed.
+    assert {reason for _, reason, _ in RAISED} >= {
+        "RESOURCE_NOT_FOUND",
+        "PAGE_TOKEN_INVALID",
+        "IMAGE_CORRUPT",
+        "TOKEN_EXPIRED",
+        "REQUEST_ID_REUSED",
+        "METHOD_NOT_SERVED",
+        "INTERNAL",
+    }
+
+
+def test_every_reason_travels_with_the_status_that_the_contract_says() -> None:
+    statuses = {kind.__name__: status.name for kind, status in STATUS_OF.items()}
+    checked = [
+        (reason, statuses[owner], _documented_statuses(reason), where)
+        for owner, reason, where in RAISED
+        if owner in statuses
+    ]
+
+    assert len(checked) > 10
+    assert [found for found in checked if found[1] not in found[2]] == []
+
+
+def _documented_statuses(reason: str) -> set[str]:
+    first_sentence = DOCUMENTED[reason].partition(".")[0]
+    return {status.name for status in grpc.StatusCode if re.search(rf"\b{status.name}\b", first_sentence)}
+
+
+@pytest.mark.parametrize("reason", sorted(set(DOCUMENTED) - {"UNSPECIFIED"}))
+def test_every_reason_is_documented_with_its_status_and_whether_a_retry_helps(reason: str) -> None:
+    comment = DOCUMENTED[reason]
+
+    assert _documented_statuses(reason) or comment.startswith("Reason of a failed generation."), comment
+    assert re.search(r"\bRetry: \S", comment), comment
+
+
+def test_the_contract_has_the_reasons_that_are_documented() -> None:
+    names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 - not a dict
+
+    assert names == set(DOCUMENTED)
+
+
+def test_every_kind_of_error_has_its_status() -> None:
+    kinds = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.AvatarCreatorError)
+        and kind is not errors.AvatarCreatorError
+    }
+
+    assert kinds == set(STATUS_OF)
