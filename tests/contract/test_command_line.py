@@ -224,7 +224,12 @@ ILLEGAL: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"DATABASE_URL": "mysql://localhost/x", "REDIS_URL": "redis://localhost"},
         ["DATABASE_URL", "postgresql://"],
     ),
-    "an address that is none": ({"LISTEN_ADDRESS": "nowhere:at-all"}, ["LISTEN_ADDRESS"]),
+    "another kind of database alone": (
+        {"DATABASE_URL": "mysql://localhost/x"},
+        ["must begin with postgresql://"],
+    ),
+    "an address that is none": ({"LISTEN_ADDRESS": "nowhere:at-all"}, ["LISTEN_ADDRESS", "host:port"]),
+    "a port past the last": ({"LISTEN_ADDRESS": "127.0.0.1:65536"}, ["LISTEN_ADDRESS", "0 to 65535"]),
 }
 
 
@@ -284,6 +289,16 @@ def test_a_second_server_on_the_same_port_refuses(shared_deployment: Deployment,
     assert "is another server running there?" in told
 
 
+def test_a_second_embedded_service_in_the_same_folder_refuses(embedded: Deployment) -> None:
+    embedded.start()
+    embedded.settings["LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
+
+    told = refused(embedded.run_command("serve"))
+
+    assert "another service runs on" in told
+    assert "DATA_PATH" in told
+
+
 # token
 
 
@@ -297,11 +312,13 @@ def test_an_embedded_service_keeps_a_secret_of_its_own_and_accepts_its_tokens(tm
         deployment.start()
         second = deployment.run_command("token", "--user", "sarah", "--expires-in", "60")
 
+        assert f"no service has run in {deployment.data_path}" in first.stderr
+        assert second.stderr == ""
         assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
         assert len(secret) >= 32
         assert secret_file.read_text().strip() == secret
         for outcome in (first, second):
-            assert (outcome.returncode, outcome.stderr) == (0, "")
+            assert outcome.returncode == 0, said(outcome)
             with Calls(deployment.target, outcome.stdout.strip()) as calls:
                 assert calls.project().user_id == "sarah"
     finally:
