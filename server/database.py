@@ -15,6 +15,7 @@ from peewee import PostgresqlDatabase, SqliteDatabase
 
 from server.domain.errors import UnavailableError
 from server.models.base import database_proxy
+from server.settings import SettingsError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +42,7 @@ def open_database(url: str) -> peewee.Database:
 
     Raises:
         ValueError: the URL is of another kind.
+        SettingsError: the folder of a SQLite file cannot be made.
     """
     database: peewee.Database
     if url.startswith(("postgresql://", "postgres://")):
@@ -48,7 +50,12 @@ def open_database(url: str) -> peewee.Database:
         database = _Postgresql(dsn, application_name="avatar-creator", connect_timeout=5)
     elif url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"DATA_PATH, or DATABASE_URL where it is set, must lie where files can be written: {error}"
+            ) from error
         database = _Sqlite(
             str(path),
             pragmas={"journal_mode": "wal", "foreign_keys": 1},
@@ -73,6 +80,8 @@ class Database:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._connections: set[Any] = set()
         self._lock = threading.Lock()
+        self._outages = 0
+        self._of_this_thread = threading.local()
 
     @property
     def is_postgresql(self) -> bool:
@@ -123,20 +132,31 @@ class Database:
 
     def _connected(self, function: Callable[[], T]) -> T:
         try:
-            if self.peewee.is_closed():
-                self.peewee.connect()
-                with self._lock:
-                    self._connections.add(self.peewee.connection())
+            self._connect()
             return function()
         except (peewee.OperationalError, peewee.InterfaceError) as error:
             if not self._is_outage(error):
                 raise
+            if not self.peewee.is_closed():
+                with self._lock:
+                    self._outages += 1
             self._forget_connection()
             raise UnavailableError(
                 "DATABASE_UNAVAILABLE",
                 "the database cannot be reached",
                 retry_after=_RETRY_AFTER_SECONDS,
             ) from error
+
+    def _connect(self) -> None:
+        """Give this thread a connection; a new one if another thread's has broken since."""
+        outages = self._outages
+        if outages != getattr(self._of_this_thread, "outages", outages):
+            self._forget_connection()
+        if self.peewee.is_closed():
+            self.peewee.connect()
+            self._of_this_thread.outages = outages
+            with self._lock:
+                self._connections.add(self.peewee.connection())
 
     def _is_outage(self, error: Exception) -> bool:
         if self.is_postgresql:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 
@@ -22,6 +23,10 @@ log = structlog.get_logger()
 DRAWING_PERCENT = (20, 70)
 SAVING_PERCENT = (70, 90)
 FINISHING_PERCENT = 90
+
+_DATABASE_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class GenerationRunner:
@@ -93,26 +98,29 @@ class GenerationRunner:
         picture = await self._draw(lease, progress)
         await progress.reach(SAVING_PERCENT[0], "saving")
         thumbnail = await asyncio.to_thread(images.make_thumbnail, picture.data)
-        staged.append(await self._files.stage(lease.generation.user_id, picture))
+        user_id = lease.generation.user_id
+        staged.append(await _through_outage(lambda: self._files.stage(user_id, picture)))
         await progress.reach(sum(SAVING_PERCENT) // 2, "saving")
-        staged.append(await self._files.stage(lease.generation.user_id, thumbnail))
+        staged.append(await _through_outage(lambda: self._files.stage(user_id, thumbnail)))
         await progress.reach(FINISHING_PERCENT, "finishing")
-        await self._leases.complete(lease, *staged)
+        await _through_outage(lambda: self._leases.complete(lease, *staged))
 
     async def _draw(self, lease: Lease, progress: _Progress) -> Picture:
         generation, provider = lease.generation, self._provider
         prompt = provider.prompt_for(generation.enhanced_prompt)
-        await self._leases.submitting(
-            lease,
-            provider=provider.name,
-            provider_prompt=prompt,
-            possibly_charged=provider.charges and not lease.resume_request_id,
+        await _through_outage(
+            lambda: self._leases.submitting(
+                lease,
+                provider=provider.name,
+                provider_prompt=prompt,
+                possibly_charged=provider.charges and not lease.resume_request_id,
+            )
         )
         start, end = DRAWING_PERCENT
         await progress.reach(start, "drawing", estimated=provider.estimates_progress)
 
         async def submitted(provider_request_id: str) -> None:
-            await self._leases.submitted(lease, provider_request_id)
+            await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))
 
         async def drawn(part: float) -> None:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
@@ -159,7 +167,25 @@ class _Progress:
         self._told = (0, "")
 
     async def reach(self, percent: int, stage: str, *, estimated: bool = False) -> None:
-        """It is this far now."""
+        """It is this far now. While the database is away nobody can be told, which stops no work."""
         if percent >= self._told[0] and (percent, stage) != self._told:
             self._told = (percent, stage)
-            await self._leases.progress(self._lease, percent, stage, estimated=estimated)
+            try:
+                await self._leases.progress(self._lease, percent, stage, estimated=estimated)
+            except UnavailableError as error:
+                log.warning("progress_not_told", error=error.message)
+
+
+async def _through_outage(write: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a write until the database takes it: what has been drawn may be paid for and is kept.
+
+    The lease may run out meanwhile, but while the database is away nobody else can take the generation.
+    """
+    while True:
+        try:
+            return await write()
+        except UnavailableError as error:
+            if error.reason != "DATABASE_UNAVAILABLE":
+                raise
+            log.warning("database_waited_for", error=error.message)
+        await asyncio.sleep(_DATABASE_RETRY_SECONDS)

@@ -8,7 +8,6 @@ import structlog
 from peewee import SQL, Select, fn
 
 from server.database import Database
-from server.domain.errors import AvatarCreatorError
 from server.domain.files import Files
 from server.domain.idempotency import forget_old_keys
 from server.models import AvatarGeneration, QuickWork
@@ -45,8 +44,8 @@ class Sweeper:
                 if loop.time() >= tidy_at:
                     tidy_at = loop.time() + TIDY_SECONDS
                     await self._database.write(self._tidy)
-            except AvatarCreatorError as error:
-                log.warning("sweep_failed", error=error.message)
+            except Exception as error:  # whatever it is, the next sweep may go well
+                log.warning("sweep_failed", error=repr(error))
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _due(self) -> tuple[bool, bool]:

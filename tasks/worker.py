@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 
@@ -31,9 +32,12 @@ GRACE_SECONDS = 60.0
 class Worker:
     """Does the work of one process."""
 
-    def __init__(self, core: Core, provider: Provider | None = None) -> None:
+    def __init__(
+        self, core: Core, provider: Provider | None = None, *, grace_seconds: float = GRACE_SECONDS
+    ) -> None:
         self._core = core
         self._provider = provider or SketchProvider()
+        self._grace_seconds = grace_seconds
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core.leases, core.files, self._provider)
         quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements)
@@ -59,7 +63,9 @@ class Worker:
         for task in (finished, *background):
             task.cancel()
         await asyncio.gather(finished, *background, return_exceptions=True)
-        await asyncio.gather(self._generations.stop(GRACE_SECONDS), self._quick_work.stop(GRACE_SECONDS))
+        await asyncio.gather(
+            self._generations.stop(self._grace_seconds), self._quick_work.stop(self._grace_seconds)
+        )
         log.info("worker_stopped", worker=self._name)
         for task in broken:
             task.result()
@@ -69,7 +75,9 @@ async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) 
     """Let Taskiq's receiver turn messages into wake-ups, for as long as the worker lives."""
 
     async def wake_up() -> None:
-        await slots.wake()
+        # Taskiq would log it as an error that a worker stops while its slots are busy.
+        with contextlib.suppress(asyncio.CancelledError):
+            await slots.wake()
 
     broker.register_task(wake_up, task_name=task_name)
     receiver = Receiver(

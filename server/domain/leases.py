@@ -30,6 +30,9 @@ LOST_WORKERS_CAP = 3
 
 CLAIMED_PERCENT = 10
 
+_REASONS_OF_OURS = frozenset({"DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE"})
+"""An attempt that failed for one of these did not fail at the provider."""
+
 
 class LeaseLostError(Exception):
     """The generation is not this worker's any more; what it made is to be thrown away."""
@@ -215,6 +218,8 @@ class GenerationLeases:
                 row.error_message = f"the workers that ran it were lost {LOST_WORKERS_CAP} times"
                 row.save()
                 return Lease(Generation.from_row(row, None), row.epoch, "")
+        elif row.attempt_number:
+            resume_request_id = self._request_left_unfinished(row)
         row.state = PROCESSING
         row.stage = "claimed"
         row.progress_percent = CLAIMED_PERCENT
@@ -247,6 +252,16 @@ class GenerationLeases:
         lost.end_time = row.update_time
         lost.save()
         return str(lost.provider_request_id)
+
+    @staticmethod
+    def _request_left_unfinished(row: AvatarGeneration) -> str:
+        """The provider request of an attempt that ended for a reason of ours: its picture is paid for."""
+        last = GenerationAttempt.get(
+            GenerationAttempt.generation == row.id,
+            GenerationAttempt.attempt_number == row.attempt_number,
+        )
+        ours = last.outcome == "released" or last.error_reason in _REASONS_OF_OURS
+        return str(last.provider_request_id) if ours else ""
 
     def _complete(self, lease: Lease, image: StoredFile, thumbnail: StoredFile) -> Generation:
         ordered = lease.generation

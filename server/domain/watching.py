@@ -152,8 +152,8 @@ class GenerationWatches:
             await asyncio.sleep(REREAD_SECONDS)
             try:
                 await self._reread()
-            except AvatarCreatorError as error:
-                log.warning("watches_not_reread", error=error.message)
+            except Exception as error:  # whatever it is, the next time may go well
+                log.warning("watches_not_reread", error=repr(error))
 
     async def _reread(self) -> None:
         watched = iter(list(self._slots))

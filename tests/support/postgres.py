@@ -30,9 +30,8 @@ _OWNER = "avatar_creator"
 """Owns the databases, and is no superuser: the service must not need one."""
 
 _SETTINGS = {
-    # The data lives for one test run: nothing of it has to survive the machine.
+    # The data lives for one test run: nothing of it has to survive the machine, but a commit survives `kill`.
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "200",
     "listen_addresses": "127.0.0.1",

@@ -17,6 +17,6 @@ def paint_backdrop(scene: Scene) -> None:
         (canvas.left - 5, canvas.bottom + 5),
     ]
     canvas.paint(canvas.mask(everything), scheme.sky, fade_to=scheme.haze)
-    canvas.fill(ellipse((CENTER - 120, 300), 420, 360), color=WHITE, opacity=0.35, blur=120)
-    disc = canvas.mask(ellipse((CENTER, 520), 400, 400))
+    canvas.fill(ellipse((CENTER - 140, 280), 380, 330), color=WHITE, opacity=0.35, blur=120)
+    disc = canvas.mask(ellipse((CENTER, 492), 352, 352))
     canvas.paint(disc, mix(scheme.disc, WHITE, 0.15), 0.85, fade_to=mix(scheme.disc, scheme.haze, 0.5))

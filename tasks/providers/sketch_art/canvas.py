@@ -1,4 +1,4 @@
-"""A canvas of 1000 by 1000 units on which smooth shapes are painted, and the paths such shapes are made of."""
+"""A canvas measured in units on which smooth shapes are painted, and the paths such shapes are made of."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ Point = tuple[float, float]
 Path = list[Point]
 Box = tuple[int, int, int, int]
 
-UNITS = 1000.0
-CENTER = UNITS / 2
+CENTER = 500.0
+"""Units from the left; the person stands in the middle."""
+VIEW = 850.0
+"""Units the shorter side of a picture shows."""
+VIEW_TOP = 62.0
+"""Units; the top of a square picture."""
 FLOOR = 1400.0
 """Units; paths that run off the bottom end here, which is below every canvas."""
 _STEPS = 10
@@ -114,11 +118,11 @@ class Canvas:
         self._size = (width, height)
         shorter = min(width, height)
         factor = 4 if shorter <= 384 else 3 if shorter <= 640 else 2
-        self._scale = shorter * factor / UNITS
+        self._scale = shorter * factor / VIEW
         self.image = Image.new("RGB", (width * factor, height * factor))
-        spare = self.image.height / self._scale - UNITS
+        spare = self.image.height / self._scale - VIEW
         # A tall picture shows more of the body, but the person never stands far above the floor.
-        self.top = -(spare - min(spare * 0.45, 260.0))
+        self.top = VIEW_TOP - (spare - min(spare * 0.45, 260.0))
         self.bottom = self.top + self.image.height / self._scale
         self.left = CENTER - self.image.width / self._scale / 2
         self.right = 2 * CENTER - self.left

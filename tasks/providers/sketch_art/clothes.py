@@ -332,13 +332,13 @@ def _traditional(scene: Scene) -> None:
     cloth = _garment(scene, neckline, ground)
     petals: list[Path] = []
     dots: list[Path] = []
-    step = 58
-    for row in range(12):
+    step = 72
+    for row in range(10):
         for column in range(-6, 7):
             x = CENTER + (column + 0.5 * (row % 2)) * step
             y = 742 + row * step * 0.5 * 1.9
             for dx, dy, angle in ((-1, -1, 45), (1, -1, -45), (-1, 1, -45), (1, 1, 45)):
-                petals.append(ellipse((x + dx * 13.5, y + dy * 13.5), 15, 8, angle))
+                petals.append(ellipse((x + dx * 17, y + dy * 17), 19, 9.5, angle))
             dots.append(ellipse((x, y), 4, 4))
             dots.append(ellipse((x + step / 2, y), 3, 3))
     canvas.fill(*petals, color=rgb("E6C68A"), opacity=0.9, within=cloth)
@@ -533,6 +533,8 @@ def _streetwear(scene: Scene) -> None:
         (CENTER + neck + 20, 720),
         (CENTER + neck + 6, 652),
     )
+    # The inside of the hood, behind the neck.
+    canvas.fill(opening, color=deeper(color, 0.35), without=scene.body)
     _garment(scene, opening, color)
     canvas.paint(
         canvas.mask(shifted(hood, 3, 12), holes=[opening], blur=8, within=scene.body), deeper(color, 0.6), 0.4

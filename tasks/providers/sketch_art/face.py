@@ -15,7 +15,7 @@ from tasks.providers.sketch_art.canvas import (
     shifted,
 )
 from tasks.providers.sketch_art.palette import GOLD, INK, WHITE, Color, brightness, deeper, lighter, mix, rgb
-from tasks.providers.sketch_art.scene import Scene
+from tasks.providers.sketch_art.scene import Head, Scene
 
 SIDES = (-1, 1)
 PlaceInEye = Callable[[float, float], Point]
@@ -93,7 +93,7 @@ def _eye_points(scene: Scene, side: int) -> tuple[Point, float, float, float]:
     """Centre, half width, half height and the rise of the outer corner."""
     size = scene.head.eye_size
     center = scene.head.at(side * 0.435, scene.head.eye_v)
-    return center, 32 * size, 21 * size, 3 + 2.5 * scene.look.tilt
+    return center, 32 * size, 23 * size, 2.5 + 2.5 * scene.look.tilt
 
 
 def _paint_eye(scene: Scene, side: int) -> None:
@@ -107,22 +107,22 @@ def _paint_eye(scene: Scene, side: int) -> None:
     upper = curve(
         at(-1, 0.28), at(-0.62, -0.55), at(0, -1.0), at(0.6, -0.74 - lift * 0.5), at(1.02, -0.05 - lift)
     )
-    lower = curve(at(1.02, -0.05 - lift), at(0.6, 0.62), at(0, 0.86), at(-0.6, 0.70), at(-1, 0.28))
+    lower = curve(at(1.02, -0.05 - lift), at(0.6, 0.56), at(0, 0.76), at(-0.6, 0.62), at(-1, 0.28))
     opening = canvas.mask(upper + lower)
     socket = ellipse((x, y - 6), wide * 1.25, high * 1.5)
     canvas.fill(socket, color=look.skin.shade, opacity=0.25, blur=10, within=scene.face)
     canvas.paint(opening, rgb("FDFBF8"))
-    _paint_iris(scene, (x + side * 0.5, y - 0.06 * high), high * 0.97, upper + lower)
+    _paint_iris(scene, (x + side * 0.5, y - 0.08 * high), high * 0.99, upper + lower)
     shade = ribbon(upper, 8, 16, 12)
-    canvas.fill(shade, color=INK, opacity=0.22, blur=2, within=opening)
-    lash = mix(look.skin.line, INK, 0.65)
-    thick = 5.5 + 3.0 * (1 - look.masculine)
+    canvas.fill(shade, color=INK, opacity=0.16, blur=2, within=opening)
+    lash = mix(look.skin.line, INK, 0.6)
+    thick = 5.5 + 2.5 * (1 - look.masculine)
     canvas.fill(ribbon(upper, 2.0, thick, thick * 0.9), color=lash)
     canvas.fill(ribbon(lower, 3.0, 1.5, 0.5), color=look.skin.line, opacity=0.45)
     if look.masculine < 0.6:
         _paint_lashes(scene, at, lift)
     crease = curve(at(-0.75, -1.0), at(-0.1, -1.48), at(0.62, -1.25), at(1.05, -0.65 - lift))
-    canvas.fill(ribbon(crease, 0.5, 3.5, 1), color=mix(look.skin.shade, look.skin.line, 0.35), opacity=0.75)
+    canvas.fill(ribbon(crease, 0.5, 3, 0.5), color=mix(look.skin.shade, look.skin.line, 0.3), opacity=0.6)
 
 
 def _paint_iris(scene: Scene, center: Point, radius: float, eye: Path) -> None:
@@ -130,7 +130,7 @@ def _paint_iris(scene: Scene, center: Point, radius: float, eye: Path) -> None:
     opening = canvas.mask(eye)
     x, y = center
     iris = canvas.mask(ellipse(center, radius, radius), within=opening)
-    canvas.paint(iris, deeper(eyes, 0.45), fade_to=eyes)
+    canvas.paint(iris, deeper(eyes, 0.35), fade_to=lighter(eyes, 0.12))
     canvas.fill(
         ellipse((x, y + radius * 0.35), radius * 0.62, radius * 0.5),
         color=lighter(eyes, 0.45),
@@ -138,9 +138,9 @@ def _paint_iris(scene: Scene, center: Point, radius: float, eye: Path) -> None:
         blur=3,
         within=iris,
     )
-    canvas.fill(ellipse(center, radius * 0.5, radius * 0.5), color=rgb("191319"), within=opening)
+    canvas.fill(ellipse(center, radius * 0.47, radius * 0.47), color=rgb("191319"), within=opening)
     # Both eyes catch the same light, from the upper left.
-    canvas.fill(ellipse((x - radius * 0.36, y - radius * 0.38), radius * 0.3, radius * 0.3), color=WHITE)
+    canvas.fill(ellipse((x - radius * 0.36, y - radius * 0.38), radius * 0.32, radius * 0.32), color=WHITE)
     canvas.fill(
         ellipse((x + radius * 0.38, y + radius * 0.40), radius * 0.14, radius * 0.14),
         color=WHITE,
@@ -149,17 +149,21 @@ def _paint_iris(scene: Scene, center: Point, radius: float, eye: Path) -> None:
 
 
 def _paint_lashes(scene: Scene, at: PlaceInEye, lift: float) -> None:
+    """A wing that carries the upper lid's line on beyond the outer corner."""
     look = scene.look
-    grown = 1.0 if look.adult else 0.7
-    length = (1 - look.masculine) * grown
+    length = (1 - look.masculine) * (1.0 if look.adult else 0.75)
     corner = -0.05 - lift
-    for start, end, drop in (
-        ((0.98, corner), (1.0 + 0.34 * length, corner - 0.50 * length), 0.0),
-        ((0.80, corner - 0.36), (0.86 + 0.30 * length, corner - 0.45 - 0.50 * length), 0.05),
-    ):
-        middle = ((start[0] + end[0]) / 2 + 0.03, (start[1] + end[1]) / 2 + 0.08 + drop)
-        hair = curve(at(*start), at(*middle), at(*end))
-        scene.canvas.fill(ribbon(hair, 6.5, 4, 0.5), color=mix(look.skin.line, INK, 0.65))
+    wing = [
+        *curve(
+            at(0.62, -0.80 - lift * 0.5),
+            at(0.95, -0.42 - lift),
+            at(1.02 + 0.20 * length, corner - 0.34 * length),
+        ),
+        *curve(
+            at(1.02 + 0.20 * length, corner - 0.34 * length), at(1.08, corner - 0.02), at(0.98, corner + 0.10)
+        ),
+    ]
+    scene.canvas.fill(wing, color=mix(look.skin.line, INK, 0.6))
 
 
 def _paint_brow(scene: Scene, side: int) -> None:
@@ -168,10 +172,10 @@ def _paint_brow(scene: Scene, side: int) -> None:
     arch = 5 + 3 * look.brow - 3 * look.masculine
     base = y - high - (22 if look.age == "child" else 21 - 3 * look.masculine)
     line = curve(
-        (x - side * wide * 0.92, base + 4),
-        (x - side * wide * 0.25, base - 3 - arch * 0.5),
+        (x - side * wide * 0.90, base + 1),
+        (x - side * wide * 0.25, base - 4 - arch * 0.5),
         (x + side * wide * 0.45, base - 4 - arch),
-        (x + side * wide * 1.18, base + 5),
+        (x + side * wide * 1.20, base + 8),
     )
     thick = 8 + 5 * look.masculine if look.adult else 7.5
     tone = mix(look.hair, look.skin.line, 0.45 if brightness(look.hair) > 0.6 else 0.25)
@@ -198,64 +202,65 @@ def _paint_nose(scene: Scene) -> None:
 
 def _paint_mouth(scene: Scene) -> None:
     canvas, look = scene.canvas, scene.look
-    x, y = scene.head.at(0, 0.842)
-    wide = (50 if look.adult else 44) * look.smile
-    tint = 1 - 0.75 * look.masculine if look.adult else 0.25
-    lip = mix(mix(look.skin.base, look.skin.lip, 0.45), look.skin.lip, tint)
-    line = mix(look.skin.lip, look.skin.line, 0.6)
-    corner = y - 10
+    x, y = scene.head.at(0, 0.838)
+    wide = {"child": 43.0, "teenager": 47.0}.get(look.age, 52.0) * look.smile
+    # Lips are a painted colour on some faces and hardly more than skin on others.
+    tint = 0.85 - 0.7 * look.masculine if look.adult else 0.3 - 0.2 * look.masculine
+    lip = mix(mix(look.skin.base, look.skin.lip, 0.42), look.skin.lip, tint)
     if look.laugh:
-        upper = curve(
-            (x - wide, corner),
-            (x - wide * 0.5, y - 5),
-            (x, y - 1),
-            (x + wide * 0.5, y - 5),
-            (x + wide, corner),
-        )
-        lower = curve(
-            (x + wide, corner),
-            (x + wide * 0.62, y + 17),
-            (x, y + 28),
-            (x - wide * 0.62, y + 17),
-            (x - wide, corner),
-        )
-        canvas.fill(ribbon(lower, 2, 9, 13, 9, 2), color=lip)
-        canvas.fill(ribbon(shifted(upper, 0, -2), 2, 9, 7, 9, 2), color=lip)
-        inside = canvas.mask(upper + lower)
-        canvas.paint(inside, rgb("6E2530"))
-        canvas.fill(ellipse((x, y + 27), wide * 0.5, 12), color=rgb("DE7C7C"), within=inside)
-        canvas.fill(ribbon(shifted(upper, 0, 4), 12, 19, 19, 19, 12), color=rgb("FFFCF7"), within=inside)
+        _paint_laugh(scene, (x, y), wide, lip)
     else:
-        middle = curve(
-            (x - wide, corner),
-            (x - wide * 0.5, y + 2),
-            (x, y + 7),
-            (x + wide * 0.5, y + 2),
-            (x + wide, corner),
-        )
-        top = curve((x + wide * 0.93, corner + 1), (x + wide * 0.45, y - 8), (x + wide * 0.16, y - 9), (x, y - 6),
-                    (x - wide * 0.16, y - 9), (x - wide * 0.45, y - 8), (x - wide * 0.93, corner + 1))  # fmt: skip
-        bottom = curve(
-            (x + wide * 0.9, corner + 3),
-            (x + wide * 0.45, y + 17),
-            (x, y + 23),
-            (x - wide * 0.45, y + 17),
-            (x - wide * 0.9, corner + 3),
-        )
-        canvas.fill(middle + top, color=deeper(lip, 0.06))
-        canvas.fill(middle + bottom, color=lip)
-        canvas.fill(
-            ellipse((x - 8, y + 14), 14, 4), color=lighter(lip, 0.5), opacity=0.45 * tint + 0.1, blur=2
-        )
-        canvas.fill(ribbon(middle, 3, 4.5, 4, 4.5, 3), color=line)
+        _paint_smile(scene, (x, y), wide, lip, tint)
     for side in SIDES:
-        dimple = curve(
-            (x + side * (wide + 1), corner - 6),
-            (x + side * (wide + 6), corner + 1),
-            (x + side * (wide + 3), corner + 8),
+        cheek = curve(
+            (x + side * (wide + 1), y - 25), (x + side * (wide + 8), y - 16), (x + side * (wide + 4), y - 6)
         )
-        canvas.fill(ribbon(dimple, 0.5, 4, 0.5), color=mix(look.skin.shade, look.skin.line, 0.3), opacity=0.7)
-    canvas.fill(ellipse((x, y + 40), 24, 5), color=look.skin.shade, opacity=0.5, blur=4)
+        canvas.fill(ribbon(cheek, 0.5, 4, 0.5), color=mix(look.skin.shade, look.skin.line, 0.2), opacity=0.5)
+    canvas.fill(ellipse((x, y + 40), 22, 5), color=look.skin.shade, opacity=0.45, blur=4)
+
+
+def _paint_laugh(scene: Scene, center: Point, wide: float, lip: Color) -> None:
+    canvas, (x, y) = scene.canvas, center
+    upper = curve(
+        (x - wide, y - 16), (x - wide * 0.5, y - 9), (x, y - 6), (x + wide * 0.5, y - 9), (x + wide, y - 16)
+    )
+    lower = curve(
+        (x + wide, y - 16),
+        (x + wide * 0.70, y + 12),
+        (x, y + 29),
+        (x - wide * 0.70, y + 12),
+        (x - wide, y - 16),
+    )
+    canvas.fill(ribbon(lower, 3, 9, 12, 9, 3), color=lip)
+    canvas.fill(ribbon(shifted(upper, 0, -1), 3, 8, 6, 8, 3), color=deeper(lip, 0.08))
+    inside = canvas.mask(upper + lower)
+    canvas.paint(inside, rgb("74303A"))
+    canvas.fill(ellipse((x, y + 28), wide * 0.52, 13), color=rgb("E08582"), within=inside)
+    canvas.fill(ribbon(shifted(upper, 0, 4), 14, 20, 21, 20, 14), color=rgb("FFFDF9"), within=inside)
+
+
+def _paint_smile(scene: Scene, center: Point, wide: float, lip: Color, tint: float) -> None:
+    canvas, (x, y) = scene.canvas, center
+    middle = curve(
+        (x - wide, y - 16), (x - wide * 0.55, y + 1), (x, y + 8), (x + wide * 0.55, y + 1), (x + wide, y - 16)
+    )
+    top = curve((x + wide * 0.86, y - 11), (x + wide * 0.45, y - 5), (x + wide * 0.15, y - 5), (x, y - 2),
+                (x - wide * 0.15, y - 5), (x - wide * 0.45, y - 5), (x - wide * 0.86, y - 11))  # fmt: skip
+    bottom = curve(
+        (x + wide * 0.80, y - 6),
+        (x + wide * 0.42, y + 16),
+        (x, y + 23),
+        (x - wide * 0.42, y + 16),
+        (x - wide * 0.80, y - 6),
+    )
+    canvas.fill(middle + top, color=deeper(lip, 0.05))
+    canvas.fill(middle + bottom, color=lip)
+    canvas.fill(
+        ellipse((x - 7, y + 15), 13, 3.6), color=lighter(lip, 0.5), opacity=0.4 * max(tint, 0) + 0.1, blur=2
+    )
+    canvas.fill(
+        ribbon(middle, 3.5, 5, 4.5, 5, 3.5), color=mix(scene.look.skin.lip, scene.look.skin.line, 0.65)
+    )
 
 
 def _paint_lines(scene: Scene) -> None:
@@ -284,33 +289,36 @@ def _paint_lines(scene: Scene) -> None:
 def _paint_beard(scene: Scene) -> None:
     canvas, look, head = scene.canvas, scene.look, scene.head
     color = mix(look.hair, look.skin.shade, 0.12)
+    paths = _moustache(head)
+    holes: list[Path] = []
+    full = look.beard == "full"
     if look.beard != "moustache":
-        full = look.beard == "full"
         drop = 0.075 if full else 0.018
         jaw = head.jaw
         half = [
-            *head.path((1.0, 0.52), (0.985, 0.66), (jaw + 0.045, 0.82), (jaw * 0.78, 0.93 + drop * 0.7),
-                       (jaw * 0.4, 0.99 + drop), (0, 1.0 + drop)),
+            *head.path((1.0, 0.52), (0.985, 0.66), (jaw + 0.045, 0.82), (jaw * 0.80, 0.93 + drop * 0.7),
+                       (jaw * 0.42, 0.99 + drop), (0, 1.0 + drop)),
             *head.path((0, 0.80), (0.22, 0.775), (0.42, 0.79), (0.62, 0.76), (0.80, 0.67), (0.92, 0.55), (0.95, 0.50)),
         ]  # fmt: skip
         # Two shapes and not one: a single outline would cross the eyes on its way to the other side.
-        sides = (half, mirror(half))
-        # The chin below the lip stays clear, which keeps the smile readable.
-        clear = [ellipse(head.at(0, 0.850), 58, 28)]
-        canvas.paint(canvas.mask(*sides, holes=clear, blur=1.2), color, 1.0 if full else 0.62)
-        light = canvas.mask(*(shifted(side, -30, -12) for side in sides), blur=14)
-        canvas.paint(canvas.mask(*sides, holes=clear, without=light), deeper(color), 0.4)
-    _paint_moustache(scene, color)
+        paths = [*paths, half, mirror(half)]
+        # The skin about the lips stays clear, which keeps the smile readable.
+        holes = [ellipse(head.at(0, 0.852), 60, 27)]
+    within = scene.face if look.beard == "short" else None
+    area = canvas.mask(*paths, holes=holes, blur=1.2, within=within)
+    strength = 0.6 if look.beard == "short" else 1.0
+    canvas.paint(area, color, strength)
+    canvas.paint(canvas.mask(*_moustache(head), blur=0.8, without=area), color, strength)
+    light = canvas.mask(*(shifted(path, -30, -12) for path in paths), blur=14)
+    canvas.paint(canvas.mask(*paths, holes=holes, without=light, within=area), deeper(color), 0.4)
 
 
-def _paint_moustache(scene: Scene, color: Color) -> None:
-    canvas, head = scene.canvas, scene.head
-    strength = 0.62 if scene.look.beard == "short" else 1.0
+def _moustache(head: Head) -> list[Path]:
     half = [
-        *head.path((0, 0.762), (0.12, 0.757), (0.30, 0.785), (0.43, 0.845)),
-        *head.path((0.43, 0.845), (0.28, 0.822), (0.12, 0.812), (0, 0.808)),
+        *head.path((0, 0.766), (0.12, 0.760), (0.28, 0.782), (0.42, 0.832)),
+        *head.path((0.42, 0.832), (0.28, 0.815), (0.12, 0.806), (0, 0.803)),
     ]
-    canvas.paint(canvas.mask(half, mirror(half), blur=0.8), color, strength)
+    return [half, mirror(half)]
 
 
 def _paint_glasses(scene: Scene) -> None:
@@ -326,9 +334,9 @@ def _paint_glasses(scene: Scene) -> None:
         else:
             rim = _lens((x, y), radius * 1.04, radius * 0.82)
             inner = _lens((x, y), radius * 1.04 - 6.5, radius * 0.82 - 6.5)
-        canvas.fill(inner, color=WHITE, opacity=0.10)
+        canvas.fill(inner, color=WHITE, opacity=0.06)
         glare = [(x - 8, y - radius), (x + 14, y - radius), (x - 18, y + radius), (x - 40, y + radius)]
-        canvas.fill(glare, color=WHITE, opacity=0.16, within=canvas.mask(inner))
+        canvas.fill(glare, color=WHITE, opacity=0.10, within=canvas.mask(inner))
         canvas.paint(canvas.mask(rim, holes=[inner]), tone)
         arm = curve((x + side * radius * 0.98, y - 12), (CENTER + side * head.half * 1.02, y - 16))
         canvas.fill(ribbon(arm, 8, 7), color=tone)

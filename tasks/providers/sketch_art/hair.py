@@ -128,8 +128,8 @@ def _bald(scene: Scene) -> None:
 def _buzz(scene: Scene) -> None:
     head, look = scene.head, scene.look
     cap = [*head.path(*_dome(0.03, 0.022, 0.47)),
-           *head.path((0.965, 0.47), (0.925, 0.36), (0.85, 0.25), (0.62, 0.205), (0.0, 0.19),
-                      (-0.62, 0.205), (-0.85, 0.25), (-0.925, 0.36), (-0.965, 0.47))]  # fmt: skip
+           *head.path((0.965, 0.47), (0.925, 0.36), (0.82, 0.262), (0.62, 0.203), (0.34, 0.172), (0.0, 0.162),
+                      (-0.34, 0.172), (-0.62, 0.203), (-0.82, 0.262), (-0.925, 0.36), (-0.965, 0.47))]  # fmt: skip
     area = scene.canvas.mask(cap, blur=2.2, without=_hat(scene))
     tone = mix(look.hair, look.skin.base, 0.22)
     scene.canvas.paint(area, tone, 0.92, fade_to=mix(tone, look.skin.base, 0.25))
@@ -140,10 +140,28 @@ def _buzz(scene: Scene) -> None:
 def _short(scene: Scene) -> None:
     if scene.look.soft:
         _bob(scene)
+    elif _pressed(scene):
+        _under_hat(scene)
     elif scene.look.variant < 0.55:
         _side_parted(scene)
     else:
         _tousled(scene)
+
+
+def _under_hat(scene: Scene) -> None:
+    """The short hair a hat leaves to be seen, at the temples."""
+    for side in SIDES:
+        outer = scene.head.path(
+            (side * 0.90, 0.02), (side * 1.05, 0.18), (side * 1.07, 0.36), (side * 1.02, 0.50)
+        )
+        inner = scene.head.path(
+            (side * 1.02, 0.50),
+            (side * 0.955, 0.53),
+            (side * 0.94, 0.42),
+            (side * 0.88, 0.28),
+            (side * 0.76, 0.10),
+        )
+        _lay(scene, [*outer, *inner], shine=False)
 
 
 def _sided(scene: Scene, *places: Point) -> tuple[Point, ...]:
@@ -257,12 +275,12 @@ def _length(scene: Scene) -> float:
     if cut == "shoulder_length":
         return 1.13
     if cut == "long":
-        return 1.72 if soft else 1.36
-    return 1.36 if soft else 0.86
+        return 1.5 if soft else 1.3
+    return 1.34
 
 
 def _wave(scene: Scene) -> float:
-    return 0.075 if scene.look.cut == "wavy" else 0.012
+    return 0.07 if scene.look.cut == "wavy" else 0.016
 
 
 def _falling_behind(scene: Scene) -> None:
@@ -278,6 +296,11 @@ def _falling_behind(scene: Scene) -> None:
         (0, length),
     )
     _back(scene, [*half, *reversed([(1000 - x, y) for x, y in half])])
+
+
+def _wavy_behind(scene: Scene) -> None:
+    if scene.look.soft:
+        _falling_behind(scene)
 
 
 def _falling(scene: Scene) -> None:
@@ -322,33 +345,93 @@ def _inner(v: float, length: float) -> float:
 
 def _curtain(scene: Scene, side: int, parting: float) -> Path:
     head, length, wave = scene.head, _length(scene), _wave(scene)
-    full = 0.15 if scene.look.soft else 0.09
-    far = side * parting <= 0
+    full = 0.16 if scene.look.soft else 0.09
     outer: list[Point] = [
-        (parting, -0.075),
-        (parting + (side * 0.5 - parting) * 0.6, -0.085),
-        (side * 0.62, -0.045),
-        (side * (0.92 + full * 0.4), 0.07),
-        (side * (1.0 + full), 0.24),
+        (parting, -0.098),
+        (parting + (side * 0.5 - parting) * 0.6, -0.10),
+        (side * 0.66, -0.055),
+        (side * (0.94 + full * 0.4), 0.06),
+        (side * (1.02 + full), 0.24),
     ]
     inner: list[Point] = []
     v = 0.40
-    while v < length - 0.08:
+    while v < length - 0.14:
         sway = wave * math.sin((v - 0.36) * 13)
-        outer.append((side * (1.02 + full + 0.05 * min(1.0, v - 0.3) + sway), v))
+        outer.append((side * (1.03 + full + 0.10 * min(1.0, v - 0.3) + sway), v))
         if v > 0.44:
             inner.append((side * (_inner(v, length) + sway * 0.7), v))
         v += 0.10
-    tip = [
-        (side * (_inner(length, length) + 0.30 + 0.04), length - 0.015),
-        (side * (_inner(length, length) + 0.10), length + 0.005),
-    ]
+    foot = _inner(length, length)
+    tip = (
+        (side * 1.20, length - 0.075),
+        (side * 1.06, length - 0.01),
+        (side * 0.92, length + 0.012),
+        (side * (foot + 0.06), length - 0.03),
+    )
     top: list[Point] = [(side * 0.95, 0.42)]
-    if far:
-        top += [(side * 0.82, 0.31), (side * 0.45, 0.215), (parting + side * 0.12, 0.13), (parting, 0.055)]
+    if side * parting <= 0:
+        top += [(side * 0.84, 0.31), (side * 0.48, 0.205), (parting + side * 0.10, 0.115), (parting, 0.04)]
     else:
-        top += [(side * 0.86, 0.30), (side * 0.62, 0.19), (parting, 0.055)]
-    return [*head.path(*outer, *tip), *head.path(tip[-1], *reversed(inner), *top)]
+        top += [(side * 0.86, 0.30), (side * 0.64, 0.18), (parting, 0.04)]
+    return head.path(*outer, *tip, *reversed(inner), *top)
+
+
+def _wavy(scene: Scene) -> None:
+    if scene.look.soft:
+        _falling(scene)
+    else:
+        _swept(scene)
+
+
+def _swept(scene: Scene) -> None:
+    """Waves to the jaw's corner, swept off the forehead."""
+    head = scene.head
+    outer = _sided(scene, (-0.99, 0.66), (-1.13, 0.58), (-1.10, 0.46), (-1.17, 0.34), (-1.10, 0.19), (-1.0, 0.08), (-0.80, -0.03), (-0.55, -0.10), (-0.20, -0.125),
+                   (0.10, -0.105), (0.36, -0.12), (0.66, -0.07), (0.93, 0.03), (1.06, 0.15), (1.15, 0.29), (1.10, 0.44), (1.13, 0.57), (0.99, 0.66))  # fmt: skip
+    right = _sided(
+        scene,
+        (0.99, 0.66),
+        (0.985, 0.55),
+        (0.93, 0.44),
+        (0.92, 0.33),
+        (0.76, 0.23),
+        (0.60, 0.20),
+        (0.42, 0.115),
+    )
+    left = _sided(
+        scene,
+        (0.42, 0.115),
+        (0.20, 0.20),
+        (-0.10, 0.205),
+        (-0.38, 0.27),
+        (-0.66, 0.265),
+        (-0.86, 0.34),
+        (-0.92, 0.45),
+        (-0.985, 0.55),
+        (-0.99, 0.66),
+    )
+    strands = [
+        head.path(
+            *_sided(
+                scene,
+                (0.40, 0.09),
+                (0.16, 0.14),
+                (-0.12, 0.14),
+                (-0.45, 0.20),
+                (-0.85, 0.24),
+                (-1.02, 0.40),
+                (-1.04, 0.56),
+            )
+        ),
+        head.path(
+            *_sided(
+                scene, (0.38, 0.05), (0.10, 0.07), (-0.25, 0.05), (-0.60, 0.12), (-0.95, 0.18), (-1.08, 0.32)
+            )
+        ),
+        head.path(*_sided(scene, (0.42, 0.02), (0.15, -0.03), (-0.20, -0.045), (-0.60, 0.0))),
+        head.path(*_sided(scene, (0.48, 0.08), (0.74, 0.12), (0.96, 0.24), (1.03, 0.40), (1.05, 0.56))),
+    ]
+    _lay(scene, [*head.path(*outer), *head.path(*right), *head.path(*left)], strands=strands)
 
 
 # -- curls --------------------------------------------------------------------------------------------
@@ -389,7 +472,7 @@ def _ring(grow: float, lift: float, low: float, count: int) -> list[Point]:
 def _curly(scene: Scene) -> None:
     soft = scene.look.soft
     low, grow = (1.10, 0.14) if soft else (0.45, 0.02)
-    outer = _ring(grow, 0.045, low, 15 if soft else 13)
+    outer = _ring(grow, 0.055, low, 15 if soft else 13)
     if not soft:
         outer = [place for place in outer if place[1] < 0.42]
     fringe = [
@@ -402,14 +485,10 @@ def _curly(scene: Scene) -> None:
         (0.80, 0.21),
     ]
     crown = [(-0.55, 0.03), (-0.2, 0.0), (0.2, 0.0), (0.55, 0.03)]
-    sides = [] if soft else [(-0.99, 0.45), (0.99, 0.45)]
     solid = scene.head.path(*_dome(0.06, 0.05, 0.34)) + scene.head.path(
         (0.94, 0.34), (0.8, 0.2), (0, 0.12), (-0.8, 0.2), (-0.94, 0.34)
     )
-    _curls(scene, crown + outer + fringe, 0.215 if soft else 0.18, solid)
-    if sides:
-        burns = [ellipse(scene.head.at(u, v), 10, 26) for u, v in sides]
-        _lay(scene, *burns, shine=False)
+    _curls(scene, crown + outer + fringe, 0.225 if soft else 0.215, solid)
 
 
 def _curly_behind(scene: Scene) -> None:
@@ -437,7 +516,7 @@ def _afro_edge(scene: Scene) -> list[Path]:
         puffs = [ellipse(head.at(side * 1.12, 0.50), head.half * 0.42, head.half * 0.60) for side in SIDES]
         bumps = [ellipse((x, y), head.half * 0.10, head.half * 0.10) for puff in puffs for x, y in puff[::4]]
         return [*puffs, *bumps]
-    (x, y), rx, ry = head.at(0, 0.235), head.half * 1.52, head.half * 1.60
+    (x, y), rx, ry = head.at(0, 0.25), head.half * 1.46, head.half * 1.48
     ring = [
         (x + rx * math.cos(step * math.tau / 34), y + ry * math.sin(step * math.tau / 34))
         for step in range(34)
@@ -451,8 +530,8 @@ def _afro_behind(scene: Scene) -> None:
 
 def _afro(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
-    face = blob(*head.points((0, 0.15), (0.55, 0.165), (0.86, 0.26), (0.955, 0.42), (0.98, 0.60), (0.90, 0.80), (0.5, 1.05), (0, 1.1),
-                             (-0.5, 1.05), (-0.90, 0.80), (-0.98, 0.60), (-0.955, 0.42), (-0.86, 0.26), (-0.55, 0.165)))  # fmt: skip
+    face = blob(*head.points((0, 0.118), (0.32, 0.133), (0.60, 0.185), (0.82, 0.275), (0.95, 0.42), (0.98, 0.60), (0.90, 0.80), (0.5, 1.05), (0, 1.1),
+                             (-0.5, 1.05), (-0.90, 0.80), (-0.98, 0.60), (-0.95, 0.42), (-0.82, 0.275), (-0.60, 0.185), (-0.32, 0.133)))  # fmt: skip
     opening = canvas.mask(face)
     lower = canvas.mask([head.at(-3, 0.74), head.at(3, 0.74), head.at(3, 3), head.at(-3, 3)], blur=26)
     edge = _afro_edge(scene)
@@ -460,7 +539,7 @@ def _afro(scene: Scene) -> None:
     canvas.fill(
         shifted(head.path((-0.9, 0.28), (-0.5, 0.15), (0, 0.13), (0.5, 0.15), (0.9, 0.28)), 3, 10),
         color=look.skin.shade,
-        opacity=0.6,
+        opacity=0.35,
         blur=8,
         within=scene.face,
     )
@@ -475,11 +554,11 @@ def _afro(scene: Scene) -> None:
         # A sunflower's spiral: even, and without rows.
         reach, turn = math.sqrt(index / 210), index * 2.39996
         x, y = head.at(0, 0.22)
-        x, y = x + reach * head.half * 1.6 * math.cos(turn), y + reach * head.half * 1.66 * math.sin(turn)
+        x, y = x + reach * head.half * 1.52 * math.cos(turn), y + reach * head.half * 1.54 * math.sin(turn)
         arc = [
             (x + 9 * math.cos(turn + step * 0.5), y + 9 * math.sin(turn + step * 0.5)) for step in range(8)
         ]
-        (lights if index % 3 == 0 else shades).append(ribbon(arc, 0.8, 3.6, 0.8))
+        (lights if index * index % 11 < 4 else shades).append(ribbon(arc, 0.8, 3.6, 0.8))
     canvas.fill(*shades, color=deeper(look.hair, 0.5), opacity=0.4, within=hair)
     canvas.fill(*lights, color=_glow(look.hair), opacity=0.32, within=hair)
 
@@ -498,10 +577,10 @@ def _without(mask: Mask, *others: Mask | None) -> Image.Image:
 def _drawn_back(scene: Scene, knot: Point, color: Color | None = None) -> Mask:
     """Hair combed smoothly from the hairline towards a knot."""
     head, soft = scene.head, scene.look.soft
-    peak = 0.165 if soft else 0.185
+    peak = 0.155 if soft else 0.172
     cap = [*head.path(*_dome(0.065, 0.062, 0.47)),
-           *head.path((1.05, 0.47), (0.965, 0.52), (0.945, 0.42), (0.885, 0.295), (0.62, 0.20), (0.0, peak),
-                      (-0.62, 0.20), (-0.885, 0.295), (-0.945, 0.42), (-0.965, 0.52), (-1.05, 0.47))]  # fmt: skip
+           *head.path((1.05, 0.47), (0.965, 0.52), (0.945, 0.42), (0.87, 0.295), (0.66, 0.215), (0.36, peak + 0.012), (0.0, peak),
+                      (-0.36, peak + 0.012), (-0.66, 0.215), (-0.87, 0.295), (-0.945, 0.42), (-0.965, 0.52), (-1.05, 0.47))]  # fmt: skip
     roots = (
         (-0.96, 0.42),
         (-0.86, 0.27),
@@ -651,9 +730,8 @@ def _braided(scene: Scene) -> None:
             head.path(
                 (side * 1.04, 0.66),
                 (side * 1.10, 0.90),
-                (side * 0.98, 1.18),
-                (side * 0.92, 1.46),
-                (side * 0.94, 1.66),
+                (side * 1.0, 1.14),
+                (side * 0.94, 1.44),
             ),
             46,
         )
@@ -662,12 +740,13 @@ def _braided(scene: Scene) -> None:
 def _braid(scene: Scene, side: int, line: Path, wide: float) -> None:
     canvas, look = scene.canvas, scene.look
     canvas.fill(ribbon(shifted(line, 8, 6), wide * 0.9), color=deeper(look.hair, 0.6), opacity=0.3, blur=7)
-    count = 11
+    canvas.fill(ribbon(line, wide * 0.7, wide * 0.5), color=deeper(look.hair, 0.4))
+    count = 14
     for index in range(count):
         x, y = line[round((index + 0.4) * (len(line) - 1) / count)]
-        size = wide * (0.62 - 0.16 * index / count)
-        lean = 34 if index % 2 else -34
-        link = ellipse((x + (7 if index % 2 else -7), y), size * 0.58, size * 0.92, lean)
+        size = wide * (0.66 - 0.14 * index / count)
+        lean = 38 if index % 2 else -38
+        link = ellipse((x + wide * (0.14 if index % 2 else -0.14), y), size * 0.70, size * 0.95, lean)
         canvas.fill(shifted(link, 1, 5), color=deeper(look.hair, 0.6), opacity=0.6)
         area = canvas.mask(link)
         canvas.paint(area, lighter(look.hair, 0.10), fade_to=deeper(look.hair, 0.15))
@@ -687,8 +766,8 @@ def _braid(scene: Scene, side: int, line: Path, wide: float) -> None:
 def _cornrows(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     cap = [*head.path(*_dome(0.045, 0.045, 0.48)),
-           *head.path((0.965, 0.48), (0.93, 0.36), (0.84, 0.245), (0.60, 0.20), (0.0, 0.18),
-                      (-0.60, 0.20), (-0.84, 0.245), (-0.93, 0.36), (-0.965, 0.48))]  # fmt: skip
+           *head.path((0.965, 0.48), (0.925, 0.36), (0.82, 0.262), (0.62, 0.203), (0.34, 0.172), (0.0, 0.162),
+                      (-0.34, 0.172), (-0.62, 0.203), (-0.82, 0.262), (-0.925, 0.36), (-0.965, 0.48))]  # fmt: skip
     hair = _lay(scene, cap, shine=True)
     for index in range(-4, 5):
         u = index * 0.205
@@ -720,7 +799,7 @@ _BEHIND: dict[str, Callable[[Scene], None]] = {
     "short": _bob_behind,
     "shoulder_length": _falling_behind,
     "long": _falling_behind,
-    "wavy": _falling_behind,
+    "wavy": _wavy_behind,
     "curly": _curly_behind,
     "afro": _afro_behind,
     "braided": _braids_behind,
@@ -734,7 +813,7 @@ _BEFORE: dict[str, Callable[[Scene], None]] = {
     "short": _short,
     "shoulder_length": _falling,
     "long": _falling,
-    "wavy": _falling,
+    "wavy": _wavy,
     "curly": _curly,
     "afro": _afro,
     "braided": _braided,

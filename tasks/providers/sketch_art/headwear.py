@@ -59,11 +59,13 @@ def _folds(scene: Scene, area: Mask, color: Color, *lines: Path, wide: float = 7
         canvas.fill(
             ribbon(shifted(line, -3, -4), 0.8, wide * 0.9, 0.8),
             color=lighter(color, 0.5),
-            opacity=0.35,
-            blur=2,
+            opacity=0.24,
+            blur=3,
             within=area,
         )
-        canvas.fill(ribbon(line, 0.8, wide, 0.8), color=deeper(color, 0.45), opacity=0.5, blur=1, within=area)
+        canvas.fill(
+            ribbon(line, 0.8, wide, 0.8), color=deeper(color, 0.45), opacity=0.36, blur=2, within=area
+        )
 
 
 def _hijab(scene: Scene) -> None:
@@ -304,16 +306,11 @@ def _kippah(scene: Scene) -> None:
         return v - rise
 
     top = head.path(
-        (-0.56, at(0.055)),
-        (-0.44, at(-0.02)),
-        (-0.22, at(-0.058)),
-        (0, at(-0.068)),
-        (0.22, at(-0.058)),
-        (0.44, at(-0.02)),
-        (0.56, at(0.055)),
-    )
+        (-0.70, at(0.100)), (-0.58, at(0.020)), (-0.30, at(-0.044)), (0, at(-0.060)),
+        (0.30, at(-0.044)), (0.58, at(0.020)), (0.70, at(0.100)),
+    )  # fmt: skip
     hem = head.path(
-        (0.56, at(0.055)), (0.3, at(0.035)), (0, at(0.028)), (-0.3, at(0.035)), (-0.56, at(0.055))
+        (0.70, at(0.100)), (0.38, at(0.066)), (0, at(0.054)), (-0.38, at(0.066)), (-0.70, at(0.100))
     )
     area = canvas.mask([*top, *hem])
     canvas.fill(shifted([*top, *hem], 2, 8), color=deeper(look.hair, 0.7), opacity=0.5, blur=4)

@@ -195,7 +195,7 @@ def resolve(attributes: Attributes, seed: int) -> Look:
         beard=beard if bearded else "",
         glasses=frame if glasses else "",
         earrings=rng.random() < (0.55 if soft else 0.05) and age != "child",
-        freckles=rng.random() < (0.3 if fair else 0.08),
+        freckles=rng.random() < (0.2 if fair else 0.05),
         laugh=rng.random() < 0.45,
         smile=rng.uniform(0.85, 1.15),
         nose=rng.uniform(0.85, 1.15),

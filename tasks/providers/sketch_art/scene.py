@@ -60,8 +60,8 @@ class Head:
                 (0.995, 0.52),
                 (0.94 + 0.04 * jaw, 0.66),
                 (jaw, 0.82),
-                (jaw * 0.72, 0.925),
-                (jaw * 0.38, 0.987),
+                (jaw * 0.765, 0.922),
+                (jaw * 0.42, 0.984),
                 (0, 1.0),
             )
         )
@@ -101,12 +101,12 @@ class Frame:
 
 _FACES = {
     # age: half width, chin, jaw, eye height, eye size
-    "child": (153.0, 612.0, 0.80, 0.565, 1.27),
-    "teenager": (145.0, 630.0, 0.74, 0.54, 1.14),
-    "young_adult": (145.0, 640.0, 0.73, 0.53, 1.06),
-    "middle_aged": (147.0, 642.0, 0.75, 0.528, 1.0),
-    "mature": (149.0, 643.0, 0.77, 0.528, 0.96),
-    "senior": (148.0, 643.0, 0.78, 0.53, 0.92),
+    "child": (162.0, 652.0, 0.83, 0.575, 1.34),
+    "teenager": (153.0, 660.0, 0.77, 0.545, 1.16),
+    "young_adult": (152.0, 668.0, 0.76, 0.535, 1.08),
+    "middle_aged": (153.0, 670.0, 0.775, 0.53, 1.02),
+    "mature": (154.0, 671.0, 0.79, 0.53, 0.98),
+    "senior": (153.0, 671.0, 0.80, 0.532, 0.95),
 }
 
 _BODIES = {
@@ -119,7 +119,7 @@ _BODIES = {
     "plus_size": (312.0, 10.0, 8.0, 13.0),
 }
 
-_GROWTH = {"child": 0.74, "teenager": 0.89}
+_GROWTH = {"child": 0.77, "teenager": 0.90}
 """Shoulders of the young as a share of a grown person's."""
 
 
@@ -129,10 +129,10 @@ def head_of(look: Look) -> Head:
     masculine = look.masculine * {"child": 0.2, "teenager": 0.6}.get(look.age, 1.0)
     heavy = _BODIES[look.body][3]
     return Head(
-        crown=222.0,
-        chin=chin + 8 * masculine,
+        crown=252.0 if look.age == "child" else 240.0,
+        chin=chin + 7 * masculine,
         half=(half + heavy + 3 * masculine) * look.width,
-        jaw=jaw + 0.10 * masculine + heavy * 0.005,
+        jaw=jaw + 0.075 * masculine + heavy * 0.003,
         eye_v=eye_v - 0.008 * masculine,
         eye_size=eye_size * (1.04 - 0.12 * masculine),
     )
@@ -145,7 +145,7 @@ def frame_of(look: Look) -> Frame:
     masculine = look.masculine if look.adult else look.masculine * 0.4
     return Frame(
         shoulder=shoulder * growth * (0.94 + 0.10 * masculine),
-        neck=(50 + neck + 13 * masculine) * (0.5 + growth / 2),
+        neck=(58 + neck + 15 * masculine) * (0.5 + growth / 2),
         slope=slope * growth,
     )
 

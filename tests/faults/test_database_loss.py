@@ -1,0 +1,138 @@
+"""PostgreSQL killed and restarted: callers are told at once, and everything heals by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
+from avatar_creator.v1.generation_service_pb2 import GetGenerationRequest, WatchGenerationRequest
+from server.app import SERVICE_NAMES
+from server.database import THREADS
+from tests import pictures
+from tests.contract.calls import Calls, Refusal, refusal
+from tests.support.generations import COMPLETED, LARGEST, PENDING, PROCESSING
+from tests.support.postgres import OwnPostgres
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+from tests.support.watcher import Watcher
+
+SERVING: int = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
+
+INTERNAL_TEXTS = ("postgres", "psycopg", "SELECT", "INSERT", "127.0.0.1", "server closed", "avatar_creator")
+
+
+@pytest.fixture
+def calls(breakable: Deployment, user: str) -> Iterator[Calls]:
+    """Calls of the first server, as `user`; none is repeated."""
+    breakable.start_server()
+    with Calls(breakable.target, breakable.token(user)) as opened:
+        yield opened
+
+
+def health(calls: Calls, name: str) -> int:
+    stub = health_pb2_grpc.HealthStub(calls.channel)
+    return int(stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10.0).status)
+
+
+def list_at_once(calls: Calls) -> bool:
+    """Call so often at once that every database thread of the server works; True if all calls succeed."""
+
+    def call(_: int) -> int:
+        return len(calls.projects.ListProjects(ListProjectsRequest()).projects)
+
+    with ThreadPoolExecutor(THREADS) as callers:
+        return set(callers.map(call, range(8 * THREADS))) == {1}
+
+
+def test_calls_are_refused_while_the_database_is_away_and_served_when_it_is_back(
+    breakable: Deployment, calls: Calls, own_postgres: OwnPostgres
+) -> None:
+    project = calls.project()
+    generation = calls.generation(project.id)
+    watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+    assert next(watch).generation.state == PENDING
+    # Every connection of the server is open now, and each is going to break.
+    assert list_at_once(calls)
+
+    own_postgres.kill()
+
+    refusals: list[Refusal] = [
+        refusal(lambda: calls.projects.ListProjects(ListProjectsRequest())),
+        refusal(lambda: calls.project("Never made")),
+        refusal(lambda: calls.generation(project.id)),
+        refusal(lambda: calls.upload(project.id, pictures.png(pictures.scene()))),
+        refusal(
+            lambda: calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+        ),
+    ]
+    for refused in refusals:
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
+        assert refused.retry_after is not None
+        assert not [text for text in INTERNAL_TEXTS if text in refused.message]
+    wait_until(lambda: health(calls, "") == NOT_SERVING)
+    assert {health(calls, name) for name in SERVICE_NAMES} == {NOT_SERVING}
+    assert health(calls, "queue") == SERVING
+
+    own_postgres.restart()
+
+    wait_until(lambda: health(calls, "") == SERVING)
+    assert {health(calls, name) for name in SERVICE_NAMES} == {SERVING}
+    # From the moment that health says so, on whichever connection.
+    assert list_at_once(calls)
+    # The watch that was open all the time was not cut off.
+    breakable.start_worker()
+    assert [message.generation for message in watch][-1].state == COMPLETED
+    (server,) = breakable.servers
+    assert server.exit_code() is None
+
+
+def test_a_worker_goes_on_when_the_database_is_back(
+    breakable: Deployment, calls: Calls, own_postgres: OwnPostgres, user: str
+) -> None:
+    worker = breakable.start_worker()
+    project = calls.project()
+    generation = calls.generation(project.id, options={"width": LARGEST, "height": LARGEST})
+    with breakable.client(user) as client:
+        watcher = Watcher(client, generation.id)
+        watcher.wait_for(lambda state: state.state == PROCESSING)
+
+        own_postgres.kill()
+        wait_until(lambda: worker.events("sweep_failed"))
+        own_postgres.restart()
+
+        assert watcher.states()[-1].state == COMPLETED
+        attempts = calls.generations.GetGeneration(GetGenerationRequest(generation_id=generation.id)).attempts
+        assert len(attempts) == 1, "what was drawn is kept, and nothing is drawn twice"
+        (avatar,) = breakable.rows("avatars")
+        assert avatar["generation_id"] == generation.id
+        assert calls.ended(calls.generation(project.id).id).state == COMPLETED
+        assert worker.exit_code() is None
+
+
+def test_a_statement_that_fails_ends_neither_worker_nor_server(distributed: Deployment, user: str) -> None:
+    server = distributed.start_server()
+    with Calls(distributed.target, distributed.token(user)) as calls:
+        project = calls.project()
+        generation = calls.generation(project.id)
+        watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+        assert next(watch).generation.state == PENDING
+        distributed.execute("ALTER TABLE avatar_generations RENAME TO moved_away")
+        worker = distributed.start_worker()
+        refused = refusal(
+            lambda: calls.generations.GetGeneration(GetGenerationRequest(generation_id=generation.id))
+        )
+        assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+        assert "avatar_generations" not in refused.message
+        wait_until(lambda: len(worker.events("sweep_failed")) >= 2)
+        wait_until(lambda: len(server.events("watches_not_reread")) >= 2)
+        distributed.execute("ALTER TABLE moved_away RENAME TO avatar_generations")
+
+        assert [message.generation.state for message in watch][-1] == COMPLETED
+        assert server.exit_code() is None
+        assert worker.exit_code() is None

@@ -1,0 +1,156 @@
+"""A server that is stopped or killed, and those who were watching."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from avatar_creator import Generation
+from avatar_creator.v1.avatar_service_pb2 import UploadAvatarRequest
+from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
+from tests import pictures
+from tests.contract.calls import Calls, refusal_of, upload_messages
+from tests.support.generations import COMPLETED, LARGEST, PENDING, row_of
+from tests.support.guarded_process import GuardedProcess
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+from tests.support.watcher import Watcher
+
+AHEAD = 5
+"""Generations that keep an embedded worker busy, so that one more stays in the queue."""
+
+
+def stop(server: GuardedProcess) -> None:
+    assert server.terminate() == 0
+
+
+def kill(server: GuardedProcess) -> None:
+    server.kill()
+    assert server.exit_code() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("end", [stop, kill])
+@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+def test_a_watcher_does_not_notice_that_the_server_was_restarted(
+    request: pytest.FixtureRequest, user: str, mode: str, end: Callable[[GuardedProcess], None]
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    server = deployment.start_server()
+    with deployment.client(user) as client:
+        project = client.projects.create("Durable")
+        if deployment.is_embedded:
+            for _ in range(AHEAD):
+                client.generations.create(project.id, "ahead of it", width=LARGEST, height=LARGEST)
+        generation = client.generations.create(project.id, "a patient woman")
+        watcher = Watcher(client, generation.id)
+        before = watcher.wait_for(lambda state: state.state == PENDING)
+        end(server)
+        assert row_of(deployment, generation.id)["state"] == "pending", "the watch had nothing to survive"
+
+        deployment.start_server()
+        if not deployment.is_embedded:
+            deployment.start_worker()
+        states = watcher.states()
+
+        assert states[0] == before
+        assert states[-1].state == COMPLETED
+        revisions = [state.revision for state in states]
+        assert revisions == sorted(set(revisions)), "nothing comes twice"
+        assert client.avatars.get(states[-1].avatar_id).generation_id == generation.id
+
+
+@pytest.fixture
+def calls(distributed: Deployment, user: str) -> Iterator[Calls]:
+    """Calls of a server that has no worker, as `user`."""
+    distributed.start_server()
+    with Calls(distributed.target, distributed.token(user)) as opened:
+        yield opened
+
+
+class InBackground:
+    """What a function returned or raised, which runs on a thread meanwhile."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._outcome: Any = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def outcome(self) -> Any:
+        """Wait for the end."""
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "it has not ended"
+        return self._outcome
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._function()
+        except Exception as error:
+            self._outcome = error
+
+
+def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
+    distributed: Deployment, calls: Calls
+) -> None:
+    (server,) = distributed.servers
+    project = calls.project()
+    generation = calls.generation(project.id)
+    health = health_pb2_grpc.HealthStub(calls.channel).Watch(health_pb2.HealthCheckRequest())
+    assert next(health).status == health_pb2.HealthCheckResponse.SERVING
+    watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+    assert next(watch).generation.state == PENDING
+
+    rest_may_follow = threading.Event()
+
+    def slowly_sent() -> Iterator[UploadAvatarRequest]:
+        messages = upload_messages(
+            {"project_id": project.id, "name": "Sarah"}, pictures.png(pictures.scene())
+        )
+        yield next(messages)
+        assert rest_may_follow.wait(20)
+        yield from messages
+
+    upload = InBackground(lambda: calls.avatars.UploadAvatar(slowly_sent()))
+    # One connection: what is answered now came after the upload's beginning.
+    calls.project("Later")
+
+    server.send(signal.SIGTERM)
+
+    assert [answer.status for answer in health] == [health_pb2.HealthCheckResponse.NOT_SERVING]
+    with pytest.raises(grpc.RpcError) as ended:
+        next(watch)
+    draining = refusal_of(ended.value)
+    assert (draining.code, draining.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
+    assert draining.retry_after is not None
+    assert server.exit_code() is None, "the upload still runs"
+    rest_may_follow.set()
+    answer = upload.outcome()
+    assert not isinstance(answer, Exception), answer
+    assert server.wait(20) == 0
+    (avatar,) = distributed.rows("avatars")
+    assert avatar["id"] == answer.avatar.id
+    assert "Traceback" not in server.output()
+
+
+def test_two_servers_tell_of_the_same_generation_and_one_may_leave(
+    distributed: Deployment, user: str
+) -> None:
+    first = distributed.start_server()
+    second = distributed.start_server()
+    with distributed.client(user) as client, Calls(second.target, distributed.token(user)) as calls:
+        generation = client.generations.create(client.projects.create("Shared").id, "a calm man")
+        watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+        assert next(watch).generation == generation
+        stop(first)
+        distributed.start_worker()
+        states: list[Generation] = [message.generation for message in watch]
+
+    assert states[-1].state == COMPLETED
+    assert any(0 < state.progress_percent < 100 for state in states), "seen live, not only re-read"
+    wait_until(lambda: not distributed.rows("quick_work"))

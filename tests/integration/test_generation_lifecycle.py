@@ -1,0 +1,440 @@
+"""Every way a generation can go, with a provider that fails and succeeds on command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from avatar_creator import (
+    AsyncAvatarCreator,
+    AttemptOutcome,
+    ErrorReason,
+    FailedPreconditionError,
+    Generation,
+    GenerationAttempt,
+    NotFoundError,
+)
+from tasks.providers.provider import ProviderError
+from tests.support.generations import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    PENDING,
+    PROCESSING,
+    SMALLEST,
+    make_due,
+)
+from tests.support.in_process import InProcessService
+from tests.support.scripted_provider import ScriptedProvider
+from tests.support.waiting import wait_until
+
+SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
+FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
+WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
+RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
+ATTEMPT_CANCELLED = AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+SUBMIT_UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
+
+BUSY = "the provider is busy"
+
+
+@dataclass
+class Studio:
+    """A user with a project, and the service they call."""
+
+    service: InProcessService
+    client: AsyncAvatarCreator
+    project_id: str
+
+    async def order(self, seed: int | None = None) -> Generation:
+        """A new generation of a small picture."""
+        return await self.client.generations.create(
+            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST, seed=seed
+        )
+
+    async def caught(self, generation_id: str, condition: Callable[[Generation], bool]) -> Generation:
+        """The first state from now on for which `condition` holds."""
+        async for state in self.client.generations.watch(generation_id, timeout=20.0):
+            if condition(state):
+                return state
+        raise AssertionError(f"{state} was the end, and the condition never held")
+
+    async def ended(self, generation_id: str) -> Generation:
+        """The last state of a generation, which is waited for."""
+        return await self.caught(generation_id, lambda state: state.HasField("end_time"))
+
+    async def retry_waits(self, generation_id: str, attempt: int) -> tuple[Generation, timedelta]:
+        """A generation that waits for a retry after this attempt, and how long after that failure."""
+        waiting = await self.caught(
+            generation_id, lambda state: state.state == PENDING and state.attempt_number == attempt
+        )
+        failed = (await self.client.generations.attempts(generation_id))[attempt - 1]
+        return waiting, waiting.next_attempt_time.ToDatetime() - failed.end_time.ToDatetime()
+
+    async def attempts(self, generation_id: str) -> list[GenerationAttempt]:
+        """The attempts at a generation, first to last."""
+        return list(await self.client.generations.attempts(generation_id))
+
+    async def eventually(self, condition: Callable[[], Any]) -> None:
+        """Wait until `condition`, which may look into the database, holds."""
+        await asyncio.to_thread(wait_until, condition, 10.0)
+
+    async def retry_now(self, generation_id: str, *, attempt: int) -> None:
+        """Let the wait after this attempt be over."""
+        assert make_due(self.service.deployment, generation_id, attempt=attempt)
+        await self.service.wake_workers()
+
+    async def take_over(self, generation_id: str, *, attempt: int) -> None:
+        """Let the lease of this attempt end; a free slot then takes the generation over."""
+        assert make_due(self.service.deployment, generation_id, attempt=attempt)
+        await self.service.wake_workers()
+        # A heartbeat may renew the lease in between, so it is moved back until another attempt has begun.
+        await self.eventually(lambda: not make_due(self.service.deployment, generation_id, attempt=attempt))
+
+    def stored(self) -> tuple[int, list[str]]:
+        """How many pictures are stored, and the states of the files the database knows."""
+        deployment = self.service.deployment
+        return len(deployment.files()), sorted(row["state"] for row in deployment.rows("files"))
+
+    async def nothing_stored(self) -> None:
+        """Wait until no picture remains in the storage or the database."""
+        await self.eventually(lambda: self.stored() == (0, []))
+        assert self.service.deployment.rows("avatars") == []
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
+    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    deployment = request.getfixturevalue(request.param)
+    async with InProcessService.serving(deployment) as service, service.client(user) as client:
+        project = await client.projects.create("Lifecycle")
+        yield Studio(service, client, project.id)
+
+
+def busy(retry_after: timedelta = timedelta(0)) -> ProviderError:
+    return ProviderError("PROVIDER_UNAVAILABLE", BUSY, retryable=True, retry_after=retry_after)
+
+
+def outcomes(attempts: list[GenerationAttempt]) -> list[int]:
+    assert [attempt.attempt_number for attempt in attempts] == list(range(1, len(attempts) + 1))
+    return [attempt.outcome for attempt in attempts]
+
+
+async def test_failures_are_retried_after_10_and_100_seconds_and_a_success_ends_it(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        for attempt, wait in ((1, 10), (2, 100)):
+            (await provider.next_drawing()).fail(busy())
+            waiting, waited = await studio.retry_waits(generation.id, attempt)
+            assert waited == timedelta(seconds=wait)
+            assert waiting.retry_count == attempt
+            assert waiting.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
+            assert waiting.error.message == BUSY
+            await studio.retry_now(generation.id, attempt=attempt)
+        (await provider.next_drawing()).succeed()
+        completed = await studio.ended(generation.id)
+
+    assert completed.state == COMPLETED
+    assert not completed.HasField("error")
+    attempts = await studio.attempts(generation.id)
+    assert outcomes(attempts) == [RETRYABLE, RETRYABLE, SUCCEEDED]
+    assert [attempt.error.message for attempt in attempts] == [BUSY, BUSY, ""]
+
+
+async def test_after_three_retries_it_fails_with_the_last_reason(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        for attempt, wait in ((1, 10), (2, 100), (3, 1000)):
+            (await provider.next_drawing()).fail(busy())
+            _, waited = await studio.retry_waits(generation.id, attempt)
+            assert waited == timedelta(seconds=wait)
+            await studio.retry_now(generation.id, attempt=attempt)
+        (await provider.next_drawing()).fail(busy())
+        failed = await studio.ended(generation.id)
+
+    assert failed.state == FAILED
+    assert failed.retry_count == 3
+    assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
+    assert failed.error.message == BUSY
+    assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE] * 4
+    await studio.nothing_stored()
+
+
+async def test_a_fatal_refusal_is_not_retried(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        (await provider.next_drawing()).fail(
+            ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryable=False)
+        )
+        failed = await studio.ended(generation.id)
+
+    assert failed.state == FAILED
+    assert failed.retry_count == 0
+    assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
+    assert outcomes(await studio.attempts(generation.id)) == [FATAL]
+
+
+@pytest.mark.parametrize(("asked_for", "waited_for"), [(3600, 3600), (3, 10)])
+async def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter_one(
+    studio: Studio, asked_for: int, waited_for: int
+) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        (await provider.next_drawing()).fail(busy(timedelta(seconds=asked_for)))
+        _, waited = await studio.retry_waits(generation.id, 1)
+
+    assert waited == timedelta(seconds=waited_for)
+
+
+async def test_an_unexpected_exception_fails_the_attempt_and_tells_nothing_from_inside(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        (await provider.next_drawing()).fail(KeyError("password=hunter2"))
+        waiting, _ = await studio.retry_waits(generation.id, 1)
+
+    assert waiting.error.reason == ErrorReason.ERROR_REASON_INTERNAL
+    (attempt,) = await studio.attempts(generation.id)
+    assert attempt.outcome == RETRYABLE
+    for message in (waiting.error.message, attempt.error.message):
+        assert message
+        assert "hunter2" not in message
+        assert "KeyError" not in message
+
+
+async def test_cancelled_while_pending_it_is_never_drawn(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    unwanted = await studio.order()
+    cancelled = await studio.client.generations.cancel(unwanted.id)
+    wanted = await studio.order()
+    async with studio.service.working(provider):
+        (await provider.next_drawing()).succeed()
+        assert (await studio.ended(wanted.id)).state == COMPLETED
+
+    assert cancelled.state == CANCELLED
+    assert not provider.has_begun()
+    assert await studio.attempts(unwanted.id) == []
+    assert await studio.client.generations.get(unwanted.id) == cancelled
+
+
+async def test_cancelled_while_drawn_its_picture_is_thrown_away(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        drawing = await provider.next_drawing()
+        await studio.client.generations.cancel(generation.id)
+        drawing.succeed()  # too late
+        await drawing.over.wait()
+        await studio.eventually(lambda: provider.drawing_now == 0)
+        cancelled = await studio.ended(generation.id)
+        await studio.nothing_stored()
+
+    assert cancelled.state == CANCELLED
+    assert outcomes(await studio.attempts(generation.id)) == [ATTEMPT_CANCELLED]
+    assert await studio.client.generations.get(generation.id) == cancelled
+
+
+async def test_a_cancel_stops_a_provider_that_has_nothing_to_report(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        drawing = await provider.next_drawing()
+        await studio.client.generations.cancel(generation.id)
+        async with asyncio.timeout(10):
+            await drawing.over.wait()  # nobody told it to end
+
+
+async def test_an_ended_generation_cannot_be_cancelled_and_a_cancelled_one_stays_so(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        (await provider.next_drawing()).succeed()
+        completed = await studio.ended(generation.id)
+    with pytest.raises(FailedPreconditionError) as refused:
+        await studio.client.generations.cancel(generation.id)
+    pending = await studio.order()
+    cancelled = await studio.client.generations.cancel(pending.id)
+
+    assert refused.value.reason == "GENERATION_FINISHED"
+    assert refused.value.metadata["state"] == "COMPLETED"
+    assert await studio.client.generations.get(generation.id) == completed
+    assert await studio.client.generations.cancel(pending.id) == cancelled
+
+
+async def test_completing_and_cancelling_at_once_have_one_winner(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    rounds = 24
+    winners = []
+    async with studio.service.working(provider):
+        for number in range(rounds):
+            # Between these two the worker saves the picture and writes the avatar.
+            cancel_at = (70, 80, 90)[number % 3]
+            generation = await studio.order()
+            drawing = await provider.next_drawing()
+            saving = asyncio.create_task(
+                studio.caught(generation.id, lambda state, at=cancel_at: state.progress_percent >= at)  # type: ignore[misc]
+            )
+            drawing.succeed()
+            await saving
+            try:
+                await studio.client.generations.cancel(generation.id)
+            except FailedPreconditionError:
+                winners.append(COMPLETED)
+            else:
+                winners.append(CANCELLED)
+            assert (await studio.ended(generation.id)).state == winners[-1]
+            avatars = studio.service.deployment.execute(
+                "SELECT id FROM avatars WHERE generation_id = %s", generation.id
+            )
+            assert len(avatars) == (winners[-1] == COMPLETED)
+            assert outcomes(await studio.attempts(generation.id)) == [
+                SUCCEEDED if avatars else ATTEMPT_CANCELLED
+            ]
+        kept = 2 * winners.count(COMPLETED)
+        await studio.eventually(lambda: studio.stored() == (kept, ["owned"] * kept))
+
+    assert (await studio.client.projects.get(studio.project_id)).avatar_count == winners.count(COMPLETED)
+
+
+async def test_deleting_the_project_while_it_is_drawn_leaves_nothing(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        drawing = await provider.next_drawing()
+        await studio.client.projects.delete(studio.project_id)
+        drawing.succeed()
+        await drawing.over.wait()
+        await studio.nothing_stored()
+        for table in ("avatar_projects", "avatar_generations", "generation_attempts"):
+            assert studio.service.deployment.rows(table) == [], table
+        await studio.eventually(lambda: not studio.service.deployment.rows("quick_work"))
+    with pytest.raises(NotFoundError):
+        await studio.client.generations.get(generation.id)
+
+
+async def test_who_takes_over_goes_on_with_the_request_the_lost_worker_made(studio: Studio) -> None:
+    provider = ScriptedProvider(charges=True)
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        lost = await provider.next_drawing()
+        lost.submitted("request-7")
+        deployment = studio.service.deployment
+        await studio.eventually(
+            lambda: deployment.rows("generation_attempts")[0]["provider_request_id"] == "request-7"
+        )
+        await studio.take_over(generation.id, attempt=1)
+        taken_over = await provider.next_drawing()
+        assert lost.request.resume_request_id == ""
+        assert taken_over.request.resume_request_id == "request-7"
+        lost.progress(0.9)  # its worker only seemed lost
+        lost.succeed()
+        await lost.over.wait()
+        assert (await studio.client.generations.get(generation.id)).progress_percent == 20
+        taken_over.succeed()
+        assert (await studio.ended(generation.id)).state == COMPLETED
+        await studio.eventually(lambda: studio.stored() == (2, ["owned"] * 2))
+
+    first, second = await studio.attempts(generation.id)
+    assert (first.outcome, second.outcome) == (WORKER_LOST, SUCCEEDED)
+    assert first.provider_request_id == second.provider_request_id == "request-7"
+    assert first.possibly_charged
+    assert not second.possibly_charged
+
+
+@pytest.mark.parametrize(("charges", "outcome"), [(True, SUBMIT_UNKNOWN), (False, WORKER_LOST)])
+async def test_a_lost_worker_that_never_learned_its_request_may_have_been_charged(
+    studio: Studio, charges: bool, outcome: int
+) -> None:
+    provider = ScriptedProvider(charges=charges)
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        await provider.next_drawing()
+        await studio.take_over(generation.id, attempt=1)
+        taken_over = await provider.next_drawing()
+        assert taken_over.request.resume_request_id == ""
+        taken_over.succeed()
+        await studio.ended(generation.id)
+
+    first, second = await studio.attempts(generation.id)
+    assert (first.outcome, second.outcome) == (outcome, SUCCEEDED)
+    assert first.possibly_charged == second.possibly_charged == charges
+
+
+async def test_a_picture_that_could_not_be_stored_is_fetched_again_and_not_ordered_again(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider(charges=True)
+    folder = studio.service.deployment.upload_path / "avatar-creator"
+    folder.write_bytes(b"a file where the folder should be")
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        unstored = await provider.next_drawing()
+        unstored.submitted("request-7")
+        unstored.succeed()
+        waiting, _ = await studio.retry_waits(generation.id, 1)
+        assert waiting.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
+        folder.unlink()
+        await studio.retry_now(generation.id, attempt=1)
+        again = await provider.next_drawing()
+        assert again.request.resume_request_id == "request-7"
+        again.succeed()
+        assert (await studio.ended(generation.id)).state == COMPLETED
+
+    assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE, SUCCEEDED]
+
+
+async def test_of_ten_in_the_queue_two_are_drawn_at_once_and_the_oldest_first(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    generations = [await studio.order(seed=place) for place in range(10)]
+    async with studio.service.working(provider):
+        drawings = [await provider.next_drawing(), await provider.next_drawing()]
+        assert {drawing.request.seed for drawing in drawings} == {0, 1}
+        for place in range(2, 10):
+            processing = [row async for row in studio.client.generations.list(states=[PROCESSING])]
+            assert len(processing) == provider.drawing_now == 2
+            assert not provider.has_begun()
+            drawings.pop(0).succeed()
+            drawings.append(await provider.next_drawing())
+            assert drawings[-1].request.seed == place
+        for drawing in drawings:
+            drawing.succeed()
+        ended = [await studio.ended(generation.id) for generation in generations]
+
+    assert {generation.state for generation in ended} == {COMPLETED}
+
+
+async def test_what_does_not_end_before_shutdown_is_handed_back_and_spends_no_retry(studio: Studio) -> None:
+    provider = ScriptedProvider(charges=True)
+    async with studio.service.working(provider, grace_seconds=0.2):
+        generation = await studio.order()
+        given_up = await provider.next_drawing()
+        given_up.submitted("request-7")
+        given_up.progress(0.5)
+        await studio.caught(generation.id, lambda state: state.progress_percent > 20)
+    assert given_up.over.is_set()
+    released = await studio.client.generations.get(generation.id)
+    assert released.state == PENDING
+    assert released.retry_count == 0
+    assert not released.HasField("error")
+    assert outcomes(await studio.attempts(generation.id)) == [RELEASED]
+
+    async with studio.service.working(provider):
+        next_drawing = await provider.next_drawing()
+        assert next_drawing.request.resume_request_id == "request-7", "it would be paid for twice"
+        next_drawing.succeed()
+        completed = await studio.ended(generation.id)
+    assert completed.state == COMPLETED
+    assert completed.retry_count == 0
+    assert outcomes(await studio.attempts(generation.id)) == [RELEASED, SUCCEEDED]

@@ -1,0 +1,98 @@
+"""Where the pictures are kept: in a bucket, and when the storage refuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from avatar_creator import ImageVariant
+from tests import pictures
+from tests.contract.calls import Calls, refusal
+from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.object_storage import ObjectStorage
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+THUMBNAIL = ImageVariant.IMAGE_VARIANT_THUMBNAIL
+SKETCH = pictures.png(pictures.scene())
+
+
+@pytest.fixture
+def object_storage() -> Iterator[ObjectStorage]:
+    """An S3 server that the test may kill."""
+    storage = ObjectStorage()
+    yield storage
+    storage.close()
+
+
+def test_pictures_in_a_bucket_come_back_as_they_were_and_leave_nothing(
+    distributed: Deployment, object_storage: ObjectStorage, user: str
+) -> None:
+    distributed.settings.update(object_storage.settings("production/pictures"))
+    distributed.start()
+    with distributed.client(user) as client:
+        project = client.projects.create("Bucket")
+        uploaded = client.avatars.upload(project.id, SKETCH, name="Sarah")
+        assert not uploaded.thumbnail_pending
+        generation = client.generations.create_and_wait(
+            project.id, "a calm man", width=SMALLEST, height=SMALLEST, timeout=20.0
+        )
+        assert generation.state == COMPLETED
+        for avatar_id in (uploaded.id, generation.avatar_id):
+            assert client.avatars.download(avatar_id)
+            assert client.avatars.download(avatar_id, variant=THUMBNAIL)
+        keys = object_storage.keys()
+        assert len(keys) == 4
+        assert all(key.startswith(f"production/pictures/avatar-creator/{user}/") for key in keys)
+        assert distributed.files() == set()
+
+        client.projects.delete(project.id)
+
+        wait_until(lambda: not object_storage.keys(), message="objects remain")
+        wait_until(lambda: not distributed.rows("files"))
+
+
+def test_a_bucket_that_is_away_refuses_an_upload_in_bounded_time(
+    distributed: Deployment, object_storage: ObjectStorage, user: str
+) -> None:
+    distributed.settings.update(object_storage.settings("production"))
+    distributed.start_server()
+    with Calls(distributed.target, distributed.token(user)) as calls:
+        project = calls.project()
+        object_storage.kill()
+        begun = time.monotonic()
+
+        refused = refusal(lambda: calls.upload(project.id, SKETCH))
+
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
+        assert refused.retry_after is not None
+        assert "127.0.0.1" not in refused.message
+        assert time.monotonic() - begun < 15.0
+        assert distributed.rows("avatars") == []
+
+
+def test_a_storage_that_refuses_is_told_and_works_again_once_mended(
+    deployment: Deployment, user: str
+) -> None:
+    folder = deployment.upload_path / "avatar-creator"
+    folder.write_bytes(b"a file where the folder should be")
+    with Calls(deployment.target, deployment.token(user)) as calls:
+        project = calls.project()
+
+        refused = refusal(lambda: calls.upload(project.id, SKETCH))
+
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
+        assert refused.retry_after is not None
+        assert str(deployment.upload_path) not in refused.message
+        assert deployment.rows("avatars") == []
+
+        folder.unlink()
+
+        avatar = calls.upload(project.id, SKETCH)
+        assert calls.download(avatar.id)[0].sha256 == avatar.image.sha256
+        # What was refused is not accounted for for ever.
+        wait_until(lambda: [row["state"] for row in deployment.rows("files")] == ["owned"] * 2)
+        wait_until(lambda: not deployment.rows("quick_work"))

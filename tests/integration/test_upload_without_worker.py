@@ -1,0 +1,111 @@
+"""Uploading and deleting while no worker runs: nothing is lost, and nothing is left over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from avatar_creator import AvatarCreator, FailedPreconditionError, ImageVariant, NotFoundError
+from tests import pictures
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+THUMBNAIL = ImageVariant.IMAGE_VARIANT_THUMBNAIL
+SKETCH = pictures.png(pictures.scene())
+
+
+@pytest.fixture
+def client(distributed: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of a server that has no worker, as `user`."""
+    distributed.start_server()
+    with distributed.client(user) as connected:
+        yield connected
+
+
+def test_an_upload_answers_without_its_thumbnail_which_comes_with_a_worker(
+    distributed: Deployment, client: AvatarCreator
+) -> None:
+    project = client.projects.create("Waiting room")
+    begun = time.monotonic()
+
+    avatar = client.avatars.upload(project.id, SKETCH, name="Sarah")
+
+    assert time.monotonic() - begun < 4.0
+    assert avatar.thumbnail_pending
+    assert client.avatars.download(avatar.id)
+    with pytest.raises(FailedPreconditionError) as refused:
+        client.avatars.download(avatar.id, variant=THUMBNAIL)
+    assert refused.value.reason == "THUMBNAIL_PENDING"
+    assert refused.value.retry_after is not None
+    (listed,) = client.avatars.list(project.id, include_thumbnails=True)
+    assert listed.thumbnail_pending
+    assert not listed.thumbnail_data
+
+    distributed.start_worker()
+
+    wait_until(lambda: not client.avatars.get(avatar.id).thumbnail_pending)
+    thumbnail = Image.open(BytesIO(client.avatars.download(avatar.id, variant=THUMBNAIL)))
+    assert (thumbnail.format, thumbnail.size) == ("WEBP", (300, 300))
+    wait_until(lambda: not distributed.rows("quick_work"))
+
+
+def test_an_avatar_deleted_before_a_worker_came_leaves_nothing(
+    distributed: Deployment, client: AvatarCreator
+) -> None:
+    project = client.projects.create("Second thoughts")
+    avatar = client.avatars.upload(project.id, SKETCH, name="Sarah")
+    client.avatars.delete(avatar.id)
+    with pytest.raises(NotFoundError):
+        client.avatars.get(avatar.id)
+    assert len(distributed.files()) == 1, "there is no worker that could have removed it"
+
+    distributed.start_worker()
+
+    wait_until(lambda: not distributed.rows("quick_work"))
+    assert distributed.rows("files") == []
+    assert distributed.files() == set()
+
+
+def test_files_that_were_staged_and_forgotten_are_removed_after_an_hour(
+    distributed: Deployment, client: AvatarCreator
+) -> None:
+    project = client.projects.create("Crashes")
+    with ThreadPoolExecutor() as uploads:
+        for name in ("Forgotten", "Recent", "Owned"):
+            uploads.submit(client.avatars.upload, project.id, SKETCH, name=name)
+    keys = {row["name"]: row for row in _files_by_avatar_name(distributed)}
+    # As a server leaves them that is killed between putting the bytes and writing the avatar.
+    distributed.execute("DELETE FROM quick_work")
+    distributed.execute("DELETE FROM avatars WHERE name IN ('Forgotten', 'Recent')")
+    for name, age in (("Forgotten", timedelta(minutes=61)), ("Recent", timedelta(minutes=59))):
+        distributed.execute(
+            "UPDATE files SET state = 'staged', create_time = %s WHERE id = %s",
+            datetime.now(UTC) - age,
+            keys[name]["id"],
+        )
+    assert _stored(distributed) == {row["key"] for row in keys.values()}
+
+    distributed.start_worker()
+
+    kept = {keys["Recent"]["key"], keys["Owned"]["key"]}
+    wait_until(lambda: _stored(distributed) == kept)
+    wait_until(lambda: {row["key"] for row in distributed.rows("files")} == kept)
+    assert len(list(client.avatars.list(project.id))) == 1
+
+
+def _files_by_avatar_name(deployment: Deployment) -> list[dict[str, str]]:
+    return deployment.execute(
+        "SELECT avatars.name, files.id, files.key FROM avatars JOIN files ON files.id = avatars.image_file_id"
+    )
+
+
+def _stored(deployment: Deployment) -> set[str]:
+    root: Path = deployment.upload_path
+    return {path.relative_to(root).as_posix() for path in deployment.files()}

@@ -1,0 +1,248 @@
+"""Watching one generation: from any moment, at any speed, by any number, until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import grpc
+import pytest
+
+from avatar_creator import AsyncAvatarCreator, AvatarCreator, Generation
+from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
+from tests.contract.calls import Calls, Refusal, refusal_of
+from tests.support.generations import (
+    CANCELLED,
+    COMPLETED,
+    PENDING,
+    PROCESSING,
+    SMALLEST,
+    within_attempts_never_falls,
+)
+from tests.support.in_process import InProcessService
+from tests.support.scripted_provider import ScriptedProvider
+from tests.support.service import Deployment
+
+WATCHERS = 50
+LATER_SECONDS = 20.0
+
+
+@pytest.fixture
+def calls(shared_deployment: Deployment, user: str) -> Iterator[Calls]:
+    """Calls of `shared_deployment`, as `user`."""
+    with Calls(shared_deployment.target, shared_deployment.token(user)) as opened:
+        yield opened
+
+
+@dataclass
+class Studio:
+    """A user with a project, and the service they call."""
+
+    service: InProcessService
+    client: AsyncAvatarCreator
+    calls: Calls
+    project_id: str
+
+    async def order(self) -> Generation:
+        """A new generation of a small picture."""
+        return await self.client.generations.create(
+            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
+        )
+
+    def watch(self, generation_id: str, known_revision: int = 0) -> asyncio.Task[Watched]:
+        """Watch on a thread, reading as fast as it comes."""
+        return asyncio.create_task(asyncio.to_thread(watch, self.calls, generation_id, known_revision))
+
+    async def caught_up(self, generation_id: str, percent: int) -> Generation:
+        """The state in which the generation has come this far."""
+        async for state in self.client.generations.watch(generation_id, timeout=LATER_SECONDS):
+            if state.progress_percent >= percent:
+                return state
+        raise AssertionError("it ended before")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a watch told, and how it ended."""
+
+    states: list[Generation]
+    refusal: Refusal | None
+    """None if it ended with OK."""
+
+
+def watch(calls: Calls, generation_id: str, known_revision: int = 0) -> Watched:
+    states = []
+    request = WatchGenerationRequest(generation_id=generation_id, known_revision=known_revision)
+    try:
+        for message in calls.generations.WatchGeneration(request):
+            states.append(message.generation)
+    except grpc.RpcError as error:
+        return Watched(states, refusal_of(error))
+    return Watched(states, None)
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
+    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    deployment = request.getfixturevalue(request.param)
+    async with InProcessService.serving(deployment) as service:
+        with Calls(deployment.target, deployment.token(user)) as calls:
+            async with service.client(user) as client:
+                project = await client.projects.create("Watched")
+                yield Studio(service, client, calls, project.id)
+
+
+def test_progress_never_falls_and_the_stream_ends_with_ok_once_it_is_completed(calls: Calls) -> None:
+    generation = calls.generation(calls.project().id)
+
+    watched = watch(calls, generation.id)
+
+    assert watched.refusal is None
+    assert watched.states[-1].state == COMPLETED
+    assert watched.states[-1].progress_percent == 100
+    assert watched.states[-1].avatar_id
+    assert COMPLETED not in [state.state for state in watched.states[:-1]]
+    assert within_attempts_never_falls(watched.states)
+    revisions = [state.revision for state in watched.states]
+    assert revisions == sorted(set(revisions))
+
+
+def test_who_comes_after_the_end_gets_the_end_whatever_they_know(calls: Calls) -> None:
+    generation = calls.ended(calls.generation(calls.project().id).id)
+
+    begun = time.monotonic()
+    for known in (0, generation.revision - 1, generation.revision, generation.revision + 1):
+        assert watch(calls, generation.id, known) == Watched([generation], None)
+    assert time.monotonic() - begun < 1.0, "at once, not when it is read again"
+
+
+async def test_fifty_watchers_of_one_generation_all_get_the_end(
+    shared_deployment: Deployment, shared_client: AvatarCreator, user: str
+) -> None:
+    project = shared_client.projects.create("Premiere")
+    generation = shared_client.generations.create(project.id, "a star")
+    async with AsyncAvatarCreator(shared_deployment.target, token=shared_deployment.token(user)) as client:
+
+        async def last_state() -> Generation:
+            states = [state async for state in client.generations.watch(generation.id)]
+            return states[-1]
+
+        async with asyncio.timeout(30):
+            lasts = await asyncio.gather(*(last_state() for _ in range(WATCHERS)))
+
+    final = shared_client.generations.get(generation.id)
+    assert final.state == COMPLETED
+    assert lasts == [final] * WATCHERS
+
+
+async def test_who_comes_late_gets_the_state_of_the_moment_first(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        drawing = await provider.next_drawing()
+        drawing.progress(0.5)
+        now = await studio.caught_up(generation.id, 45)
+        late = studio.watch(generation.id)
+        drawing.progress(0.6)
+        drawing.succeed()
+        watched = await late
+
+    assert watched.refusal is None
+    assert watched.states[0].revision >= now.revision
+    assert watched.states[0].progress_percent >= 45
+    assert watched.states[-1].state == COMPLETED
+
+
+async def test_who_reconnects_gets_only_what_is_new(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        drawing = await provider.next_drawing()
+        drawing.progress(0.5)
+        known = await studio.caught_up(generation.id, 45)
+        reconnected = studio.watch(generation.id, known.revision)
+        drawing.progress(0.6)
+        await studio.caught_up(generation.id, 50)
+        drawing.succeed()
+        watched = await reconnected
+
+    assert watched.refusal is None
+    assert all(state.revision > known.revision for state in watched.states)
+    assert watched.states[-1].state == COMPLETED
+
+
+async def test_what_the_bus_did_not_tell_is_read_again_and_what_is_known_is_not_told_again(
+    studio: Studio,
+) -> None:
+    known, changed = await studio.order(), await studio.order()
+    watching_known = studio.watch(known.id, known.revision)
+    changes = studio.client.generations.watch(changed.id, timeout=LATER_SECONDS)
+    assert await anext(changes) == changed
+    studio.service.deployment.execute(
+        "UPDATE avatar_generations SET progress_percent = 5, revision = revision + 3 WHERE id = %s",
+        changed.id,
+    )
+    seen = await anext(changes)
+    cancelled = await studio.client.generations.cancel(known.id)
+
+    assert (seen.progress_percent, seen.revision) == (5, changed.revision + 3)
+    assert await watching_known == Watched([cancelled], None)
+
+
+async def test_deleting_the_project_ends_the_watch_with_not_found(studio: Studio) -> None:
+    generation = await studio.order()
+    stream = studio.client.generations.watch(generation.id, timeout=LATER_SECONDS)
+    assert (await anext(stream)).state == PENDING
+    watching = studio.watch(generation.id)
+    await studio.client.projects.delete(studio.project_id)
+    watched = await watching
+
+    assert watched.refusal is not None
+    assert watched.refusal.code == grpc.StatusCode.NOT_FOUND
+    assert watched.refusal.reason == "RESOURCE_NOT_FOUND"
+    assert watched.refusal.resource == ("generation", generation.id)
+    with pytest.raises(Exception, match="RESOURCE_NOT_FOUND"):
+        await anext(stream)
+
+
+async def test_a_cancel_is_told_and_ends_the_watch(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        drawing = await provider.next_drawing()
+        watching = studio.watch(generation.id)
+        async for state in studio.client.generations.watch(generation.id, timeout=LATER_SECONDS):
+            if state.state == PROCESSING:
+                await studio.client.generations.cancel(generation.id)
+        watched = await watching
+        drawing.succeed()
+
+    assert state.state == CANCELLED
+    assert watched.refusal is None
+    assert watched.states[-1] == state
+
+
+async def test_a_slow_reader_skips_states_but_gets_the_last(studio: Studio) -> None:
+    # Each state is large, so that those nobody reads cannot all wait in the connection's buffers.
+    provider = ScriptedProvider(provider_prompt="detailed " * 50_000)
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        stream = studio.calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+        first = await asyncio.to_thread(next, stream)
+        drawing = await provider.next_drawing()
+        for step in range(1, 51):
+            drawing.progress(step / 50)
+        drawing.succeed()
+        last = await studio.caught_up(generation.id, 100)
+        slowly_read = await asyncio.to_thread(
+            lambda: [first.generation, *(message.generation for message in stream)]
+        )
+
+    assert last.state == COMPLETED
+    assert last.revision > 50
+    assert slowly_read[-1] == last
+    assert len(slowly_read) < last.revision / 2
+    revisions = [state.revision for state in slowly_read]
+    assert revisions == sorted(set(revisions))

@@ -1,0 +1,69 @@
+"""What tests do to generations behind the service's back: make time pass, and freeze a worker at its work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from avatar_creator import Generation, GenerationState
+from tests.support.service import Deployment, ServiceProcess
+
+COMPLETED = GenerationState.GENERATION_STATE_COMPLETED
+FAILED = GenerationState.GENERATION_STATE_FAILED
+CANCELLED = GenerationState.GENERATION_STATE_CANCELLED
+PENDING = GenerationState.GENERATION_STATE_PENDING
+PROCESSING = GenerationState.GENERATION_STATE_PROCESSING
+
+LARGEST = 1440
+"""Pixels, each side: what takes the provider `sketch` longest, about half a second."""
+SMALLEST = 256
+"""Pixels, each side."""
+
+
+def row_of(deployment: Deployment, generation_id: str) -> dict[str, Any]:
+    """The generation's row."""
+    (row,) = deployment.execute("SELECT * FROM avatar_generations WHERE id = %s", generation_id)
+    return row
+
+
+def make_due(deployment: Deployment, generation_id: str, *, attempt: int) -> bool:
+    """Let the lease or the wait of this attempt end now; False if the generation is not at it any more."""
+    return bool(
+        deployment.execute(
+            "UPDATE avatar_generations SET due_time = %s"
+            " WHERE id = %s AND attempt_number = %s AND due_time IS NOT NULL RETURNING id",
+            datetime.now(UTC) - timedelta(hours=1),
+            generation_id,
+            attempt,
+        )
+    )
+
+
+def freeze_while_drawing(deployment: Deployment, worker: ServiceProcess, generation_id: str) -> bool:
+    """Suspend a worker at a moment when it draws this generation and holds no lock on it.
+
+    False, and the worker goes on, if the drawing is over before that succeeds. For PostgreSQL.
+    """
+    while True:
+        worker.suspend()
+        # A row that the frozen worker has locked is skipped, and then nobody could take it over.
+        unlocked = deployment.execute(
+            "SELECT stage FROM avatar_generations WHERE id = %s FOR UPDATE SKIP LOCKED", generation_id
+        )
+        if [row["stage"] for row in unlocked] == ["drawing"]:
+            return True
+        stage = row_of(deployment, generation_id)["stage"]
+        worker.resume()
+        if stage in ("saving", "finishing", "ended"):
+            return False
+
+
+def within_attempts_never_falls(states: list[Generation]) -> bool:
+    """Whether progress rises or stays from each state to the next one of the same running attempt."""
+    running = [state for state in states if state.state not in (PENDING, FAILED, CANCELLED)]
+    return all(
+        earlier.progress_percent <= later.progress_percent
+        for earlier, later in pairwise(running)
+        if earlier.attempt_number == later.attempt_number
+    )

@@ -1,0 +1,62 @@
+"""A user's program that watches a generation, on a thread beside the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from avatar_creator import AvatarCreator, Generation
+from tests.support.waiting import wait_until
+
+
+class Watcher:
+    """Follows a generation with `client.generations.watch` from now on."""
+
+    def __init__(self, client: AvatarCreator, generation_id: str) -> None:
+        self._client = client
+        self._generation_id = generation_id
+        self._states: list[Generation] = []
+        self._error: Exception | None = None
+        # A daemon: a test that fails does not wait for the end of its watch.
+        self._thread = threading.Thread(target=self._follow, name="watcher", daemon=True)
+        self._thread.start()
+
+    def wait_for(self, condition: Callable[[Generation], bool], timeout: float = 20.0) -> Generation:
+        """The first state caught so far or from now on for which `condition` holds.
+
+        Raises:
+            TimeoutError: there was none within `timeout` seconds.
+            AvatarCreatorError: the watch ended with it.
+        """
+
+        def caught() -> Generation | None:
+            found = next((state for state in list(self._states) if condition(state)), None)
+            if found is None and self._error is not None:
+                raise self._error
+            return found
+
+        return wait_until(caught, timeout, lambda: f"never caught among {self._told()}")
+
+    def states(self, timeout: float = 20.0) -> list[Generation]:
+        """Every state that was caught, once the watch has ended.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds.
+            AvatarCreatorError: the watch ended with it.
+        """
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the watch has not ended: {self._told()}")
+        if self._error is not None:
+            raise self._error
+        return list(self._states)
+
+    def _told(self) -> list[tuple[int, int, int]]:
+        return [(state.revision, state.state, state.progress_percent) for state in self._states]
+
+    def _follow(self) -> None:
+        try:
+            for state in self._client.generations.watch(self._generation_id):
+                self._states.append(state)
+        except Exception as error:
+            self._error = error
