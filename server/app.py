@@ -100,6 +100,7 @@ class AvatarServer:
 
     async def start(self) -> None:
         """Serve from here on."""
+        await self._core.bus.start()
         await self._core.watches.start()
         await self._health.start()
         await self._server.start()
@@ -164,7 +165,9 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         stack.push_async_callback(core.close)
         if settings.embedded:
             stack.enter_context(_only_process_on(settings.database))
-        await core.start()
+        core.ensure_schema()
+        if settings.embedded:
+            await core.leases.expire_all()
         server = AvatarServer(core)
         await server.start()
         if settings.embedded:

@@ -70,8 +70,8 @@ class Core:
             watches=GenerationWatches(generations, bus),
         )
 
-    async def start(self) -> None:
-        """Check the schema and begin to receive events. The embedded service migrates by itself.
+    def ensure_schema(self) -> None:
+        """Refuse a database that is behind this code; the embedded service brings its own up to date.
 
         Raises:
             SchemaError: the database is not at this code's schema.
@@ -80,7 +80,6 @@ class Core:
             migrate(self.database.peewee)
         else:
             require_current(self.database.peewee)
-        await self.bus.start()
 
     async def close(self) -> None:
         """Disconnect from everything."""

@@ -24,11 +24,24 @@ THREADS = 8
 """Threads a process runs queries on, so also the most connections it holds."""
 
 _SQLITE_BUSY_SECONDS = 10.0
+_IDLE_IN_TRANSACTION = "10s"
+_OUTAGE_CLASSES = frozenset({"08", "40", "53", "57"})
+"""Connection lost, rolled back by the server, out of resources, stopped by an operator: PostgreSQL's manual,
+appendix A. The same call may succeed a moment later."""
+_OUTAGES = frozenset({"25P03"})
+"""The connection was ended because its transaction stood still."""
 _RETRY_AFTER_SECONDS = 1.0
 
 
 class _Postgresql(PostgresqlDatabase):
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
+
+    def _connect(self) -> Any:
+        connection = super()._connect()  # type: ignore[misc]  # left out of its stub
+        with connection.cursor() as cursor:
+            # A process that freezes in a transaction must not keep the rows it locked from all others.
+            cursor.execute("SET idle_in_transaction_session_timeout = %s", (_IDLE_IN_TRANSACTION,))
+        return connection
 
 
 class _Sqlite(SqliteDatabase):
@@ -134,7 +147,7 @@ class Database:
         try:
             self._connect()
             return function()
-        except (peewee.OperationalError, peewee.InterfaceError) as error:
+        except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
             if not self._is_outage(error):
                 raise
             if not self.peewee.is_closed():
@@ -161,7 +174,9 @@ class Database:
     def _is_outage(self, error: Exception) -> bool:
         if self.is_postgresql:
             code = getattr(error.__cause__ or error.__context__, "pgcode", None)
-            return code is None or code[:2] in {"08", "53", "57"}
+            if code is None:
+                return not isinstance(error, peewee.InternalError)
+            return code[:2] in _OUTAGE_CLASSES or code in _OUTAGES
         return any(word in str(error) for word in ("locked", "unable to open", "disk"))
 
     def _forget_connection(self) -> None:

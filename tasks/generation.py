@@ -14,15 +14,20 @@ from server.domain import images
 from server.domain.errors import AvatarCreatorError, NotFoundError, UnavailableError
 from server.domain.files import Files
 from server.domain.images import Picture
-from server.domain.leases import HEARTBEAT_SECONDS, Failure, GenerationLeases, Lease, LeaseLostError
+from server.domain.leases import (
+    DRAWING_PERCENT,
+    FINISHING_PERCENT,
+    HEARTBEAT_SECONDS,
+    SAVING_PERCENT,
+    Failure,
+    GenerationLeases,
+    Lease,
+    LeaseLostError,
+)
 from server.domain.records import StoredFile
 from tasks.providers.provider import PortraitRequest, Provider, ProviderError, Reports
 
 log = structlog.get_logger()
-
-DRAWING_PERCENT = (20, 70)
-SAVING_PERCENT = (70, 90)
-FINISHING_PERCENT = 90
 
 _DATABASE_RETRY_SECONDS = 1.0
 
@@ -113,11 +118,11 @@ class GenerationRunner:
                 lease,
                 provider=provider.name,
                 provider_prompt=prompt,
+                estimated=provider.estimates_progress,
                 possibly_charged=provider.charges and not lease.resume_request_id,
             )
         )
         start, end = DRAWING_PERCENT
-        await progress.reach(start, "drawing", estimated=provider.estimates_progress)
 
         async def submitted(provider_request_id: str) -> None:
             await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))

@@ -95,7 +95,7 @@ async def work(core: Core, finish: asyncio.Event) -> None:
     Raises:
         SchemaError: the database is not at this code's schema.
     """
-    await core.start()
+    core.ensure_schema()
     try:
         await Worker(core).run(finish)
     finally:

@@ -29,6 +29,9 @@ LOST_WORKERS_CAP = 3
 """A generation whose worker is lost this often fails: it may be what kills them."""
 
 CLAIMED_PERCENT = 10
+DRAWING_PERCENT = (20, 70)
+SAVING_PERCENT = (70, 90)
+FINISHING_PERCENT = 90
 
 _REASONS_OF_OURS = frozenset({"DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE"})
 """An attempt that failed for one of these did not fail at the provider."""
@@ -80,6 +83,19 @@ class GenerationLeases:
             if not outcome.generation.ended:
                 return outcome
 
+    async def expire_all(self) -> None:
+        """Let every lease run out now: for the only process of an embedded service, when it starts.
+
+        Whoever held them is gone, and nobody need wait for `LEASE` to find out.
+        """
+
+        def transition() -> None:
+            AvatarGeneration.update(due_time=self._database.now()).where(
+                AvatarGeneration.state == PROCESSING
+            ).execute()
+
+        await self._database.write(transition)
+
     async def renew(self, lease: Lease) -> None:
         """Keep a generation for another `LEASE`.
 
@@ -114,16 +130,23 @@ class GenerationLeases:
         await self._publish(transition)
 
     async def submitting(
-        self, lease: Lease, *, provider: str, provider_prompt: str, possibly_charged: bool
+        self, lease: Lease, *, provider: str, provider_prompt: str, estimated: bool, possibly_charged: bool
     ) -> None:
-        """Write down that the provider is about to be called, before it is.
+        """Write down that the provider is about to be called, before it is, and that drawing begins.
 
         Raises:
             LeaseLostError: it is not this worker's any more.
         """
 
         def transition() -> Generation:
-            generation = self._change(lease, provider=provider, provider_prompt=provider_prompt)
+            generation = self._change(
+                lease,
+                stage="drawing",
+                progress_percent=DRAWING_PERCENT[0],
+                progress_estimated=estimated,
+                provider=provider,
+                provider_prompt=provider_prompt,
+            )
             self._note(lease, outcome="submitting", provider=provider, possibly_charged=possibly_charged)
             return generation
 

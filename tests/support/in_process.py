@@ -34,7 +34,7 @@ class InProcessService:
         """A server with the settings of `deployment`, while the context is open. It has no worker."""
         core = Core.wire(_settings({**deployment.settings, "LISTEN_ADDRESS": deployment.target}))
         try:
-            await core.start()
+            core.ensure_schema()
             server = AvatarServer(core)
             await server.start()
             try:

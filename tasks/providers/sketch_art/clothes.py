@@ -42,12 +42,10 @@ def _neckline(scene: Scene, wide: float, depth: float, y: float = 728) -> Path:
     """A round neckline, left to right, `wide` units beyond the neck and `depth` deep."""
     reach = scene.frame.neck + wide
     return curve(
-        (CENTER - reach, y - scene.frame.slope * 0.8),
-        (CENTER - reach * 0.72, y + depth * 0.62),
-        (CENTER, y + depth),
-        (CENTER + reach * 0.72, y + depth * 0.62),
+        (CENTER - reach, y - scene.frame.slope * 0.8), (CENTER - reach * 0.72, y + depth * 0.62),
+        (CENTER, y + depth), (CENTER + reach * 0.72, y + depth * 0.62),
         (CENTER + reach, y - scene.frame.slope * 0.8),
-    )
+    )  # fmt: skip
 
 
 def _vee(scene: Scene, wide: float, bottom: float, y: float = 730) -> Path:
@@ -158,8 +156,8 @@ def _open_shirt(scene: Scene, color: Color) -> None:
     gap = [*front, *reversed(mirror(front))]
     _over(scene, gap, color)
     for side in SIDES:
-        flap = [_sided(side, point) for point in curve(
-            (neck - 2, 700), (neck + 30, 742), (neck + 66, 792), (neck + 22, 836), (neck + 4, 790), (neck + 12, 745)
+        flap = [_sided(side, point) for point in (
+            (neck + 4, 694), (neck + 38, 724), (neck + 84, 776), (neck + 36, 838), (neck + 22, 790), (neck + 24, 742)
         )]  # fmt: skip
         canvas.fill(shifted(flap, 3, 6), color=deeper(color, 0.5), opacity=0.4, blur=4, within=scene.body)
         canvas.fill(flap, color=lighter(color, 0.14))
@@ -246,29 +244,21 @@ def _formal(scene: Scene) -> None:
         tie = look.scheme.fabric
         canvas.fill(
             [
-                (CENTER - 17, 806),
-                (CENTER + 17, 806),
-                (CENTER + 34, 1010),
-                (CENTER + 30, FLOOR),
-                (CENTER - 30, FLOOR),
-                (CENTER - 34, 1010),
+                (CENTER - 17, 806), (CENTER + 17, 806), (CENTER + 34, 1010), (CENTER + 30, FLOOR),
+                (CENTER - 30, FLOOR), (CENTER - 34, 1010),
             ],
             color=tie,
-        )
+        )  # fmt: skip
         stripes: list[Path] = [
             [(CENTER - 50, y + 40), (CENTER + 50, y - 10), (CENTER + 50, y + 2), (CENTER - 50, y + 52)]
             for y in range(830, int(FLOOR), 44)
         ]
         blade = canvas.mask(
             [
-                (CENTER - 12, 838),
-                (CENTER + 12, 838),
-                (CENTER + 34, 1010),
-                (CENTER + 30, FLOOR),
-                (CENTER - 30, FLOOR),
-                (CENTER - 34, 1010),
+                (CENTER - 12, 838), (CENTER + 12, 838), (CENTER + 34, 1010), (CENTER + 30, FLOOR),
+                (CENTER - 30, FLOOR), (CENTER - 34, 1010),
             ]
-        )
+        )  # fmt: skip
         canvas.paint(blade, deeper(tie, 0.15))
         canvas.fill(*stripes, color=lighter(tie, 0.3), opacity=0.8, within=blade)
         canvas.fill(
@@ -296,12 +286,9 @@ def _formal(scene: Scene) -> None:
 def _pearls(scene: Scene) -> None:
     reach = scene.frame.neck + 6
     string = curve(
-        (CENTER - reach, 712),
-        (CENTER - reach * 0.7, 752),
-        (CENTER, 772),
-        (CENTER + reach * 0.7, 752),
+        (CENTER - reach, 712), (CENTER - reach * 0.7, 752), (CENTER, 772), (CENTER + reach * 0.7, 752),
         (CENTER + reach, 712),
-    )
+    )  # fmt: skip
     beads = [string[index] for index in range(0, len(string), 3)]
     scene.canvas.fill(
         *[ellipse((x + 1, y + 4), 8, 8) for x, y in beads], color=scene.look.skin.shade, opacity=0.8, blur=2
@@ -313,12 +300,9 @@ def _pearls(scene: Scene) -> None:
 def _pendant(scene: Scene, bottom: float) -> None:
     reach = scene.frame.neck + 10
     chain = curve(
-        (CENTER - reach, 716),
-        (CENTER - reach * 0.55, 716 + (bottom - 716) * 0.66),
-        (CENTER, bottom),
-        (CENTER + reach * 0.55, 716 + (bottom - 716) * 0.66),
-        (CENTER + reach, 716),
-    )
+        (CENTER - reach, 716), (CENTER - reach * 0.55, 716 + (bottom - 716) * 0.66), (CENTER, bottom),
+        (CENTER + reach * 0.55, 716 + (bottom - 716) * 0.66), (CENTER + reach, 716),
+    )  # fmt: skip
     scene.canvas.fill(ribbon(chain, 3), color=GOLD)
     scene.canvas.fill(ellipse((CENTER, bottom + 8), 8, 10), color=GOLD)
     scene.canvas.fill(ellipse((CENTER - 2, bottom + 5), 3, 3), color=lighter(GOLD, 0.7))
@@ -362,12 +346,10 @@ def _sporty(scene: Scene) -> None:
             stripe = [
                 _sided(side, p)
                 for p in curve(
-                    (frame.neck + 56 + offset, 720),
-                    (frame.shoulder * 0.78 + offset, 800),
-                    (frame.shoulder * 0.94 + offset, 900),
-                    (frame.shoulder + offset, FLOOR),
+                    (frame.neck + 56 + offset, 720), (frame.shoulder * 0.78 + offset, 800),
+                    (frame.shoulder * 0.94 + offset, 900), (frame.shoulder + offset, FLOOR),
                 )
-            ]
+            ]  # fmt: skip
             canvas.fill(ribbon(stripe, 13), color=accent, opacity=0.95, within=cloth)
     zip_line = [(CENTER, 800.0), (CENTER, FLOOR)]
     canvas.fill(ribbon(zip_line, 15), color=deeper(color, 0.25))
@@ -376,15 +358,10 @@ def _sporty(scene: Scene) -> None:
         collar = [
             _sided(side, p)
             for p in curve(
-                (frame.neck + 3, 672),
-                (frame.neck + 24, 716),
-                (frame.neck * 0.75, 778),
-                (0, 842),
-                (0, 806),
-                (frame.neck * 0.55, 752),
-                (frame.neck + 3, 690),
+                (frame.neck + 3, 672), (frame.neck + 24, 716), (frame.neck * 0.75, 778), (0, 842),
+                (0, 806), (frame.neck * 0.55, 752), (frame.neck + 3, 690),
             )
-        ]
+        ]  # fmt: skip
         canvas.fill(shifted(collar, 2, 8), color=deeper(color, 0.5), opacity=0.4, blur=4)
         canvas.fill(collar, color=deeper(color, 0.14))
         canvas.fill(ribbon(collar[40:60], 4), color=accent, opacity=0.9)
@@ -424,15 +401,9 @@ def _creative(scene: Scene) -> None:
 def _scarf(scene: Scene, color: Color) -> None:
     canvas, neck = scene.canvas, scene.frame.neck
     tail = curve(
-        (CENTER + 30, 770),
-        (CENTER + 78, 850),
-        (CENTER + 70, 960),
-        (CENTER + 84, 1060),
-        (CENTER + 10, 1064),
-        (CENTER + 8, 960),
-        (CENTER - 4, 850),
-        (CENTER - 8, 790),
-    )
+        (CENTER + 30, 770), (CENTER + 78, 850), (CENTER + 70, 960), (CENTER + 84, 1060),
+        (CENTER + 10, 1064), (CENTER + 8, 960), (CENTER - 4, 850), (CENTER - 8, 790),
+    )  # fmt: skip
     canvas.fill(shifted(tail, 8, 6), color=INK, opacity=0.3, blur=8)
     canvas.fill(tail, color=deeper(color, 0.12))
     loop = curve(
@@ -480,16 +451,10 @@ def _elegant(scene: Scene) -> None:
         lapel = [
             _sided(side, p)
             for p in curve(
-                (neck + 8, 690),
-                (neck + 44, 730),
-                (neck + 84, 800),
-                (neck + 62, 900),
-                (44, 1020),
-                (neck + 2, 880),
-                (neck + 16, 760),
-                (neck + 8, 690),
+                (neck + 8, 690), (neck + 44, 730), (neck + 84, 800), (neck + 62, 900), (44, 1020),
+                (neck + 2, 880), (neck + 16, 760), (neck + 8, 690),
             )
-        ]
+        ]  # fmt: skip
         canvas.fill(shifted(lapel, 4, 8), color=INK, opacity=0.3, blur=5, within=scene.body)
         canvas.fill(lapel, color=lighter(color, 0.12))
 
@@ -525,14 +490,9 @@ def _streetwear(scene: Scene) -> None:
         (CENTER + neck * 0.8, 812), (CENTER + neck + 76, 750), (CENTER + neck + 62, 690), (CENTER + neck + 8, 640),
     )  # fmt: skip
     opening = curve(
-        (CENTER - neck - 6, 652),
-        (CENTER - neck - 20, 720),
-        (CENTER - neck * 0.5, 784),
-        (CENTER, 818),
-        (CENTER + neck * 0.5, 784),
-        (CENTER + neck + 20, 720),
-        (CENTER + neck + 6, 652),
-    )
+        (CENTER - neck - 6, 652), (CENTER - neck - 20, 720), (CENTER - neck * 0.5, 784), (CENTER, 818),
+        (CENTER + neck * 0.5, 784), (CENTER + neck + 20, 720), (CENTER + neck + 6, 652),
+    )  # fmt: skip
     # The inside of the hood, behind the neck.
     canvas.fill(opening, color=deeper(color, 0.35), without=scene.body)
     _garment(scene, opening, color)

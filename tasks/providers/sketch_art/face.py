@@ -225,12 +225,9 @@ def _paint_laugh(scene: Scene, center: Point, wide: float, lip: Color) -> None:
         (x - wide, y - 16), (x - wide * 0.5, y - 9), (x, y - 6), (x + wide * 0.5, y - 9), (x + wide, y - 16)
     )
     lower = curve(
-        (x + wide, y - 16),
-        (x + wide * 0.70, y + 12),
-        (x, y + 29),
-        (x - wide * 0.70, y + 12),
+        (x + wide, y - 16), (x + wide * 0.70, y + 12), (x, y + 29), (x - wide * 0.70, y + 12),
         (x - wide, y - 16),
-    )
+    )  # fmt: skip
     canvas.fill(ribbon(lower, 3, 9, 12, 9, 3), color=lip)
     canvas.fill(ribbon(shifted(upper, 0, -1), 3, 8, 6, 8, 3), color=deeper(lip, 0.08))
     inside = canvas.mask(upper + lower)
@@ -247,12 +244,9 @@ def _paint_smile(scene: Scene, center: Point, wide: float, lip: Color, tint: flo
     top = curve((x + wide * 0.86, y - 11), (x + wide * 0.45, y - 5), (x + wide * 0.15, y - 5), (x, y - 2),
                 (x - wide * 0.15, y - 5), (x - wide * 0.45, y - 5), (x - wide * 0.86, y - 11))  # fmt: skip
     bottom = curve(
-        (x + wide * 0.80, y - 6),
-        (x + wide * 0.42, y + 16),
-        (x, y + 23),
-        (x - wide * 0.42, y + 16),
+        (x + wide * 0.80, y - 6), (x + wide * 0.42, y + 16), (x, y + 23), (x - wide * 0.42, y + 16),
         (x - wide * 0.80, y - 6),
-    )
+    )  # fmt: skip
     canvas.fill(middle + top, color=deeper(lip, 0.05))
     canvas.fill(middle + bottom, color=lip)
     canvas.fill(
@@ -315,15 +309,17 @@ def _paint_beard(scene: Scene) -> None:
 
 def _moustache(head: Head) -> list[Path]:
     half = [
-        *head.path((0, 0.766), (0.12, 0.760), (0.28, 0.782), (0.42, 0.832)),
-        *head.path((0.42, 0.832), (0.28, 0.815), (0.12, 0.806), (0, 0.803)),
+        *head.path((0, 0.766), (0.12, 0.760), (0.27, 0.776), (0.41, 0.806)),
+        *head.path((0.41, 0.806), (0.28, 0.812), (0.12, 0.808), (0, 0.803)),
     ]
     return [half, mirror(half)]
 
 
 def _paint_glasses(scene: Scene) -> None:
     canvas, look, head = scene.canvas, scene.look, scene.head
-    tone = (rgb("2E2A33"), rgb("6B4430"), look.scheme.fabric)[int(look.variant * 3)]
+    dark = brightness(look.skin.base) < 0.5
+    metal = GOLD if dark else rgb("6B4430")
+    tone = (rgb("1E1B24") if dark else rgb("2E2A33"), metal, look.scheme.fabric)[int(look.variant * 3)]
     v = head.eye_v + 0.012
     radius = 50 * (0.9 + 0.1 * head.eye_size)
     for side in SIDES:

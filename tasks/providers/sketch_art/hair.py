@@ -8,7 +8,17 @@ from itertools import pairwise
 
 from PIL import Image, ImageChops
 
-from tasks.providers.sketch_art.canvas import Mask, Path, Point, blob, curve, ellipse, ribbon, shifted
+from tasks.providers.sketch_art.canvas import (
+    Mask,
+    Path,
+    Point,
+    blob,
+    curve,
+    ellipse,
+    mirror,
+    ribbon,
+    shifted,
+)
 from tasks.providers.sketch_art.palette import Color, brightness, deeper, lighter, mix
 from tasks.providers.sketch_art.scene import Scene
 
@@ -22,7 +32,7 @@ _PRESSED = frozenset({"peci", "cap", "beanie", "fedora", "sun_hat", "headscarf"}
 def paint_hair_behind(scene: Scene) -> None:
     """The hair that head and shoulders are in front of."""
     if scene.look.headwear not in _HIDDEN:
-        behind = _BEHIND.get(scene.look.cut)
+        behind = _BEHIND.get(_worn_cut(scene))
         if behind:
             behind(scene)
 
@@ -30,7 +40,15 @@ def paint_hair_behind(scene: Scene) -> None:
 def paint_hair_before(scene: Scene) -> None:
     """The hair on top of the head and around the face."""
     if scene.look.headwear not in _HIDDEN:
-        _BEFORE[scene.look.cut](scene)
+        _BEFORE[_worn_cut(scene)](scene)
+
+
+def _worn_cut(scene: Scene) -> str:
+    """The cut as it is worn: full or tied hair is put away under a draped scarf."""
+    look = scene.look
+    if look.draped and look.cut in ("curly", "afro", "braided", "bun", "ponytail"):
+        return "put_away"
+    return look.cut
 
 
 def shows_ears(scene: Scene) -> bool:
@@ -44,7 +62,7 @@ def shows_ears(scene: Scene) -> bool:
 
 def top_of_hair(scene: Scene) -> float:
     """How far the hair rises above the crown, in v."""
-    tall = {"bald": 0.0, "buzz_cut": 0.02, "afro": 0.33, "curly": 0.15, "bun": 0.06, "ponytail": 0.06}
+    tall = {"bald": 0.0, "buzz_cut": 0.02, "afro": 0.28, "curly": 0.15, "bun": 0.06, "ponytail": 0.06}
     return tall.get(scene.look.cut, 0.085)
 
 
@@ -63,12 +81,9 @@ def _hat(scene: Scene) -> Mask | None:
 def _dome(grow: float, lift: float, low: float) -> tuple[Point, ...]:
     """Places over the head from left ear to right, `grow` wider and `lift` higher than the skull."""
     right = (
-        (0.40, 0.012 - lift * 0.95),
-        (0.74 + grow * 0.3, 0.075 - lift * 0.65),
-        (0.97 + grow * 0.7, 0.19 - lift * 0.3),
-        (1.0 + grow, 0.36),
-        (1.0 + grow * 0.9, low),
-    )
+        (0.38, 0.020 - lift * 0.95), (0.71 + grow * 0.3, 0.092 - lift * 0.65),
+        (0.95 + grow * 0.7, 0.205 - lift * 0.3), (1.0 + grow, 0.36), (1.0 + grow * 0.9, low),
+    )  # fmt: skip
     return (*((-u, v) for u, v in reversed(right)), (0.0, -lift), *right)
 
 
@@ -76,30 +91,24 @@ def _lay(
     scene: Scene,
     *paths: Path,
     strands: Sequence[Path] = (),
-    color: Color | None = None,
     shine: bool = True,
-    opacity: float = 1.0,
 ) -> Mask:
     """Paints hair with its shadow on the face, its own shade, shine and strands."""
     canvas, look, head = scene.canvas, scene.look, scene.head
-    tone = color or look.hair
-    hat = _hat(scene)
-    hair = canvas.mask(*paths, without=hat)
-    if opacity == 1.0:
-        fallen = [shifted(path, 4, 13) for path in paths]
-        canvas.fill(*fallen, color=look.skin.shade, opacity=0.6, blur=7, within=scene.face)
-    canvas.paint(hair, lighter(tone, 0.05), opacity, fade_to=deeper(tone, 0.16))
+    tone = look.hair
+    hair = canvas.mask(*paths, without=_hat(scene))
+    fallen = [shifted(path, 4, 13) for path in paths]
+    canvas.fill(*fallen, color=look.skin.shade, opacity=0.6, blur=7, within=scene.face)
+    canvas.paint(hair, lighter(tone, 0.05), fade_to=deeper(tone, 0.16))
     lit = canvas.mask(*(shifted(path, -20, -6) for path in paths), blur=13)
-    canvas.paint(canvas.mask(*paths, without=lit, within=hair), deeper(tone, 0.5), 0.5 * opacity)
+    canvas.paint(canvas.mask(*paths, without=lit, within=hair), deeper(tone, 0.5), 0.5)
     if shine:
         arc = head.path((-0.92, 0.22), (-0.72, 0.075), (-0.40, 0.005), (-0.02, -0.012))
         canvas.fill(ribbon(arc, 3, 26, 20, 2), color=_glow(tone), opacity=0.5, blur=9, within=hair)
         arc = head.path((0.42, 0.03), (0.68, 0.085), (0.86, 0.20))
         canvas.fill(ribbon(arc, 2, 14, 2), color=_glow(tone), opacity=0.32, blur=8, within=hair)
     for strand in strands:
-        canvas.fill(
-            ribbon(strand, 0.8, 4.2, 0.8), color=deeper(tone, 0.5), opacity=0.42 * opacity, within=hair
-        )
+        canvas.fill(ribbon(strand, 0.8, 4.2, 0.8), color=deeper(tone, 0.5), opacity=0.42, within=hair)
     return hair
 
 
@@ -108,11 +117,11 @@ def _glow(color: Color) -> Color:
     return mix(color, (255, 240, 222), 0.5) if brightness(color) > 0.25 else mix(color, (190, 170, 185), 0.55)
 
 
-def _back(scene: Scene, *paths: Path) -> Mask:
+def _back(scene: Scene, *paths: Path) -> None:
+    """Paints hair in the shade, behind head and neck."""
     tone = deeper(scene.look.hair, 0.32)
     area = scene.canvas.mask(*paths, without=_hat(scene))
     scene.canvas.paint(area, tone, fade_to=deeper(tone, 0.12))
-    return area
 
 
 # -- close to the head --------------------------------------------------------------------------------
@@ -155,12 +164,9 @@ def _under_hat(scene: Scene) -> None:
             (side * 0.90, 0.02), (side * 1.05, 0.18), (side * 1.07, 0.36), (side * 1.02, 0.50)
         )
         inner = scene.head.path(
-            (side * 1.02, 0.50),
-            (side * 0.955, 0.53),
-            (side * 0.94, 0.42),
-            (side * 0.88, 0.28),
+            (side * 1.02, 0.50), (side * 0.955, 0.53), (side * 0.94, 0.42), (side * 0.88, 0.28),
             (side * 0.76, 0.10),
-        )
+        )  # fmt: skip
         _lay(scene, [*outer, *inner], shine=False)
 
 
@@ -178,15 +184,9 @@ def _side_parted(scene: Scene) -> None:
     )
     sweep = _sided(
         scene,
-        (0.55, 0.165),
-        (0.20, 0.215),
-        (-0.25, 0.245),
-        (-0.66, 0.225),
-        (-0.86, 0.30),
-        (-0.94, 0.42),
-        (-0.955, 0.53),
-        (-1.03, 0.50),
-    )
+        (0.55, 0.165), (0.20, 0.215), (-0.25, 0.245), (-0.66, 0.225), (-0.86, 0.30), (-0.94, 0.42),
+        (-0.955, 0.53), (-1.03, 0.50),
+    )  # fmt: skip
     strands = [
         head.path(*_sided(scene, (0.52, 0.15), (0.10, 0.13), (-0.40, 0.13), (-0.78, 0.19))),
         head.path(*_sided(scene, (0.50, 0.12), (0.10, 0.06), (-0.40, 0.04), (-0.80, 0.11))),
@@ -198,8 +198,8 @@ def _side_parted(scene: Scene) -> None:
 
 def _tousled(scene: Scene) -> None:
     head = scene.head
-    outer = _sided(scene, (-1.02, 0.50), (-1.07, 0.36), (-1.04, 0.18), (-0.88, 0.03), (-0.62, -0.055), (-0.50, -0.12), (-0.22, -0.10), (0.0, -0.145), (0.24, -0.105),
-                   (0.48, -0.115), (0.66, -0.04), (0.90, 0.04), (1.04, 0.18), (1.07, 0.36), (1.02, 0.50))  # fmt: skip
+    outer = _sided(scene, (-1.02, 0.50), (-1.07, 0.36), (-1.04, 0.18), (-0.88, 0.03), (-0.64, -0.062), (-0.48, -0.098), (-0.22, -0.102), (0.0, -0.128), (0.24, -0.108),
+                   (0.46, -0.10), (0.68, -0.05), (0.90, 0.04), (1.04, 0.18), (1.07, 0.36), (1.02, 0.50))  # fmt: skip
     right = _sided(scene, (1.02, 0.50), (0.95, 0.53), (0.935, 0.42), (0.89, 0.30), (0.76, 0.20))
     fringe = (
         _sided(scene, (0.76, 0.20), (0.66, 0.235), (0.50, 0.20)), _sided(scene, (0.50, 0.20), (0.34, 0.255), (0.16, 0.215)),
@@ -229,15 +229,9 @@ def _bob(scene: Scene) -> None:
     )
     sweep = _sided(
         scene,
-        (0.42, 0.085),
-        (0.20, 0.20),
-        (-0.20, 0.29),
-        (-0.70, 0.345),
-        (-0.93, 0.44),
-        (-0.955, 0.56),
-        (-0.90, 0.72),
-        (-0.74, 0.84),
-    )
+        (0.42, 0.085), (0.20, 0.20), (-0.20, 0.29), (-0.70, 0.345), (-0.93, 0.44), (-0.955, 0.56),
+        (-0.90, 0.72), (-0.74, 0.84),
+    )  # fmt: skip
     strands = [
         head.path(*_sided(scene, (0.40, 0.06), (0.05, 0.16), (-0.45, 0.24), (-0.92, 0.36))),
         head.path(*_sided(scene, (0.38, 0.03), (-0.10, 0.08), (-0.60, 0.15), (-1.0, 0.34), (-1.08, 0.58))),
@@ -253,17 +247,11 @@ def _bob_behind(scene: Scene) -> None:
             scene,
             blob(
                 *scene.head.points(
-                    (0, 0),
-                    (1.1, 0.3),
-                    (1.10, 0.7),
-                    (0.72, 0.86),
-                    (0, 0.88),
-                    (-0.72, 0.86),
-                    (-1.10, 0.7),
+                    (0, 0), (1.1, 0.3), (1.10, 0.7), (0.72, 0.86), (0, 0.88), (-0.72, 0.86), (-1.10, 0.7),
                     (-1.1, 0.3),
                 )
             ),
-        )
+        )  # fmt: skip
 
 
 # -- falling hair -------------------------------------------------------------------------------------
@@ -287,15 +275,10 @@ def _falling_behind(scene: Scene) -> None:
     length = _length(scene) - 0.03
     wide = 1.12 if scene.look.soft else 1.05
     half = scene.head.path(
-        (0, -0.02),
-        (0.8, 0.05),
-        (wide, 0.36),
-        (wide + 0.03, 0.8),
-        (wide + 0.02, length - 0.1),
-        (0.86, length),
-        (0, length),
-    )
-    _back(scene, [*half, *reversed([(1000 - x, y) for x, y in half])])
+        (0, -0.02), (0.8, 0.05), (wide, 0.36), (wide + 0.03, 0.8), (wide + 0.02, length - 0.1),
+        (0.86, length), (0, length),
+    )  # fmt: skip
+    _back(scene, [*half, *reversed(mirror(half))])
 
 
 def _wavy_behind(scene: Scene) -> None:
@@ -347,12 +330,9 @@ def _curtain(scene: Scene, side: int, parting: float) -> Path:
     head, length, wave = scene.head, _length(scene), _wave(scene)
     full = 0.16 if scene.look.soft else 0.09
     outer: list[Point] = [
-        (parting, -0.098),
-        (parting + (side * 0.5 - parting) * 0.6, -0.10),
-        (side * 0.66, -0.055),
-        (side * (0.94 + full * 0.4), 0.06),
-        (side * (1.02 + full), 0.24),
-    ]
+        (parting, -0.098), (parting + (side * 0.5 - parting) * 0.6, -0.10), (side * 0.66, -0.055),
+        (side * (0.94 + full * 0.4), 0.06), (side * (1.02 + full), 0.24),
+    ]  # fmt: skip
     inner: list[Point] = []
     v = 0.40
     while v < length - 0.14:
@@ -390,36 +370,18 @@ def _swept(scene: Scene) -> None:
                    (0.10, -0.105), (0.36, -0.12), (0.66, -0.07), (0.93, 0.03), (1.06, 0.15), (1.15, 0.29), (1.10, 0.44), (1.13, 0.57), (0.99, 0.66))  # fmt: skip
     right = _sided(
         scene,
-        (0.99, 0.66),
-        (0.985, 0.55),
-        (0.93, 0.44),
-        (0.92, 0.33),
-        (0.76, 0.23),
-        (0.60, 0.20),
-        (0.42, 0.115),
-    )
+        (0.99, 0.66), (0.985, 0.55), (0.93, 0.44), (0.92, 0.33), (0.76, 0.23), (0.60, 0.20), (0.42, 0.115),
+    )  # fmt: skip
     left = _sided(
         scene,
-        (0.42, 0.115),
-        (0.20, 0.20),
-        (-0.10, 0.205),
-        (-0.38, 0.27),
-        (-0.66, 0.265),
-        (-0.86, 0.34),
-        (-0.92, 0.45),
-        (-0.985, 0.55),
-        (-0.99, 0.66),
-    )
+        (0.42, 0.115), (0.20, 0.20), (-0.10, 0.205), (-0.38, 0.27), (-0.66, 0.265), (-0.86, 0.34),
+        (-0.92, 0.45), (-0.985, 0.55), (-0.99, 0.66),
+    )  # fmt: skip
     strands = [
         head.path(
             *_sided(
                 scene,
-                (0.40, 0.09),
-                (0.16, 0.14),
-                (-0.12, 0.14),
-                (-0.45, 0.20),
-                (-0.85, 0.24),
-                (-1.02, 0.40),
+                (0.40, 0.09), (0.16, 0.14), (-0.12, 0.14), (-0.45, 0.20), (-0.85, 0.24), (-1.02, 0.40),
                 (-1.04, 0.56),
             )
         ),
@@ -430,7 +392,7 @@ def _swept(scene: Scene) -> None:
         ),
         head.path(*_sided(scene, (0.42, 0.02), (0.15, -0.03), (-0.20, -0.045), (-0.60, 0.0))),
         head.path(*_sided(scene, (0.48, 0.08), (0.74, 0.12), (0.96, 0.24), (1.03, 0.40), (1.05, 0.56))),
-    ]
+    ]  # fmt: skip
     _lay(scene, [*head.path(*outer), *head.path(*right), *head.path(*left)], strands=strands)
 
 
@@ -442,7 +404,7 @@ def _curls(scene: Scene, centers: Sequence[Point], radius: float, *solid: Path) 
     canvas, look, head = scene.canvas, scene.look, scene.head
     size = radius * head.half
     spots = [head.at(u, v) for u, v in centers]
-    balls = [ellipse(spot, size * (1 + 0.12 * math.sin(index * 2.3)), size * (1 + 0.12 * math.cos(index * 1.7)))
+    balls = [ellipse(spot, size * (1 + 0.20 * math.sin(index * 2.3)), size * (1 + 0.20 * math.sin(index * 2.3 + 0.5)))
              for index, spot in enumerate(spots)]  # fmt: skip
     hair = _lay(scene, *balls, *solid, shine=False)
     lights: list[Path] = []
@@ -458,54 +420,55 @@ def _curls(scene: Scene, centers: Sequence[Point], radius: float, *solid: Path) 
     canvas.fill(*lights, color=_glow(look.hair), opacity=0.38, within=hair)
 
 
-def _ring(grow: float, lift: float, low: float, count: int) -> list[Point]:
-    """Places evenly spaced over the head from ear to ear, down to `low`."""
+def _ring(grow: float, lift: float, count: int) -> list[Point]:
+    """Places evenly spaced over the head from ear to ear."""
     path = curve(*_dome(grow, lift, 0.5))
-    places = [path[round(index * (len(path) - 1) / (count - 1))] for index in range(count)]
-    v = 0.62
-    while v < low:
-        places += [(-(1.0 + grow) * 0.97, v), ((1.0 + grow) * 0.97, v)]
-        v += 0.15
-    return places
+    return [path[round(index * (len(path) - 1) / (count - 1))] for index in range(count)]
 
 
 def _curly(scene: Scene) -> None:
-    soft = scene.look.soft
-    low, grow = (1.10, 0.14) if soft else (0.45, 0.02)
-    outer = _ring(grow, 0.055, low, 15 if soft else 13)
-    if not soft:
-        outer = [place for place in outer if place[1] < 0.42]
+    if scene.look.soft:
+        outer = _ring(0.15, 0.06, 13)
+        # Two staggered columns on each side, wider towards the shoulders.
+        falls = [
+            (
+                side * (1.04 + column * 0.17 + 0.07 * row / 4 + 0.035 * (row % 2)),
+                0.50 + row * 0.145 + column * 0.05,
+            )
+            for side in SIDES
+            for row in range(5)
+            for column in range(2)
+        ]
+    else:
+        outer = [place for place in _ring(0.02, 0.06, 13) if place[1] < 0.42]
+        falls = []
     fringe = [
-        (-0.80, 0.21),
-        (-0.56, 0.135),
-        (-0.28, 0.115),
-        (0.0, 0.10),
-        (0.28, 0.115),
-        (0.56, 0.135),
-        (0.80, 0.21),
-    ]
+        (-0.82, 0.215), (-0.58, 0.125), (-0.28, 0.125), (0.0, 0.095), (0.30, 0.125), (0.56, 0.12),
+        (0.82, 0.21),
+    ]  # fmt: skip
     crown = [(-0.55, 0.03), (-0.2, 0.0), (0.2, 0.0), (0.55, 0.03)]
     solid = scene.head.path(*_dome(0.06, 0.05, 0.34)) + scene.head.path(
         (0.94, 0.34), (0.8, 0.2), (0, 0.12), (-0.8, 0.2), (-0.94, 0.34)
     )
-    _curls(scene, crown + outer + fringe, 0.225 if soft else 0.215, solid)
+    ropes = [
+        blob(*scene.head.points(*((side * u, v) for u, v in (
+            (1.0, 0.34), (1.16, 0.36), (1.26, 0.60), (1.30, 0.85), (1.28, 1.08), (1.08, 1.10), (1.0, 0.85), (0.98, 0.60)
+        ))))
+        for side in SIDES
+        if falls
+    ]  # fmt: skip
+    _curls(scene, [*falls, *crown, *outer, *fringe], 0.205, solid, *ropes)
 
 
 def _curly_behind(scene: Scene) -> None:
     if scene.look.soft:
-        balls = [ellipse(scene.head.at(u, v), 44, 44) for u, v in _ring(0.16, 0.0, 1.2, 11) if v > 0.2]
+        balls = [ellipse(scene.head.at(u, v), 44, 44) for u, v in _ring(0.16, 0.0, 11) if v > 0.2]
         body = blob(
             *scene.head.points(
-                (0, 0),
-                (1.15, 0.3),
-                (1.2, 0.8),
-                (1.05, 1.12),
-                (0, 1.1),
-                (-1.05, 1.12),
-                (-1.2, 0.8),
+                (0, 0), (1.15, 0.3), (1.2, 0.8), (1.05, 1.12), (0, 1.1), (-1.05, 1.12), (-1.2, 0.8),
                 (-1.15, 0.3),
             )
-        )
+        )  # fmt: skip
         _back(scene, *balls, body)
 
 
@@ -574,7 +537,7 @@ def _without(mask: Mask, *others: Mask | None) -> Image.Image:
 # -- tied hair ----------------------------------------------------------------------------------------
 
 
-def _drawn_back(scene: Scene, knot: Point, color: Color | None = None) -> Mask:
+def _drawn_back(scene: Scene, knot: Point) -> None:
     """Hair combed smoothly from the hairline towards a knot."""
     head, soft = scene.head, scene.look.soft
     peak = 0.155 if soft else 0.172
@@ -582,30 +545,23 @@ def _drawn_back(scene: Scene, knot: Point, color: Color | None = None) -> Mask:
            *head.path((1.05, 0.47), (0.965, 0.52), (0.945, 0.42), (0.87, 0.295), (0.66, 0.215), (0.36, peak + 0.012), (0.0, peak),
                       (-0.36, peak + 0.012), (-0.66, 0.215), (-0.87, 0.295), (-0.945, 0.42), (-0.965, 0.52), (-1.05, 0.47))]  # fmt: skip
     roots = (
-        (-0.96, 0.42),
-        (-0.86, 0.27),
-        (-0.55, 0.19),
-        (-0.22, 0.175),
-        (0.22, 0.175),
-        (0.55, 0.19),
-        (0.86, 0.27),
-        (0.96, 0.42),
-    )
+        (-0.96, 0.42), (-0.86, 0.27), (-0.55, 0.19), (-0.22, 0.175), (0.22, 0.175), (0.55, 0.19),
+        (0.86, 0.27), (0.96, 0.42),
+    )  # fmt: skip
     strands = [
         head.path(
-            (u, v),
-            (u * 0.86 + knot[0] * 0.14 + 0.06 * math.copysign(1, u), v * 0.45 + knot[1] * 0.2),
+            (u, v), (u * 0.86 + knot[0] * 0.14 + 0.06 * math.copysign(1, u), v * 0.45 + knot[1] * 0.2),
             (u * 0.35 + knot[0] * 0.5, knot[1] * 0.8 + 0.03),
         )
         for u, v in roots
-    ]
-    return _lay(scene, cap, strands=strands, color=color)
+    ]  # fmt: skip
+    _lay(scene, cap, strands=strands)
 
 
 def _bun_behind(scene: Scene) -> None:
     head, look = scene.head, scene.look
     size = head.half * (0.40 if look.soft else 0.29)
-    x, y = head.at(0.98 * look.side, 0.86) if _pressed(scene) else head.at(0, -0.145 if look.soft else -0.10)
+    x, y = head.at(0.88 * look.side, 0.83) if _pressed(scene) else head.at(0, -0.145 if look.soft else -0.10)
     bun = ellipse((x, y), size * 1.06, size * 0.92)
     canvas = scene.canvas
     area = canvas.mask(bun)
@@ -613,8 +569,7 @@ def _bun_behind(scene: Scene) -> None:
     canvas.fill(
         ribbon(
             curve(
-                (x - size * 0.6, y - size * 0.2),
-                (x - size * 0.2, y - size * 0.6),
+                (x - size * 0.6, y - size * 0.2), (x - size * 0.2, y - size * 0.6),
                 (x + size * 0.3, y - size * 0.6),
             ),
             3,
@@ -625,15 +580,13 @@ def _bun_behind(scene: Scene) -> None:
         opacity=0.45,
         blur=6,
         within=area,
-    )
+    )  # fmt: skip
     for turn in (0.35, 0.62, 0.9):
         coil = curve(
-            (x - size * turn, y + size * 0.5),
-            (x - size * turn * 0.8, y - size * 0.45 * turn),
-            (x + size * 0.1, y - size * 0.72 * turn),
-            (x + size * 0.85 * turn, y - size * 0.1),
+            (x - size * turn, y + size * 0.5), (x - size * turn * 0.8, y - size * 0.45 * turn),
+            (x + size * 0.1, y - size * 0.72 * turn), (x + size * 0.85 * turn, y - size * 0.1),
             (x + size * 0.6 * turn, y + size * 0.6),
-        )
+        )  # fmt: skip
         canvas.fill(ribbon(coil, 0.8, 4.5, 0.8), color=deeper(look.hair, 0.5), opacity=0.45, within=area)
 
 
@@ -641,6 +594,10 @@ def _bun(scene: Scene) -> None:
     _drawn_back(scene, (0.0, -0.06))
     if scene.look.soft:
         _wisps(scene)
+
+
+def _put_away(scene: Scene) -> None:
+    _drawn_back(scene, (0.0, -0.06))
 
 
 def _wisps(scene: Scene) -> None:
@@ -664,16 +621,9 @@ def _ponytail_behind(scene: Scene) -> None:
         fine = ((0.7, -0.02), (1.08, 0.12), (1.26, 0.5), (1.26, 0.85), (1.36, 1.2))
     else:
         places = (
-            (0.30, 0.0),
-            (0.7, -0.05),
-            (1.10, 0.10),
-            (1.34, 0.42),
-            (1.30, 0.75),
-            (1.36, 1.0),
-            (1.12, 1.10),
-            (1.08, 0.8),
-            (1.06, 0.4),
-        )
+            (0.30, 0.0), (0.7, -0.05), (1.10, 0.10), (1.34, 0.42), (1.30, 0.75), (1.36, 1.0), (1.12, 1.10),
+            (1.08, 0.8), (1.06, 0.4),
+        )  # fmt: skip
         fall = ((0.8, 0.02), (1.12, 0.22), (1.24, 0.5), (1.2, 0.9), (1.22, 1.02))
         fine = ((0.8, 0.08), (1.06, 0.28), (1.14, 0.55), (1.13, 0.9), (1.16, 1.02))
     if _pressed(scene):
@@ -728,13 +678,10 @@ def _braided(scene: Scene) -> None:
             scene,
             side,
             head.path(
-                (side * 1.04, 0.66),
-                (side * 1.10, 0.90),
-                (side * 1.0, 1.14),
-                (side * 0.94, 1.44),
+                (side * 1.04, 0.66), (side * 1.10, 0.90), (side * 1.0, 1.14), (side * 0.94, 1.44),
             ),
             46,
-        )
+        )  # fmt: skip
 
 
 def _braid(scene: Scene, side: int, line: Path, wide: float) -> None:
@@ -819,4 +766,5 @@ _BEFORE: dict[str, Callable[[Scene], None]] = {
     "braided": _braided,
     "bun": _bun,
     "ponytail": _ponytail,
+    "put_away": _put_away,
 }

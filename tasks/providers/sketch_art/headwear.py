@@ -82,24 +82,15 @@ def _hijab(scene: Scene) -> None:
         within=scene.face,
     )  # fmt: skip
     half = head.path(
-        (0, -0.105),
-        (0.42, -0.09),
-        (0.84, 0.0),
-        (1.10, 0.19),
-        (1.20, 0.42),
-        (1.21, 0.65),
-        (1.12, 0.86),
-        (1.10, 0.99),
-        (1.24, 1.13),
-    )
+        (0, -0.105), (0.42, -0.09), (0.84, 0.0), (1.10, 0.19), (1.20, 0.42), (1.21, 0.65), (1.12, 0.86),
+        (1.10, 0.99), (1.24, 1.13),
+    )  # fmt: skip
     drape = curve(
         half[-1],
-        (CENTER + scene.frame.shoulder * 0.80, 780),
-        (CENTER + scene.frame.shoulder * 0.98, 850),
-        (CENTER + scene.frame.shoulder * 0.86, 930),
-        (CENTER + scene.frame.shoulder * 0.4, 985),
+        (CENTER + scene.frame.shoulder * 0.80, 780), (CENTER + scene.frame.shoulder * 0.98, 850),
+        (CENTER + scene.frame.shoulder * 0.86, 930), (CENTER + scene.frame.shoulder * 0.4, 985),
         (CENTER, 1000),
-    )
+    )  # fmt: skip
     right = [*half, *drape]
     outline = [*right, *reversed(mirror(right))]
     canvas.fill(
@@ -154,31 +145,22 @@ def _edge_shadow(scene: Scene, opening: Mask) -> None:
 
 
 def _headscarf(scene: Scene) -> None:
-    if scene.look.masculine > 0.7:
-        _bandana(scene)
-    else:
+    if scene.look.draped:
         _draped_scarf(scene)
+    else:
+        _bandana(scene)
 
 
 def _draped_scarf(scene: Scene) -> None:
     """A light scarf laid over the hair, its ends over the shoulders."""
     canvas, head, look = scene.canvas, scene.head, scene.look
     color, shoulder = look.scheme.fabric, scene.frame.shoulder
-    outer = [*head.path((0, -0.115), (0.42, -0.10), (0.86, 0.0), (1.13, 0.20), (1.25, 0.46), (1.28, 0.78), (1.36, 1.05)),
+    outer = [*head.path((0, -0.115), (0.42, -0.10), (0.92, -0.015), (1.22, 0.17), (1.31, 0.44), (1.30, 0.78), (1.36, 1.05)),
              *curve(head.at(1.36, 1.05), (CENTER + shoulder * 0.92, 800), (CENTER + shoulder * 0.98, 920), (CENTER + shoulder * 0.9, 1100), (CENTER + shoulder * 0.9, 1400))]  # fmt: skip
     inner = head.path(
-        (0, 0.045),
-        (0.45, 0.07),
-        (0.83, 0.19),
-        (1.0, 0.38),
-        (1.07, 0.60),
-        (1.06, 0.85),
-        (0.98, 1.10),
-        (0.84, 1.32),
-        (0.70, 1.6),
-        (0.66, 2.0),
-        (0.66, 2.8),
-    )
+        (0, 0.045), (0.45, 0.07), (0.83, 0.19), (1.0, 0.38), (1.07, 0.60), (1.06, 0.85), (0.98, 1.10),
+        (0.84, 1.32), (0.70, 1.6), (0.66, 2.0), (0.66, 2.8),
+    )  # fmt: skip
     half = [*outer, *reversed(inner)]
     whole = [half, mirror(half)]
     canvas.fill(
@@ -258,7 +240,7 @@ def _peci(scene: Scene) -> None:
 def _turban(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = look.scheme.fabric
-    top = ((-1.06, 0.40), (-1.24, 0.24), (-1.30, 0.04), (-1.14, -0.17), (-0.74, -0.30), (-0.26, -0.36), (0.26, -0.36), (0.74, -0.30),
+    top = ((-1.06, 0.40), (-1.24, 0.24), (-1.30, 0.04), (-1.14, -0.17), (-0.74, -0.275), (-0.26, -0.325), (0.26, -0.325), (0.74, -0.275),
            (1.14, -0.17), (1.30, 0.04), (1.24, 0.24), (1.06, 0.40))  # fmt: skip
     path = [
         *head.path(*top),
@@ -272,12 +254,9 @@ def _turban(scene: Scene) -> None:
         for side in (-look.side, look.side):
             v = -0.04 - lift * 0.075
             wrap = head.path(
-                (side * 1.10, 0.36 - lift * 0.085),
-                (side * 0.80, 0.21 - lift * 0.09),
-                (side * 0.36, 0.07 + v * 0.75),
-                (-side * 0.14, v),
-                (-side * 0.40, v - 0.035),
-            )
+                (side * 1.10, 0.36 - lift * 0.085), (side * 0.80, 0.21 - lift * 0.09),
+                (side * 0.36, 0.07 + v * 0.75), (-side * 0.14, v), (-side * 0.40, v - 0.035),
+            )  # fmt: skip
             canvas.fill(
                 ribbon(shifted(wrap, 0, 6), 34, 30, 34, 26, 4),
                 color=deeper(color, 0.5),
@@ -334,16 +313,11 @@ def _cap(scene: Scene) -> None:
     area = _cloth(scene, dome, color, shadow=4)
     panel = canvas.mask(
         head.path(
-            (-0.60, 0.2),
-            (-0.50, -0.02),
-            (-0.30, -0.16),
-            (0, -0.22),
-            (0.30, -0.16),
-            (0.50, -0.02),
+            (-0.60, 0.2), (-0.50, -0.02), (-0.30, -0.16), (0, -0.22), (0.30, -0.16), (0.50, -0.02),
             (0.60, 0.2),
         ),
         within=area,
-    )
+    )  # fmt: skip
     canvas.paint(panel, lighter(color, 0.72), fade_to=lighter(color, 0.58))
     for side in SIDES:
         canvas.fill(
@@ -381,16 +355,9 @@ def _beanie(scene: Scene) -> None:
             within=canvas.mask(ellipse(ball, 44, 42)),
         )
     dome = head.path(
-        (-1.10, 0.16),
-        (-1.10, 0.02),
-        (-0.92, -0.14),
-        (-0.52, -0.235),
-        (0, -0.26),
-        (0.52, -0.235),
-        (0.92, -0.14),
-        (1.10, 0.02),
-        (1.10, 0.16),
-    )
+        (-1.10, 0.16), (-1.10, 0.02), (-0.92, -0.14), (-0.52, -0.235), (0, -0.26), (0.52, -0.235),
+        (0.92, -0.14), (1.10, 0.02), (1.10, 0.16),
+    )  # fmt: skip
     area = _cloth(scene, dome, color)
     ribs = [
         ribbon(head.path((u, 0.12), (u * 0.93, -0.06), (u * 0.55, -0.25)), 3, 5, 2)
@@ -422,14 +389,9 @@ def _fedora(scene: Scene) -> None:
             *head.path((1.62, 0.10), (1.40, 0.19), (0.85, 0.225), (0, 0.205), (-0.85, 0.225), (-1.40, 0.19), (-1.62, 0.10))]  # fmt: skip
     edge = _cloth(scene, brim, lighter(color, 0.06), shadow=26)
     line = head.path(
-        (-1.55, 0.125),
-        (-1.38, 0.175),
-        (-0.85, 0.208),
-        (0, 0.188),
-        (0.85, 0.208),
-        (1.38, 0.175),
+        (-1.55, 0.125), (-1.38, 0.175), (-0.85, 0.208), (0, 0.188), (0.85, 0.208), (1.38, 0.175),
         (1.55, 0.125),
-    )
+    )  # fmt: skip
     canvas.fill(ribbon(line, 3), color=lighter(color, 0.4), opacity=0.5, within=edge)
 
 
@@ -454,18 +416,14 @@ def _sun_hat(scene: Scene) -> None:
     rings = [
         ribbon(
             head.path(
-                (-2.0, 0.325 + t * 0.02),
-                (-1.65, 0.20 + t * 0.115),
-                (-0.6, 0.075 + t * 0.135),
-                (0, 0.062 + t * 0.135),
-                (0.6, 0.075 + t * 0.135),
-                (1.65, 0.20 + t * 0.115),
+                (-2.0, 0.325 + t * 0.02), (-1.65, 0.20 + t * 0.115), (-0.6, 0.075 + t * 0.135),
+                (0, 0.062 + t * 0.135), (0.6, 0.075 + t * 0.135), (1.65, 0.20 + t * 0.115),
                 (2.0, 0.325 + t * 0.02),
             ),
             2.2,
         )
         for t in (0.2, 0.4, 0.6, 0.8)
-    ]
+    ]  # fmt: skip
     canvas.fill(*rings, color=deeper(STRAW, 0.4), opacity=0.3, within=edge)
     canvas.fill(ellipse(head.at(-1.0, 0.12), 90, 14, -12), color=WHITE, opacity=0.3, blur=12, within=edge)
 

@@ -44,7 +44,8 @@ SOFT_CUTS: Weights = {
     "bun": 2.5,
     "ponytail": 2.5,
 }
-CRISP_CUTS: Weights = {"short": 10, "buzz_cut": 2, "curly": 2, "wavy": 2, "afro": 1, "bald": 0.7, "bun": 0.5}
+CRISP_CUTS: Weights = {"short": 10, "buzz_cut": 2, "curly": 2, "wavy": 2, "afro": 1, "bun": 0.3}
+BALDING_CUTS: Weights = {**CRISP_CUTS, "bald": 4}
 STYLES: Weights = {
     "casual": 5,
     "professional": 2,
@@ -55,6 +56,7 @@ STYLES: Weights = {
     "elegant": 1.2,
     "streetwear": 2,
 }
+STYLES_YOUNG: Weights = {"casual": 5, "traditional": 0.5, "sporty": 2, "creative": 3, "streetwear": 2}
 SKINS: Weights = {
     "very_light": 1,
     "light": 2,
@@ -72,6 +74,7 @@ EYES_FAIR: Weights = {"brown": 2, "dark_brown": 1, "hazel": 2, "amber": 0.5, "gr
 EYES_MIDDLE: Weights = {"brown": 4, "dark_brown": 4, "hazel": 1, "amber": 0.5, "green": 0.3}
 EYES_DEEP: Weights = {"brown": 3, "dark_brown": 5, "amber": 0.3}
 
+_UNLINED = frozenset({"child", "teenager", "young_adult"})
 _FAIR = frozenset({"very_light", "light"})
 _DEEP = frozenset({"brown", "dark"})
 _EAST: Weights = {"very_light": 2, "light": 5, "medium": 3}
@@ -82,16 +85,22 @@ _NORTH: Weights = {"very_light": 4, "light": 5}
 _LATIN: Weights = {"light": 1, "medium": 3, "olive": 3, "tan": 3}
 _GULF: Weights = {"light": 1, "medium": 3, "olive": 4, "tan": 2}
 
-ORIGINS: tuple[tuple[str, Weights], ...] = (
-    ("african nigerian kenyan ghanaian ethiopian black afro jamaican caribbean", _BLACK),
-    ("indonesian javanese sundanese balinese malay malaysian filipino filipina thai polynesian", _ISLANDS),
-    ("indian pakistani bangladeshi lankan tamil nepali south", _SOUTH),
-    ("chinese japanese korean vietnamese mongolian asian", _EAST),
-    ("latina latino latin hispanic mexican brazilian colombian peruvian", _LATIN),
-    ("arab arabic persian iranian turkish egyptian moroccan lebanese berber eastern", _GULF),
-    ("european caucasian white nordic scandinavian german british irish french slavic dutch", _NORTH),
+ORIGINS: tuple[tuple[tuple[str, ...], Weights], ...] = (
+    (
+        ("native american", "american indian", "latina", "latino", "latinx", "latin", "hispanic", "mexican"),
+        _LATIN,
+    ),
+    (("brazilian", "colombian", "peruvian"), _LATIN),
+    (("african", "nigerian", "kenyan", "ghanaian", "ethiopian", "black", "jamaican", "caribbean"), _BLACK),
+    (("southeast asian", "indonesian", "javanese", "sundanese", "balinese", "malay", "malaysian"), _ISLANDS),
+    (("filipino", "filipina", "thai", "polynesian"), _ISLANDS),
+    (("south asian", "indian", "pakistani", "bangladeshi", "sri lankan", "tamil", "nepali"), _SOUTH),
+    (("middle eastern", "arab", "arabic", "persian", "iranian", "turkish", "egyptian", "moroccan"), _GULF),
+    (("chinese", "japanese", "korean", "vietnamese", "mongolian", "asian"), _EAST),
+    (("european", "caucasian", "white", "nordic", "german", "british", "irish", "french", "dutch"), _NORTH),
 )
-"""Well-known words of an ethnicity, and the skin tones they make likelier when none is given."""
+"""Well-known words of an ethnicity, and the skin tones they make likelier when none is given; the first
+row that matches counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,11 @@ class Look:
         return self.age not in ("child", "teenager")
 
     @property
+    def draped(self) -> bool:
+        """Whether a headscarf is laid over the head and not tied at the back."""
+        return self.headwear == "headscarf" and self.masculine <= 0.7
+
+    @property
     def old(self) -> bool:
         return self.age in ("mature", "senior")
 
@@ -162,8 +176,10 @@ def resolve(attributes: Attributes, seed: int) -> Look:
     age = _choice(rng, attributes.age_range, AGES)
     body = _choice(rng, attributes.body_type, BODIES)
     soft = masculine < 0.5
-    cut = _choice(rng, attributes.hair_style, SOFT_CUTS if soft else CRISP_CUTS)
-    style = _choice(rng, attributes.style, STYLES)
+    cut = _choice(
+        rng, attributes.hair_style, SOFT_CUTS if soft else CRISP_CUTS if age in _UNLINED else BALDING_CUTS
+    )
+    style = _choice(rng, attributes.style, STYLES_YOUNG if age == "child" else STYLES)
     tone = _choice(rng, attributes.skin_tone, _likely_skins(attributes.ethnicity))
     fair, deep = tone in _FAIR, tone in _DEEP
     young_hair = HAIRS_FAIR if fair else HAIRS_DEEP if deep else HAIRS_MIDDLE
@@ -212,8 +228,8 @@ def _choice(rng: random.Random, given: str, weights: Weights) -> str:
 
 
 def _likely_skins(ethnicity: str) -> Weights:
-    words = set(re.findall(r"[a-z]+", ethnicity.lower()))
-    for known, skins in ORIGINS:
-        if words & set(known.split()):
+    text = ethnicity.lower()
+    for words, skins in ORIGINS:
+        if any(re.search(rf"\b{word}\b", text) for word in words):
             return skins
     return SKINS

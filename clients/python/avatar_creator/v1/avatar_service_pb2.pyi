@@ -305,7 +305,7 @@ class ListAvatarsRequest(_message.Message):
     gender: _attributes_pb2.Gender.ValueType
     """Only avatars of this gender."""
     age_range: _attributes_pb2.AgeRange.ValueType
-    """Only avatars of this age range."""
+    """Only avatars whose attributes have this age range; the persona's age does not count."""
     ethnicity: _builtins.str
     """Only avatars of this ethnicity; case and accents are ignored. At most 60 characters."""
     style: _attributes_pb2.Style.ValueType

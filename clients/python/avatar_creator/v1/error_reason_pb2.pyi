@@ -26,7 +26,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Never sent."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations, at most 20, are
-    listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded. Metadata: none. Retry: no, correct the fields.
+    listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded.
+    Metadata: none. Retry: no, correct the fields.
     Example: `CreateProject` with an empty `name`.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 2
@@ -82,8 +83,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `request_id`. Retry: with a new `request_id`.
     """
     ERROR_REASON_GENERATION_FINISHED: _ErrorReason.ValueType  # 16
-    """FAILED_PRECONDITION. The generation has already completed, failed or been cancelled, so it cannot be
-    cancelled. Metadata: `state`. Retry: no.
+    """FAILED_PRECONDITION. The generation has already completed or failed, so it cannot be cancelled.
+    Metadata: `state`. Retry: no.
     """
     ERROR_REASON_GENERATION_NOT_RETRYABLE: _ErrorReason.ValueType  # 17
     """FAILED_PRECONDITION. Only failed and cancelled generations can be retried. Metadata: `state`.
@@ -142,7 +143,8 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations, at most 20, are
-listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded. Metadata: none. Retry: no, correct the fields.
+listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded.
+Metadata: none. Retry: no, correct the fields.
 Example: `CreateProject` with an empty `name`.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 2
@@ -198,8 +200,8 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 15
 Metadata: `request_id`. Retry: with a new `request_id`.
 """
 ERROR_REASON_GENERATION_FINISHED: ErrorReason.ValueType  # 16
-"""FAILED_PRECONDITION. The generation has already completed, failed or been cancelled, so it cannot be
-cancelled. Metadata: `state`. Retry: no.
+"""FAILED_PRECONDITION. The generation has already completed or failed, so it cannot be cancelled.
+Metadata: `state`. Retry: no.
 """
 ERROR_REASON_GENERATION_NOT_RETRYABLE: ErrorReason.ValueType  # 17
 """FAILED_PRECONDITION. Only failed and cancelled generations can be retried. Metadata: `state`.

@@ -209,8 +209,8 @@ class Generation(_message.Message):
     stage: Global___GenerationStage.ValueType
     """What is being done at present."""
     progress_percent: _builtins.int
-    """0 to 100. Never goes down within one attempt: 10 claimed, 20-70 the provider draws, 70-90 picture and
-    thumbnail saved, 90 avatar written, 100 completed.
+    """0 to 100. Never goes down while an attempt runs, and is 0 while PENDING: 10 claimed, 20-70 the provider
+    draws, 70-90 picture and thumbnail saved, 90 avatar written, 100 completed.
     """
     progress_estimated: _builtins.bool
     """True when the part between 20 and 70 is an estimate, because the provider tells no steps."""
