@@ -33,6 +33,7 @@ format: .venv/.development ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 protos: build/protos/.generated ## Generate the client's stubs from the contract
+	rm -f clients/python/avatar_creator/v1/*_pb2*
 	cp build/protos/avatar_creator/v1/* clients/python/avatar_creator/v1/
 
 baseline: .venv/.development ## Take today's contract as what later changes must not break

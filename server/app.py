@@ -52,6 +52,10 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.max_receive_message_length", 1024 * 1024),
+    # Whoever vanished without a word is noticed within a minute, from both sides.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 
 SERVICE_NAMES = tuple(
@@ -162,6 +166,7 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
     """
     async with AsyncExitStack() as stack:
         core = Core.wire(settings)
+        settings.signing_secret()
         stack.push_async_callback(core.close)
         if settings.embedded:
             stack.enter_context(_only_process_on(settings.database))
@@ -184,14 +189,16 @@ async def serve(settings: Settings, finish: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _embedded_worker(core: Core) -> AsyncIterator[None]:
-    # The one place where the server knows of the tasks: everything else reaches them through wake-ups.
+    # Apart from the command `worker`, the one place that knows of the tasks: all else goes by wake-ups.
     from tasks.worker import Worker
 
     finish = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(Worker(core).run(finish), name="embedded-worker")
-        yield
-        finish.set()
+        try:
+            yield
+        finally:
+            finish.set()
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Core:
             SettingsError: the settings do not make a service.
         """
         settings.require_legal_combination()
-        page_tokens = PageTokens(settings.signing_secret())
+        page_tokens = PageTokens(settings.signing_secret)
         database = Database(settings.database)
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         wake_ups = WakeUps.in_process() if settings.embedded else WakeUps.over_redis(settings.redis)

@@ -25,11 +25,12 @@ THREADS = 8
 
 _SQLITE_BUSY_SECONDS = 10.0
 _IDLE_IN_TRANSACTION = "10s"
-_OUTAGE_CLASSES = frozenset({"08", "40", "53", "57"})
-"""Connection lost, rolled back by the server, out of resources, stopped by an operator: PostgreSQL's manual,
-appendix A. The same call may succeed a moment later."""
-_OUTAGES = frozenset({"25P03"})
-"""The connection was ended because its transaction stood still."""
+_STATEMENT = "30s"
+_SILENCE_MILLISECONDS = 10_000
+_CONNECTION_LOST = ("08", "57P", "25P03")
+"""Beginnings of the codes that mean the connection is gone: PostgreSQL's manual, appendix A."""
+_PASSING = ("40", "53", "57")
+"""Rolled back by the server, out of resources, or cancelled: the same call may succeed a moment later."""
 _RETRY_AFTER_SECONDS = 1.0
 
 
@@ -41,6 +42,7 @@ class _Postgresql(PostgresqlDatabase):
         with connection.cursor() as cursor:
             # A process that freezes in a transaction must not keep the rows it locked from all others.
             cursor.execute("SET idle_in_transaction_session_timeout = %s", (_IDLE_IN_TRANSACTION,))
+            cursor.execute("SET statement_timeout = %s", (_STATEMENT,))
         return connection
 
 
@@ -60,7 +62,16 @@ def open_database(url: str) -> peewee.Database:
     database: peewee.Database
     if url.startswith(("postgresql://", "postgres://")):
         dsn = "postgresql://" + url.partition("://")[2]
-        database = _Postgresql(dsn, application_name="avatar-creator", connect_timeout=5)
+        database = _Postgresql(
+            dsn,
+            application_name="avatar-creator",
+            connect_timeout=5,
+            # Without these a server that falls silent holds every thread for as long as the kernel likes.
+            tcp_user_timeout=_SILENCE_MILLISECONDS,
+            keepalives_idle=10,
+            keepalives_interval=3,
+            keepalives_count=3,
+        )
     elif url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         try:
@@ -148,12 +159,14 @@ class Database:
             self._connect()
             return function()
         except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
-            if not self._is_outage(error):
+            lost, passing = self._judge(error)
+            if lost:
+                if not self.peewee.is_closed():
+                    with self._lock:
+                        self._outages += 1
+                self._forget_connection()
+            elif not passing:
                 raise
-            if not self.peewee.is_closed():
-                with self._lock:
-                    self._outages += 1
-            self._forget_connection()
             raise UnavailableError(
                 "DATABASE_UNAVAILABLE",
                 "the database cannot be reached",
@@ -171,13 +184,14 @@ class Database:
             with self._lock:
                 self._connections.add(self.peewee.connection())
 
-    def _is_outage(self, error: Exception) -> bool:
-        if self.is_postgresql:
-            code = getattr(error.__cause__ or error.__context__, "pgcode", None)
-            if code is None:
-                return not isinstance(error, peewee.InternalError)
-            return code[:2] in _OUTAGE_CLASSES or code in _OUTAGES
-        return any(word in str(error) for word in ("locked", "unable to open", "disk"))
+    def _judge(self, error: Exception) -> tuple[bool, bool]:
+        """Whether the connection is lost, and whether the same call may succeed a moment later."""
+        if not self.is_postgresql:
+            return False, any(word in str(error) for word in ("locked", "unable to open", "disk"))
+        code = getattr(error.__cause__ or error.__context__, "pgcode", None)
+        if code is None:
+            return not isinstance(error, peewee.InternalError), False
+        return code.startswith(_CONNECTION_LOST), code.startswith(_PASSING)
 
     def _forget_connection(self) -> None:
         if self.peewee.is_closed():

@@ -34,10 +34,10 @@ async def examine(settings: Settings) -> list[Finding]:
     mode = "embedded" if settings.embedded else "distributed"
     try:
         core = Core.wire(settings)
+        if not settings.embedded:
+            settings.signing_secret()
     except SettingsError as error:
         return [Finding("settings", False, str(error), "change the settings as said")]
-    except ValueError as error:
-        return [Finding("settings", False, str(error), "set DATABASE_URL to such a URL, or unset it")]
     try:
         return [
             Finding("settings", True, f"{mode} service on {settings.listen_address}"),

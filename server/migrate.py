@@ -70,6 +70,8 @@ def _lock(database: peewee.Database) -> Iterator[None]:
     """Connected, and alone."""
     if isinstance(database, PostgresqlDatabase):
         with database.connection_context():
+            # Waiting for another migration, and migrating, may take as long as they take.
+            database.execute_sql("SET statement_timeout = 0")
             database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
             try:
                 yield

@@ -35,11 +35,11 @@ def text(longest: int, *, required: bool = False, lines: bool = False) -> Rule:
     return check
 
 
-def number(least: int, most: int, *, zero_is_absent: bool = True, multiple_of: int = 1) -> Rule:
-    """A whole number from `least` to `most`."""
+def number(least: int, most: int, *, multiple_of: int = 1) -> Rule:
+    """A whole number from `least` to `most`, or 0 for none."""
 
     def check(value: int) -> str | None:
-        if value == 0 and zero_is_absent:
+        if value == 0:
             return None
         if not least <= value <= most or value % multiple_of:
             steps = f" in multiples of {multiple_of}" if multiple_of > 1 else ""
@@ -54,12 +54,10 @@ def not_negative(value: int) -> str | None:
     return f"is {value:,}, must not be negative" if value < 0 else None
 
 
-def at_most(most: int, *, required: bool = False) -> Rule:
+def at_most(most: int) -> Rule:
     """A list of at most `most` entries."""
 
     def check(value: Any) -> str | None:
-        if required and not value:
-            return "must not be empty"
         return f"has {len(value)} entries, at most {most} are allowed" if len(value) > most else None
 
     return check
@@ -91,6 +89,9 @@ def request_id(value: str) -> str | None:
 MOST_VIOLATIONS = 20
 """How many are told of one request: they travel in headers, of which a client takes 8 KiB."""
 
+_ENTRIES_CHECKED = 100
+"""No list of the contract may be longer; the entries past that of one that is are not looked at."""
+
 NAME = text(120, required=True)
 ID = text(100, required=True)
 OPTIONAL_ID = text(100)
@@ -121,6 +122,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "ListAvatarsRequest": {
         "project_id": (OPTIONAL_ID,),
         "page_size": (not_negative,),
+        "source_types": (at_most(10),),
         "source_types[]": (specified,),
         "ethnicity": (text(60),),
         "query": (text(200),),
@@ -138,6 +140,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "GetGenerationRequest": {"generation_id": (ID,)},
     "ListGenerationsRequest": {
         "project_id": (OPTIONAL_ID,),
+        "states": (at_most(10),),
         "states[]": (specified,),
         "create_time_from": (instant,),
         "create_time_to": (instant,),
@@ -179,7 +182,7 @@ def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
         for rule in rules.get(field.name, ()):
             yield from _violation(place, rule(value))
         if field.is_repeated:
-            for index, entry in enumerate(value):
+            for index, entry in enumerate(value[:_ENTRIES_CHECKED]):
                 entry_place = f"{place}[{index}]"
                 for rule in rules.get(f"{field.name}[]", ()):
                     yield from _violation(entry_place, rule(entry))

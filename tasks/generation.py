@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from server.domain.leases import (
     LeaseLostError,
 )
 from server.domain.records import StoredFile
+from server.domain.vocabulary import shown_age_range
 from tasks.providers.provider import PortraitRequest, Provider, ProviderError, Reports
 
 log = structlog.get_logger()
@@ -82,7 +84,8 @@ class GenerationRunner:
         await self._files.discard([file.id for file in staged])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)
-            await self._settle(self._leases.fail(lease, failure))
+            settled = failure
+            await self._settle(_through_outage(lambda: self._leases.fail(lease, settled)))
 
     async def _while_renewing(self, lease: Lease, staged: list[StoredFile]) -> None:
         """Work and renew the lease side by side; whichever fails first stops the other."""
@@ -134,7 +137,10 @@ class GenerationRunner:
         return await provider.generate(
             PortraitRequest(
                 prompt=prompt,
-                attributes=generation.attributes,
+                attributes=replace(
+                    generation.attributes,
+                    age_range=shown_age_range(generation.attributes.age_range, generation.persona.age),
+                ),
                 seed=generation.seed_used,
                 width=generation.options.width,
                 height=generation.options.height,

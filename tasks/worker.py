@@ -57,18 +57,20 @@ class Worker:
         ]
         log.info("worker_ready", worker=self._name, provider=self._provider.name)
         finished = asyncio.create_task(finish.wait())
-        await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("worker_stopping", worker=self._name)
-        broken = [task for task in background if task.done()]
-        for task in (finished, *background):
-            task.cancel()
-        await asyncio.gather(finished, *background, return_exceptions=True)
-        await asyncio.gather(
-            self._generations.stop(self._grace_seconds), self._quick_work.stop(self._grace_seconds)
-        )
-        log.info("worker_stopped", worker=self._name)
-        for task in broken:
-            task.result()
+        try:
+            ended, _ = await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                # None of the background ends by itself: the worker fails with the one that did.
+                task.result()
+        finally:
+            log.info("worker_stopping", worker=self._name)
+            for task in (finished, *background):
+                task.cancel()
+            await asyncio.gather(finished, *background, return_exceptions=True)
+            await asyncio.gather(
+                self._generations.stop(self._grace_seconds), self._quick_work.stop(self._grace_seconds)
+            )
+            log.info("worker_stopped", worker=self._name)
 
 
 async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) -> None:

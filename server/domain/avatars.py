@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -129,7 +130,8 @@ class Avatars:
         self._wake_ups = wake_ups
         self._thumbnail_arrivals = thumbnail_arrivals
         self._page_tokens = page_tokens
-        self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
+        # Threads of their own and not a semaphore: a cancelled call leaves its decoding behind, running.
+        self._decoders = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decoder")
 
     async def upload(self, caller: Caller, key: RequestKey, upload: Upload, data: bytes) -> Avatar:
         """Make an avatar of a picture, or find the one this request made before.
@@ -142,20 +144,23 @@ class Avatars:
             UnavailableError: the storage does not take it.
         """
         await self._database.read(require_project, caller, upload.project_id)
-        async with self._decoding:
-            picture = await asyncio.to_thread(images.accept_upload, data, upload.content_type)
+        picture = await asyncio.get_running_loop().run_in_executor(
+            self._decoders, images.accept_upload, data, upload.content_type
+        )
         file = await self._files.stage(caller.user_id, picture)
-        try:
-            avatar_id, is_new = await self._database.write(self._insert, caller, key, upload, file)
-        except BaseException:
-            await self._files.discard([file.id])
-            raise
-        if not is_new:
-            await self._files.discard([file.id])
-            return await self.get(caller, avatar_id)
-        async with self._thumbnail_arrivals.expect(avatar_id) as arrival:
-            await self._wake_ups.for_quick_work()
-            await arrival(THUMBNAIL_WAIT_SECONDS)
+        new_avatar_id = models.new_id()
+        # Expected before it is asked for, so that it cannot come unnoticed.
+        async with self._thumbnail_arrivals.expect(new_avatar_id) as arrival:
+            try:
+                avatar_id = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
+            except BaseException:
+                await self._files.discard([file.id])
+                raise
+            if avatar_id == new_avatar_id:
+                await self._wake_ups.for_quick_work()
+                await arrival(THUMBNAIL_WAIT_SECONDS)
+            else:
+                await self._files.discard([file.id])
         return await self.get(caller, avatar_id)
 
     async def get(self, caller: Caller, avatar_id: str) -> Avatar:
@@ -222,10 +227,16 @@ class Avatars:
         return await self._database.write(transition)
 
     async def thumbnails(self, avatars: Sequence[Avatar]) -> list[bytes]:
-        """The bytes of these avatars' thumbnails; empty where there is none yet."""
+        """The bytes of these avatars' thumbnails; empty where there is none."""
 
         async def read(avatar: Avatar) -> bytes:
-            return await self._files.read_whole(avatar.thumbnail) if avatar.thumbnail else b""
+            if avatar.thumbnail is None:
+                return b""
+            try:
+                return await self._files.read_whole(avatar.thumbnail)
+            except NotFoundError:
+                # Deleted while the page is put together; one file must not fail the others.
+                return b""
 
         return await asyncio.gather(*map(read, avatars))
 
@@ -248,13 +259,14 @@ class Avatars:
             )
         return file, self._files.read(file)
 
-    def _insert(self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile) -> tuple[str, bool]:
-        """Write the avatar, or find the one made before; tells which."""
+    def _insert(
+        self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile, avatar_id: str
+    ) -> str:
+        """Write the avatar, or find the one made before; returns its id."""
         now = self._database.now()
-        avatar_id = models.new_id()
         made_before = resource_already_made(key, avatar_id, now)
         if made_before is not None:
-            return made_before, False
+            return made_before
         lock_project(self._database, caller.user_id, upload.project_id)
         insert_avatar(
             NewAvatar(
@@ -271,7 +283,7 @@ class Avatars:
         )
         self._files.own(file.id)
         record_quick_work(THUMBNAIL, avatar_id, now)
-        return avatar_id, True
+        return avatar_id
 
     @staticmethod
     def _get(caller: Caller, avatar_id: str) -> Avatar:

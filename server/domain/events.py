@@ -47,20 +47,30 @@ class EventBus(Protocol):
         """Stop receiving and let go of connections."""
 
 
-class InProcessBus:
-    """The bus of the embedded service."""
+class _Subscribers:
+    """Who is to be called with what comes in."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, list[Handler]] = defaultdict(list)
 
+    def subscribe(self, topic: str, handler: Handler) -> None:
+        """Call `handler` with each payload, on the event loop."""
+        self._handlers[topic].append(handler)
+
+    def _deliver(self, topic: str, payload: bytes) -> None:
+        for handler in self._handlers[topic]:
+            try:
+                handler(payload)
+            except Exception:  # one payload that makes no sense must end neither a call nor a subscription
+                log.exception("event_not_handled", topic=topic)
+
+
+class InProcessBus(_Subscribers):
+    """The bus of the embedded service."""
+
     async def publish(self, topic: str, payload: bytes) -> None:
         """Call every subscriber now."""
-        for handler in self._handlers[topic]:
-            handler(payload)
-
-    def subscribe(self, topic: str, handler: Handler) -> None:
-        """Call `handler` with each payload."""
-        self._handlers[topic].append(handler)
+        self._deliver(topic, payload)
 
     async def start(self) -> None:
         """Nothing to connect."""
@@ -69,15 +79,15 @@ class InProcessBus:
         """Nothing to disconnect."""
 
 
-class RedisBus:
+class RedisBus(_Subscribers):
     """The bus between processes: one Redis subscription a process, re-made whenever it breaks."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._publisher: Redis = Redis.from_url(
             url, socket_timeout=_PUBLISH_SECONDS, socket_connect_timeout=_PUBLISH_SECONDS
         )
         self._subscriber: Redis = Redis.from_url(url, socket_timeout=None, socket_keepalive=True)
-        self._handlers: dict[str, list[Handler]] = defaultdict(list)
         self._reader: asyncio.Task[None] | None = None
 
     async def publish(self, topic: str, payload: bytes) -> None:
@@ -87,10 +97,6 @@ class RedisBus:
                 await self._publisher.publish(topic, payload)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("event_not_published", topic=topic, error=repr(error))
-
-    def subscribe(self, topic: str, handler: Handler) -> None:
-        """Call `handler` with each payload."""
-        self._handlers[topic].append(handler)
 
     async def start(self) -> None:
         """Begin to receive; a Redis that is away is tried again until it is back."""
@@ -117,14 +123,7 @@ class RedisBus:
         async with self._subscriber.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*TOPICS)
             async for message in subscription.listen():
-                self._handle(message["channel"].decode(), message["data"])
-
-    def _handle(self, topic: str, payload: bytes) -> None:
-        for handler in self._handlers[topic]:
-            try:
-                handler(payload)
-            except Exception:  # one payload that makes no sense must not end the subscription
-                log.exception("event_not_handled", topic=topic)
+                self._deliver(message["channel"].decode(), message["data"])
 
 
 class Arrivals:

@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from server.database import Database
-from server.domain.errors import UnavailableError
+from server.domain.errors import NotFoundError, UnavailableError
 from server.domain.images import Picture
 from server.domain.quick_work import REMOVE_FILE, record_quick_work
 from server.domain.records import StoredFile
@@ -38,10 +38,13 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
     """The storage: a bucket when `storage_url` (`s3://bucket/prefix`) is given, else a folder.
 
     Raises:
-        SettingsError: the folder cannot be made.
+        SettingsError: the folder cannot be made, or the URL names no bucket.
     """
     if storage_url:
-        return S3Store.from_url(storage_url)
+        try:
+            return S3Store.from_url(storage_url)
+        except BaseError as error:
+            raise SettingsError(f"STORAGE_URL {storage_url} names no bucket that can be used") from error
     try:
         upload_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -83,6 +86,7 @@ class Files:
         """The bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
 
         Raises:
+            NotFoundError: it is gone, for example because its avatar was deleted meanwhile.
             UnavailableError: the storage does not give it.
         """
         try:
@@ -91,6 +95,8 @@ class Files:
                 whole = memoryview(chunk)
                 for start in range(0, len(whole), DOWNLOAD_CHUNK_BYTES):
                     yield bytes(whole[start : start + DOWNLOAD_CHUNK_BYTES])
+        except FileNotFoundError as error:
+            raise NotFoundError("image", file.id) from error
         except (BaseError, OSError) as error:
             raise _storage_unavailable("the storage does not give this file at present") from error
 
@@ -98,6 +104,7 @@ class Files:
         """All bytes of a file.
 
         Raises:
+            NotFoundError: it is gone.
             UnavailableError: the storage does not give it.
         """
         return b"".join([chunk async for chunk in self.read(file)])
@@ -128,8 +135,10 @@ class Files:
         key = f"avatar-creator/.check-{new_id()}"
         try:
             await self._store.put_async(key, b"check", mode="create")
-            await self._store.get_async(key)
-            await self._store.delete_async(key)
+            try:
+                await self._store.get_async(key)
+            finally:
+                await self._store.delete_async(key)
         except (BaseError, OSError) as error:
             raise _storage_unavailable(str(error).splitlines()[0]) from error
 

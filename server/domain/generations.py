@@ -25,6 +25,7 @@ from server.domain.records import (
     Attempt,
     Generation,
     Options,
+    attributes_from_json,
     persona_from_json,
 )
 from server.models import (
@@ -97,7 +98,10 @@ class Generations:
         """
 
         def query() -> tuple[Generation, list[Attempt]]:
-            return self._get(caller, generation_id), self._attempts(generation_id)
+            generation = self._get(caller, generation_id)
+            # One that began between the two reads is left out, so that both tell the same.
+            attempts = self._attempts(generation_id)[: generation.attempt_number]
+            return generation, attempts
 
         return await self._database.read(query)
 
@@ -295,7 +299,7 @@ def _filled_from_gallery(order: Order) -> Order:
             order,
             prompt=order.prompt or preset.prompt,
             persona=_filled(order.persona, persona_from_json(preset.persona)),
-            attributes=_filled(order.attributes, Attributes(**preset.attributes)),
+            attributes=_filled(order.attributes, attributes_from_json(preset.attributes)),
         )
     if order.persona_example_id:
         example: PersonaExample | None = PersonaExample.get_or_none(
@@ -317,7 +321,10 @@ def _filled(given: Any, defaults: Any) -> Any:
 def _name_for(order: Order) -> str:
     if order.persona.name:
         return order.persona.name
-    name = order.prompt
-    if len(name) > MAXIMUM_NAME_CHARACTERS:
-        name = name[:MAXIMUM_NAME_CHARACTERS].rsplit(maxsplit=1)[0]
-    return name
+    name = ""
+    for word in order.prompt.split():
+        longer = f"{name} {word}".strip()
+        if len(longer) > MAXIMUM_NAME_CHARACTERS:
+            break
+        name = longer
+    return name or order.prompt.strip()[:MAXIMUM_NAME_CHARACTERS] or "Avatar"

@@ -33,7 +33,7 @@ DRAWING_PERCENT = (20, 70)
 SAVING_PERCENT = (70, 90)
 FINISHING_PERCENT = 90
 
-_REASONS_OF_OURS = frozenset({"DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE"})
+_REASONS_OF_OURS = frozenset({"DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE", "INTERNAL"})
 """An attempt that failed for one of these did not fail at the provider."""
 
 
@@ -264,10 +264,14 @@ class GenerationLeases:
 
     def _close_lost_attempt(self, row: AvatarGeneration) -> str:
         """Close the attempt of the worker that was lost; its provider request passes to the next."""
-        lost = GenerationAttempt.get(
+        query = GenerationAttempt.select().where(
             GenerationAttempt.generation == row.id,
             GenerationAttempt.attempt_number == row.attempt_number,
         )
+        if self._database.is_postgresql:
+            # Its owner may be writing down a request id at this moment.
+            query = query.for_update()
+        lost = query.get()
         unanswered = lost.outcome == "submitting" and lost.possibly_charged and not lost.provider_request_id
         lost.outcome = "submit_unknown" if unanswered else "worker_lost"
         lost.error_reason = "WORKER_LOST"

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from server.domain.errors import InvalidArgumentError
@@ -36,8 +37,9 @@ class PageTokens:
     call or set of arguments, or made up, does not fit.
     """
 
-    def __init__(self, secret: str) -> None:
-        self._key = hashlib.sha256(b"page-token\0" + secret.encode()).digest()
+    def __init__(self, secret: Callable[[], str]) -> None:
+        """`secret` is asked for when the first token is made or read: workers do neither and need none."""
+        self._secret = secret
 
     def make(self, scope: Sequence[object], cursor: Sequence[str]) -> str:
         """The token that continues the list `scope` (user, list's name, arguments) after `cursor`."""
@@ -65,6 +67,10 @@ class PageTokens:
             )
         cursor: list[str] = json.loads(body)
         return cursor
+
+    @cached_property
+    def _key(self) -> bytes:
+        return hashlib.sha256(b"page-token\0" + self._secret().encode()).digest()
 
     def _seal(self, scope: Sequence[object], body: bytes) -> bytes:
         message = json.dumps(list(scope)).encode() + b"\0" + body

@@ -158,15 +158,14 @@ class Projects:
         if self._database.is_postgresql:
             generations = generations.for_update()
         generation_ids = [row.id for row in generations]
+        # The files are those of the rows as they went: a thumbnail may have been added a moment before.
+        avatars = Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute()
         file_ids = [
             file_id
-            for row in Avatar.select(Avatar.image_file, Avatar.thumbnail_file).where(
-                Avatar.project == project_id
-            )
+            for row in avatars
             for file_id in (row.image_file_id, row.thumbnail_file_id)
             if file_id is not None
         ]
-        Avatar.delete().where(Avatar.project == project_id).execute()
         AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
         AvatarProject.delete().where(AvatarProject.id == project_id).execute()
         self._files.let_go(file_ids)

@@ -35,7 +35,7 @@ def _parts(prompt: str, persona: Persona, attributes: Attributes) -> Iterator[st
         yield f"{', '.join(persona.personality)} personality"
     if attributes.gender:
         yield vocabulary.GENDER[attributes.gender]
-    age_range = attributes.age_range or (vocabulary.age_range_of(persona.age) if persona.age else "")
+    age_range = vocabulary.shown_age_range(attributes.age_range, persona.age)
     if age_range:
         yield vocabulary.AGE_RANGE[age_range]
     if attributes.ethnicity:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from server import models
 from server.domain.people import Attributes, Persona
+
+T = TypeVar("T")
 
 PENDING = "pending"
 PROCESSING = "processing"
@@ -192,8 +194,8 @@ class Generation:
             avatar_name=row.avatar_name,
             prompt=row.prompt,
             persona=persona_from_json(row.persona),
-            attributes=Attributes(**row.attributes),
-            options=Options(**row.options),
+            attributes=attributes_from_json(row.attributes),
+            options=_from_json(Options, row.options),
             enhanced_prompt=row.enhanced_prompt,
             negative_prompt=row.negative_prompt,
             provider=row.provider,
@@ -231,4 +233,16 @@ class Attempt:
 
 def persona_from_json(stored: dict[str, Any]) -> Persona:
     """Read a persona as it is kept in a JSON column."""
-    return replace(Persona(**stored), personality=tuple(stored.get("personality", ())))
+    persona = _from_json(Persona, stored)
+    return replace(persona, personality=tuple(persona.personality))
+
+
+def attributes_from_json(stored: dict[str, Any]) -> Attributes:
+    """Read attributes as they are kept in a JSON column."""
+    return _from_json(Attributes, stored)
+
+
+def _from_json(kind: type[T], stored: dict[str, Any]) -> T:
+    # What a later version of this code wrote is left out: during an upgrade both read the same rows.
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in stored.items() if name in known})

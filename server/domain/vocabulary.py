@@ -95,6 +95,11 @@ HEADWEAR = {
 }
 
 
+def shown_age_range(age_range: str, age: int) -> str:
+    """The age range a picture shows: the one given, else that of the age in years, else none."""
+    return age_range or (age_range_of(age) if age else "")
+
+
 def age_range_of(age: int) -> str:
     """The age range an age in years falls into."""
     for oldest, age_range in (

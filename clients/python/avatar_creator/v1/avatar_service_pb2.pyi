@@ -318,7 +318,7 @@ class ListAvatarsRequest(_message.Message):
     """The order of the answer."""
     @_builtins.property
     def source_types(self) -> _containers.RepeatedScalarFieldContainer[_avatar_pb2.SourceType.ValueType]:
-        """Only avatars that came to be in one of these ways."""
+        """Only avatars that came to be in one of these ways; at most 10 entries, none UNSPECIFIED."""
 
     def __init__(
         self,

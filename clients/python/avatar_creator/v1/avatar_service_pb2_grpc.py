@@ -77,7 +77,7 @@ class AvatarServiceServicer(object):
     """
 
     def UploadAvatar(self, request_iterator, context):
-        """Makes an avatar of a picture: metadata in the first message, then chunks of 64 to 256 KiB. Waits up to
+        """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
         2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
         Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
         taken, NOT_FOUND for the project.

@@ -34,7 +34,7 @@ class AvatarServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AvatarServiceAsyncStub: ...
     UploadAvatar: _grpc.StreamUnaryMultiCallable[_avatar_service_pb2.UploadAvatarRequest, _avatar_service_pb2.UploadAvatarResponse]
-    """Makes an avatar of a picture: metadata in the first message, then chunks of 64 to 256 KiB. Waits up to
+    """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
     2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
     Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
     taken, NOT_FOUND for the project.
@@ -62,7 +62,7 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadAvatar: _aio.StreamUnaryMultiCallable[_avatar_service_pb2.UploadAvatarRequest, _avatar_service_pb2.UploadAvatarResponse]  # type: ignore[assignment]
-    """Makes an avatar of a picture: metadata in the first message, then chunks of 64 to 256 KiB. Waits up to
+    """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
     2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
     Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
     taken, NOT_FOUND for the project.
@@ -93,7 +93,7 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_avatar_service_pb2.UploadAvatarRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.UploadAvatarResponse, _abc.Awaitable[_avatar_service_pb2.UploadAvatarResponse]]:
-        """Makes an avatar of a picture: metadata in the first message, then chunks of 64 to 256 KiB. Waits up to
+        """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
         2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
         Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
         taken, NOT_FOUND for the project.

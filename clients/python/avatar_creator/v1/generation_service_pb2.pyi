@@ -178,7 +178,7 @@ class ListGenerationsRequest(_message.Message):
     """From the previous page's answer; empty for the first page."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationState.ValueType]:
-        """Only generations in one of these states."""
+        """Only generations in one of these states; at most 10 entries, none UNSPECIFIED."""
 
     @_builtins.property
     def create_time_from(self) -> _timestamp_pb2.Timestamp:
