@@ -305,7 +305,14 @@ LIMITS: list[Limits] = [
     *persona_and_attributes("CreateGeneration", ""),
     ("GetGeneration", "generation_id", id_limits("generation_id")),
     ("ListGenerations", "page_size", page_size_limits()),
-    ("ListGenerations", "states[1]", ([{"states": [1, 5]}], [{"states": [1, 6]}, {"states": [1, -1]}])),
+    (
+        "ListGenerations",
+        "states[1]",
+        ([{"states": [1, 5]}], [{"states": [1, 6]}, {"states": [1, -1]}, {"states": [1, 0]}]),
+    ),
+    ("ListGenerations", "states", ([{"states": [1] * 10}], [{"states": [1] * 11}])),
+    ("ListAvatars", "source_types", ([{"source_types": [1] * 10}], [{"source_types": [1] * 11}])),
+    ("ListAvatars", "source_types[0]", ([{"source_types": [4]}], [{"source_types": [0]}])),
     (
         "ListGenerations",
         "project_id",
@@ -419,8 +426,8 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
     ("rpc", "changes", "path"),
     [
         ("CreateGeneration", {"persona.personality": [""] * 2000}, "persona.personality"),
-        ("ListGenerations", {"states": [99] * 2000}, "states[0]"),
-        ("ListAvatars", {"source_types": [-1] * 2000}, "source_types[0]"),
+        ("ListGenerations", {"states": [99] * 2000}, "states"),
+        ("ListAvatars", {"source_types": [-1] * 2000}, "source_types"),
         ("UpdateProject", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
         ("UpdateProject", {"update_mask.paths": ["é" * 20_000]}, "update_mask"),
     ],

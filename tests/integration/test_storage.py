@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from avatar_creator import ImageVariant
+from avatar_creator import ImageVariant, NotFoundError
 from tests import pictures
 from tests.contract.calls import Calls, refusal
 from tests.support.generations import COMPLETED, SMALLEST
@@ -96,3 +96,25 @@ def test_a_storage_that_refuses_is_told_and_works_again_once_mended(
         # What was refused is not accounted for for ever.
         wait_until(lambda: [row["state"] for row in deployment.rows("files")] == ["owned"] * 2)
         wait_until(lambda: not deployment.rows("quick_work"))
+
+
+def test_one_lost_file_does_not_close_a_gallery(deployment: Deployment, user: str) -> None:
+    with deployment.client(user) as client:
+        project = client.projects.create("Gallery")
+        kept = client.avatars.upload(project.id, SKETCH, name="Kept")
+        lost = client.avatars.upload(project.id, SKETCH, name="Lost")
+        (thumbnail,) = [path for path in deployment.files() if path.stem == _file_id(deployment, lost.id)]
+        thumbnail.unlink()
+
+        shown = {avatar.id: avatar.thumbnail_data for avatar in client.projects.open(project.id).avatars}
+
+        assert shown[lost.id] == b""
+        assert shown[kept.id]
+        with pytest.raises(NotFoundError) as refused:
+            client.avatars.download(lost.id, variant=THUMBNAIL)
+        assert refused.value.reason == "RESOURCE_NOT_FOUND"
+
+
+def _file_id(deployment: Deployment, avatar_id: str) -> str:
+    (row,) = (row for row in deployment.rows("avatars") if row["id"] == avatar_id)
+    return str(row["thumbnail_file_id"])
