@@ -1,7 +1,7 @@
 """Serves `grpc.health.v1.Health`, telling the truth about database and queue.
 
 Ours and not grpcio's, because the asyncio one stops telling the other watchers once one has left
-(github.com/grpc/grpc issue 43403).
+(grpc/grpc#43403).
 """
 
 from __future__ import annotations
