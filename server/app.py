@@ -150,7 +150,7 @@ class AvatarServer:
         except RuntimeError as error:
             remedy = (
                 "are TLS_CERTIFICATE_FILE and TLS_KEY_FILE a certificate and its key?"
-                if self._core.settings.tls_key_file
+                if settings.tls_key_file
                 else "is another server running there?"
             )
             raise SettingsError(f"LISTEN_ADDRESS {address} cannot be listened on: {remedy}") from error
@@ -166,7 +166,7 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
     """
     async with AsyncExitStack() as stack:
         core = Core.wire(settings)
-        settings.signing_secret()
+        settings.signing_secret()  # a missing one is told before the database is asked
         stack.push_async_callback(core.close)
         if settings.embedded:
             stack.enter_context(_only_process_on(settings.database))

@@ -19,6 +19,7 @@ from server.settings import SettingsError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Q = TypeVar("Q", bound=peewee.Select)
 
 THREADS = 8
 """Threads a process runs queries on, so also the most connections it holds."""
@@ -56,7 +57,6 @@ def open_database(url: str) -> peewee.Database:
     `url` is `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
 
     Raises:
-        ValueError: the URL is of another kind.
         SettingsError: the folder of a SQLite file cannot be made.
     """
     database: peewee.Database
@@ -72,7 +72,7 @@ def open_database(url: str) -> peewee.Database:
             keepalives_interval=3,
             keepalives_count=3,
         )
-    elif url.startswith("sqlite:///"):
+    else:
         path = Path(url.removeprefix("sqlite:///"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,8 +86,6 @@ def open_database(url: str) -> peewee.Database:
             timeout=_SQLITE_BUSY_SECONDS,
             check_same_thread=False,  # each is used by its own thread alone, until `close`
         )
-    else:
-        raise ValueError("DATABASE_URL must begin with postgresql:// or sqlite:///")
     database_proxy.initialize(database)
     return database
 
@@ -125,6 +123,13 @@ class Database:
                 return function(*args, **kwargs)
 
         return await self._on_thread(in_transaction)
+
+    def locked(self, query: Q, *, skip_locked: bool = False) -> Q:
+        """The query, locking the rows it reads until the transaction ends.
+
+        SQLite, where a write transaction is alone from its beginning, has no row locks and needs none.
+        """
+        return query.for_update(skip_locked=skip_locked) if self.is_postgresql else query
 
     def now(self) -> datetime:
         """The time all processes agree on: the server's on PostgreSQL, the machine's on SQLite.

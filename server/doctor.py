@@ -31,9 +31,9 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Check settings, database, queue, storage and provider, each as far as it can be reached."""
-    mode = "embedded" if settings.embedded else "distributed"
     try:
         core = Core.wire(settings)
+        mode = "embedded" if settings.embedded else "distributed"
         if not settings.embedded:
             settings.signing_secret()
     except SettingsError as error:

@@ -61,8 +61,15 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The database's URL, the embedded default filled in."""
-        return self.database_url or f"sqlite:///{self.data_path / 'avatar-creator.db'}"
+        """The database's URL, the embedded default filled in.
+
+        Raises:
+            SettingsError: it is of a kind that this service does not know.
+        """
+        url = self.database_url or f"sqlite:///{self.data_path / 'avatar-creator.db'}"
+        if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
+        return url
 
     @property
     def redis(self) -> str:
@@ -98,8 +105,6 @@ class Settings(BaseSettings):
                 f"LISTEN_ADDRESS must be host:port, with a port of 0 to {_MAXIMUM_PORT}, "
                 f"not {self.listen_address!r}"
             )
-        if not self.database.startswith(("sqlite:///", "postgresql://", "postgres://")):
-            raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
         if self.embedded:
             if self.redis:
                 raise SettingsError(

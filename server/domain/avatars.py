@@ -180,11 +180,8 @@ class Avatars:
         scope = (caller.user_id, "avatars", *asdict(wanted).values())
         cursor = self._page_tokens.read(scope, page_token)
         size = page_size(size)
-        items = await self._database.read(self._list, caller, wanted, size + 1, cursor)
-        next_token = ""
-        if len(items) > size:
-            next_token = self._page_tokens.make(scope, _cursor_of(wanted, items[size - 1]))
-        return Page(items[:size], next_token)
+        found = await self._database.read(self._list, caller, wanted, size + 1, cursor)
+        return self._page_tokens.page(scope, found, size, lambda last: _cursor_of(wanted, last))
 
     async def delete(self, caller: Caller, avatar_id: str) -> None:
         """Delete an avatar; its files are removed soon after.
@@ -327,8 +324,7 @@ class Avatars:
         if not rows:
             raise NotFoundError("avatar", avatar_id)
         count_avatars(avatar.project_id, -1)
-        file_ids = (rows[0].image_file_id, rows[0].thumbnail_file_id)
-        self._files.let_go([file_id for file_id in file_ids if file_id is not None])
+        self._files.let_go_of(rows)
 
 
 def _avatars_of(caller: Caller) -> Any:

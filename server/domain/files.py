@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from obstore.exceptions import BaseError
@@ -16,7 +16,7 @@ from server.domain.errors import NotFoundError, UnavailableError
 from server.domain.images import Picture
 from server.domain.quick_work import REMOVE_FILE, record_quick_work
 from server.domain.records import StoredFile
-from server.models import File, new_id
+from server.models import Avatar, File, new_id
 from server.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -152,31 +152,30 @@ class Files:
         if owned != len(file_ids):
             raise _storage_unavailable("the upload took so long that its file was given up")
 
-    def let_go(self, file_ids: list[str]) -> None:
-        """In the current transaction: nothing uses these files any more; quick work removes them."""
-        if not file_ids:
-            return
-        now = self._database.now()
-        File.update(state="deleting").where(File.id.in_(file_ids)).execute()
-        for file_id in file_ids:
-            record_quick_work(REMOVE_FILE, file_id, now)
-
-    def _give_up_staged(self, file_ids: list[str]) -> None:
-        # Only what is still staged: a write whose outcome its caller never learned may have owned it.
-        staged = (
-            File.update(state="deleting")
-            .where(File.id.in_(file_ids), File.state == "staged")
-            .returning(File.id)
-            .execute()
-        )
-        self.let_go([row.id for row in staged])
+    def let_go_of(self, avatars: Iterable[Avatar]) -> None:
+        """In the current transaction: these avatars are gone, and quick work removes their files."""
+        file_ids = [
+            file_id
+            for avatar in avatars
+            for file_id in (avatar.image_file_id, avatar.thumbnail_file_id)
+            if file_id is not None
+        ]
+        self._let_go(File.id.in_(file_ids))
 
     def let_orphans_go(self) -> None:
         """In the current transaction: give up files that were staged and then forgotten."""
-        abandoned = File.select(File.id).where(
-            File.state == "staged", File.create_time < self._database.now() - ORPHAN_AGE
-        )
-        self._give_up_staged([row.id for row in abandoned])
+        self._let_go(File.state == "staged", File.create_time < self._database.now() - ORPHAN_AGE)
+
+    def _give_up_staged(self, file_ids: list[str]) -> None:
+        # Only what is still staged: a write whose outcome its caller never learned may have owned it.
+        self._let_go(File.state == "staged", File.id.in_(file_ids))
+
+    def _let_go(self, *which: Any) -> None:
+        """Nothing uses these files any more; quick work removes them."""
+        now = self._database.now()
+        deleting = File.update(state="deleting").where(*which).returning(File.id).execute()
+        for row in list(deleting):
+            record_quick_work(REMOVE_FILE, row.id, now)
 
     def _insert_staged(self, file_id: str, user_id: str, key: str, picture: Picture) -> StoredFile:
         now = self._database.now()

@@ -131,11 +131,10 @@ class Generations:
         )
         cursor = self._page_tokens.read(scope, page_token)
         size = page_size(size)
-        items = await self._database.read(
+        found = await self._database.read(
             self._list, caller, project_id, states, created_from, created_before, size + 1, cursor
         )
-        next_token = self._page_tokens.make(scope, [items[size - 1].id]) if len(items) > size else ""
-        return Page(items[:size], next_token)
+        return self._page_tokens.page(scope, found, size, lambda last: [last.id])
 
     async def cancel(self, caller: Caller, generation_id: str) -> Generation:
         """Cancel a generation that has not ended; one that was cancelled before stays as it is.

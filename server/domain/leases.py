@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from server.database import Database
@@ -122,6 +122,7 @@ class GenerationLeases:
         def transition() -> Generation:
             return self._change(
                 lease,
+                self._database.now(),
                 stage=stage,
                 progress_percent=percent,
                 progress_estimated=estimated,
@@ -141,6 +142,7 @@ class GenerationLeases:
         def transition() -> Generation:
             generation = self._change(
                 lease,
+                self._database.now(),
                 stage="drawing",
                 progress_percent=DRAWING_PERCENT[0],
                 progress_estimated=estimated,
@@ -200,6 +202,7 @@ class GenerationLeases:
             now = self._database.now()
             generation = self._change(
                 lease,
+                now,
                 state=PENDING,
                 stage="queued",
                 progress_percent=0,
@@ -222,9 +225,7 @@ class GenerationLeases:
             .order_by(AvatarGeneration.due_time, AvatarGeneration.id)
             .limit(1)
         )
-        if self._database.is_postgresql:
-            query = query.for_update(skip_locked=True)
-        row: AvatarGeneration | None = query.first()
+        row: AvatarGeneration | None = self._database.locked(query, skip_locked=True).first()
         if row is None:
             return None
         row.epoch += 1
@@ -268,10 +269,8 @@ class GenerationLeases:
             GenerationAttempt.generation == row.id,
             GenerationAttempt.attempt_number == row.attempt_number,
         )
-        if self._database.is_postgresql:
-            # Its owner may be writing down a request id at this moment.
-            query = query.for_update()
-        lost = query.get()
+        # Locked, because its owner may be writing down a request id at this moment.
+        lost = self._database.locked(query).get()
         unanswered = lost.outcome == "submitting" and lost.possibly_charged and not lost.provider_request_id
         lost.outcome = "submit_unknown" if unanswered else "worker_lost"
         lost.error_reason = "WORKER_LOST"
@@ -295,7 +294,7 @@ class GenerationLeases:
         lock_project(self._database, ordered.user_id, ordered.project_id)
         now = self._database.now()
         completed = self._change(
-            lease, state=COMPLETED, stage="ended", progress_percent=100, due_time=None, end_time=now
+            lease, now, state=COMPLETED, stage="ended", progress_percent=100, due_time=None, end_time=now
         )
         self._note(lease, outcome="succeeded", end_time=now)
         avatar_id = new_id()
@@ -333,7 +332,9 @@ class GenerationLeases:
             }
         else:
             fate = {"state": FAILED, "stage": "ended", "due_time": None, "end_time": now}
-        generation = self._change(lease, **fate, error_reason=failure.reason, error_message=failure.message)
+        generation = self._change(
+            lease, now, **fate, error_reason=failure.reason, error_message=failure.message
+        )
         self._note(
             lease,
             outcome="retryable" if failure.retryable else "fatal",
@@ -343,12 +344,11 @@ class GenerationLeases:
         )
         return generation
 
-    def _change(self, lease: Lease, **changes: Any) -> Generation:
+    @staticmethod
+    def _change(lease: Lease, now: datetime, **changes: Any) -> Generation:
         """Write to the generation if it is still this worker's, and raise its revision."""
         changed = list(
-            AvatarGeneration.update(
-                **changes, revision=AvatarGeneration.revision + 1, update_time=self._database.now()
-            )
+            AvatarGeneration.update(**changes, revision=AvatarGeneration.revision + 1, update_time=now)
             .where(*_owned(lease))
             .returning(AvatarGeneration)
             .execute()

@@ -41,6 +41,13 @@ class PageTokens:
         """`secret` is asked for when the first token is made or read: workers do neither and need none."""
         self._secret = secret
 
+    def page(
+        self, scope: Sequence[object], found: Sequence[T], size: int, cursor_of: Callable[[T], Sequence[str]]
+    ) -> Page[T]:
+        """The first `size` items of what was found; one item more tells that another page follows."""
+        items = found[:size]
+        return Page(items, self.make(scope, cursor_of(items[-1])) if len(found) > size else "")
+
     def make(self, scope: Sequence[object], cursor: Sequence[str]) -> str:
         """The token that continues the list `scope` (user, list's name, arguments) after `cursor`."""
         body = json.dumps(list(cursor)).encode()

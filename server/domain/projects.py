@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from peewee import fn
 
@@ -30,9 +31,7 @@ def lock_project(database: Database, user_id: str, project_id: str) -> None:
     query = AvatarProject.select(AvatarProject.id).where(
         AvatarProject.id == project_id, AvatarProject.user_id == user_id
     )
-    if database.is_postgresql:
-        query = query.for_update()
-    if query.first() is None:
+    if database.locked(query).first() is None:
         raise NotFoundError("project", project_id)
 
 
@@ -90,10 +89,8 @@ class Projects:
         scope = (caller.user_id, "projects")
         cursor = self._page_tokens.read(scope, page_token)
         size = page_size(size)
-        rows = await self._database.read(self._list, caller, size + 1, cursor)
-        more = len(rows) > size
-        items = rows[:size]
-        return Page(items, self._page_tokens.make(scope, [items[-1].id]) if more else "")
+        found = await self._database.read(self._list, caller, size + 1, cursor)
+        return self._page_tokens.page(scope, found, size, lambda last: [last.id])
 
     async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
         """Write `name`, `description` or both.
@@ -155,24 +152,16 @@ class Projects:
         generations = AvatarGeneration.select(AvatarGeneration.id).where(
             AvatarGeneration.project == project_id
         )
-        if self._database.is_postgresql:
-            generations = generations.for_update()
-        generation_ids = [row.id for row in generations]
+        generation_ids = [row.id for row in self._database.locked(generations)]
         # The files are those of the rows as they went: a thumbnail may have been added a moment before.
         avatars = Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute()
-        file_ids = [
-            file_id
-            for row in avatars
-            for file_id in (row.image_file_id, row.thumbnail_file_id)
-            if file_id is not None
-        ]
+        self._files.let_go_of(list(avatars))
         AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
         AvatarProject.delete().where(AvatarProject.id == project_id).execute()
-        self._files.let_go(file_ids)
         return generation_ids
 
 
-def _projects_of(caller: Caller):  # type: ignore[no-untyped-def]  # Peewee's query types are partial
+def _projects_of(caller: Caller) -> Any:
     newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
     return (
         AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id"))

@@ -52,9 +52,7 @@ class QuickWorkQueue:
     def _claim(self) -> QuickJob | None:
         now = self._database.now()
         query = QuickWork.select().where(QuickWork.due_time <= now).order_by(QuickWork.due_time).limit(1)
-        if self._database.is_postgresql:
-            query = query.for_update(skip_locked=True)
-        row: QuickWork | None = query.first()
+        row: QuickWork | None = self._database.locked(query, skip_locked=True).first()
         if row is None:
             return None
         QuickWork.update(due_time=now + _LEASE, try_count=QuickWork.try_count + 1).where(

@@ -16,6 +16,32 @@ Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
 """Given the full method name and the context: what happens before, after and on errors of one call."""
 
 
+_KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., Any]]] = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+"""By whether requests and responses stream: where a handler has its behaviour, and what makes one."""
+
+
+def behaviour_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    """What the handler calls with request and context."""
+    name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
+    return getattr(handler, name)
+
+
+def with_behaviour(
+    handler: grpc.RpcMethodHandler[Any, Any],
+    behaviour: Any,
+    request_deserializer: Callable[[bytes], Any] | None,
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler with another behaviour; without a deserializer that is called with undecoded requests."""
+    _, make = _KINDS[handler.request_streaming, handler.response_streaming]
+    made: grpc.RpcMethodHandler[Any, Any] = make(behaviour, request_deserializer, handler.response_serializer)
+    return made
+
+
 class AroundInterceptor(ServerInterceptor):
     """Runs every call inside an async context manager."""
 
@@ -35,23 +61,8 @@ class AroundInterceptor(ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        if handler.response_streaming:
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            behaviour = self._streaming(method, inner)
-        else:
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
-            inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            behaviour = self._single(method, inner)
-        wrapped = make(behaviour, handler.request_deserializer, handler.response_serializer)
+        wrap = self._streaming if handler.response_streaming else self._single
+        wrapped = with_behaviour(handler, wrap(method, behaviour_of(handler)), handler.request_deserializer)
         self._wrapped[method] = wrapped
         return wrapped
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServerInterceptor
 
 from server.domain.errors import InvalidArgumentError
-from server.interceptors.around import Context
+from server.interceptors.around import Context, behaviour_of, with_behaviour
 
 
 class DecodingInterceptor(ServerInterceptor):
@@ -26,19 +26,12 @@ class DecodingInterceptor(ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler that is found."""
-        handler: Any = await continuation(handler_call_details)
+        handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        kind = (
-            f"{'stream' if handler.request_streaming else 'unary'}_"
-            f"{'stream' if handler.response_streaming else 'unary'}"
-        )
+        assert handler.request_deserializer is not None, "a method has a request message"
         wrap = _each_decoded if handler.request_streaming else _decoded
-        behaviour = wrap(getattr(handler, kind), handler.request_deserializer)
-        decoding: grpc.RpcMethodHandler[Any, Any] = handler._replace(
-            request_deserializer=None, **{kind: behaviour}
-        )
-        return decoding
+        return with_behaviour(handler, wrap(behaviour_of(handler), handler.request_deserializer), None)
 
 
 def _decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
