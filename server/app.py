@@ -128,8 +128,8 @@ class AvatarServer:
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationService(core.generations, core.watches), server
         )
-        usage_service_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(), server)
-        preset_service_pb2_grpc.add_PresetServiceServicer_to_server(PresetService(), server)
+        usage_service_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(core.usage), server)
+        preset_service_pb2_grpc.add_PresetServiceServicer_to_server(PresetService(core.gallery), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server)

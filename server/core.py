@@ -10,11 +10,13 @@ from server.domain.announcements import Announcements
 from server.domain.avatars import Avatars
 from server.domain.events import THUMBNAIL_READY, Arrivals, EventBus, InProcessBus, RedisBus
 from server.domain.files import Files, open_store
+from server.domain.gallery import Gallery
 from server.domain.generations import Generations
 from server.domain.leases import GenerationLeases
 from server.domain.paging import PageTokens
 from server.domain.projects import Projects
 from server.domain.quick_work import QuickWorkQueue
+from server.domain.usage import Usage
 from server.domain.watching import GenerationWatches
 from server.migrate import migrate, require_current
 from server.settings import Settings
@@ -36,6 +38,8 @@ class Core:
     generations: Generations
     leases: GenerationLeases
     quick_work: QuickWorkQueue
+    usage: Usage
+    gallery: Gallery
     watches: GenerationWatches
 
     @classmethod
@@ -67,6 +71,8 @@ class Core:
             generations=generations,
             leases=GenerationLeases(database, announcements, files),
             quick_work=QuickWorkQueue(database),
+            usage=Usage(database, page_tokens),
+            gallery=Gallery(database, page_tokens),
             watches=GenerationWatches(generations, bus),
         )
 

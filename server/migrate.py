@@ -12,6 +12,7 @@ from peewee import PostgresqlDatabase
 from playhouse.migrations import Runner
 
 import migrations
+from server import gallery
 from server.models import TABLES
 
 HISTORY_TABLE = "avatar_creator_migrations"
@@ -23,7 +24,9 @@ class SchemaError(Exception):
 
 
 def migrate(database: peewee.Database) -> list[str]:
-    """Apply all pending migrations under a lock and return their names, oldest first.
+    """Apply all pending migrations, bring the gallery up to date, and return what was applied, oldest first.
+
+    Under a lock: of several at once one does it all, and the others find it done.
 
     Raises:
         SchemaError: tables of these names exist that this service did not make.
@@ -31,6 +34,7 @@ def migrate(database: peewee.Database) -> list[str]:
     with _lock(database):
         _refuse_foreign_tables(database)
         applied = _runner(database).up()
+        gallery.seed(database)
     return [str(name) for name in applied]
 
 

@@ -5,14 +5,18 @@ The table is keyed by message and field; messages inside messages are checked by
 
 from __future__ import annotations
 
+import json
 import unicodedata
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from server.domain.caller import ALL_USERS, is_user_id
 from server.domain.errors import FieldViolation, InvalidArgumentError
 
 Rule = Callable[[Any], str | None]
@@ -63,6 +67,46 @@ def at_most(most: int) -> Rule:
     return check
 
 
+def not_empty(value: Any) -> str | None:
+    """A list of at least one entry."""
+    return None if value else "must not be empty"
+
+
+def user_filter(value: str) -> str | None:
+    """A user id, `-` for all users, or nothing."""
+    if not value or value == ALL_USERS or is_user_id(value):
+        return None
+    return f"must be a user id, or {ALL_USERS} for all users"
+
+
+def small_json(value: Struct) -> str | None:
+    """What JSON can say in at most 8 KiB, without the zero character, which PostgreSQL cannot keep."""
+    try:
+        content = MessageToDict(value)
+        said = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (SerializeToJsonError, ValueError, RecursionError):
+        return "has a number or a value that JSON cannot say, or is nested too deep"
+    if any("\0" in string for string in _strings(content)):
+        return "has a zero character"
+    length = len(said.encode())
+    if length > _MOST_JSON_BYTES:
+        return f"has {length:,} bytes as JSON, at most {_MOST_JSON_BYTES:,} are allowed"
+    return None
+
+
+def _strings(content: Any) -> Iterator[str]:
+    """Every text in something made of JSON, names included."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for name, value in content.items():
+            yield name
+            yield from _strings(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _strings(value)
+
+
 def instant(value: Timestamp) -> str | None:
     """A time in the years 1 to 9999, as `Timestamp` has it; a field that is absent is one too."""
     try:
@@ -92,9 +136,12 @@ MOST_VIOLATIONS = 20
 _ENTRIES_CHECKED = 100
 """No list of the contract may be longer; the entries past that of one that is are not looked at."""
 
+_MOST_JSON_BYTES = 8192
+
 NAME = text(120, required=True)
 ID = text(100, required=True)
 OPTIONAL_ID = text(100)
+DESCRIPTION = text(2000, lines=True)
 
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "Persona": {
@@ -109,16 +156,19 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "width": (number(256, 1440, multiple_of=16),),
         "height": (number(256, 1440, multiple_of=16),),
     },
+    "AvatarProject": {"id": (ID,), "name": (NAME,), "description": (DESCRIPTION,)},
+    "Avatar": {"id": (ID,), "name": (NAME,)},
     "CreateProjectRequest": {
         "name": (NAME,),
-        "description": (text(2000, lines=True),),
+        "description": (DESCRIPTION,),
         "request_id": (request_id,),
     },
     "GetProjectRequest": {"project_id": (ID,)},
-    "ListProjectsRequest": {"page_size": (not_negative,)},
+    "ListProjectsRequest": {"page_size": (not_negative,), "user_id": (user_filter,)},
     "DeleteProjectRequest": {"project_id": (ID,)},
     "UploadAvatarMetadata": {"project_id": (ID,), "name": (NAME,), "request_id": (request_id,)},
     "GetAvatarRequest": {"avatar_id": (ID,)},
+    "BatchGetAvatarsRequest": {"avatar_ids": (not_empty, at_most(100)), "avatar_ids[]": (ID,)},
     "ListAvatarsRequest": {
         "project_id": (OPTIONAL_ID,),
         "page_size": (not_negative,),
@@ -126,6 +176,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "source_types[]": (specified,),
         "ethnicity": (text(60),),
         "query": (text(200),),
+        "user_id": (user_filter,),
     },
     "DeleteAvatarRequest": {"avatar_id": (ID,)},
     "DownloadImageRequest": {"avatar_id": (ID,)},
@@ -145,9 +196,43 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "create_time_from": (instant,),
         "create_time_to": (instant,),
         "page_size": (not_negative,),
+        "user_id": (user_filter,),
     },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
+    "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
+    "WatchGenerationsRequest": {
+        "targets": (at_most(100),),
+        "project_id": (OPTIONAL_ID,),
+        "changed_since": (instant,),
+    },
     "CancelGenerationRequest": {"generation_id": (ID,)},
+    "RetryGenerationRequest": {"generation_id": (ID,), "request_id": (request_id,)},
+    "RecordUsageRequest": {
+        "avatar_id": (ID,),
+        "app_id": (text(120),),
+        "app_name": (text(120),),
+        "action": (NAME,),
+        "reference_id": (text(200),),
+        "reference_type": (text(120),),
+        "metadata": (small_json,),
+        "request_id": (request_id,),
+    },
+    "ListUsageRequest": {
+        "avatar_id": (ID,),
+        "app_id": (text(120),),
+        "action": (text(120),),
+        "page_size": (not_negative,),
+    },
+    "SummarizeUsageRequest": {"avatar_id": (ID,)},
+    "GetStatsRequest": {"user_id": (user_filter,)},
+    "ListPresetsRequest": {
+        "category": (text(60),),
+        "query": (text(200),),
+        "page_size": (not_negative,),
+    },
+    "GetPresetRequest": {"preset_id": (ID,)},
+    "ListPersonaExamplesRequest": {"category": (text(60),), "page_size": (not_negative,)},
+    "GetPersonaExampleRequest": {"persona_example_id": (ID,)},
 }
 
 
@@ -158,6 +243,15 @@ def validate(request: Message, *further: FieldViolation) -> None:
         InvalidArgumentError: lists every violation.
     """
     refuse([*_violations(request, ""), *further])
+
+
+def violations_of(resource: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
+    """What is wrong with these fields of a message, by their paths in it; `place` goes before each path."""
+    return [
+        violation
+        for violation in _violations(resource, f"{place}.")
+        if _field_of(violation.field.removeprefix(f"{place}.")) in only
+    ]
 
 
 def refuse(violations: Sequence[FieldViolation]) -> None:
@@ -197,6 +291,11 @@ def _inside(field: Any, value: Any, place: str) -> Iterator[FieldViolation]:
             yield FieldViolation(place, f"{value} is not a value of {field.enum_type.name}")
     elif field.message_type is not None and field.message_type.name in RULES:
         yield from _violations(value, f"{place}.")
+
+
+def _field_of(path: str) -> str:
+    """The path without the index of an entry."""
+    return path.partition("[")[0]
 
 
 def _violation(place: str, description: str | None) -> Iterator[FieldViolation]:

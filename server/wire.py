@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator.v1 import (
@@ -15,16 +17,22 @@ from avatar_creator.v1 import (
     error_reason_pb2,
     generation_pb2,
     persona_pb2,
+    preset_pb2,
+    usage_pb2,
 )
 from server.domain.people import Attributes, Persona
 from server.domain.records import (
     DEFAULT_SIDE_PIXELS,
+    AppUsage,
     Attempt,
     Avatar,
     Generation,
     Options,
+    PersonaExample,
+    Preset,
     Project,
     StoredFile,
+    UsageRecord,
 )
 
 _ATTRIBUTE_ENUMS: dict[str, Any] = {
@@ -202,6 +210,8 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         start_time=timestamp(generation.start_time),
         end_time=timestamp(generation.end_time),
         update_time=timestamp(generation.update_time),
+        queue_position=generation.queue_position,
+        expected_seconds=generation.expected_seconds,
     )
 
 
@@ -218,6 +228,63 @@ def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
         error=_error(attempt.error_reason, attempt.error_message),
         start_time=timestamp(attempt.start_time),
         end_time=timestamp(attempt.end_time),
+    )
+
+
+def usage_to_proto(usage: UsageRecord) -> usage_pb2.UsageRecord:
+    """Encode a use."""
+    return usage_pb2.UsageRecord(
+        id=usage.id,
+        avatar_id=usage.avatar_id,
+        user_id=usage.user_id,
+        app_id=usage.app_id,
+        app_name=usage.app_name,
+        action=usage.action,
+        reference_id=usage.reference_id,
+        reference_type=usage.reference_type,
+        metadata=ParseDict(usage.metadata, Struct()),
+        create_time=timestamp(usage.create_time),
+    )
+
+
+def app_usage_to_proto(usage: AppUsage) -> usage_pb2.AppUsageSummary:
+    """Encode the uses by one app."""
+    return usage_pb2.AppUsageSummary(
+        app_id=usage.app_id,
+        app_name=usage.app_name,
+        usage_count=usage.usage_count,
+        first_used_time=timestamp(usage.first_used_time),
+        last_used_time=timestamp(usage.last_used_time),
+        actions=[
+            usage_pb2.ActionCount(action=action, usage_count=number) for action, number in usage.actions
+        ],
+    )
+
+
+def preset_to_proto(preset: Preset) -> preset_pb2.AvatarPreset:
+    """Encode a preset."""
+    return preset_pb2.AvatarPreset(
+        id=preset.id,
+        name=preset.name,
+        description=preset.description,
+        category=preset.category,
+        prompt=preset.prompt,
+        persona=persona_to_proto(preset.persona),
+        attributes=attributes_to_proto(preset.attributes),
+        popularity=preset.popularity,
+        image_data=preset.image,
+    )
+
+
+def persona_example_to_proto(example: PersonaExample) -> persona_pb2.PersonaExample:
+    """Encode a persona example."""
+    return persona_pb2.PersonaExample(
+        id=example.id,
+        name=example.name,
+        description=example.description,
+        category=example.category,
+        persona=persona_to_proto(example.persona),
+        use_count=example.use_count,
     )
 
 

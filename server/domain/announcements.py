@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from server import wire
-from server.domain.events import GENERATION_CHANGED, GENERATIONS_DELETED, THUMBNAIL_READY, EventBus
+from server.domain.events import GENERATION_CHANGED, PROJECT_DELETED, THUMBNAIL_READY, EventBus
 from server.domain.records import Generation
 
 
@@ -19,9 +19,9 @@ class Announcements:
         """The generation has a new revision."""
         await self._bus.publish(GENERATION_CHANGED, wire.generation_to_proto(generation).SerializeToString())
 
-    async def generations_deleted(self, generation_ids: Sequence[str]) -> None:
-        """The generations are gone."""
-        await self._bus.publish(GENERATIONS_DELETED, "\n".join(generation_ids).encode())
+    async def project_deleted(self, project_id: str, generation_ids: Sequence[str]) -> None:
+        """The project is gone, and its generations with it."""
+        await self._bus.publish(PROJECT_DELETED, "\n".join((project_id, *generation_ids)).encode())
 
     async def thumbnail_ready(self, avatar_id: str) -> None:
         """The avatar has its thumbnail."""

@@ -1,11 +1,11 @@
-"""Avatars: uploaded, read, listed, downloaded and deleted."""
+"""Avatars: uploaded, read, listed, changed, downloaded and deleted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from peewee import JOIN
 
 from server import models
 from server.database import Database
-from server.domain import images
+from server.domain import images, statistics
 from server.domain.caller import Caller
 from server.domain.errors import FailedPreconditionError, NotFoundError
 from server.domain.events import Arrivals
@@ -65,6 +65,20 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class AvatarChanges:
+    """What is to be written to an avatar; what is left out stays as it is."""
+
+    name: str | None = None
+    persona: Mapping[str, Any] = field(default_factory=dict)
+    """New values of fields of `Persona`."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """New values of fields of `Attributes`."""
+
+    def __bool__(self) -> bool:
+        return self.name is not None or bool(self.persona) or bool(self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedImage:
     """A picture that has no thumbnail yet."""
 
@@ -87,31 +101,62 @@ class AvatarFilter:
     last_used_first: bool = False
 
 
+def require_avatar(caller: Caller, avatar_id: str) -> None:
+    """Refuse an avatar that the caller may not find.
+
+    Raises:
+        NotFoundError: the user has no such avatar.
+    """
+    if _avatars_of(caller).where(models.Avatar.id == avatar_id).first() is None:
+        raise NotFoundError("avatar", avatar_id)
+
+
+def lock_avatar(database: Database, user_id: str, avatar_id: str) -> None:
+    """In the current transaction: keep the avatar from changing or going until the transaction ends.
+
+    Raises:
+        NotFoundError: the user has no such avatar.
+    """
+    query = models.Avatar.select(models.Avatar.id).where(
+        models.Avatar.id == avatar_id, models.Avatar.user_id == user_id
+    )
+    if database.locked(query).first() is None:
+        raise NotFoundError("avatar", avatar_id)
+
+
 def insert_avatar(new: NewAvatar, now: datetime) -> None:
-    """In the current transaction, which holds the project's lock: write an avatar and count it."""
-    persona = new.persona
+    """In the current transaction, which holds the project's lock: write an avatar and count it there."""
     models.Avatar.create(
         id=new.id,
         user_id=new.user_id,
         project=new.project_id,
-        name=new.name,
         image_file=new.image_file_id,
         thumbnail_file=new.thumbnail_file_id,
         source_type=new.source_type,
-        persona_name=persona.name,
-        persona_age=persona.age,
-        persona_personality=list(persona.personality),
-        persona_background=persona.background,
-        **asdict(new.attributes),
+        **_columns_of_person(new.name, new.persona, new.attributes, new.generation_prompt),
         generation_prompt=new.generation_prompt,
         seed_used=new.seed_used,
         generation=new.generation_id,
-        search_text=fold("\n".join((new.name, persona.name, new.generation_prompt))),
-        ethnicity_folded=fold(new.attributes.ethnicity),
         create_time=now,
         update_time=now,
     )
     count_avatars(new.project_id, 1)
+
+
+def _columns_of_person(
+    name: str, persona: Persona, attributes: Attributes, generation_prompt: str
+) -> dict[str, Any]:
+    """Who the avatar is, and what it is found by."""
+    return {
+        "name": name,
+        "persona_name": persona.name,
+        "persona_age": persona.age,
+        "persona_personality": list(persona.personality),
+        "persona_background": persona.background,
+        **asdict(attributes),
+        "search_text": fold("\n".join((name, persona.name, generation_prompt))),
+        "ethnicity_folded": fold(attributes.ethnicity),
+    }
 
 
 class Avatars:
@@ -171,17 +216,35 @@ class Avatars:
         """
         return await self._database.read(self._get, caller, avatar_id)
 
+    async def get_several(self, caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
+        """Those of these avatars that the user has, in the order of the ids; one named twice comes once."""
+
+        def query() -> list[Avatar]:
+            rows = _avatars_of(caller).where(models.Avatar.id.in_(avatar_ids))
+            found = {row.id: Avatar.from_row(row) for row in rows}
+            return [found[avatar_id] for avatar_id in dict.fromkeys(avatar_ids) if avatar_id in found]
+
+        return await self._database.read(query)
+
     async def page(self, caller: Caller, wanted: AvatarFilter, *, size: int, page_token: str) -> Page[Avatar]:
         """A page of the user's avatars.
 
         Raises:
             NotFoundError: the user has no such project.
         """
-        scope = (caller.user_id, "avatars", *asdict(wanted).values())
+        scope = (caller.user_id, caller.sees_all, "avatars", *asdict(wanted).values())
         cursor = self._page_tokens.read(scope, page_token)
         size = page_size(size)
         found = await self._database.read(self._list, caller, wanted, size + 1, cursor)
         return self._page_tokens.page(scope, found, size, lambda last: _cursor_of(wanted, last))
+
+    async def update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
+        """Write what has changed, and return the avatar as it is then.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        return await self._database.write(self._update, caller, avatar_id, changes)
 
     async def delete(self, caller: Caller, avatar_id: str) -> None:
         """Delete an avatar; its files are removed soon after.
@@ -280,6 +343,7 @@ class Avatars:
         )
         self._files.own(file.id)
         record_quick_work(THUMBNAIL, avatar_id, now)
+        statistics.count_upload(caller.user_id, now)
         return avatar_id
 
     @staticmethod
@@ -316,6 +380,22 @@ class Avatars:
             query = query.where(_after(wanted, cursor))
         return [Avatar.from_row(row) for row in query]
 
+    def _update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
+        lock_avatar(self._database, caller.user_id, avatar_id)
+        avatar = self._get(caller, avatar_id)
+        if not changes:
+            return avatar
+        models.Avatar.update(
+            **_columns_of_person(
+                avatar.name if changes.name is None else changes.name,
+                replace(avatar.persona, **changes.persona),
+                replace(avatar.attributes, **changes.attributes),
+                avatar.generation_prompt,
+            ),
+            update_time=self._database.now(),
+        ).where(models.Avatar.id == avatar_id).execute()
+        return self._get(caller, avatar_id)
+
     def _delete(self, caller: Caller, avatar_id: str) -> None:
         avatar = self._get(caller, avatar_id)
         lock_project(self._database, caller.user_id, avatar.project_id)
@@ -325,17 +405,18 @@ class Avatars:
             raise NotFoundError("avatar", avatar_id)
         count_avatars(avatar.project_id, -1)
         self._files.let_go_of(rows)
+        statistics.count_gone(caller.user_id, rows)
 
 
 def _avatars_of(caller: Caller) -> Any:
     image, thumbnail = models.File.alias("image"), models.File.alias("thumbnail")
-    return (
+    everybodys = (
         models.Avatar.select(models.Avatar, image, thumbnail)
         .join(image, on=(models.Avatar.image_file == image.id))
         .switch(models.Avatar)
         .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
-        .where(models.Avatar.user_id == caller.user_id)
     )
+    return everybodys if caller.sees_all else everybodys.where(models.Avatar.user_id == caller.user_id)
 
 
 def _cursor_of(wanted: AvatarFilter, last: Avatar) -> list[str]:

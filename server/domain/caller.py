@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
+ALL_USERS = "-"
+"""Stands for every user where an operator may name one. No user id begins with it."""
+
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
+_LONGEST_APP_ID = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user a verified token names."""
+    """The user a verified token names, and in which role they act."""
 
     user_id: str
     """A user id that `is_user_id` accepts."""
+    app_id: str = ""
+    """The app the token was issued to; empty if to none."""
+    sees_all: bool = False
+    """Whether other users' things are found too: for an operator, in the calls that operators may make."""
 
 
 def is_user_id(text: str) -> bool:
     """Whether `text` may be a user id. User ids become folder names, so no slash and no leading dot."""
     return _USER_ID.fullmatch(text) is not None
+
+
+def is_app_id(text: str) -> bool:
+    """Whether `text` may be an app's id: 1 to 120 characters, no control characters, not only blanks."""
+    return (
+        bool(text.strip())
+        and len(text) <= _LONGEST_APP_ID
+        and not any(unicodedata.category(character) == "Cc" for character in text)
+    )

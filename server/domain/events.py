@@ -18,12 +18,12 @@ log = structlog.get_logger()
 
 GENERATION_CHANGED = "avatar-creator:generation-changed"
 """Payload: the whole `avatar_creator.v1.Generation`, encoded."""
-GENERATIONS_DELETED = "avatar-creator:generations-deleted"
-"""Payload: the generations' ids, a line each."""
+PROJECT_DELETED = "avatar-creator:project-deleted"
+"""Payload: the project's id, then those of its generations, a line each."""
 THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
 """Payload: the avatar's id."""
 
-TOPICS = (GENERATION_CHANGED, GENERATIONS_DELETED, THUMBNAIL_READY)
+TOPICS = (GENERATION_CHANGED, PROJECT_DELETED, THUMBNAIL_READY)
 
 Handler = Callable[[bytes], None]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from peewee import JOIN
 
 from server.database import Database
+from server.domain import statistics
 from server.domain.announcements import Announcements
 from server.domain.caller import Caller
 from server.domain.errors import FailedPreconditionError, NotFoundError
@@ -18,10 +19,12 @@ from server.domain.paging import Page, PageTokens, page_size
 from server.domain.people import Attributes, Persona
 from server.domain.projects import lock_project, require_project
 from server.domain.prompt import NEGATIVE_PROMPT, enhance
+from server.domain.queue import placed
 from server.domain.records import (
     CANCELLED,
+    ENDED_STATES,
+    FAILED,
     PENDING,
-    PROCESSING,
     Attempt,
     Generation,
     Options,
@@ -32,6 +35,7 @@ from server.models import (
     Avatar,
     AvatarGeneration,
     AvatarPreset,
+    AvatarProject,
     GenerationAttempt,
     PersonaExample,
     new_id,
@@ -39,6 +43,9 @@ from server.models import (
 from server.wakeups import WakeUps
 
 MAXIMUM_NAME_CHARACTERS = 120
+
+LATE_COMMITS = timedelta(seconds=30)
+"""A change is read at most this long after the time it bears: no transaction may take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,32 @@ class Order:
     options: Options
     preset_id: str
     persona_example_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSnapshot:
+    """The generations of a project as a watch begins with them."""
+
+    read_time: datetime
+    """When this was read, by the database's clock."""
+    complete_since: datetime
+    """Whatever is committed later than this was read bears a later time than this."""
+    to_tell: list[Generation]
+    """What has not ended, and what changed since the time asked for."""
+    ended_before: list[Generation]
+    """What had ended before, but bears a time that what is committed later may bear too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChanges:
+    """What has changed in some projects."""
+
+    read_time: datetime
+    """When this was read, by the database's clock."""
+    project_ids: frozenset[str]
+    """Those of the projects that exist."""
+    revisions: list[tuple[str, str, int]]
+    """Project, generation and revision of what has changed."""
 
 
 class Generations:
@@ -82,6 +115,17 @@ class Generations:
         await self._wake_ups.for_generation()
         return generation
 
+    async def retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
+        """Order a failed or cancelled generation again, or find the one this request made before.
+
+        Raises:
+            NotFoundError: the user has no such generation.
+            FailedPreconditionError: it has neither failed nor been cancelled.
+        """
+        generation = await self._database.write(self._retry, caller, key, generation_id)
+        await self._wake_ups.for_generation()
+        return generation
+
     async def get(self, caller: Caller, generation_id: str) -> Generation:
         """Read a generation.
 
@@ -89,6 +133,23 @@ class Generations:
             NotFoundError: the user has no such generation.
         """
         return await self._database.read(self._get, caller, generation_id)
+
+    async def get_several(self, caller: Caller, generation_ids: Sequence[str]) -> list[Generation]:
+        """Read generations, all of which must be the user's.
+
+        Raises:
+            NotFoundError: the user has no such generation; names the first.
+        """
+
+        def query() -> list[Generation]:
+            rows = _generations_of(caller).where(AvatarGeneration.id.in_(generation_ids)).objects()
+            found = {row.id: Generation.from_row(row, row.avatar_id) for row in rows}
+            for generation_id in generation_ids:
+                if generation_id not in found:
+                    raise NotFoundError("generation", generation_id)
+            return placed(list(found.values()), self._database.now())
+
+        return await self._database.read(query)
 
     async def get_with_attempts(self, caller: Caller, generation_id: str) -> tuple[Generation, list[Attempt]]:
         """Read a generation and its attempts, first to last.
@@ -123,6 +184,7 @@ class Generations:
         """
         scope = (
             caller.user_id,
+            caller.sees_all,
             "generations",
             project_id,
             sorted(states),
@@ -147,6 +209,37 @@ class Generations:
         await self._announcements.generation_changed(generation)
         return generation
 
+    async def snapshot_of_project(
+        self, caller: Caller, project_id: str, changed_since: datetime | None
+    ) -> ProjectSnapshot:
+        """What of a project has not ended, and what changed at or after `changed_since`.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+
+        def query() -> ProjectSnapshot:
+            require_project(caller, project_id)
+            now = self._database.now()
+            told_since = now if changed_since is None else changed_since - LATE_COMMITS
+            complete_since = min(now - LATE_COMMITS, told_since)
+            rows = _generations_of(caller).where(
+                AvatarGeneration.project == project_id,
+                AvatarGeneration.due_time.is_null(False) | (AvatarGeneration.update_time >= complete_since),
+            )
+            found = [
+                Generation.from_row(row, row.avatar_id)
+                for row in rows.order_by(AvatarGeneration.id).objects()
+            ]
+            ended_before = [
+                generation for generation in found if generation.ended and generation.update_time < told_since
+            ]
+            passed_over = {generation.id for generation in ended_before}
+            to_tell = [generation for generation in found if generation.id not in passed_over]
+            return ProjectSnapshot(now, complete_since, placed(to_tell, now), ended_before)
+
+        return await self._database.read(query)
+
     async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
         """The current revision of each of these generations that exists, whoever owns it."""
 
@@ -158,6 +251,35 @@ class Generations:
 
         return await self._database.read(query)
 
+    async def changes_in(self, project_ids: Sequence[str], since: datetime) -> ProjectChanges:
+        """What has changed in these projects since the last time they were asked about, whoever owns them."""
+
+        def query() -> ProjectChanges:
+            now = self._database.now()
+            projects = AvatarProject.select(AvatarProject.id).where(AvatarProject.id.in_(project_ids))
+            changed = AvatarGeneration.select(
+                AvatarGeneration.id, AvatarGeneration.project, AvatarGeneration.revision
+            ).where(
+                AvatarGeneration.project.in_(project_ids),
+                AvatarGeneration.update_time >= since - LATE_COMMITS,
+            )
+            return ProjectChanges(
+                now,
+                frozenset(row.id for row in projects),
+                [(row.project_id, row.id, row.revision) for row in changed],
+            )
+
+        return await self._database.read(query)
+
+    async def read_all(self, generation_ids: Sequence[str]) -> list[Generation]:
+        """Those of these generations that exist, whoever owns them."""
+
+        def query() -> list[Generation]:
+            rows = _everybodys_generations().where(AvatarGeneration.id.in_(generation_ids)).objects()
+            return [Generation.from_row(row, row.avatar_id) for row in rows]
+
+        return await self._database.read(query)
+
     def _create(self, caller: Caller, key: RequestKey, order: Order) -> Generation:
         now = self._database.now()
         generation_id = new_id()
@@ -165,11 +287,44 @@ class Generations:
         if made_before is not None:
             return self._get(caller, made_before)
         lock_project(self._database, caller.user_id, order.project_id)
-        order = _filled_from_gallery(order)
+        self._insert(generation_id, caller.user_id, _filled_from_gallery(order), now)
+        return self._get(caller, generation_id)
+
+    def _retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
+        now = self._database.now()
+        new_generation_id = new_id()
+        made_before = resource_already_made(key, new_generation_id, now)
+        if made_before is not None:
+            return self._get(caller, made_before)
+        before = self._get(caller, generation_id)
+        if before.state not in (FAILED, CANCELLED):
+            raise FailedPreconditionError(
+                "GENERATION_NOT_RETRYABLE",
+                f"the generation is {before.state}; only one that failed or was cancelled can be retried",
+                metadata={"state": before.state.upper()},
+            )
+        lock_project(self._database, before.user_id, before.project_id)
+        again = Order(
+            project_id=before.project_id,
+            prompt=before.prompt,
+            avatar_name=before.avatar_name,
+            persona=before.persona,
+            attributes=before.attributes,
+            options=before.options,
+            preset_id=before.preset_id,
+            persona_example_id=before.persona_example_id,
+        )
+        self._insert(new_generation_id, before.user_id, again, now, retry_of=before.id)
+        return self._get(caller, new_generation_id)
+
+    def _insert(
+        self, generation_id: str, user_id: str, order: Order, now: datetime, *, retry_of: str = ""
+    ) -> None:
+        """In the current transaction, which holds the project's lock: write a generation that is due now."""
         seed = order.options.seed
         AvatarGeneration.create(
             id=generation_id,
-            user_id=caller.user_id,
+            user_id=user_id,
             project=order.project_id,
             state=PENDING,
             stage="queued",
@@ -183,18 +338,19 @@ class Generations:
             seed_used=self._new_seed() if seed is None else seed,
             preset=order.preset_id or None,
             persona_example=order.persona_example_id or None,
+            retry_of=retry_of,
             due_time=now,
             create_time=now,
             update_time=now,
         )
-        return self._get(caller, generation_id)
+        statistics.count(user_id, generations={PENDING: 1})
 
-    @staticmethod
-    def _get(caller: Caller, generation_id: str) -> Generation:
+    def _get(self, caller: Caller, generation_id: str) -> Generation:
         row = _generations_of(caller).where(AvatarGeneration.id == generation_id).objects().first()
         if row is None:
             raise NotFoundError("generation", generation_id)
-        return Generation.from_row(row, row.avatar_id)
+        [generation] = placed([Generation.from_row(row, row.avatar_id)], self._database.now())
+        return generation
 
     @staticmethod
     def _attempts(generation_id: str) -> list[Attempt]:
@@ -241,48 +397,55 @@ class Generations:
             query = query.where(AvatarGeneration.create_time < created_before)
         if cursor is not None:
             query = query.where(AvatarGeneration.id < cursor[0])
-        return [Generation.from_row(row, row.avatar_id) for row in query.objects()]
+        found = [Generation.from_row(row, row.avatar_id) for row in query.objects()]
+        return placed(found, self._database.now())
 
     def _cancel(self, caller: Caller, generation_id: str) -> Generation:
         now = self._database.now()
-        cancelled = (
-            AvatarGeneration.update(
-                state=CANCELLED,
-                stage="ended",
-                epoch=AvatarGeneration.epoch + 1,
-                revision=AvatarGeneration.revision + 1,
-                error_reason="",
-                error_message="",
-                due_time=None,
-                end_time=now,
-                update_time=now,
-            )
-            .where(
-                AvatarGeneration.id == generation_id,
-                AvatarGeneration.user_id == caller.user_id,
-                AvatarGeneration.state.in_([PENDING, PROCESSING]),
-            )
-            .execute()
-        )
-        generation = self._get(caller, generation_id)
-        if not cancelled and generation.state != CANCELLED:
+        query = AvatarGeneration.select(
+            AvatarGeneration.id, AvatarGeneration.user_id, AvatarGeneration.state
+        ).where(AvatarGeneration.id == generation_id)
+        if not caller.sees_all:
+            query = query.where(AvatarGeneration.user_id == caller.user_id)
+        # Locked, because the statistics have to know which state it leaves.
+        row = self._database.locked(query).first()
+        if row is None:
+            raise NotFoundError("generation", generation_id)
+        if row.state == CANCELLED:
+            return self._get(caller, generation_id)
+        if row.state in ENDED_STATES:
             raise FailedPreconditionError(
                 "GENERATION_FINISHED",
-                f"the generation has {generation.state} and cannot be cancelled",
-                metadata={"state": generation.state.upper()},
+                f"the generation has {row.state} and cannot be cancelled",
+                metadata={"state": row.state.upper()},
             )
+        AvatarGeneration.update(
+            state=CANCELLED,
+            stage="ended",
+            epoch=AvatarGeneration.epoch + 1,
+            revision=AvatarGeneration.revision + 1,
+            error_reason="",
+            error_message="",
+            due_time=None,
+            end_time=now,
+            update_time=now,
+        ).where(AvatarGeneration.id == generation_id).execute()
         GenerationAttempt.update(outcome="cancelled", end_time=now).where(
             GenerationAttempt.generation == generation_id, GenerationAttempt.end_time.is_null()
         ).execute()
-        return generation
+        statistics.count_move(row.user_id, row.state, CANCELLED)
+        return self._get(caller, generation_id)
+
+
+def _everybodys_generations() -> Any:
+    return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
+        Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
+    )
 
 
 def _generations_of(caller: Caller) -> Any:
-    return (
-        AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id"))
-        .join(Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id))
-        .where(AvatarGeneration.user_id == caller.user_id)
-    )
+    everybodys = _everybodys_generations()
+    return everybodys if caller.sees_all else everybodys.where(AvatarGeneration.user_id == caller.user_id)
 
 
 def _filled_from_gallery(order: Order) -> Order:

@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from server.database import Database
+from server.domain import statistics
 from server.domain.announcements import Announcements
 from server.domain.avatars import NewAvatar, insert_avatar
 from server.domain.files import Files
 from server.domain.projects import lock_project
+from server.domain.queue import CLAIM_ORDER
 from server.domain.records import COMPLETED, FAILED, PENDING, PROCESSING, Generation, StoredFile
 from server.models import AvatarGeneration, GenerationAttempt, new_id
 
@@ -210,6 +212,7 @@ class GenerationLeases:
                 due_time=now,
             )
             self._note(lease, outcome="released", end_time=now)
+            statistics.count_move(generation.user_id, PROCESSING, PENDING)
             return generation
 
         await self._publish(transition)
@@ -220,10 +223,7 @@ class GenerationLeases:
     def _claim(self, worker: str) -> Lease | None:
         now = self._database.now()
         query = (
-            AvatarGeneration.select()
-            .where(AvatarGeneration.due_time <= now)
-            .order_by(AvatarGeneration.due_time, AvatarGeneration.id)
-            .limit(1)
+            AvatarGeneration.select().where(AvatarGeneration.due_time <= now).order_by(*CLAIM_ORDER).limit(1)
         )
         row: AvatarGeneration | None = self._database.locked(query, skip_locked=True).first()
         if row is None:
@@ -241,9 +241,11 @@ class GenerationLeases:
                 row.error_reason = "WORKER_LOST"
                 row.error_message = f"the workers that ran it were lost {LOST_WORKERS_CAP} times"
                 row.save()
+                statistics.count_move(row.user_id, PROCESSING, FAILED)
                 return Lease(Generation.from_row(row, None), row.epoch, "")
         elif row.attempt_number:
             resume_request_id = self._request_left_unfinished(row)
+        state_before = row.state
         row.state = PROCESSING
         row.stage = "claimed"
         row.progress_percent = CLAIMED_PERCENT
@@ -261,6 +263,7 @@ class GenerationLeases:
             provider_request_id=resume_request_id,
             start_time=now,
         )
+        statistics.count_move(row.user_id, state_before, PROCESSING)
         return Lease(Generation.from_row(row, None), row.epoch, resume_request_id)
 
     def _close_lost_attempt(self, row: AvatarGeneration) -> str:
@@ -316,6 +319,7 @@ class GenerationLeases:
             now,
         )
         self._files.own(image.id, thumbnail.id)
+        statistics.count(ordered.user_id, avatars=1, generations={PROCESSING: -1, COMPLETED: 1})
         return replace(completed, avatar_id=avatar_id)
 
     def _fail(self, lease: Lease, failure: Failure) -> Generation:
@@ -342,6 +346,7 @@ class GenerationLeases:
             error_message=failure.message,
             end_time=now,
         )
+        statistics.count_move(generation.user_id, PROCESSING, generation.state)
         return generation
 
     @staticmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from peewee import fn
 
 from server.database import Database
+from server.domain import statistics
 from server.domain.announcements import Announcements
 from server.domain.caller import Caller
 from server.domain.errors import NotFoundError
@@ -23,7 +25,7 @@ def lock_project(database: Database, user_id: str, project_id: str) -> None:
     """In the current transaction: keep the project from changing or going until the transaction ends.
 
     Everything that adds to or takes from a project locks it first, so that all locks are taken in one
-    order: project, then generation, then avatar, then files.
+    order: project, then generation, then avatar, then files, and the user's statistics last.
 
     Raises:
         NotFoundError: the user has no such project.
@@ -36,15 +38,15 @@ def lock_project(database: Database, user_id: str, project_id: str) -> None:
 
 
 def require_project(caller: Caller, project_id: str) -> None:
-    """Refuse a project that is not the caller's.
+    """Refuse a project that the caller may not find.
 
     Raises:
         NotFoundError: the user has no such project.
     """
-    owned = AvatarProject.select(AvatarProject.id).where(
-        AvatarProject.id == project_id, AvatarProject.user_id == caller.user_id
-    )
-    if not owned.exists():
+    found = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id)
+    if not caller.sees_all:
+        found = found.where(AvatarProject.user_id == caller.user_id)
+    if not found.exists():
         raise NotFoundError("project", project_id)
 
 
@@ -86,7 +88,7 @@ class Projects:
 
     async def page(self, caller: Caller, *, size: int, page_token: str) -> Page[Project]:
         """A page of the user's projects, newest first."""
-        scope = (caller.user_id, "projects")
+        scope = (caller.user_id, caller.sees_all, "projects")
         cursor = self._page_tokens.read(scope, page_token)
         size = page_size(size)
         found = await self._database.read(self._list, caller, size + 1, cursor)
@@ -107,7 +109,7 @@ class Projects:
             NotFoundError: the user has no such project.
         """
         generation_ids = await self._database.write(self._delete, caller, project_id)
-        await self._announcements.generations_deleted(generation_ids)
+        await self._announcements.project_deleted(project_id, generation_ids)
         await self._wake_ups.for_quick_work()
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
@@ -149,22 +151,20 @@ class Projects:
 
     def _delete(self, caller: Caller, project_id: str) -> list[str]:
         lock_project(self._database, caller.user_id, project_id)
-        generations = AvatarGeneration.select(AvatarGeneration.id).where(
+        query = AvatarGeneration.select(AvatarGeneration.id, AvatarGeneration.state).where(
             AvatarGeneration.project == project_id
         )
-        generation_ids = [row.id for row in self._database.locked(generations)]
+        generations = list(self._database.locked(query))
         # The files are those of the rows as they went: a thumbnail may have been added a moment before.
-        avatars = Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute()
-        self._files.let_go_of(list(avatars))
+        avatars = list(Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute())
+        self._files.let_go_of(avatars)
         AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
         AvatarProject.delete().where(AvatarProject.id == project_id).execute()
-        return generation_ids
+        statistics.count_gone(caller.user_id, avatars, Counter(row.state for row in generations))
+        return [row.id for row in generations]
 
 
 def _projects_of(caller: Caller) -> Any:
     newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
-    return (
-        AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id"))
-        .where(AvatarProject.user_id == caller.user_id)
-        .objects()
-    )
+    everybodys = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id")).objects()
+    return everybodys if caller.sees_all else everybodys.where(AvatarProject.user_id == caller.user_id)

@@ -17,6 +17,9 @@ COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
 
+GENERATION_STATES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
+"""Every state a generation can be in."""
+
 ENDED_STATES = frozenset({COMPLETED, FAILED, CANCELLED})
 """States that no transition leaves."""
 
@@ -170,6 +173,10 @@ class Generation:
     start_time: datetime | None
     end_time: datetime | None
     update_time: datetime
+    queue_position: int | None = None
+    """How many generations are due before it; None unless it is pending and the queue was looked at."""
+    expected_seconds: int | None = None
+    """In how many seconds it will probably have ended; None likewise, or while none has completed yet."""
 
     @property
     def ended(self) -> bool:
@@ -229,6 +236,102 @@ class Attempt:
     error_message: str
     start_time: datetime
     end_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One use of an avatar by an app."""
+
+    id: str
+    avatar_id: str
+    user_id: str
+    app_id: str
+    app_name: str
+    action: str
+    reference_id: str
+    reference_type: str
+    metadata: dict[str, Any]
+    create_time: datetime
+
+    @classmethod
+    def from_row(cls, row: models.AvatarUsage) -> UsageRecord:
+        """Read the row of a use."""
+        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class AppUsage:
+    """The uses of one avatar by one app, summed."""
+
+    app_id: str
+    app_name: str
+    usage_count: int
+    first_used_time: datetime
+    last_used_time: datetime
+    actions: tuple[tuple[str, int], ...]
+    """Each action and how often it was recorded, most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Figures about all of a user's avatars and generations."""
+
+    avatar_count: int
+    recent_upload_count: int
+    """Of these, uploaded in the last 7 days."""
+    usage_count: int
+    generations: dict[str, int]
+    """How many are in each state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A ready-made starting point for an avatar."""
+
+    id: str
+    name: str
+    description: str
+    category: str
+    prompt: str
+    persona: Persona
+    attributes: Attributes
+    popularity: int
+    image: bytes
+    """300x300 WebP; empty where it was not read."""
+
+    @classmethod
+    def from_row(cls, row: models.AvatarPreset) -> Preset:
+        """Read the row of a preset, selected with its picture or without."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            description=row.description,
+            category=row.category,
+            prompt=row.prompt,
+            persona=persona_from_json(row.persona),
+            attributes=attributes_from_json(row.attributes),
+            popularity=row.popularity,
+            image=bytes(row.image or b""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaExample:
+    """A ready-made persona to start an avatar from."""
+
+    id: str
+    name: str
+    description: str
+    category: str
+    persona: Persona
+    use_count: int
+
+    @classmethod
+    def from_row(cls, row: models.PersonaExample) -> PersonaExample:
+        """Read the row of a persona example."""
+        return cls(
+            row.id, row.name, row.description, row.category, persona_from_json(row.persona), row.use_count
+        )
 
 
 def persona_from_json(stored: dict[str, Any]) -> Persona:

@@ -1,4 +1,4 @@
-"""Watching: one subscription a process, fanned out in memory to one latest-only slot per watcher.
+"""Watching: one subscription a process, fanned out in memory to a slot per watch with the latest states.
 
 A slow watcher skips states, never the last one. The bus may drop messages, so every few seconds one query
 reads the revisions of everything watched: a watcher is late then, never wrong.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 
 import structlog
@@ -19,8 +20,9 @@ from avatar_creator.v1.generation_pb2 import GenerationState
 from server import wire
 from server.domain.caller import Caller
 from server.domain.errors import AvatarCreatorError, NotFoundError, UnavailableError
-from server.domain.events import GENERATION_CHANGED, GENERATIONS_DELETED, EventBus
+from server.domain.events import GENERATION_CHANGED, PROJECT_DELETED, EventBus
 from server.domain.generations import Generations
+from server.domain.records import Generation
 
 log = structlog.get_logger()
 
@@ -38,21 +40,32 @@ _ENDED = frozenset(
 
 
 class _Slot:
-    """What one watcher is to be told next: the latest state or the end, nothing else."""
+    """What one watch is to tell next: the latest state of each generation, or the end, nothing else."""
 
-    def __init__(self, user_id: str) -> None:
-        self.user_id = user_id
-        self.revision = 0
-        """The highest revision put in."""
-        self._latest: GenerationMessage | None = None
+    def __init__(self, known_revisions: Mapping[str, int]) -> None:
+        self._known = known_revisions
+        self._offered: dict[str, int] = {}
+        self._latest: dict[str, GenerationMessage] = {}
         self._end: AvatarCreatorError | None = None
         self._filled = asyncio.Event()
+        self.since: datetime | None = None
+        """Of a project's watch: re-reading tells nothing that last changed before this; None: nothing yet."""
+
+    def pass_over(self, generation: Generation) -> None:
+        """Do not tell this state, nor an earlier one."""
+        self._offered[generation.id] = max(generation.revision, self._offered.get(generation.id, 0))
+
+    def is_behind(self, generation_id: str, revision: int) -> bool:
+        """Whether no state of this revision, or a later one, was offered yet."""
+        return self._offered.get(generation_id, 0) < revision
 
     def offer(self, state: GenerationMessage) -> None:
-        """Replace what waits here, unless it is as new."""
-        if state.revision > self.revision:
-            self.revision = state.revision
-            self._latest = state
+        """Replace what waits here of this generation, unless it is as new, or known and not the end."""
+        if not self.is_behind(state.id, state.revision):
+            return
+        self._offered[state.id] = state.revision
+        if state.revision > self._known.get(state.id, 0) or state.state in _ENDED:
+            self._latest[state.id] = state
             self._filled.set()
 
     def end(self, error: AvatarCreatorError) -> None:
@@ -61,16 +74,48 @@ class _Slot:
         self._filled.set()
 
     async def take(self) -> GenerationMessage:
-        """The next state, when there is one."""
+        """The next state, when there is one, of the generation that has waited longest."""
         while True:
             await self._filled.wait()
-            if self._latest is not None:
-                state, self._latest = self._latest, None
-                if self._end is None:
-                    self._filled.clear()
-                return state
+            if self._latest:
+                return self._latest.pop(next(iter(self._latest)))
             if self._end is not None:
                 raise self._end
+            self._filled.clear()
+
+
+class _Slots:
+    """The slots of all watches on something, by its id."""
+
+    def __init__(self) -> None:
+        self._by_id: defaultdict[str, set[_Slot]] = defaultdict(set)
+
+    @contextlib.contextmanager
+    def holding(self, ids: Iterable[str], slot: _Slot) -> Iterator[None]:
+        """Have the slot under these ids while the context is open."""
+        watched = list(ids)
+        for watched_id in watched:
+            self._by_id[watched_id].add(slot)
+        try:
+            yield
+        finally:
+            for watched_id in watched:
+                self._by_id[watched_id].discard(slot)
+                if not self._by_id[watched_id]:
+                    del self._by_id[watched_id]
+
+    def of(self, watched_id: str) -> Sequence[_Slot]:
+        """The slots under this id."""
+        return tuple(self._by_id.get(watched_id, ()))
+
+    def ids(self) -> list[str]:
+        """What is watched now."""
+        return list(self._by_id)
+
+    def all(self) -> Iterator[_Slot]:
+        """Every slot, once for each of its ids."""
+        for watched_id in self.ids():
+            yield from self.of(watched_id)
 
 
 class GenerationWatches:
@@ -78,43 +123,57 @@ class GenerationWatches:
 
     def __init__(self, generations: Generations, bus: EventBus) -> None:
         self._generations = generations
-        self._slots: dict[str, set[_Slot]] = defaultdict(set)
+        self._by_generation = _Slots()
+        self._by_project = _Slots()
         self._draining = False
         self._rereading: asyncio.Task[None] | None = None
+        self._projects_read_time: datetime | None = None
         bus.subscribe(GENERATION_CHANGED, self._changed)
-        bus.subscribe(GENERATIONS_DELETED, self._deleted)
+        bus.subscribe(PROJECT_DELETED, self._project_deleted)
 
     async def watch(
-        self, caller: Caller, generation_id: str, known_revision: int
+        self, caller: Caller, known_revisions: Mapping[str, int]
     ) -> AsyncIterator[GenerationMessage]:
-        """The state of a generation now, unless it is known and not the last, and every later one.
+        """The state of each generation now, unless it is known and not the last, and every later one.
+
+        Ends when all have ended. `known_revisions` are by the generations' ids, 0 for one that is not known.
 
         Raises:
-            NotFoundError: the user has no such generation, or it was deleted.
+            NotFoundError: the user has no such generation, or one was deleted.
             UnavailableError: this server is shutting down.
         """
-        slot = _Slot(caller.user_id)
+        slot = _Slot(known_revisions)
         # Registered before the snapshot is read, so that no change falls between the two.
-        self._slots[generation_id].add(slot)
-        try:
-            if self._draining:
-                raise _draining()
-            snapshot = wire.generation_to_proto(await self._generations.get(caller, generation_id))
-            told = known_revision
-            if snapshot.revision > known_revision or snapshot.state in _ENDED:
-                slot.offer(snapshot)
-            while True:
+        with self._by_generation.holding(known_revisions, slot):
+            self._refuse_while_draining()
+            _offer(slot, await self._generations.get_several(caller, list(known_revisions)))
+            unfinished = set(known_revisions)
+            while unfinished:
                 state = await slot.take()
-                if state.revision <= told and state.state not in _ENDED:
-                    continue
-                told = state.revision
-                yield state
                 if state.state in _ENDED:
-                    return
-        finally:
-            self._slots[generation_id].discard(slot)
-            if not self._slots[generation_id]:
-                del self._slots[generation_id]
+                    unfinished.discard(state.id)
+                yield state
+
+    async def watch_project(
+        self, caller: Caller, project_id: str, changed_since: datetime | None
+    ) -> AsyncIterator[GenerationMessage]:
+        """What of a project has not ended or has changed since, then every change and every new one.
+
+        Raises:
+            NotFoundError: the user has no such project, or it was deleted.
+            UnavailableError: this server is shutting down.
+        """
+        slot = _Slot({})
+        with self._by_project.holding([project_id], slot):
+            self._refuse_while_draining()
+            snapshot = await self._generations.snapshot_of_project(caller, project_id, changed_since)
+            slot.since = snapshot.complete_since
+            for generation in snapshot.ended_before:
+                slot.pass_over(generation)
+            _offer(slot, snapshot.to_tell)
+            self._projects_read_time = self._projects_read_time or snapshot.read_time
+            while True:
+                yield await slot.take()
 
     async def start(self) -> None:
         """Begin to re-read what is watched."""
@@ -123,8 +182,8 @@ class GenerationWatches:
     def drain(self) -> None:
         """End every watch with UNAVAILABLE, so that its client goes to another server."""
         self._draining = True
-        for slots in self._slots.values():
-            for slot in slots:
+        for slots in (self._by_generation, self._by_project):
+            for slot in slots.all():
                 slot.end(_draining())
 
     async def close(self) -> None:
@@ -134,43 +193,79 @@ class GenerationWatches:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._rereading
 
+    def _refuse_while_draining(self) -> None:
+        if self._draining:
+            raise _draining()
+
     def _changed(self, payload: bytes) -> None:
         state = GenerationMessage.FromString(payload)
-        for slot in self._slots.get(state.id, ()):
+        for slot in (*self._by_generation.of(state.id), *self._by_project.of(state.project_id)):
             slot.offer(state)
 
-    def _deleted(self, payload: bytes) -> None:
-        self._end_deleted(payload.decode().splitlines())
-
-    def _end_deleted(self, generation_ids: Iterable[str]) -> None:
-        for generation_id in generation_ids:
-            for slot in self._slots.get(generation_id, ()):
-                slot.end(NotFoundError("generation", generation_id))
+    def _project_deleted(self, payload: bytes) -> None:
+        project_id, *generation_ids = payload.decode().splitlines()
+        _end_deleted(self._by_project, "project", [project_id])
+        _end_deleted(self._by_generation, "generation", generation_ids)
 
     async def _reread_for_ever(self) -> None:
         while True:
             await asyncio.sleep(REREAD_SECONDS)
             try:
-                await self._reread()
+                await self._reread_generations()
+                await self._reread_projects()
             except Exception as error:  # whatever it is, the next time may go well
                 log.warning("watches_not_reread", error=repr(error))
 
-    async def _reread(self) -> None:
-        watched = iter(list(self._slots))
+    async def _reread_generations(self) -> None:
+        watched = iter(self._by_generation.ids())
         while ids := list(islice(watched, _IDS_PER_QUERY)):
             revisions = await self._generations.revisions(ids)
-            self._end_deleted(set(ids) - revisions.keys())
-            for generation_id, revision in revisions.items():
-                slots = self._slots.get(generation_id, set())
-                if any(slot.revision < revision for slot in slots):
-                    await self._catch_up(generation_id, slots)
+            _end_deleted(self._by_generation, "generation", set(ids) - revisions.keys())
+            await self._catch_up(
+                generation_id
+                for generation_id, revision in revisions.items()
+                if any(
+                    slot.is_behind(generation_id, revision) for slot in self._by_generation.of(generation_id)
+                )
+            )
 
-    async def _catch_up(self, generation_id: str, slots: set[_Slot]) -> None:
-        user_id = next(iter(slots)).user_id
-        with contextlib.suppress(NotFoundError):
-            generation = await self._generations.get(Caller(user_id), generation_id)
-            for slot in self._slots.get(generation_id, ()):
-                slot.offer(wire.generation_to_proto(generation))
+    async def _reread_projects(self) -> None:
+        watched = self._by_project.ids()
+        if not watched or self._projects_read_time is None:
+            self._projects_read_time = None
+            return
+        changes = await self._generations.changes_in(watched, self._projects_read_time)
+        _end_deleted(self._by_project, "project", set(watched) - changes.project_ids)
+        await self._catch_up(
+            generation_id
+            for project_id, generation_id, revision in changes.revisions
+            if any(
+                slot.since is not None and slot.is_behind(generation_id, revision)
+                for slot in self._by_project.of(project_id)
+            )
+        )
+        self._projects_read_time = changes.read_time
+
+    async def _catch_up(self, generation_ids: Iterable[str]) -> None:
+        behind = iter(list(generation_ids))
+        while ids := list(islice(behind, _IDS_PER_QUERY)):
+            for generation in await self._generations.read_all(ids):
+                for slot in self._by_generation.of(generation.id):
+                    _offer(slot, [generation])
+                for slot in self._by_project.of(generation.project_id):
+                    if slot.since is not None and generation.update_time >= slot.since:
+                        _offer(slot, [generation])
+
+
+def _offer(slot: _Slot, generations: Iterable[Generation]) -> None:
+    for generation in generations:
+        slot.offer(wire.generation_to_proto(generation))
+
+
+def _end_deleted(slots: _Slots, kind: str, ids: Iterable[str]) -> None:
+    for watched_id in ids:
+        for slot in slots.of(watched_id):
+            slot.end(NotFoundError(kind, watched_id))
 
 
 def _draining() -> UnavailableError:

@@ -1,4 +1,4 @@
-"""Finds out who calls, from the JWT every call but health and reflection must carry."""
+"""Finds out who calls and in which role, from the JWT every call but health and reflection must carry."""
 
 from __future__ import annotations
 
@@ -7,33 +7,106 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jwt
+import structlog
+from google.protobuf.message import Message
 
-from server.domain.caller import Caller, is_user_id
-from server.domain.errors import UnauthenticatedError
+from server.domain.caller import ALL_USERS, Caller, is_app_id, is_user_id
+from server.domain.errors import PermissionDeniedError, UnauthenticatedError
 from server.interceptors.around import Context
 from server.settings import Settings
 
 ALGORITHM = "HS256"
 """The only accepted signature: HMAC with SHA-256. `none` and public-key algorithms are refused."""
 
+APP_CLAIM = "app_id"
+"""Names the app a token was issued to."""
+ROLE_CLAIM = "role"
+"""Names the role of a token's user. The only one there is is `OPS`; any other gives no powers."""
+OPS = "ops"
+"""The role of operators: they may read any user's things, and cancel and retry any user's generations."""
+
 _OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
 _CACHED_TOKENS = 10_000
 
-_caller: ContextVar[Caller] = ContextVar("caller")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What a token says."""
+
+    caller: Caller
+    is_ops: bool
+
+
+_identity: ContextVar[_Identity] = ContextVar("identity")
 
 
 def current_caller() -> Caller:
-    """Who makes the call that is being handled."""
-    return _caller.get()
+    """Who makes the call that is being handled, as an ordinary user: the powers of a role are not in it."""
+    return _identity.get().caller
+
+
+def caller_in_role(request: Message) -> Caller:
+    """Who makes the call, with the powers of their role, for calls that operators may make for any user.
+
+    Every such call of an operator is logged, with the ids it names.
+    """
+    identity = _identity.get()
+    if not identity.is_ops:
+        return identity.caller
+    _log_ops_call(request)
+    return Caller(identity.caller.user_id, sees_all=True)
+
+
+def lister(request: Any) -> Caller:
+    """Whose things a list, or a sum, is asked for: those of the `user_id` in it, or the caller's own.
+
+    An operator may name anybody, or all users; and when a project is named, its owner need not be.
+
+    Raises:
+        PermissionDeniedError: it names another user, and the caller is no operator.
+    """
+    identity = _identity.get()
+    own = identity.caller
+    if request.user_id in ("", own.user_id):
+        return caller_in_role(request) if getattr(request, "project_id", "") else own
+    if not identity.is_ops:
+        raise PermissionDeniedError(
+            "ROLE_REQUIRED",
+            f"only a token with role {OPS} may name another user in user_id",
+            metadata={"role": OPS},
+        )
+    _log_ops_call(request)
+    if request.user_id == ALL_USERS:
+        return Caller(own.user_id, sees_all=True)
+    return Caller(request.user_id)
 
 
 def user_for_log() -> str:
     """The caller's user id, or empty when the call needs none or was refused."""
-    caller = _caller.get(None)
-    return caller.user_id if caller else ""
+    identity = _identity.get(None)
+    return identity.caller.user_id if identity else ""
+
+
+def _log_ops_call(request: Message) -> None:
+    named = {
+        field.name: value
+        for field, value in request.ListFields()
+        if field.name.endswith(("_id", "_ids")) and field.name != "request_id"
+    }
+    targets = [target.generation_id for target in getattr(request, "targets", ())]
+    log.info(
+        "ops_call",
+        request=request.DESCRIPTOR.name,
+        user=user_for_log(),
+        **{name: value if isinstance(value, str) else list(value) for name, value in named.items()},
+        **({"generation_ids": targets} if targets else {}),
+    )
 
 
 class Authentication:
@@ -53,36 +126,39 @@ class Authentication:
         self._issuer = issuer
         self._audience = audience
         self._now = now
-        self._verified: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[_Identity, float]] = OrderedDict()
 
     @asynccontextmanager
     async def require_token(self, method: str, context: Context) -> AsyncIterator[None]:
         """Refuse a call without a valid token; let the others know their caller."""
         if not method.startswith(_OPEN_SERVICES):
-            _caller.set(self.verify(_bearer_token(context)))
+            _identity.set(self._verify(_bearer_token(context)))
         yield
 
-    def verify(self, token: str) -> Caller:
-        """The caller a token names.
+    def _verify(self, token: str) -> _Identity:
+        """Whom a token names.
 
         Raises:
             UnauthenticatedError: the token is not accepted; the reason says whether it has expired.
         """
         known = self._verified.get(token)
         if known is not None:
-            caller, expires = known
+            identity, expires = known
             if self._now() < expires:
-                return caller
+                return identity
             del self._verified[token]
         claims = self._claims(token)
         user_id = claims.get(self._user_claim)
         if not isinstance(user_id, str) or not is_user_id(user_id):
             raise _invalid(f"the claim {self._user_claim!r} is not a user id")
-        caller = Caller(user_id)
-        self._verified[token] = (caller, float(claims["exp"]))
+        app_id = claims.get(APP_CLAIM, "")
+        if not isinstance(app_id, str) or (app_id and not is_app_id(app_id)):
+            raise _invalid(f"the claim {APP_CLAIM!r} is not an app's id")
+        identity = _Identity(Caller(user_id, app_id), is_ops=claims.get(ROLE_CLAIM) == OPS)
+        self._verified[token] = (identity, float(claims["exp"]))
         if len(self._verified) > _CACHED_TOKENS:
             self._verified.popitem(last=False)
-        return caller
+        return identity
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -119,14 +195,27 @@ def _invalid(why: str) -> UnauthenticatedError:
     return UnauthenticatedError("TOKEN_INVALID", f"the token is not accepted: {why}")
 
 
-def mint_token(settings: Settings, user_id: str, expires_in: int) -> str:
+def mint_token(
+    settings: Settings,
+    user_id: str,
+    expires_in: int,
+    *,
+    app_id: str = "",
+    role: Literal["", "ops"] = "",
+) -> str:
     """A token for `user_id` that `Authentication` with these settings accepts for `expires_in` seconds.
+
+    `app_id` binds it to an app, and `role` gives its user the powers of an operator.
 
     Raises:
         SettingsError: there is no secret to sign with.
     """
     now = int(time.time())
     claims: dict[str, Any] = {settings.jwt_user_claim: user_id, "iat": now, "exp": now + expires_in}
+    if app_id:
+        claims[APP_CLAIM] = app_id
+    if role:
+        claims[ROLE_CLAIM] = role
     if settings.jwt_issuer:
         claims["iss"] = settings.jwt_issuer
     if settings.jwt_audience:

@@ -55,9 +55,6 @@ async def translate_errors(method: str, context: Context) -> AsyncIterator[None]
         raise
     except AvatarCreatorError as error:
         await _abort(context, STATUS_OF[type(error)], error.message, _details(error))
-    except NotImplementedError:
-        info = _error_info("METHOD_NOT_SERVED", {"method": method})
-        await _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served by this server", [info])
     except Exception:
         incident_id = uuid.uuid4().hex
         log.exception("incident", method=method, incident_id=incident_id)

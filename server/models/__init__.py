@@ -10,7 +10,8 @@ from server.models.idempotency import IdempotencyKey
 from server.models.preset import AvatarPreset, PersonaExample
 from server.models.project import AvatarProject
 from server.models.quick_work import QuickWork
-from server.models.usage import AvatarUsage
+from server.models.statistics import DailyUploads, UserStatistics
+from server.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
 
 TABLES: tuple[type[BaseModel], ...] = (
     AvatarProject,
@@ -21,6 +22,10 @@ TABLES: tuple[type[BaseModel], ...] = (
     GenerationAttempt,
     Avatar,
     AvatarUsage,
+    AvatarAppUsage,
+    AvatarAppAction,
+    UserStatistics,
+    DailyUploads,
     IdempotencyKey,
     QuickWork,
 )
@@ -29,15 +34,19 @@ TABLES: tuple[type[BaseModel], ...] = (
 __all__ = [
     "TABLES",
     "Avatar",
+    "AvatarAppAction",
+    "AvatarAppUsage",
     "AvatarGeneration",
     "AvatarPreset",
     "AvatarProject",
     "AvatarUsage",
     "BaseModel",
+    "DailyUploads",
     "File",
     "GenerationAttempt",
     "IdempotencyKey",
     "PersonaExample",
     "QuickWork",
+    "UserStatistics",
     "new_id",
 ]

@@ -109,3 +109,10 @@ GenerationAttempt.add_index(
         name="generation_attempts_number",
     )
 )
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.end_time,
+        where=(GenerationAttempt.outcome == "succeeded"),
+        name="generation_attempts_succeeded",
+    )
+)

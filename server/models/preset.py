@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, ForeignKeyField, JSONField, TextField
+from peewee import BigIntegerField, BlobField, JSONField, TextField
 
 from server.models.base import BaseModel, IdField
-from server.models.file import File
 
 
 class AvatarPreset(BaseModel):
@@ -16,16 +15,13 @@ class AvatarPreset(BaseModel):
     description = TextField()
     category = TextField()
     prompt = TextField()
-    image_file = ForeignKeyField(File, column_name="image_file_id", null=True, index=False, backref=None)
-    thumbnail_file = ForeignKeyField(
-        File, column_name="thumbnail_file_id", null=True, index=False, backref=None
-    )
     persona = JSONField()
     attributes = JSONField()
+    image = BlobField()
+    """300x300 WebP. Here and not in the storage: small, of no user, and brought by `migrate`."""
+    search_text = TextField()
+    """Name and description, folded by `server.domain.search.fold`."""
     popularity = BigIntegerField(default=0)
-
-    image_file_id: str | None
-    thumbnail_file_id: str | None
 
     class Meta:
         table_name = "avatar_presets"
@@ -34,8 +30,6 @@ class AvatarPreset(BaseModel):
 AvatarPreset.add_index(
     AvatarPreset.index(AvatarPreset.popularity, AvatarPreset.id, name="avatar_presets_popularity")
 )
-AvatarPreset.add_index(AvatarPreset.index(AvatarPreset.image_file, name="avatar_presets_image_file"))
-AvatarPreset.add_index(AvatarPreset.index(AvatarPreset.thumbnail_file, name="avatar_presets_thumbnail_file"))
 
 
 class PersonaExample(BaseModel):

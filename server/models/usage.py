@@ -1,8 +1,8 @@
-"""The table of uses."""
+"""The tables of uses: each of them, and their counts."""
 
 from __future__ import annotations
 
-from peewee import ForeignKeyField, JSONField, TextField
+from peewee import BigIntegerField, CompositeKey, ForeignKeyField, JSONField, TextField
 
 from server.models.avatar import Avatar
 from server.models.base import BaseModel, IdField, UtcDateTimeField
@@ -31,3 +31,32 @@ class AvatarUsage(BaseModel):
 AvatarUsage.add_index(
     AvatarUsage.index(AvatarUsage.avatar, AvatarUsage.id, name="avatar_usage_history_avatar")
 )
+
+
+class AvatarAppUsage(BaseModel):
+    """The uses of one avatar by one app, summed. Kept by the write that records a use."""
+
+    avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
+    app_id = TextField()
+    app_name = TextField()
+    """As last recorded."""
+    usage_count = BigIntegerField()
+    first_used_time = UtcDateTimeField()
+    last_used_time = UtcDateTimeField()
+
+    class Meta:
+        table_name = "avatar_app_usage"
+        primary_key = CompositeKey("avatar", "app_id")
+
+
+class AvatarAppAction(BaseModel):
+    """How often one app did one thing with one avatar. Kept by the write that records a use."""
+
+    avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
+    app_id = TextField()
+    action = TextField()
+    usage_count = BigIntegerField()
+
+    class Meta:
+        table_name = "avatar_app_actions"
+        primary_key = CompositeKey("avatar", "app_id", "action")

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from avatar_creator.v1 import avatar_pb2
 from avatar_creator.v1 import avatar_service_pb2 as pb
 from avatar_creator.v1 import avatar_service_pb2_grpc as pb_grpc
-from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
+from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
+from avatar_creator.v1.persona_pb2 import Persona
 from server import wire
-from server.domain.avatars import AvatarFilter, Avatars, Upload
+from server.domain.avatars import AvatarChanges, AvatarFilter, Avatars, Upload
 from server.domain.errors import InvalidArgumentError
 from server.domain.images import MAX_IMAGE_BYTES
+from server.domain.records import Avatar
 from server.interceptors.around import Context
-from server.interceptors.auth import current_caller
+from server.interceptors.auth import caller_in_role, current_caller, lister
+from server.services.field_masks import written_paths
 from server.services.request_keys import request_key
 from server.validation import validate
+
+_WRITABLE = (
+    "name",
+    *(f"persona.{field.name}" for field in Persona.DESCRIPTOR.fields),
+    *(f"attributes.{field.name}" for field in Attributes.DESCRIPTOR.fields),
+)
 
 
 class AvatarService(pb_grpc.AvatarServiceServicer):
@@ -44,18 +56,26 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
 
     async def GetAvatar(self, request: pb.GetAvatarRequest, context: Context) -> pb.GetAvatarResponse:
         validate(request)
-        avatar = await self._avatars.get(current_caller(), request.avatar_id)
+        avatar = await self._avatars.get(caller_in_role(request), request.avatar_id)
         return pb.GetAvatarResponse(avatar=wire.avatar_to_proto(avatar))
 
     async def BatchGetAvatars(
         self, request: pb.BatchGetAvatarsRequest, context: Context
     ) -> pb.BatchGetAvatarsResponse:
-        raise NotImplementedError
+        validate(request)
+        found = await self._avatars.get_several(caller_in_role(request), request.avatar_ids)
+        found_ids = {avatar.id for avatar in found}
+        return pb.BatchGetAvatarsResponse(
+            avatars=await self._with_thumbnails(found, request.include_thumbnails),
+            missing_avatar_ids=[
+                avatar_id for avatar_id in dict.fromkeys(request.avatar_ids) if avatar_id not in found_ids
+            ],
+        )
 
     async def ListAvatars(self, request: pb.ListAvatarsRequest, context: Context) -> pb.ListAvatarsResponse:
         validate(request)
         page = await self._avatars.page(
-            current_caller(),
+            lister(request),
             AvatarFilter(
                 project_id=request.project_id,
                 source_types=tuple(
@@ -71,19 +91,27 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             size=request.page_size,
             page_token=request.page_token,
         )
-        if request.include_thumbnails:
-            thumbnails = await self._avatars.thumbnails(page.items)
-        else:
-            thumbnails = [b""] * len(page.items)
         return pb.ListAvatarsResponse(
-            avatars=map(wire.avatar_to_proto, page.items, thumbnails),
+            avatars=await self._with_thumbnails(page.items, request.include_thumbnails),
             next_page_token=page.next_page_token,
         )
 
     async def UpdateAvatar(
         self, request: pb.UpdateAvatarRequest, context: Context
     ) -> pb.UpdateAvatarResponse:
-        raise NotImplementedError
+        written = written_paths(request.avatar, request.update_mask, place="avatar", writable=_WRITABLE)
+        # Nothing but what is written: the rest was not validated, so it may be of no use.
+        given = avatar_pb2.Avatar()
+        FieldMask(paths=written).MergeMessage(request.avatar, given)
+        persona = asdict(wire.persona_from_proto(given.persona))
+        attributes = asdict(wire.attributes_from_proto(given.attributes))
+        changes = AvatarChanges(
+            name=given.name if "name" in written else None,
+            persona={name: value for name, value in persona.items() if f"persona.{name}" in written},
+            attributes={name: value for name, value in attributes.items() if f"attributes.{name}" in written},
+        )
+        avatar = await self._avatars.update(current_caller(), request.avatar.id, changes)
+        return pb.UpdateAvatarResponse(avatar=wire.avatar_to_proto(avatar))
 
     async def DeleteAvatar(
         self, request: pb.DeleteAvatarRequest, context: Context
@@ -97,13 +125,18 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
     ) -> AsyncIterator[pb.DownloadImageResponse]:
         validate(request)
         file, chunks = await self._avatars.open_image(
-            current_caller(),
+            caller_in_role(request),
             request.avatar_id,
             thumbnail=request.variant == pb.IMAGE_VARIANT_THUMBNAIL,
         )
         yield pb.DownloadImageResponse(metadata=wire.image_to_proto(file))
         async for chunk in chunks:
             yield pb.DownloadImageResponse(chunk=chunk)
+
+    async def _with_thumbnails(self, avatars: Sequence[Avatar], wanted: bool) -> list[avatar_pb2.Avatar]:
+        """The avatars encoded, each with its thumbnail's bytes if they are wanted."""
+        thumbnails = await self._avatars.thumbnails(avatars) if wanted else [b""] * len(avatars)
+        return list(map(wire.avatar_to_proto, avatars, thumbnails))
 
 
 async def _metadata(requests: AsyncIterator[pb.UploadAvatarRequest]) -> pb.UploadAvatarMetadata:

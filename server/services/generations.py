@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
@@ -12,7 +12,7 @@ from server.domain.errors import FieldViolation
 from server.domain.generations import Generations, Order
 from server.domain.watching import GenerationWatches
 from server.interceptors.around import Context
-from server.interceptors.auth import current_caller
+from server.interceptors.auth import caller_in_role, current_caller, lister
 from server.services.request_keys import request_key
 from server.validation import validate
 
@@ -52,7 +52,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     ) -> pb.GetGenerationResponse:
         validate(request)
         generation, attempts = await self._generations.get_with_attempts(
-            current_caller(), request.generation_id
+            caller_in_role(request), request.generation_id
         )
         return pb.GetGenerationResponse(
             generation=wire.generation_to_proto(generation),
@@ -64,7 +64,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     ) -> pb.ListGenerationsResponse:
         validate(request)
         page = await self._generations.page(
-            current_caller(),
+            lister(request),
             project_id=request.project_id,
             states=[wire.word_of(GenerationState, state) for state in request.states],
             created_from=wire.instant_of(request, "create_time_from"),
@@ -81,24 +81,49 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         self, request: pb.WatchGenerationRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationResponse]:
         validate(request)
-        states = self._watches.watch(current_caller(), request.generation_id, request.known_revision)
-        async for state in states:
+        known = {request.generation_id: request.known_revision}
+        async for state in self._watches.watch(caller_in_role(request), known):
             yield pb.WatchGenerationResponse(generation=state)
 
     async def WatchGenerations(
         self, request: pb.WatchGenerationsRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationsResponse]:
-        raise NotImplementedError
-        yield  # makes this a stream, as the contract has it
+        validate(request, *_wrong_together(request))
+        caller = caller_in_role(request)
+        if request.project_id:
+            since = wire.instant_of(request, "changed_since")
+            states = self._watches.watch_project(caller, request.project_id, since)
+        else:
+            known = {target.generation_id: target.known_revision for target in request.targets}
+            states = self._watches.watch(caller, known)
+        async for state in states:
+            yield pb.WatchGenerationsResponse(generation=state)
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
     ) -> pb.CancelGenerationResponse:
         validate(request)
-        generation = await self._generations.cancel(current_caller(), request.generation_id)
+        generation = await self._generations.cancel(caller_in_role(request), request.generation_id)
         return pb.CancelGenerationResponse(generation=wire.generation_to_proto(generation))
 
     async def RetryGeneration(
         self, request: pb.RetryGenerationRequest, context: Context
     ) -> pb.RetryGenerationResponse:
-        raise NotImplementedError
+        validate(request)
+        generation = await self._generations.retry(
+            caller_in_role(request),
+            request_key("RetryGeneration", request.request_id, request),
+            request.generation_id,
+        )
+        return pb.RetryGenerationResponse(generation=wire.generation_to_proto(generation))
+
+
+def _wrong_together(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
+    """What is wrong with the request's fields as they stand beside each other."""
+    if bool(request.targets) == bool(request.project_id):
+        yield FieldViolation("targets", "give either targets or a project_id")
+    if request.HasField("changed_since") and not request.project_id:
+        yield FieldViolation("changed_since", "goes with a project_id only")
+    ids = [target.generation_id for target in request.targets]
+    if len(set(ids)) < len(ids):
+        yield FieldViolation("targets", "name a generation more than once")

@@ -4,24 +4,56 @@ from __future__ import annotations
 
 from avatar_creator.v1 import preset_service_pb2 as pb
 from avatar_creator.v1 import preset_service_pb2_grpc as pb_grpc
+from server import wire
+from server.domain.gallery import Gallery
 from server.interceptors.around import Context
+from server.interceptors.auth import current_caller
+from server.validation import validate
 
 
 class PresetService(pb_grpc.PresetServiceServicer):
-    """The gallery of starting points. In the contract, and not served yet."""
+    """The gallery of starting points, the same for every user."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
 
     async def ListPresets(self, request: pb.ListPresetsRequest, context: Context) -> pb.ListPresetsResponse:
-        raise NotImplementedError
+        validate(request)
+        page = await self._gallery.presets(
+            current_caller(),
+            category=request.category,
+            query=request.query,
+            with_images=request.include_images,
+            size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListPresetsResponse(
+            presets=map(wire.preset_to_proto, page.items), next_page_token=page.next_page_token
+        )
 
     async def GetPreset(self, request: pb.GetPresetRequest, context: Context) -> pb.GetPresetResponse:
-        raise NotImplementedError
+        validate(request)
+        preset = await self._gallery.preset(request.preset_id)
+        return pb.GetPresetResponse(preset=wire.preset_to_proto(preset))
 
     async def ListPersonaExamples(
         self, request: pb.ListPersonaExamplesRequest, context: Context
     ) -> pb.ListPersonaExamplesResponse:
-        raise NotImplementedError
+        validate(request)
+        page = await self._gallery.persona_examples(
+            current_caller(),
+            category=request.category,
+            size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListPersonaExamplesResponse(
+            persona_examples=map(wire.persona_example_to_proto, page.items),
+            next_page_token=page.next_page_token,
+        )
 
     async def GetPersonaExample(
         self, request: pb.GetPersonaExampleRequest, context: Context
     ) -> pb.GetPersonaExampleResponse:
-        raise NotImplementedError
+        validate(request)
+        example = await self._gallery.persona_example(request.persona_example_id)
+        return pb.GetPersonaExampleResponse(persona_example=wire.persona_example_to_proto(example))

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AvatarProjectServiceStub(object):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND.
+    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
     """
 
     def __init__(self, channel):
@@ -63,7 +64,8 @@ class AvatarProjectServiceStub(object):
 
 
 class AvatarProjectServiceServicer(object):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND.
+    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
     """
 
     def CreateProject(self, request, context):
@@ -139,7 +141,8 @@ def add_AvatarProjectServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AvatarProjectService(object):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND.
+    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AvatarProjectServiceStub:
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND."""
+    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -48,7 +50,9 @@ class AvatarProjectServiceStub:
 
 @_typing.type_check_only
 class AvatarProjectServiceAsyncStub(AvatarProjectServiceStub):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND."""
+    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.CreateProjectRequest, _avatar_project_service_pb2.CreateProjectResponse]  # type: ignore[assignment]
@@ -65,7 +69,9 @@ class AvatarProjectServiceAsyncStub(AvatarProjectServiceStub):
     """
 
 class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND."""
+    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
+    """
 
     @_abc_1.abstractmethod
     def CreateProject(

@@ -34,7 +34,9 @@ class _AvatarOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AvatarOrd
     AVATAR_ORDER_NEWEST_FIRST: _AvatarOrder.ValueType  # 1
     """Newest created first."""
     AVATAR_ORDER_LAST_USED_FIRST: _AvatarOrder.ValueType  # 2
-    """Last used first; never used ones last, newest first."""
+    """Last used first; never used ones last, newest first. One that is used while the pages are read moves to the
+    front, so it may be missed.
+    """
 
 class AvatarOrder(_AvatarOrder, metaclass=_AvatarOrderEnumTypeWrapper):
     """Order of a list of avatars."""
@@ -44,7 +46,9 @@ AVATAR_ORDER_UNSPECIFIED: AvatarOrder.ValueType  # 0
 AVATAR_ORDER_NEWEST_FIRST: AvatarOrder.ValueType  # 1
 """Newest created first."""
 AVATAR_ORDER_LAST_USED_FIRST: AvatarOrder.ValueType  # 2
-"""Last used first; never used ones last, newest first."""
+"""Last used first; never used ones last, newest first. One that is used while the pages are read moves to the
+front, so it may be missed.
+"""
 Global___AvatarOrder: _TypeAlias = AvatarOrder  # noqa: Y015
 
 class _ImageVariant:
@@ -231,7 +235,7 @@ class BatchGetAvatarsRequest(_message.Message):
     """Fill `thumbnail_data`."""
     @_builtins.property
     def avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 100 ids; doubles are answered once."""
+        """1 to 100 ids; one that is named twice is answered once."""
 
     def __init__(
         self,
@@ -294,6 +298,7 @@ class ListAvatarsRequest(_message.Message):
     STYLE_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Only avatars of this project; empty: of all projects."""
     page_size: _builtins.int
@@ -316,6 +321,10 @@ class ListAvatarsRequest(_message.Message):
     """
     order: Global___AvatarOrder.ValueType
     """The order of the answer."""
+    user_id: _builtins.str
+    """Whose, for a token with `role: ops`: a user's id, or `-` for all users'. Empty: the caller's own, or
+    those of `project_id`. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """
     @_builtins.property
     def source_types(self) -> _containers.RepeatedScalarFieldContainer[_avatar_pb2.SourceType.ValueType]:
         """Only avatars that came to be in one of these ways; at most 10 entries, none UNSPECIFIED."""
@@ -334,10 +343,11 @@ class ListAvatarsRequest(_message.Message):
         style: _attributes_pb2.Style.ValueType = ...,
         query: _builtins.str = ...,
         order: Global___AvatarOrder.ValueType = ...,
+        user_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_range", b"age_range", "ethnicity", b"ethnicity", "gender", b"gender", "include_thumbnails", b"include_thumbnails", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "query", b"query", "source_types", b"source_types", "style", b"style"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_range", b"age_range", "ethnicity", b"ethnicity", "gender", b"gender", "include_thumbnails", b"include_thumbnails", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "query", b"query", "source_types", b"source_types", "style", b"style", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,8 +395,9 @@ class UpdateAvatarRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths to write: `name`, `persona`, `attributes` or one of their fields (`persona.age`). Empty: those that
-        are populated, and if none is, nothing changes. Any other path is INVALID_ARGUMENT.
+        """Paths to write: `name`, `persona`, `attributes`, one of their fields (`persona.age`), or `*` for all of
+        these. Empty: those that are populated, the fields of `persona` and `attributes` each for itself, and if
+        none is, nothing changes. Any other path is INVALID_ARGUMENT.
         """
 
     def __init__(

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AvatarServiceStub(object):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND.
+    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
     """
 
     def __init__(self, channel):
@@ -73,7 +74,8 @@ class AvatarServiceStub(object):
 
 
 class AvatarServiceServicer(object):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND.
+    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
     """
 
     def UploadAvatar(self, request_iterator, context):
@@ -177,7 +179,8 @@ def add_AvatarServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AvatarService(object):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND.
+    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AvatarServiceStub:
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND."""
+    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -58,7 +60,9 @@ class AvatarServiceStub:
 
 @_typing.type_check_only
 class AvatarServiceAsyncStub(AvatarServiceStub):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND."""
+    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadAvatar: _aio.StreamUnaryMultiCallable[_avatar_service_pb2.UploadAvatarRequest, _avatar_service_pb2.UploadAvatarResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
     """
 
 class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND."""
+    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
+    with `role: ops` may read those of all users.
+    """
 
     @_abc_1.abstractmethod
     def UploadAvatar(

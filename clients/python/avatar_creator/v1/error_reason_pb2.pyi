@@ -14,6 +14,11 @@ if sys.version_info >= (3, 10):
 else:
     from typing_extensions import TypeAlias as _TypeAlias
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ErrorReason:
@@ -108,10 +113,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE. This server is shutting down and ends its watches. Retry: yes, at once; another server
     or its successor takes the call.
     """
-    ERROR_REASON_METHOD_NOT_SERVED: _ErrorReason.ValueType  # 23
-    """UNIMPLEMENTED. The contract has this RPC and this server does not serve it yet. Metadata: `method`.
-    Retry: no.
-    """
+    @_builtins.property
+    @_deprecated("""This enum value has been marked as deprecated using proto enum value options.""")
+    def ERROR_REASON_METHOD_NOT_SERVED(self) -> _ErrorReason.ValueType:   # 23
+        """Not sent any more: every RPC is served."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 24
     """INTERNAL, or the reason of a failed generation. A defect of this service. Metadata: `incident_id`, to
     be quoted to its operators; nothing else is told. Retry: may help.
@@ -127,6 +132,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_WORKER_LOST: _ErrorReason.ValueType  # 27
     """Reason of a failed generation. The workers that ran it were lost three times over (killed, cut off or
     out of memory). Retry: yes, as a new generation.
+    """
+    ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 28
+    """PERMISSION_DENIED. The request names another user in `user_id`, which only a token with `role: ops` may.
+    Metadata: `role`, the one that is needed. Retry: no.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -226,9 +235,7 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
 or its successor takes the call.
 """
 ERROR_REASON_METHOD_NOT_SERVED: ErrorReason.ValueType  # 23
-"""UNIMPLEMENTED. The contract has this RPC and this server does not serve it yet. Metadata: `method`.
-Retry: no.
-"""
+"""Not sent any more: every RPC is served."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 """INTERNAL, or the reason of a failed generation. A defect of this service. Metadata: `incident_id`, to
 be quoted to its operators; nothing else is told. Retry: may help.
@@ -244,5 +251,9 @@ Retry: no.
 ERROR_REASON_WORKER_LOST: ErrorReason.ValueType  # 27
 """Reason of a failed generation. The workers that ran it were lost three times over (killed, cut off or
 out of memory). Retry: yes, as a new generation.
+"""
+ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 28
+"""PERMISSION_DENIED. The request names another user in `user_id`, which only a token with `role: ops` may.
+Metadata: `role`, the one that is needed. Retry: no.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -194,6 +194,8 @@ class Generation(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    EXPECTED_SECONDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, set by the service."""
     user_id: _builtins.str
@@ -242,6 +244,15 @@ class Generation(_message.Message):
     """The persona example it was started from; empty if none."""
     retry_of: _builtins.str
     """The generation it is a retry of; empty if none."""
+    queue_position: _builtins.int
+    """While PENDING: how many generations of all users are due before it; 0 for the next one. It is of the moment it
+    was read, in answers and in the first message of a watch: it changes without a revision, and is absent in
+    later messages of a watch.
+    """
+    expected_seconds: _builtins.int
+    """While PENDING: in how many seconds it will probably have ended, by its place in the queue and by how long
+    the last ones took. Given as `queue_position` is, and absent while none has completed yet.
+    """
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When it is due next; set while PENDING."""
@@ -316,12 +327,21 @@ class Generation(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        queue_position: _builtins.int | None = ...,
+        expected_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
+    _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__queue_position: _TypeAlias = _typing.Literal["queue_position"]  # noqa: Y015
+    _WhichOneofArgType__queue_position: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_seconds) -> _WhichOneofReturnType__expected_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_position) -> _WhichOneofReturnType__queue_position | None: ...
 
 Global___Generation: _TypeAlias = Generation  # noqa: Y015
 

@@ -28,7 +28,7 @@ from avatar_creator.v1 import persona_pb2 as avatar__creator_dot_v1_dot_persona_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*avatar_creator/v1/generation_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\"avatar_creator/v1/generation.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x02\n\x17\x43reateGenerationRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x13\n\x0b\x61vatar_name\x18\x03 \x01(\t\x12+\n\x07persona\x18\x04 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x05 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x35\n\x07options\x18\x06 \x01(\x0b\x32$.avatar_creator.v1.GenerationOptions\x12\x11\n\tpreset_id\x18\x07 \x01(\t\x12\x1a\n\x12persona_example_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"M\n\x18\x43reateGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"-\n\x14GetGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"\x82\x01\n\x15GetGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x36\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32$.avatar_creator.v1.GenerationAttempt\"\xf1\x01\n\x16ListGenerationsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x32\n\x06states\x18\x02 \x03(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reate_time_to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"f\n\x17ListGenerationsResponse\x12\x32\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x16WatchGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"L\n\x17WatchGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"<\n\x0bWatchTarget\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"^\n\x17WatchGenerationsRequest\x12/\n\x07targets\x18\x01 \x03(\x0b\x32\x1e.avatar_creator.v1.WatchTarget\x12\x12\n\nproject_id\x18\x02 \x01(\t\"M\n\x18WatchGenerationsResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"0\n\x17\x43\x61ncelGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"M\n\x18\x43\x61ncelGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"C\n\x16RetryGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"L\n\x17RetryGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation2\x80\x06\n\x11GenerationService\x12k\n\x10\x43reateGeneration\x12*.avatar_creator.v1.CreateGenerationRequest\x1a+.avatar_creator.v1.CreateGenerationResponse\x12\x62\n\rGetGeneration\x12\'.avatar_creator.v1.GetGenerationRequest\x1a(.avatar_creator.v1.GetGenerationResponse\x12h\n\x0fListGenerations\x12).avatar_creator.v1.ListGenerationsRequest\x1a*.avatar_creator.v1.ListGenerationsResponse\x12j\n\x0fWatchGeneration\x12).avatar_creator.v1.WatchGenerationRequest\x1a*.avatar_creator.v1.WatchGenerationResponse0\x01\x12m\n\x10WatchGenerations\x12*.avatar_creator.v1.WatchGenerationsRequest\x1a+.avatar_creator.v1.WatchGenerationsResponse0\x01\x12k\n\x10\x43\x61ncelGeneration\x12*.avatar_creator.v1.CancelGenerationRequest\x1a+.avatar_creator.v1.CancelGenerationResponse\x12h\n\x0fRetryGeneration\x12).avatar_creator.v1.RetryGenerationRequest\x1a*.avatar_creator.v1.RetryGenerationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*avatar_creator/v1/generation_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\"avatar_creator/v1/generation.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x02\n\x17\x43reateGenerationRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x13\n\x0b\x61vatar_name\x18\x03 \x01(\t\x12+\n\x07persona\x18\x04 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x05 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x35\n\x07options\x18\x06 \x01(\x0b\x32$.avatar_creator.v1.GenerationOptions\x12\x11\n\tpreset_id\x18\x07 \x01(\t\x12\x1a\n\x12persona_example_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"M\n\x18\x43reateGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"-\n\x14GetGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"\x82\x01\n\x15GetGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x36\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32$.avatar_creator.v1.GenerationAttempt\"\x82\x02\n\x16ListGenerationsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x32\n\x06states\x18\x02 \x03(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reate_time_to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07user_id\x18\x07 \x01(\t\"f\n\x17ListGenerationsResponse\x12\x32\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x16WatchGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"L\n\x17WatchGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"<\n\x0bWatchTarget\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"\x91\x01\n\x17WatchGenerationsRequest\x12/\n\x07targets\x18\x01 \x03(\x0b\x32\x1e.avatar_creator.v1.WatchTarget\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x31\n\rchanged_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x18WatchGenerationsResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"0\n\x17\x43\x61ncelGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"M\n\x18\x43\x61ncelGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"C\n\x16RetryGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"L\n\x17RetryGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation2\x80\x06\n\x11GenerationService\x12k\n\x10\x43reateGeneration\x12*.avatar_creator.v1.CreateGenerationRequest\x1a+.avatar_creator.v1.CreateGenerationResponse\x12\x62\n\rGetGeneration\x12\'.avatar_creator.v1.GetGenerationRequest\x1a(.avatar_creator.v1.GetGenerationResponse\x12h\n\x0fListGenerations\x12).avatar_creator.v1.ListGenerationsRequest\x1a*.avatar_creator.v1.ListGenerationsResponse\x12j\n\x0fWatchGeneration\x12).avatar_creator.v1.WatchGenerationRequest\x1a*.avatar_creator.v1.WatchGenerationResponse0\x01\x12m\n\x10WatchGenerations\x12*.avatar_creator.v1.WatchGenerationsRequest\x1a+.avatar_creator.v1.WatchGenerationsResponse0\x01\x12k\n\x10\x43\x61ncelGeneration\x12*.avatar_creator.v1.CancelGenerationRequest\x1a+.avatar_creator.v1.CancelGenerationResponse\x12h\n\x0fRetryGeneration\x12).avatar_creator.v1.RetryGenerationRequest\x1a*.avatar_creator.v1.RetryGenerationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,27 +44,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETGENERATIONRESPONSE']._serialized_start=633
   _globals['_GETGENERATIONRESPONSE']._serialized_end=763
   _globals['_LISTGENERATIONSREQUEST']._serialized_start=766
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1007
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1009
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1111
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1113
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1184
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1186
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1262
-  _globals['_WATCHTARGET']._serialized_start=1264
-  _globals['_WATCHTARGET']._serialized_end=1324
-  _globals['_WATCHGENERATIONSREQUEST']._serialized_start=1326
-  _globals['_WATCHGENERATIONSREQUEST']._serialized_end=1420
-  _globals['_WATCHGENERATIONSRESPONSE']._serialized_start=1422
-  _globals['_WATCHGENERATIONSRESPONSE']._serialized_end=1499
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1501
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1549
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1551
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1628
-  _globals['_RETRYGENERATIONREQUEST']._serialized_start=1630
-  _globals['_RETRYGENERATIONREQUEST']._serialized_end=1697
-  _globals['_RETRYGENERATIONRESPONSE']._serialized_start=1699
-  _globals['_RETRYGENERATIONRESPONSE']._serialized_end=1775
-  _globals['_GENERATIONSERVICE']._serialized_start=1778
-  _globals['_GENERATIONSERVICE']._serialized_end=2546
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1024
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1026
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1128
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1130
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1201
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1203
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1279
+  _globals['_WATCHTARGET']._serialized_start=1281
+  _globals['_WATCHTARGET']._serialized_end=1341
+  _globals['_WATCHGENERATIONSREQUEST']._serialized_start=1344
+  _globals['_WATCHGENERATIONSREQUEST']._serialized_end=1489
+  _globals['_WATCHGENERATIONSRESPONSE']._serialized_start=1491
+  _globals['_WATCHGENERATIONSRESPONSE']._serialized_end=1568
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1570
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1618
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1620
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1697
+  _globals['_RETRYGENERATIONREQUEST']._serialized_start=1699
+  _globals['_RETRYGENERATIONREQUEST']._serialized_end=1766
+  _globals['_RETRYGENERATIONRESPONSE']._serialized_start=1768
+  _globals['_RETRYGENERATIONRESPONSE']._serialized_end=1844
+  _globals['_GENERATIONSERVICE']._serialized_start=1847
+  _globals['_GENERATIONSERVICE']._serialized_end=2615
 # @@protoc_insertion_point(module_scope)

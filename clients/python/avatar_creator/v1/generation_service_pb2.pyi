@@ -170,12 +170,17 @@ class ListGenerationsRequest(_message.Message):
     CREATE_TIME_TO_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Only generations of this project; empty: of all projects."""
     page_size: _builtins.int
     """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
     page_token: _builtins.str
     """From the previous page's answer; empty for the first page."""
+    user_id: _builtins.str
+    """Whose, for a token with `role: ops`: a user's id, or `-` for all users'. Empty: the caller's own, or
+    those of `project_id`. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationState.ValueType]:
         """Only generations in one of these states; at most 10 entries, none UNSPECIFIED."""
@@ -197,10 +202,11 @@ class ListGenerationsRequest(_message.Message):
         create_time_to: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        user_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,21 +326,29 @@ class WatchGenerationsRequest(_message.Message):
 
     TARGETS_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
+    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """All generations of this project."""
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
-        """1 to 100 generations."""
+        """1 to 100 generations, each named once."""
+
+    @_builtins.property
+    def changed_since(self) -> _timestamp_pb2.Timestamp:
+        """Only with `project_id`: send those too that changed at or after this time, ended ones included. The newest
+        `update_time` seen resumes a watch: nothing is missed, and what was seen already may come again.
+        """
 
     def __init__(
         self,
         *,
         targets: _abc.Iterable[Global___WatchTarget] | None = ...,
         project_id: _builtins.str = ...,
+        changed_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since", "project_id", b"project_id", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class GenerationServiceStub(object):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND.
+    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
+    that a token with `role: ops` may read, watch, cancel and retry those of all users.
     """
 
     def __init__(self, channel):
@@ -73,7 +74,8 @@ class GenerationServiceStub(object):
 
 
 class GenerationServiceServicer(object):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND.
+    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
+    that a token with `role: ops` may read, watch, cancel and retry those of all users.
     """
 
     def CreateGeneration(self, request, context):
@@ -113,7 +115,8 @@ class GenerationServiceServicer(object):
         different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
         one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
         ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
+        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
+        project `changed_since` then resumes the watch without a gap.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,8 +131,9 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryGeneration(self, request, context):
-        """Starts a failed or cancelled generation again as a new one, with `retry_of` set. Idempotent by
-        `request_id`.
+        """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
+        `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
+        GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +186,8 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService(object):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND.
+    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
+    that a token with `role: ops` may read, watch, cancel and retry those of all users.
     """
 
     @staticmethod

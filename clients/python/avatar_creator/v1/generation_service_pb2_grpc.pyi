@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND."""
+    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
+    that a token with `role: ops` may read, watch, cancel and retry those of all users.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -52,20 +54,24 @@ class GenerationServiceStub:
     different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
     one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
     ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
+    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
+    project `changed_since` then resumes the watch without a gap.
     """
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]
     """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
     unless it was cancelled before: then it is returned as it is.
     """
     RetryGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.RetryGenerationRequest, _generation_service_pb2.RetryGenerationResponse]
-    """Starts a failed or cancelled generation again as a new one, with `retry_of` set. Idempotent by
-    `request_id`.
+    """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
+    `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
+    GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
     """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND."""
+    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
+    that a token with `role: ops` may read, watch, cancel and retry those of all users.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CreateGenerationRequest, _generation_service_pb2.CreateGenerationResponse]  # type: ignore[assignment]
@@ -87,19 +93,23 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
     one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
     ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
+    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
+    project `changed_since` then resumes the watch without a gap.
     """
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
     """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
     unless it was cancelled before: then it is returned as it is.
     """
     RetryGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.RetryGenerationRequest, _generation_service_pb2.RetryGenerationResponse]  # type: ignore[assignment]
-    """Starts a failed or cancelled generation again as a new one, with `retry_of` set. Idempotent by
-    `request_id`.
+    """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
+    `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
+    GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND."""
+    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
+    that a token with `role: ops` may read, watch, cancel and retry those of all users.
+    """
 
     @_abc_1.abstractmethod
     def CreateGeneration(
@@ -149,7 +159,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
         one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
         ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration.
+        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
+        project `changed_since` then resumes the watch without a gap.
         """
 
     @_abc_1.abstractmethod
@@ -168,8 +179,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.RetryGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.RetryGenerationResponse, _abc.Awaitable[_generation_service_pb2.RetryGenerationResponse]]:
-        """Starts a failed or cancelled generation again as a new one, with `retry_of` set. Idempotent by
-        `request_id`.
+        """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
+        `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
+        GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -32,7 +32,7 @@ class ListPresetsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     category: _builtins.str
-    """Only presets of this category; empty: of all."""
+    """Only presets of this category, at most 60 characters; empty: of all."""
     query: _builtins.str
     """Only presets whose name or description has each of these words; case and accents are ignored. At most 200
     characters.
@@ -144,7 +144,7 @@ class ListPersonaExamplesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     category: _builtins.str
-    """Only examples of this category; empty: of all."""
+    """Only examples of this category, at most 60 characters; empty: of all."""
     page_size: _builtins.int
     """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
     page_token: _builtins.str

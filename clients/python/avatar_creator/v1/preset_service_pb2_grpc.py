@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PresetServiceStub(object):
-    """The gallery of starting points, the same for every user. Every call needs a token.
+    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
+    while the pages of a list are read moves to the front, so it may be missed.
     """
 
     def __init__(self, channel):
@@ -58,7 +59,8 @@ class PresetServiceStub(object):
 
 
 class PresetServiceServicer(object):
-    """The gallery of starting points, the same for every user. Every call needs a token.
+    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
+    while the pages of a list are read moves to the front, so it may be missed.
     """
 
     def ListPresets(self, request, context):
@@ -121,7 +123,8 @@ def add_PresetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PresetService(object):
-    """The gallery of starting points, the same for every user. Every call needs a token.
+    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
+    while the pages of a list are read moves to the front, so it may be missed.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PresetServiceStub:
-    """The gallery of starting points, the same for every user. Every call needs a token."""
+    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
+    while the pages of a list are read moves to the front, so it may be missed.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -44,7 +46,9 @@ class PresetServiceStub:
 
 @_typing.type_check_only
 class PresetServiceAsyncStub(PresetServiceStub):
-    """The gallery of starting points, the same for every user. Every call needs a token."""
+    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
+    while the pages of a list are read moves to the front, so it may be missed.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPresets: _aio.UnaryUnaryMultiCallable[_preset_service_pb2.ListPresetsRequest, _preset_service_pb2.ListPresetsResponse]  # type: ignore[assignment]
@@ -57,7 +61,9 @@ class PresetServiceAsyncStub(PresetServiceStub):
     """Reads one persona example."""
 
 class PresetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The gallery of starting points, the same for every user. Every call needs a token."""
+    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
+    while the pages of a list are read moves to the front, so it may be missed.
+    """
 
     @_abc_1.abstractmethod
     def ListPresets(

@@ -51,7 +51,9 @@ class RecordUsageRequest(_message.Message):
     """UUID of this logical call; see `CreateProjectRequest.request_id`."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Anything else, at most 8 KiB (8,192 bytes) as JSON."""
+        """Anything else, at most 8 KiB (8,192 bytes) as JSON without blanks. No infinite numbers, and no zero
+        characters (U+0000) in text.
+        """
 
     def __init__(
         self,
@@ -115,9 +117,9 @@ class ListUsageRequest(_message.Message):
     avatar_id: _builtins.str
     """The avatar."""
     app_id: _builtins.str
-    """Only uses by this app; empty: by all."""
+    """Only uses by this app, at most 120 characters; empty: by all."""
     action: _builtins.str
-    """Only uses with this action; empty: with any."""
+    """Only uses with this action, at most 120 characters; empty: with any."""
     page_size: _builtins.int
     """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
     page_token: _builtins.str
@@ -219,12 +221,19 @@ class GetStatsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Whose, for a token with `role: ops`: a user's id, or `-` for the sum over all users. Empty: the
+    caller's own. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """
     def __init__(
         self,
+        *,
+        user_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,14 +253,14 @@ class GetStatsResponse(_message.Message):
     avatar_count: _builtins.int
     """Avatars in all."""
     recent_upload_count: _builtins.int
-    """Avatars uploaded in the last 7 days: this UTC day and the six before it."""
+    """Of these, uploaded in the last 7 days: this UTC day and the six before it."""
     usage_count: _builtins.int
     """Uses recorded by all apps for the avatars that exist now."""
     average_usage_per_avatar: _builtins.float
     """`usage_count` over `avatar_count`; 0 without avatars."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerationStateCount]:
-        """Generations by the state they are in."""
+        """Generations by the state they are in, every state once."""
 
     def __init__(
         self,

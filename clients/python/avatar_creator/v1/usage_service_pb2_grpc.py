@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class UsageServiceStub(object):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND.
+    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
+    except that a token with `role: ops` may read the uses of all users' avatars.
     """
 
     def __init__(self, channel):
@@ -58,7 +59,8 @@ class UsageServiceStub(object):
 
 
 class UsageServiceServicer(object):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND.
+    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
+    except that a token with `role: ops` may read the uses of all users' avatars.
     """
 
     def RecordUsage(self, request, context):
@@ -122,7 +124,8 @@ def add_UsageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UsageService(object):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND.
+    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
+    except that a token with `role: ops` may read the uses of all users' avatars.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UsageServiceStub:
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND."""
+    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
+    except that a token with `role: ops` may read the uses of all users' avatars.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,7 +48,9 @@ class UsageServiceStub:
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND."""
+    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
+    except that a token with `role: ops` may read the uses of all users' avatars.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.RecordUsageRequest, _usage_service_pb2.RecordUsageResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class UsageServiceAsyncStub(UsageServiceStub):
     """Figures about all the caller's avatars and generations."""
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND."""
+    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
+    except that a token with `role: ops` may read the uses of all users' avatars.
+    """
 
     @_abc_1.abstractmethod
     def RecordUsage(

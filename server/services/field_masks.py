@@ -1,0 +1,48 @@
+"""What an update writes: the fields its mask names, or without a mask those that are populated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from server.domain.errors import FieldViolation
+from server.validation import refuse, violations_of
+
+_SHOWN_CHARACTERS = 60
+
+
+def written_paths(resource: Message, mask: FieldMask, *, place: str, writable: Sequence[str]) -> list[str]:
+    """Which of the `writable` paths an update writes, all of them valid.
+
+    `place` is the field of the request that holds `resource`; `writable` are paths of single fields, such as
+    `persona.age`, in the order they are written. A mask may name one, a message that holds some, or `*`.
+
+    Raises:
+        InvalidArgumentError: lists every path that cannot be written, and every value that breaks a limit.
+    """
+    paths = list(mask.paths)
+    if paths:
+        written = [path for path in writable if any(_covers(asked, path) for asked in paths)]
+    else:
+        written = [path for path in writable if value_at(resource, path)]
+    unknown = [
+        FieldViolation("update_mask", f"{asked[:_SHOWN_CHARACTERS]!r} is not a field that can be written")
+        for asked in paths
+        if not any(_covers(asked, path) for path in writable)
+    ]
+    refuse([*unknown, *violations_of(resource, place, only={"id", *written})])
+    return written
+
+
+def value_at(resource: Message, path: str) -> object:
+    """The value of the field at a path."""
+    value: object = resource
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _covers(asked: str, path: str) -> bool:
+    return asked in ("*", path) or path.startswith(f"{asked}.")

@@ -1,0 +1,196 @@
+"""The gallery's content: presets, their pictures, and persona examples."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from PIL import Image
+
+from avatar_creator.v1.generation_pb2 import GenerationOptions
+from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
+from avatar_creator.v1.persona_pb2 import PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
+from server.domain import vocabulary
+from server.domain.people import Attributes, Persona
+from server.validation import NAME, text, validate
+from server.wire import attributes_to_proto, persona_to_proto
+from tasks.draw_gallery import GALLERY, draw_picture, draw_pictures
+
+Table = dict[str, Any]
+
+PICTURES = GALLERY / "pictures"
+WORDS: dict[str, dict[str, str]] = {
+    field.name: getattr(vocabulary, field.name.upper())
+    for field in fields(Attributes)
+    if field.name != "ethnicity"
+}
+
+
+def tables(file: str, name: str) -> list[Table]:
+    """All tables of a file, which has no others."""
+    content = tomllib.loads((GALLERY / file).read_text(encoding="utf-8"))
+    assert set(content) == {name}
+    found: list[Table] = content[name]
+    return found
+
+
+PRESETS = tables("presets.toml", "preset")
+EXAMPLES = tables("personas.toml", "persona_example")
+
+every_preset = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset["name"])
+every_entry = pytest.mark.parametrize("entry", [*PRESETS, *EXAMPLES], ids=lambda entry: entry["name"])
+
+
+def persona_of(entry: Table) -> Persona:
+    """The persona of a preset or a persona example."""
+    return Persona(**{**entry["persona"], "personality": tuple(entry["persona"]["personality"])})
+
+
+def shown(field: str) -> set[str]:
+    """The words the presets use for an attribute."""
+    return {preset["attributes"][field] for preset in PRESETS if field in preset["attributes"]}
+
+
+def test_there_are_24_presets_and_12_persona_examples() -> None:
+    assert (len(PRESETS), len(EXAMPLES)) == (24, 12)
+    assert all(
+        set(preset) == {"id", "name", "description", "category", "prompt", "seed", "persona", "attributes"}
+        for preset in PRESETS
+    )
+    assert all(set(example) == {"id", "name", "description", "category", "persona"} for example in EXAMPLES)
+
+
+def test_ids_are_unique_and_ascend_in_each_file() -> None:
+    ids = [entry["id"] for entry in (*PRESETS, *EXAMPLES)]
+
+    assert len(set(ids)) == len(ids)
+    for entries in (PRESETS, EXAMPLES):
+        assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
+
+
+def test_no_name_or_person_is_there_twice() -> None:
+    for entries in (PRESETS, EXAMPLES):
+        assert len({entry["name"] for entry in entries}) == len(entries)
+    assert len({entry["persona"]["name"] for entry in (*PRESETS, *EXAMPLES)}) == 36
+
+
+@every_entry
+def test_an_entry_is_within_the_contracts_limits(entry: Table) -> None:
+    persona = persona_of(entry)
+
+    assert UUID(entry["id"]).version == 7
+    assert str(UUID(entry["id"])) == entry["id"]
+    assert NAME(entry["name"]) is None
+    assert text(2000, required=True)(entry["description"]) is None
+    assert re.fullmatch("[a-z]+", entry["category"])
+    assert persona.name
+    assert persona.age
+    assert 2 <= len(persona.personality) <= 4
+    assert persona.background
+    validate(PersonaExample(persona=persona_to_proto(persona)))
+
+
+@every_entry
+def test_texts_are_neat(entry: Table) -> None:
+    persona = entry["persona"]
+    sentences = (entry["description"], persona["background"])
+
+    assert all(sentence.endswith(".") for sentence in sentences)
+    for words in (*sentences, entry["name"], entry.get("prompt", ""), *persona["personality"]):
+        assert words == " ".join(words.split())
+
+
+@every_preset
+def test_a_generation_can_start_from_what_a_preset_holds(preset: Table) -> None:
+    persona = persona_to_proto(persona_of(preset))
+    attributes = attributes_to_proto(Attributes(**preset["attributes"]))
+
+    assert preset["prompt"]
+    validate(AvatarPreset(persona=persona, attributes=attributes))
+    validate(
+        CreateGenerationRequest(
+            project_id="project",
+            prompt=preset["prompt"],
+            avatar_name=preset["name"],
+            persona=persona,
+            attributes=attributes,
+            options=GenerationOptions(seed=preset["seed"]),
+            preset_id=preset["id"],
+        )
+    )
+
+
+@every_preset
+def test_a_presets_attributes_are_words_of_the_vocabulary(preset: Table) -> None:
+    attributes = preset["attributes"]
+
+    assert attributes["ethnicity"]
+    for field, words in WORDS.items():
+        assert field not in attributes or attributes[field] in words
+
+
+@every_preset
+def test_hair_is_given_where_it_is_seen(preset: Table) -> None:
+    attributes = preset["attributes"]
+    seen = attributes.get("headwear") not in ("hijab", "turban")
+
+    assert ("hair_style" in attributes, "hair_color" in attributes) == (seen, seen)
+
+
+@every_preset
+def test_a_presets_age_is_in_the_age_range_it_shows(preset: Table) -> None:
+    assert vocabulary.age_range_of(preset["persona"]["age"]) == preset["attributes"]["age_range"]
+
+
+@pytest.mark.parametrize("field", ["gender", "age_range", "headwear", "skin_tone"])
+def test_every_word_is_shown(field: str) -> None:
+    assert shown(field) == set(WORDS[field])
+
+
+def test_presets_stand_on_at_least_seven_shelves() -> None:
+    shelves = [preset["category"] for preset in PRESETS]
+
+    assert len(set(shelves)) >= 7
+    assert {shelves.count(shelf) for shelf in shelves} <= {3, 4}
+    assert {example["category"] for example in EXAMPLES} <= set(shelves)
+
+
+@every_preset
+def test_a_preset_has_its_picture(preset: Table) -> None:
+    with Image.open(BytesIO((PICTURES / f"{preset['id']}.webp").read_bytes())) as picture:
+        picture.load()
+
+    assert (picture.format, picture.size, picture.mode) == ("WEBP", (300, 300), "RGB")
+
+
+def test_there_is_no_other_picture_and_no_two_are_the_same() -> None:
+    pictures = {path.name: path.read_bytes() for path in PICTURES.iterdir()}
+
+    assert set(pictures) == {f"{preset['id']}.webp" for preset in PRESETS}
+    assert len(set(pictures.values())) == len(pictures)
+    assert sum(map(len, pictures.values())) < 400 * 1024
+
+
+@pytest.mark.parametrize("preset", PRESETS[::6], ids=lambda preset: preset["name"])
+def test_a_picture_is_what_its_preset_draws(preset: Table) -> None:
+    assert draw_picture(preset) == (PICTURES / f"{preset['id']}.webp").read_bytes()
+
+
+def test_drawing_anew_deletes_the_pictures_of_presets_that_are_gone(tmp_path: Path) -> None:
+    name = f"{PRESETS[0]['id']}.webp"
+    first = (GALLERY / "presets.toml").read_text(encoding="utf-8").split("[[preset]]")[1]
+    (tmp_path / "presets.toml").write_text(f"[[preset]]{first}", encoding="utf-8")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "gone.webp").write_bytes(b"old")
+
+    draw_pictures(tmp_path)
+
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == [name]
+    assert (tmp_path / "pictures" / name).read_bytes() == (PICTURES / name).read_bytes()
