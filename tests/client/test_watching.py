@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -22,7 +24,6 @@ from avatar_creator import (
 )
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
-    GetGenerationResponse,
     WatchGenerationResponse,
     WatchGenerationsResponse,
 )
@@ -44,8 +45,12 @@ def one(revision: int, state: GenerationState.ValueType = PROCESSING) -> WatchGe
     return WatchGenerationResponse(generation=generation(revision, state))
 
 
-def many(id: str, revision: int, state: GenerationState.ValueType = PROCESSING) -> WatchGenerationsResponse:
-    return WatchGenerationsResponse(generation=generation(revision, state, id))
+def many(
+    id: str, revision: int, state: GenerationState.ValueType = PROCESSING, *, at: int = 0
+) -> WatchGenerationsResponse:
+    response = WatchGenerationsResponse(generation=generation(revision, state, id))
+    response.generation.update_time.FromSeconds(at)
+    return response
 
 
 def revisions(states: Any) -> list[int]:
@@ -63,6 +68,13 @@ def known(server: ScriptedServer) -> list[int]:
 def targets(server: ScriptedServer) -> list[dict[str, int]]:
     return [
         {target.generation_id: target.known_revision for target in call.request.targets}
+        for call in server.received("WatchGenerations")
+    ]
+
+
+def changed_since(server: ScriptedServer) -> list[float | None]:
+    return [
+        call.request.changed_since.ToNanoseconds() / 1e9 if call.request.HasField("changed_since") else None
         for call in server.received("WatchGenerations")
     ]
 
@@ -236,55 +248,49 @@ class TestProject:
         assert call.over.wait(5)
         assert (call.request.project_id, len(call.request.targets)) == ("p1", 0)
 
-    def test_what_ended_while_there_was_no_connection_is_read(
+    def test_it_is_taken_up_at_the_newest_change_seen_and_nothing_comes_twice(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script(
             "WatchGenerations",
-            [many("g1", 1), many("g2", 1, COMPLETED), many("g3", 1), LOST],
-            [many("g3", 1), many("g3", 2, COMPLETED), NOT_FOUND],
-        )
-        server.script(
-            "GetGeneration",
-            [GetGenerationResponse(generation=generation(4, COMPLETED, "g1"))],
-            [GetGenerationResponse(generation=generation(1, PROCESSING, "g3"))],
+            [many("g1", 1, at=20), many("g2", 1, COMPLETED, at=10), LOST],
+            [LOST],
+            [many("g1", 1, at=20), many("g2", 1, COMPLETED, at=10), many("g3", 4, COMPLETED, at=30), LOST],
+            [many("g1", 2, COMPLETED, at=40), NOT_FOUND],
         )
         states = client.generations.watch_many(project_id="p1")
-        assert named(next(states) for _ in range(5)) == [
-            ("g1", 1),
-            ("g2", 1),
-            ("g3", 1),
-            ("g1", 4),
-            ("g3", 2),
-        ]
+        assert named(next(states) for _ in range(4)) == [("g1", 1), ("g2", 1), ("g3", 4), ("g1", 2)]
         with pytest.raises(NotFoundError):
             next(states)
-        assert [call.request.generation_id for call in server.received("GetGeneration")] == ["g1", "g3"]
+        assert changed_since(server) == [None, 20, 20, 30]
 
-    def test_what_cannot_be_read_now_is_read_after_the_next_connection(
-        self, connect: Connector, server: ScriptedServer
-    ) -> None:
-        client = connect(server.target, backoff=Backoff(initial=6.0, maximum=6.0, random=lambda: 1.0))
-        server.script(
-            "WatchGenerations",
-            [many("g1", 1), LOST],
-            [UntilClientLeaves()],
-            [many("g2", 1), UntilClientLeaves()],
-        )
-        ended = GetGenerationResponse(generation=generation(4, COMPLETED, "g1"))
-        server.script("GetGeneration", [LOST], [LOST], [ended])
-        states = client.generations.watch_many(project_id="p1")
-        assert named(next(states) for _ in range(3)) == [("g1", 1), ("g1", 4), ("g2", 1)]
-        states.close()
-
-    def test_what_was_deleted_while_there_was_no_connection_is_forgotten(
+    def test_while_nothing_was_seen_it_is_taken_up_at_its_start(
         self, client: Any, server: ScriptedServer
     ) -> None:
-        server.script("WatchGenerations", [many("g1", 1), LOST], [LOST], [many("g2", 1), UntilClientLeaves()])
-        server.script("GetGeneration", [NOT_FOUND])
-        states = client.generations.watch_many(project_id="p1")
-        assert named(next(states) for _ in range(2)) == [("g1", 1), ("g2", 1)]
-        states.close()
+        began = time.time()
+        server.script("WatchGenerations", [LOST], [many("g1", 4, COMPLETED, at=30), NOT_FOUND])
+        assert next(client.generations.watch_many(project_id="p1")).id == "g1"
+        first, second = changed_since(server)
+        assert first is None
+        assert second is not None
+        assert began - 1 <= second <= time.time()
+
+    def test_a_time_to_begin_at_is_asked_for_until_something_was_seen(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("WatchGenerations", [LOST], [many("g1", 4, at=30), LOST], [NOT_FOUND])
+        since = datetime.fromtimestamp(25, UTC)
+        states = client.generations.watch_many(project_id="p1", changed_since=since)
+        assert next(states).id == "g1"
+        with pytest.raises(NotFoundError):
+            next(states)
+        assert changed_since(server) == [25, 25, 30]
+
+    def test_a_time_to_begin_at_goes_with_a_project_only(self, client: Any) -> None:
+        with pytest.raises(ValueError, match="project_id only"):
+            client.generations.watch_many(["g1"], changed_since=datetime.now(UTC))
+        with pytest.raises(ValueError, match="time zone"):
+            client.generations.watch_many(project_id="p1", changed_since=datetime(2026, 1, 1))
 
 
 class TestCreateAndWait:

@@ -21,7 +21,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, overload
@@ -35,7 +35,6 @@ from avatar_creator import channels, requests, rpcs, watching
 from avatar_creator.errors import (
     AvatarCreatorError,
     CallCancelledError,
-    NotFoundError,
     UnavailableError,
     from_rpc_error,
 )
@@ -173,9 +172,6 @@ class _AsyncConnection:
                 stream = self._stream(
                     resume.rpc, resume.request(), reconnects.remaining(), await self._authorization()
                 )
-                async for generation in self._read_again(resume):
-                    if resume.is_news(generation):
-                        yield generation
                 with _only_own_cancellation():
                     async for message in stream:
                         reconnects.progressed()
@@ -209,13 +205,6 @@ class _AsyncConnection:
             for stream in list(self._streams):
                 stream.cancel()
             await self._channel.close()
-
-    async def _read_again(self, resume: watching.ResumePoint) -> AsyncIterator[Generation]:
-        for generation_id in resume.to_read_again():
-            try:
-                yield await self.call(requests.get_generation(generation_id), None)
-            except NotFoundError:
-                resume.forget(generation_id)
 
     def _stream(
         self, rpc: Rpc[Response], request: Message, timeout: float | None, metadata: _Metadata
@@ -361,12 +350,14 @@ class AsyncProjects:
         """
         return await self._connection.call(requests.open_project(project_id), timeout)
 
-    def list(self, *, page_size: int = 0, timeout: float | None = None) -> AsyncIterator[AvatarProject]:
+    def list(
+        self, *, page_size: int = 0, user_id: str = "", timeout: float | None = None
+    ) -> AsyncIterator[AvatarProject]:
         """All projects of the user, newest first; the next page is asked for when it is needed.
 
         See `Projects.list`.
         """
-        return self._connection.items(requests.list_projects(page_size), timeout)
+        return self._connection.items(requests.list_projects(page_size, user_id), timeout)
 
     async def update(
         self,
@@ -443,6 +434,7 @@ class AsyncAvatars:
         include_thumbnails: bool = False,
         page_size: int = 0,
         page_token: str = "",
+        user_id: str = "",
         timeout: float | None = None,
     ) -> AsyncIterator[Avatar]:
         """All avatars that fit every filter given; the next page is asked for when it is needed.
@@ -462,6 +454,7 @@ class AsyncAvatars:
                 include_thumbnails,
                 page_size,
                 page_token,
+                user_id,
             ),
             timeout,
         )
@@ -473,6 +466,7 @@ class AsyncAvatars:
         name: str | None = None,
         persona: Persona | None = None,
         attributes: Attributes | None = None,
+        paths: Iterable[str] | None = None,
         timeout: float | None = None,
     ) -> Avatar:
         """Replaces what is given and leaves the rest; `persona=Persona()` empties it.
@@ -480,7 +474,7 @@ class AsyncAvatars:
         See `Avatars.update`.
         """
         return await self._connection.call(
-            requests.update_avatar(avatar_id, name, persona, attributes), timeout
+            requests.update_avatar(avatar_id, name, persona, attributes, paths), timeout
         )
 
     async def delete(self, avatar_id: str, *, timeout: float | None = None) -> None:
@@ -582,6 +576,7 @@ class AsyncGenerations:
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
         page_size: int = 0,
+        user_id: str = "",
         timeout: float | None = None,
     ) -> AsyncIterator[Generation]:
         """All generations that fit every filter given, newest first; the next page is asked for when needed.
@@ -589,7 +584,9 @@ class AsyncGenerations:
         See `Generations.list`.
         """
         return self._connection.items(
-            requests.list_generations(project_id, states, create_time_from, create_time_to, page_size),
+            requests.list_generations(
+                project_id, states, create_time_from, create_time_to, page_size, user_id
+            ),
             timeout,
         )
 
@@ -616,6 +613,7 @@ class AsyncGenerations:
         targets: Iterable[str] | Mapping[str, int] | None = None,
         *,
         project_id: str = "",
+        changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
     ) -> AsyncGenerator[Generation, None]:
@@ -624,7 +622,7 @@ class AsyncGenerations:
         See `Generations.watch_many`.
         """
         return self._connection.follow(
-            watching.several_or_project(targets, project_id),
+            watching.several_or_project(targets, project_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )
@@ -735,9 +733,9 @@ class AsyncUsage:
         """The uses of an avatar by app, most used first. See `Usage.summarize`."""
         return await self._connection.call(requests.summarize_usage(avatar_id), timeout)
 
-    async def stats(self, *, timeout: float | None = None) -> GetStatsResponse:
+    async def stats(self, *, user_id: str = "", timeout: float | None = None) -> GetStatsResponse:
         """Figures about all avatars and generations of the user. See `Usage.stats`."""
-        return await self._connection.call(requests.get_stats(), timeout)
+        return await self._connection.call(requests.get_stats(user_id), timeout)
 
 
 class AsyncPresets:

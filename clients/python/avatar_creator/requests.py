@@ -149,8 +149,8 @@ def open_project(project_id: str) -> Call[GetProjectResponse, GetProjectResponse
     return Call(rpcs.GET_PROJECT, request, lambda response: response)
 
 
-def list_projects(page_size: int) -> ListCall[ListProjectsResponse, AvatarProject]:
-    request = ListProjectsRequest(page_size=page_size)
+def list_projects(page_size: int, user_id: str) -> ListCall[ListProjectsResponse, AvatarProject]:
+    request = ListProjectsRequest(page_size=page_size, user_id=user_id)
     return ListCall(rpcs.LIST_PROJECTS, request, lambda response: response.projects)
 
 
@@ -209,6 +209,7 @@ def list_avatars(
     include_thumbnails: bool,
     page_size: int,
     page_token: str,
+    user_id: str,
 ) -> ListCall[ListAvatarsResponse, Avatar]:
     request = ListAvatarsRequest(
         project_id=project_id,
@@ -222,16 +223,22 @@ def list_avatars(
         include_thumbnails=include_thumbnails,
         page_size=page_size,
         page_token=page_token,
+        user_id=user_id,
     )
     return ListCall(rpcs.LIST_AVATARS, request, lambda response: response.avatars)
 
 
 def update_avatar(
-    avatar_id: str, name: str | None, persona: Persona | None, attributes: Attributes | None
+    avatar_id: str,
+    name: str | None,
+    persona: Persona | None,
+    attributes: Attributes | None,
+    paths: Iterable[str] | None,
 ) -> Call[UpdateAvatarResponse, Avatar]:
+    given = _mask(name=name, persona=persona, attributes=attributes)
     request = UpdateAvatarRequest(
         avatar=Avatar(id=avatar_id, name=name or "", persona=persona, attributes=attributes),
-        update_mask=_mask(name=name, persona=persona, attributes=attributes),
+        update_mask=given if paths is None else FieldMask(paths=paths),
     )
     return Call(rpcs.UPDATE_AVATAR, request, lambda response: response.avatar)
 
@@ -287,13 +294,15 @@ def list_generations(
     create_time_from: datetime | None,
     create_time_to: datetime | None,
     page_size: int,
+    user_id: str,
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
         project_id=project_id,
         states=states,
-        create_time_from=_timestamp(create_time_from),
-        create_time_to=_timestamp(create_time_to),
+        create_time_from=timestamp(create_time_from),
+        create_time_to=timestamp(create_time_to),
         page_size=page_size,
+        user_id=user_id,
     )
     return ListCall(rpcs.LIST_GENERATIONS, request, lambda response: response.generations)
 
@@ -310,8 +319,8 @@ def watch_generations(known_revisions: Mapping[str, int]) -> WatchGenerationsReq
     return WatchGenerationsRequest(targets=targets)
 
 
-def watch_project(project_id: str) -> WatchGenerationsRequest:
-    return WatchGenerationsRequest(project_id=project_id)
+def watch_project(project_id: str, changed_since: Timestamp | None) -> WatchGenerationsRequest:
+    return WatchGenerationsRequest(project_id=project_id, changed_since=changed_since)
 
 
 def cancel_generation(generation_id: str) -> Call[CancelGenerationResponse, Generation]:
@@ -359,8 +368,8 @@ def summarize_usage(avatar_id: str) -> Call[SummarizeUsageResponse, list[AppUsag
     return Call(rpcs.SUMMARIZE_USAGE, request, lambda response: list(response.apps))
 
 
-def get_stats() -> Call[GetStatsResponse, GetStatsResponse]:
-    return Call(rpcs.GET_STATS, GetStatsRequest(), lambda response: response)
+def get_stats(user_id: str) -> Call[GetStatsResponse, GetStatsResponse]:
+    return Call(rpcs.GET_STATS, GetStatsRequest(user_id=user_id), lambda response: response)
 
 
 def list_presets(
@@ -400,14 +409,19 @@ def _mask(**changes: object) -> FieldMask:
     return FieldMask(paths=paths)
 
 
-def _timestamp(time: datetime | None) -> Timestamp | None:
+def timestamp(time: datetime | None) -> Timestamp | None:
+    """A time as the contract writes it.
+
+    Raises:
+        ValueError: it has no time zone.
+    """
     if time is None:
         return None
     if time.tzinfo is None:
         raise ValueError("a time needs a time zone, for example datetime.now(UTC)")
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
 
 
 def _struct(metadata: Mapping[str, Any] | None) -> Struct | None:

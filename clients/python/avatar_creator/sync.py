@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, overload
@@ -19,7 +19,6 @@ from avatar_creator import channels, requests, rpcs, watching
 from avatar_creator.errors import (
     AvatarCreatorError,
     CallCancelledError,
-    NotFoundError,
     UnavailableError,
     from_rpc_error,
 )
@@ -153,9 +152,6 @@ class _Connection:
                 stream = self._stream(
                     resume.rpc, resume.request(), reconnects.remaining(), self._authorization()
                 )
-                for generation in self._read_again(resume):
-                    if resume.is_news(generation):
-                        yield generation
                 for message in stream:
                     reconnects.progressed()
                     if resume.is_news(message.generation):
@@ -185,13 +181,6 @@ class _Connection:
         self._closed = True
         if channel:
             self._channel.close()
-
-    def _read_again(self, resume: watching.ResumePoint) -> Iterator[Generation]:
-        for generation_id in resume.to_read_again():
-            try:
-                yield self.call(requests.get_generation(generation_id), None)
-            except NotFoundError:
-                resume.forget(generation_id)
 
     def _stream(
         self, rpc: Rpc[Response], request: Message, timeout: float | None, metadata: _Metadata
@@ -290,14 +279,20 @@ class Projects:
         """
         return self._connection.call(requests.open_project(project_id), timeout)
 
-    def list(self, *, page_size: int = 0, timeout: float | None = None) -> Iterator[AvatarProject]:
+    def list(
+        self, *, page_size: int = 0, user_id: str = "", timeout: float | None = None
+    ) -> Iterator[AvatarProject]:
         """All projects of the user, newest first; the next page is asked for when it is needed.
 
         Args:
             page_size: 1 to 100; 0 means 20.
+            user_id: for operators: whose, or `-` for all users'; empty: the caller's own.
             timeout: seconds for each page.
+
+        Raises:
+            PermissionDeniedError: another user is named, and the token has no role that may.
         """
-        return self._connection.items(requests.list_projects(page_size), timeout)
+        return self._connection.items(requests.list_projects(page_size, user_id), timeout)
 
     def update(
         self,
@@ -409,6 +404,7 @@ class Avatars:
         include_thumbnails: bool = False,
         page_size: int = 0,
         page_token: str = "",
+        user_id: str = "",
         timeout: float | None = None,
     ) -> Iterator[Avatar]:
         """All avatars that fit every filter given; the next page is asked for when it is needed.
@@ -425,10 +421,12 @@ class Avatars:
             include_thumbnails: fill `thumbnail_data`.
             page_size: 1 to 100; 0 means 20.
             page_token: where to begin, from `projects.open`; empty: at the first.
+            user_id: for operators: whose, or `-` for all users'; empty: the caller's own, or the project's.
             timeout: seconds for each page.
 
         Raises:
             InvalidArgumentError: a filter breaks its limit, or the page token is of another list.
+            PermissionDeniedError: another user is named, and the token has no role that may.
         """
         return self._connection.items(
             requests.list_avatars(
@@ -443,6 +441,7 @@ class Avatars:
                 include_thumbnails,
                 page_size,
                 page_token,
+                user_id,
             ),
             timeout,
         )
@@ -454,9 +453,13 @@ class Avatars:
         name: str | None = None,
         persona: Persona | None = None,
         attributes: Attributes | None = None,
+        paths: Iterable[str] | None = None,
         timeout: float | None = None,
     ) -> Avatar:
         """Replaces what is given and leaves the rest; `persona=Persona()` empties it.
+
+        `paths` names what is written instead, for single fields of persona and attributes:
+        `update(id, persona=Persona(age=33), paths=["persona.age"])` leaves the name in it alone.
 
         Repeated when the connection breaks, so that somebody else's change of that moment may be overwritten.
 
@@ -465,7 +468,9 @@ class Avatars:
             InvalidArgumentError: a field breaks its limit.
             NotFoundError: there is no such avatar, or it is another user's.
         """
-        return self._connection.call(requests.update_avatar(avatar_id, name, persona, attributes), timeout)
+        return self._connection.call(
+            requests.update_avatar(avatar_id, name, persona, attributes, paths), timeout
+        )
 
     def delete(self, avatar_id: str, *, timeout: float | None = None) -> None:
         """Deletes an avatar and its pictures. Never repeated by the client.
@@ -614,6 +619,7 @@ class Generations:
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
         page_size: int = 0,
+        user_id: str = "",
         timeout: float | None = None,
     ) -> Iterator[Generation]:
         """All generations that fit every filter given, newest first; the next page is asked for when needed.
@@ -624,13 +630,17 @@ class Generations:
             create_time_from: only those created at or after this time, with its time zone.
             create_time_to: only those created before this time, with its time zone.
             page_size: 1 to 100; 0 means 20.
+            user_id: for operators: whose, or `-` for all users'; empty: the caller's own, or the project's.
             timeout: seconds for each page.
 
         Raises:
             ValueError: a time has no time zone.
+            PermissionDeniedError: another user is named, and the token has no role that may.
         """
         return self._connection.items(
-            requests.list_generations(project_id, states, create_time_from, create_time_to, page_size),
+            requests.list_generations(
+                project_id, states, create_time_from, create_time_to, page_size, user_id
+            ),
             timeout,
         )
 
@@ -670,28 +680,31 @@ class Generations:
         targets: Iterable[str] | Mapping[str, int] | None = None,
         *,
         project_id: str = "",
+        changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
     ) -> Generator[Generation, None, None]:
         """Follows up to 100 generations until all have ended, or all of a project until it is closed.
 
         As `watch` for each of them. A project's watch sends what is unfinished now, then every change and
-        every new one; one that is created and ends while there is no connection is not seen.
+        every new one, and misses none while it has no connection.
 
         Args:
             targets: ids, or a mapping of ids to the highest revisions seen before.
             project_id: a project, instead of targets.
+            changed_since: with a project: also what changed at or after this time, ended ones included. The
+                newest `update_time` an earlier watch has seen takes that watch up again.
             timeout: seconds in all; None: as long as it takes.
             reconnect_for: seconds without a connection after which it gives up; any message starts anew.
 
         Raises:
-            ValueError: both targets and project are given, or none.
+            ValueError: both targets and project are given, or none; or a time without its time zone.
             NotFoundError: one of the targets or the project does not exist, or was deleted.
             UnavailableError: no connection for `reconnect_for` seconds.
             DeadlineExceededError: `timeout` passed; the generations go on.
         """
         return self._connection.follow(
-            watching.several_or_project(targets, project_id),
+            watching.several_or_project(targets, project_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )
@@ -849,9 +862,17 @@ class Usage:
         """
         return self._connection.call(requests.summarize_usage(avatar_id), timeout)
 
-    def stats(self, *, timeout: float | None = None) -> GetStatsResponse:
-        """Figures about all avatars and generations of the user."""
-        return self._connection.call(requests.get_stats(), timeout)
+    def stats(self, *, user_id: str = "", timeout: float | None = None) -> GetStatsResponse:
+        """Figures about all avatars and generations of the user.
+
+        Args:
+            user_id: for operators: whose, or `-` for the sum over all users; empty: the caller's own.
+            timeout: seconds.
+
+        Raises:
+            PermissionDeniedError: another user is named, and the token has no role that may.
+        """
+        return self._connection.call(requests.get_stats(user_id), timeout)
 
 
 class Presets:

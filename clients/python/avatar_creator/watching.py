@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import requests, rpcs
 from avatar_creator.errors import (
@@ -66,14 +68,6 @@ class ResumePoint(ABC):
         """Whether all that was watched has ended and was delivered."""
         return not self._open
 
-    def to_read_again(self) -> Sequence[str]:
-        """Generations that may have ended while there was no connection, and that `request` leaves out."""
-        return ()
-
-    def forget(self, generation_id: str) -> None:
-        """It was deleted: nothing more will come of it."""
-        self._open.pop(generation_id, None)
-
 
 class OneGeneration(ResumePoint):
     """A watch on one generation."""
@@ -99,38 +93,56 @@ class SeveralGenerations(ResumePoint):
 
 
 class WholeProject(ResumePoint):
-    """A watch on a project, now and later."""
+    """A watch on a project, now and later.
+
+    It is taken up at the newest of the service's times it has seen or, while it has seen none, at our own of its
+    start. The service sends a little more than it is asked for, so a clock that is some seconds off does no harm.
+    """
 
     rpc = rpcs.WATCH_GENERATIONS
 
-    def __init__(self, project_id: str) -> None:
+    def __init__(self, project_id: str, changed_since: datetime | None, started: datetime) -> None:
         super().__init__({})
         self.resource = Resource("project", project_id)
         self._project_id = project_id
+        self._changed_since = requests.timestamp(changed_since)
+        self._started = requests.timestamp(started)
+        self._asked = False
+        self._newest: Timestamp | None = None
+
+    def is_news(self, generation: Generation) -> bool:
+        changed = generation.update_time
+        if self._newest is None or changed.ToNanoseconds() > self._newest.ToNanoseconds():
+            self._newest = changed
+        return super().is_news(generation)
 
     def request(self) -> Message:
-        return requests.watch_project(self._project_id)
+        since = self._newest or self._changed_since or (self._started if self._asked else None)
+        self._asked = True
+        return requests.watch_project(self._project_id, since)
 
     @property
     def finished(self) -> bool:
         return False
 
-    def to_read_again(self) -> Sequence[str]:
-        # By project the service sends only what is unfinished and what changes from then on, and takes no
-        # known revisions: what ended in between would stay open for ever in the eyes of the caller.
-        return tuple(self._open)
 
-
-def several_or_project(targets: Iterable[str] | Mapping[str, int] | None, project_id: str) -> ResumePoint:
+def several_or_project(
+    targets: Iterable[str] | Mapping[str, int] | None,
+    project_id: str,
+    changed_since: datetime | None,
+    started: datetime,
+) -> ResumePoint:
     """Where a watch on several generations begins.
 
     Raises:
-        ValueError: both are given, or none.
+        ValueError: both are given, or none, or a time without its time zone or without a project.
     """
     if (targets is None) == (not project_id):
         raise ValueError("give either targets or project_id")
     if targets is None:
-        return WholeProject(project_id)
+        return WholeProject(project_id, changed_since, started)
+    if changed_since is not None:
+        raise ValueError("changed_since goes with project_id only")
     if isinstance(targets, str):
         raise ValueError("targets are several ids; for one id there is watch()")
     if isinstance(targets, Mapping):
