@@ -135,7 +135,7 @@ class Generations:
         return await self._database.read(self._get, caller, generation_id)
 
     async def get_several(self, caller: Caller, generation_ids: Sequence[str]) -> list[Generation]:
-        """Read generations, all of which must be the user's.
+        """Read generations, all of which must be the user's, in the order of the ids.
 
         Raises:
             NotFoundError: the user has no such generation; names the first.
@@ -147,7 +147,7 @@ class Generations:
             for generation_id in generation_ids:
                 if generation_id not in found:
                     raise NotFoundError("generation", generation_id)
-            return placed(list(found.values()), self._database.now())
+            return placed([found[generation_id] for generation_id in generation_ids], self._database.now())
 
         return await self._database.read(query)
 

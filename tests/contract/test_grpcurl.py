@@ -144,10 +144,3 @@ def test_a_missing_token_is_printed_with_its_reason(shared_deployment: Deploymen
 
     assert "Code: Unauthenticated" in str(raised.value)
     assert '"reason":"TOKEN_MISSING"' in str(raised.value)
-
-
-def test_a_call_that_is_not_served_is_printed_with_its_reason(curl: Curl) -> None:
-    printed = curl.error("UsageService/GetStats")
-
-    assert "Code: Unimplemented" in printed
-    assert '"reason":"METHOD_NOT_SERVED"' in printed

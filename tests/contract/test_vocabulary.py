@@ -42,7 +42,7 @@ def comments(file: str, enum: str) -> dict[str, str]:
     for line in map(str.strip, match[1].splitlines()):
         if line.startswith("//"):
             lines.append(line.removeprefix("//").strip())
-        elif value := re.match(r"(\w+) = \d+;", line):
+        elif value := re.match(r"(\w+) = \d+( \[deprecated = true\])?;", line):
             found[value[1].removeprefix(prefix)] = " ".join(lines)
             lines = []
     return found
@@ -130,7 +130,6 @@ def test_every_reason_the_code_gives_is_in_the_contract() -> None:
         "IMAGE_CORRUPT",
         "TOKEN_EXPIRED",
         "REQUEST_ID_REUSED",
-        "METHOD_NOT_SERVED",
         "INTERNAL",
     }
 

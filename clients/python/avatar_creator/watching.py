@@ -95,8 +95,8 @@ class SeveralGenerations(ResumePoint):
 class WholeProject(ResumePoint):
     """A watch on a project, now and later.
 
-    It is taken up at the newest of the service's times it has seen or, while it has seen none, at our own of its
-    start. The service sends a little more than it is asked for, so a clock that is some seconds off does no harm.
+    It is taken up at the newest of the service's times it has seen or, while it has seen none, at our own of
+    its start. The service sends a little more than it is asked for, so our clock may be some seconds off.
     """
 
     rpc = rpcs.WATCH_GENERATIONS

@@ -116,7 +116,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     @_builtins.property
     @_deprecated("""This enum value has been marked as deprecated using proto enum value options.""")
     def ERROR_REASON_METHOD_NOT_SERVED(self) -> _ErrorReason.ValueType:   # 23
-        """Not sent any more: every RPC is served."""
+        """UNIMPLEMENTED. Not sent any more, as every RPC is served. Retry: no."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 24
     """INTERNAL, or the reason of a failed generation. A defect of this service. Metadata: `incident_id`, to
     be quoted to its operators; nothing else is told. Retry: may help.
@@ -235,7 +235,7 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
 or its successor takes the call.
 """
 ERROR_REASON_METHOD_NOT_SERVED: ErrorReason.ValueType  # 23
-"""Not sent any more: every RPC is served."""
+"""UNIMPLEMENTED. Not sent any more, as every RPC is served. Retry: no."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 """INTERNAL, or the reason of a failed generation. A defect of this service. Metadata: `incident_id`, to
 be quoted to its operators; nothing else is told. Retry: may help.
