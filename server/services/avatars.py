@@ -63,7 +63,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         self, request: pb.BatchGetAvatarsRequest, context: Context
     ) -> pb.BatchGetAvatarsResponse:
         validate(request)
-        found = await self._avatars.get_several(caller_in_role(request), request.avatar_ids)
+        found = await self._avatars.get_several(caller_in_role(request), list(request.avatar_ids))
         found_ids = {avatar.id for avatar in found}
         return pb.BatchGetAvatarsResponse(
             avatars=await self._with_thumbnails(found, request.include_thumbnails),

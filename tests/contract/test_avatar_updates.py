@@ -1,0 +1,189 @@
+"""Changing avatars: what a mask names is written, and nothing else; and reading many at once."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from PIL import Image
+
+from avatar_creator.v1 import avatar_service_pb2 as pb
+from avatar_creator.v1.attributes_pb2 import Attributes, Gender, Headwear, Style
+from avatar_creator.v1.avatar_pb2 import Avatar
+from avatar_creator.v1.persona_pb2 import Persona
+from tests import pictures
+from tests.contract.calls import Calls
+from tests.support.waiting import wait_until
+
+PICTURE = pictures.png()
+PERSONA = Persona(name="Sarah", age=32, personality=["warm", "calm"], background="From Bath.")
+ATTRIBUTES = Attributes(
+    gender=Gender.GENDER_FEMALE, ethnicity="British", style=Style.STYLE_CASUAL, headwear=Headwear.HEADWEAR_CAP
+)
+
+
+@pytest.fixture
+def avatar(calls: Calls) -> Avatar:
+    """An avatar with a persona and attributes."""
+    return calls.upload(calls.project().id, PICTURE, name="Face", persona=PERSONA, attributes=ATTRIBUTES)
+
+
+def updated(calls: Calls, avatar: Avatar, *paths: str, **values: Any) -> Avatar:
+    request = pb.UpdateAvatarRequest(
+        avatar=Avatar(id=avatar.id, **values), update_mask=FieldMask(paths=paths)
+    )
+    answer = calls.avatars.UpdateAvatar(request).avatar
+    assert calls.avatars.GetAvatar(pb.GetAvatarRequest(avatar_id=avatar.id)).avatar == answer
+    return answer
+
+
+def persona(**changes: Any) -> Persona:
+    fields = {field.name: getattr(PERSONA, field.name) for field in Persona.DESCRIPTOR.fields}
+    return Persona(**{**fields, **changes})
+
+
+def attributes(**changes: Any) -> Attributes:
+    fields = {field.name: getattr(ATTRIBUTES, field.name) for field in Attributes.DESCRIPTOR.fields}
+    return Attributes(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("paths", "values", "changed"),
+    [
+        # Without a mask: what is populated, field by field.
+        ((), {"name": "New"}, {"name": "New"}),
+        ((), {"persona": Persona(age=33)}, {"persona": persona(age=33)}),
+        (
+            (),
+            {"name": "New", "attributes": Attributes(style=Style.STYLE_FORMAL)},
+            {"name": "New", "attributes": attributes(style=Style.STYLE_FORMAL)},
+        ),
+        # With a mask: what it names, also where that is empty.
+        (("name",), {"name": "New", "persona": Persona(age=1)}, {"name": "New"}),
+        (("persona",), {"persona": Persona(age=33)}, {"persona": Persona(age=33)}),
+        (("persona",), {}, {"persona": Persona()}),
+        (("persona.age",), {"persona": Persona(name="X", age=33)}, {"persona": persona(age=33)}),
+        (("persona.age",), {}, {"persona": persona(age=0)}),
+        (
+            ("persona.personality",),
+            {"persona": Persona(personality=["bold"])},
+            {"persona": persona(personality=["bold"])},
+        ),
+        (("persona.personality",), {}, {"persona": persona(personality=[])}),
+        (("attributes",), {}, {"attributes": Attributes()}),
+        (
+            ("attributes.headwear", "attributes.ethnicity"),
+            {"attributes": Attributes(ethnicity="Éire")},
+            {"attributes": attributes(headwear=0, ethnicity="Éire")},
+        ),
+        (
+            ("name", "persona.name", "persona"),
+            {"name": "New", "persona": Persona(name="Eva")},
+            {"name": "New", "persona": Persona(name="Eva")},
+        ),
+        (("*",), {"name": "New"}, {"name": "New", "persona": Persona(), "attributes": Attributes()}),
+    ],
+    ids=str,
+)
+def test_an_update_writes_what_the_mask_says_or_what_is_populated(
+    calls: Calls, avatar: Avatar, paths: tuple[str, ...], values: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    expected = Avatar()
+    expected.CopyFrom(avatar)
+    for field, value in changed.items():
+        if field == "name":
+            expected.name = value
+        else:
+            getattr(expected, field).CopyFrom(value)
+
+    answer = updated(calls, avatar, *paths, **values)
+
+    assert answer.update_time.ToNanoseconds() > avatar.update_time.ToNanoseconds()
+    expected.update_time.CopyFrom(answer.update_time)
+    assert answer == expected
+
+
+def test_an_update_of_nothing_changes_nothing(calls: Calls, avatar: Avatar) -> None:
+    assert updated(calls, avatar) == avatar
+    assert updated(calls, avatar, usage_count=77, user_id="somebody", thumbnail_data=b"x") == avatar
+
+
+def test_what_is_not_written_may_be_anything(calls: Calls, avatar: Avatar) -> None:
+    """As when a program reads an avatar of a later version, changes its name and sends it back."""
+    unknown = Attributes(gender=99, ethnicity="x" * 1000)  # type: ignore[arg-type]
+
+    answer = updated(calls, avatar, "name", name="New", attributes=unknown, source_type=77)
+
+    assert (answer.name, answer.attributes) == ("New", ATTRIBUTES)
+
+
+def test_a_changed_avatar_is_found_by_what_it_says_now(calls: Calls, avatar: Avatar) -> None:
+    def found(**wanted: Any) -> list[str]:
+        return [listed.id for listed in calls.avatars.ListAvatars(pb.ListAvatarsRequest(**wanted)).avatars]
+
+    updated(
+        calls,
+        avatar,
+        name="Ågnes",
+        persona=Persona(name="Éva"),
+        attributes=Attributes(ethnicity="Ázsiai"),
+    )
+
+    assert found(query="agnes éva") == found(ethnicity="AZSIAI") == [avatar.id]
+    assert found(query="face") == found(query="sarah") == found(ethnicity="british") == []
+
+
+def test_concurrent_updates_of_different_fields_all_stay(calls: Calls, avatar: Avatar) -> None:
+    changes: list[dict[str, Any]] = [
+        {"name": "New"},
+        {"persona": Persona(age=50)},
+        {"persona": Persona(name="Eva")},
+        {"attributes": Attributes(style=Style.STYLE_FORMAL)},
+        {"attributes": Attributes(ethnicity="Irish")},
+    ]
+
+    def update(values: dict[str, Any]) -> None:
+        calls.avatars.UpdateAvatar(pb.UpdateAvatarRequest(avatar=Avatar(id=avatar.id, **values)))
+
+    with ThreadPoolExecutor(len(changes)) as threads:
+        list(threads.map(update, changes))
+
+    now = calls.avatars.GetAvatar(pb.GetAvatarRequest(avatar_id=avatar.id)).avatar
+
+    assert now.name == "New"
+    assert now.persona == persona(name="Eva", age=50)
+    assert now.attributes == attributes(style=Style.STYLE_FORMAL, ethnicity="Irish")
+
+
+# Many at once
+
+
+def test_many_are_read_at_once_in_the_order_asked_for(calls: Calls) -> None:
+    project = calls.project().id
+    ids = [calls.upload(project, PICTURE).id for _ in range(4)]
+    missing = [str(uuid.uuid4()), "no id at all"]
+    wanted = [ids[2], missing[0], ids[0], ids[2], missing[1], missing[0], ids[3]]
+
+    answer = calls.avatars.BatchGetAvatars(pb.BatchGetAvatarsRequest(avatar_ids=wanted))
+
+    assert [avatar.id for avatar in answer.avatars] == [ids[2], ids[0], ids[3]]
+    assert list(answer.missing_avatar_ids) == missing
+    for avatar in answer.avatars:
+        assert avatar == calls.avatars.GetAvatar(pb.GetAvatarRequest(avatar_id=avatar.id)).avatar
+
+
+def test_many_are_read_with_their_thumbnails(calls: Calls) -> None:
+    ids = [calls.upload(calls.project().id, PICTURE).id for _ in range(2)]
+    request = pb.BatchGetAvatarsRequest(avatar_ids=ids, include_thumbnails=True)
+
+    def with_thumbnails() -> list[Avatar]:
+        avatars = list(calls.avatars.BatchGetAvatars(request).avatars)
+        return avatars if all(avatar.thumbnail_data for avatar in avatars) else []
+
+    for avatar in wait_until(with_thumbnails):
+        picture = Image.open(BytesIO(avatar.thumbnail_data))
+        assert (picture.format, picture.size) == ("WEBP", (300, 300))
