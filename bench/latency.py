@@ -50,6 +50,9 @@ def measure(target: str, client: AvatarCreator) -> list[tuple[str, float, float]
     elsewhere = client.projects.create("Bench of generations")
     health = health_pb2_grpc.HealthStub(grpc.insecure_channel(target))
 
+    def record_use() -> None:
+        client.usage.record(avatars[0].id, app_id="bench", action="measure")
+
     def upload() -> None:
         assert not client.avatars.upload(elsewhere.id, PHOTOGRAPH, name="Face").thumbnail_pending
 
@@ -83,6 +86,7 @@ def measure(target: str, client: AvatarCreator) -> list[tuple[str, float, float]
                 lambda: client.projects.open(project.id),
                 CALLS,
             ),
+            ("a use recorded", 300, record_use, CALLS),
             ("an upload, its thumbnail made", 3000, upload, SLOW_CALLS),
             ("a generation started (and cancelled)", 1000, start_and_drop, SLOW_CALLS),
             ("started and seen to be picked up", 2000, see_it_picked_up, SLOW_CALLS),

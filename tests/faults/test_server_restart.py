@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from avatar_creator import Generation
+from avatar_creator import AvatarCreator, Generation
 from avatar_creator.v1.avatar_service_pb2 import UploadAvatarRequest
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from tests import pictures
@@ -136,6 +136,49 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
     (avatar,) = distributed.rows("avatars")
     assert avatar["id"] == answer.avatar.id
     assert "Traceback" not in server.output()
+
+
+@pytest.mark.parametrize("end", [stop, kill])
+def test_a_watcher_of_a_project_misses_nothing_of_what_happens_while_its_server_is_away(
+    distributed: Deployment, user: str, end: Callable[[GuardedProcess], None]
+) -> None:
+    server = distributed.start_server()
+    other = distributed.start_server()
+    with (
+        distributed.client(user) as client,
+        AvatarCreator(other.target, token=distributed.token(user)) as elsewhere,
+    ):
+        project = client.projects.create("Durable")
+        unfinished = client.generations.create(project.id, "a patient woman")
+        seen: list[Generation] = []
+
+        def follow() -> None:
+            for state in client.generations.watch_many(project_id=project.id, timeout=60.0):
+                seen.append(state)
+                if len(_completed(seen)) == 3:
+                    return
+
+        following = InBackground(follow)
+        wait_until(lambda: seen)
+        end(server)
+        distributed.start_worker()
+        while_away = [
+            elsewhere.generations.create_and_wait(project.id, "a quick man", width=256, height=256).id
+            for _ in range(2)
+        ]
+        list(elsewhere.generations.watch(unfinished.id))
+        assert len(seen) == 1, "the watch had nothing to survive"
+        distributed.start_server()
+        following.outcome()
+
+    assert _completed(seen) == {unfinished.id, *while_away}
+    for generation_id in _completed(seen):
+        revisions = [state.revision for state in seen if state.id == generation_id]
+        assert revisions == sorted(set(revisions)), "nothing comes twice"
+
+
+def _completed(states: list[Generation]) -> set[str]:
+    return {state.id for state in states if state.state == COMPLETED}
 
 
 def test_two_servers_tell_of_the_same_generation_and_one_may_leave(

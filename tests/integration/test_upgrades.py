@@ -4,8 +4,28 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from tests import pictures
 from tests.support.generations import COMPLETED, SMALLEST
 from tests.support.service import Deployment
+
+PICTURE = pictures.png()
+
+UNDO_0002 = (
+    "DROP TABLE avatar_app_usage",
+    "DROP TABLE avatar_app_actions",
+    "DROP TABLE user_statistics",
+    "DROP TABLE daily_uploads",
+    "DROP INDEX generation_attempts_succeeded",
+    "DELETE FROM avatar_presets",
+    "ALTER TABLE avatar_presets DROP COLUMN image",
+    "ALTER TABLE avatar_presets DROP COLUMN search_text",
+    "ALTER TABLE avatar_presets ADD COLUMN image_file_id TEXT REFERENCES files (id)",
+    "ALTER TABLE avatar_presets ADD COLUMN thumbnail_file_id TEXT REFERENCES files (id)",
+    "DELETE FROM avatar_creator_migrations WHERE name LIKE '0002%'",
+)
+"""What makes a database one that only the first migration was applied to."""
 
 
 def test_rows_of_a_later_version_are_run_and_read(distributed: Deployment, user: str) -> None:
@@ -37,3 +57,32 @@ def test_a_worker_needs_no_secret(distributed: Deployment, user: str) -> None:
     distributed.settings.pop("JWT_SECRET")
     distributed.start_worker()
     assert distributed.workers[0].exit_code() is None
+
+
+@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+def test_what_there_was_before_the_counters_is_counted_when_they_come(
+    request: pytest.FixtureRequest, user: str, mode: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Before")
+        for number in range(3):
+            client.avatars.upload(project.id, PICTURE, name=f"Face {number}")
+        client.generations.create_and_wait(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
+        before = client.usage.stats()
+    assert (before.avatar_count, before.recent_upload_count) == (4, 3)
+    deployment.close()
+    for statement in UNDO_0002:
+        deployment.execute(statement)
+
+    outcome = deployment.run_command("migrate")
+
+    assert outcome.returncode == 0, outcome.stderr
+    assert "applied 0002" in outcome.stdout
+    deployment.start()
+    with deployment.client(user) as client:
+        assert client.usage.stats() == before
+        assert len(list(client.presets.list())) == 24
+        client.projects.delete(project.id)
+        assert client.usage.stats().avatar_count == 0
