@@ -19,11 +19,17 @@ from avatar_creator.v1.avatar_project_service_pb2_grpc import AvatarProjectServi
 from avatar_creator.v1.avatar_service_pb2_grpc import AvatarServiceStub
 from avatar_creator.v1.generation_pb2 import Generation
 from avatar_creator.v1.generation_service_pb2 import (
+    CancelGenerationRequest,
     CreateGenerationRequest,
     GetGenerationRequest,
     WatchGenerationRequest,
 )
 from avatar_creator.v1.generation_service_pb2_grpc import GenerationServiceStub
+from avatar_creator.v1.preset_service_pb2_grpc import PresetServiceStub
+from avatar_creator.v1.usage_pb2 import UsageRecord
+from avatar_creator.v1.usage_service_pb2 import RecordUsageRequest
+from avatar_creator.v1.usage_service_pb2_grpc import UsageServiceStub
+from tests.support.generations import LARGEST
 from tests.support.service import Deployment
 
 TIMEOUT_SECONDS = 30.0
@@ -31,7 +37,16 @@ TIMEOUT_SECONDS = 30.0
 
 CHUNK_BYTES = 256 * 1024
 
-_TABLES_OF_A_USER = ("avatar_projects", "avatars", "avatar_generations", "files", "idempotency_keys")
+_TABLES_OF_A_USER = (
+    "avatar_projects",
+    "avatars",
+    "avatar_generations",
+    "avatar_usage_history",
+    "user_statistics",
+    "daily_uploads",
+    "files",
+    "idempotency_keys",
+)
 
 
 class Calls:
@@ -44,6 +59,8 @@ class Calls:
         self.projects = AvatarProjectServiceStub(authorized)
         self.avatars = AvatarServiceStub(authorized)
         self.generations = GenerationServiceStub(authorized)
+        self.usage = UsageServiceStub(authorized)
+        self.presets = PresetServiceStub(authorized)
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +113,25 @@ class Calls:
         for _ in self.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation_id)):
             pass
         return self.generations.GetGeneration(GetGenerationRequest(generation_id=generation_id)).generation
+
+    def cancelled(self, project_id: str) -> Generation:
+        """A new generation that was cancelled."""
+        while True:
+            # Large, so that it is hardly ever drawn before it can be cancelled.
+            generation = self.generation(project_id, options={"width": LARGEST, "height": LARGEST})
+            try:
+                request = CancelGenerationRequest(generation_id=generation.id)
+                return self.generations.CancelGeneration(request).generation
+            except grpc.RpcError as error:
+                if refusal_of(error).reason != "GENERATION_FINISHED":
+                    raise
+
+    def use(self, avatar_id: str, **fields: Any) -> UsageRecord:
+        """A newly recorded use."""
+        request = RecordUsageRequest(
+            **{"avatar_id": avatar_id, "app_id": "pose-generator", "action": "generate_poses", **fields}
+        )
+        return self.usage.RecordUsage(request).usage
 
 
 def upload_messages(
@@ -174,6 +210,12 @@ def rows_of(deployment: Deployment, user: str) -> dict[str, list[Any]]:
         table: sorted(deployment.execute(f"SELECT * FROM {table} WHERE user_id = %s", user), key=repr)
         for table in _TABLES_OF_A_USER
     }
+
+
+def files_of(deployment: Deployment, user: str) -> dict[str, bytes]:
+    """Every stored file that is this user's, and its bytes, by name."""
+    folder = deployment.upload_path / "avatar-creator" / user
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
 class _AuthorizedChannel:

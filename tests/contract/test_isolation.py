@@ -6,6 +6,7 @@ The RPCs are those of the descriptors, so a new one has to be put into one of th
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import time
@@ -32,6 +33,10 @@ from avatar_creator.v1 import (
 from avatar_creator.v1 import (
     generation_service_pb2 as generations_pb,
 )
+from avatar_creator.v1 import (
+    usage_service_pb2 as usage_pb,
+)
+from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from server.app import SERVICE_NAMES
 from tests import pictures
@@ -89,6 +94,10 @@ ABOUT_A_THING: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
         "avatar",
         lambda has: avatars_pb.DeleteAvatarRequest(avatar_id=has.avatar_id),
     ),
+    "AvatarService.UpdateAvatar": (
+        "avatar",
+        lambda has: avatars_pb.UpdateAvatarRequest(avatar=Avatar(id=has.avatar_id, name="Mine now")),
+    ),
     "AvatarService.DownloadImage": (
         "avatar",
         lambda has: avatars_pb.DownloadImageRequest(avatar_id=has.avatar_id),
@@ -109,31 +118,64 @@ ABOUT_A_THING: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
         "generation",
         lambda has: generations_pb.WatchGenerationRequest(generation_id=has.generation_id),
     ),
+    "GenerationService.WatchGenerations": (
+        "generation",
+        lambda has: generations_pb.WatchGenerationsRequest(
+            targets=[generations_pb.WatchTarget(generation_id=has.generation_id)]
+        ),
+    ),
     "GenerationService.CancelGeneration": (
         "generation",
         lambda has: generations_pb.CancelGenerationRequest(generation_id=has.generation_id),
     ),
+    "GenerationService.RetryGeneration": (
+        "generation",
+        lambda has: generations_pb.RetryGenerationRequest(generation_id=has.generation_id),
+    ),
+    "UsageService.RecordUsage": (
+        "avatar",
+        lambda has: usage_pb.RecordUsageRequest(avatar_id=has.avatar_id, app_id="spy", action="look"),
+    ),
+    "UsageService.ListUsage": (
+        "avatar",
+        lambda has: usage_pb.ListUsageRequest(avatar_id=has.avatar_id),
+    ),
+    "UsageService.SummarizeUsage": (
+        "avatar",
+        lambda has: usage_pb.SummarizeUsageRequest(avatar_id=has.avatar_id),
+    ),
 }
 """RPCs that name a thing of somebody's: the kind of thing, and a request that names it."""
 
-ABOUT_NOTHING = {"AvatarProjectService.CreateProject", "AvatarProjectService.ListProjects"}
-"""RPCs that name nothing that could be somebody else's."""
+ABOUT_SEVERAL = {"AvatarService.BatchGetAvatars"}
+"""RPCs that name things of somebody's and answer without those that are not the caller's."""
 
-NOT_SERVED = {
-    "AvatarService.BatchGetAvatars",
-    "AvatarService.UpdateAvatar",
-    "GenerationService.WatchGenerations",
-    "GenerationService.RetryGeneration",
-    "UsageService.RecordUsage",
-    "UsageService.ListUsage",
-    "UsageService.SummarizeUsage",
+ABOUT_NOTHING = {
+    "AvatarProjectService.CreateProject",
+    "AvatarProjectService.ListProjects",
     "UsageService.GetStats",
     "PresetService.ListPresets",
     "PresetService.GetPreset",
     "PresetService.ListPersonaExamples",
     "PresetService.GetPersonaExample",
 }
-"""RPCs that answer UNIMPLEMENTED today. One that is served moves to a table above."""
+"""RPCs that name nothing that could be somebody else's: the gallery is everybody's."""
+
+FOR_OPERATORS = {
+    "AvatarProjectService.GetProject",
+    "AvatarService.GetAvatar",
+    "AvatarService.ListAvatars",
+    "AvatarService.DownloadImage",
+    "GenerationService.GetGeneration",
+    "GenerationService.ListGenerations",
+    "GenerationService.WatchGeneration",
+    "GenerationService.WatchGenerations",
+    "GenerationService.CancelGeneration",
+    "GenerationService.RetryGeneration",
+    "UsageService.ListUsage",
+    "UsageService.SummarizeUsage",
+}
+"""Those of `ABOUT_A_THING` that a token with `role: ops` may call on any user's things."""
 
 
 def answer(
@@ -186,7 +228,7 @@ def channel(shared_deployment: Deployment) -> Iterator[grpc.Channel]:
 
 
 def test_every_rpc_of_the_contract_is_in_exactly_one_table() -> None:
-    tables = [*ABOUT_A_THING, *ABOUT_NOTHING, *NOT_SERVED]
+    tables = [*ABOUT_A_THING, *ABOUT_SEVERAL, *ABOUT_NOTHING]
 
     assert sorted(tables) == sorted(RPCS)
 
@@ -299,7 +341,7 @@ def test_bytes_that_are_no_request_are_refused_by_every_rpc_after_the_token(
         )
         return answered.code, answered.reason, answered.fields
 
-    # A list's first field is no text, and GetStats has none: to them the last of these is a fine request.
+    # A list's first field is no text: to it the last of these is a fine request.
     rpcs = [rpc for rpc in RPCS if raw[1] != 2 or _begins_with_text(RPCS[rpc])]
     bearer = f"Bearer {shared_deployment.token(user)}"
 
@@ -376,10 +418,11 @@ PICTURE = pictures.png()
 
 @pytest.fixture
 def belongings(calls: Calls) -> Belongings:
-    """What `user` has: a project with an uploaded avatar, and an ended generation."""
+    """What `user` has: a project with an uploaded avatar that was used, and an ended generation."""
     project = calls.project()
     avatar = calls.upload(project.id, PICTURE)
     generation = calls.ended(calls.generation(project.id).id)
+    calls.use(avatar.id)
     return Belongings(project.id, avatar.id, generation.id)
 
 
@@ -416,7 +459,7 @@ def test_the_owner_is_let_to_every_thing_that_was_not_found(
 ) -> None:
     """The requests of the table are good ones: it is the caller that they fail for."""
     ((_, authorization),) = calls.metadata
-    refused_for_another_reason = {"GenerationService.CancelGeneration"}
+    refused_for_another_reason = {"GenerationService.CancelGeneration", "GenerationService.RetryGeneration"}
     last = ["AvatarService.DeleteAvatar", "AvatarProjectService.DeleteProject"]
 
     for rpc in [*(ABOUT_A_THING.keys() - set(last) - refused_for_another_reason), *last]:
@@ -453,16 +496,224 @@ def test_lists_show_nothing_of_another_users(
     assert {avatar.user_id for avatar in avatars} == {stranger}
     assert portrait.id in {avatar.id for avatar in avatars}
     assert [listed.id for listed in generations] == [generation.id]
+    assert strangers_calls.usage.GetStats(usage_pb.GetStatsRequest()).avatar_count <= 2
 
 
-@pytest.mark.parametrize("rpc", sorted(NOT_SERVED))
-def test_an_rpc_that_is_not_served_says_so(
-    shared_deployment: Deployment, channel: grpc.Channel, user: str, rpc: str
+def test_a_batch_holds_nothing_of_another_users_and_calls_it_missing(
+    calls: Calls, strangers_calls: Calls, belongings: Belongings
 ) -> None:
-    """If this fails because the RPC is served now, move it to the table of its kind."""
-    refused = refusal(lambda: answer(channel, rpc, None, f"Bearer {shared_deployment.token(user)}"))
+    own = strangers_calls.upload(strangers_calls.project().id, PICTURE)
+    never_was = str(uuid.uuid4())
+    wanted = [never_was, own.id, belongings.avatar_id, own.id]
 
-    method = RPCS[rpc]
-    path = f"/{method.containing_service.full_name}/{method.name}"
-    assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_SERVED")
-    assert refused.metadata == {"method": path}
+    answered = strangers_calls.avatars.BatchGetAvatars(avatars_pb.BatchGetAvatarsRequest(avatar_ids=wanted))
+
+    assert [avatar.id for avatar in answered.avatars] == [own.id]
+    assert list(answered.missing_avatar_ids) == [never_was, belongings.avatar_id]
+
+
+def test_a_watch_of_another_users_project_is_not_found(
+    calls: Calls, strangers_calls: Calls, belongings: Belongings
+) -> None:
+    request = generations_pb.WatchGenerationsRequest(project_id=belongings.project_id)
+
+    refused = refusal(lambda: strangers_calls.generations.WatchGenerations(request))
+
+    assert (refused.code, refused.resource) == (
+        grpc.StatusCode.NOT_FOUND,
+        ("project", belongings.project_id),
+    )
+
+
+USER_LISTS: dict[str, Callable[[str], Message]] = {
+    "AvatarProjectService.ListProjects": lambda user: projects_pb.ListProjectsRequest(user_id=user),
+    "AvatarService.ListAvatars": lambda user: avatars_pb.ListAvatarsRequest(user_id=user),
+    "GenerationService.ListGenerations": lambda user: generations_pb.ListGenerationsRequest(user_id=user),
+    "UsageService.GetStats": lambda user: usage_pb.GetStatsRequest(user_id=user),
+}
+"""RPCs in which an operator may name a user."""
+
+
+def test_the_table_of_lists_by_user_has_every_request_with_a_user() -> None:
+    assert set(USER_LISTS) == {
+        rpc for rpc, method in RPCS.items() if "user_id" in method.input_type.fields_by_name
+    }
+
+
+@pytest.mark.parametrize("rpc", USER_LISTS)
+@pytest.mark.parametrize("claims", [{}, {"role": "admin"}, {"role": ["ops"]}, {"role": "OPS"}], ids=str)
+def test_no_other_user_may_be_named_without_the_role(
+    shared_deployment: Deployment,
+    channel: grpc.Channel,
+    user: str,
+    stranger: str,
+    rpc: str,
+    claims: dict[str, Any],
+) -> None:
+    authorization = f"Bearer {shared_deployment.token(stranger, **claims)}"
+
+    for named in (user, "nobody-at-all", "-"):
+        refused = refusal(lambda: answer(channel, rpc, USER_LISTS[rpc](named), authorization))  # noqa: B023
+        assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+        assert refused.metadata == {"role": "ops"}
+    assert answer(channel, rpc, USER_LISTS[rpc](stranger), authorization)
+
+
+# Operators
+
+
+@pytest.fixture
+def operator() -> str:
+    """A user nobody else is, whose tokens have the role of operators."""
+    return f"operator-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def ops_token(shared_deployment: Deployment, operator: str) -> str:
+    """What `operator` sends as `authorization`."""
+    return f"Bearer {shared_deployment.token(operator, role='ops')}"
+
+
+def test_an_operator_is_let_to_what_is_for_operators_and_to_nothing_else(
+    shared_deployment: Deployment,
+    channel: grpc.Channel,
+    user: str,
+    operator: str,
+    ops_token: str,
+    belongings: Belongings,
+) -> None:
+    refused_by_its_state = {"GenerationService.CancelGeneration", "GenerationService.RetryGeneration"}
+    before = rows_of(shared_deployment, user)
+
+    for rpc in ABOUT_A_THING.keys() - FOR_OPERATORS:
+        kind, request = ABOUT_A_THING[rpc]
+        refused = refusal(lambda: answer(channel, rpc, request(belongings), ops_token))  # noqa: B023
+        assert refused.code == grpc.StatusCode.NOT_FOUND, rpc
+        assert refused.resource == (kind, getattr(belongings, f"{kind}_id")), rpc
+    for rpc in FOR_OPERATORS - refused_by_its_state:
+        assert answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), ops_token), rpc
+    for rpc in refused_by_its_state:
+        refused = refusal(lambda: answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), ops_token))  # noqa: B023
+        assert refused.code == grpc.StatusCode.FAILED_PRECONDITION, rpc
+
+    assert rows_of(shared_deployment, user) == before
+    assert not any(rows_of(shared_deployment, operator).values())
+
+
+def test_an_operator_sees_what_the_user_sees(
+    shared_deployment: Deployment,
+    channel: grpc.Channel,
+    calls: Calls,
+    user: str,
+    ops_token: str,
+    belongings: Belongings,
+) -> None:
+    ((_, users_token),) = calls.metadata
+    batch = avatars_pb.BatchGetAvatarsRequest(avatar_ids=[belongings.avatar_id])
+    requests = {
+        **{
+            rpc: ABOUT_A_THING[rpc][1](belongings)
+            for rpc in FOR_OPERATORS
+            if rpc.partition(".")[2].startswith(("Get", "List", "Summarize", "Watch", "Download"))
+        },
+        "AvatarService.BatchGetAvatars": batch,
+    }
+    assert len(requests) == len(FOR_OPERATORS) - 1
+
+    for rpc, request in requests.items():
+        assert answer(channel, rpc, request, ops_token) == answer(channel, rpc, request, users_token), rpc
+    for rpc, request_for in USER_LISTS.items():
+        own = answer(channel, rpc, request_for(""), users_token)
+        assert answer(channel, rpc, request_for(user), ops_token) == own, rpc
+
+
+def test_an_operators_lists_without_a_user_are_their_own_and_with_all_users_everybodys(
+    shared_deployment: Deployment,
+    channel: grpc.Channel,
+    user: str,
+    operator: str,
+    ops_token: str,
+    belongings: Belongings,
+) -> None:
+    with Calls(shared_deployment.target, shared_deployment.token(operator)) as calls:
+        own = calls.project("Of the operator")
+
+    def projects(named: str) -> dict[str, str]:
+        (listed,) = answer(
+            channel,
+            "AvatarProjectService.ListProjects",
+            USER_LISTS["AvatarProjectService.ListProjects"](named),
+            ops_token,
+        )
+        return {project.id: project.user_id for project in listed.projects}
+
+    def avatars(named: str) -> int:
+        (figures,) = answer(
+            channel, "UsageService.GetStats", usage_pb.GetStatsRequest(user_id=named), ops_token
+        )
+        return int(figures.avatar_count)
+
+    assert projects("") == {own.id: operator}
+    assert projects("-").items() >= {own.id: operator, belongings.project_id: user}.items()
+    assert avatars("") == 0
+    assert avatars("-") >= avatars(user) == 2
+
+
+def test_an_operator_cancels_and_retries_for_the_user(
+    shared_deployment: Deployment, calls: Calls, user: str, operator: str
+) -> None:
+    project = calls.project()
+    # Three at once on two slots: the last cannot have ended before it is cancelled.
+    *_, waiting = (calls.generation(project.id, options={"width": 1440, "height": 1440}) for _ in range(3))
+    with Calls(shared_deployment.target, shared_deployment.token(operator, role="ops")) as ops:
+        cancelled = ops.generations.CancelGeneration(
+            generations_pb.CancelGenerationRequest(generation_id=waiting.id)
+        ).generation
+        retry = generations_pb.RetryGenerationRequest(generation_id=waiting.id, request_id=str(uuid.uuid4()))
+        retried = ops.generations.RetryGeneration(retry).generation
+        again = ops.generations.RetryGeneration(retry).generation
+
+    assert cancelled.user_id == retried.user_id == user
+    assert (retried.retry_of, again.id) == (waiting.id, retried.id)
+    assert calls.ended(retried.id).avatar_id
+    assert not rows_of(shared_deployment, operator)["avatar_generations"]
+
+
+def test_every_call_of_an_operator_on_users_things_is_logged(
+    shared_deployment: Deployment,
+    channel: grpc.Channel,
+    user: str,
+    operator: str,
+    ops_token: str,
+    belongings: Belongings,
+) -> None:
+    for rpc in FOR_OPERATORS:
+        with contextlib.suppress(grpc.RpcError):
+            answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), ops_token)
+    for rpc, request_for in USER_LISTS.items():
+        answer(channel, rpc, request_for(user), ops_token)
+    # Not on users' things: their own.
+    answer(channel, "AvatarProjectService.ListProjects", None, ops_token)
+
+    [server] = shared_deployment.servers
+    logged = [entry for entry in server.events("ops_call") if entry["user"] == operator]
+    expected = [RPCS[rpc].input_type.name for rpc in (*FOR_OPERATORS, *USER_LISTS)]
+    assert sorted(entry["request"] for entry in logged) == sorted(expected)
+    named = {value for entry in logged for key, value in entry.items() if key.endswith("_id")}
+    assert named >= {user, belongings.project_id, belongings.avatar_id, belongings.generation_id}
+
+
+@pytest.mark.parametrize("app_id", [7, "", " ", "x" * 121, "a\nb", ["pose-generator"]], ids=repr)
+def test_a_token_whose_app_is_no_app_is_refused_unless_it_is_empty(
+    shared_deployment: Deployment, channel: grpc.Channel, user: str, app_id: Any
+) -> None:
+    authorization = f"Bearer {shared_deployment.token(user, app_id=app_id)}"
+
+    def call() -> list[Any]:
+        return answer(channel, "AvatarProjectService.ListProjects", None, authorization)
+
+    if app_id == "":
+        assert call()
+    else:
+        refused = refusal(call)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
