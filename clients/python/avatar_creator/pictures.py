@@ -119,7 +119,8 @@ class ReceivedPicture:
 def save(data: bytes, path: Path) -> None:
     """Writes the file at `path`, replacing what is there only once all bytes are written."""
     # Made by open() and not by tempfile, whose files are private to the user whatever the umask says.
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    # Without the file's own name, which may be as long as names can be.
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with unfinished.open("xb") as file:
             file.write(data)

@@ -1,4 +1,4 @@
-"""The command `avatar-creator`."""
+"""The commands of those who run the service. Each imports what it needs, so that the others start fast."""
 
 from __future__ import annotations
 
@@ -7,35 +7,28 @@ import signal
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import uvloop
-from peewee import PeeweeException
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from server.core import Core
-from server.domain.caller import is_user_id
-from server.logs import configure_logging
-from server.migrate import SchemaError
-from server.settings import Settings, SettingsError
+if TYPE_CHECKING:
+    from server.settings import Settings
 
-app = typer.Typer(
-    help="Make, keep and share avatars: the gRPC service Avatar Creator.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+commands = typer.Typer()
 console = Console()
 error_console = Console(stderr=True)
 
 UNTIL_SIGNAL = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
+_PANEL = "Running the service"
 
-@app.command()
+Role = Literal["ops"]
+
+
+@commands.command(rich_help_panel=_PANEL)
 def serve() -> None:
     """Serve gRPC on LISTEN_ADDRESS. Without DATABASE_URL and REDIS_URL all runs in this process."""
     from server.app import serve as serve_until
@@ -44,9 +37,11 @@ def serve() -> None:
     _run_until_signal(lambda finish: serve_until(settings, finish))
 
 
-@app.command()
+@commands.command(rich_help_panel=_PANEL)
 def worker() -> None:
     """Run a worker beside `serve`: two generations at a time, and the quick work."""
+    from server.core import Core
+    from server.settings import SettingsError
     from tasks.worker import work
 
     settings = _settings()
@@ -59,7 +54,7 @@ def worker() -> None:
     _run_until_signal(lambda finish: work(core, finish))
 
 
-@app.command()
+@commands.command(rich_help_panel=_PANEL)
 def migrate() -> None:
     """Bring the database at DATABASE_URL to this version's schema. Safe to run at any time."""
     from server.database import open_database
@@ -71,13 +66,22 @@ def migrate() -> None:
     console.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
 
 
-@app.command()
+@commands.command(rich_help_panel=_PANEL)
 def token(
     user: Annotated[str, typer.Option(help="User id the token names.")],
     expires_in: Annotated[int, typer.Option(help="Seconds it is valid.", min=1)] = 86_400,
+    app_id: Annotated[
+        str | None,
+        typer.Option("--app", metavar="APP_ID", help="App it is for: it records that app's uses only."),
+    ] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="Read all users' things, cancel and retry their work.")
+    ] = None,
 ) -> None:
     """Print a token for a user, signed with JWT_SECRET or the embedded service's own secret."""
+    from server.domain.caller import is_app_id, is_user_id
     from server.interceptors.auth import mint_token
+    from server.settings import SettingsError
 
     settings = _settings()
     if not is_user_id(user):
@@ -85,8 +89,12 @@ def token(
             f"{user!r} is not a user id: letters, digits and . _ @ | : + -, at most 128, "
             "the first a letter or digit"
         )
+    if app_id is not None and not is_app_id(app_id):
+        raise SettingsError(
+            f"{app_id!r} is not an app's id: 1 to 120 characters, no control characters, not only blanks"
+        )
     new_secret = settings.embedded and not settings.jwt_secret and not settings.secret_file.exists()
-    typer.echo(mint_token(settings, user, expires_in))
+    typer.echo(mint_token(settings, user, expires_in, app_id=app_id or "", role=role or ""))
     if new_secret:
         error_console.print(
             f"note: no service has run in {escape(str(settings.data_path.absolute()))} before; "
@@ -95,7 +103,7 @@ def token(
         )
 
 
-@app.command()
+@commands.command(rich_help_panel=_PANEL)
 def demo(
     folder: Annotated[
         Path | None,
@@ -103,7 +111,10 @@ def demo(
     ] = None,
 ) -> None:
     """Start an embedded service, upload a photograph, generate a portrait, and watch it appear."""
+    import uvloop
+
     from server.demo.tour import tour
+    from server.logs import configure_logging
 
     configure_logging("warning")
     folder = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
@@ -111,9 +122,11 @@ def demo(
     uvloop.run(tour(folder, console))
 
 
-@app.command()
+@commands.command(rich_help_panel=_PANEL)
 def doctor() -> None:
     """Check settings, database, queue, storage and provider, and say how to mend what does not work."""
+    import uvloop
+
     from server.doctor import examine
 
     findings = uvloop.run(examine(_settings()))
@@ -127,12 +140,17 @@ def doctor() -> None:
 
 
 def _settings() -> Settings:
+    from server.logs import configure_logging
+    from server.settings import Settings
+
     settings = Settings()
     configure_logging(settings.log_level)
     return settings
 
 
 def _run_until_signal(run: UNTIL_SIGNAL) -> None:
+    import uvloop
+
     async def until_signal() -> None:
         finish = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -141,28 +159,3 @@ def _run_until_signal(run: UNTIL_SIGNAL) -> None:
         await run(finish)
 
     uvloop.run(until_signal())
-
-
-def main() -> None:
-    """Run the command; what the user can mend is said in one line, with exit code 1."""
-    try:
-        app()
-    except ValidationError as error:
-        _refuse(
-            "; ".join(
-                f"{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}" for wrong in error.errors()
-            )
-        )
-    except PeeweeException as error:
-        _refuse(f"the database does not work: {error}; `avatar-creator doctor` says what to do")
-    except (SettingsError, SchemaError, ValueError, OSError) as error:
-        _refuse(str(error))
-
-
-def _refuse(why: str) -> NoReturn:
-    error_console.print(f"[red]error:[/] {escape(' '.join(why.split()))}", soft_wrap=True)
-    raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()
