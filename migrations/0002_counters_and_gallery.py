@@ -62,6 +62,8 @@ FROM (
 GROUP BY user_id;
 INSERT INTO daily_uploads
 SELECT user_id, {day}, count(*) FROM avatars WHERE source_type = 'uploaded' GROUP BY user_id, {day};
+DROP INDEX avatar_usage_history_avatar;
+CREATE INDEX avatar_usage_history_newest ON avatar_usage_history (avatar_id, create_time, id);
 CREATE INDEX generation_attempts_succeeded ON generation_attempts (end_time) WHERE outcome = 'succeeded'
 """
 

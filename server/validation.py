@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from server.domain.caller import ALL_USERS, is_user_id
 from server.domain.errors import FieldViolation, InvalidArgumentError
+from server.wire import metadata_from_proto
 
 Rule = Callable[[Any], str | None]
 """Given a field's value: what is wrong with it, or None."""
@@ -80,31 +80,15 @@ def user_filter(value: str) -> str | None:
 
 
 def small_json(value: Struct) -> str | None:
-    """What JSON can say in at most 8 KiB, without the zero character, which PostgreSQL cannot keep."""
+    """What JSON can say, and PostgreSQL keep, in at most 8 KiB."""
     try:
-        content = MessageToDict(value)
-        said = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (SerializeToJsonError, ValueError, RecursionError):
-        return "has a number or a value that JSON cannot say, or is nested too deep"
-    if any("\0" in string for string in _strings(content)):
-        return "has a zero character"
-    length = len(said.encode())
+        content = metadata_from_proto(value)
+    except ValueError as error:
+        return str(error)
+    length = len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
     if length > _MOST_JSON_BYTES:
         return f"has {length:,} bytes as JSON, at most {_MOST_JSON_BYTES:,} are allowed"
     return None
-
-
-def _strings(content: Any) -> Iterator[str]:
-    """Every text in something made of JSON, names included."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict):
-        for name, value in content.items():
-            yield name
-            yield from _strings(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from _strings(value)
 
 
 def instant(value: Timestamp) -> str | None:

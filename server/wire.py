@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator.v1 import (
@@ -34,6 +35,12 @@ from server.domain.records import (
     StoredFile,
     UsageRecord,
 )
+
+MOST_LEVELS = 20
+"""How deep the metadata of a use may be nested. A decoder gives up at 100 messages in each other."""
+
+_LARGEST_EXACT = 2**53
+"""Up to here a double has every whole number."""
 
 _ATTRIBUTE_ENUMS: dict[str, Any] = {
     "gender": attributes_pb2.Gender,
@@ -229,6 +236,44 @@ def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
         start_time=timestamp(attempt.start_time),
         end_time=timestamp(attempt.end_time),
     )
+
+
+def metadata_from_proto(message: Struct) -> dict[str, Any]:
+    """Decode what JSON can say; whole numbers become ints, so that they are written without a point.
+
+    Raises:
+        ValueError: JSON, or PostgreSQL, cannot say it, or it is nested too deep; says which.
+    """
+    return {_text(name): _json_value(value, 1) for name, value in message.fields.items()}
+
+
+def _json_value(message: Value, level: int) -> Any:
+    if level > MOST_LEVELS:
+        raise ValueError(f"is nested more than {MOST_LEVELS} deep")
+    match message.WhichOneof("kind"):
+        case "null_value":
+            return None
+        case "bool_value":
+            return message.bool_value
+        case "string_value":
+            return _text(message.string_value)
+        case "list_value":
+            return [_json_value(value, level + 1) for value in message.list_value.values]
+        case "struct_value":
+            fields = message.struct_value.fields.items()
+            return {_text(name): _json_value(value, level + 1) for name, value in fields}
+        case "number_value":
+            number = message.number_value
+            if not math.isfinite(number):
+                raise ValueError(f"has the number {number}, which JSON cannot say")
+            return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+    raise ValueError("has a value without a kind")
+
+
+def _text(string: str) -> str:
+    if "\0" in string:
+        raise ValueError("has a zero character")
+    return string
 
 
 def usage_to_proto(usage: UsageRecord) -> usage_pb2.UsageRecord:

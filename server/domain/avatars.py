@@ -366,7 +366,8 @@ class Avatars:
             (avatar.gender, wanted.gender),
             (avatar.age_range, wanted.age_range),
             (avatar.style, wanted.style),
-            (avatar.ethnicity_folded, fold(wanted.ethnicity)),
+            # What folds to nothing is no ethnicity, and none is found.
+            (avatar.ethnicity_folded, fold(wanted.ethnicity) or wanted.ethnicity),
         ):
             if value:
                 query = query.where(column == value)

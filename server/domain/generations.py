@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peewee import JOIN
@@ -221,8 +221,8 @@ class Generations:
         def query() -> ProjectSnapshot:
             require_project(caller, project_id)
             now = self._database.now()
-            told_since = now if changed_since is None else changed_since - LATE_COMMITS
-            complete_since = min(now - LATE_COMMITS, told_since)
+            told_since = now if changed_since is None else _before(changed_since)
+            complete_since = min(_before(now), told_since)
             rows = _generations_of(caller).where(
                 AvatarGeneration.project == project_id,
                 AvatarGeneration.due_time.is_null(False) | (AvatarGeneration.update_time >= complete_since),
@@ -261,7 +261,7 @@ class Generations:
                 AvatarGeneration.id, AvatarGeneration.project, AvatarGeneration.revision
             ).where(
                 AvatarGeneration.project.in_(project_ids),
-                AvatarGeneration.update_time >= since - LATE_COMMITS,
+                AvatarGeneration.update_time >= _before(since),
             )
             return ProjectChanges(
                 now,
@@ -328,7 +328,7 @@ class Generations:
             project=order.project_id,
             state=PENDING,
             stage="queued",
-            avatar_name=order.avatar_name or _name_for(order),
+            avatar_name=order.avatar_name if order.avatar_name.strip() else _name_for(order),
             prompt=order.prompt,
             persona=asdict(order.persona),
             attributes=asdict(order.attributes),
@@ -437,6 +437,11 @@ class Generations:
         return self._get(caller, generation_id)
 
 
+def _before(instant: datetime) -> datetime:
+    """As long before an instant as a commit may be late, if there is such a time."""
+    return instant - min(LATE_COMMITS, instant - datetime.min.replace(tzinfo=UTC))
+
+
 def _everybodys_generations() -> Any:
     return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
         Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
@@ -481,7 +486,7 @@ def _filled(given: Any, defaults: Any) -> Any:
 
 
 def _name_for(order: Order) -> str:
-    if order.persona.name:
+    if order.persona.name.strip():
         return order.persona.name
     name = ""
     for word in order.prompt.split():

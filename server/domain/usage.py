@@ -62,7 +62,9 @@ class Usage:
         found = await self._database.read(
             self._list, caller, avatar_id, {"app_id": app_id, "action": action}, size + 1, cursor
         )
-        return self._page_tokens.page(scope, found, size, lambda last: [last.id])
+        return self._page_tokens.page(
+            scope, found, size, lambda last: [last.create_time.isoformat(), last.id]
+        )
 
     async def summarize(self, caller: Caller, avatar_id: str) -> list[AppUsage]:
         """An avatar's uses by app, most used first.
@@ -129,8 +131,14 @@ class Usage:
             if value:
                 query = query.where(getattr(AvatarUsage, name) == value)
         if cursor is not None:
-            query = query.where(AvatarUsage.id < cursor[0])
-        return [UsageRecord.from_row(row) for row in query.order_by(AvatarUsage.id.desc()).limit(limit)]
+            time, last_id = datetime.fromisoformat(cursor[0]), cursor[1]
+            query = query.where(
+                (AvatarUsage.create_time < time)
+                | ((AvatarUsage.create_time == time) & (AvatarUsage.id < last_id))
+            )
+        # By time and not by id, which is made before the avatar's lock is waited for.
+        query = query.order_by(AvatarUsage.create_time.desc(), AvatarUsage.id.desc())
+        return [UsageRecord.from_row(row) for row in query.limit(limit)]
 
     @staticmethod
     def _summarize(caller: Caller, avatar_id: str) -> list[AppUsage]:

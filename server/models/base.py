@@ -29,7 +29,8 @@ class UtcDateTimeField(Field):
         """Encode for SQLite; PostgreSQL's driver takes an aware datetime as it is."""
         if value is None or database_proxy.for_update:
             return value
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # Not by strftime, which writes the year 300 with three digits.
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
     def python_value(self, value: Any) -> datetime | None:
         """Decode to an aware datetime in UTC."""

@@ -29,7 +29,9 @@ class AvatarUsage(BaseModel):
 
 
 AvatarUsage.add_index(
-    AvatarUsage.index(AvatarUsage.avatar, AvatarUsage.id, name="avatar_usage_history_avatar")
+    AvatarUsage.index(
+        AvatarUsage.avatar, AvatarUsage.create_time, AvatarUsage.id, name="avatar_usage_history_newest"
+    )
 )
 
 

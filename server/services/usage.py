@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from google.protobuf.json_format import MessageToDict
-
 from avatar_creator.v1 import generation_pb2
 from avatar_creator.v1 import usage_service_pb2 as pb
 from avatar_creator.v1 import usage_service_pb2_grpc as pb_grpc
@@ -25,7 +23,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
 
     async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
         caller = current_caller()
-        if request.app_id or caller.app_id:
+        if request.app_id.strip() or caller.app_id:
             validate(request)
         else:
             validate(request, FieldViolation("app_id", "must not be empty, as the token has no app"))
@@ -37,7 +35,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
             action=request.action,
             reference_id=request.reference_id,
             reference_type=request.reference_type,
-            metadata=MessageToDict(request.metadata),
+            metadata=wire.metadata_from_proto(request.metadata),
         )
         # The app is part of what is asked for, also where the token and not the request names it.
         key = request_key("RecordUsage", request.request_id, request, app_id.encode())

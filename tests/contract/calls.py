@@ -29,7 +29,7 @@ from avatar_creator.v1.preset_service_pb2_grpc import PresetServiceStub
 from avatar_creator.v1.usage_pb2 import UsageRecord
 from avatar_creator.v1.usage_service_pb2 import RecordUsageRequest
 from avatar_creator.v1.usage_service_pb2_grpc import UsageServiceStub
-from tests.support.generations import LARGEST
+from tests.support.generations import LARGEST, SMALLEST
 from tests.support.service import Deployment
 
 TIMEOUT_SECONDS = 30.0
@@ -117,8 +117,8 @@ class Calls:
     def cancelled(self, project_id: str) -> Generation:
         """A new generation that was cancelled."""
         while True:
-            # Large, so that it is hardly ever drawn before it can be cancelled.
-            generation = self.generation(project_id, options={"width": LARGEST, "height": LARGEST})
+            # Wide, so that it is hardly ever drawn before it can be cancelled.
+            generation = self.generation(project_id, options={"width": LARGEST, "height": SMALLEST})
             try:
                 request = CancelGenerationRequest(generation_id=generation.id)
                 return self.generations.CancelGeneration(request).generation

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from avatar_creator.v1 import avatar_project_service_pb2 as projects_pb
 from avatar_creator.v1 import avatar_service_pb2 as avatars_pb
 from avatar_creator.v1 import generation_service_pb2 as generations_pb
+from avatar_creator.v1 import preset_service_pb2 as presets_pb
+from avatar_creator.v1 import usage_service_pb2 as usage_pb
+from avatar_creator.v1.attributes_pb2 import Attributes
+from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.persona_pb2 import Persona
+from server.app import SERVICE_NAMES
 from tests import pictures
-from tests.contract.calls import Calls, refusal, rows_of
+from tests.contract.calls import TIMEOUT_SECONDS, Calls, files_of, refusal, refusal_of, rows_of
 from tests.support.service import Deployment
+from tests.support.waiting import wait_until
 
 Fields = dict[str, Any]
 
@@ -35,7 +46,9 @@ BASES: dict[str, tuple[Callable[..., Message], Fields]] = {
         {"metadata": {"project_id": "PROJECT", "name": "Sarah"}},
     ),
     "GetAvatar": (avatars_pb.GetAvatarRequest, {"avatar_id": "AVATAR"}),
+    "BatchGetAvatars": (avatars_pb.BatchGetAvatarsRequest, {"avatar_ids": ["AVATAR"]}),
     "ListAvatars": (avatars_pb.ListAvatarsRequest, {}),
+    "UpdateAvatar": (avatars_pb.UpdateAvatarRequest, {"avatar": {"id": "AVATAR", "name": "Eve"}}),
     "DeleteAvatar": (avatars_pb.DeleteAvatarRequest, {"avatar_id": "AVATAR"}),
     "DownloadImage": (avatars_pb.DownloadImageRequest, {"avatar_id": "AVATAR"}),
     "CreateGeneration": (
@@ -45,20 +58,40 @@ BASES: dict[str, tuple[Callable[..., Message], Fields]] = {
     "GetGeneration": (generations_pb.GetGenerationRequest, {"generation_id": "GENERATION"}),
     "ListGenerations": (generations_pb.ListGenerationsRequest, {}),
     "WatchGeneration": (generations_pb.WatchGenerationRequest, {"generation_id": "GENERATION"}),
+    "WatchGenerations": (
+        generations_pb.WatchGenerationsRequest,
+        {"targets": [{"generation_id": "GENERATION"}]},
+    ),
     "CancelGeneration": (generations_pb.CancelGenerationRequest, {"generation_id": "GENERATION"}),
+    "RetryGeneration": (generations_pb.RetryGenerationRequest, {"generation_id": "CANCELLED"}),
+    "RecordUsage": (
+        usage_pb.RecordUsageRequest,
+        {"avatar_id": "AVATAR", "app_id": "pose-generator", "action": "generate_poses"},
+    ),
+    "ListUsage": (usage_pb.ListUsageRequest, {"avatar_id": "AVATAR"}),
+    "SummarizeUsage": (usage_pb.SummarizeUsageRequest, {"avatar_id": "AVATAR"}),
+    "GetStats": (usage_pb.GetStatsRequest, {}),
+    "ListPresets": (presets_pb.ListPresetsRequest, {}),
+    "GetPreset": (presets_pb.GetPresetRequest, {"preset_id": "PRESET"}),
+    "ListPersonaExamples": (presets_pb.ListPersonaExamplesRequest, {}),
+    "GetPersonaExample": (presets_pb.GetPersonaExampleRequest, {"persona_example_id": "EXAMPLE"}),
 }
 """A request of each RPC that is accepted as it is; words in capitals stand for ids."""
 
 
 @dataclass
 class Owner:
-    """A user who has one of everything, and the rows of it all."""
+    """A user who has one of everything."""
 
     deployment: Deployment
     user: str
     calls: Calls
     ids: dict[str, str]
-    rows: dict[str, list[Any]] = field(default_factory=dict)
+
+    def kept(self) -> dict[str, Any]:
+        """All that is kept of it: its rows by table, and its files."""
+        rows = rows_of(self.deployment, self.user)
+        return {**rows, "bytes of files": files_of(self.deployment, self.user)}
 
     def send(self, rpc: str, changes: Fields) -> Any:
         """Call an RPC with its basic request, changed in these fields (`persona.age` is a path)."""
@@ -71,9 +104,10 @@ class Owner:
                 inner = inner.setdefault(parent, {})
             inner[name] = value
         request: Any = make(**self._with_ids(fields))
+        calls = self.calls
         stub = next(
             stub
-            for stub in (self.calls.projects, self.calls.avatars, self.calls.generations)
+            for stub in (calls.projects, calls.avatars, calls.generations, calls.usage, calls.presets)
             if hasattr(stub, rpc)
         )
         if rpc == "UploadAvatar":
@@ -82,15 +116,12 @@ class Owner:
             )
         return getattr(stub, rpc)(request)
 
-    def _with_ids(self, fields: Fields) -> Fields:
-        return {
-            name: self._with_ids(value)
-            if isinstance(value, dict)
-            else self.ids.get(value, value)
-            if isinstance(value, str)
-            else value
-            for name, value in fields.items()
-        }
+    def _with_ids(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._with_ids(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._with_ids(inner) for inner in value]
+        return self.ids.get(value, value) if isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +141,28 @@ def disposable(shared_deployment: Deployment, user: str, calls: Calls) -> Owner:
 def _furnished(deployment: Deployment, user: str, calls: Calls) -> Owner:
     project = calls.project()
     avatar = calls.upload(project.id, pictures.png())
+    calls.use(avatar.id)
     generation = calls.ended(calls.generation(project.id).id)
+    presets = calls.presets.ListPresets(presets_pb.ListPresetsRequest(page_size=1)).presets
+    examples = calls.presets.ListPersonaExamples(
+        presets_pb.ListPersonaExamplesRequest(page_size=1)
+    ).persona_examples
     owner = Owner(
         deployment,
         user,
         calls,
-        {"PROJECT": project.id, "AVATAR": avatar.id, "GENERATION": generation.id},
+        {
+            "USER": user,
+            "PROJECT": project.id,
+            "AVATAR": avatar.id,
+            "GENERATION": generation.id,
+            "CANCELLED": calls.cancelled(project.id).id,
+            "PRESET": presets[0].id,
+            "EXAMPLE": examples[0].id,
+        },
     )
-    owner.rows = rows_of(deployment, user)
+    # Made by a worker, perhaps only now, and then it changes a row.
+    wait_until(lambda: not owner.send("GetAvatar", {}).avatar.thumbnail_pending)
     return owner
 
 
@@ -175,6 +220,81 @@ def page_size_limits() -> tuple[list[Fields], list[Fields]]:
     return [{"page_size": value} for value in (0, 1, 100, 500, 2**31 - 1)], [
         {"page_size": value} for value in (-1, -(2**31))
     ]
+
+
+def user_id_limits() -> tuple[list[Fields], list[Fields]]:
+    climbing = ("../x", "..", ".", "a/b", "/", "a\\b", ".x", "-x", "--")
+    bad = (*climbing, "x" * 129, "a\0b", "a\nb", "sarah\n", " ", "a b", "é", "*")
+    return [{"user_id": value} for value in ("", "USER")], [{"user_id": value} for value in bad]
+
+
+def time_limits(path: str, **besides: Any) -> tuple[list[Fields], list[Fields]]:
+    return (
+        [{f"{path}.seconds": value, **besides} for value in (-62135596800, 0, 253402300799)],
+        [
+            {f"{path}.seconds": -62135596801, **besides},
+            {f"{path}.seconds": 253402300800, **besides},
+            {f"{path}.seconds": 2**63 - 1, **besides},
+            {f"{path}.nanos": -1, **besides},
+            {f"{path}.nanos": 1_000_000_000, **besides},
+        ],
+    )
+
+
+def bigger(content: Fields, length: int) -> Struct:
+    """The content with one more text in it, which brings it to this many bytes as JSON without blanks."""
+    shortest = json.dumps({**content, "fill": ""}, ensure_ascii=False, separators=(",", ":"))
+    return struct({**content, "fill": "x" * (length - len(shortest.encode()))})
+
+
+def struct(content: Fields) -> Struct:
+    message = Struct()
+    message.update(content)
+    return message
+
+
+LARGE_CONTENTS: list[Fields] = [
+    {},
+    {"note": "é" * 4000},
+    {"💃" * 100: "💃" * 1900},
+    {"quoted": '"' * 4000},
+    {"escaped": "\x01" * 1300},
+    {"numbers": [0.5, -0.1, 1e300, 5e-324]},
+    {"nested": {"empty": {}, "none": None, "list": [[], [True, False, None]]}},
+    {str(number): number / 2 for number in range(1, 600, 2)},
+]
+
+
+def holding(value: Value) -> list[Struct]:
+    """Metadata with this value at its top, in a list and in a message."""
+    return [
+        Struct(fields={"a": value}),
+        Struct(fields={"a": Value(list_value=ListValue(values=[Value(bool_value=True), value]))}),
+        Struct(fields={"a": Value(struct_value=Struct(fields={"b": value}))}),
+    ]
+
+
+def metadata_limits() -> tuple[list[Fields], list[Fields]]:
+    bad = [
+        *(bigger(content, 8193) for content in LARGE_CONTENTS),
+        bigger({}, 100_000),
+        *(
+            struct(content)
+            for content in ({"a": "\0"}, {"a": "b\0c"}, {"\0": 1}, {"a": {"b\0": ""}}, {"a": ["\0"]})
+        ),
+        *(
+            broken
+            for number in (float("nan"), float("inf"), float("-inf"))
+            for broken in holding(Value(number_value=number))
+        ),
+    ]
+    return (
+        [
+            {"metadata": content}
+            for content in (Struct(), *(bigger(content, 8192) for content in LARGE_CONTENTS))
+        ],
+        [{"metadata": content} for content in bad],
+    )
 
 
 ATTRIBUTE_LARGEST = {
@@ -271,6 +391,32 @@ LIMITS: list[Limits] = [
     ),
     *persona_and_attributes("UploadAvatar", "metadata."),
     ("GetAvatar", "avatar_id", id_limits("avatar_id")),
+    (
+        "BatchGetAvatars",
+        "avatar_ids",
+        (
+            [{"avatar_ids": ["AVATAR"] * 100}, {"avatar_ids": ["AVATAR", *(f"id {n}" for n in range(99))]}],
+            [
+                {"avatar_ids": []},
+                {"avatar_ids": ["AVATAR"] * 101},
+                {"avatar_ids": [f"id {n}" for n in range(101)]},
+                {"avatar_ids": ["x"] * 2000},
+            ],
+        ),
+    ),
+    (
+        "BatchGetAvatars",
+        "avatar_ids[1]",
+        (
+            [{"avatar_ids": ["AVATAR", value]} for value in ("é" * 100, "../x", "%", "AVATAR")],
+            [{"avatar_ids": ["AVATAR", value]} for value in ("", " ", "a\0b", "a\nb", "x" * 101)],
+        ),
+    ),
+    ("BatchGetAvatars", "avatar_ids[99]", ([], [{"avatar_ids": ["AVATAR"] * 99 + [""]}])),
+    ("ListProjects", "user_id", user_id_limits()),
+    ("ListAvatars", "user_id", user_id_limits()),
+    ("ListGenerations", "user_id", user_id_limits()),
+    ("GetStats", "user_id", user_id_limits()),
     ("ListAvatars", "page_size", page_size_limits()),
     ("ListAvatars", "source_types[1]", ([{"source_types": [1, 4]}], [{"source_types": [1, 5]}])),
     ("ListAvatars", "gender", enum_limits("gender", 3)),
@@ -280,6 +426,98 @@ LIMITS: list[Limits] = [
     ("ListAvatars", "ethnicity", optional_line_limits("ethnicity", 60)),
     ("ListAvatars", "query", optional_line_limits("query", 200)),
     ("ListAvatars", "project_id", ([{"project_id": ""}], [{"project_id": "x" * 101}, {"project_id": "a\0"}])),
+    ("UpdateAvatar", "avatar.id", id_limits("avatar.id")),
+    (
+        "UpdateAvatar",
+        "avatar.name",
+        (
+            [{"avatar.name": "é" * 120}, {"avatar.name": " a "}],
+            # An empty name is one that is not populated: refused only where a mask names it.
+            [
+                *({"avatar.name": value} for value in ("x" * 121, "   ", "a\nb", "a\0b")),
+                *(
+                    {"avatar.name": "", "update_mask.paths": paths}
+                    for paths in (["name"], ["*"], ["persona", "name"])
+                ),
+            ],
+        ),
+    ),
+    *persona_and_attributes("UpdateAvatar", "avatar."),
+    *(
+        (
+            "UpdateAvatar",
+            f"avatar.{path}",
+            (
+                [{f"avatar.{path}": edge, "update_mask.paths": mask} for mask in masks],
+                [{f"avatar.{path}": beyond, "update_mask.paths": mask} for mask in masks],
+            ),
+        )
+        for path, edge, beyond, masks in (
+            ("persona.age", 120, 121, (["persona.age"], ["persona"], ["*"])),
+            ("persona.personality", TRAITS[:12], TRAITS, (["persona.personality"], ["persona"], ["*"])),
+            ("attributes.gender", 3, 4, (["attributes.gender"], ["attributes"], ["*"])),
+            ("attributes.ethnicity", "x" * 60, "x" * 61, (["name", "attributes.ethnicity"],)),
+        )
+    ),
+    (
+        "UpdateAvatar",
+        "update_mask",
+        (
+            [
+                {"update_mask.paths": paths}
+                for paths in (
+                    [],
+                    ["name"],
+                    ["persona"],
+                    ["persona.age"],
+                    ["attributes"],
+                    ["attributes.gender"],
+                    ["name", "persona", "persona.age", "persona.age", "attributes.headwear"],
+                    ["*"],
+                    ["*", "name"],
+                )
+            ],
+            [
+                {"update_mask.paths": paths}
+                for paths in (
+                    *(
+                        [path]
+                        for path in (
+                            *(
+                                "nickname",
+                                "id",
+                                "user_id",
+                                "project_id",
+                                "image",
+                                "image.sha256",
+                                "thumbnail",
+                            ),
+                            *(
+                                "thumbnail_data",
+                                "source_type",
+                                "generation_prompt",
+                                "seed_used",
+                                "usage_count",
+                            ),
+                            *("last_used_time", "create_time", "update_time", "generation_id"),
+                            *("avatar.name", "Name", "", " ", ".", ".name", "name.", "persona.", "persona.*"),
+                            *(
+                                "*.name",
+                                "**",
+                                "persona.nickname",
+                                "persona.age.years",
+                                "attributes.hat",
+                                "age",
+                            ),
+                            *("personality", "persona.personality[0]", "name\0", "name,persona"),
+                        )
+                    ),
+                    ["name", "nickname"],
+                    ["*", "nickname"],
+                )
+            ],
+        ),
+    ),
     ("DeleteAvatar", "avatar_id", id_limits("avatar_id")),
     ("DownloadImage", "avatar_id", id_limits("avatar_id")),
     ("DownloadImage", "variant", enum_limits("variant", 2)),
@@ -318,39 +556,129 @@ LIMITS: list[Limits] = [
         "project_id",
         ([{"project_id": ""}], [{"project_id": "x" * 101}, {"project_id": "a\0"}]),
     ),
-    *(
-        (
-            "ListGenerations",
-            path,
-            (
-                [{f"{path}.seconds": value} for value in (-62135596800, 0, 253402300799)],
-                [
-                    {f"{path}.seconds": -62135596801},
-                    {f"{path}.seconds": 253402300800},
-                    {f"{path}.seconds": 2**63 - 1},
-                    {f"{path}.nanos": -1},
-                    {f"{path}.nanos": 1_000_000_000},
-                ],
-            ),
-        )
-        for path in ("create_time_from", "create_time_to")
-    ),
+    ("ListGenerations", "create_time_from", time_limits("create_time_from")),
+    ("ListGenerations", "create_time_to", time_limits("create_time_to")),
     ("WatchGeneration", "generation_id", id_limits("generation_id")),
     (
         "WatchGeneration",
         "known_revision",
         ([{"known_revision": 2**63 - 1}], [{"known_revision": -1}, {"known_revision": -(2**63)}]),
     ),
+    (
+        "WatchGenerations",
+        "targets",
+        (
+            [],
+            [
+                {"targets": []},
+                {"project_id": "PROJECT"},
+                {"targets": [{"generation_id": f"id {number}"} for number in range(101)]},
+                {"targets": [{"generation_id": "GENERATION"}] * 2},
+                {"targets": [{"generation_id": "GENERATION", "known_revision": seen} for seen in (1, 2)]},
+                {"targets": [{"generation_id": name} for name in ("GENERATION", "CANCELLED", "GENERATION")]},
+            ],
+        ),
+    ),
+    (
+        "WatchGenerations",
+        "targets[1].generation_id",
+        (
+            [{"targets": [{"generation_id": "GENERATION"}, {"generation_id": "CANCELLED"}]}],
+            [
+                {"targets": [{"generation_id": "GENERATION"}, {"generation_id": value}]}
+                for value in ("", " ", "a\0b", "x" * 101)
+            ],
+        ),
+    ),
+    (
+        "WatchGenerations",
+        "targets[0].known_revision",
+        (
+            [{"targets": [{"generation_id": "GENERATION", "known_revision": 2**63 - 1}]}],
+            [
+                {"targets": [{"generation_id": "GENERATION", "known_revision": value}]}
+                for value in (-1, -(2**63))
+            ],
+        ),
+    ),
+    (
+        "WatchGenerations",
+        "project_id",
+        ([], [{"targets": [], "project_id": value} for value in ("x" * 101, "a\0b", "a\nb")]),
+    ),
+    (
+        "WatchGenerations",
+        "changed_since",
+        (
+            # A time to come has nothing to tell at first; a test of its own takes it.
+            [
+                {"targets": [], "project_id": "PROJECT", "changed_since.seconds": value}
+                for value in (-62135596800, -62135596770, 0)
+            ],
+            [
+                {"changed_since.seconds": 0},
+                {"changed_since": {}},
+                *time_limits("changed_since", targets=[], project_id="PROJECT")[1],
+            ],
+        ),
+    ),
     ("CancelGeneration", "generation_id", id_limits("generation_id")),
+    ("RetryGeneration", "generation_id", id_limits("generation_id")),
+    ("RetryGeneration", "request_id", request_id_limits("request_id")),
+    ("RecordUsage", "avatar_id", id_limits("avatar_id")),
+    (
+        "RecordUsage",
+        "app_id",
+        (
+            [{"app_id": "é" * 120}],
+            [{"app_id": value} for value in ("", "x" * 121, "a\nb", "a\0b", "a\x1bb")],
+        ),
+    ),
+    ("RecordUsage", "app_name", optional_line_limits("app_name", 120)),
+    ("RecordUsage", "action", name_limits("action")),
+    ("RecordUsage", "reference_id", optional_line_limits("reference_id", 200)),
+    ("RecordUsage", "reference_type", optional_line_limits("reference_type", 120)),
+    ("RecordUsage", "metadata", metadata_limits()),
+    # `google.protobuf.Value` must be of some kind; one that is not would come back as another value.
+    ("RecordUsage", "metadata", ([], [{"metadata": content} for content in holding(Value())])),
+    # A whole number is as long as it is written: `1`, not `1.0`.
+    ("RecordUsage", "metadata", ([{"metadata": bigger({"whole": [1, -1, 2**53] * 300}, 8192)}], [])),
+    ("RecordUsage", "request_id", request_id_limits("request_id")),
+    ("ListUsage", "avatar_id", id_limits("avatar_id")),
+    ("ListUsage", "app_id", optional_line_limits("app_id", 120)),
+    ("ListUsage", "action", optional_line_limits("action", 120)),
+    ("ListUsage", "page_size", page_size_limits()),
+    ("SummarizeUsage", "avatar_id", id_limits("avatar_id")),
+    ("ListPresets", "category", optional_line_limits("category", 60)),
+    ("ListPresets", "query", optional_line_limits("query", 200)),
+    ("ListPresets", "page_size", page_size_limits()),
+    ("GetPreset", "preset_id", id_limits("preset_id")),
+    ("ListPersonaExamples", "category", optional_line_limits("category", 60)),
+    ("ListPersonaExamples", "page_size", page_size_limits()),
+    ("GetPersonaExample", "persona_example_id", id_limits("persona_example_id")),
 ]
 """Of each field: what is just accepted, and what is just refused."""
 
 
-@pytest.mark.parametrize(("rpc", "path", "limits"), LIMITS, ids=[f"{rpc}-{path}" for rpc, path, _ in LIMITS])
+def test_every_rpc_has_its_limits_and_there_are_hundreds_of_bad_inputs() -> None:
+    services = map(descriptor_pool.Default().FindServiceByName, SERVICE_NAMES)
+    rpcs = {method.name for service in services for method in service.methods}
+    bad_inputs = {(rpc, repr(changes)) for rpc, _, (_, bad) in LIMITS for changes in bad}
+
+    assert BASES.keys() == rpcs
+    assert {rpc for rpc, _, _ in LIMITS} == rpcs
+    assert len(bad_inputs) > 500
+
+
+@pytest.mark.parametrize(
+    ("rpc", "path", "bad"),
+    [(rpc, path, limits[1]) for rpc, path, limits in LIMITS if limits[1]],
+    ids=[f"{rpc}-{path}" for rpc, path, limits in LIMITS if limits[1]],
+)
 def test_past_its_limit_a_field_is_refused_by_its_path_and_nothing_changes(
-    owner: Owner, rpc: str, path: str, limits: tuple[list[Fields], list[Fields]]
+    owner: Owner, rpc: str, path: str, bad: list[Fields]
 ) -> None:
-    _, bad = limits
+    before = owner.kept()
 
     for changes in bad:
         answer = refusal(lambda: owner.send(rpc, changes))  # noqa: B023 - called at once
@@ -359,7 +687,7 @@ def test_past_its_limit_a_field_is_refused_by_its_path_and_nothing_changes(
         assert answer.domain == "avatar-creator"
         assert answer.fields == [path], changes
 
-    assert rows_of(owner.deployment, owner.user) == owner.rows
+    assert owner.kept() == before
 
 
 @pytest.mark.parametrize(
@@ -371,8 +699,11 @@ def test_at_its_limit_a_field_is_accepted(edges_owner: Owner, rpc: str, edges: l
     for changes in edges:
         answer = edges_owner.send(rpc, _with_fresh_request_id(changes))
         if isinstance(answer, Iterator):
-            assert list(answer), changes
-        if isinstance(answer, generations_pb.CreateGenerationResponse):
+            assert next(answer), changes
+            answer.cancel()  # type: ignore[attr-defined]  # a project's watch would go on
+        if isinstance(
+            answer, generations_pb.CreateGenerationResponse | generations_pb.RetryGenerationResponse
+        ):
             # It was accepted, that is all; nobody waits for the picture.
             cancel = generations_pb.CancelGenerationRequest(generation_id=answer.generation.id)
             edges_owner.calls.generations.CancelGeneration(cancel)
@@ -430,6 +761,9 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
         ("ListAvatars", {"source_types": [-1] * 2000}, "source_types"),
         ("UpdateProject", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
         ("UpdateProject", {"update_mask.paths": ["é" * 20_000]}, "update_mask"),
+        ("UpdateAvatar", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
+        ("BatchGetAvatars", {"avatar_ids": [""] * 2000}, "avatar_ids"),
+        ("WatchGenerations", {"targets": [{"known_revision": -1}] * 2000}, "targets"),
     ],
 )
 def test_a_refusal_fits_into_headers_however_much_is_wrong(
@@ -464,36 +798,234 @@ def test_update_lists_its_violations_at_once(owner: Owner) -> None:
     [("preset_id", "preset"), ("persona_example_id", "persona example"), ("project_id", "project")],
 )
 def test_a_generation_from_what_is_not_there_is_not_found(owner: Owner, path: str, kind: str) -> None:
+    before = owner.kept()
     unknown = str(uuid.uuid4())
 
     answer = refusal(lambda: owner.send("CreateGeneration", {path: unknown, "request_id": str(uuid.uuid4())}))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert answer.resource == (kind, unknown)
-    assert rows_of(owner.deployment, owner.user) == owner.rows
+    assert owner.kept() == before
 
 
 def test_a_prompt_may_be_empty_with_a_preset_which_fills_what_is_left_out(disposable: Owner) -> None:
-    preset = str(uuid.uuid4())
-    disposable.deployment.execute(
-        "INSERT INTO avatar_presets"
-        " (id, name, description, category, prompt, persona, attributes, popularity)"
-        " VALUES (%s, 'Chef', '', 'work', 'a cheerful chef', %s, %s, 0)",
-        preset,
-        json.dumps({"name": "Luca", "age": 40, "personality": ["cheerful"], "background": ""}),
-        json.dumps({"gender": "male", "style": "casual"}),
-    )
+    preset = disposable.send("GetPreset", {}).preset
+    assert preset.prompt
+    assert preset.persona.name
+    assert preset.attributes.gender
 
     generation = disposable.send(
-        "CreateGeneration", {"prompt": "", "preset_id": preset, "persona.age": 41, "attributes.style": 1}
+        "CreateGeneration",
+        {"prompt": "", "preset_id": preset.id, "persona.age": 41, "attributes.ethnicity": "Martian"},
     ).generation
 
-    assert generation.prompt == "a cheerful chef"
-    assert (generation.persona.name, generation.persona.age) == ("Luca", 41)
-    assert (generation.attributes.gender, generation.attributes.style) == (2, 1)
-    assert generation.preset_id == preset
-    (row,) = disposable.deployment.execute("SELECT popularity FROM avatar_presets WHERE id = %s", preset)
-    assert row["popularity"] == 1
+    persona, attributes = Persona(), Attributes()
+    persona.CopyFrom(preset.persona)
+    persona.age = 41
+    attributes.CopyFrom(preset.attributes)
+    attributes.ethnicity = "Martian"
+    assert (generation.prompt, generation.preset_id) == (preset.prompt, preset.id)
+    assert (generation.persona, generation.attributes) == (persona, attributes)
+    assert disposable.send("GetPreset", {}).preset.popularity == preset.popularity + 1
+
+
+def test_what_is_refused_makes_nothing_more_popular(owner: Owner) -> None:
+    before = owner.kept()
+    preset, example = owner.send("GetPreset", {}), owner.send("GetPersonaExample", {})
+
+    for changes in (
+        {"preset_id": "PRESET", "persona_example_id": str(uuid.uuid4())},
+        {"preset_id": str(uuid.uuid4()), "persona_example_id": "EXAMPLE"},
+        {"preset_id": "PRESET", "persona_example_id": "EXAMPLE", "project_id": str(uuid.uuid4())},
+    ):
+        answer = refusal(lambda: owner.send("CreateGeneration", changes))  # noqa: B023 - called at once
+        assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+
+    assert (owner.send("GetPreset", {}), owner.send("GetPersonaExample", {})) == (preset, example)
+    assert owner.kept() == before
+
+
+@pytest.mark.parametrize(
+    ("rpc", "path", "kind"),
+    [
+        ("GetAvatar", "avatar_id", "avatar"),
+        ("UpdateAvatar", "avatar.id", "avatar"),
+        ("DeleteAvatar", "avatar_id", "avatar"),
+        ("DownloadImage", "avatar_id", "avatar"),
+        ("RecordUsage", "avatar_id", "avatar"),
+        ("ListUsage", "avatar_id", "avatar"),
+        ("SummarizeUsage", "avatar_id", "avatar"),
+        ("RetryGeneration", "generation_id", "generation"),
+        ("GetPreset", "preset_id", "preset"),
+        ("GetPersonaExample", "persona_example_id", "persona example"),
+    ],
+)
+@pytest.mark.parametrize("unknown", ["00000000-0000-7000-8000-000000000000", "../x", "%", "' OR 1=1; --"])
+def test_an_id_of_nothing_is_not_found(owner: Owner, rpc: str, path: str, kind: str, unknown: str) -> None:
+    before = owner.kept()
+    answer = refusal(lambda: owner.send(rpc, {path: unknown}))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    assert answer.resource == (kind, unknown)
+    assert owner.kept() == before
+
+
+def test_of_a_hundred_targets_the_first_that_is_not_there_is_told(owner: Owner) -> None:
+    targets = [{"generation_id": "GENERATION"}, *({"generation_id": f"id {n}"} for n in range(99))]
+
+    answer = refusal(lambda: owner.send("WatchGenerations", {"targets": targets}))
+
+    assert (answer.code, answer.resource) == (grpc.StatusCode.NOT_FOUND, ("generation", "id 0"))
+
+
+def test_an_unfinished_or_completed_generation_is_not_retried(owner: Owner) -> None:
+    before = owner.kept()
+    answer = refusal(lambda: owner.send("RetryGeneration", {"generation_id": "GENERATION"}))
+
+    assert (answer.code, answer.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "GENERATION_NOT_RETRYABLE",
+    )
+    assert answer.metadata == {"state": "COMPLETED"}
+    assert owner.kept() == before
+
+
+def test_a_projects_watch_takes_a_time_to_come(disposable: Owner) -> None:
+    """Its generations until then are told as they change, however late that time is."""
+    watch = disposable.send(
+        "WatchGenerations", {"targets": [], "project_id": "PROJECT", "changed_since.seconds": 253402300799}
+    )
+    told: list[str] = []
+
+    def listen() -> None:
+        with contextlib.suppress(grpc.RpcError):
+            told.extend(message.generation.id for message in watch)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    made: list[str] = []
+
+    def told_of_one() -> bool:
+        # The first may have ended before the watch began, and is then not told.
+        made.append(disposable.calls.cancelled(disposable.ids["PROJECT"]).id)
+        return bool(told)
+
+    wait_until(told_of_one)
+    watch.cancel()
+    listener.join()
+
+    assert set(told) <= set(made)
+
+
+def test_a_time_before_the_year_1000_is_before_all_there_is(owner: Owner) -> None:
+    year_300 = int(datetime(300, 1, 1, tzinfo=UTC).timestamp())
+
+    since = owner.send("ListGenerations", {"create_time_from.seconds": year_300}).generations
+    until = owner.send("ListGenerations", {"create_time_to.seconds": year_300}).generations
+
+    assert owner.ids["GENERATION"] in [generation.id for generation in since]
+    assert list(until) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"avatar_name": "   "}, {"persona.name": "   "}], ids=["name", "persona"]
+)
+def test_no_generated_avatar_has_a_name_of_blanks(disposable: Owner, changes: Fields) -> None:
+    """Every avatar's name has more than blanks: such a wish is refused, or its avatar gets another name."""
+    try:
+        name = disposable.send("CreateGeneration", changes).generation.avatar_name
+    except grpc.RpcError as error:
+        refused = refusal_of(error)
+    else:
+        assert name.strip()
+        return
+
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, list(changes))
+
+
+# Metadata that is nested deep
+
+
+def length_delimited(number: int, content: bytes) -> bytes:
+    """A field as it travels, if it is a text, bytes or a message."""
+    length, remaining = bytearray(), len(content)
+    while remaining > 127:
+        length.append(remaining & 127 | 128)
+        remaining >>= 7
+    return bytes([number << 3 | 2, *length, remaining]) + content
+
+
+def nested(structs: int, lists: int) -> bytes:
+    """An encoded `Struct` that holds so many more, and in the last so many lists, in each other."""
+    value = length_delimited(3, b"innermost")
+    for _ in range(lists):
+        value = length_delimited(6, length_delimited(1, value))
+    for level in range(structs + 1):
+        content = length_delimited(1, length_delimited(1, b"a") + length_delimited(2, value))
+        value = content if level == structs else length_delimited(5, content)
+    return value
+
+
+@pytest.mark.parametrize("structs", [0, 1, 2, 3])
+def test_metadata_is_refused_past_20_levels_and_can_be_read_again_up_to_them(
+    disposable: Owner, structs: int
+) -> None:
+    """Decoders go 100 messages deep, so what is much deeper is refused for its encoding."""
+    calls = disposable.calls
+    record: Callable[..., bytes] = calls.channel.unary_unary("/avatar_creator.v1.UsageService/RecordUsage")
+    accepted, unreadable = [], []
+    for lists in range(10, 55):
+        request = usage_pb.RecordUsageRequest(avatar_id=disposable.ids["AVATAR"], app_id="deep", action="dig")
+        sent = request.SerializeToString() + length_delimited(7, nested(structs, lists))
+        try:
+            answered = record(sent, metadata=calls.metadata, timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            refused = refusal_of(error)
+            assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+            assert refused.fields in (["request"], ["metadata"])
+            continue
+        accepted.append(lists)
+        try:
+            usage_pb.RecordUsageResponse.FromString(answered)
+        except DecodeError:
+            unreadable.append(lists)
+
+    assert accepted == list(range(10, 20 - structs))
+    assert unreadable == []
+    assert len(disposable.send("ListUsage", {"page_size": 100}).usages) == len(accepted) + 1
+
+
+# Another user's id where operators may name one
+
+
+@pytest.mark.parametrize("rpc", ["ListProjects", "ListAvatars", "ListGenerations", "GetStats"])
+@pytest.mark.parametrize("role", [None, "", "OPS", "admin", ["ops"], True])
+def test_naming_another_user_needs_the_role_for_it(owner: Owner, user: str, rpc: str, role: object) -> None:
+    before = owner.kept()
+    deployment = owner.deployment
+    claims = {} if role is None else {"role": role}
+    with Calls(deployment.target, deployment.token(user, **claims)) as calls:
+        caller = Owner(deployment, user, calls, {})
+        for named in (owner.user, "-", "nobody", "x" * 128):
+            answer = refusal(lambda: caller.send(rpc, {"user_id": named}))  # noqa: B023 - called at once
+            assert (answer.code, answer.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED"), named
+            assert answer.metadata == {"role": "ops"}
+        assert caller.send(rpc, {"user_id": user}) == caller.send(rpc, {})
+
+    assert owner.kept() == before
+
+
+def test_an_apps_token_records_for_that_app_alone(owner: Owner) -> None:
+    before = owner.kept()
+    deployment = owner.deployment
+    token = deployment.token(owner.user, app_id="video-generator")
+    with Calls(deployment.target, token) as calls:
+        caller = Owner(deployment, owner.user, calls, owner.ids)
+        answer = refusal(lambda: caller.send("RecordUsage", {"app_id": "pose-generator"}))
+
+    assert (answer.code, answer.reason) == (grpc.StatusCode.PERMISSION_DENIED, "APP_MISMATCH")
+    assert answer.metadata == {"token_app_id": "video-generator", "request_app_id": "pose-generator"}
+    assert owner.kept() == before
 
 
 # Page sizes and tokens
@@ -542,6 +1074,12 @@ PAGED = [
             {"create_time_to.seconds": 4_000_000_000},
         ],
     ),
+    PagedList(
+        "ListUsage",
+        [{"avatar_id": "OTHER_AVATAR"}, {"app_id": "pose-generator"}, {"action": "generate_poses"}],
+    ),
+    PagedList("ListPresets", [{"category": "business"}, {"query": "a"}]),
+    PagedList("ListPersonaExamples", [{"category": "business"}]),
 ]
 
 
@@ -552,7 +1090,9 @@ def pager(shared_deployment: Deployment) -> Iterator[Owner]:
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
         pager = _furnished(shared_deployment, user, calls)
         calls.project()
-        calls.upload(pager.ids["PROJECT"], pictures.png())
+        pager.ids["OTHER_AVATAR"] = calls.upload(pager.ids["PROJECT"], pictures.png()).id
+        for avatar in ("AVATAR", "OTHER_AVATAR"):
+            calls.use(pager.ids[avatar])
         calls.ended(calls.generation(pager.ids["PROJECT"]).id)
         yield pager
 
@@ -645,14 +1185,119 @@ def test_an_update_writes_what_the_mask_says_or_what_is_populated(
     assert (_instant(answer) > _instant(project)) == changed
 
 
+FACE: Fields = {
+    "name": "Sarah",
+    "persona": {"name": "Sarah", "age": 32, "personality": ["warm", "calm"], "background": "A life."},
+    "attributes": {"gender": 1, "ethnicity": "Indonesian", "style": 2, "headwear": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("paths", "given", "changed"),
+    [
+        ([], {"name": "Eve"}, {"name": "Eve"}),
+        ([], {}, {}),
+        ([], {"persona": {}, "attributes": {}}, {}),
+        ([], {"persona": {"age": 33}}, {"persona.age": 33}),
+        ([], {"persona": {"personality": ["bold"]}}, {"persona.personality": ["bold"]}),
+        (
+            [],
+            {"attributes": {"gender": 2, "hair_style": 5}},
+            {"attributes.gender": 2, "attributes.hair_style": 5},
+        ),
+        (["name"], {"name": "Eve", "persona": {"age": 33}}, {"name": "Eve"}),
+        (["persona.age"], {"name": "Eve", "persona": {"name": "Eve", "age": 33}}, {"persona.age": 33}),
+        (["persona.age"], {}, {"persona.age": 0}),
+        (["persona.personality"], {}, {"persona.personality": []}),
+        (["persona"], {"persona": {"age": 33}}, {"persona": {"age": 33}}),
+        (["persona"], {"name": "Eve"}, {"persona": {}}),
+        (["persona", "persona.age"], {"persona": {"name": "Eve"}}, {"persona": {"name": "Eve"}}),
+        (["attributes.gender"], {"attributes": {"gender": 2, "style": 3}}, {"attributes.gender": 2}),
+        (["attributes.ethnicity"], {}, {"attributes.ethnicity": ""}),
+        (["attributes"], {"attributes": {"style": 3}}, {"attributes": {"style": 3}}),
+        (["attributes"], {}, {"attributes": {}}),
+        (["*"], {"name": "Eve"}, {"name": "Eve", "persona": {}, "attributes": {}}),
+        (
+            ["name", "attributes.style", "persona.background"],
+            {"name": "Eve", "attributes": {"style": 3, "gender": 2}},
+            {"name": "Eve", "attributes.style": 3, "persona.background": ""},
+        ),
+        # What is not written is not held against the limits either.
+        (["name"], {"name": "Eve", "persona": {"age": 999, "personality": [""] * 99}}, {"name": "Eve"}),
+        (["persona.age"], {"name": "x" * 999, "persona": {"name": "x" * 999}}, {"persona.age": 0}),
+        (["attributes.style"], {"attributes": {"gender": 99, "style": 4}}, {"attributes.style": 4}),
+        (["name"], {"name": "Eve", "user_id": "x" * 999, "usage_count": -1}, {"name": "Eve"}),
+        ([], {"name": "Eve", "user_id": "somebody", "usage_count": 7, "seed_used": 7}, {"name": "Eve"}),
+    ],
+    ids=str,
+)
+def test_an_avatars_update_writes_what_the_mask_says_or_what_is_populated(
+    face: tuple[Calls, str], paths: list[str], given: Fields, changed: Fields
+) -> None:
+    calls, avatar_id = face
+    restore = avatars_pb.UpdateAvatarRequest(avatar={"id": avatar_id, **FACE}, update_mask={"paths": ["*"]})  # type: ignore[arg-type]
+    before = calls.avatars.UpdateAvatar(restore).avatar
+    expected_fields: Fields = json.loads(json.dumps(FACE))
+    for path, value in changed.items():
+        *parents, name = path.split(".")
+        (expected_fields[parents[0]] if parents else expected_fields)[name] = value
+    expected = Avatar()
+    expected.CopyFrom(before)
+    for name in FACE:
+        expected.ClearField(name)  # type: ignore[arg-type]
+    expected.MergeFrom(Avatar(**expected_fields))
+
+    answer = calls.avatars.UpdateAvatar(
+        avatars_pb.UpdateAvatarRequest(avatar={"id": avatar_id, **given}, update_mask={"paths": paths})  # type: ignore[arg-type]
+    ).avatar
+
+    assert calls.avatars.GetAvatar(avatars_pb.GetAvatarRequest(avatar_id=avatar_id)).avatar == answer
+    assert (_nanoseconds(answer) > _nanoseconds(before)) == bool(changed)
+    expected.update_time.CopyFrom(answer.update_time)
+    # An empty message and an absent one say the same.
+    for avatar in (answer, expected):
+        avatar.persona.SetInParent()
+        avatar.attributes.SetInParent()
+    assert answer == expected
+
+
+def _nanoseconds(avatar: Avatar) -> int:
+    return avatar.update_time.ToNanoseconds()
+
+
+@pytest.fixture(scope="module")
+def face(shared_deployment: Deployment) -> Iterator[tuple[Calls, str]]:
+    """Calls of a user, and the avatar whose face is changed again and again."""
+    with Calls(shared_deployment.target, shared_deployment.token(f"face-{uuid.uuid4().hex}")) as calls:
+        avatar = calls.upload(calls.project().id, pictures.png())
+        wait_until(
+            lambda: (
+                not calls.avatars.GetAvatar(
+                    avatars_pb.GetAvatarRequest(avatar_id=avatar.id)
+                ).avatar.thumbnail_pending
+            )
+        )
+        yield calls, avatar.id
+
+
+def test_what_a_projects_mask_does_not_name_is_not_held_against_the_limits(disposable: Owner) -> None:
+    answer = disposable.send(
+        "UpdateProject",
+        {"project.name": "Autumn", "project.description": "x" * 2001, "update_mask.paths": ["name"]},
+    ).project
+
+    assert (answer.name, answer.description) == ("Autumn", "")
+
+
 @pytest.mark.parametrize("paths", [("name",), ("*",), ("name", "description")])
 def test_a_masked_name_cannot_be_emptied(owner: Owner, paths: tuple[str, ...]) -> None:
+    before = owner.kept()
     answer = refusal(
         lambda: owner.send("UpdateProject", {"project.name": "", "update_mask.paths": list(paths)})
     )
 
     assert answer.fields == ["project.name"]
-    assert rows_of(owner.deployment, owner.user) == owner.rows
+    assert owner.kept() == before
 
 
 def _instant(project: AvatarProject) -> datetime:

@@ -6,14 +6,16 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Struct, Value
 
 from avatar_creator.v1.avatar_project_service_pb2 import CreateProjectRequest, DeleteProjectRequest
 from avatar_creator.v1.avatar_service_pb2 import DeleteAvatarRequest, GetAvatarRequest
-from avatar_creator.v1.generation_service_pb2 import GetGenerationRequest
+from avatar_creator.v1.generation_service_pb2 import GetGenerationRequest, RetryGenerationRequest
+from avatar_creator.v1.usage_service_pb2 import GetStatsRequest, RecordUsageRequest, SummarizeUsageRequest
 from tests import pictures
 from tests.contract.calls import Calls, refusal, rows_of
 from tests.support.service import Deployment
@@ -22,26 +24,77 @@ from tests.support.waiting import wait_until
 CONCURRENT_CALLS = 20
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a test makes things."""
+
+    project_id: str
+    sources: tuple[str, ...]
+    """Ids of what things are made of there."""
+
+    def before(self) -> set[str]:
+        """Ids of what was there before."""
+        return {self.project_id, *self.sources}
+
+
 class Create(Protocol):
-    """Makes one thing in a project, which only CreateProject does without."""
+    """Makes one thing."""
 
-    def __call__(self, calls: Calls, project_id: str, request_id: str, *, other: bool = False) -> str: ...
+    def __call__(self, calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str: ...
 
 
-def create_project(calls: Calls, project_id: str, request_id: str, *, other: bool = False) -> str:
+def create_project(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
     request = CreateProjectRequest(name="Spring", description="other" if other else "", request_id=request_id)
     return calls.projects.CreateProject(request).project.id
 
 
-def upload_avatar(calls: Calls, project_id: str, request_id: str, *, other: bool = False) -> str:
+def upload_avatar(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
     # Another body by its bytes alone: the metadata is the same.
     data = pictures.png(pictures.scene(40, 40) if other else pictures.scene())
-    return calls.upload(project_id, data, request_id=request_id).id
+    return calls.upload(place.project_id, data, request_id=request_id).id
 
 
-def create_generation(calls: Calls, project_id: str, request_id: str, *, other: bool = False) -> str:
+def create_generation(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
     prompt = "a smiling man" if other else "a portrait"
-    return calls.generation(project_id, prompt=prompt, request_id=request_id).id
+    return calls.generation(place.project_id, prompt=prompt, request_id=request_id).id
+
+
+def retry_generation(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
+    request = RetryGenerationRequest(generation_id=place.sources[other], request_id=request_id)
+    return calls.generations.RetryGeneration(request).generation.id
+
+
+def record_usage(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
+    metadata = Struct(fields={"poses": Value(number_value=4 if other else 3)})
+    return calls.use(place.sources[0], metadata=metadata, request_id=request_id).id
+
+
+def nothing(calls: Calls, project_id: str) -> tuple[str, ...]:
+    return ()
+
+
+def two_cancelled_generations(calls: Calls, project_id: str) -> tuple[str, ...]:
+    return calls.cancelled(project_id).id, calls.cancelled(project_id).id
+
+
+def an_avatar(calls: Calls, project_id: str) -> tuple[str, ...]:
+    return (calls.upload(project_id, pictures.png()).id,)
+
+
+def delete_project(calls: Calls, place: Place, made: str) -> None:
+    calls.projects.DeleteProject(DeleteProjectRequest(project_id=made))
+
+
+def delete_avatar(calls: Calls, place: Place, made: str) -> None:
+    calls.avatars.DeleteAvatar(DeleteAvatarRequest(avatar_id=made))
+
+
+def delete_its_project(calls: Calls, place: Place, made: str) -> None:
+    calls.projects.DeleteProject(DeleteProjectRequest(project_id=place.project_id))
+
+
+def delete_its_avatar(calls: Calls, place: Place, made: str) -> None:
+    calls.avatars.DeleteAvatar(DeleteAvatarRequest(avatar_id=place.sources[0]))
 
 
 @dataclass(frozen=True)
@@ -49,15 +102,31 @@ class Creation:
     """An RPC that creates."""
 
     create: Create
+    delete: Callable[[Calls, Place, str], None]
+    """Makes the thing go, if need be with what it belongs to."""
     table: str
     resource: str
     """What NOT_FOUND calls it."""
+    sources: Callable[[Calls, str], tuple[str, ...]] = nothing
+    """Makes what it takes, in a project."""
+
+    def place(self, calls: Calls) -> Place:
+        """A place where nothing has been made yet."""
+        project_id = calls.project().id
+        return Place(project_id, self.sources(calls, project_id))
 
 
 CREATIONS = {
-    "CreateProject": Creation(create_project, "avatar_projects", "project"),
-    "UploadAvatar": Creation(upload_avatar, "avatars", "avatar"),
-    "CreateGeneration": Creation(create_generation, "avatar_generations", "generation"),
+    "CreateProject": Creation(create_project, delete_project, "avatar_projects", "project"),
+    "UploadAvatar": Creation(upload_avatar, delete_avatar, "avatars", "avatar"),
+    # A generation goes with its project alone, and a use with its avatar.
+    "CreateGeneration": Creation(create_generation, delete_its_project, "avatar_generations", "generation"),
+    "RetryGeneration": Creation(
+        retry_generation, delete_its_project, "avatar_generations", "generation", two_cancelled_generations
+    ),
+    "RecordUsage": Creation(
+        record_usage, delete_its_avatar, "avatar_usage_history", "usage record", an_avatar
+    ),
 }
 
 
@@ -68,62 +137,60 @@ def creation(request: pytest.FixtureRequest) -> Creation:
     return found
 
 
-def made(deployment: Deployment, creation: Creation, user: str, besides: str) -> list[str]:
-    """Ids of the things this user has of that kind, but for the project the test began with."""
+def made(deployment: Deployment, creation: Creation, user: str, place: Place) -> list[str]:
+    """Ids of the things this user has of that kind, but for what the test began with."""
     rows = deployment.execute(f"SELECT id FROM {creation.table} WHERE user_id = %s", user)
-    return [row["id"] for row in rows if row["id"] != besides]
+    return [row["id"] for row in rows if row["id"] not in place.before()]
 
 
 def test_the_same_request_answers_with_what_it_made(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
+    place, request_id = creation.place(calls), str(uuid.uuid4())
 
-    first = creation.create(calls, project.id, request_id)
+    first = creation.create(calls, place, request_id)
 
-    assert creation.create(calls, project.id, request_id) == first
+    assert creation.create(calls, place, request_id) == first
     # A UUID is the same in capitals.
-    assert creation.create(calls, project.id, request_id.upper()) == first
-    assert made(shared_deployment, creation, user, project.id) == [first]
+    assert creation.create(calls, place, request_id.upper()) == first
+    assert made(shared_deployment, creation, user, place) == [first]
 
 
 def test_concurrent_calls_with_one_request_id_make_one_thing(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
+    place, request_id = creation.place(calls), str(uuid.uuid4())
 
     with ThreadPoolExecutor(CONCURRENT_CALLS) as threads:
-        running = [
-            threads.submit(creation.create, calls, project.id, request_id) for _ in range(CONCURRENT_CALLS)
-        ]
+        running = [threads.submit(creation.create, calls, place, request_id) for _ in range(CONCURRENT_CALLS)]
         answers = {call.result() for call in running}
 
-    assert made(shared_deployment, creation, user, project.id) == list(answers)
+    assert made(shared_deployment, creation, user, place) == list(answers)
 
 
 def test_another_body_is_refused_and_makes_nothing(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
-    first = creation.create(calls, project.id, request_id)
+    place, request_id = creation.place(calls), str(uuid.uuid4())
+    first = creation.create(calls, place, request_id)
 
-    answer = refusal(lambda: creation.create(calls, project.id, request_id, other=True))
+    answer = refusal(lambda: creation.create(calls, place, request_id, other=True))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
     assert answer.domain == "avatar-creator"
     assert answer.metadata == {"request_id": request_id}
-    assert made(shared_deployment, creation, user, project.id) == [first]
+    assert made(shared_deployment, creation, user, place) == [first]
 
 
 def test_calls_without_request_id_are_each_their_own(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
-    project = calls.project()
+    place = creation.place(calls)
 
-    ids = {creation.create(calls, project.id, ""), creation.create(calls, project.id, "")}
+    ids = {creation.create(calls, place, ""), creation.create(calls, place, "")}
 
     assert len(ids) == 2
-    assert set(made(shared_deployment, creation, user, project.id)) == ids
+    assert set(made(shared_deployment, creation, user, place)) == ids
 
 
 def test_another_users_request_id_is_independent(
@@ -131,16 +198,16 @@ def test_another_users_request_id_is_independent(
 ) -> None:
     request_id = str(uuid.uuid4())
 
-    mine = creation.create(calls, calls.project().id, request_id)
-    theirs = creation.create(strangers_calls, strangers_calls.project().id, request_id, other=True)
+    mine = creation.create(calls, creation.place(calls), request_id)
+    theirs = creation.create(strangers_calls, creation.place(strangers_calls), request_id, other=True)
 
     assert mine != theirs
 
 
 def test_another_methods_request_id_is_independent(calls: Calls) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
+    request_id = str(uuid.uuid4())
 
-    ids = {creation.create(calls, project.id, request_id) for creation in CREATIONS.values()}
+    ids = {creation.create(calls, creation.place(calls), request_id) for creation in CREATIONS.values()}
 
     assert len(ids) == len(CREATIONS)
 
@@ -148,41 +215,74 @@ def test_another_methods_request_id_is_independent(calls: Calls) -> None:
 def test_a_refused_call_does_not_use_up_its_request_id(calls: Calls) -> None:
     """The project was not there yet; the same call may be sent again once it is."""
     request_id = str(uuid.uuid4())
-    nowhere = str(uuid.uuid4())
+    nowhere = Place(str(uuid.uuid4()), ())
     assert refusal(lambda: create_generation(calls, nowhere, request_id)).reason == "RESOURCE_NOT_FOUND"
 
-    assert create_generation(calls, calls.project().id, request_id)
+    assert create_generation(calls, Place(calls.project().id, ()), request_id)
+
+
+def test_a_refused_retry_does_not_use_up_its_request_id(calls: Calls) -> None:
+    """The generation was neither cancelled nor failed; the request may be sent again for one that was."""
+    place, request_id = CREATIONS["RetryGeneration"].place(calls), str(uuid.uuid4())
+    too_early = Place(place.project_id, (calls.generation(place.project_id).id,))
+    assert (
+        refusal(lambda: retry_generation(calls, too_early, request_id)).reason == "GENERATION_NOT_RETRYABLE"
+    )
+
+    assert retry_generation(calls, place, request_id)
+
+
+def test_the_same_use_of_another_app_is_another_body(
+    shared_deployment: Deployment, calls: Calls, user: str
+) -> None:
+    """Where no request names the app, because the token does."""
+    place, request_id = CREATIONS["RecordUsage"].place(calls), str(uuid.uuid4())
+
+    def record(app_id: str) -> str:
+        token = shared_deployment.token(user, app_id=app_id)
+        with Calls(shared_deployment.target, token) as calls_of_app:
+            return calls_of_app.use(place.sources[0], app_id="", request_id=request_id).id
+
+    first = record("pose-generator")
+
+    assert record("pose-generator") == first
+    assert refusal(lambda: record("video-generator")).reason == "REQUEST_ID_REUSED"
+
+
+def test_a_repeated_use_is_counted_once(calls: Calls) -> None:
+    place, request_id = CREATIONS["RecordUsage"].place(calls), str(uuid.uuid4())
+    request = RecordUsageRequest(
+        avatar_id=place.sources[0], app_id="pose-generator", action="pose", request_id=request_id
+    )
+
+    answers = [calls.usage.RecordUsage(request) for _ in range(3)]
+
+    assert [answer.usage_count for answer in answers] == [1, 1, 1]
+    assert answers[1:] == answers[:1] * 2
+    summary = calls.usage.SummarizeUsage(SummarizeUsageRequest(avatar_id=place.sources[0]))
+    assert [(app.app_id, app.usage_count) for app in summary.apps] == [("pose-generator", 1)]
+    assert calls.usage.GetStats(GetStatsRequest()).usage_count == 1
 
 
 def test_what_was_deleted_is_not_made_again(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
-    first = creation.create(calls, project.id, request_id)
-    DELETE[creation.resource](calls, project.id, first)
+    place, request_id = creation.place(calls), str(uuid.uuid4())
+    first = creation.create(calls, place, request_id)
+    creation.delete(calls, place, first)
 
-    answer = refusal(lambda: creation.create(calls, project.id, request_id))
+    answer = refusal(lambda: creation.create(calls, place, request_id))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
-    assert made(shared_deployment, creation, user, project.id) == []
-
-
-DELETE: dict[str, Callable[[Calls, str, str], Any]] = {
-    "project": lambda calls, _, made: calls.projects.DeleteProject(DeleteProjectRequest(project_id=made)),
-    "avatar": lambda calls, _, made: calls.avatars.DeleteAvatar(DeleteAvatarRequest(avatar_id=made)),
-    # A generation goes with its project alone.
-    "generation": lambda calls, project, _: calls.projects.DeleteProject(
-        DeleteProjectRequest(project_id=project)
-    ),
-}
+    assert made(shared_deployment, creation, user, place) == []
 
 
 def test_a_repeated_upload_leaves_one_avatar_and_one_set_of_files(
     shared_deployment: Deployment, calls: Calls, user: str
 ) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
+    place, request_id = CREATIONS["UploadAvatar"].place(calls), str(uuid.uuid4())
 
-    avatars = {upload_avatar(calls, project.id, request_id) for _ in range(3)}
+    avatars = {upload_avatar(calls, place, request_id) for _ in range(3)}
 
     assert len(avatars) == 1
     folder = shared_deployment.upload_path / "avatar-creator" / user
@@ -198,11 +298,11 @@ def test_a_repeated_upload_leaves_one_avatar_and_one_set_of_files(
 
 
 def test_a_repeated_call_shows_the_thing_as_it_is_now(calls: Calls) -> None:
-    project, request_id = calls.project(), str(uuid.uuid4())
-    generation_id = create_generation(calls, project.id, request_id)
+    place, request_id = CREATIONS["CreateGeneration"].place(calls), str(uuid.uuid4())
+    generation_id = create_generation(calls, place, request_id)
     ended = calls.ended(generation_id)
 
-    again = calls.generation(project.id, request_id=request_id)
+    again = calls.generation(place.project_id, request_id=request_id)
 
     assert again == ended
     assert (

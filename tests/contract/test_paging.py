@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import product
+from random import Random
+from threading import Event
 from typing import Any
 
 import pytest
+import uuid_utils
 from google.protobuf.timestamp_pb2 import Timestamp
 from PIL import Image
 
@@ -238,7 +245,7 @@ def cast(shared_deployment: Deployment) -> Iterator[tuple[Calls, dict[str, str]]
         ),
         ({"gender": Gender.GENDER_FEMALE, "style": Style.STYLE_FORMAL, "query": "eva"}, {"Éva Kovács"}),
     ],
-    ids=str,
+    ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_list_holds_the_avatars_that_pass_all_filters(
     cast: tuple[Calls, dict[str, str]], wanted: dict[str, Any], expected: set[str]
@@ -265,24 +272,16 @@ def test_filters_hold_over_pages(cast: tuple[Calls, dict[str, str]]) -> None:
     assert found == ["Gardener", "back\\slash", "snakeXcase", "snake_case", "100% real", "Éva Kovács"]
 
 
-def test_recently_used_avatars_come_first_over_pages(
-    shared_deployment: Deployment, calls: Calls, user: str
-) -> None:
+def test_recently_used_avatars_come_first_over_pages(calls: Calls) -> None:
     project = calls.project().id
     ids = [calls.upload(project, PICTURE).id for _ in range(6)]
-    used = {ids[0]: 3, ids[2]: 5, ids[3]: 5}
-    for avatar_id, day in used.items():
-        # Uses cannot be recorded over the port yet.
-        shared_deployment.execute(
-            "UPDATE avatars SET last_used_time = %s WHERE id = %s",
-            datetime(2026, 1, day, tzinfo=UTC),
-            avatar_id,
-        )
+    for used in (2, 3, 0, 2):
+        calls.use(ids[used])
     by_use = AvatarsByUse(calls, project)
 
     got = [found for page in pages(by_use, 1) for found in page]
 
-    assert got == [ids[3], ids[2], ids[0], ids[5], ids[4], ids[1]]
+    assert got == [ids[2], ids[0], ids[3], ids[5], ids[4], ids[1]]
 
 
 def test_thumbnails_come_inline_only_where_asked_for(calls: Calls) -> None:
@@ -340,6 +339,226 @@ def test_a_project_without_more_avatars_has_no_token(calls: Calls) -> None:
     opened = calls.projects.GetProject(request)
 
     assert (len(opened.avatars), opened.next_page_token, opened.project.cover_avatar_id) == (0, "", "")
+
+
+# A thousand avatars
+
+CROWD = 1000
+PAGE = 37
+FEW = 12
+"""Times at which a crowd was used: so few that many were used at the same one."""
+
+NAMES = {"Éva Kovács": "eva kovacs", "Straße 9": "strasse 9", "100% real": "100% real", "e_va": "e_va"}
+"""Of each name what a search finds it by."""
+ETHNICITIES = {"Ázsiai": "azsiai", "AZSIAI": "azsiai", "Ázsiai-Indonesian": "azsiai-indonesian", "": ""}
+WORDS = "ÉVA ov"
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Crowd:
+    """A user with a thousand avatars in three projects, of all kinds mixed."""
+
+    deployment: Deployment
+    user: str
+    calls: Calls
+    projects: list[str]
+    random: Random = field(default_factory=lambda: Random(37))
+
+    def rows(self) -> list[Row]:
+        """The avatars there are."""
+        return self.deployment.execute("SELECT * FROM avatars WHERE user_id = %s", self.user)
+
+    def fill(self) -> None:
+        """Bring it to a thousand by copies of one avatar, each with a file of its own, which has no bytes."""
+        rows = self.rows()
+        number = CROWD - len(rows)
+        files = [str(uuid_utils.uuid7()) for _ in range(number)]
+        self._copy("files", rows[0]["image_file_id"], [{"id": file, "key": file} for file in files])
+        avatars = [self._avatar(file) for file in files]
+        self._copy("avatars", rows[0]["id"], avatars)
+        self._count(avatars, rows[0]["create_time"])
+
+    def add(self) -> str:
+        """Upload one that passes every filter."""
+        attributes = {"gender": 1, "age_range": 4, "ethnicity": "ázsiai", "style": 3}
+        return self.calls.upload(self.projects[0], PICTURE, name="Éva Kovács", attributes=attributes).id
+
+    def remove(self, avatar_id: str) -> None:
+        self.calls.avatars.DeleteAvatar(avatars_pb.DeleteAvatarRequest(avatar_id=avatar_id))
+
+    def listed(self, wanted: Row, between: Callable[[list[str]], None] = lambda _: None) -> list[str]:
+        """Ids of the list in pages; `between` gets the ids so far after each page but the last."""
+        found: list[str] = []
+        request = avatars_pb.ListAvatarsRequest(**wanted, page_size=PAGE)
+        while True:
+            answer = self.calls.avatars.ListAvatars(request)
+            found += [avatar.id for avatar in answer.avatars]
+            if not answer.next_page_token:
+                return found
+            assert len(answer.avatars) == PAGE
+            between(found)
+            request.page_token = answer.next_page_token
+
+    def filters(self) -> list[tuple[Row, Callable[[Row], bool]]]:
+        """Each filter, and which rows pass it."""
+        types = [SourceType.SOURCE_TYPE_UPLOADED, SourceType.SOURCE_TYPE_FROM_PRESET]
+        return [
+            ({"project_id": self.projects[0]}, lambda row: bool(row["project_id"] == self.projects[0])),
+            ({"source_types": types}, lambda row: row["source_type"] in ("uploaded", "from_preset")),
+            ({"gender": Gender.GENDER_FEMALE}, lambda row: bool(row["gender"] == "female")),
+            (
+                {"age_range": AgeRange.AGE_RANGE_MIDDLE_AGED},
+                lambda row: bool(row["age_range"] == "middle_aged"),
+            ),
+            ({"ethnicity": "ázsiai"}, lambda row: row["ethnicity"].lower() in ("ázsiai", "azsiai")),
+            ({"style": Style.STYLE_FORMAL}, lambda row: bool(row["style"] == "formal")),
+            ({"query": WORDS}, lambda row: bool(row["name"] == "Éva Kovács")),
+        ]
+
+    def _avatar(self, file: str) -> Row:
+        choose = self.random.choice
+        name, ethnicity = choose([*NAMES, "Éva Kovács", "Éva Kovács"]), choose([*ETHNICITIES])
+        used = choose([None, *range(FEW)])
+        return {
+            "id": str(uuid_utils.uuid7()),
+            "project_id": choose([*self.projects, self.projects[0]]),
+            "name": name,
+            "image_file_id": file,
+            "thumbnail_file_id": None,
+            "source_type": choose(["uploaded", "text_to_image", "from_preset", "from_reference"]),
+            "gender": choose(["female", "female", "male", ""]),
+            "age_range": choose(["middle_aged", "middle_aged", "senior", ""]),
+            "ethnicity": ethnicity,
+            "style": choose(["formal", "formal", "casual", ""]),
+            "ethnicity_folded": ETHNICITIES[ethnicity],
+            "search_text": NAMES[name],
+            "last_used_time": None if used is None else datetime(2026, 1, 1 + used, tzinfo=UTC),
+        }
+
+    def _count(self, avatars: list[Row], created: datetime) -> None:
+        """Have the counters tell of these too."""
+        for project, number in Counter(avatar["project_id"] for avatar in avatars).items():
+            self.deployment.execute(
+                "UPDATE avatar_projects SET avatar_count = avatar_count + %s WHERE id = %s", number, project
+            )
+        self.deployment.execute(
+            "UPDATE user_statistics SET avatar_count = avatar_count + %s WHERE user_id = %s",
+            len(avatars),
+            self.user,
+        )
+        self.deployment.execute(
+            "UPDATE daily_uploads SET upload_count = upload_count + %s WHERE user_id = %s AND day = %s",
+            sum(avatar["source_type"] == "uploaded" for avatar in avatars),
+            self.user,
+            created.astimezone(UTC).date().isoformat(),
+        )
+
+    def _copy(self, table: str, original: str, copies: list[Row]) -> None:
+        """Insert copies of a row, each with its own values in some columns."""
+        if not copies:
+            return
+        (row,) = self.deployment.execute(f"SELECT * FROM {table} WHERE id = %s", original)
+        own = list(copies[0])
+        places = ", ".join(["(" + ", ".join(["%s"] * len(own)) + ")"] * len(copies))
+        values = [copy[column] for copy in copies for column in own]
+        taken = [f"{'copy' if column in own else 'original'}.{column}" for column in row]
+        self.deployment.execute(
+            f"WITH copy ({', '.join(own)}) AS (VALUES {places}) INSERT INTO {table} ({', '.join(row)})"
+            f" SELECT {', '.join(taken)} FROM {table} AS original, copy WHERE original.id = %s",
+            *values,
+            original,
+        )
+
+
+@pytest.fixture(scope="module")
+def crowd(shared_deployment: Deployment) -> Iterator[Crowd]:
+    """A thousand avatars, less what the tests before have removed."""
+    user = f"crowd-{uuid.uuid4().hex}"
+    with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
+        crowd = Crowd(shared_deployment, user, calls, [calls.project().id for _ in range(3)])
+        crowd.add()
+        yield crowd
+
+
+def in_order(order: avatars_pb.AvatarOrder.ValueType, rows: list[Row]) -> list[str]:
+    """Ids of the rows in the order of the list."""
+    newest_first = sorted(rows, key=lambda row: str(row["id"]), reverse=True)
+    if order != avatars_pb.AVATAR_ORDER_LAST_USED_FIRST:
+        return [row["id"] for row in newest_first]
+    never = datetime.min.replace(tzinfo=UTC)
+    # A stable sort: what was used at the same time stays newest first.
+    return [
+        row["id"]
+        for row in sorted(newest_first, key=lambda row: row["last_used_time"] or never, reverse=True)
+    ]
+
+
+ORDERS = [avatars_pb.AVATAR_ORDER_NEWEST_FIRST, avatars_pb.AVATAR_ORDER_LAST_USED_FIRST]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=["newest first", "last used first"])
+def test_a_thousand_avatars_are_listed_in_order_by_all_filters_combined(
+    crowd: Crowd, order: avatars_pb.AvatarOrder.ValueType
+) -> None:
+    """Every set of filters, on pages that do not come out even."""
+    crowd.fill()
+    rows, filters = crowd.rows(), crowd.filters()
+    assert len(rows) == CROWD
+    lengths = set()
+
+    for chosen in product((False, True), repeat=len(filters)):
+        combined = [pair for pair, is_chosen in zip(filters, chosen, strict=True) if is_chosen]
+        wanted = {name: value for request, _ in combined for name, value in request.items()}
+        expected = in_order(order, [row for row in rows if all(passes(row) for _, passes in combined)])
+        assert crowd.listed({"order": order, **wanted}) == expected, wanted
+        lengths.add(len(expected))
+
+    assert 0 not in lengths
+    assert max(lengths) == CROWD
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=["newest first", "last used first"])
+@pytest.mark.parametrize("filtered", [0, 2], ids=["unfiltered", "filtered"])
+def test_a_thousand_avatars_are_each_listed_once_while_others_come_and_go(
+    crowd: Crowd, order: avatars_pb.AvatarOrder.ValueType, filtered: int
+) -> None:
+    """All the time, and between two pages some of those that were read and of those still to be read."""
+    crowd.fill()
+    filters = crowd.filters()[1 : 1 + filtered]
+    wanted = {name: value for request, _ in filters for name, value in request.items()}
+    rows = [row for row in crowd.rows() if all(passes(row) for _, passes in filters)]
+    expected = in_order(order, rows)
+    going = set(crowd.random.sample(expected, len(expected) // 10))
+    removed: set[str] = set()
+    over = Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            crowd.remove(crowd.add())
+            crowd.add()
+
+    def disturb(seen: list[str]) -> None:
+        crowd.add()
+        for candidates in (reversed(seen), (found for found in expected if found not in set(seen))):
+            gone = next((found for found in candidates if found in going - removed), None)
+            if gone is not None:
+                removed.add(gone)
+                crowd.remove(gone)
+
+    with ThreadPoolExecutor(1) as threads:
+        coming_and_going = threads.submit(come_and_go)
+        try:
+            found = crowd.listed({"order": order, **wanted}, disturb)
+        finally:
+            over.set()
+        coming_and_going.result()
+
+    known = set(expected)
+    assert len(found) == len(set(found))
+    assert len(removed) > 10
+    assert [one for one in found if one in known - removed] == [one for one in expected if one not in removed]
 
 
 # What generations a list holds

@@ -18,6 +18,8 @@ UNDO_0002 = (
     "DROP TABLE user_statistics",
     "DROP TABLE daily_uploads",
     "DROP INDEX generation_attempts_succeeded",
+    "DROP INDEX avatar_usage_history_newest",
+    "CREATE INDEX avatar_usage_history_avatar ON avatar_usage_history (avatar_id, id)",
     "DELETE FROM avatar_presets",
     "ALTER TABLE avatar_presets DROP COLUMN image",
     "ALTER TABLE avatar_presets DROP COLUMN search_text",

@@ -136,8 +136,8 @@ def local_service(folder: str | os.PathLike[str]) -> Iterator[LocalService]:
         distribution(_DISTRIBUTION)
     except PackageNotFoundError as error:
         raise LocalServiceError(
-            f"the service is not installed beside its client: install the distribution {_DISTRIBUTION}, from its"
-            " repository or its wheel"
+            f"the service is not installed beside its client: install the distribution {_DISTRIBUTION}, "
+            "from its repository or its wheel"
         ) from error
     place = Path(folder).absolute()
     place.mkdir(parents=True, exist_ok=True)

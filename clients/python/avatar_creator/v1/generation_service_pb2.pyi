@@ -42,7 +42,9 @@ class CreateGenerationRequest(_message.Message):
     prompt: _builtins.str
     """What to draw, 1 to 2,000 characters. May be empty only with `preset_id`."""
     avatar_name: _builtins.str
-    """Name of the avatar, at most 120 characters. Empty: the persona's name, else the prompt's first words."""
+    """Name of the avatar, at most 120 characters. Empty or only blanks: the persona's name, else the prompt's
+    first words.
+    """
     preset_id: _builtins.str
     """Start from this preset: its prompt, persona and attributes fill what this request leaves out."""
     persona_example_id: _builtins.str

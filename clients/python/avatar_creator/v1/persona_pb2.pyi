@@ -77,7 +77,7 @@ class PersonaExample(_message.Message):
     category: _builtins.str
     """The shelf it stands on, for example `business`."""
     use_count: _builtins.int
-    """How many generations were started from it."""
+    """How many generations were started from it; retries are not counted again."""
     @_builtins.property
     def persona(self) -> Global___Persona:
         """The persona itself."""

@@ -44,7 +44,7 @@ class AvatarPreset(_message.Message):
     prompt: _builtins.str
     """The prompt it starts from."""
     popularity: _builtins.int
-    """How many generations were started from it."""
+    """How many generations were started from it; retries are not counted again."""
     image_data: _builtins.bytes
     """Its 300x300 WebP picture, only where a request's `include_images` asked for it."""
     @_builtins.property

@@ -38,7 +38,9 @@ class RecordUsageRequest(_message.Message):
     avatar_id: _builtins.str
     """The avatar that was used."""
     app_id: _builtins.str
-    """The app, 1 to 120 characters. May be empty when the token has an app; must then be that app if given."""
+    """The app, 1 to 120 characters, not only blanks. May be empty when the token has an app; must then be that
+    app if given.
+    """
     app_name: _builtins.str
     """The app's name for people, at most 120 characters. Empty: the app's id."""
     action: _builtins.str
@@ -51,8 +53,8 @@ class RecordUsageRequest(_message.Message):
     """UUID of this logical call; see `CreateProjectRequest.request_id`."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Anything else, at most 8 KiB (8,192 bytes) as JSON without blanks. No infinite numbers, and no zero
-        characters (U+0000) in text.
+        """Anything else, at most 8 KiB (8,192 bytes) as JSON without blanks, nested at most 20 deep. All numbers are
+        finite, all values have a kind, and no text has a zero character (U+0000). A negative zero is kept as zero.
         """
 
     def __init__(

@@ -1,0 +1,143 @@
+"""Every message that the contract allows, for property-based tests: small ones, and ones at the limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from avatar_creator.v1.attributes_pb2 import Attributes
+from avatar_creator.v1.generation_pb2 import GenerationOptions
+from avatar_creator.v1.persona_pb2 import Persona
+
+ROUND_TRIPS = settings(
+    max_examples=60,
+    deadline=None,
+    # The same examples for the same tests: a failure in CI stays one, and prints how to make it again.
+    derandomize=True,
+    print_blob=True,
+)
+"""How messages are tried."""
+
+_MOST_JSON_BYTES = 8192
+_LINE = st.characters(exclude_categories=("Cc", "Cs"))
+_ANY_BUT_ZERO = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+_LINES = _LINE | st.sampled_from("\n\r\t")
+_WORD = st.sampled_from(
+    ["Sarah", "Éva", "e\u0301", "نور", "花子", "💃🏽", "ß", "İ", "%", "_", "\\", "'", '"', "\u200d"]
+)
+
+
+def text(longest: int, *, shortest: int = 0, lines: bool = False) -> st.SearchStrategy[str]:
+    """At most `longest` characters, with `lines` also line breaks and tabs.
+
+    Not only blanks if it has to have some, `shortest`.
+    """
+    character = _LINES if lines else _LINE
+    anything = (
+        st.text(character, min_size=shortest, max_size=min(longest, 40))
+        | st.lists(_WORD, min_size=shortest, max_size=6).map(" ".join)
+        # As long as may be, or one less.
+        | st.builds(
+            lambda piece, less: (piece * longest)[: longest - less],
+            st.text(character, min_size=1, max_size=5),
+            st.sampled_from([0, 1]),
+        )
+    )
+    return anything.filter(str.strip) if shortest else anything
+
+
+def names() -> st.SearchStrategy[str]:
+    """1 to 120 characters, not only blanks."""
+    return text(120, shortest=1)
+
+
+def personas() -> st.SearchStrategy[Persona]:
+    """Any persona, the empty one too."""
+    traits = st.lists(text(60, shortest=1), max_size=12) | st.builds(
+        lambda trait: [trait] * 12, text(60, shortest=1)
+    )
+    return st.builds(
+        Persona,
+        name=text(120),
+        age=st.sampled_from([0, 1, 120]) | st.integers(0, 120),
+        personality=traits,
+        background=text(4000, lines=True),
+    )
+
+
+def attributes() -> st.SearchStrategy[Attributes]:
+    """Any attributes, the empty ones too."""
+    return st.builds(
+        Attributes,
+        **{
+            field.name: text(60)
+            if field.enum_type is None
+            else st.sampled_from(list(field.enum_type.values_by_number))
+            for field in Attributes.DESCRIPTOR.fields
+        },
+    )
+
+
+def options() -> st.SearchStrategy[GenerationOptions]:
+    """Any size and seed, also none."""
+    sides = st.sampled_from([0, *range(256, 1441, 16)])
+    seeds = st.none() | st.sampled_from([0, 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
+    return st.builds(GenerationOptions, width=sides, height=sides, seed=seeds)
+
+
+def metadata() -> st.SearchStrategy[Struct]:
+    """Anything that JSON can say in at most 8,192 bytes, but for -0.0, which is kept as zero."""
+    numbers = (
+        st.sampled_from([0.0, 1.0, -1.0, 0.1, 1e308, -1e308, 5e-324, 2.0**53 + 2, 1e15, 1e16, 1e22])
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.integers(-(2**60), 2**60).map(float)
+    ).map(lambda number: number or 0.0)
+    # Control characters too, but for the zero.
+    texts = st.text(_ANY_BUT_ZERO, max_size=20)
+    leaves = (
+        st.just(Value(null_value=NULL_VALUE))
+        | st.booleans().map(lambda value: Value(bool_value=value))
+        | numbers.map(lambda value: Value(number_value=value))
+        | texts.map(lambda value: Value(string_value=value))
+        | st.just(Value(struct_value=Struct()))
+        | st.just(Value(list_value=ListValue()))
+    )
+    values = st.recursive(
+        leaves,
+        lambda inner: (
+            st.lists(inner, max_size=4).map(lambda value: Value(list_value=ListValue(values=value)))
+            | st.dictionaries(texts, inner, max_size=4).map(
+                lambda value: Value(struct_value=Struct(fields=value))
+            )
+        ),
+        max_leaves=20,
+    )
+    contents = st.dictionaries(texts, values, max_size=5).map(lambda fields: Struct(fields=fields))
+    large = st.builds(
+        lambda character: Struct(fields={"fill": Value(string_value=character * 2000)}),
+        _LINE,
+    )
+    return (contents | large).filter(lambda content: _json_bytes(content) <= _MOST_JSON_BYTES)
+
+
+def uses() -> st.SearchStrategy[dict[str, Any]]:
+    """What a use is recorded with, beside the avatar; the app's name is there or not."""
+    return st.fixed_dictionaries(
+        {
+            "app_id": names(),
+            "app_name": text(120),
+            "action": names(),
+            "reference_id": text(200),
+            "reference_type": text(120),
+            "metadata": metadata(),
+        }
+    )
+
+
+def _json_bytes(content: Struct) -> int:
+    return len(json.dumps(MessageToDict(content), ensure_ascii=False, separators=(",", ":")).encode())
