@@ -15,7 +15,7 @@ demo: .venv/.service ## Make an avatar and watch it appear, on this machine alon
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
 test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: .venv/.development build/protos/.generated ## Everything about the code but its behaviour
 	$(BIN)/ruff format --check .
@@ -49,7 +49,7 @@ wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-protos .venv-client-floor build dist avatar-creator-demo
+	rm -rf .venv .venv-protos .venv-client-floor .hypothesis build dist avatar-creator-demo
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
@@ -9,12 +10,16 @@ import socket
 # killed and started again finds its port as it left it, and a client that keeps trying a dead port cannot
 # be given that same port as its own and so connect to itself.
 _RANGE = range(20_000, 32_000)
+# Of several test processes side by side each has ports of its own.
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_OURS = _RANGE[_PROCESS::_PROCESSES]
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on at the moment. Another process may still be faster."""
     while True:
-        port = random.choice(_RANGE)
+        port = random.choice(_OURS)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
