@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from avatar_creator import AsyncAvatarCreator, AvatarCreator, Backoff
@@ -42,7 +42,11 @@ class Blocking:
     def _waiting(self, method: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             result = method(*args, **kwargs)
-            return self._iterated(result) if hasattr(result, "__aiter__") else self._waited(result)
+            return (
+                BlockingIterator(result, self._runner)
+                if hasattr(result, "__aiter__")
+                else self._waited(result)
+            )
 
         return call
 
@@ -52,15 +56,22 @@ class Blocking:
 
         return self._runner.run(wait())
 
-    def _iterated(self, items: AsyncIterator[Any]) -> Iterator[Any]:
+
+class BlockingIterator(Blocking):
+    """An asynchronous iterator, and what else it can do."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
         try:
-            while True:
-                try:
-                    yield self._waited(anext(items))
-                except StopAsyncIteration:
-                    return
-        finally:
-            self._waited(items.aclose())  # type: ignore[attr-defined]
+            return self._waited(anext(self._part))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Close a watch."""
+        self._waited(self._part.aclose())
 
 
 class Connector:

@@ -55,6 +55,20 @@ def test_a_page_is_asked_for_when_it_is_needed(client: Any, server: ScriptedServ
     assert len(server.calls) == 2
 
 
+def test_one_page_may_be_read_alone_and_the_next_by_its_token(client: Any, server: ScriptedServer) -> None:
+    server.script("ListProjects", [page("p1", "p2", then="second")], [LOST], [page("p3")])
+    first = client.projects.list(page_size=2).page()
+    assert ([project.id for project in first.items], first.next_page_token) == (["p1", "p2"], "second")
+    last = client.projects.list(page_size=2, page_token=first.next_page_token).page()
+    assert ([project.id for project in last.items], last.next_page_token) == (["p3"], "")
+    asked = [call.request for call in server.received("ListProjects")]
+    assert [(request.page_token, request.page_size) for request in asked] == [
+        ("", 2),
+        ("second", 2),
+        ("second", 2),
+    ]
+
+
 def test_a_page_that_is_lost_is_asked_for_again(client: Any, server: ScriptedServer) -> None:
     server.script("ListProjects", [page("p1", then="second")], [LOST], [page("p2")])
     assert [project.id for project in client.projects.list()] == ["p1", "p2"]

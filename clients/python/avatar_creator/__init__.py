@@ -1,6 +1,6 @@
 """Typed client of Avatar Creator: `AvatarCreator`, `AsyncAvatarCreator`, their resources and their errors."""
 
-from avatar_creator.aio import AsyncAvatarCreator, AsyncToken
+from avatar_creator.aio import AsyncAvatarCreator, AsyncItems, AsyncToken
 from avatar_creator.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -27,8 +27,9 @@ from avatar_creator.errors import (
     UnknownError,
 )
 from avatar_creator.pictures import Picture, UploadProgress
+from avatar_creator.requests import Page
 from avatar_creator.retries import Backoff
-from avatar_creator.sync import AvatarCreator, Token
+from avatar_creator.sync import AvatarCreator, Items, Token
 from avatar_creator.v1.attributes_pb2 import (
     AgeRange,
     Attributes,
@@ -71,6 +72,7 @@ __all__ = [
     "AlreadyExistsError",
     "AppUsageSummary",
     "AsyncAvatarCreator",
+    "AsyncItems",
     "AsyncToken",
     "AttemptOutcome",
     "Attributes",
@@ -110,8 +112,10 @@ __all__ = [
     "ImageVariant",
     "InternalError",
     "InvalidArgumentError",
+    "Items",
     "NotFoundError",
     "OutOfRangeError",
+    "Page",
     "PermissionDeniedError",
     "Persona",
     "PersonaExample",

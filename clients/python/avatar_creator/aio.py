@@ -17,6 +17,7 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -47,7 +48,7 @@ from avatar_creator.pictures import (
     save,
     total_bytes,
 )
-from avatar_creator.requests import Call, Item, ListCall, Result
+from avatar_creator.requests import Call, Item, ListCall, Page, Result
 from avatar_creator.retries import Backoff, CallRetries, Reconnects
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
@@ -107,13 +108,10 @@ class _AsyncConnection:
 
         return call.result(await self._repeat(call.rpc, timeout, attempt))
 
-    async def items(self, first: ListCall[Response, Item], timeout: float | None) -> AsyncIterator[Item]:
-        page: ListCall[Response, Item] | None = first
-        while page is not None:
-            response = await self.call(page.page(), timeout)
-            for item in page.items(response):
-                yield item
-            page = page.following(response)
+    def items(
+        self, listed: ListCall[Any, Item], page_token: str, page_size: int, timeout: float | None
+    ) -> AsyncItems[Item]:
+        return AsyncItems(self, listed.at(page_token, page_size), timeout)
 
     async def upload(
         self,
@@ -322,6 +320,32 @@ def _at_once(coroutine: Coroutine[Any, Any, _Answer]) -> _Answer:
     raise RuntimeError("a call that is done does not know its status")
 
 
+class AsyncItems(AsyncIterator[Item]):
+    """What a list call gives: its items, each page asked for when it is needed, or a single one by `page`."""
+
+    def __init__(
+        self, connection: _AsyncConnection, first: ListCall[Any, Item], timeout: float | None
+    ) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._first = first
+        self._next: ListCall[Any, Item] | None = first
+        self._of_page: Iterator[Item] = iter(())
+
+    async def page(self) -> Page[Item]:
+        """The page where the call begins. See `Items.page`."""
+        return await self._connection.call(self._first.page(), self._timeout)
+
+    async def __anext__(self) -> Item:
+        while True:
+            for item in self._of_page:
+                return item
+            if self._next is None:
+                raise StopAsyncIteration
+            page = await self._connection.call(self._next.page(), self._timeout)
+            self._of_page, self._next = iter(page.items), self._next.after(page)
+
+
 class AsyncProjects:
     """Folders of avatars that belong to the calling user."""
 
@@ -351,13 +375,18 @@ class AsyncProjects:
         return await self._connection.call(requests.open_project(project_id), timeout)
 
     def list(
-        self, *, page_size: int = 0, user_id: str = "", timeout: float | None = None
-    ) -> AsyncIterator[AvatarProject]:
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        timeout: float | None = None,
+    ) -> AsyncItems[AvatarProject]:
         """All projects of the user, newest first; the next page is asked for when it is needed.
 
         See `Projects.list`.
         """
-        return self._connection.items(requests.list_projects(page_size, user_id), timeout)
+        return self._connection.items(requests.list_projects(user_id), page_token, page_size, timeout)
 
     async def update(
         self,
@@ -436,7 +465,7 @@ class AsyncAvatars:
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
-    ) -> AsyncIterator[Avatar]:
+    ) -> AsyncItems[Avatar]:
         """All avatars that fit every filter given; the next page is asked for when it is needed.
 
         See `Avatars.list`.
@@ -452,10 +481,10 @@ class AsyncAvatars:
                 style,
                 order,
                 include_thumbnails,
-                page_size,
-                page_token,
                 user_id,
             ),
+            page_token,
+            page_size,
             timeout,
         )
 
@@ -576,17 +605,18 @@ class AsyncGenerations:
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
         page_size: int = 0,
+        page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
-    ) -> AsyncIterator[Generation]:
+    ) -> AsyncItems[Generation]:
         """All generations that fit every filter given, newest first; the next page is asked for when needed.
 
         See `Generations.list`.
         """
         return self._connection.items(
-            requests.list_generations(
-                project_id, states, create_time_from, create_time_to, page_size, user_id
-            ),
+            requests.list_generations(project_id, states, create_time_from, create_time_to, user_id),
+            page_token,
+            page_size,
             timeout,
         )
 
@@ -721,13 +751,16 @@ class AsyncUsage:
         app_id: str = "",
         action: str = "",
         page_size: int = 0,
+        page_token: str = "",
         timeout: float | None = None,
-    ) -> AsyncIterator[UsageRecord]:
+    ) -> AsyncItems[UsageRecord]:
         """All uses of an avatar, newest first; the next page is asked for when it is needed.
 
         See `Usage.list`.
         """
-        return self._connection.items(requests.list_usage(avatar_id, app_id, action, page_size), timeout)
+        return self._connection.items(
+            requests.list_usage(avatar_id, app_id, action), page_token, page_size, timeout
+        )
 
     async def summarize(self, avatar_id: str, *, timeout: float | None = None) -> Sequence[AppUsageSummary]:
         """The uses of an avatar by app, most used first. See `Usage.summarize`."""
@@ -751,14 +784,15 @@ class AsyncPresets:
         query: str = "",
         include_images: bool = False,
         page_size: int = 0,
+        page_token: str = "",
         timeout: float | None = None,
-    ) -> AsyncIterator[AvatarPreset]:
+    ) -> AsyncItems[AvatarPreset]:
         """All presets that fit, most popular first; the next page is asked for when it is needed.
 
         See `Presets.list`.
         """
         return self._connection.items(
-            requests.list_presets(category, query, include_images, page_size), timeout
+            requests.list_presets(category, query, include_images), page_token, page_size, timeout
         )
 
     async def get(self, preset_id: str, *, timeout: float | None = None) -> AvatarPreset:
@@ -773,13 +807,20 @@ class AsyncPersonas:
         self._connection = connection
 
     def list(
-        self, *, category: str = "", page_size: int = 0, timeout: float | None = None
-    ) -> AsyncIterator[PersonaExample]:
+        self,
+        *,
+        category: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncItems[PersonaExample]:
         """All persona examples that fit, most used first; the next page is asked for when it is needed.
 
         See `Personas.list`.
         """
-        return self._connection.items(requests.list_persona_examples(category, page_size), timeout)
+        return self._connection.items(
+            requests.list_persona_examples(category), page_token, page_size, timeout
+        )
 
     async def get(self, persona_example_id: str, *, timeout: float | None = None) -> PersonaExample:
         """Reads one persona example. See `Personas.get`."""

@@ -110,6 +110,15 @@ class Call(Generic[Response, Result]):
 
 
 @dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some of a list's items."""
+
+    items: Sequence[Item]
+    next_page_token: str
+    """The `page_token` of the page after them, for the same call with these arguments; empty on the last."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListCall(Generic[Response, Item]):
     """The call for one page of a list."""
 
@@ -118,18 +127,22 @@ class ListCall(Generic[Response, Item]):
     items: Callable[[Response], Sequence[Item]]
     """The items on a page."""
 
-    def page(self) -> Call[Response, Response]:
-        """The call for this page alone."""
-        return Call(self.rpc, self.request, lambda response: response)
-
-    def following(self, response: Any) -> ListCall[Response, Item] | None:
-        """The call for the page after the one in `response`; None if that was the last."""
-        if not response.next_page_token:
-            return None
+    def at(self, page_token: str, page_size: int) -> ListCall[Response, Item]:
+        """The call for the page where this token points, in pages of this size."""
         request = type(self.request)()
         request.CopyFrom(self.request)
-        request.page_token = response.next_page_token
+        request.page_token, request.page_size = page_token, page_size
         return replace(self, request=request)
+
+    def page(self) -> Call[Any, Page[Item]]:
+        """The call for this page alone."""
+        return Call(
+            self.rpc, self.request, lambda response: Page(self.items(response), response.next_page_token)
+        )
+
+    def after(self, page: Page[Item]) -> ListCall[Response, Item] | None:
+        """The call for the page after this one; None if it was the last."""
+        return self.at(page.next_page_token, self.request.page_size) if page.next_page_token else None
 
 
 def create_project(
@@ -149,8 +162,8 @@ def open_project(project_id: str) -> Call[GetProjectResponse, GetProjectResponse
     return Call(rpcs.GET_PROJECT, request, lambda response: response)
 
 
-def list_projects(page_size: int, user_id: str) -> ListCall[ListProjectsResponse, AvatarProject]:
-    request = ListProjectsRequest(page_size=page_size, user_id=user_id)
+def list_projects(user_id: str) -> ListCall[ListProjectsResponse, AvatarProject]:
+    request = ListProjectsRequest(user_id=user_id)
     return ListCall(rpcs.LIST_PROJECTS, request, lambda response: response.projects)
 
 
@@ -207,8 +220,6 @@ def list_avatars(
     style: Style.ValueType,
     order: AvatarOrder.ValueType,
     include_thumbnails: bool,
-    page_size: int,
-    page_token: str,
     user_id: str,
 ) -> ListCall[ListAvatarsResponse, Avatar]:
     request = ListAvatarsRequest(
@@ -221,8 +232,6 @@ def list_avatars(
         style=style,
         order=order,
         include_thumbnails=include_thumbnails,
-        page_size=page_size,
-        page_token=page_token,
         user_id=user_id,
     )
     return ListCall(rpcs.LIST_AVATARS, request, lambda response: response.avatars)
@@ -293,7 +302,6 @@ def list_generations(
     states: Iterable[GenerationState.ValueType],
     create_time_from: datetime | None,
     create_time_to: datetime | None,
-    page_size: int,
     user_id: str,
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
@@ -301,7 +309,6 @@ def list_generations(
         states=states,
         create_time_from=timestamp(create_time_from),
         create_time_to=timestamp(create_time_to),
-        page_size=page_size,
         user_id=user_id,
     )
     return ListCall(rpcs.LIST_GENERATIONS, request, lambda response: response.generations)
@@ -356,10 +363,8 @@ def record_usage(
     return Call(rpcs.RECORD_USAGE, request, lambda response: response)
 
 
-def list_usage(
-    avatar_id: str, app_id: str, action: str, page_size: int
-) -> ListCall[ListUsageResponse, UsageRecord]:
-    request = ListUsageRequest(avatar_id=avatar_id, app_id=app_id, action=action, page_size=page_size)
+def list_usage(avatar_id: str, app_id: str, action: str) -> ListCall[ListUsageResponse, UsageRecord]:
+    request = ListUsageRequest(avatar_id=avatar_id, app_id=app_id, action=action)
     return ListCall(rpcs.LIST_USAGE, request, lambda response: response.usages)
 
 
@@ -373,11 +378,9 @@ def get_stats(user_id: str) -> Call[GetStatsResponse, GetStatsResponse]:
 
 
 def list_presets(
-    category: str, query: str, include_images: bool, page_size: int
+    category: str, query: str, include_images: bool
 ) -> ListCall[ListPresetsResponse, AvatarPreset]:
-    request = ListPresetsRequest(
-        category=category, query=query, include_images=include_images, page_size=page_size
-    )
+    request = ListPresetsRequest(category=category, query=query, include_images=include_images)
     return ListCall(rpcs.LIST_PRESETS, request, lambda response: response.presets)
 
 
@@ -385,10 +388,8 @@ def get_preset(preset_id: str) -> Call[GetPresetResponse, AvatarPreset]:
     return Call(rpcs.GET_PRESET, GetPresetRequest(preset_id=preset_id), lambda response: response.preset)
 
 
-def list_persona_examples(
-    category: str, page_size: int
-) -> ListCall[ListPersonaExamplesResponse, PersonaExample]:
-    request = ListPersonaExamplesRequest(category=category, page_size=page_size)
+def list_persona_examples(category: str) -> ListCall[ListPersonaExamplesResponse, PersonaExample]:
+    request = ListPersonaExamplesRequest(category=category)
     return ListCall(rpcs.LIST_PERSONA_EXAMPLES, request, lambda response: response.persona_examples)
 
 

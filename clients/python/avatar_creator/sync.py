@@ -30,7 +30,7 @@ from avatar_creator.pictures import (
     save,
     upload_messages,
 )
-from avatar_creator.requests import Call, Item, ListCall, Result
+from avatar_creator.requests import Call, Item, ListCall, Page, Result
 from avatar_creator.retries import Backoff, CallRetries, Reconnects
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
@@ -89,12 +89,10 @@ class _Connection:
 
         return call.result(self._repeat(call.rpc, timeout, attempt))
 
-    def items(self, first: ListCall[Response, Item], timeout: float | None) -> Iterator[Item]:
-        page: ListCall[Response, Item] | None = first
-        while page is not None:
-            response = self.call(page.page(), timeout)
-            yield from page.items(response)
-            page = page.following(response)
+    def items(
+        self, listed: ListCall[Any, Item], page_token: str, page_size: int, timeout: float | None
+    ) -> Items[Item]:
+        return Items(self, listed.at(page_token, page_size), timeout)
 
     def upload(
         self,
@@ -232,6 +230,33 @@ def _noting(
         raise
 
 
+class Items(Iterator[Item]):
+    """What a list call gives: its items, each page asked for when it is needed, or a single one by `page`."""
+
+    def __init__(self, connection: _Connection, first: ListCall[Any, Item], timeout: float | None) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._first = first
+        self._next: ListCall[Any, Item] | None = first
+        self._of_page: Iterator[Item] = iter(())
+
+    def page(self) -> Page[Item]:
+        """The page where the call begins: the first, or that of its `page_token`.
+
+        For a screen that shows one page and a link to the next. Raises what going over the items raises.
+        """
+        return self._connection.call(self._first.page(), self._timeout)
+
+    def __next__(self) -> Item:
+        while True:
+            for item in self._of_page:
+                return item
+            if self._next is None:
+                raise StopIteration
+            page = self._connection.call(self._next.page(), self._timeout)
+            self._of_page, self._next = iter(page.items), self._next.after(page)
+
+
 class Projects:
     """Folders of avatars that belong to the calling user."""
 
@@ -280,19 +305,25 @@ class Projects:
         return self._connection.call(requests.open_project(project_id), timeout)
 
     def list(
-        self, *, page_size: int = 0, user_id: str = "", timeout: float | None = None
-    ) -> Iterator[AvatarProject]:
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        timeout: float | None = None,
+    ) -> Items[AvatarProject]:
         """All projects of the user, newest first; the next page is asked for when it is needed.
 
         Args:
             page_size: 1 to 100; 0 means 20.
+            page_token: where to begin, from the page before; empty: at the first.
             user_id: for operators: whose, or `-` for all users'; empty: the caller's own.
             timeout: seconds for each page.
 
         Raises:
             PermissionDeniedError: another user is named, and the token has no role that may.
         """
-        return self._connection.items(requests.list_projects(page_size, user_id), timeout)
+        return self._connection.items(requests.list_projects(user_id), page_token, page_size, timeout)
 
     def update(
         self,
@@ -406,7 +437,7 @@ class Avatars:
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
-    ) -> Iterator[Avatar]:
+    ) -> Items[Avatar]:
         """All avatars that fit every filter given; the next page is asked for when it is needed.
 
         Args:
@@ -420,7 +451,7 @@ class Avatars:
             order: newest first unless said otherwise.
             include_thumbnails: fill `thumbnail_data`.
             page_size: 1 to 100; 0 means 20.
-            page_token: where to begin, from `projects.open`; empty: at the first.
+            page_token: where to begin, from the page before or from `projects.open`; empty: at the first.
             user_id: for operators: whose, or `-` for all users'; empty: the caller's own, or the project's.
             timeout: seconds for each page.
 
@@ -439,10 +470,10 @@ class Avatars:
                 style,
                 order,
                 include_thumbnails,
-                page_size,
-                page_token,
                 user_id,
             ),
+            page_token,
+            page_size,
             timeout,
         )
 
@@ -619,9 +650,10 @@ class Generations:
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
         page_size: int = 0,
+        page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
-    ) -> Iterator[Generation]:
+    ) -> Items[Generation]:
         """All generations that fit every filter given, newest first; the next page is asked for when needed.
 
         Args:
@@ -630,6 +662,7 @@ class Generations:
             create_time_from: only those created at or after this time, with its time zone.
             create_time_to: only those created before this time, with its time zone.
             page_size: 1 to 100; 0 means 20.
+            page_token: where to begin, from the page before; empty: at the first.
             user_id: for operators: whose, or `-` for all users'; empty: the caller's own, or the project's.
             timeout: seconds for each page.
 
@@ -638,9 +671,9 @@ class Generations:
             PermissionDeniedError: another user is named, and the token has no role that may.
         """
         return self._connection.items(
-            requests.list_generations(
-                project_id, states, create_time_from, create_time_to, page_size, user_id
-            ),
+            requests.list_generations(project_id, states, create_time_from, create_time_to, user_id),
+            page_token,
+            page_size,
             timeout,
         )
 
@@ -838,8 +871,9 @@ class Usage:
         app_id: str = "",
         action: str = "",
         page_size: int = 0,
+        page_token: str = "",
         timeout: float | None = None,
-    ) -> Iterator[UsageRecord]:
+    ) -> Items[UsageRecord]:
         """All uses of an avatar, newest first; the next page is asked for when it is needed.
 
         Args:
@@ -847,12 +881,15 @@ class Usage:
             app_id: only by this app; empty: by all.
             action: only this action; empty: any.
             page_size: 1 to 100; 0 means 20.
+            page_token: where to begin, from the page before; empty: at the first.
             timeout: seconds for each page.
 
         Raises:
             NotFoundError: there is no such avatar, or it is another user's.
         """
-        return self._connection.items(requests.list_usage(avatar_id, app_id, action, page_size), timeout)
+        return self._connection.items(
+            requests.list_usage(avatar_id, app_id, action), page_token, page_size, timeout
+        )
 
     def summarize(self, avatar_id: str, *, timeout: float | None = None) -> Sequence[AppUsageSummary]:
         """The uses of an avatar by app, most used first.
@@ -888,8 +925,9 @@ class Presets:
         query: str = "",
         include_images: bool = False,
         page_size: int = 0,
+        page_token: str = "",
         timeout: float | None = None,
-    ) -> Iterator[AvatarPreset]:
+    ) -> Items[AvatarPreset]:
         """All presets that fit, most popular first; the next page is asked for when it is needed.
 
         Args:
@@ -897,10 +935,11 @@ class Presets:
             query: words that must occur in name or description; at most 200 characters.
             include_images: fill `image_data`.
             page_size: 1 to 100; 0 means 20.
+            page_token: where to begin, from the page before; empty: at the first.
             timeout: seconds for each page.
         """
         return self._connection.items(
-            requests.list_presets(category, query, include_images, page_size), timeout
+            requests.list_presets(category, query, include_images), page_token, page_size, timeout
         )
 
     def get(self, preset_id: str, *, timeout: float | None = None) -> AvatarPreset:
@@ -919,16 +958,24 @@ class Personas:
         self._connection = connection
 
     def list(
-        self, *, category: str = "", page_size: int = 0, timeout: float | None = None
-    ) -> Iterator[PersonaExample]:
+        self,
+        *,
+        category: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Items[PersonaExample]:
         """All persona examples that fit, most used first; the next page is asked for when it is needed.
 
         Args:
             category: only this one; empty: all.
             page_size: 1 to 100; 0 means 20.
+            page_token: where to begin, from the page before; empty: at the first.
             timeout: seconds for each page.
         """
-        return self._connection.items(requests.list_persona_examples(category, page_size), timeout)
+        return self._connection.items(
+            requests.list_persona_examples(category), page_token, page_size, timeout
+        )
 
     def get(self, persona_example_id: str, *, timeout: float | None = None) -> PersonaExample:
         """Reads one persona example.
