@@ -19,6 +19,8 @@ CLAIM_ORDER = (AvatarGeneration.due_time, AvatarGeneration.id)
 
 _RECENT_ATTEMPTS = 50
 """How many of the last successful attempts say how long one takes."""
+_MOST_NAMED = 500
+"""Of more than these the whole queue is read: a statement takes only so many parameters."""
 _FEWEST_LANES = 2
 """One worker runs this many at a time; more run where more are seen running."""
 
@@ -50,9 +52,10 @@ def _positions(generation_ids: Sequence[str]) -> dict[str, int]:
     """How many of all that are pending come before each of these."""
     place = fn.ROW_NUMBER().over(order_by=list(CLAIM_ORDER)).alias("place")
     queue = _in_state(PENDING, AvatarGeneration.id, place).alias("queue")
-    wanted = AvatarGeneration.select(queue.c.id, queue.c.place).from_(queue)
-    rows: Any = wanted.where(queue.c.id.in_(generation_ids)).tuples()
-    return {generation_id: number - 1 for generation_id, number in rows}
+    places: Any = AvatarGeneration.select(queue.c.id, queue.c.place).from_(queue).tuples()
+    if len(generation_ids) <= _MOST_NAMED:
+        places = places.where(queue.c.id.in_(generation_ids))
+    return {generation_id: number - 1 for generation_id, number in places}
 
 
 def _seconds_of_one() -> float | None:
