@@ -20,7 +20,7 @@ from server.models import Avatar, File, new_id
 from server.settings import SettingsError
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, RetryConfig
 
 log = structlog.get_logger()
 
@@ -29,6 +29,17 @@ DOWNLOAD_CHUNK_BYTES = 256 * 1024
 
 ORPHAN_AGE = timedelta(hours=1)
 """A file that is still `staged` after this long was abandoned by whoever staged it."""
+
+_S3_RETRIES: RetryConfig = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=5),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=1),
+        "base": 2,
+    },
+}
+"""Few, because somebody waits: the default is ten over three minutes, and a call is refused before that."""
 
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _RETRY_AFTER_SECONDS = 5.0
@@ -42,7 +53,7 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
     """
     if storage_url:
         try:
-            return S3Store.from_url(storage_url)
+            return S3Store.from_url(storage_url, retry_config=_S3_RETRIES)
         except BaseError as error:
             raise SettingsError(f"STORAGE_URL {storage_url} names no bucket that can be used") from error
     try:

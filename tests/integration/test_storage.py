@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import grpc
@@ -63,14 +62,13 @@ def test_a_bucket_that_is_away_refuses_an_upload_in_bounded_time(
     with Calls(distributed.target, distributed.token(user)) as calls:
         project = calls.project()
         object_storage.kill()
-        begun = time.monotonic()
 
+        # Before the call's own deadline, which would be DEADLINE_EXCEEDED.
         refused = refusal(lambda: calls.upload(project.id, SKETCH))
 
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
         assert refused.retry_after is not None
         assert "127.0.0.1" not in refused.message
-        assert time.monotonic() - begun < 15.0
         assert distributed.rows("avatars") == []
 
 
