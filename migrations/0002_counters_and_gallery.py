@@ -1,6 +1,7 @@
 """Counters that are kept by the writes that change them, and presets whose picture is in their row.
 
-What was counted nowhere until now is counted here once, from the rows there are.
+What was counted nowhere until now is counted here once, from the rows there are. Processes of the version
+before count nothing, so all of them are to be stopped before this is applied.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from typing import Any
 
 from peewee import Database, PostgresqlDatabase
 
-POSTGRESQL_TYPES = {"time": "TIMESTAMPTZ", "json": "JSONB", "blob": "BYTEA", "big": "BIGINT"}
-SQLITE_TYPES = {"time": "TEXT", "json": "TEXT", "blob": "BLOB", "big": "INTEGER"}
+POSTGRESQL_TYPES = {"time": "TIMESTAMPTZ", "big": "BIGINT"}
+SQLITE_TYPES = {"time": "TEXT", "big": "INTEGER"}
 
 COUNTERS = """
 CREATE TABLE avatar_app_usage (
@@ -46,12 +47,14 @@ CREATE TABLE daily_uploads (
     PRIMARY KEY (user_id, day)
 );
 INSERT INTO user_statistics
-SELECT user_id, sum(avatars), 0, sum(pending), sum(processing), sum(completed), sum(failed), sum(cancelled)
+SELECT user_id, sum(avatars), sum(uses),
+    sum(pending), sum(processing), sum(completed), sum(failed), sum(cancelled)
 FROM (
-    SELECT user_id, 1 AS avatars, 0 AS pending, 0 AS processing, 0 AS completed, 0 AS failed, 0 AS cancelled
+    SELECT user_id, 1 AS avatars, usage_count AS uses,
+        0 AS pending, 0 AS processing, 0 AS completed, 0 AS failed, 0 AS cancelled
     FROM avatars
     UNION ALL
-    SELECT user_id, 0,
+    SELECT user_id, 0, 0,
         CASE state WHEN 'pending' THEN 1 ELSE 0 END,
         CASE state WHEN 'processing' THEN 1 ELSE 0 END,
         CASE state WHEN 'completed' THEN 1 ELSE 0 END,
@@ -64,6 +67,7 @@ INSERT INTO daily_uploads
 SELECT user_id, {day}, count(*) FROM avatars WHERE source_type = 'uploaded' GROUP BY user_id, {day};
 DROP INDEX avatar_usage_history_avatar;
 CREATE INDEX avatar_usage_history_newest ON avatar_usage_history (avatar_id, create_time, id);
+CREATE INDEX avatar_generations_project_changed ON avatar_generations (project_id, update_time);
 CREATE INDEX generation_attempts_succeeded ON generation_attempts (end_time) WHERE outcome = 'succeeded'
 """
 

@@ -81,6 +81,8 @@ def user_filter(value: str) -> str | None:
 
 def small_json(value: Struct) -> str | None:
     """What JSON can say, and PostgreSQL keep, in at most 8 KiB."""
+    if value.ByteSize() > _MOST_ENCODED_BYTES:
+        return f"has more than {_MOST_JSON_BYTES:,} bytes as JSON"
     try:
         content = metadata_from_proto(value)
     except ValueError as error:
@@ -121,6 +123,8 @@ _ENTRIES_CHECKED = 100
 """No list of the contract may be longer; the entries past that of one that is are not looked at."""
 
 _MOST_JSON_BYTES = 8192
+_MOST_ENCODED_BYTES = 8 * _MOST_JSON_BYTES
+"""No `Struct` is this much longer than its JSON: a list of zeros has 11 bytes where JSON has 2."""
 
 NAME = text(120, required=True)
 ID = text(100, required=True)

@@ -64,11 +64,9 @@ def word_of(enum: Any, number: int) -> str:
 
 
 def number_of(enum: Any, word: str) -> int:
-    """The enum value of a domain word; zero for the empty word."""
-    if not word:
-        return 0
-    number: int = enum.Value(_prefix(enum) + word.upper())
-    return number
+    """The enum value of a domain word; zero for the empty word, and for one that a later version wrote."""
+    value = enum.DESCRIPTOR.values_by_name.get(_prefix(enum) + word.upper())
+    return value.number if value else 0
 
 
 def _prefix(enum: Any) -> str:
@@ -337,5 +335,6 @@ def _error(reason: str, message: str) -> generation_pb2.GenerationError | None:
     if not reason:
         return None
     return generation_pb2.GenerationError(
-        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{reason}"), message=message
+        reason=number_of(error_reason_pb2.ErrorReason, reason),  # type: ignore[arg-type]
+        message=message,
     )

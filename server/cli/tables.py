@@ -24,11 +24,12 @@ from avatar_creator import (
 from server.cli.words import label, plain, size, when
 
 _ID_WIDTH = 36
+_LEAST_NAME_WIDTH = 12
 
 
 def projects(listed: Sequence[AvatarProject]) -> Table:
     """Projects, one a line."""
-    table = _table(_id(), "name", _number("avatars"), _fixed("created"))
+    table = _table(_id(), _name(), _number("avatars"), _fixed("created"))
     for project in listed:
         table.add_row(
             plain(project.id), _cut(project.name), str(project.avatar_count), when(project, "create_time")
@@ -38,7 +39,7 @@ def projects(listed: Sequence[AvatarProject]) -> Table:
 
 def avatars(listed: Sequence[Avatar]) -> Table:
     """Avatars, one a line."""
-    table = _table(_id(), "name", _fixed("source"), _number("uses"), _fixed("created"))
+    table = _table(_id(), _name(), _fixed("source"), _number("uses"), _fixed("created"))
     for avatar in listed:
         table.add_row(
             plain(avatar.id),
@@ -120,7 +121,7 @@ def stats(figures: GetStatsResponse) -> Table:
 
 def presets(listed: Sequence[AvatarPreset]) -> Table:
     """Presets, one a line."""
-    table = _table(_id(), "name", _fixed("category"), _number("used"))
+    table = _table(_id(), _name(), _fixed("category"), _number("used"))
     for preset in listed:
         table.add_row(plain(preset.id), _cut(preset.name), _cut(preset.category), str(preset.popularity))
     return table
@@ -128,7 +129,7 @@ def presets(listed: Sequence[AvatarPreset]) -> Table:
 
 def personas(listed: Sequence[PersonaExample]) -> Table:
     """Persona examples, one a line."""
-    table = _table(_id(), "name", _fixed("category"), _number("used"), "persona")
+    table = _table(_id(), _name(), _fixed("category"), _number("used"), "persona")
     for example in listed:
         table.add_row(
             plain(example.id),
@@ -169,6 +170,11 @@ def _sheet(*facts: tuple[str, str]) -> Table:
 
 def _id() -> Column:
     return Column("id", no_wrap=True, min_width=_ID_WIDTH)
+
+
+def _name() -> Column:
+    # In a narrow terminal it would be the only one to shrink, down to nothing.
+    return Column("name", no_wrap=True, min_width=_LEAST_NAME_WIDTH)
 
 
 def _fixed(name: str) -> Column:

@@ -83,7 +83,7 @@ class Files:
             await self._store.put_async(key, picture.data, mode="create")
         except (BaseError, OSError) as error:
             await self.discard([row.id])
-            raise _storage_unavailable("the storage does not take files at present") from error
+            raise _storage_unavailable("the storage does not take files at present", error) from error
         return row
 
     async def discard(self, file_ids: Iterable[str]) -> None:
@@ -109,7 +109,7 @@ class Files:
         except FileNotFoundError as error:
             raise NotFoundError("image", file.id) from error
         except (BaseError, OSError) as error:
-            raise _storage_unavailable("the storage does not give this file at present") from error
+            raise _storage_unavailable("the storage does not give this file at present", error) from error
 
     async def read_whole(self, file: StoredFile) -> bytes:
         """All bytes of a file.
@@ -134,7 +134,7 @@ class Files:
         except FileNotFoundError:
             pass
         except (BaseError, OSError) as error:
-            raise _storage_unavailable("the storage does not remove this file at present") from error
+            raise _storage_unavailable("the storage does not remove this file at present", error) from error
         await self._database.write(lambda: File.delete().where(File.id == file_id).execute())
 
     async def check(self) -> None:
@@ -211,5 +211,8 @@ class Files:
         return row
 
 
-def _storage_unavailable(message: str) -> UnavailableError:
+def _storage_unavailable(message: str, cause: Exception | None = None) -> UnavailableError:
+    """What callers are told; the cause, with its addresses and paths, is for the log alone."""
+    if cause is not None:
+        log.warning("storage_failed", message=message, error=repr(cause))
     return UnavailableError("STORAGE_UNAVAILABLE", message, retry_after=_RETRY_AFTER_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -111,9 +112,7 @@ class Generations:
         Raises:
             NotFoundError: the user has no such project, or there is no such preset or persona example.
         """
-        generation = await self._database.write(self._create, caller, key, order)
-        await self._wake_ups.for_generation()
-        return generation
+        return await self._tell(await self._database.write(self._create, caller, key, order))
 
     async def retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
         """Order a failed or cancelled generation again, or find the one this request made before.
@@ -122,9 +121,7 @@ class Generations:
             NotFoundError: the user has no such generation.
             FailedPreconditionError: it has neither failed nor been cancelled.
         """
-        generation = await self._database.write(self._retry, caller, key, generation_id)
-        await self._wake_ups.for_generation()
-        return generation
+        return await self._tell(await self._database.write(self._retry, caller, key, generation_id))
 
     async def get(self, caller: Caller, generation_id: str) -> Generation:
         """Read a generation.
@@ -132,7 +129,11 @@ class Generations:
         Raises:
             NotFoundError: the user has no such generation.
         """
-        return await self._database.read(self._get, caller, generation_id)
+
+        def query() -> Generation:
+            return self._placed(self._get(caller, generation_id))
+
+        return await self._database.read(query)
 
     async def get_several(self, caller: Caller, generation_ids: Sequence[str]) -> list[Generation]:
         """Read generations, all of which must be the user's, in the order of the ids.
@@ -159,7 +160,7 @@ class Generations:
         """
 
         def query() -> tuple[Generation, list[Attempt]]:
-            generation = self._get(caller, generation_id)
+            generation = self._placed(self._get(caller, generation_id))
             # One that began between the two reads is left out, so that both tell the same.
             attempts = self._attempts(generation_id)[: generation.attempt_number]
             return generation, attempts
@@ -229,7 +230,7 @@ class Generations:
             )
             found = [
                 Generation.from_row(row, row.avatar_id)
-                for row in rows.order_by(AvatarGeneration.id).objects()
+                for row in rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id).objects()
             ]
             ended_before = [
                 generation for generation in found if generation.ended and generation.update_time < told_since
@@ -280,6 +281,14 @@ class Generations:
 
         return await self._database.read(query)
 
+    async def _tell(self, ordered: Generation) -> Generation:
+        """Tell workers and watchers of an order, side by side because each may take half a second.
+
+        Its place in the queue is looked up after the commit: nobody is to wait for that at a lock.
+        """
+        await asyncio.gather(self._wake_ups.for_generation(), self._announcements.generation_changed(ordered))
+        return await self._database.read(self._placed, ordered)
+
     def _create(self, caller: Caller, key: RequestKey, order: Order) -> Generation:
         now = self._database.now()
         generation_id = new_id()
@@ -287,7 +296,7 @@ class Generations:
         if made_before is not None:
             return self._get(caller, made_before)
         lock_project(self._database, caller.user_id, order.project_id)
-        self._insert(generation_id, caller.user_id, _filled_from_gallery(order), now)
+        self._insert(generation_id, caller.user_id, _filled_from_gallery(order))
         return self._get(caller, generation_id)
 
     def _retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
@@ -314,13 +323,12 @@ class Generations:
             preset_id=before.preset_id,
             persona_example_id=before.persona_example_id,
         )
-        self._insert(new_generation_id, before.user_id, again, now, retry_of=before.id)
+        self._insert(new_generation_id, before.user_id, again, retry_of=before.id)
         return self._get(caller, new_generation_id)
 
-    def _insert(
-        self, generation_id: str, user_id: str, order: Order, now: datetime, *, retry_of: str = ""
-    ) -> None:
+    def _insert(self, generation_id: str, user_id: str, order: Order, *, retry_of: str = "") -> None:
         """In the current transaction, which holds the project's lock: write a generation that is due now."""
+        now = self._database.now()
         seed = order.options.seed
         AvatarGeneration.create(
             id=generation_id,
@@ -345,12 +353,16 @@ class Generations:
         )
         statistics.count(user_id, generations={PENDING: 1})
 
-    def _get(self, caller: Caller, generation_id: str) -> Generation:
+    @staticmethod
+    def _get(caller: Caller, generation_id: str) -> Generation:
         row = _generations_of(caller).where(AvatarGeneration.id == generation_id).objects().first()
         if row is None:
             raise NotFoundError("generation", generation_id)
-        [generation] = placed([Generation.from_row(row, row.avatar_id)], self._database.now())
-        return generation
+        return Generation.from_row(row, row.avatar_id)
+
+    def _placed(self, generation: Generation) -> Generation:
+        [with_place] = placed([generation], self._database.now())
+        return with_place
 
     @staticmethod
     def _attempts(generation_id: str) -> list[Attempt]:
@@ -401,7 +413,6 @@ class Generations:
         return placed(found, self._database.now())
 
     def _cancel(self, caller: Caller, generation_id: str) -> Generation:
-        now = self._database.now()
         query = AvatarGeneration.select(
             AvatarGeneration.id, AvatarGeneration.user_id, AvatarGeneration.state
         ).where(AvatarGeneration.id == generation_id)
@@ -419,6 +430,7 @@ class Generations:
                 f"the generation has {row.state} and cannot be cancelled",
                 metadata={"state": row.state.upper()},
             )
+        now = self._database.now()
         AvatarGeneration.update(
             state=CANCELLED,
             stage="ended",

@@ -26,7 +26,7 @@ def count(
     generations: Mapping[str, int] | None = None,
     uploads: Mapping[str, int] | None = None,
 ) -> None:
-    """In the current transaction, as the last thing it does: the user has so many more of these.
+    """In the current transaction, as the last thing it writes: the user has so many more of these.
 
     The last, because every transaction of a user comes to the same row: whoever has it locked waits for
     nothing else. `generations` are by state, `uploads` by day.
@@ -39,18 +39,18 @@ def count(
 
 
 def count_move(user_id: str, before: str, after: str) -> None:
-    """In the current transaction, as the last thing it does: a generation went from one state to another."""
+    """In the current transaction, as the last thing it writes: a generation has left a state for another."""
     if before != after:
         count(user_id, generations={before: -1, after: 1})
 
 
 def count_upload(user_id: str, now: datetime) -> None:
-    """In the current transaction, as the last thing it does: the user has one more, uploaded avatar."""
+    """In the current transaction, as the last thing it writes: the user has one more, uploaded avatar."""
     count(user_id, avatars=1, uploads={_day(now): 1})
 
 
 def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str, int] | None = None) -> None:
-    """In the current transaction, as the last thing it does: these avatars of the user's are gone.
+    """In the current transaction, as the last thing it writes: these avatars of the user's are gone.
 
     So are as many generations in each state as `generations` says.
     """

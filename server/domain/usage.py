@@ -26,6 +26,7 @@ class Use:
     avatar_id: str
     app_id: str
     app_name: str
+    """For people; empty or only blanks: the app's id."""
     action: str
     reference_id: str
     reference_type: str
@@ -95,7 +96,8 @@ class Usage:
             avatar=use.avatar_id,
             user_id=caller.user_id,
             create_time=now,
-            **{name: value for name, value in asdict(use).items() if name != "avatar_id"},
+            **{name: value for name, value in asdict(use).items() if name not in ("avatar_id", "app_name")},
+            app_name=use.app_name if use.app_name.strip() else use.app_id,
         )
         Avatar.update(usage_count=Avatar.usage_count + 1, last_used_time=now).where(
             Avatar.id == use.avatar_id
@@ -171,16 +173,18 @@ class Usage:
 def _count_by_app(use: Use, now: datetime) -> None:
     """In the current transaction, which holds the avatar's lock."""
     by_app, by_action = AvatarAppUsage, AvatarAppAction
+    named = bool(use.app_name.strip())
     by_app.insert(
         avatar=use.avatar_id,
         app_id=use.app_id,
-        app_name=use.app_name,
+        app_name=use.app_name if named else use.app_id,
         usage_count=1,
         first_used_time=now,
         last_used_time=now,
     ).on_conflict(
         conflict_target=[by_app.avatar, by_app.app_id],
-        preserve=[by_app.app_name, by_app.last_used_time],
+        # A use without a name does not take away the one that is known.
+        preserve=[by_app.last_used_time, *([by_app.app_name] if named else [])],
         update={by_app.usage_count: by_app.usage_count + 1},
     ).execute()
     by_action.insert(avatar=use.avatar_id, app_id=use.app_id, action=use.action, usage_count=1).on_conflict(

@@ -65,6 +65,8 @@ class _Slot:
             return
         self._offered[state.id] = state.revision
         if state.revision > self._known.get(state.id, 0) or state.state in _ENDED:
+            # To the back, so that states are told in the order of their changes, by which a watch is resumed.
+            self._latest.pop(state.id, None)
             self._latest[state.id] = state
             self._filled.set()
 
@@ -74,7 +76,7 @@ class _Slot:
         self._filled.set()
 
     async def take(self) -> GenerationMessage:
-        """The next state, when there is one, of the generation that has waited longest."""
+        """The next state, when there is one: the one that has waited longest."""
         while True:
             await self._filled.wait()
             if self._latest:

@@ -74,7 +74,8 @@ def lister(request: Any) -> Caller:
     identity = _identity.get()
     own = identity.caller
     if request.user_id in ("", own.user_id):
-        return caller_in_role(request) if getattr(request, "project_id", "") else own
+        names_project = not request.user_id and bool(getattr(request, "project_id", ""))
+        return caller_in_role(request) if names_project else own
     if not identity.is_ops:
         raise PermissionDeniedError(
             "ROLE_REQUIRED",

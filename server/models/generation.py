@@ -72,6 +72,7 @@ class AvatarGeneration(BaseModel):
 _G = AvatarGeneration
 _G.add_index(_G.index(_G.user_id, _G.id, name="avatar_generations_user"))
 _G.add_index(_G.index(_G.project, _G.id, name="avatar_generations_project"))
+_G.add_index(_G.index(_G.project, _G.update_time, name="avatar_generations_project_changed"))
 _G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avatar_generations_due"))
 _G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))
 _G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_example"))

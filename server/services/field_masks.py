@@ -10,6 +10,8 @@ from google.protobuf.message import Message
 from server.domain.errors import FieldViolation
 from server.validation import refuse, violations_of
 
+_MOST_PATHS = 100
+_SHOWN_PATHS = 3
 _SHOWN_CHARACTERS = 60
 
 
@@ -22,17 +24,26 @@ def written_paths(resource: Message, mask: FieldMask, *, place: str, writable: S
     Raises:
         InvalidArgumentError: lists every path that cannot be written, and every value that breaks a limit.
     """
-    paths = list(mask.paths)
+    paths = list(dict.fromkeys(mask.paths))
+    if len(paths) > _MOST_PATHS:
+        refuse(
+            [FieldViolation("update_mask", f"has {len(paths):,} paths, at most {_MOST_PATHS} are allowed")]
+        )
     if paths:
         written = [path for path in writable if any(_covers(asked, path) for asked in paths)]
     else:
         written = [path for path in writable if value_at(resource, path)]
     unknown = [
-        FieldViolation("update_mask", f"{asked[:_SHOWN_CHARACTERS]!r} is not a field that can be written")
+        repr(asked[:_SHOWN_CHARACTERS])
         for asked in paths
         if not any(_covers(asked, path) for path in writable)
     ]
-    refuse([*unknown, *violations_of(resource, place, only={"id", *written})])
+    wrong_mask = []
+    if unknown:
+        # One violation that shows a few: they are the caller's text, and all of it travels in headers.
+        shown = ", ".join(unknown[:_SHOWN_PATHS])
+        wrong_mask = [FieldViolation("update_mask", f"has what is no field that can be written: {shown}")]
+    refuse([*wrong_mask, *violations_of(resource, place, only={"id", *written})])
     return written
 
 

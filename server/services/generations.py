@@ -124,6 +124,6 @@ def _wrong_together(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolat
         yield FieldViolation("targets", "give either targets or a project_id")
     if request.HasField("changed_since") and not request.project_id:
         yield FieldViolation("changed_since", "goes with a project_id only")
-    ids = [target.generation_id for target in request.targets]
+    ids = [target.generation_id for target in request.targets[:100]]
     if len(set(ids)) < len(ids):
         yield FieldViolation("targets", "name a generation more than once")

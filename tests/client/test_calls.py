@@ -237,3 +237,19 @@ def test_an_update_of_nothing_is_a_mistake(client: Any) -> None:
         client.projects.update("p1")
     with pytest.raises(ValueError, match="name, persona, attributes"):
         client.avatars.update("a1")
+
+
+def test_an_update_by_paths_says_all_that_it_writes(client: Any, server: ScriptedServer) -> None:
+    with pytest.raises(ValueError, match="name is given but not named in paths"):
+        client.avatars.update("a1", name="New", persona=Persona(age=5), paths=["persona.age"])
+    with pytest.raises(ValueError, match="nothing to update"):
+        client.avatars.update("a1", paths=[])
+    server.script("UpdateAvatar", [UpdateAvatarResponse(avatar=AVATAR)])
+    client.avatars.update("a1", paths=["persona"])
+    request = server.received("UpdateAvatar")[0].request
+    assert (list(request.update_mask.paths), request.avatar.HasField("persona")) == (["persona"], False)
+
+
+def test_one_id_is_not_taken_for_several(client: Any) -> None:
+    with pytest.raises(ValueError, match="several ids"):
+        client.avatars.batch_get("a1")

@@ -761,6 +761,17 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
         ("ListAvatars", {"source_types": [-1] * 2000}, "source_types"),
         ("UpdateProject", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
         ("UpdateProject", {"update_mask.paths": ["é" * 20_000]}, "update_mask"),
+        (
+            "UpdateProject",
+            {"update_mask.paths": [str(number) + "💃" * 60 for number in range(30)]},
+            "update_mask",
+        ),
+        (
+            "UpdateAvatar",
+            {"update_mask.paths": [str(number) + "\x01" * 60 for number in range(30)]},
+            "update_mask",
+        ),
+        ("UpdateAvatar", {"update_mask.paths": [f"path {number}" for number in range(101)]}, "update_mask"),
         ("UpdateAvatar", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
         ("BatchGetAvatars", {"avatar_ids": [""] * 2000}, "avatar_ids"),
         ("WatchGenerations", {"targets": [{"known_revision": -1}] * 2000}, "targets"),

@@ -653,6 +653,14 @@ def test_an_operators_lists_without_a_user_are_their_own_and_with_all_users_ever
         )
         return int(figures.avatar_count)
 
+    def avatars_of(project_id: str, named: str) -> list[Any]:
+        request = avatars_pb.ListAvatarsRequest(project_id=project_id, user_id=named)
+        return answer(channel, "AvatarService.ListAvatars", request, ops_token)
+
+    assert avatars_of(belongings.project_id, "")[0].avatars
+    for named in (operator, "somebody-else"):
+        refused = refusal(lambda: avatars_of(belongings.project_id, named))  # noqa: B023
+        assert refused.code == grpc.StatusCode.NOT_FOUND, "it is not that user's project"
     assert projects("") == {own.id: operator}
     assert projects("-").items() >= {own.id: operator, belongings.project_id: user}.items()
     assert avatars("") == 0

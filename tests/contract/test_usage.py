@@ -126,6 +126,18 @@ def test_uses_are_summed_by_app_most_used_first(client: AvatarCreator, avatar_id
     assert video.first_used_time == video.last_used_time == times["video"][0]
 
 
+def test_a_use_without_a_name_does_not_take_away_the_one_that_is_known(
+    client: AvatarCreator, avatar_id: str
+) -> None:
+    for app_name in ("", "Poses", "", "   "):
+        client.usage.record(avatar_id, action="show", app_id="poses", app_name=app_name)
+
+    [poses] = client.usage.summarize(avatar_id)
+
+    assert (poses.app_name, poses.usage_count) == ("Poses", 4)
+    assert {usage.app_name for usage in client.usage.list(avatar_id)} == {"poses", "Poses"}
+
+
 def test_an_avatar_nobody_used_has_no_uses(client: AvatarCreator, avatar_id: str) -> None:
     assert list(client.usage.list(avatar_id)) == []
     assert list(client.usage.summarize(avatar_id)) == []

@@ -19,6 +19,7 @@ UNDO_0002 = (
     "DROP TABLE daily_uploads",
     "DROP INDEX generation_attempts_succeeded",
     "DROP INDEX avatar_usage_history_newest",
+    "DROP INDEX avatar_generations_project_changed",
     "CREATE INDEX avatar_usage_history_avatar ON avatar_usage_history (avatar_id, id)",
     "DELETE FROM avatar_presets",
     "ALTER TABLE avatar_presets DROP COLUMN image",
@@ -39,6 +40,12 @@ def test_rows_of_a_later_version_are_run_and_read(distributed: Deployment, user:
         for column in ("attributes", "persona", "options"):
             later = {**row[column], "of_a_later_version": "yes"}
             distributed.execute(f"UPDATE avatar_generations SET {column} = %s", json.dumps(later))
+
+        distributed.execute(
+            "UPDATE avatar_generations SET stage = 'of_a_later_version', error_reason = 'OF_A_LATER_VERSION'"
+        )
+        read = client.generations.get(generation.id)
+        assert (read.stage, read.error.reason) == (0, 0)
 
         distributed.start_worker()
 

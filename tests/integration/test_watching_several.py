@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -166,8 +166,39 @@ async def test_a_watch_is_taken_up_without_a_gap(studio: Studio) -> None:
     async with aclosing(watch) as states:
         told = [await anext(states) for _ in range(3)]
 
-    assert [state.id for state in told] == [seen.id, unfinished.id, missed.id]
-    assert [state.state for state in told] == [CANCELLED, PENDING, CANCELLED]
+    assert [(state.id, state.state) for state in told] == [
+        (unfinished.id, PENDING),
+        (seen.id, CANCELLED),
+        (missed.id, CANCELLED),
+    ]
+
+
+async def test_a_watch_that_broke_after_any_message_is_taken_up_without_a_gap(studio: Studio) -> None:
+    oldest, *others = [await studio.order() for _ in range(4)]
+    since = oldest.update_time.ToDatetime(tzinfo=UTC)
+    for other in others:
+        await studio.cancelled(other)
+    # Long ago, so that looking back a little further makes up for nothing.
+    studio.service.deployment.execute(
+        "UPDATE avatar_generations SET update_time = %s WHERE state = 'cancelled'",
+        since - timedelta(minutes=10),
+    )
+    studio.change_unannounced(oldest)
+    since -= timedelta(hours=1)
+    told: list[str] = []
+
+    while len(set(told)) < 4:
+        watch = studio.client.generations.watch_many(
+            project_id=studio.project_id, changed_since=since, timeout=LATER_SECONDS
+        )
+        async with aclosing(watch) as states:
+            async for state in states:
+                if state.id not in told:
+                    break
+        told.append(state.id)
+        since = max(since, state.update_time.ToDatetime(tzinfo=UTC))
+
+    assert told[-1] == oldest.id
 
 
 @pytest.mark.parametrize("with_generations", [True, False])

@@ -172,7 +172,7 @@ def update_project(
 ) -> Call[UpdateProjectResponse, AvatarProject]:
     request = UpdateProjectRequest(
         project=AvatarProject(id=project_id, name=name or "", description=description or ""),
-        update_mask=_mask(name=name, description=description),
+        update_mask=_mask(None, name=name, description=description),
     )
     return Call(rpcs.UPDATE_PROJECT, request, lambda response: response.project)
 
@@ -206,6 +206,8 @@ def get_avatar(avatar_id: str) -> Call[GetAvatarResponse, Avatar]:
 def batch_get_avatars(
     avatar_ids: Iterable[str], include_thumbnails: bool
 ) -> Call[BatchGetAvatarsResponse, BatchGetAvatarsResponse]:
+    if isinstance(avatar_ids, str):
+        raise ValueError("avatar_ids are several ids; for one id there is get()")
     request = BatchGetAvatarsRequest(avatar_ids=avatar_ids, include_thumbnails=include_thumbnails)
     return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
 
@@ -244,10 +246,9 @@ def update_avatar(
     attributes: Attributes | None,
     paths: Iterable[str] | None,
 ) -> Call[UpdateAvatarResponse, Avatar]:
-    given = _mask(name=name, persona=persona, attributes=attributes)
     request = UpdateAvatarRequest(
         avatar=Avatar(id=avatar_id, name=name or "", persona=persona, attributes=attributes),
-        update_mask=given if paths is None else FieldMask(paths=paths),
+        update_mask=_mask(paths, name=name, persona=persona, attributes=attributes),
     )
     return Call(rpcs.UPDATE_AVATAR, request, lambda response: response.avatar)
 
@@ -402,12 +403,16 @@ def _filled(request_id: str | None) -> str:
     return request_id or str(uuid.uuid4())
 
 
-def _mask(**changes: object) -> FieldMask:
-    paths = [path for path, value in changes.items() if value is not None]
-    if not paths:
+def _mask(paths: Iterable[str] | None, **changes: object) -> FieldMask:
+    given = [name for name, value in changes.items() if value is not None]
+    named = given if paths is None else list(paths)
+    if not named:
         # To the service an empty mask means all that is populated, which is not what "nothing given" says.
         raise ValueError(f"nothing to update: give at least one of {', '.join(changes)}")
-    return FieldMask(paths=paths)
+    for name in given:
+        if not any(path == "*" or path.partition(".")[0] == name for path in named):
+            raise ValueError(f"{name} is given but not named in paths, so it would not be written")
+    return FieldMask(paths=named)
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:

@@ -214,7 +214,7 @@ class UpdateProjectRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Paths to write: `name`, `description`, or `*` for both. Empty: those that are populated, and if none is,
-        nothing changes. Any other path is INVALID_ARGUMENT.
+        nothing changes. Any other path, and more than 100, is INVALID_ARGUMENT.
         """
 
     def __init__(

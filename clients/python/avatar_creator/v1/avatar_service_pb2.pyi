@@ -397,7 +397,7 @@ class UpdateAvatarRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Paths to write: `name`, `persona`, `attributes`, one of their fields (`persona.age`), or `*` for all of
         these. Empty: those that are populated, the fields of `persona` and `attributes` each for itself, and if
-        none is, nothing changes. Any other path is INVALID_ARGUMENT.
+        none is, nothing changes. Any other path, and more than 100, is INVALID_ARGUMENT.
         """
 
     def __init__(

@@ -97,7 +97,7 @@ class AppUsageSummary(_message.Message):
     app_id: _builtins.str
     """The app."""
     app_name: _builtins.str
-    """The app's name as last recorded."""
+    """The app's name as it was last given; its id if it never was."""
     usage_count: _builtins.int
     """How many uses were recorded."""
     @_builtins.property

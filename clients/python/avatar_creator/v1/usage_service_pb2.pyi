@@ -42,7 +42,7 @@ class RecordUsageRequest(_message.Message):
     app if given.
     """
     app_name: _builtins.str
-    """The app's name for people, at most 120 characters. Empty: the app's id."""
+    """The app's name for people, at most 120 characters. Empty or only blanks: the app's id."""
     action: _builtins.str
     """What the app did, 1 to 120 characters."""
     reference_id: _builtins.str
