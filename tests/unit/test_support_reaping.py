@@ -129,4 +129,7 @@ def _test_run(program: str, directory: Path) -> Iterator[list[psutil.Process]]:
 
 def _lives(process: psutil.Process) -> bool:
     # A child of a killed process may stay a zombie for as long as nobody above it collects it.
-    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
