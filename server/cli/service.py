@@ -79,9 +79,10 @@ def token(
     ] = None,
 ) -> None:
     """Print a token for a user, signed with JWT_SECRET or the embedded service's own secret."""
-    from server.domain.caller import is_app_id, is_user_id
+    from server.domain.caller import is_user_id
     from server.interceptors.auth import mint_token
     from server.settings import SettingsError
+    from server.validation import NAME
 
     settings = _settings()
     if not is_user_id(user):
@@ -89,7 +90,7 @@ def token(
             f"{user!r} is not a user id: letters, digits and . _ @ | : + -, at most 128, "
             "the first a letter or digit"
         )
-    if app_id is not None and not is_app_id(app_id):
+    if app_id is not None and NAME(app_id) is not None:
         raise SettingsError(
             f"{app_id!r} is not an app's id: 1 to 120 characters, no control characters, not only blanks"
         )

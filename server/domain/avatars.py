@@ -107,7 +107,8 @@ def require_avatar(caller: Caller, avatar_id: str) -> None:
     Raises:
         NotFoundError: the user has no such avatar.
     """
-    if _avatars_of(caller).where(models.Avatar.id == avatar_id).first() is None:
+    query = models.Avatar.select(models.Avatar.id).where(models.Avatar.id == avatar_id)
+    if not caller.found(query, models.Avatar.user_id).exists():
         raise NotFoundError("avatar", avatar_id)
 
 
@@ -417,7 +418,7 @@ def _avatars_of(caller: Caller) -> Any:
         .switch(models.Avatar)
         .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
     )
-    return everybodys if caller.sees_all else everybodys.where(models.Avatar.user_id == caller.user_id)
+    return caller.found(everybodys, models.Avatar.user_id)
 
 
 def _cursor_of(wanted: AvatarFilter, last: Avatar) -> list[str]:

@@ -416,10 +416,8 @@ class Generations:
         query = AvatarGeneration.select(
             AvatarGeneration.id, AvatarGeneration.user_id, AvatarGeneration.state
         ).where(AvatarGeneration.id == generation_id)
-        if not caller.sees_all:
-            query = query.where(AvatarGeneration.user_id == caller.user_id)
         # Locked, because the statistics have to know which state it leaves.
-        row = self._database.locked(query).first()
+        row = self._database.locked(caller.found(query, AvatarGeneration.user_id)).first()
         if row is None:
             raise NotFoundError("generation", generation_id)
         if row.state == CANCELLED:
@@ -461,8 +459,7 @@ def _everybodys_generations() -> Any:
 
 
 def _generations_of(caller: Caller) -> Any:
-    everybodys = _everybodys_generations()
-    return everybodys if caller.sees_all else everybodys.where(AvatarGeneration.user_id == caller.user_id)
+    return caller.found(_everybodys_generations(), AvatarGeneration.user_id)
 
 
 def _filled_from_gallery(order: Order) -> Order:

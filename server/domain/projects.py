@@ -43,10 +43,8 @@ def require_project(caller: Caller, project_id: str) -> None:
     Raises:
         NotFoundError: the user has no such project.
     """
-    found = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id)
-    if not caller.sees_all:
-        found = found.where(AvatarProject.user_id == caller.user_id)
-    if not found.exists():
+    query = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id)
+    if not caller.found(query, AvatarProject.user_id).exists():
         raise NotFoundError("project", project_id)
 
 
@@ -167,4 +165,4 @@ class Projects:
 def _projects_of(caller: Caller) -> Any:
     newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
     everybodys = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id")).objects()
-    return everybodys if caller.sees_all else everybodys.where(AvatarProject.user_id == caller.user_id)
+    return caller.found(everybodys, AvatarProject.user_id)

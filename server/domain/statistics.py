@@ -31,8 +31,8 @@ def count(
     The last, because every transaction of a user comes to the same row: whoever has it locked waits for
     nothing else. `generations` are by state, `uploads` by day.
     """
-    for day in sorted(uploads or ()):
-        _add(DailyUploads, {"user_id": user_id, "day": day}, {"upload_count": uploads[day]})  # type: ignore[index]
+    for day, change in sorted((uploads or {}).items()):
+        _add(DailyUploads, {"user_id": user_id, "day": day}, {"upload_count": change})
     changes = {"avatar_count": avatars, "usage_count": usages}
     changes |= {f"{state}_count": change for state, change in (generations or {}).items()}
     _add(UserStatistics, {"user_id": user_id}, changes)
@@ -72,14 +72,11 @@ def read_statistics(caller: Caller, now: datetime) -> Statistics:
     recent = DailyUploads.select(fn.SUM(DailyUploads.upload_count)).where(
         DailyUploads.day > _day(now - timedelta(days=RECENT_DAYS))
     )
-    if not caller.sees_all:
-        sums = sums.where(UserStatistics.user_id == caller.user_id)
-        recent = recent.where(DailyUploads.user_id == caller.user_id)
-    [row] = cast(list[tuple[Any, ...]], list(sums.tuples()))
+    [row] = cast(list[tuple[Any, ...]], list(caller.found(sums, UserStatistics.user_id).tuples()))
     figures = {name: int(value or 0) for name, value in zip(names, row, strict=True)}
     return Statistics(
         avatar_count=figures["avatar_count"],
-        recent_upload_count=int(recent.scalar() or 0),
+        recent_upload_count=int(caller.found(recent, DailyUploads.user_id).scalar() or 0),
         usage_count=figures["usage_count"],
         generations={state: figures[f"{state}_count"] for state in GENERATION_STATES},
     )

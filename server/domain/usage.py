@@ -33,6 +33,16 @@ class Use:
     metadata: dict[str, Any]
     """Anything that JSON can say."""
 
+    @property
+    def names_app(self) -> bool:
+        """Whether it says what the app is called."""
+        return bool(self.app_name.strip())
+
+    @property
+    def shown_app_name(self) -> str:
+        """What the app is called, or else its id."""
+        return self.app_name if self.names_app else self.app_id
+
 
 class Usage:
     """The uses of all users' avatars; every call is about one user's own."""
@@ -97,7 +107,7 @@ class Usage:
             user_id=caller.user_id,
             create_time=now,
             **{name: value for name, value in asdict(use).items() if name not in ("avatar_id", "app_name")},
-            app_name=use.app_name if use.app_name.strip() else use.app_id,
+            app_name=use.shown_app_name,
         )
         Avatar.update(usage_count=Avatar.usage_count + 1, last_used_time=now).where(
             Avatar.id == use.avatar_id
@@ -173,18 +183,17 @@ class Usage:
 def _count_by_app(use: Use, now: datetime) -> None:
     """In the current transaction, which holds the avatar's lock."""
     by_app, by_action = AvatarAppUsage, AvatarAppAction
-    named = bool(use.app_name.strip())
     by_app.insert(
         avatar=use.avatar_id,
         app_id=use.app_id,
-        app_name=use.app_name if named else use.app_id,
+        app_name=use.shown_app_name,
         usage_count=1,
         first_used_time=now,
         last_used_time=now,
     ).on_conflict(
         conflict_target=[by_app.avatar, by_app.app_id],
         # A use without a name does not take away the one that is known.
-        preserve=[by_app.last_used_time, *([by_app.app_name] if named else [])],
+        preserve=[by_app.last_used_time, *([by_app.app_name] if use.names_app else [])],
         update={by_app.usage_count: by_app.usage_count + 1},
     ).execute()
     by_action.insert(avatar=use.avatar_id, app_id=use.app_id, action=use.action, usage_count=1).on_conflict(

@@ -14,10 +14,11 @@ import jwt
 import structlog
 from google.protobuf.message import Message
 
-from server.domain.caller import ALL_USERS, Caller, is_app_id, is_user_id
+from server.domain.caller import ALL_USERS, Caller, is_user_id
 from server.domain.errors import PermissionDeniedError, UnauthenticatedError
 from server.interceptors.around import Context
 from server.settings import Settings
+from server.validation import NAME
 
 ALGORITHM = "HS256"
 """The only accepted signature: HMAC with SHA-256. `none` and public-key algorithms are refused."""
@@ -153,7 +154,7 @@ class Authentication:
         if not isinstance(user_id, str) or not is_user_id(user_id):
             raise _invalid(f"the claim {self._user_claim!r} is not a user id")
         app_id = claims.get(APP_CLAIM, "")
-        if not isinstance(app_id, str) or (app_id and not is_app_id(app_id)):
+        if not isinstance(app_id, str) or (app_id and NAME(app_id) is not None):
             raise _invalid(f"the claim {APP_CLAIM!r} is not an app's id")
         identity = _Identity(Caller(user_id, app_id), is_ops=claims.get(ROLE_CLAIM) == OPS)
         self._verified[token] = (identity, float(claims["exp"]))
