@@ -273,11 +273,12 @@ class Generations:
         return await self._database.read(query)
 
     async def read_all(self, generation_ids: Sequence[str]) -> list[Generation]:
-        """Those of these generations that exist, whoever owns them."""
+        """Those of these generations that exist, whoever owns them, in the order of their changes."""
 
         def query() -> list[Generation]:
             rows = _everybodys_generations().where(AvatarGeneration.id.in_(generation_ids)).objects()
-            return [Generation.from_row(row, row.avatar_id) for row in rows]
+            in_order = rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id)
+            return [Generation.from_row(row, row.avatar_id) for row in in_order]
 
         return await self._database.read(query)
 
