@@ -76,6 +76,7 @@ class Avatar(_message.Message):
     LAST_USED_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, set by the service."""
     user_id: _builtins.str
@@ -98,6 +99,8 @@ class Avatar(_message.Message):
     """The generation that made it; empty for uploads."""
     usage_count: _builtins.int
     """How often apps recorded a use of it."""
+    reference_avatar_id: _builtins.str
+    """The avatar whose picture it was made from; empty if none. It stays when that avatar is deleted."""
     @_builtins.property
     def image(self) -> Global___Image:
         """The full-size picture; bytes by `DownloadImage`."""
@@ -147,10 +150,11 @@ class Avatar(_message.Message):
         last_used_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        reference_avatar_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "image", b"image", "last_used_time", b"last_used_time", "persona", b"persona", "seed_used", b"seed_used", "thumbnail", b"thumbnail", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "project_id", b"project_id", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed_used: _TypeAlias = _typing.Literal["seed_used"]  # noqa: Y015
     _WhichOneofArgType__seed_used: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used"]  # noqa: Y015

@@ -98,8 +98,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_THUMBNAIL_PENDING: _ErrorReason.ValueType  # 18
     """FAILED_PRECONDITION. The thumbnail has not been made yet. `RetryInfo` says when to ask again. Retry: yes."""
     ERROR_REASON_GENERATION_LIMIT: _ErrorReason.ValueType  # 19
-    """RESOURCE_EXHAUSTED. The user has too many generations running or has started too many of late.
-    `QuotaFailure` names the limit, `RetryInfo` says when there is room again. Retry: after that delay.
+    """RESOURCE_EXHAUSTED. The user has too many generations running, has started too many of late or has spent too
+    much. `QuotaFailure` names the limit, `RetryInfo` says when there is room again. Metadata: `limit`, one of
+    `concurrent`, `per_minute`, `per_day`, `spend_per_day`; `most`, how many are allowed (for spend: millionths of
+    a US dollar). Nothing was created. Retry: after that delay, with the same `request_id`.
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 20
     """UNAVAILABLE. The database cannot be reached. `RetryInfo` says when to try again. Retry: yes, with
@@ -122,8 +124,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     be quoted to its operators; nothing else is told. Retry: may help.
     """
     ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
-    """Reason of a failed generation. The provider could not be reached, was overloaded or failed, and all
-    retries are spent. Retry: yes, later, as a new generation.
+    """Reason of a failed generation. The provider could not be reached or failed, and all retries are spent; before
+    that, of a failed attempt. Retry: yes, later, as a new generation.
     """
     ERROR_REASON_PROVIDER_REJECTED: _ErrorReason.ValueType  # 26
     """Reason of a failed generation. The provider refused the request as it stands, so it was not retried.
@@ -136,6 +138,63 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 28
     """PERMISSION_DENIED. The request names another user in `user_id`, which only a token with `role: ops` may.
     Metadata: `role`, the one that is needed. Retry: no.
+    """
+    ERROR_REASON_PROMPT_REFUSED: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT. Words of the request are on the operator's deny-list, or the operator's moderation service
+    flagged them. `BadRequest` names the fields. Nothing was created. Metadata: `source`, `deny-list` or
+    `moderation`. Retry: no, choose other words.
+    Example: a `prompt` with a word of the deny-list.
+    """
+    ERROR_REASON_MODERATION_UNAVAILABLE: _ErrorReason.ValueType  # 30
+    """UNAVAILABLE. The operator's moderation service does not answer, and nothing is created unseen. `RetryInfo` says
+    when to try again. Retry: yes, with the same `request_id`.
+    """
+    ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
+    """INVALID_ARGUMENT. `options.strict` was set and the service's route cannot honour fields of the request, or it
+    can make no picture from a reference at all. `BadRequest` names them. Metadata: `provider`, `route`. Retry: no.
+    Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
+    """
+    ERROR_REASON_NOT_REPRODUCIBLE: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION. The generation to reproduce has not completed, keeps no recipe, or was made by another
+    route, model or LoRA than the service has now. Metadata: `difference`, which of these. Retry: no.
+    """
+    ERROR_REASON_PROVIDER_CREDENTIALS: _ErrorReason.ValueType  # 33
+    """Reason of a failed generation. The provider refused the service's key. Not attempted again, and no request is
+    sent for a while. Retry: once the operator has mended it.
+    """
+    ERROR_REASON_PROVIDER_CREDIT: _ErrorReason.ValueType  # 34
+    """Reason of a failed generation. The service has no credit left at the provider. Not attempted again, and no
+    request is sent for a while. Retry: once the operator has mended it.
+    """
+    ERROR_REASON_PROVIDER_CONTENT_REFUSED: _ErrorReason.ValueType  # 35
+    """Reason of a failed generation. The provider's content policy refused the prompt or the reference. Not
+    attempted again. Retry: no, choose other words.
+    """
+    ERROR_REASON_PROVIDER_NSFW: _ErrorReason.ValueType  # 36
+    """Reason of a failed generation. The provider drew a picture and withheld it as not safe for work. It may have
+    charged. Not attempted again. Retry: with another seed or other words.
+    """
+    ERROR_REASON_PROVIDER_OVERLOADED: _ErrorReason.ValueType  # 37
+    """Reason of a failed generation. The provider has too many requests of this service, or its model is still
+    loading, and all retries are spent; before that, of a failed attempt, after which the next one waits at least as
+    long as the provider's Retry-After says. Retry: yes, later, as a new generation.
+    """
+    ERROR_REASON_PROVIDER_TIMEOUT: _ErrorReason.ValueType  # 38
+    """Reason of a failed generation. The provider took too long, and all retries are spent; before that, of a failed
+    attempt. It may have charged. Retry: yes, later, as a new generation.
+    """
+    ERROR_REASON_PROVIDER_BAD_ANSWER: _ErrorReason.ValueType  # 39
+    """Reason of a failed generation. What the provider answered was not what it documents (no JSON, no picture, one that
+    is broken or of another size), and all retries are spent; before that, of a failed attempt. It may have
+    charged. Retry: yes, later, as a new generation.
+    """
+    ERROR_REASON_PROVIDER_GONE: _ErrorReason.ValueType  # 40
+    """Reason of a failed generation. The provider has no such model, or serves it no longer. Not attempted again.
+    Retry: once the operator has mended it.
+    """
+    ERROR_REASON_REFERENCE_GONE: _ErrorReason.ValueType  # 41
+    """Reason of a failed generation. The avatar it was to start from was deleted before it began. Not attempted
+    again. Retry: no.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -219,8 +278,10 @@ Retry: no, until it has failed or been cancelled.
 ERROR_REASON_THUMBNAIL_PENDING: ErrorReason.ValueType  # 18
 """FAILED_PRECONDITION. The thumbnail has not been made yet. `RetryInfo` says when to ask again. Retry: yes."""
 ERROR_REASON_GENERATION_LIMIT: ErrorReason.ValueType  # 19
-"""RESOURCE_EXHAUSTED. The user has too many generations running or has started too many of late.
-`QuotaFailure` names the limit, `RetryInfo` says when there is room again. Retry: after that delay.
+"""RESOURCE_EXHAUSTED. The user has too many generations running, has started too many of late or has spent too
+much. `QuotaFailure` names the limit, `RetryInfo` says when there is room again. Metadata: `limit`, one of
+`concurrent`, `per_minute`, `per_day`, `spend_per_day`; `most`, how many are allowed (for spend: millionths of
+a US dollar). Nothing was created. Retry: after that delay, with the same `request_id`.
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 20
 """UNAVAILABLE. The database cannot be reached. `RetryInfo` says when to try again. Retry: yes, with
@@ -241,8 +302,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 be quoted to its operators; nothing else is told. Retry: may help.
 """
 ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
-"""Reason of a failed generation. The provider could not be reached, was overloaded or failed, and all
-retries are spent. Retry: yes, later, as a new generation.
+"""Reason of a failed generation. The provider could not be reached or failed, and all retries are spent; before
+that, of a failed attempt. Retry: yes, later, as a new generation.
 """
 ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 26
 """Reason of a failed generation. The provider refused the request as it stands, so it was not retried.
@@ -255,5 +316,62 @@ out of memory). Retry: yes, as a new generation.
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 28
 """PERMISSION_DENIED. The request names another user in `user_id`, which only a token with `role: ops` may.
 Metadata: `role`, the one that is needed. Retry: no.
+"""
+ERROR_REASON_PROMPT_REFUSED: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT. Words of the request are on the operator's deny-list, or the operator's moderation service
+flagged them. `BadRequest` names the fields. Nothing was created. Metadata: `source`, `deny-list` or
+`moderation`. Retry: no, choose other words.
+Example: a `prompt` with a word of the deny-list.
+"""
+ERROR_REASON_MODERATION_UNAVAILABLE: ErrorReason.ValueType  # 30
+"""UNAVAILABLE. The operator's moderation service does not answer, and nothing is created unseen. `RetryInfo` says
+when to try again. Retry: yes, with the same `request_id`.
+"""
+ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
+"""INVALID_ARGUMENT. `options.strict` was set and the service's route cannot honour fields of the request, or it
+can make no picture from a reference at all. `BadRequest` names them. Metadata: `provider`, `route`. Retry: no.
+Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
+"""
+ERROR_REASON_NOT_REPRODUCIBLE: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION. The generation to reproduce has not completed, keeps no recipe, or was made by another
+route, model or LoRA than the service has now. Metadata: `difference`, which of these. Retry: no.
+"""
+ERROR_REASON_PROVIDER_CREDENTIALS: ErrorReason.ValueType  # 33
+"""Reason of a failed generation. The provider refused the service's key. Not attempted again, and no request is
+sent for a while. Retry: once the operator has mended it.
+"""
+ERROR_REASON_PROVIDER_CREDIT: ErrorReason.ValueType  # 34
+"""Reason of a failed generation. The service has no credit left at the provider. Not attempted again, and no
+request is sent for a while. Retry: once the operator has mended it.
+"""
+ERROR_REASON_PROVIDER_CONTENT_REFUSED: ErrorReason.ValueType  # 35
+"""Reason of a failed generation. The provider's content policy refused the prompt or the reference. Not
+attempted again. Retry: no, choose other words.
+"""
+ERROR_REASON_PROVIDER_NSFW: ErrorReason.ValueType  # 36
+"""Reason of a failed generation. The provider drew a picture and withheld it as not safe for work. It may have
+charged. Not attempted again. Retry: with another seed or other words.
+"""
+ERROR_REASON_PROVIDER_OVERLOADED: ErrorReason.ValueType  # 37
+"""Reason of a failed generation. The provider has too many requests of this service, or its model is still
+loading, and all retries are spent; before that, of a failed attempt, after which the next one waits at least as
+long as the provider's Retry-After says. Retry: yes, later, as a new generation.
+"""
+ERROR_REASON_PROVIDER_TIMEOUT: ErrorReason.ValueType  # 38
+"""Reason of a failed generation. The provider took too long, and all retries are spent; before that, of a failed
+attempt. It may have charged. Retry: yes, later, as a new generation.
+"""
+ERROR_REASON_PROVIDER_BAD_ANSWER: ErrorReason.ValueType  # 39
+"""Reason of a failed generation. What the provider answered was not what it documents (no JSON, no picture, one that
+is broken or of another size), and all retries are spent; before that, of a failed attempt. It may have
+charged. Retry: yes, later, as a new generation.
+"""
+ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
+"""Reason of a failed generation. The provider has no such model, or serves it no longer. Not attempted again.
+Retry: once the operator has mended it.
+"""
+ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
+"""Reason of a failed generation. The avatar it was to start from was deleted before it began. Not attempted
+again. Retry: no.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -196,6 +196,12 @@ class Generation(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     EXPECTED_SECONDS_FIELD_NUMBER: _builtins.int
+    APP_ID_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
+    REPRODUCE_OF_FIELD_NUMBER: _builtins.int
+    REPRODUCTION_FIELD_NUMBER: _builtins.int
+    PRICE_MICROS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, set by the service."""
     user_id: _builtins.str
@@ -229,7 +235,9 @@ class Generation(_message.Message):
     enhanced_prompt: _builtins.str
     """The prompt built from persona, attributes and prompt."""
     negative_prompt: _builtins.str
-    """What is to be kept out of the picture."""
+    """What is to be kept out of the picture: the caller's own words, else the service's. It is sent only where the
+    model has a negative prompt; `Recipe.negative_prompt` is what was sent.
+    """
     provider: _builtins.str
     """Which provider drew it, for example `sketch`; empty until an attempt has begun."""
     provider_prompt: _builtins.str
@@ -253,6 +261,20 @@ class Generation(_message.Message):
     """While PENDING: in how many seconds it will probably have ended, by its place in the queue and by how long
     the last ones took. Given as `queue_position` is, and absent while none has completed yet.
     """
+    app_id: _builtins.str
+    """The app of the token that created it; empty if that token names none. Its spending is counted for this app."""
+    group_id: _builtins.str
+    """The first of the variations that one call asked for, this one included; empty if it was asked for alone. Lists
+    and watches can be of one group.
+    """
+    reference_avatar_id: _builtins.str
+    """The avatar whose picture it starts from; empty if none. It stays when that avatar is deleted."""
+    reproduce_of: _builtins.str
+    """The generation whose recipe it runs again; empty if none. It stays when that one is deleted."""
+    price_micros: _builtins.int
+    """What its attempts cost so far, in millionths of a US dollar, by the operator's price list; an attempt that was
+    possibly charged counts in full.
+    """
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When it is due next; set while PENDING."""
@@ -267,7 +289,7 @@ class Generation(_message.Message):
 
     @_builtins.property
     def options(self) -> Global___GenerationOptions:
-        """Size and seed that were asked for."""
+        """What was asked for beside the content."""
 
     @_builtins.property
     def error(self) -> Global___GenerationError:
@@ -275,7 +297,9 @@ class Generation(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What could not be honoured, in words for a person."""
+        """What could not be honoured, a sentence each for a person: options the route does not have, words of the prompt
+        that the model will not read. The next attempt may add to them.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -292,6 +316,12 @@ class Generation(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
+
+    @_builtins.property
+    def reproduction(self) -> Global___Reproduction:
+        """How the picture compares with that of `reproduce_of`; absent until COMPLETED, and where that one's recipe is
+        gone.
+        """
 
     def __init__(
         self,
@@ -329,10 +359,16 @@ class Generation(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         queue_position: _builtins.int | None = ...,
         expected_seconds: _builtins.int | None = ...,
+        app_id: _builtins.str = ...,
+        group_id: _builtins.str = ...,
+        reference_avatar_id: _builtins.str = ...,
+        reproduce_of: _builtins.str = ...,
+        reproduction: Global___Reproduction | None = ...,
+        price_micros: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
     _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015
@@ -354,28 +390,215 @@ class GenerationOptions(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    GUIDANCE_SCALE_FIELD_NUMBER: _builtins.int
+    NEGATIVE_PROMPT_FIELD_NUMBER: _builtins.int
+    REFERENCE_STRENGTH_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    OMIT_RECIPE_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Width in pixels: 256 to 1,440 in multiples of 16; 0 means 1,024."""
     height: _builtins.int
     """Height in pixels: 256 to 1,440 in multiples of 16; 0 means 1,024."""
     seed: _builtins.int
     """Same seed, same everything else, same provider: same picture. 0 to 2^32-1; absent: chosen by the service."""
+    steps: _builtins.int
+    """Denoising steps, 1 to 50; 0 means 28. More are finer and slower."""
+    guidance_scale: _builtins.float
+    """How closely the model follows the prompt, 1 to 20; 0 means 3.5."""
+    negative_prompt: _builtins.str
+    """What is to be kept out of the picture, at most 2,000 characters; empty: the service's own list, where the model
+    takes one. FLUX models have no negative prompt: hosted routes leave it out with a warning, and `diffusers`
+    honours it by true classifier-free guidance, which takes twice as long.
+    """
+    reference_strength: _builtins.float
+    """With a reference: how far the picture may go from it, above 0 to 1; 0 means 0.6."""
+    strict: _builtins.bool
+    """Refuse what cannot be honoured, with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, instead of warning of it."""
+    omit_recipe: _builtins.bool
+    """Keep the recipe out of the picture's file. The service's own record keeps it."""
     def __init__(
         self,
         *,
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         seed: _builtins.int | None = ...,
+        steps: _builtins.int = ...,
+        guidance_scale: _builtins.float = ...,
+        negative_prompt: _builtins.str = ...,
+        reference_strength: _builtins.float = ...,
+        strict: _builtins.bool = ...,
+        omit_recipe: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "height", b"height", "seed", b"seed", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "guidance_scale", b"guidance_scale", "height", b"height", "negative_prompt", b"negative_prompt", "omit_recipe", b"omit_recipe", "reference_strength", b"reference_strength", "seed", b"seed", "steps", b"steps", "strict", b"strict", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___GenerationOptions: _TypeAlias = GenerationOptions  # noqa: Y015
+
+@_typing.final
+class Recipe(_message.Message):
+    """What made a picture. The original's file carries it too, as PNG text and XMP, unless `omit_recipe`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ProviderFactsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_REVISION_FIELD_NUMBER: _builtins.int
+    LORA_FIELD_NUMBER: _builtins.int
+    LORA_WEIGHT_FILE_FIELD_NUMBER: _builtins.int
+    LORA_REVISION_FIELD_NUMBER: _builtins.int
+    LORA_SCALE_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    GUIDANCE_SCALE_FIELD_NUMBER: _builtins.int
+    ENHANCED_PROMPT_FIELD_NUMBER: _builtins.int
+    PROVIDER_PROMPT_FIELD_NUMBER: _builtins.int
+    NEGATIVE_PROMPT_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_SHA256_FIELD_NUMBER: _builtins.int
+    REFERENCE_STRENGTH_FIELD_NUMBER: _builtins.int
+    PROVIDER_FACTS_FIELD_NUMBER: _builtins.int
+    PIXELS_SHA256_FIELD_NUMBER: _builtins.int
+    SOFTWARE_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """`huggingface`, `diffusers` or `sketch`."""
+    route: _builtins.str
+    """The provider's way of making it: `fal-ai`, `fal-ai-kontext`, `hf-inference`, `endpoint` or `local`."""
+    model: _builtins.str
+    """The model's id on the hub, or its folder; empty for `sketch`."""
+    model_revision: _builtins.str
+    """Commit or tag of the model; empty where the route does not say."""
+    lora: _builtins.str
+    """The LoRA's repository; empty without one."""
+    lora_weight_file: _builtins.str
+    """The LoRA's file in it; empty: its only one."""
+    lora_revision: _builtins.str
+    """Commit or tag of the LoRA; empty where it is not pinned."""
+    lora_scale: _builtins.float
+    """How strongly the LoRA acted; 0 without one."""
+    seed: _builtins.int
+    """0 to 2^32-1."""
+    width: _builtins.int
+    """Width in pixels."""
+    height: _builtins.int
+    """Height in pixels."""
+    steps: _builtins.int
+    """Denoising steps; 0 where there are none."""
+    guidance_scale: _builtins.float
+    """Guidance; 0 where there is none."""
+    enhanced_prompt: _builtins.str
+    """The prompt built from persona, attributes and prompt."""
+    provider_prompt: _builtins.str
+    """The prompt as it was sent."""
+    negative_prompt: _builtins.str
+    """The negative prompt as it was sent; empty if none was."""
+    reference_avatar_id: _builtins.str
+    """The avatar it started from; empty if none."""
+    reference_sha256: _builtins.str
+    """SHA-256 of that avatar's picture as it was then, 64 lower-case hex digits; empty if none."""
+    reference_strength: _builtins.float
+    """How far it was let go from the reference; 0 without one."""
+    pixels_sha256: _builtins.str
+    """SHA-256 of width and height, 4 bytes each, most significant first, and then of the RGB bytes row by row, as 64
+    lower-case hex digits.
+    """
+    software: _builtins.str
+    """The service's version."""
+    @_builtins.property
+    def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The provider's own facts, such as its request's id or the device it ran on."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        route: _builtins.str = ...,
+        model: _builtins.str = ...,
+        model_revision: _builtins.str = ...,
+        lora: _builtins.str = ...,
+        lora_weight_file: _builtins.str = ...,
+        lora_revision: _builtins.str = ...,
+        lora_scale: _builtins.float = ...,
+        seed: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        guidance_scale: _builtins.float = ...,
+        enhanced_prompt: _builtins.str = ...,
+        provider_prompt: _builtins.str = ...,
+        negative_prompt: _builtins.str = ...,
+        reference_avatar_id: _builtins.str = ...,
+        reference_sha256: _builtins.str = ...,
+        reference_strength: _builtins.float = ...,
+        provider_facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        pixels_sha256: _builtins.str = ...,
+        software: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_sha256", b"reference_sha256", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recipe: _TypeAlias = Recipe  # noqa: Y015
+
+@_typing.final
+class Reproduction(_message.Message):
+    """How a picture compares with the one whose recipe it was made by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTICAL_PIXELS_FIELD_NUMBER: _builtins.int
+    COLOUR_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    identical_pixels: _builtins.bool
+    """Whether every pixel is the same."""
+    colour_difference: _builtins.float
+    """How far apart the two look: the mean colour difference (CIE 1976, delta E*ab) of both at 64x64. 0 is the same,
+    about 2.3 just noticeable. Absent when the other picture is gone.
+    """
+    def __init__(
+        self,
+        *,
+        identical_pixels: _builtins.bool = ...,
+        colour_difference: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_colour_difference", b"_colour_difference", "colour_difference", b"colour_difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_colour_difference", b"_colour_difference", "colour_difference", b"colour_difference", "identical_pixels", b"identical_pixels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__colour_difference: _TypeAlias = _typing.Literal["colour_difference"]  # noqa: Y015
+    _WhichOneofArgType__colour_difference: _TypeAlias = _typing.Literal["_colour_difference", b"_colour_difference"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__colour_difference) -> _WhichOneofReturnType__colour_difference | None: ...
+
+Global___Reproduction: _TypeAlias = Reproduction  # noqa: Y015
 
 @_typing.final
 class GenerationError(_message.Message):
@@ -418,6 +641,8 @@ class GenerationAttempt(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    PRICE_MICROS_FIELD_NUMBER: _builtins.int
     attempt_number: _builtins.int
     """From 1."""
     outcome: Global___AttemptOutcome.ValueType
@@ -430,6 +655,10 @@ class GenerationAttempt(_message.Message):
     """The provider's own id of the request; empty if it gives none."""
     possibly_charged: _builtins.bool
     """True when the provider may have charged for it."""
+    route: _builtins.str
+    """The route it took; see `Recipe.route`."""
+    price_micros: _builtins.int
+    """What it costs by the operator's price list, in millionths of a US dollar; 0 unless `possibly_charged`."""
     @_builtins.property
     def error(self) -> Global___GenerationError:
         """Why it failed; absent otherwise."""
@@ -454,10 +683,12 @@ class GenerationAttempt(_message.Message):
         error: Global___GenerationError | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        route: _builtins.str = ...,
+        price_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_number", b"attempt_number", "end_time", b"end_time", "error", b"error", "outcome", b"outcome", "possibly_charged", b"possibly_charged", "provider", b"provider", "provider_request_id", b"provider_request_id", "start_time", b"start_time", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_number", b"attempt_number", "end_time", b"end_time", "error", b"error", "outcome", b"outcome", "possibly_charged", b"possibly_charged", "price_micros", b"price_micros", "provider", b"provider", "provider_request_id", b"provider_request_id", "route", b"route", "start_time", b"start_time", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

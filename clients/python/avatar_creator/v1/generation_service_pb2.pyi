@@ -37,10 +37,13 @@ class CreateGenerationRequest(_message.Message):
     PRESET_ID_FIELD_NUMBER: _builtins.int
     PERSONA_EXAMPLE_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
+    REPRODUCE_GENERATION_ID_FIELD_NUMBER: _builtins.int
+    VARIATION_COUNT_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project the avatar goes to."""
     prompt: _builtins.str
-    """What to draw, 1 to 2,000 characters. May be empty only with `preset_id`."""
+    """What to draw, 1 to 2,000 characters. May be empty only with `preset_id` or `reproduce_generation_id`."""
     avatar_name: _builtins.str
     """Name of the avatar, at most 120 characters. Empty or only blanks: the persona's name, else the prompt's
     first words.
@@ -51,6 +54,19 @@ class CreateGenerationRequest(_message.Message):
     """Start from this persona example: its persona fills what this request leaves out."""
     request_id: _builtins.str
     """UUID of this logical call; see `CreateProjectRequest.request_id`."""
+    reference_avatar_id: _builtins.str
+    """Start from the picture of this avatar of the caller's: the new one gets `source_type` FROM_REFERENCE.
+    INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, where the service's route cannot.
+    """
+    reproduce_generation_id: _builtins.str
+    """Run the recipe of this COMPLETED generation of the caller's again; `reproduction` then says how the two compare.
+    Only `project_id`, `avatar_name` and `request_id` go with it. FAILED_PRECONDITION, reason NOT_REPRODUCIBLE,
+    when it has no recipe or the service now draws by another model, LoRA or route.
+    """
+    variation_count: _builtins.int
+    """How many to make, 1 to 8; 0 means 1. The first has the seed asked for or chosen, each further one the next
+    higher (after 2^32-1 comes 0); all bear the first one's id as `group_id`.
+    """
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
         """Who the person is."""
@@ -61,7 +77,7 @@ class CreateGenerationRequest(_message.Message):
 
     @_builtins.property
     def options(self) -> _generation_pb2.GenerationOptions:
-        """Size and seed."""
+        """Size, seed and the like."""
 
     def __init__(
         self,
@@ -75,10 +91,13 @@ class CreateGenerationRequest(_message.Message):
         preset_id: _builtins.str = ...,
         persona_example_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        reference_avatar_id: _builtins.str = ...,
+        reproduce_generation_id: _builtins.str = ...,
+        variation_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "options", b"options", "persona", b"persona"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar_name", b"avatar_name", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "project_id", b"project_id", "prompt", b"prompt", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar_name", b"avatar_name", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "project_id", b"project_id", "prompt", b"prompt", "reference_avatar_id", b"reference_avatar_id", "reproduce_generation_id", b"reproduce_generation_id", "request_id", b"request_id", "variation_count", b"variation_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -86,19 +105,49 @@ Global___CreateGenerationRequest: _TypeAlias = CreateGenerationRequest  # noqa: 
 
 @_typing.final
 class CreateGenerationResponse(_message.Message):
-    """The new generation."""
+    """The new generation, or the first of several."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
+    VARIATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
         """PENDING, or further on already."""
+
+    @_builtins.property
+    def variations(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.Generation]:
+        """The further variations, in the order of their seeds."""
 
     def __init__(
         self,
         *,
         generation: _generation_pb2.Generation | None = ...,
+        variations: _abc.Iterable[_generation_pb2.Generation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "variations", b"variations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateGenerationResponse: _TypeAlias = CreateGenerationResponse  # noqa: Y015
+
+@_typing.final
+class EstimateGenerationRequest(_message.Message):
+    """Asks what a generation would cost and take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def generation(self) -> Global___CreateGenerationRequest:
+        """The generation as CreateGeneration would be asked for it; `request_id` may be empty."""
+
+    def __init__(
+        self,
+        *,
+        generation: Global___CreateGenerationRequest | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -106,7 +155,68 @@ class CreateGenerationResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CreateGenerationResponse: _TypeAlias = CreateGenerationResponse  # noqa: Y015
+Global___EstimateGenerationRequest: _TypeAlias = EstimateGenerationRequest  # noqa: Y015
+
+@_typing.final
+class EstimateGenerationResponse(_message.Message):
+    """What it would cost and take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    PRICE_MICROS_FIELD_NUMBER: _builtins.int
+    SECONDS_P50_FIELD_NUMBER: _builtins.int
+    SECONDS_P90_FIELD_NUMBER: _builtins.int
+    EXPECTED_SECONDS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider that would draw it."""
+    route: _builtins.str
+    """The route it would take; see `Recipe.route`."""
+    price_micros: _builtins.int
+    """The price of all variations, one attempt each, in millionths of a US dollar, by the operator's price list."""
+    seconds_p50: _builtins.float
+    """Half of the recent generations by this route took at most so many seconds from claim to end; absent while none
+    has completed by it.
+    """
+    seconds_p90: _builtins.float
+    """Nine in ten of them took at most so many."""
+    expected_seconds: _builtins.int
+    """In how many seconds all would probably have ended if ordered now, by the length of the queue; absent likewise."""
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As `Generation.warnings` would have them."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        route: _builtins.str = ...,
+        price_micros: _builtins.int = ...,
+        seconds_p50: _builtins.float | None = ...,
+        seconds_p90: _builtins.float | None = ...,
+        expected_seconds: _builtins.int | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_seconds_p50", b"_seconds_p50", "_seconds_p90", b"_seconds_p90", "expected_seconds", b"expected_seconds", "seconds_p50", b"seconds_p50", "seconds_p90", b"seconds_p90"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_seconds_p50", b"_seconds_p50", "_seconds_p90", b"_seconds_p90", "expected_seconds", b"expected_seconds", "price_micros", b"price_micros", "provider", b"provider", "route", b"route", "seconds_p50", b"seconds_p50", "seconds_p90", b"seconds_p90", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
+    _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__seconds_p50: _TypeAlias = _typing.Literal["seconds_p50"]  # noqa: Y015
+    _WhichOneofArgType__seconds_p50: _TypeAlias = _typing.Literal["_seconds_p50", b"_seconds_p50"]  # noqa: Y015
+    _WhichOneofReturnType__seconds_p90: _TypeAlias = _typing.Literal["seconds_p90"]  # noqa: Y015
+    _WhichOneofArgType__seconds_p90: _TypeAlias = _typing.Literal["_seconds_p90", b"_seconds_p90"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_seconds) -> _WhichOneofReturnType__expected_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_p50) -> _WhichOneofReturnType__seconds_p50 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_p90) -> _WhichOneofReturnType__seconds_p90 | None: ...
+
+Global___EstimateGenerationResponse: _TypeAlias = EstimateGenerationResponse  # noqa: Y015
 
 @_typing.final
 class GetGenerationRequest(_message.Message):
@@ -138,6 +248,7 @@ class GetGenerationResponse(_message.Message):
 
     GENERATION_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    RECIPE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
         """As stored."""
@@ -146,15 +257,20 @@ class GetGenerationResponse(_message.Message):
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.GenerationAttempt]:
         """First to last."""
 
+    @_builtins.property
+    def recipe(self) -> _generation_pb2.Recipe:
+        """What made its picture; absent until it is COMPLETED."""
+
     def __init__(
         self,
         *,
         generation: _generation_pb2.Generation | None = ...,
         attempts: _abc.Iterable[_generation_pb2.GenerationAttempt] | None = ...,
+        recipe: _generation_pb2.Recipe | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "recipe", b"recipe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "generation", b"generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "generation", b"generation", "recipe", b"recipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,6 +289,7 @@ class ListGenerationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Only generations of this project; empty: of all projects."""
     page_size: _builtins.int
@@ -183,6 +300,8 @@ class ListGenerationsRequest(_message.Message):
     """Whose, for a token with `role: ops`: a user's id, or `-` for all users'. Empty: the caller's own, or
     those of `project_id`. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
     """
+    group_id: _builtins.str
+    """Only the variations of this group; empty: all."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationState.ValueType]:
         """Only generations in one of these states; at most 10 entries, none UNSPECIFIED."""
@@ -205,10 +324,11 @@ class ListGenerationsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         user_id: _builtins.str = ...,
+        group_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,15 +442,20 @@ Global___WatchTarget: _TypeAlias = WatchTarget  # noqa: Y015
 
 @_typing.final
 class WatchGenerationsRequest(_message.Message):
-    """Asks to follow several generations. Either targets or a project."""
+    """Asks to follow several generations: by targets, by group, or by project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGETS_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CHANGED_SINCE_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """All generations of this project."""
+    group_id: _builtins.str
+    """The variations of this group, as they are when the watch begins. As by targets, the stream ends when all
+    have ended.
+    """
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
         """1 to 100 generations, each named once."""
@@ -347,10 +472,11 @@ class WatchGenerationsRequest(_message.Message):
         targets: _abc.Iterable[Global___WatchTarget] | None = ...,
         project_id: _builtins.str = ...,
         changed_since: _timestamp_pb2.Timestamp | None = ...,
+        group_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since", "project_id", b"project_id", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

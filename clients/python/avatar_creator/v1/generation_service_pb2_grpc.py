@@ -41,6 +41,11 @@ class GenerationServiceStub(object):
                 request_serializer=avatar__creator_dot_v1_dot_generation__service__pb2.CreateGenerationRequest.SerializeToString,
                 response_deserializer=avatar__creator_dot_v1_dot_generation__service__pb2.CreateGenerationResponse.FromString,
                 _registered_method=True)
+        self.EstimateGeneration = channel.unary_unary(
+                '/avatar_creator.v1.GenerationService/EstimateGeneration',
+                request_serializer=avatar__creator_dot_v1_dot_generation__service__pb2.EstimateGenerationRequest.SerializeToString,
+                response_deserializer=avatar__creator_dot_v1_dot_generation__service__pb2.EstimateGenerationResponse.FromString,
+                _registered_method=True)
         self.GetGeneration = channel.unary_unary(
                 '/avatar_creator.v1.GenerationService/GetGeneration',
                 request_serializer=avatar__creator_dot_v1_dot_generation__service__pb2.GetGenerationRequest.SerializeToString,
@@ -79,8 +84,19 @@ class GenerationServiceServicer(object):
     """
 
     def CreateGeneration(self, request, context):
-        """Starts a generation and returns at once; a worker picks it up. Idempotent by `request_id`. Errors:
-        NOT_FOUND for project, preset or persona example, RESOURCE_EXHAUSTED over the user's limits.
+        """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
+        `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
+        reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
+        `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
+        GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateGeneration(self, request, context):
+        """Says what a generation would cost and take, and of what its caller would be warned, without creating
+        anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,7 +128,7 @@ class GenerationServiceServicer(object):
 
     def WatchGenerations(self, request, context):
         """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-        different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+        different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
         one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
         ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
         NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
@@ -146,6 +162,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.CreateGeneration,
                     request_deserializer=avatar__creator_dot_v1_dot_generation__service__pb2.CreateGenerationRequest.FromString,
                     response_serializer=avatar__creator_dot_v1_dot_generation__service__pb2.CreateGenerationResponse.SerializeToString,
+            ),
+            'EstimateGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateGeneration,
+                    request_deserializer=avatar__creator_dot_v1_dot_generation__service__pb2.EstimateGenerationRequest.FromString,
+                    response_serializer=avatar__creator_dot_v1_dot_generation__service__pb2.EstimateGenerationResponse.SerializeToString,
             ),
             'GetGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGeneration,
@@ -207,6 +228,33 @@ class GenerationService(object):
             '/avatar_creator.v1.GenerationService/CreateGeneration',
             avatar__creator_dot_v1_dot_generation__service__pb2.CreateGenerationRequest.SerializeToString,
             avatar__creator_dot_v1_dot_generation__service__pb2.CreateGenerationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/avatar_creator.v1.GenerationService/EstimateGeneration',
+            avatar__creator_dot_v1_dot_generation__service__pb2.EstimateGenerationRequest.SerializeToString,
+            avatar__creator_dot_v1_dot_generation__service__pb2.EstimateGenerationResponse.FromString,
             options,
             channel_credentials,
             insecure,

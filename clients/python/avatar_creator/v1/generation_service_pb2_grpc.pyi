@@ -36,8 +36,15 @@ class GenerationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
     CreateGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CreateGenerationRequest, _generation_service_pb2.CreateGenerationResponse]
-    """Starts a generation and returns at once; a worker picks it up. Idempotent by `request_id`. Errors:
-    NOT_FOUND for project, preset or persona example, RESOURCE_EXHAUSTED over the user's limits.
+    """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
+    `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
+    reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
+    `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
+    GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+    """
+    EstimateGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.EstimateGenerationRequest, _generation_service_pb2.EstimateGenerationResponse]
+    """Says what a generation would cost and take, and of what its caller would be warned, without creating
+    anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
     """
     GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]
     """Reads one generation and the history of its attempts."""
@@ -51,7 +58,7 @@ class GenerationServiceStub:
     """
     WatchGenerations: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]
     """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-    different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+    different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
     one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
     ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
     NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
@@ -75,8 +82,15 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CreateGenerationRequest, _generation_service_pb2.CreateGenerationResponse]  # type: ignore[assignment]
-    """Starts a generation and returns at once; a worker picks it up. Idempotent by `request_id`. Errors:
-    NOT_FOUND for project, preset or persona example, RESOURCE_EXHAUSTED over the user's limits.
+    """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
+    `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
+    reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
+    `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
+    GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+    """
+    EstimateGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.EstimateGenerationRequest, _generation_service_pb2.EstimateGenerationResponse]  # type: ignore[assignment]
+    """Says what a generation would cost and take, and of what its caller would be warned, without creating
+    anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
     """
     GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]  # type: ignore[assignment]
     """Reads one generation and the history of its attempts."""
@@ -90,7 +104,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """
     WatchGenerations: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]  # type: ignore[assignment]
     """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-    different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+    different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
     one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
     ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
     NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
@@ -117,8 +131,21 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.CreateGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.CreateGenerationResponse, _abc.Awaitable[_generation_service_pb2.CreateGenerationResponse]]:
-        """Starts a generation and returns at once; a worker picks it up. Idempotent by `request_id`. Errors:
-        NOT_FOUND for project, preset or persona example, RESOURCE_EXHAUSTED over the user's limits.
+        """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
+        `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
+        reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
+        `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
+        GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def EstimateGeneration(
+        self,
+        request: _generation_service_pb2.EstimateGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.EstimateGenerationResponse, _abc.Awaitable[_generation_service_pb2.EstimateGenerationResponse]]:
+        """Says what a generation would cost and take, and of what its caller would be warned, without creating
+        anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
         """
 
     @_abc_1.abstractmethod
@@ -156,7 +183,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.WatchGenerationsResponse], _abc.AsyncIterator[_generation_service_pb2.WatchGenerationsResponse]]:
         """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-        different generations in any order. By ids the stream ends with OK when all have ended, with NOT_FOUND when
+        different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
         one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
         ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
         NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by

@@ -252,6 +252,7 @@ class GetStatsResponse(_message.Message):
     USAGE_COUNT_FIELD_NUMBER: _builtins.int
     AVERAGE_USAGE_PER_AVATAR_FIELD_NUMBER: _builtins.int
     GENERATIONS_FIELD_NUMBER: _builtins.int
+    SPENDING_FIELD_NUMBER: _builtins.int
     avatar_count: _builtins.int
     """Avatars in all."""
     recent_upload_count: _builtins.int
@@ -264,6 +265,12 @@ class GetStatsResponse(_message.Message):
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerationStateCount]:
         """Generations by the state they are in, every state once."""
 
+    @_builtins.property
+    def spending(self) -> _containers.RepeatedCompositeFieldContainer[Global___DailySpend]:
+        """What generations cost by day and app, newest day first: of this UTC day and the 29 before it. Days without
+        attempts that cost anything are left out.
+        """
+
     def __init__(
         self,
         *,
@@ -272,14 +279,49 @@ class GetStatsResponse(_message.Message):
         usage_count: _builtins.int = ...,
         average_usage_per_avatar: _builtins.float = ...,
         generations: _abc.Iterable[Global___GenerationStateCount] | None = ...,
+        spending: _abc.Iterable[Global___DailySpend] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "average_usage_per_avatar", b"average_usage_per_avatar", "generations", b"generations", "recent_upload_count", b"recent_upload_count", "usage_count", b"usage_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "average_usage_per_avatar", b"average_usage_per_avatar", "generations", b"generations", "recent_upload_count", b"recent_upload_count", "spending", b"spending", "usage_count", b"usage_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+
+@_typing.final
+class DailySpend(_message.Message):
+    """What the generations of an app cost on one day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    APP_ID_FIELD_NUMBER: _builtins.int
+    PRICE_MICROS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """UTC day, as `2026-11-22`."""
+    app_id: _builtins.str
+    """The app whose token started them; empty for tokens without one."""
+    price_micros: _builtins.int
+    """Millionths of a US dollar, by the operator's price list at that time."""
+    attempt_count: _builtins.int
+    """How many attempts that is."""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        app_id: _builtins.str = ...,
+        price_micros: _builtins.int = ...,
+        attempt_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "attempt_count", b"attempt_count", "day", b"day", "price_micros", b"price_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DailySpend: _TypeAlias = DailySpend  # noqa: Y015
 
 @_typing.final
 class GenerationStateCount(_message.Message):
