@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.huggingface_router import RouterFake
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
 from tests.support.service import Deployment, run_command
@@ -72,6 +73,20 @@ def own_redis() -> Iterator[OwnRedis]:
     server = OwnRedis()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def router_process() -> Iterator[RouterFake]:
+    """The run's fake of the Hugging Face router, started for the first test that asks."""
+    with RouterFake() as running:
+        yield running
+
+
+@pytest.fixture
+def router(router_process: RouterFake) -> RouterFake:
+    """A fake of the Hugging Face router without jobs or faults, which the test may kill and suspend."""
+    router_process.make_ready()
+    return router_process
 
 
 @pytest.fixture

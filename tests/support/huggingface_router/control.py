@@ -1,0 +1,43 @@
+"""How a test in another process steers the fake and sees what came in."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from tests.support.huggingface_router.behaviour import Plan
+from tests.support.huggingface_router.submissions import Submissions
+
+
+class Control:
+    """The routes under `/_control`."""
+
+    def __init__(self, plan: Plan, submissions: Submissions) -> None:
+        """Steer these."""
+        self._plan = plan
+        self._submissions = submissions
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add them."""
+        app.router.add_post("/_control/behave", self._behave)
+        app.router.add_get("/_control/submissions", self._show)
+        app.router.add_post("/_control/finish", self._finish)
+        app.router.add_post("/_control/reset", self._reset)
+
+    async def _behave(self, request: web.Request) -> web.Response:
+        try:
+            self._plan.change(await request.json())
+        except (ValueError, TypeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return web.json_response(self._submissions.to_json())
+
+    async def _finish(self, request: web.Request) -> web.Response:
+        said = await request.json() if request.can_read_body else {}
+        return web.json_response({"finished": self._submissions.finish(said.get("request_id"))})
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        self._plan.clear()
+        self._submissions.clear()
+        return web.json_response({})
