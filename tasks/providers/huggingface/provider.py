@@ -1,0 +1,95 @@
+"""The provider: by which way each route draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from tasks.providers.huggingface.access import Access
+from tasks.providers.huggingface.answers import AnswerReader
+from tasks.providers.huggingface.exchange import Deadline, Exchange
+from tasks.providers.huggingface.fal_queue import Cancelled, DeadlinePassedError, FalQueue
+from tasks.providers.huggingface.limits import Limits
+from tasks.providers.huggingface.outcomes import Step, failure
+from tasks.providers.huggingface.request_paths import is_request_path
+from tasks.providers.huggingface.single_requests import SingleRequests
+from tasks.providers.provider import Portrait, PortraitRequest, Reports
+
+log = structlog.get_logger()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class HuggingFaceProvider:
+    """Draws with models that others run."""
+
+    name = "huggingface"
+    estimates_progress = True
+
+    def __init__(
+        self, access: Access, *, limits: Limits | None = None, now: Callable[[], datetime] = _now
+    ) -> None:
+        """Reach them so.
+
+        Args:
+            access: whom to reach, and how.
+            limits: bounds on what goes over the wire.
+            now: what time it is, for a Retry-After that names a moment.
+        """
+        limits = limits or Limits()
+        reader = AnswerReader(access.api_key, now)
+        self._deadline_seconds = access.deadline.total_seconds()
+        self._exchange = Exchange(limits)
+        self._queue = FalQueue(access, limits, self._exchange, reader)
+        self._single = SingleRequests(access, limits, self._exchange, reader)
+
+    async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
+        """Make the portrait; see `outcomes.TABLE` for what is raised when.
+
+        An id to resume by is only asked about: with one, nothing is ever submitted.
+
+        Raises:
+            ProviderError: there is no picture.
+        """
+        deadline = Deadline(self._deadline_seconds)
+        match request.route.name:
+            case "fal-ai" | "fal-ai-kontext":
+                return await self._from_queue(request, reports, deadline)
+            case "hf-inference" | "endpoint":
+                if request.resume_request_id:
+                    raise failure(Step.POLL, ("404",), said="it was made by another route")
+                return await self._single.portrait(request, deadline, reports.progress)
+            case other:
+                raise ValueError(f"no way to draw by the route {other!r}")
+
+    async def cancel(self, request_id: str) -> None:
+        """Let fal drop a request; what has ended or is unknown needs no cancelling.
+
+        Raises:
+            ProviderError: fal could not be told; says whether asking again may help.
+        """
+        if not is_request_path(request_id):
+            log.warning("provider_request_of_others_not_cancelled")
+            return
+        cancelled = await self._queue.cancel(request_id)
+        if cancelled is not Cancelled.TOLD:
+            log.info("provider_request_needed_no_cancelling", because=str(cancelled))
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._exchange.close()
+
+    async def _from_queue(self, request: PortraitRequest, reports: Reports, deadline: Deadline) -> Portrait:
+        path = request.resume_request_id
+        if not path:
+            path = await self._queue.submit(request, deadline)
+            await reports.submitted(path)
+        try:
+            return await self._queue.portrait(path, request, deadline, reports.progress)
+        except DeadlinePassedError:
+            pass
+        raise await self._queue.give_up(path)

@@ -1,0 +1,41 @@
+"""The name of a request at fal: its path there.
+
+`fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b`, for example, is all that polling,
+fetching and cancelling need, and stays below the router's address whatever it was read from. It has the
+owner and the alias of the app and not the rest of its name: `fal-ai/flux/dev` is polled at `fal-ai/flux`
+(fal.ai/docs/api-reference/inference-api). It is taken of `response_url`, as huggingface.js does
+(packages/inference/src/providers/fal-ai.ts).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+_ALIAS = r"[A-Za-z0-9](?:\.?[A-Za-z0-9_-]){0,99}"
+_PATH = re.compile(f"{_NAME}/{_ALIAS}/requests/{_NAME}", re.ASCII)
+_IN_ADDRESS = re.compile(rf"(?:^|/)({_NAME}/{_ALIAS}/requests/({_NAME}))(?:/response)?$", re.ASCII)
+
+
+def is_request_path(text: str) -> bool:
+    """Whether it is such a path, and nothing that could lead elsewhere."""
+    return _PATH.fullmatch(text) is not None
+
+
+def request_path(app: str, receipt: dict[str, Any]) -> str | None:
+    """The path of a request to `app` that the queue has just taken; None if the receipt names none."""
+    request_id = receipt.get("request_id")
+    if not isinstance(request_id, str) or re.fullmatch(_NAME, request_id, re.ASCII) is None:
+        return None
+    address = receipt.get("response_url")
+    if isinstance(address, str):
+        try:
+            found = _IN_ADDRESS.search(urlsplit(address).path)
+        except ValueError:
+            found = None
+        if found is not None and found[2] == request_id:
+            return found[1]
+    owner, alias = app.split("/")[:2]
+    return f"{owner}/{alias}/requests/{request_id}"
