@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 from PIL import Image, ImageChops, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from server.domain.errors import InvalidArgumentError
 from server.domain.image_metadata import (
@@ -47,7 +48,7 @@ _AFTER_SCAN = bytes(range(0xFE, 0x00, -1))
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A whole still picture, upright, with no metadata but its colour profile."""
+    """A whole still picture, upright, with no metadata but its colour profile and, generated, its recipe."""
 
     data: bytes = field(repr=False)
     content_type: str
@@ -127,14 +128,27 @@ def make_thumbnail(data: bytes) -> Picture:
     return _encoded(_in_srgb(square, profile), "image/webp", quality=85, method=4)
 
 
-def encode_png(image: Image.Image) -> Picture:
-    """A PNG of a generated picture, with no metadata but its colour profile.
+def decode(data: bytes) -> Image.Image:
+    """The pixels of a picture that this service stored: RGB in sRGB, on white where it is transparent."""
+    with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
+        profile: bytes | None = image.info.get("icc_profile")
+        plain = _in_srgb(_continuous(image), profile)
+    if plain.mode == "RGB":
+        return plain
+    white = Image.new("RGB", plain.size, "white")
+    white.paste(plain, mask=plain.getchannel("A"))
+    return white
+
+
+def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:
+    """A PNG of a generated picture, with no metadata but its colour profile and these texts.
 
     Colour models PNG does not have (CMYK, YCbCr, floating point …) become RGB.
     """
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        return _encoded(image.convert("RGBA" if image.has_transparency_data else "RGB"), "image/png")
-    return _encoded(image, "image/png", image.info.get("icc_profile"))
+        plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        return _encoded(plain, "image/png", pnginfo=texts)
+    return _encoded(image, "image/png", image.info.get("icc_profile"), pnginfo=texts)
 
 
 def _check_every_pixel(stripped: StrippedPicture) -> None:

@@ -8,23 +8,23 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from server.domain.images import Picture, encode_png
-from tasks.providers.provider import PortraitRequest, Reports
+from PIL import Image
+
+from tasks.providers.provider import Portrait, PortraitRequest, Reports
 from tasks.providers.sketch_art import draw_portrait
+from tasks.providers.sketch_art.restyle import restyle
 
 
 class SketchProvider:
-    """Draws with Pillow in a thread: same attributes, size and seed, same bytes. It does not read prompts."""
+    """Draws with Pillow in a thread: same attributes, or reference, same size and seed, same pixels.
+
+    It does not read prompts. From a reference it draws what that shows, and not the attributes.
+    """
 
     name = "sketch"
-    charges = False
     estimates_progress = False
 
-    def prompt_for(self, enhanced_prompt: str) -> str:
-        """The enhanced prompt as it is."""
-        return enhanced_prompt
-
-    async def generate(self, request: PortraitRequest, reports: Reports) -> Picture:
+    async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
         """Draw the portrait, reporting each step."""
         loop = asyncio.get_running_loop()
         abandoned = threading.Event()
@@ -38,20 +38,34 @@ class SketchProvider:
         async def _report(done: int, total: int) -> None:
             await reports.progress(done / total)
 
-        def draw() -> Picture:
-            image = draw_portrait(
+        def draw() -> Image.Image:
+            if request.reference is not None:
+                return restyle(
+                    request.reference.image,
+                    strength=request.reference.strength,
+                    seed=request.seed,
+                    width=request.width,
+                    height=request.height,
+                    on_step=on_step,
+                )
+            return draw_portrait(
                 request.attributes,
                 seed=request.seed,
                 width=request.width,
                 height=request.height,
                 on_step=on_step,
             )
-            return encode_png(image)
 
         try:
-            return await asyncio.to_thread(draw)
+            return Portrait(await asyncio.to_thread(draw))
         finally:
             abandoned.set()
+
+    async def cancel(self, request_id: str) -> None:
+        """Nothing: it makes no requests."""
+
+    async def close(self) -> None:
+        """Nothing: it holds nothing."""
 
 
 class _AbandonedError(Exception):

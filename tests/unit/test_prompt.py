@@ -11,7 +11,14 @@ from avatar_creator import AvatarCreator, Gender, Headwear, Style
 from avatar_creator import Persona as PersonaMessage
 from server.domain import vocabulary
 from server.domain.people import Attributes, Persona
-from server.domain.prompt import NEGATIVE_PROMPT, QUALITY, enhance
+from server.domain.prompt import (
+    NEGATIVE_PROMPT,
+    PROMPT_TOKENS,
+    QUALITY,
+    cut_warning,
+    enhance,
+    estimated_tokens,
+)
 
 EXAMPLE = (
     "Sarah, 32 years old, professional personality, female, middle-aged adult (30-50 years old), "
@@ -198,3 +205,85 @@ def test_every_attribute_there_is_changes_the_prompt() -> None:
     for attribute in fields(Attributes):
         without = enhance("a portrait", Persona(), replace(FULL, **{attribute.name: ""}))
         assert len(without) < len(whole), attribute.name
+
+
+# How much of it the model reads
+
+ENGLISH = (
+    "A confident businesswoman in her late thirties stands by the window of a bright corner office in "
+    "Jakarta, wearing a charcoal blazer over an ivory silk blouse. She has warm brown eyes, a faint smile "
+    "and shoulder-length dark hair that catches the afternoon light. "
+)
+GERMAN = (
+    "Eine selbstbewusste Geschäftsfrau Ende dreißig steht am Fenster eines hellen Büros, trägt einen "
+    "anthrazitfarbenen Blazer über einer Seidenbluse und lächelt kaum merklich. "
+)
+FRENCH = (
+    "Une femme d'affaires sûre d'elle, la trentaine, debout près de la fenêtre d'un bureau lumineux, porte "
+    "un blazer gris sur un chemisier de soie. "
+)
+INDONESIAN = (
+    "Seorang perempuan muda dari Bandung, mengenakan jilbab berwarna krem dan kebaya modern dengan bordir "
+    "halus. Ia tersenyum ramah ke arah kamera, matanya cokelat hangat, kulitnya sawo matang. "
+)
+VIETNAMESE = "Một nữ doanh nhân tự tin khoảng ba mươi tám tuổi đứng cạnh cửa sổ của một văn phòng sáng sủa. "
+RUSSIAN = "Уверенная деловая женщина под сорок лет стоит у окна светлого офиса, на ней серый пиджак. "
+CHINESE = "一位三十多岁的自信职业女性站在明亮办公室的窗边，身穿炭灰色西装外套，内搭象牙色丝绸衬衫。"
+TAGS = "masterpiece, ultra detailed, freckles, cinematic lighting, bokeh, 85mm f/1.4, (sharp focus:1.3), 8k, "
+
+# What the tokenizer of FLUX.1-dev (`tokenizer_2`) makes of ten times the text, its end mark included.
+COUNTED = [
+    (ENGLISH, 601),
+    (GERMAN, 511),
+    (FRENCH, 501),
+    (INDONESIAN, 861),
+    (VIETNAMESE, 761),
+    (RUSSIAN, 641),
+    (CHINESE, 43),
+    (TAGS, 361),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens"), COUNTED, ids=lambda value: str(value)[:10])
+def test_a_prompt_is_taken_for_rather_longer_than_it_is(text: str, tokens: int) -> None:
+    assert 0.95 * tokens <= estimated_tokens(text * 10) <= 2.5 * tokens
+
+
+@pytest.mark.parametrize("text", [ENGLISH, GERMAN, FRENCH, INDONESIAN, VIETNAMESE, RUSSIAN])
+def test_sentences_are_estimated_closely(text: str) -> None:
+    assert estimated_tokens(text * 10) <= 1.35 * dict(COUNTED)[text]
+
+
+def test_an_empty_prompt_has_its_end_mark() -> None:
+    assert estimated_tokens("") == 1
+
+
+def test_a_prompt_that_fits_gives_no_warning() -> None:
+    assert cut_warning("") is None
+    assert cut_warning(enhance(ENGLISH * 4, Persona("Sari", 25, ("warm", "curious")), FULL)) is None
+    assert cut_warning(enhance(INDONESIAN, Persona("Sari", 25, ("warm", "curious")), FULL)) is None
+
+
+@pytest.mark.parametrize("text", [ENGLISH, GERMAN, FRENCH, INDONESIAN, VIETNAMESE, RUSSIAN, TAGS])
+def test_a_prompt_that_does_not_fit_is_warned_of(text: str) -> None:
+    per_text = dict(COUNTED)[text] / 10
+    too_long = text * round(1.1 * PROMPT_TOKENS / per_text + 1)
+
+    assert cut_warning(too_long) is not None
+
+
+def test_the_warning_says_how_much_is_cut_off() -> None:
+    words = "the woman " * 1000
+    # 0.7 and 0.2 a letter: 1.3 and 1.7 tokens.
+    assert cut_warning(words) == (
+        "the prompt has about 3,001 tokens and the model reads 512: about the last 1,660 words of the "
+        "enhanced prompt will probably not be read"
+    )
+
+
+def test_the_warning_of_one_word_is_of_one_word() -> None:
+    fits = "the woman " * 170 + "a"
+    assert cut_warning(fits) is None
+    warning = cut_warning(f"{fits} a")
+    assert warning is not None
+    assert "about the last word of" in warning

@@ -1,0 +1,176 @@
+"""The sketch's drawing from a reference."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+import server.demo
+from server.domain.people import Attributes
+from server.domain.recipe import colour_difference, pixels_sha256
+from server.domain.routes import Route
+from tasks.providers.provider import PortraitRequest, Reference, Reports
+from tasks.providers.sketch import SketchProvider
+from tasks.providers.sketch_art import draw_portrait
+from tasks.providers.sketch_art.restyle import restyle
+
+REQUEST = PortraitRequest(
+    route=Route("sketch", "local", "", "", None, frozenset({"reference", "reference_strength"})),
+    prompt="a friendly face",
+    attributes=Attributes(gender="female"),
+    seed=5,
+    width=256,
+    height=256,
+)
+
+
+def ignore(done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@cache
+def photograph() -> Image.Image:
+    """An astronaut before a grey background, 256 by 256 pixels."""
+    with Image.open(Path(server.demo.__file__).with_name("astronaut.jpg")) as image:
+        return image.convert("RGB").resize((256, 256))
+
+
+def restyled(picture: Image.Image | None = None, **options: Any) -> Image.Image:
+    """The photograph or another picture, restyled wholly unless told otherwise."""
+    options = {"strength": 1.0, "seed": 5, "width": 256, "height": 256, "on_step": ignore, **options}
+    return restyle(picture or photograph(), **options)
+
+
+def flatness(image: Image.Image) -> float:
+    """The share of pixels that are as their right neighbours are."""
+    left, right = image.crop((0, 0, 255, 256)), image.crop((1, 0, 256, 256))
+    difference = ImageChops.difference(left, right)
+    strongest = ImageChops.lighter(
+        ImageChops.lighter(difference.getchannel("R"), difference.getchannel("G")), difference.getchannel("B")
+    )
+    return strongest.histogram()[0] / (255 * 256)
+
+
+def test_the_same_picture_strength_seed_and_size_give_the_same_pixels() -> None:
+    assert pixels_sha256(restyled(strength=0.6)) == pixels_sha256(restyled(strength=0.6))
+
+
+def test_another_seed_tints_the_background_and_leaves_the_middle() -> None:
+    pictures = [restyled(seed=seed) for seed in range(4)]
+    assert len({pixels_sha256(picture) for picture in pictures}) == 4
+    middles = [picture.crop((112, 112, 144, 144)) for picture in pictures]
+    assert len({pixels_sha256(middle) for middle in middles}) == 1
+
+
+def test_no_strength_keeps_the_picture() -> None:
+    assert ImageChops.difference(restyled(strength=0.0), photograph()).getbbox() is None
+
+
+def test_the_stronger_the_further_from_the_picture_but_never_another_one() -> None:
+    differences = [
+        colour_difference(restyled(strength=strength), photograph()) for strength in (0.2, 0.6, 1.0)
+    ]
+    assert 0 < differences[0] < differences[1] < differences[2] < 15
+
+
+def test_the_drawing_is_of_flat_shapes() -> None:
+    assert flatness(photograph()) < 0.15
+    assert flatness(restyled()) > 0.4
+
+
+@pytest.mark.parametrize("size", [(256, 1440), (1440, 256), (272, 256)])
+def test_the_picture_is_fitted_to_any_size(size: tuple[int, int]) -> None:
+    result = restyled(width=size[0], height=size[1])
+    assert (result.size, result.mode) == (size, "RGB")
+
+
+@pytest.mark.parametrize(
+    "picture", [Image.new("RGB", (1, 1), "teal"), Image.new("RGB", (3, 700), "white")], ids=["dot", "stripe"]
+)
+def test_a_picture_of_one_colour_can_be_restyled(picture: Image.Image) -> None:
+    assert restyled(picture).size == (256, 256)
+
+
+def test_each_step_is_reported_once_and_the_last_ends_it() -> None:
+    steps: list[tuple[int, int]] = []
+    restyled(on_step=lambda done, total: steps.append((done, total)))
+    assert steps == [(done, len(steps)) for done in range(1, len(steps) + 1)]
+    assert len(steps) > 3
+
+
+def test_what_a_report_raises_ends_the_drawing() -> None:
+    def refuse(done: int, total: int) -> None:
+        raise InterruptedError(done)
+
+    with pytest.raises(InterruptedError, match="1"):
+        restyled(on_step=refuse)
+
+
+# The provider
+
+
+class Heard:
+    """What a provider reported."""
+
+    def __init__(self, hold_at: int = 0) -> None:
+        """Holds up the report of that number until it may go on."""
+        self.progress: list[float] = []
+        self.held = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._hold_at = hold_at
+
+    def reports(self) -> Reports:
+        """Where to report."""
+        return Reports(submitted=self._submitted, progress=self._progress)
+
+    async def _submitted(self, request_id: str) -> None:
+        raise AssertionError(request_id)
+
+    async def _progress(self, part: float) -> None:
+        self.progress.append(part)
+        if len(self.progress) == self._hold_at:
+            self.held.set()
+            await self.go_on.wait()
+
+
+async def test_with_a_reference_the_provider_restyles_it() -> None:
+    heard = Heard()
+    request = replace(REQUEST, reference=Reference(photograph(), strength=0.6))
+    portrait = await SketchProvider().generate(request, heard.reports())
+    assert pixels_sha256(portrait.image) == pixels_sha256(restyled(strength=0.6))
+    assert heard.progress == sorted(heard.progress)
+    assert heard.progress[-1] == 1
+
+
+async def test_without_one_it_draws_the_attributes() -> None:
+    heard = Heard()
+    portrait = await SketchProvider().generate(REQUEST, heard.reports())
+    drawn = draw_portrait(REQUEST.attributes, seed=5, width=256, height=256, on_step=ignore)
+    assert pixels_sha256(portrait.image) == pixels_sha256(drawn)
+    assert heard.progress[-1] == 1
+
+
+async def test_a_cancelled_generation_stops_after_the_step_it_is_at() -> None:
+    heard = Heard(hold_at=2)
+    request = replace(REQUEST, reference=Reference(photograph(), strength=0.6))
+    drawing = asyncio.create_task(SketchProvider().generate(request, heard.reports()))
+    await heard.held.wait()
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+    heard.go_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # Waits for the drawing thread.
+    assert len(heard.progress) == 2
+
+
+async def test_there_is_nothing_to_cancel_and_nothing_to_give_back() -> None:
+    provider = SketchProvider()
+    await provider.cancel("unknown")
+    await provider.close()
+    await provider.generate(REQUEST, Heard().reports())
