@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from server.cli import avatars, generate, people, service
+from server.cli import avatars, generate, people, recipes, service
 from server.cli.session import PANEL
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.add_typer(service.commands)
 app.add_typer(generate.commands)
+app.add_typer(recipes.commands)
 app.add_typer(people.commands)
 app.add_typer(people.projects, name="projects", rich_help_panel=PANEL)
 app.add_typer(avatars.commands, name="avatars", rich_help_panel=PANEL)

@@ -1,23 +1,22 @@
-"""The command `generate`: a portrait from a prompt or a preset, watched until it is there."""
+"""The command `generate`: portraits from a prompt, a preset or another picture, or what they would cost."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from avatar_creator import Generation, GenerationStage
-from avatar_creator.watching import completed
+from server.cli import tables
 from server.cli.avatars import Force
-from server.cli.picture_files import require_free
+from server.cli.following import Watch, answer_started, see_through
+from server.cli.picture_files import numbered, require_free
+from server.cli.refusals import Refusal
 from server.cli.session import Session, client_command
-from server.cli.words import label, plain, size
 
 _DEFAULT_PROJECT = "Avatars"
 _LARGEST_SEED = 2**32 - 1
+_MOST_VARIATIONS = 8
 
 commands = typer.Typer()
 
@@ -40,106 +39,104 @@ def generate(
     ] = "",
     preset: Annotated[str, typer.Option(metavar="ID", help="Start from this preset.")] = "",
     persona_example: Annotated[str, typer.Option(metavar="ID", help="Take this persona.")] = "",
+    reference: Annotated[
+        str, typer.Option(metavar="AVATAR_ID", help="Start from the picture of this avatar of yours.")
+    ] = "",
+    strength: Annotated[
+        float,
+        typer.Option(help="How far it may go from that picture, above 0 to 1.", show_default="0.6"),
+    ] = 0.0,
     seed: Annotated[
         int | None, typer.Option(help="Draw the same picture again.", min=0, max=_LARGEST_SEED)
     ] = None,
     width: Side = 0,
     height: Side = 0,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Follow it to its end; with --json a line for each state.")
+    steps: Annotated[
+        int, typer.Option(help="Denoising steps, 1 to 50: more are finer and slower.", show_default="28")
+    ] = 0,
+    guidance: Annotated[
+        float,
+        typer.Option(help="How closely the model follows the prompt, 1 to 20.", show_default="3.5"),
+    ] = 0.0,
+    negative: Annotated[str, typer.Option(metavar="WORDS", help="What is to be kept out.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what cannot be honoured, instead of warning of it.")
     ] = False,
+    omit_recipe: Annotated[
+        bool, typer.Option("--no-recipe", help="Keep the recipe out of the picture's file.")
+    ] = False,
+    variations: Annotated[
+        int,
+        typer.Option(help="How many to make, with seeds one after the other.", min=1, max=_MOST_VARIATIONS),
+    ] = 1,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say what it would cost and take, and create nothing.")
+    ] = False,
+    watch: Watch = False,
     to: Annotated[
-        Path | None, typer.Option(help="Watch, and then download the picture to this file.")
+        Path | None,
+        typer.Option(
+            help="Watch, and then download the picture to this file; variations are numbered: name-1.png."
+        ),
     ] = None,
     force: Force = False,
 ) -> None:
     """Generate a portrait as a new avatar."""
     if not prompt and not preset:
         raise typer.BadParameter("say what to draw, or name a preset with --preset", param_hint="PROMPT")
-    if to:
-        require_free(to, force=force)
-    generation = session.client.generations.create(
-        project or _default_project(session),
-        prompt,
-        avatar_name=name,
-        preset_id=preset,
-        persona_example_id=persona_example,
-        seed=seed,
-        width=width,
-        height=height,
-    )
-    if not (watch or to):
-        session.answer(generation, _started)
+    if estimate and (watch or to):
+        raise typer.BadParameter("creates nothing to watch or to download", param_hint="--estimate")
+    wishes: dict[str, Any] = {
+        "prompt": prompt,
+        "avatar_name": name,
+        "preset_id": preset,
+        "persona_example_id": persona_example,
+        "reference_avatar_id": reference,
+        "reference_strength": strength,
+        "seed": seed,
+        "width": width,
+        "height": height,
+        "steps": steps,
+        "guidance_scale": guidance,
+        "negative_prompt": negative,
+        "strict": strict,
+        "omit_recipe": omit_recipe,
+    }
+    if estimate:
+        _estimate(session, project or _newest_project(session), variations, wishes)
         return
-    made = completed(_followed(session, generation))
+    files = numbered(to, variations) if to else []
+    for file in files:
+        require_free(file, force=force)
+    started = session.client.generations.create_variations(
+        project or _newest_project(session) or _new_project(session), count=variations, **wishes
+    )
+    if watch or to:
+        see_through(session, started, files)
+    else:
+        answer_started(session, started)
+
+
+def _estimate(session: Session, project: str, variations: int, wishes: dict[str, Any]) -> None:
+    if not project:
+        raise Refusal("you have no project to estimate for: `avatar-creator projects create NAME` makes one")
+    estimated = session.client.generations.estimate(project, variation_count=variations, **wishes)
+    session.answer(estimated, tables.estimate)
     if not session.as_json:
-        session.say(
-            f"Made {made.avatar_name} ({made.avatar_id}), "
-            f"drawn by {made.provider} with seed {made.seed_used}."
-        )
-    for warning in made.warnings:
-        session.note(warning)
-    if to:
-        session.client.avatars.download(made.avatar_id, to=to)
-        if not session.as_json:
-            image = session.client.avatars.get(made.avatar_id).image
-            session.say(f"Saved the {size(image)} picture to {to}.")
+        for warning in estimated.warnings:
+            session.note(warning)
 
 
-def _default_project(session: Session) -> str:
+def _newest_project(session: Session) -> str:
+    """Its id; empty if there is none."""
     newest = next(session.client.projects.list(page_size=1), None)
-    if newest is not None:
-        session.note(f"in your newest project, {newest.name} ({newest.id})")
-        return newest.id
+    if newest is None:
+        return ""
+    session.note(f"in your newest project, {newest.name} ({newest.id})")
+    return newest.id
+
+
+def _new_project(session: Session) -> str:
     created = session.client.projects.create(_DEFAULT_PROJECT)
     session.note(f"created project {created.name} ({created.id})")
     return created.id
-
-
-def _started(generation: Generation) -> str:
-    told = [label(generation, "state"), _outlook(generation)]
-    return f"Started generation {generation.id}: {', '.join(filter(None, told))}."
-
-
-def _followed(session: Session, generation: Generation) -> Generation:
-    """The last state of a generation; all before it are shown as they come."""
-    columns = (
-        TextColumn("{task.description:<16}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[outlook]}", markup=False),
-    )
-    with (
-        Progress(*columns, console=session.notes, disable=not session.shows_progress) as progress,
-        closing(session.client.generations.watch(generation.id)) as states,
-    ):
-        bar = progress.add_task(_doing(generation), total=100, outlook=_outlook(generation))
-        for state in states:
-            generation = state
-            if session.as_json:
-                session.line(state)
-            progress.update(
-                bar,
-                completed=state.progress_percent,
-                description=_doing(state),
-                outlook=_outlook(state),
-            )
-    return generation
-
-
-def _doing(state: Generation) -> str:
-    ended = state.stage == GenerationStage.GENERATION_STAGE_ENDED
-    return label(state, "state" if ended else "stage")
-
-
-def _outlook(state: Generation) -> str:
-    """What is known of how long it will take, and why it takes longer."""
-    told = []
-    if state.HasField("queue_position"):
-        told.append(f"{state.queue_position} before it" if state.queue_position else "next in the queue")
-    if state.HasField("expected_seconds"):
-        told.append(f"about {state.expected_seconds} s in all")
-    if state.HasField("error"):
-        told.append(plain(state.error.message))
-    return ", ".join(told)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 
+from avatar_creator import GetStatsResponse
 from server.cli import tables
 from server.cli.session import Answer, Session, client_command
 
@@ -60,8 +61,8 @@ def usage(
 
 @client_command(commands, "stats")
 def stats(session: Session) -> None:
-    """Show the figures of all your avatars and generations."""
-    session.answer(session.client.usage.stats(), tables.stats)
+    """Show the figures of all your avatars and generations, and what these cost by day and app."""
+    session.answer(session.client.usage.stats(), _figures)
 
 
 @client_command(commands, "presets")
@@ -80,3 +81,8 @@ def personas(session: Session, category: Category = "") -> None:
     """List the persona examples that `generate` can start from, most used first."""
     found = session.client.personas.list(category=category, page_size=_LARGEST_PAGE)
     session.rows(list(found), tables.personas)
+
+
+def _figures(stats: GetStatsResponse) -> RenderableType:
+    figures = tables.stats(stats)
+    return Group(figures, "", tables.spending(stats.spending)) if stats.spending else figures

@@ -29,6 +29,13 @@ def default_name(name: str, content_type: str, *, thumbnail: bool = False) -> st
     return f"{stem or 'avatar'}{suffix}{_EXTENSIONS.get(content_type, '')}"
 
 
+def numbered(path: Path, count: int) -> list[Path]:
+    """A file for each of several pictures, `portrait-1.png` and so on; for one alone the path as it is."""
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
+
+
 def require_free(path: Path, *, force: bool) -> None:
     """Refuse a path where something is already.
 

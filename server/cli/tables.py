@@ -16,12 +16,15 @@ from avatar_creator import (
     Avatar,
     AvatarPreset,
     AvatarProject,
+    DailySpend,
+    EstimateGenerationResponse,
     GetStatsResponse,
     Persona,
     PersonaExample,
+    Recipe,
     UsageRecord,
 )
-from server.cli.words import label, plain, size, when
+from server.cli.words import dollars, label, plain, size, when
 
 _ID_WIDTH = 36
 _LEAST_NAME_WIDTH = 12
@@ -66,10 +69,55 @@ def avatar(shown: Avatar) -> Table:
         ("prompt", shown.generation_prompt),
         ("seed", str(shown.seed_used) if shown.HasField("seed_used") else ""),
         ("generation", shown.generation_id),
+        ("reference", shown.reference_avatar_id),
         ("uses", str(shown.usage_count)),
         ("last used", when(shown, "last_used_time")),
         ("created", when(shown, "create_time")),
         ("changed", when(shown, "update_time")),
+    )
+
+
+def estimate(estimated: EstimateGenerationResponse) -> Table:
+    """What a generation would cost and take, a fact a line."""
+    pace = "not known yet"
+    if estimated.HasField("seconds_p50"):
+        pace = f"half within {estimated.seconds_p50:.1f} s, nine in ten within {estimated.seconds_p90:.1f} s"
+    outlook = ""
+    if estimated.HasField("expected_seconds"):
+        outlook = f"in about {estimated.expected_seconds} s"
+    return _sheet(
+        ("price", dollars(estimated.price_micros)),
+        ("provider", estimated.provider),
+        ("route", estimated.route),
+        ("one takes", pace),
+        ("all would end", outlook),
+    )
+
+
+def recipe(made_by: Recipe) -> Table:
+    """What made a picture, a fact a line."""
+    return _sheet(
+        ("provider", made_by.provider),
+        ("route", made_by.route),
+        ("model", made_by.model),
+        ("model revision", made_by.model_revision),
+        ("LoRA", made_by.lora),
+        ("LoRA file", made_by.lora_weight_file),
+        ("LoRA revision", made_by.lora_revision),
+        ("LoRA scale", _number_given(made_by.lora_scale)),
+        ("seed", str(made_by.seed)),
+        ("size", f"{made_by.width}x{made_by.height}"),
+        ("steps", _number_given(made_by.steps)),
+        ("guidance", _number_given(made_by.guidance_scale)),
+        ("prompt", made_by.enhanced_prompt),
+        ("sent as", made_by.provider_prompt if made_by.provider_prompt != made_by.enhanced_prompt else ""),
+        ("negative prompt", made_by.negative_prompt),
+        ("reference", made_by.reference_avatar_id),
+        ("reference SHA-256", made_by.reference_sha256),
+        ("strength", _number_given(made_by.reference_strength)),
+        *((plain(name.replace("_", " ")), fact) for name, fact in sorted(made_by.provider_facts.items())),
+        ("pixels SHA-256", made_by.pixels_sha256),
+        ("software", made_by.software),
     )
 
 
@@ -107,6 +155,7 @@ def stats(figures: GetStatsResponse) -> Table:
         "uploads in the last 7 days": str(figures.recent_upload_count),
         "uses": str(figures.usage_count),
         "uses per avatar": f"{figures.average_usage_per_avatar:.2f}",
+        "spent in the last 30 days": dollars(sum(spend.price_micros for spend in figures.spending)),
         **{
             f"generations {label(count, 'state')}": str(count.generation_count)
             for count in figures.generations
@@ -116,6 +165,19 @@ def stats(figures: GetStatsResponse) -> Table:
     table.show_header = False
     for name, count in counts.items():
         table.add_row(name, count)
+    return table
+
+
+def spending(days: Sequence[DailySpend]) -> Table:
+    """What generations cost, a day and app a line."""
+    table = _table(_fixed("day"), "app", _number("attempts"), _number("price"))
+    for spend in days:
+        table.add_row(
+            plain(spend.day),
+            _cut(spend.app_id or "no app"),
+            str(spend.attempt_count),
+            dollars(spend.price_micros),
+        )
     return table
 
 
@@ -153,6 +215,10 @@ def _attributes(attributes: Attributes) -> Iterable[tuple[str, str]]:
             field.name.replace("_", " "),
             label(attributes, field.name) if field.enum_type is not None else str(value),
         )
+
+
+def _number_given(number: float) -> str:
+    return f"{number:g}" if number else ""
 
 
 def _table(*columns: Column | str) -> Table:

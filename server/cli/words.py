@@ -47,3 +47,9 @@ def when(message: Message, field: str) -> str:
 def size(image: Image) -> str:
     """Width and height in pixels; empty while there is no picture."""
     return f"{image.width}x{image.height}" if image.width else ""
+
+
+def dollars(micros: int) -> str:
+    """Millionths of a US dollar in dollars and cents, with more digits where there is more, as `$0.035`."""
+    amount = f"{micros / 1_000_000:,.6f}"
+    return f"${amount[:-4]}{amount[-4:].rstrip('0')}"

@@ -22,6 +22,7 @@ from avatar_creator import (
     HairStyle,
     Persona,
     PersonaExample,
+    Recipe,
     UsageRecord,
 )
 from avatar_creator.v1.avatar_project_service_pb2 import (
@@ -44,6 +45,8 @@ from avatar_creator.v1.avatar_service_pb2 import (
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationRequest,
     CreateGenerationResponse,
+    EstimateGenerationRequest,
+    EstimateGenerationResponse,
     GetGenerationRequest,
     GetGenerationResponse,
 )
@@ -65,7 +68,9 @@ from tests.client.scripted_server import ScriptedServer
 PROJECT = AvatarProject(id="p1", name="Spring")
 AVATAR = Avatar(id="a1", name="Sarah")
 GENERATION = Generation(id="g1", revision=1)
+VARIATION = Generation(id="g2", revision=1)
 ATTEMPTS = [GenerationAttempt(attempt_number=1), GenerationAttempt(attempt_number=2)]
+RECIPE = Recipe(provider="sketch", seed=7)
 SHORT = Attributes(hair_style=HairStyle.HAIR_STYLE_SHORT)
 OPENED = GetProjectResponse(project=PROJECT, avatars=[AVATAR], next_page_token="next")
 FOUND = BatchGetAvatarsResponse(avatars=[AVATAR], missing_avatar_ids=["a2"])
@@ -73,6 +78,55 @@ SUMMARIES = [AppUsageSummary(app_id="pose-generator", usage_count=3)]
 STATS = GetStatsResponse(avatar_count=2)
 PRESET = AvatarPreset(id="pr1")
 EXAMPLE = PersonaExample(id="pe1")
+
+WISHES: dict[str, Any] = {
+    "prompt": "a portrait",
+    "avatar_name": "Sarah",
+    "persona": Persona(age=30),
+    "attributes": SHORT,
+    "width": 512,
+    "height": 768,
+    "seed": 0,
+    "steps": 40,
+    "guidance_scale": 4.5,
+    "negative_prompt": "glasses",
+    "strict": True,
+    "omit_recipe": True,
+    "preset_id": "pr1",
+    "persona_example_id": "pe1",
+    "reference_avatar_id": "a1",
+    "reference_strength": 0.25,
+}
+WANTED = CreateGenerationRequest(
+    project_id="p1",
+    prompt="a portrait",
+    avatar_name="Sarah",
+    persona=Persona(age=30),
+    attributes=SHORT,
+    options=GenerationOptions(
+        width=512,
+        height=768,
+        seed=0,
+        steps=40,
+        guidance_scale=4.5,
+        negative_prompt="glasses",
+        reference_strength=0.25,
+        strict=True,
+        omit_recipe=True,
+    ),
+    preset_id="pr1",
+    persona_example_id="pe1",
+    reference_avatar_id="a1",
+)
+ESTIMATED = EstimateGenerationResponse(price_micros=105_000, warnings=["no negative prompt"])
+
+
+def wanted(**fields: Any) -> CreateGenerationRequest:
+    """The request for `WISHES`, with more in it."""
+    request = CreateGenerationRequest(**fields)
+    request.MergeFrom(WANTED)
+    return request
+
 
 CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     "projects.get": (
@@ -139,32 +193,40 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "generations.create": (
         "CreateGeneration",
-        lambda c: c.generations.create(
-            "p1",
-            prompt="a portrait",
-            avatar_name="Sarah",
-            persona=Persona(age=30),
-            attributes=SHORT,
-            width=512,
-            height=768,
-            seed=0,
-            preset_id="pr1",
-            persona_example_id="pe1",
-            request_id="r1",
-        ),
+        lambda c: c.generations.create("p1", **WISHES, request_id="r1"),
+        wanted(request_id="r1"),
+        CreateGenerationResponse(generation=GENERATION),
+        GENERATION,
+    ),
+    "generations.create_variations": (
+        "CreateGeneration",
+        lambda c: c.generations.create_variations("p1", **WISHES, count=2, request_id="r1"),
+        wanted(variation_count=2, request_id="r1"),
+        CreateGenerationResponse(generation=GENERATION, variations=[VARIATION]),
+        [GENERATION, VARIATION],
+    ),
+    "generations.reproduce": (
+        "CreateGeneration",
+        lambda c: c.generations.reproduce("g0", project_id="p1", avatar_name="Sarah", request_id="r1"),
         CreateGenerationRequest(
-            project_id="p1",
-            prompt="a portrait",
-            avatar_name="Sarah",
-            persona=Persona(age=30),
-            attributes=SHORT,
-            options=GenerationOptions(width=512, height=768, seed=0),
-            preset_id="pr1",
-            persona_example_id="pe1",
-            request_id="r1",
+            project_id="p1", avatar_name="Sarah", reproduce_generation_id="g0", request_id="r1"
         ),
         CreateGenerationResponse(generation=GENERATION),
         GENERATION,
+    ),
+    "generations.estimate": (
+        "EstimateGeneration",
+        lambda c: c.generations.estimate("p1", **WISHES),
+        EstimateGenerationRequest(generation=wanted(variation_count=1)),
+        ESTIMATED,
+        ESTIMATED,
+    ),
+    "generations.estimate, of variations": (
+        "EstimateGeneration",
+        lambda c: c.generations.estimate("p1", **WISHES, variation_count=3),
+        EstimateGenerationRequest(generation=wanted(variation_count=3)),
+        ESTIMATED,
+        ESTIMATED,
     ),
     "generations.get": (
         "GetGeneration",
@@ -179,6 +241,20 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
         GetGenerationRequest(generation_id="g1"),
         GetGenerationResponse(generation=GENERATION, attempts=ATTEMPTS),
         ATTEMPTS,
+    ),
+    "generations.recipe": (
+        "GetGeneration",
+        lambda c: c.generations.recipe("g1"),
+        GetGenerationRequest(generation_id="g1"),
+        GetGenerationResponse(generation=GENERATION, recipe=RECIPE),
+        RECIPE,
+    ),
+    "generations.recipe, before there is one": (
+        "GetGeneration",
+        lambda c: c.generations.recipe("g1"),
+        GetGenerationRequest(generation_id="g1"),
+        GetGenerationResponse(generation=GENERATION),
+        None,
     ),
     "usage.summarize": (
         "SummarizeUsage",
@@ -253,3 +329,11 @@ def test_an_update_by_paths_says_all_that_it_writes(client: Any, server: Scripte
 def test_one_id_is_not_taken_for_several(client: Any) -> None:
     with pytest.raises(ValueError, match="several ids"):
         client.avatars.batch_get("a1")
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_generations_are_not_taken_for_one(count: int, client: Any) -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        client.generations.create_variations("p1", "a portrait", count)
+    with pytest.raises(ValueError, match="1 or more"):
+        client.generations.estimate("p1", "a portrait", variation_count=count)

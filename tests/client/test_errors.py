@@ -116,6 +116,32 @@ def test_a_status_without_details_has_empty_ones(client: Any, server: ScriptedSe
     assert (error.retry_after, error.resource) == (None, None)
 
 
+def test_a_limit_says_which_how_much_and_until_when(client: Any, server: ScriptedServer) -> None:
+    details = (
+        rpc_details.ErrorInfo(
+            reason="GENERATION_LIMIT", metadata={"limit": "spend_per_day", "most": "20000000"}
+        ),
+        rpc_details.QuotaFailure(
+            violations=[
+                rpc_details.QuotaFailure.Violation(subject="spend_per_day", description="$20 allowed")
+            ]
+        ),
+        rpc_details.RetryInfo(retry_delay=Duration(seconds=90)),
+    )
+    server.script("CreateGeneration", [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, details)])
+    with pytest.raises(ResourceExhaustedError) as caught:
+        client.generations.create_variations("p1", "a portrait", 4)
+    error = caught.value
+    assert error.quota_violations == [QuotaViolation("spend_per_day", "$20 allowed")]
+    assert (error.reason, error.metadata["most"], error.retry_after) == ("GENERATION_LIMIT", "20000000", 90)
+
+
+@pytest.mark.parametrize("number", ErrorReason.values()[1:])
+def test_every_reason_of_a_failed_generation_has_its_word(number: Any) -> None:
+    error = GenerationFailedError(Generation(id="g1", error=GenerationError(reason=number, message="no")))
+    assert f"ERROR_REASON_{error.reason}" == ErrorReason.Name(number)
+
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "ListProjects": lambda client: list(client.projects.list()),
     "UploadAvatar": lambda client: client.avatars.upload("p1", b"picture", name="Sarah"),

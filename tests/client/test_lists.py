@@ -24,7 +24,7 @@ from avatar_creator import (
 )
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsResponse
 from avatar_creator.v1.avatar_service_pb2 import ListAvatarsRequest, ListAvatarsResponse
-from avatar_creator.v1.generation_service_pb2 import ListGenerationsResponse
+from avatar_creator.v1.generation_service_pb2 import ListGenerationsRequest, ListGenerationsResponse
 from avatar_creator.v1.preset_service_pb2 import ListPersonaExamplesResponse, ListPresetsResponse
 from avatar_creator.v1.usage_service_pb2 import ListUsageResponse
 from tests.client.scripted_server import LOST, ScriptedServer
@@ -116,6 +116,12 @@ def test_the_filters_of_avatars_are_sent(client: Any, server: ScriptedServer) ->
     }
     assert list(client.avatars.list("p1", **filters)) == []
     assert server.calls[0].request == ListAvatarsRequest(project_id="p1", **filters)
+
+
+def test_the_variations_of_one_call_may_be_listed(client: Any, server: ScriptedServer) -> None:
+    server.script("ListGenerations", [ListGenerationsResponse()])
+    assert list(client.generations.list(group_id="g1")) == []
+    assert server.calls[0].request == ListGenerationsRequest(group_id="g1")
 
 
 def test_times_are_sent_as_moments(client: Any, server: ScriptedServer) -> None:

@@ -22,6 +22,7 @@ from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
 from avatar_creator.v1.generation_service_pb2 import (
     CancelGenerationResponse,
     CreateGenerationResponse,
+    EstimateGenerationResponse,
     RetryGenerationResponse,
 )
 from avatar_creator.v1.usage_service_pb2 import RecordUsageResponse
@@ -34,6 +35,14 @@ WITH_REQUEST_ID: dict[str, tuple[Use, Step]] = {
     "CreateProject": (lambda c, **k: c.projects.create("Spring", **k), CreateProjectResponse()),
     "UploadAvatar": (lambda c, **k: c.avatars.upload("p1", b"x", name="S", **k), UploadAvatarResponse()),
     "CreateGeneration": (lambda c, **k: c.generations.create("p1", "a", **k), CreateGenerationResponse()),
+    "CreateGeneration, of variations": (
+        lambda c, **k: c.generations.create_variations("p1", "a", 2, **k),
+        CreateGenerationResponse(),
+    ),
+    "CreateGeneration, of a recipe": (
+        lambda c, **k: c.generations.reproduce("g1", project_id="p1", **k),
+        CreateGenerationResponse(),
+    ),
     "RetryGeneration": (lambda c, **k: c.generations.retry("g1", **k), RetryGenerationResponse()),
     "RecordUsage": (lambda c, **k: c.usage.record("a1", action="pose", **k), RecordUsageResponse()),
 }
@@ -44,9 +53,10 @@ def request_id(call: Any) -> str:
     return str(first.metadata.request_id if call.method == "UploadAvatar" else first.request_id)
 
 
-@pytest.mark.parametrize("method", WITH_REQUEST_ID)
-def test_a_repeated_call_carries_one_request_id(method: str, client: Any, server: ScriptedServer) -> None:
-    use, answer = WITH_REQUEST_ID[method]
+@pytest.mark.parametrize("call", WITH_REQUEST_ID)
+def test_a_repeated_call_carries_one_request_id(call: str, client: Any, server: ScriptedServer) -> None:
+    use, answer = WITH_REQUEST_ID[call]
+    method = call.partition(",")[0]
     server.script(method, [LOST], [LOST], [answer], [answer])
     use(client)
     use(client)
@@ -55,9 +65,10 @@ def test_a_repeated_call_carries_one_request_id(method: str, client: Any, server
     assert uuid.UUID(first) != uuid.UUID(other)
 
 
-@pytest.mark.parametrize("method", WITH_REQUEST_ID)
-def test_a_request_id_that_is_given_is_used(method: str, client: Any, server: ScriptedServer) -> None:
-    use, answer = WITH_REQUEST_ID[method]
+@pytest.mark.parametrize("call", WITH_REQUEST_ID)
+def test_a_request_id_that_is_given_is_used(call: str, client: Any, server: ScriptedServer) -> None:
+    use, answer = WITH_REQUEST_ID[call]
+    method = call.partition(",")[0]
     server.script(method, [answer])
     use(client, request_id="0b0e1f2a-3c4d-4e5f-8a9b-0c1d2e3f4a5b")
     assert request_id(server.received(method)[0]) == "0b0e1f2a-3c4d-4e5f-8a9b-0c1d2e3f4a5b"
@@ -69,8 +80,9 @@ def test_a_request_id_that_is_given_is_used(method: str, client: Any, server: Sc
         ("GetProject", lambda c: c.projects.get("p1"), GetProjectResponse()),
         ("UpdateProject", lambda c: c.projects.update("p1", name="x"), UpdateProjectResponse()),
         ("CancelGeneration", lambda c: c.generations.cancel("g1"), CancelGenerationResponse()),
+        ("EstimateGeneration", lambda c: c.generations.estimate("p1", "a"), EstimateGenerationResponse()),
     ],
-    ids=["read", "update", "cancel"],
+    ids=["read", "update", "cancel", "estimate"],
 )
 def test_reads_updates_and_cancelling_are_repeated(
     method: str, use: Use, answer: Step, client: Any, server: ScriptedServer

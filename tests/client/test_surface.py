@@ -25,6 +25,7 @@ METHOD_BY_RPC = {
     "AvatarService.DeleteAvatar": "avatars.delete",
     "AvatarService.DownloadImage": "avatars.download",
     "GenerationService.CreateGeneration": "generations.create",
+    "GenerationService.EstimateGeneration": "generations.estimate",
     "GenerationService.GetGeneration": "generations.get",
     "GenerationService.ListGenerations": "generations.list",
     "GenerationService.WatchGeneration": "generations.watch",
@@ -93,6 +94,15 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters(
     assert public(blocking).keys() == public(asynchronous).keys()
     for name, member in public(blocking).items():
         assert parameters(member) == parameters(public(asynchronous)[name]), name
+
+
+@pytest.mark.parametrize("generations", [sync.Generations, aio.AsyncGenerations])
+@pytest.mark.parametrize("method", ["create_variations", "estimate", "create_and_wait"])
+def test_whatever_starts_generations_takes_the_same_wishes(generations: type[Any], method: str) -> None:
+    wishes = dict(inspect.signature(generations.create).parameters)
+    del wishes["request_id"], wishes["timeout"], wishes["prompt"]
+    offered = inspect.signature(getattr(generations, method)).parameters
+    assert {name: offered.get(name) for name in wishes} == wishes
 
 
 def test_both_clients_are_made_with_the_same_parameters() -> None:

@@ -25,6 +25,7 @@ from avatar_creator import (
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
     WatchGenerationResponse,
+    WatchGenerationsRequest,
     WatchGenerationsResponse,
 )
 from tests.client.both_clients import Connector, FakeTime
@@ -231,11 +232,77 @@ class TestSeveralGenerations:
         assert server.calls == []
 
     @pytest.mark.parametrize(
-        "arguments", [{}, {"targets": ["g1"], "project_id": "p1"}, {"targets": "g1"}], ids=str
+        "arguments",
+        [
+            {},
+            {"targets": ["g1"], "project_id": "p1"},
+            {"targets": [], "group_id": "g1"},
+            {"project_id": "p1", "group_id": "g1"},
+            {"targets": ["g1"], "project_id": "p1", "group_id": "g1"},
+            {"targets": "g1"},
+        ],
+        ids=str,
     )
-    def test_targets_or_a_project_must_be_given(self, arguments: dict[str, Any], client: Any) -> None:
+    def test_targets_or_a_project_or_a_group_must_be_given(
+        self, arguments: dict[str, Any], client: Any
+    ) -> None:
         with pytest.raises(ValueError, match="targets"):
             client.generations.watch_many(**arguments)
+
+
+class TestGroup:
+    def test_it_ends_when_the_service_has_told_of_all(self, client: Any, server: ScriptedServer) -> None:
+        server.script(
+            "WatchGenerations",
+            [many("g1", 1), many("g1", 2, COMPLETED), many("g2", 1), many("g2", 3, FAILED)],
+        )
+        states = client.generations.watch_many(group_id="g1")
+        assert named(states) == [("g1", 1), ("g1", 2), ("g2", 1), ("g2", 3)]
+        request = server.received("WatchGenerations")[0].request
+        assert request == WatchGenerationsRequest(group_id="g1")
+
+    def test_a_lost_connection_is_taken_up_and_nothing_comes_twice(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script(
+            "WatchGenerations",
+            [many("g1", 2, COMPLETED), many("g2", 1), LOST],
+            [LOST],
+            [many("g1", 2, COMPLETED), many("g2", 1), many("g3", 4, CANCELLED), many("g2", 3), LOST],
+            [many("g1", 2, COMPLETED), many("g3", 4, CANCELLED), many("g2", 3), many("g2", 5, COMPLETED)],
+        )
+        states = client.generations.watch_many(group_id="g1")
+        assert named(states) == [("g1", 2), ("g2", 1), ("g3", 4), ("g2", 3), ("g2", 5)]
+        assert len(server.received("WatchGenerations")) == 4
+
+    def test_an_end_that_was_lost_is_asked_for_again(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGenerations", [many("g1", 2, COMPLETED), LOST], [many("g1", 2, COMPLETED)])
+        assert named(client.generations.watch_many(group_id="g1")) == [("g1", 2)]
+
+    def test_a_stream_that_ends_early_is_a_lost_connection(self, client: Any, server: ScriptedServer) -> None:
+        server.script(
+            "WatchGenerations",
+            [],
+            [many("g1", 1), many("g2", 1, FAILED)],
+            [many("g1", 2, COMPLETED), many("g2", 1, FAILED)],
+        )
+        states = client.generations.watch_many(group_id="g1")
+        assert named(states) == [("g1", 1), ("g2", 1), ("g1", 2)]
+
+    def test_its_timeout_names_the_group(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGenerations", [many("g1", 1), UntilClientLeaves()])
+        states = client.generations.watch_many(group_id="g1", timeout=0.2)
+        assert next(states).id == "g1"
+        with pytest.raises(DeadlineExceededError) as caught:
+            next(states)
+        assert caught.value.resource == Resource("group", "g1")
+
+    def test_one_that_is_deleted_is_not_found(self, client: Any, server: ScriptedServer) -> None:
+        server.script("WatchGenerations", [many("g1", 1), LOST], [NOT_FOUND])
+        states = client.generations.watch_many(group_id="g1")
+        assert next(states).id == "g1"
+        with pytest.raises(NotFoundError):
+            next(states)
 
 
 class TestProject:
@@ -289,6 +356,8 @@ class TestProject:
     def test_a_time_to_begin_at_goes_with_a_project_only(self, client: Any) -> None:
         with pytest.raises(ValueError, match="project_id only"):
             client.generations.watch_many(["g1"], changed_since=datetime.now(UTC))
+        with pytest.raises(ValueError, match="project_id only"):
+            client.generations.watch_many(group_id="g1", changed_since=datetime.now(UTC))
         with pytest.raises(ValueError, match="time zone"):
             client.generations.watch_many(project_id="p1", changed_since=datetime(2026, 1, 1))
 
@@ -300,11 +369,14 @@ class TestCreateAndWait:
         server.script("CreateGeneration", [self.CREATED])
         server.script("WatchGeneration", [one(1), LOST], [one(2), one(3, COMPLETED)])
         seen: list[Generation] = []
-        done = client.generations.create_and_wait("p1", "a portrait", seed=0, on_progress=seen.append)
+        done = client.generations.create_and_wait(
+            "p1", "a portrait", seed=0, steps=40, reference_avatar_id="a1", on_progress=seen.append
+        )
         assert (done.revision, done.state) == (3, COMPLETED)
         assert revisions(seen) == [1, 2, 3]
         request = server.received("CreateGeneration")[0].request
         assert (request.prompt, request.options.HasField("seed")) == ("a portrait", True)
+        assert (request.options.steps, request.reference_avatar_id) == (40, "a1")
 
     def test_a_failure_is_raised_with_its_reason(self, client: Any, server: ScriptedServer) -> None:
         failed = generation(2, FAILED)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
-import subprocess
-import sys
-import termios
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,102 +22,16 @@ from server.cli.picture_files import default_name
 from tests import pictures
 from tests.integration.test_tls import Certificate
 from tests.support.generations import LARGEST, row_of
+from tests.support.person import SMALL, Person, refusal
 from tests.support.ports import free_port
 from tests.support.service import Deployment, ServiceProcess, run_command
 from tests.support.waiting import wait_until
 
-REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "127.0.0.1:1"
 """Nobody listens on port 1."""
 UNKNOWN = "01920000-0000-7000-8000-000000000000"
 """Nobody's id."""
 MARKUP = "[red]x[/]"
-SMALL = ("--width", "256", "--height", "256")
-
-Outcome = subprocess.CompletedProcess[str]
-
-
-class Person:
-    """Somebody at a command line, with a folder and a token of their own and no settings of the service."""
-
-    def __init__(self, target: str, token: str, folder: Path) -> None:
-        self.target = target
-        self.folder = folder
-        self.environment = {"AVATAR_CREATOR_TOKEN": token, "TZ": "WIB-7"}
-
-    def run(self, *arguments: str, **environment: str) -> Outcome:
-        """A command, run to its end."""
-        return run_command(
-            *arguments,
-            "--target",
-            self.target,
-            settings=self.environment | environment,
-            directory=self.folder,
-        )
-
-    def reads(self, *arguments: str) -> str:
-        """What a command prints that works and has nothing to add."""
-        outcome = self.run(*arguments)
-        assert (outcome.returncode, outcome.stderr) == (0, "")
-        return outcome.stdout
-
-    def json(self, *arguments: str) -> Any:
-        """The one document that a command prints for scripts."""
-        outcome = self.run(*arguments, "--json")
-        assert outcome.returncode == 0, outcome.stderr
-        return json.loads(outcome.stdout)
-
-    def refused(self, *arguments: str, **environment: str) -> str:
-        """The one line that says why a command failed."""
-        return refusal(self.run(*arguments, **environment))
-
-    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
-        """A command that is not waited for, its output in pipes unless told otherwise."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "server.cli", *arguments, "--target", self.target],
-            cwd=self.folder,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "clients" / "python")]),
-                "TERM": "xterm",
-                **self.environment,
-            },
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams},
-        )
-
-    def sees(self, *arguments: str, columns: int) -> str:
-        """All that a terminal of this width shows of a command that works, without colours and movements."""
-        terminal, end = pty.openpty()
-        termios.tcsetwinsize(end, (50, columns))
-        with self.start(*arguments, stdin=end, stdout=end, stderr=end, text=False) as process:
-            os.close(end)
-            shown = b""
-            # Reading a terminal that nobody holds any more is an error on Linux.
-            try:
-                while chunk := os.read(terminal, 65536):
-                    shown += chunk
-            except OSError:
-                pass
-        os.close(terminal)
-        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
-        assert process.returncode == 0, text
-        return text
-
-
-def refusal(outcome: Outcome) -> str:
-    """What a command said that could not do its work: one line, and nothing a script would read."""
-    assert (outcome.returncode, outcome.stdout) == (1, ""), outcome.stdout + outcome.stderr
-    # What gRPC's own C++ writes of a failed TLS handshake is not ours to silence.
-    lines = [line for line in outcome.stderr.splitlines() if not re.match(r"I\d{4} .*\.cc:\d+\]", line)]
-    assert len(lines) == 1, outcome.stderr
-    assert lines[0].startswith("error: "), outcome.stderr
-    return lines[0].removeprefix("error: ")
-
-
-@pytest.fixture
-def person(shared_deployment: Deployment, user: str, tmp_path: Path) -> Person:
-    """`user`, at a command line."""
-    return Person(shared_deployment.target, shared_deployment.token(user), tmp_path)
 
 
 @pytest.fixture
@@ -416,7 +325,7 @@ def test_a_portrait_goes_to_the_newest_project_and_to_a_file(
     (project,) = shared_client.projects.list()
     (avatar,) = shared_client.avatars.list()
     assert first.returncode == 0, first.stderr
-    assert first.stderr == f"note: created project Avatars ({project.id})\n"
+    assert first.stderr.splitlines()[0] == f"note: created project Avatars ({project.id})"
     assert first.stdout.splitlines() == [
         f"Made {avatar.name} ({avatar.id}), drawn by sketch with seed {avatar.seed_used}.",
         "Saved the 256x256 picture to first.png.",
@@ -516,7 +425,7 @@ def test_a_person_sees_the_queue(person: Person, shared_client: AvatarCreator, b
     # One that was made lets the service say how long the next will take.
     shared_client.generations.create(project.id, "x", width=256, height=256)
 
-    told = person.reads("generate", "a portrait", "--project", project.id)
+    told = person.run("generate", "a portrait", "--project", project.id).stdout
     (generation_id,) = re.findall(r"Started generation (\S+): ", told)
     busy(generation_id)
 
@@ -596,7 +505,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     commands = re.findall(r"^│ (\w+) ", helped.stdout, re.MULTILINE)
     assert commands == [
         *("serve", "worker", "migrate", "token", "demo", "doctor"),
-        *("generate", "usage", "stats", "presets", "personas", "projects", "avatars"),
+        *("generate", "recipe", "reproduce", "usage", "stats", "presets", "personas", "projects", "avatars"),
     ]
     assert "AVATAR_CREATOR_TOKEN" in run_command("stats", "--help", settings={}, directory=tmp_path).stdout
 

@@ -55,11 +55,15 @@ from avatar_creator.v1.generation_pb2 import (
     GenerationOptions,
     GenerationStage,
     GenerationState,
+    Recipe,
+    Reproduction,
 )
+from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
 from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.usage_pb2 import ActionCount, AppUsageSummary, UsageRecord
 from avatar_creator.v1.usage_service_pb2 import (
+    DailySpend,
     GenerationStateCount,
     GetStatsResponse,
     RecordUsageResponse,
@@ -86,9 +90,11 @@ __all__ = [
     "BatchGetAvatarsResponse",
     "BodyType",
     "CallCancelledError",
+    "DailySpend",
     "DataLossError",
     "DeadlineExceededError",
     "ErrorReason",
+    "EstimateGenerationResponse",
     "EyeColor",
     "FailedPreconditionError",
     "FieldViolation",
@@ -121,7 +127,9 @@ __all__ = [
     "PersonaExample",
     "Picture",
     "QuotaViolation",
+    "Recipe",
     "RecordUsageResponse",
+    "Reproduction",
     "Resource",
     "ResourceExhaustedError",
     "SkinTone",

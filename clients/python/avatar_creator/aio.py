@@ -63,7 +63,8 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarRequest,
     UploadAvatarResponse,
 )
-from avatar_creator.v1.generation_pb2 import Generation, GenerationAttempt, GenerationState
+from avatar_creator.v1.generation_pb2 import Generation, GenerationAttempt, GenerationState, Recipe
+from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
 from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
@@ -177,6 +178,8 @@ class _AsyncConnection:
                             yield message.generation
                         if resume.finished:
                             return
+                if resume.finished_if_closed:
+                    return
                 error = watching.stream_ended_early()
             except UnavailableError as unavailable:
                 error = unavailable
@@ -564,25 +567,166 @@ class AsyncGenerations:
         width: int = 0,
         height: int = 0,
         seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
         preset_id: str = "",
         persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
         """Starts a generation and returns at once; `watch` follows it. See `Generations.create`."""
         return await self._connection.call(
             requests.create_generation(
-                project_id,
-                prompt,
-                avatar_name,
-                persona,
-                attributes,
-                width,
-                height,
-                seed,
-                preset_id,
-                persona_example_id,
+                requests.wanted_generation(
+                    project_id=project_id,
+                    prompt=prompt,
+                    avatar_name=avatar_name,
+                    persona=persona,
+                    attributes=attributes,
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    negative_prompt=negative_prompt,
+                    strict=strict,
+                    omit_recipe=omit_recipe,
+                    preset_id=preset_id,
+                    persona_example_id=persona_example_id,
+                    reference_avatar_id=reference_avatar_id,
+                    reference_strength=reference_strength,
+                ),
                 request_id,
+            ),
+            timeout,
+        )
+
+    async def create_variations(
+        self,
+        project_id: str,
+        prompt: str,
+        count: int,
+        *,
+        avatar_name: str = "",
+        persona: Persona | None = None,
+        attributes: Attributes | None = None,
+        width: int = 0,
+        height: int = 0,
+        seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
+        preset_id: str = "",
+        persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Sequence[Generation]:
+        """Starts several generations of the same wishes, with seeds one after the other.
+
+        See `Generations.create_variations`.
+        """
+        return await self._connection.call(
+            requests.create_variations(
+                requests.wanted_generation(
+                    project_id=project_id,
+                    prompt=prompt,
+                    avatar_name=avatar_name,
+                    persona=persona,
+                    attributes=attributes,
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    negative_prompt=negative_prompt,
+                    strict=strict,
+                    omit_recipe=omit_recipe,
+                    preset_id=preset_id,
+                    persona_example_id=persona_example_id,
+                    reference_avatar_id=reference_avatar_id,
+                    reference_strength=reference_strength,
+                ),
+                count,
+                request_id,
+            ),
+            timeout,
+        )
+
+    async def reproduce(
+        self,
+        generation_id: str,
+        *,
+        project_id: str,
+        avatar_name: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Generation:
+        """Runs the recipe of a completed generation again and returns the new one, with `reproduce_of` set.
+
+        See `Generations.reproduce`.
+        """
+        return await self._connection.call(
+            requests.reproduce_generation(generation_id, project_id, avatar_name, request_id), timeout
+        )
+
+    async def estimate(
+        self,
+        project_id: str,
+        prompt: str = "",
+        *,
+        avatar_name: str = "",
+        persona: Persona | None = None,
+        attributes: Attributes | None = None,
+        width: int = 0,
+        height: int = 0,
+        seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
+        preset_id: str = "",
+        persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
+        variation_count: int = 1,
+        timeout: float | None = None,
+    ) -> EstimateGenerationResponse:
+        """Says what `create` would cost and take, and what it would warn of, and creates nothing.
+
+        See `Generations.estimate`.
+        """
+        return await self._connection.call(
+            requests.estimate_generation(
+                requests.wanted_generation(
+                    project_id=project_id,
+                    prompt=prompt,
+                    avatar_name=avatar_name,
+                    persona=persona,
+                    attributes=attributes,
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    negative_prompt=negative_prompt,
+                    strict=strict,
+                    omit_recipe=omit_recipe,
+                    preset_id=preset_id,
+                    persona_example_id=persona_example_id,
+                    reference_avatar_id=reference_avatar_id,
+                    reference_strength=reference_strength,
+                ),
+                variation_count,
             ),
             timeout,
         )
@@ -597,10 +741,15 @@ class AsyncGenerations:
         """The tries of the workers at a generation, first to last. See `Generations.attempts`."""
         return await self._connection.call(requests.list_attempts(generation_id), timeout)
 
+    async def recipe(self, generation_id: str, *, timeout: float | None = None) -> Recipe | None:
+        """What made the picture of a generation; None until it is COMPLETED. See `Generations.recipe`."""
+        return await self._connection.call(requests.get_recipe(generation_id), timeout)
+
     def list(
         self,
         project_id: str = "",
         *,
+        group_id: str = "",
         states: Iterable[GenerationState.ValueType] = (),
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
@@ -614,7 +763,9 @@ class AsyncGenerations:
         See `Generations.list`.
         """
         return self._connection.items(
-            requests.list_generations(project_id, states, create_time_from, create_time_to, user_id),
+            requests.list_generations(
+                project_id, group_id, states, create_time_from, create_time_to, user_id
+            ),
             page_token,
             page_size,
             timeout,
@@ -643,16 +794,17 @@ class AsyncGenerations:
         targets: Iterable[str] | Mapping[str, int] | None = None,
         *,
         project_id: str = "",
+        group_id: str = "",
         changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
     ) -> AsyncGenerator[Generation, None]:
-        """Follows up to 100 generations until all have ended, or all of a project until it is closed.
+        """Follows up to 100 generations or a group until all have ended, or a project until it is closed.
 
         See `Generations.watch_many`.
         """
         return self._connection.follow(
-            watching.several_or_project(targets, project_id, changed_since, datetime.now(UTC)),
+            watching.resume_point(targets, project_id, group_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )
@@ -684,8 +836,15 @@ class AsyncGenerations:
         width: int = 0,
         height: int = 0,
         seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
         preset_id: str = "",
         persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
         request_id: str | None = None,
         on_progress: Callable[[Generation], object] | None = None,
         timeout: float = 600.0,
@@ -701,8 +860,15 @@ class AsyncGenerations:
             width=width,
             height=height,
             seed=seed,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            strict=strict,
+            omit_recipe=omit_recipe,
             preset_id=preset_id,
             persona_example_id=persona_example_id,
+            reference_avatar_id=reference_avatar_id,
+            reference_strength=reference_strength,
             request_id=request_id,
             timeout=self._connection.at_most(timeout),
         )

@@ -31,9 +31,9 @@ class QuotaViolation:
     """One limit that was reached, from `google.rpc.QuotaFailure`."""
 
     subject: str
-    """What the limit is on."""
+    """Name of the limit, for example `per_day`."""
     description: str
-    """Which limit it is, for people."""
+    """How it was reached, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,10 @@ class PermissionDeniedError(AvatarCreatorError):
 
 
 class ResourceExhaustedError(AvatarCreatorError):
-    """A limit was reached: `quota_violations` says which, `retry_after` when there is room again."""
+    """A limit was reached: `quota_violations` says which, `retry_after` when there is room again.
+
+    `metadata["most"]` is how much is allowed, for the limit `spend_per_day` in millionths of a US dollar.
+    """
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 

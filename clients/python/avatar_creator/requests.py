@@ -55,12 +55,15 @@ from avatar_creator.v1.generation_pb2 import (
     GenerationAttempt,
     GenerationOptions,
     GenerationState,
+    Recipe,
 )
 from avatar_creator.v1.generation_service_pb2 import (
     CancelGenerationRequest,
     CancelGenerationResponse,
     CreateGenerationRequest,
     CreateGenerationResponse,
+    EstimateGenerationRequest,
+    EstimateGenerationResponse,
     GetGenerationRequest,
     GetGenerationResponse,
     ListGenerationsRequest,
@@ -261,7 +264,8 @@ def download_image(avatar_id: str, variant: ImageVariant.ValueType) -> DownloadI
     return DownloadImageRequest(avatar_id=avatar_id, variant=variant)
 
 
-def create_generation(
+def wanted_generation(
+    *,
     project_id: str,
     prompt: str,
     avatar_name: str,
@@ -270,22 +274,72 @@ def create_generation(
     width: int,
     height: int,
     seed: int | None,
+    steps: int,
+    guidance_scale: float,
+    negative_prompt: str,
+    strict: bool,
+    omit_recipe: bool,
     preset_id: str,
     persona_example_id: str,
-    request_id: str | None,
-) -> Call[CreateGenerationResponse, Generation]:
-    request = CreateGenerationRequest(
+    reference_avatar_id: str,
+    reference_strength: float,
+) -> CreateGenerationRequest:
+    return CreateGenerationRequest(
         project_id=project_id,
         prompt=prompt,
         avatar_name=avatar_name,
         persona=persona,
         attributes=attributes,
-        options=GenerationOptions(width=width, height=height, seed=seed),
+        options=GenerationOptions(
+            width=width,
+            height=height,
+            seed=seed,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            reference_strength=reference_strength,
+            strict=strict,
+            omit_recipe=omit_recipe,
+        ),
         preset_id=preset_id,
         persona_example_id=persona_example_id,
+        reference_avatar_id=reference_avatar_id,
+    )
+
+
+def create_generation(
+    wanted: CreateGenerationRequest, request_id: str | None
+) -> Call[CreateGenerationResponse, Generation]:
+    wanted.request_id = _filled(request_id)
+    return Call(rpcs.CREATE_GENERATION, wanted, lambda response: response.generation)
+
+
+def create_variations(
+    wanted: CreateGenerationRequest, count: int, request_id: str | None
+) -> Call[CreateGenerationResponse, list[Generation]]:
+    wanted.variation_count = _at_least_one(count)
+    wanted.request_id = _filled(request_id)
+    return Call(rpcs.CREATE_GENERATION, wanted, lambda response: [response.generation, *response.variations])
+
+
+def reproduce_generation(
+    generation_id: str, project_id: str, avatar_name: str, request_id: str | None
+) -> Call[CreateGenerationResponse, Generation]:
+    request = CreateGenerationRequest(
+        project_id=project_id,
+        avatar_name=avatar_name,
+        reproduce_generation_id=generation_id,
         request_id=_filled(request_id),
     )
     return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)
+
+
+def estimate_generation(
+    wanted: CreateGenerationRequest, variation_count: int
+) -> Call[EstimateGenerationResponse, EstimateGenerationResponse]:
+    wanted.variation_count = _at_least_one(variation_count)
+    request = EstimateGenerationRequest(generation=wanted)
+    return Call(rpcs.ESTIMATE_GENERATION, request, lambda response: response)
 
 
 def get_generation(generation_id: str) -> Call[GetGenerationResponse, Generation]:
@@ -298,8 +352,18 @@ def list_attempts(generation_id: str) -> Call[GetGenerationResponse, list[Genera
     return Call(rpcs.GET_GENERATION, request, lambda response: list(response.attempts))
 
 
+def get_recipe(generation_id: str) -> Call[GetGenerationResponse, Recipe | None]:
+    request = GetGenerationRequest(generation_id=generation_id)
+    return Call(
+        rpcs.GET_GENERATION,
+        request,
+        lambda response: response.recipe if response.HasField("recipe") else None,
+    )
+
+
 def list_generations(
     project_id: str,
+    group_id: str,
     states: Iterable[GenerationState.ValueType],
     create_time_from: datetime | None,
     create_time_to: datetime | None,
@@ -307,6 +371,7 @@ def list_generations(
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
         project_id=project_id,
+        group_id=group_id,
         states=states,
         create_time_from=timestamp(create_time_from),
         create_time_to=timestamp(create_time_to),
@@ -325,6 +390,10 @@ def watch_generations(known_revisions: Mapping[str, int]) -> WatchGenerationsReq
         for generation_id, revision in known_revisions.items()
     ]
     return WatchGenerationsRequest(targets=targets)
+
+
+def watch_group(group_id: str) -> WatchGenerationsRequest:
+    return WatchGenerationsRequest(group_id=group_id)
 
 
 def watch_project(project_id: str, changed_since: Timestamp | None) -> WatchGenerationsRequest:
@@ -401,6 +470,13 @@ def get_persona_example(persona_example_id: str) -> Call[GetPersonaExampleRespon
 
 def _filled(request_id: str | None) -> str:
     return request_id or str(uuid.uuid4())
+
+
+def _at_least_one(count: int) -> int:
+    if count < 1:
+        # To the service 0 means 1: whoever counts down to none would pay for one.
+        raise ValueError(f"{count} generations cannot be made; give 1 or more")
+    return count
 
 
 def _mask(paths: Iterable[str] | None, **changes: object) -> FieldMask:

@@ -64,6 +64,9 @@ DOWNLOAD_IMAGE = Rpc(_AVATARS, "DownloadImage", avatar_service_pb2.DownloadImage
 CREATE_GENERATION = Rpc(
     _GENERATIONS, "CreateGeneration", generation_service_pb2.CreateGenerationResponse, True
 )
+ESTIMATE_GENERATION = Rpc(
+    _GENERATIONS, "EstimateGeneration", generation_service_pb2.EstimateGenerationResponse, True
+)
 GET_GENERATION = Rpc(_GENERATIONS, "GetGeneration", generation_service_pb2.GetGenerationResponse, True)
 LIST_GENERATIONS = Rpc(_GENERATIONS, "ListGenerations", generation_service_pb2.ListGenerationsResponse, True)
 WATCH_GENERATION = Rpc(_GENERATIONS, "WatchGeneration", generation_service_pb2.WatchGenerationResponse, True)

@@ -45,7 +45,8 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarRequest,
     UploadAvatarResponse,
 )
-from avatar_creator.v1.generation_pb2 import Generation, GenerationAttempt, GenerationState
+from avatar_creator.v1.generation_pb2 import Generation, GenerationAttempt, GenerationState, Recipe
+from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
 from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
@@ -156,6 +157,8 @@ class _Connection:
                         yield message.generation
                     if resume.finished:
                         return
+                if resume.finished_if_closed:
+                    return
                 error = watching.stream_ended_early()
             except UnavailableError as unavailable:
                 error = unavailable
@@ -582,8 +585,15 @@ class Generations:
         width: int = 0,
         height: int = 0,
         seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
         preset_id: str = "",
         persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
@@ -598,30 +608,204 @@ class Generations:
             width: pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
             height: pixels, likewise.
             seed: 0 to 2^32-1; None: chosen by the service.
+            steps: denoising steps, 1 to 50; 0 means 28.
+            guidance_scale: how closely the model follows the prompt, 1 to 20; 0 means 3.5.
+            negative_prompt: what is to be kept out, at most 2,000 characters; empty: the service's own list.
+            strict: refuse what the service's route cannot honour, instead of warning of it.
+            omit_recipe: keep the recipe out of the picture's file.
             preset_id: a preset that fills what is left out.
             persona_example_id: a persona example that fills the persona.
+            reference_avatar_id: an avatar to start from the picture of.
+            reference_strength: how far the new picture may go from it, above 0 to 1; 0 means 0.6.
             request_id: UUID of this logical call; filled in if absent.
             timeout: seconds for all attempts together; the client's default is 10.
 
         Raises:
-            InvalidArgumentError: a field breaks its limit.
-            NotFoundError: no such project, preset or persona example; `resource` says which.
-            ResourceExhaustedError: too many generations; `retry_after` says when there is room.
+            InvalidArgumentError: a field breaks its limit, has words that are not allowed, or cannot be
+                honoured; `field_violations` says which.
+            NotFoundError: no such project, preset, persona example or reference; `resource` says which.
+            ResourceExhaustedError: over a limit; `quota_violations` says which, `retry_after` when there is
+                room.
             AlreadyExistsError: `request_id` was used for another generation.
         """
         return self._connection.call(
             requests.create_generation(
-                project_id,
-                prompt,
-                avatar_name,
-                persona,
-                attributes,
-                width,
-                height,
-                seed,
-                preset_id,
-                persona_example_id,
+                requests.wanted_generation(
+                    project_id=project_id,
+                    prompt=prompt,
+                    avatar_name=avatar_name,
+                    persona=persona,
+                    attributes=attributes,
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    negative_prompt=negative_prompt,
+                    strict=strict,
+                    omit_recipe=omit_recipe,
+                    preset_id=preset_id,
+                    persona_example_id=persona_example_id,
+                    reference_avatar_id=reference_avatar_id,
+                    reference_strength=reference_strength,
+                ),
                 request_id,
+            ),
+            timeout,
+        )
+
+    def create_variations(
+        self,
+        project_id: str,
+        prompt: str,
+        count: int,
+        *,
+        avatar_name: str = "",
+        persona: Persona | None = None,
+        attributes: Attributes | None = None,
+        width: int = 0,
+        height: int = 0,
+        seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
+        preset_id: str = "",
+        persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Sequence[Generation]:
+        """Starts several generations of the same wishes, with seeds one after the other.
+
+        All bear the id of the first as `group_id`, by which they are listed and watched.
+
+        Args as for `create`, and:
+            prompt: may be empty only with `preset_id`.
+            count: how many, 1 to 8; they are begun all or none.
+            seed: that of the first; after 2^32-1 comes 0.
+
+        Returns:
+            All of them, in the order of their seeds.
+
+        Raises:
+            ValueError: `count` is less than 1.
+            AvatarCreatorError: as `create`.
+        """
+        return self._connection.call(
+            requests.create_variations(
+                requests.wanted_generation(
+                    project_id=project_id,
+                    prompt=prompt,
+                    avatar_name=avatar_name,
+                    persona=persona,
+                    attributes=attributes,
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    negative_prompt=negative_prompt,
+                    strict=strict,
+                    omit_recipe=omit_recipe,
+                    preset_id=preset_id,
+                    persona_example_id=persona_example_id,
+                    reference_avatar_id=reference_avatar_id,
+                    reference_strength=reference_strength,
+                ),
+                count,
+                request_id,
+            ),
+            timeout,
+        )
+
+    def reproduce(
+        self,
+        generation_id: str,
+        *,
+        project_id: str,
+        avatar_name: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Generation:
+        """Runs the recipe of a completed generation again and returns the new one, with `reproduce_of` set.
+
+        Once it is COMPLETED its `reproduction` says how the two pictures compare.
+
+        Args:
+            generation_id: the one that is COMPLETED.
+            project_id: the project the new avatar goes to.
+            avatar_name: at most 120 characters; empty: as that one's.
+            request_id: UUID of this logical call; filled in if absent.
+            timeout: seconds for all attempts together; the client's default is 10.
+
+        Raises:
+            FailedPreconditionError: it has no recipe, or the service now draws by other means; reason
+                NOT_REPRODUCIBLE, and `metadata["difference"]` says which.
+            NotFoundError: no such generation, project or reference; `resource` says which.
+            ResourceExhaustedError: over a limit; `retry_after` says when there is room.
+            AlreadyExistsError: `request_id` was used for another generation.
+        """
+        return self._connection.call(
+            requests.reproduce_generation(generation_id, project_id, avatar_name, request_id), timeout
+        )
+
+    def estimate(
+        self,
+        project_id: str,
+        prompt: str = "",
+        *,
+        avatar_name: str = "",
+        persona: Persona | None = None,
+        attributes: Attributes | None = None,
+        width: int = 0,
+        height: int = 0,
+        seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
+        preset_id: str = "",
+        persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
+        variation_count: int = 1,
+        timeout: float | None = None,
+    ) -> EstimateGenerationResponse:
+        """Says what `create` would cost and take, and what it would warn of, and creates nothing.
+
+        Args as for `create`, and:
+            variation_count: how many, 1 to 8.
+
+        Raises:
+            ValueError: `variation_count` is less than 1.
+            AvatarCreatorError: as `create`, but for limits, which are not looked at.
+        """
+        return self._connection.call(
+            requests.estimate_generation(
+                requests.wanted_generation(
+                    project_id=project_id,
+                    prompt=prompt,
+                    avatar_name=avatar_name,
+                    persona=persona,
+                    attributes=attributes,
+                    width=width,
+                    height=height,
+                    seed=seed,
+                    steps=steps,
+                    guidance_scale=guidance_scale,
+                    negative_prompt=negative_prompt,
+                    strict=strict,
+                    omit_recipe=omit_recipe,
+                    preset_id=preset_id,
+                    persona_example_id=persona_example_id,
+                    reference_avatar_id=reference_avatar_id,
+                    reference_strength=reference_strength,
+                ),
+                variation_count,
             ),
             timeout,
         )
@@ -642,10 +826,19 @@ class Generations:
         """
         return self._connection.call(requests.list_attempts(generation_id), timeout)
 
+    def recipe(self, generation_id: str, *, timeout: float | None = None) -> Recipe | None:
+        """What made the picture of a generation; None until it is COMPLETED.
+
+        Raises:
+            NotFoundError: there is no such generation, or it is another user's.
+        """
+        return self._connection.call(requests.get_recipe(generation_id), timeout)
+
     def list(
         self,
         project_id: str = "",
         *,
+        group_id: str = "",
         states: Iterable[GenerationState.ValueType] = (),
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
@@ -658,6 +851,7 @@ class Generations:
 
         Args:
             project_id: only this project's; empty: all projects.
+            group_id: only the variations that one call asked for; empty: all.
             states: only those in one of these states.
             create_time_from: only those created at or after this time, with its time zone.
             create_time_to: only those created before this time, with its time zone.
@@ -671,7 +865,9 @@ class Generations:
             PermissionDeniedError: another user is named, and the token has no role that may.
         """
         return self._connection.items(
-            requests.list_generations(project_id, states, create_time_from, create_time_to, user_id),
+            requests.list_generations(
+                project_id, group_id, states, create_time_from, create_time_to, user_id
+            ),
             page_token,
             page_size,
             timeout,
@@ -713,11 +909,12 @@ class Generations:
         targets: Iterable[str] | Mapping[str, int] | None = None,
         *,
         project_id: str = "",
+        group_id: str = "",
         changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
     ) -> Generator[Generation, None, None]:
-        """Follows up to 100 generations until all have ended, or all of a project until it is closed.
+        """Follows up to 100 generations or a group until all have ended, or a project until it is closed.
 
         As `watch` for each of them. A project's watch sends what is unfinished now, then every change and
         every new one, and misses none while it has no connection.
@@ -725,19 +922,21 @@ class Generations:
         Args:
             targets: ids, or a mapping of ids to the highest revisions seen before.
             project_id: a project, instead of targets.
+            group_id: the variations that one call asked for, instead of targets.
             changed_since: with a project: also what changed at or after this time, ended ones included. The
                 newest `update_time` an earlier watch has seen takes that watch up again.
             timeout: seconds in all; None: as long as it takes.
             reconnect_for: seconds without a connection after which it gives up; any message starts anew.
 
         Raises:
-            ValueError: both targets and project are given, or none; or a time without its time zone.
-            NotFoundError: one of the targets or the project does not exist, or was deleted.
+            ValueError: not exactly one of targets, project and group is given; or a time without its time
+                zone.
+            NotFoundError: one of the targets, the project or the group does not exist, or was deleted.
             UnavailableError: no connection for `reconnect_for` seconds.
             DeadlineExceededError: `timeout` passed; the generations go on.
         """
         return self._connection.follow(
-            watching.several_or_project(targets, project_id, changed_since, datetime.now(UTC)),
+            watching.resume_point(targets, project_id, group_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )
@@ -779,8 +978,15 @@ class Generations:
         width: int = 0,
         height: int = 0,
         seed: int | None = None,
+        steps: int = 0,
+        guidance_scale: float = 0.0,
+        negative_prompt: str = "",
+        strict: bool = False,
+        omit_recipe: bool = False,
         preset_id: str = "",
         persona_example_id: str = "",
+        reference_avatar_id: str = "",
+        reference_strength: float = 0.0,
         request_id: str | None = None,
         on_progress: Callable[[Generation], object] | None = None,
         timeout: float = 600.0,
@@ -807,8 +1013,15 @@ class Generations:
             width=width,
             height=height,
             seed=seed,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            strict=strict,
+            omit_recipe=omit_recipe,
             preset_id=preset_id,
             persona_example_id=persona_example_id,
+            reference_avatar_id=reference_avatar_id,
+            reference_strength=reference_strength,
             request_id=request_id,
             timeout=self._connection.at_most(timeout),
         )

@@ -68,6 +68,11 @@ class ResumePoint(ABC):
         """Whether all that was watched has ended and was delivered."""
         return not self._open
 
+    @property
+    def finished_if_closed(self) -> bool:
+        """Likewise, where the service has just ended its stream with OK."""
+        return self.finished
+
 
 class OneGeneration(ResumePoint):
     """A watch on one generation."""
@@ -90,6 +95,31 @@ class SeveralGenerations(ResumePoint):
 
     def request(self) -> Message:
         return requests.watch_generations(self._open)
+
+
+class WholeGroup(ResumePoint):
+    """A watch on the variations that one call asked for.
+
+    The service alone knows how many there are, so that only its stream's end tells that all have ended.
+    """
+
+    rpc = rpcs.WATCH_GENERATIONS
+
+    def __init__(self, group_id: str) -> None:
+        super().__init__({})
+        self.resource = Resource("group", group_id)
+        self._group_id = group_id
+
+    def request(self) -> Message:
+        return requests.watch_group(self._group_id)
+
+    @property
+    def finished(self) -> bool:
+        return False
+
+    @property
+    def finished_if_closed(self) -> bool:
+        return bool(self._ended) and not self._open
 
 
 class WholeProject(ResumePoint):
@@ -126,23 +156,26 @@ class WholeProject(ResumePoint):
         return False
 
 
-def several_or_project(
+def resume_point(
     targets: Iterable[str] | Mapping[str, int] | None,
     project_id: str,
+    group_id: str,
     changed_since: datetime | None,
     started: datetime,
 ) -> ResumePoint:
     """Where a watch on several generations begins.
 
     Raises:
-        ValueError: both are given, or none, or a time without its time zone or without a project.
+        ValueError: not exactly one of them is given, or a time without its time zone or without a project.
     """
-    if (targets is None) == (not project_id):
-        raise ValueError("give either targets or project_id")
-    if targets is None:
+    if [targets is not None, bool(project_id), bool(group_id)].count(True) != 1:
+        raise ValueError("give either targets, project_id or group_id")
+    if project_id:
         return WholeProject(project_id, changed_since, started)
     if changed_since is not None:
         raise ValueError("changed_since goes with project_id only")
+    if targets is None:
+        return WholeGroup(group_id)
     if isinstance(targets, str):
         raise ValueError("targets are several ids; for one id there is watch()")
     if isinstance(targets, Mapping):
