@@ -4,12 +4,12 @@ BIN := .venv/bin
 PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test check format protos baseline client-floor bench wheels clean
+.PHONY: help demo test check format protos baseline client-floor test-gpu-extra bench wheels clean
 
 .DEFAULT_GOAL := help
 
 help: ## Say what each target does
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/.service ## Make an avatar and watch it appear, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
@@ -42,6 +42,9 @@ baseline: .venv/.development ## Take today's contract as what later changes must
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
 
+test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny model, without a graphics card
+	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider
+
 bench: .venv/.development ## Time the promised operations beside a call that does nothing
 	$(BIN)/python -m bench.latency
 
@@ -49,7 +52,7 @@ wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-protos .venv-client-floor .hypothesis build dist avatar-creator-demo
+	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .hypothesis build dist avatar-creator-demo
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -67,6 +70,15 @@ clean: ## Remove everything that make made
 	$(PYTHON) -m venv .venv-client-floor
 	.venv-client-floor/bin/python -m pip install --quiet --disable-pip-version-check \
 		--requirement tests/client/floor-requirements.txt --editable clients/python
+	touch $@
+
+# An environment of its own: torch and what comes with it are larger than all the rest.
+.venv-gpu/.installed: $(PROJECTS) constraints-gpu.txt
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check "pip>=24"
+	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --constraint constraints-gpu.txt \
+		--editable clients/python --editable ".[gpu]" pytest pytest-asyncio
 	touch $@
 
 # The generators have an environment of their own: they decide how old a library the stubs still run on.

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -39,6 +45,9 @@ from server.services.presets import PresetService
 from server.services.projects import ProjectService
 from server.services.usage import UsageService
 from server.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from tasks.worker import Worker
 
 log = structlog.get_logger()
 
@@ -84,7 +93,7 @@ class AvatarServer:
             audience=settings.jwt_audience,
         )
         self._core = core
-        self._health = HealthService(core.database, core.wake_ups, SERVICE_NAMES)
+        self._health = HealthService(core.database, core.wake_ups, core.circuits, SERVICE_NAMES)
         self._server = grpc.aio.server(
             interceptors=[
                 AroundInterceptor(log_request),
@@ -173,10 +182,11 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         core.ensure_schema()
         if settings.embedded:
             await core.leases.expire_all()
+        # Made first: what it lacks is told before anybody is served.
+        worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core)
         await server.start()
-        if settings.embedded:
-            await stack.enter_async_context(_embedded_worker(core))
+        await stack.enter_async_context(worker)
         stack.push_async_callback(server.stop)
         yield server
 
@@ -187,14 +197,18 @@ async def serve(settings: Settings, finish: asyncio.Event) -> None:
         await finish.wait()
 
 
-@asynccontextmanager
-async def _embedded_worker(core: Core) -> AsyncIterator[None]:
+def _embedded_worker(core: Core) -> AbstractAsyncContextManager[None]:
     # Apart from the command `worker`, the one place that knows of the tasks: all else goes by wake-ups.
     from tasks.worker import Worker
 
+    return _working(Worker(core))
+
+
+@asynccontextmanager
+async def _working(worker: Worker) -> AsyncIterator[None]:
     finish = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(Worker(core).run(finish), name="embedded-worker")
+        group.create_task(worker.run(finish), name="embedded-worker")
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from server.database import Database
 from server.domain.announcements import Announcements
 from server.domain.avatars import Avatars
+from server.domain.circuits import Circuits
 from server.domain.events import THUMBNAIL_READY, Arrivals, EventBus, InProcessBus, RedisBus
 from server.domain.files import Files, open_store
 from server.domain.gallery import Gallery
@@ -16,9 +17,13 @@ from server.domain.leases import GenerationLeases
 from server.domain.paging import PageTokens
 from server.domain.projects import Projects
 from server.domain.quick_work import QuickWorkQueue
+from server.domain.routes import Routes
+from server.domain.screening import Screening
+from server.domain.spending import Limits
 from server.domain.usage import Usage
 from server.domain.watching import GenerationWatches
 from server.migrate import migrate, require_current
+from server.provider_choice import routes_of
 from server.settings import Settings
 from server.wakeups import WakeUps
 
@@ -41,6 +46,9 @@ class Core:
     usage: Usage
     gallery: Gallery
     watches: GenerationWatches
+    routes: Routes
+    circuits: Circuits
+    screening: Screening
 
     @classmethod
     def wire(cls, settings: Settings) -> Core:
@@ -56,8 +64,24 @@ class Core:
         wake_ups = WakeUps.in_process() if settings.embedded else WakeUps.over_redis(settings.redis)
         announcements = Announcements(bus)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
+        routes = routes_of(settings)
+        screening = Screening.of(
+            settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
+        )
         generations = Generations(
-            database, announcements, wake_ups, page_tokens, new_seed=lambda: secrets.randbits(32)
+            database,
+            announcements,
+            wake_ups,
+            page_tokens,
+            new_seed=lambda: secrets.randbits(32),
+            routes=routes,
+            limits=Limits(
+                concurrent=settings.generation_limit_concurrent,
+                per_minute=settings.generation_limit_per_minute,
+                per_day=settings.generation_limit_per_day,
+                spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
+            ),
+            screening=screening,
         )
         return cls(
             settings=settings,
@@ -74,6 +98,9 @@ class Core:
             usage=Usage(database, page_tokens),
             gallery=Gallery(database, page_tokens),
             watches=GenerationWatches(generations, bus),
+            routes=routes,
+            circuits=Circuits(database),
+            screening=screening,
         )
 
     def ensure_schema(self) -> None:
@@ -89,6 +116,7 @@ class Core:
 
     async def close(self) -> None:
         """Disconnect from everything."""
+        await self.screening.close()
         await self.bus.close()
         await self.wake_ups.close()
         await self.database.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import httpx
 from peewee import PeeweeException
 from redis.exceptions import RedisError
 
@@ -44,7 +46,7 @@ async def examine(settings: Settings) -> list[Finding]:
             await _database(core),
             await _queue(core),
             await _storage(core),
-            Finding("provider", True, "sketch: draws on this machine and needs nothing"),
+            await _provider(core),
         ]
     finally:
         await core.close()
@@ -92,6 +94,47 @@ async def _storage(core: Core) -> Finding:
         )
         return Finding("storage", False, f"{place}: {_first_line(error)}", remedy)
     return Finding("storage", True, f"{place} takes, gives and removes files")
+
+
+async def _provider(core: Core) -> Finding:
+    settings, route = core.settings, core.routes.from_text
+    if route.provider == "sketch":
+        return Finding("provider", True, "sketch: draws on this machine and needs nothing")
+    with contextlib.suppress(
+        AvatarCreatorError, TimeoutError, PeeweeException
+    ):  # told by the database's finding
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            for circuit in await core.circuits.open_ones():
+                return Finding(
+                    "provider",
+                    False,
+                    f"{circuit.reason} since {circuit.open_time:%Y-%m-%d %H:%M:%S} UTC on the route "
+                    f"{circuit.route}: {circuit.message}",
+                    f"mend the key or the credit; tried again from {circuit.probe_time:%H:%M:%S} UTC on",
+                )
+    lora = f" with {route.lora.repository}" if route.lora else ""
+    model = f"{route.provider}, route {route.name}: {route.model}{lora}"
+    if route.provider == "diffusers":
+        return Finding("provider", True, f"{model}; a worker loads it when it first draws")
+    if not settings.huggingface_api_key.get_secret_value():
+        return Finding(
+            "provider",
+            False,
+            f"{model}; no HUGGINGFACE_API_KEY",
+            "set it for the workers (servers need none)",
+        )
+    return await _reachable(model, settings.huggingface_endpoint_url or settings.huggingface_base_url)
+
+
+async def _reachable(model: str, url: str) -> Finding:
+    """Whether anything answers there. The key is not sent: only drawing shows whether it is good."""
+    try:
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as http:
+            await http.get(url)
+    except httpx.HTTPError as error:
+        remedy = "check the network, HUGGINGFACE_BASE_URL and HUGGINGFACE_ENDPOINT_URL"
+        return Finding("provider", False, f"{url} does not answer: {type(error).__name__}", remedy)
+    return Finding("provider", True, f"{model}; {url} answers")
 
 
 async def _within_limit(check: Callable[[], Awaitable[None]]) -> None:

@@ -9,11 +9,16 @@ from tempfile import NamedTemporaryFile
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MINIMUM_SECRET_BYTES = 32
 _MAXIMUM_PORT = 65535
+
+DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
+
+DEFAULT_PRICES = {"fal-ai": 0.035, "fal-ai-kontext": 0.035}
+"""US dollars per megapixel, https://fal.ai/models/fal-ai/flux-lora."""
 
 
 class SettingsError(Exception):
@@ -56,6 +61,61 @@ class Settings(BaseSettings):
     tls_key_file: Path | None = None
     """PEM private key."""
 
+    provider: Literal["", "sketch", "huggingface", "diffusers"] = ""
+    """Who draws, for servers and workers alike; empty: `huggingface` where its key is set, else `sketch`."""
+    model: str = DEFAULT_MODEL
+    """The model's id on the hub; for `diffusers` a folder will do."""
+    model_revision: str = ""
+    """Commit or tag of the model, for `diffusers`; empty: the newest."""
+    lora_repository: str = "strangerzonehf/Flux-Super-Realism-LoRA"
+    """The LoRA that makes it a photograph: its id on the hub, or a folder for `diffusers`; or `none`."""
+    lora_weight_file: str = ""
+    """File of the LoRA in its repository; empty: its only one."""
+    lora_revision: str = ""
+    """Commit or tag of the LoRA; empty: the newest."""
+    lora_scale: float = Field(default=1.0, ge=0, le=4)
+    """How strongly the LoRA acts; 1 is as it was trained."""
+    lora_trigger: str = "Super Realism"
+    """Words the LoRA needs in the prompt; they are put in front unless they are in it."""
+    provider_deadline_seconds: float = Field(default=600, gt=0)
+    """How long the provider may take for one picture, its queue included."""
+    prices_per_megapixel: dict[str, float] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
+    """US dollars per megapixel by route, as JSON; routes left out cost nothing."""
+
+    huggingface_api_key: SecretStr = SecretStr("")
+    """Token of HuggingFace with the right to call inference providers, `hf_…`."""
+    huggingface_route: Literal["fal-ai", "hf-inference", "endpoint"] = "fal-ai"
+    """How HuggingFace is reached: fal.ai's queue, its own inference, or a dedicated Inference Endpoint."""
+    huggingface_base_url: str = "https://router.huggingface.co"
+    """The router."""
+    huggingface_endpoint_url: str = ""
+    """The dedicated Inference Endpoint, for the route `endpoint`."""
+    huggingface_bill_to: str = ""
+    """Organisation on the hub that pays (`X-HF-Bill-To`); empty: the owner of the key."""
+
+    model_device: str = ""
+    """For `diffusers`: torch's name of the device; empty: `cuda` where there is one, else `cpu`."""
+    model_offload: Literal["none", "model", "sequential"] = "none"
+    """For `diffusers`: what rests in main memory while it is not used; slower, and fits on smaller cards."""
+    model_quantization: Literal["none", "8bit", "4bit"] = "none"
+    """For `diffusers`: weights in fewer bits, which fit on smaller cards."""
+
+    prompt_deny_list_file: Path | None = None
+    """Words and phrases that no prompt may have, one a line."""
+    moderation_url: str = ""
+    """A moderation service that is asked about every prompt, of the shape of OpenAI's Moderations API."""
+    moderation_api_key: SecretStr = SecretStr("")
+    """Sent to the moderation service as bearer token."""
+
+    generation_limit_concurrent: int = Field(default=50, ge=0)
+    """How many generations of a user may wait or run; 0: any number, likewise below."""
+    generation_limit_per_minute: int = Field(default=60, ge=0)
+    """How many a user may start in any minute."""
+    generation_limit_per_day: int = Field(default=1000, ge=0)
+    """How many a user may start in any 24 hours."""
+    spend_limit_per_day: float = Field(default=20.0, ge=0)
+    """How many US dollars a user's generations may cost in any 24 hours."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is logged: `debug`, `info`, `warning` or `error`."""
 
@@ -70,6 +130,11 @@ class Settings(BaseSettings):
         if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
             raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
         return url
+
+    @property
+    def chosen_provider(self) -> str:
+        """Who draws: `sketch`, `huggingface` or `diffusers`."""
+        return self.provider or ("huggingface" if self.huggingface_api_key.get_secret_value() else "sketch")
 
     @property
     def redis(self) -> str:
@@ -124,8 +189,30 @@ class Settings(BaseSettings):
             )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE must be set together")
+        if self.chosen_provider == "huggingface":
+            self._require_huggingface()
         if self.storage_url and not self.storage_url.startswith("s3://"):
             raise SettingsError("STORAGE_URL must begin with s3://; for a folder set UPLOAD_PATH")
+
+    def _require_huggingface(self) -> None:
+        for name in ("huggingface_base_url", "huggingface_endpoint_url"):
+            url = getattr(self, name)
+            if url and not url.startswith(("https://", "http://")):
+                raise SettingsError(f"{name.upper()} must begin with https://")
+        if self.huggingface_route == "endpoint" and not self.huggingface_endpoint_url:
+            raise SettingsError(
+                "HUGGINGFACE_ROUTE is endpoint but HUGGINGFACE_ENDPOINT_URL is not set: set it to the URL of "
+                "the Inference Endpoint"
+            )
+        if self.huggingface_route != "fal-ai":
+            return
+        if self.model != DEFAULT_MODEL:
+            raise SettingsError(
+                f"MODEL is {self.model} but the route fal-ai draws with {DEFAULT_MODEL} alone: unset MODEL, or "
+                "set HUGGINGFACE_ROUTE to hf-inference or endpoint"
+            )
+        if self.lora_revision and not self.lora_weight_file:
+            raise SettingsError("LORA_REVISION is set: the route fal-ai needs LORA_WEIGHT_FILE with it")
 
     def signing_secret(self) -> str:
         """The secret tokens are signed with. The embedded service makes one and keeps it for itself alone.

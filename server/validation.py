@@ -53,6 +53,17 @@ def number(least: int, most: int, *, multiple_of: int = 1) -> Rule:
     return check
 
 
+def fraction(least: float, most: float) -> Rule:
+    """A number from `least` to `most`, or 0 for none."""
+
+    def check(value: float) -> str | None:
+        if value == 0 or least <= value <= most:
+            return None
+        return f"is {value:,}, must be {least:g} to {most:g}"
+
+    return check
+
+
 def not_negative(value: int) -> str | None:
     """A whole number of at least 0."""
     return f"is {value:,}, must not be negative" if value < 0 else None
@@ -143,6 +154,10 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "GenerationOptions": {
         "width": (number(256, 1440, multiple_of=16),),
         "height": (number(256, 1440, multiple_of=16),),
+        "steps": (number(1, 50),),
+        "guidance_scale": (fraction(1.0, 20.0),),
+        "negative_prompt": (text(2000, lines=True),),
+        "reference_strength": (fraction(0.0, 1.0),),
     },
     "AvatarProject": {"id": (ID,), "name": (NAME,), "description": (DESCRIPTION,)},
     "Avatar": {"id": (ID,), "name": (NAME,)},
@@ -175,7 +190,11 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "preset_id": (OPTIONAL_ID,),
         "persona_example_id": (OPTIONAL_ID,),
         "request_id": (request_id,),
+        "reference_avatar_id": (OPTIONAL_ID,),
+        "reproduce_generation_id": (OPTIONAL_ID,),
+        "variation_count": (number(1, 8),),
     },
+    "EstimateGenerationRequest": {},
     "GetGenerationRequest": {"generation_id": (ID,)},
     "ListGenerationsRequest": {
         "project_id": (OPTIONAL_ID,),
@@ -185,6 +204,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "create_time_to": (instant,),
         "page_size": (not_negative,),
         "user_id": (user_filter,),
+        "group_id": (OPTIONAL_ID,),
     },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
@@ -192,6 +212,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "targets": (at_most(100),),
         "project_id": (OPTIONAL_ID,),
         "changed_since": (instant,),
+        "group_id": (OPTIONAL_ID,),
     },
     "CancelGenerationRequest": {"generation_id": (ID,)},
     "RetryGenerationRequest": {"generation_id": (ID,), "request_id": (request_id,)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from avatar_creator.v1 import (
     usage_pb2,
 )
 from server.domain.people import Attributes, Persona
+from server.domain.recipe import Recipe
 from server.domain.records import (
     DEFAULT_SIDE_PIXELS,
     AppUsage,
@@ -160,6 +162,7 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         generation_prompt=avatar.generation_prompt,
         seed_used=avatar.seed_used,
         generation_id=avatar.generation_id,
+        reference_avatar_id=avatar.reference_avatar_id,
         usage_count=avatar.usage_count,
         last_used_time=timestamp(avatar.last_used_time),
         create_time=timestamp(avatar.create_time),
@@ -173,6 +176,12 @@ def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
         width=message.width or DEFAULT_SIDE_PIXELS,
         height=message.height or DEFAULT_SIDE_PIXELS,
         seed=message.seed if message.HasField("seed") else None,
+        steps=message.steps,
+        guidance_scale=message.guidance_scale,
+        negative_prompt=message.negative_prompt,
+        reference_strength=message.reference_strength,
+        strict=message.strict,
+        omit_recipe=message.omit_recipe,
     )
 
 
@@ -197,9 +206,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         prompt=generation.prompt,
         persona=persona_to_proto(generation.persona),
         attributes=attributes_to_proto(generation.attributes),
-        options=generation_pb2.GenerationOptions(
-            width=options.width, height=options.height, seed=options.seed
-        ),
+        options=generation_pb2.GenerationOptions(**asdict(options)),
         enhanced_prompt=generation.enhanced_prompt,
         negative_prompt=generation.negative_prompt,
         provider=generation.provider,
@@ -217,7 +224,22 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         update_time=timestamp(generation.update_time),
         queue_position=generation.queue_position,
         expected_seconds=generation.expected_seconds,
+        app_id=generation.app_id,
+        group_id=generation.group_id,
+        reference_avatar_id=generation.reference_avatar_id,
+        reproduce_of=generation.reproduce_of,
+        reproduction=(
+            generation_pb2.Reproduction(**asdict(generation.reproduction))
+            if generation.reproduction
+            else None
+        ),
+        price_micros=generation.price_micros,
     )
+
+
+def recipe_to_proto(recipe: Recipe) -> generation_pb2.Recipe:
+    """Encode a recipe."""
+    return generation_pb2.Recipe(**asdict(recipe))
 
 
 def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
@@ -228,6 +250,8 @@ def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
         outcome=outcome,  # type: ignore[arg-type]
         worker=attempt.worker,
         provider=attempt.provider,
+        route=attempt.route,
+        price_micros=attempt.price_micros,
         provider_request_id=attempt.provider_request_id,
         possibly_charged=attempt.possibly_charged,
         error=_error(attempt.error_reason, attempt.error_message),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
 import structlog
+from PIL import Image
 
+from server.core import Core
 from server.domain import images
+from server.domain.caller import Caller
+from server.domain.circuits import OPENING_REASONS
 from server.domain.errors import AvatarCreatorError, NotFoundError, UnavailableError
-from server.domain.files import Files
-from server.domain.images import Picture
 from server.domain.leases import (
     DRAWING_PERCENT,
     FINISHING_PERCENT,
@@ -24,10 +27,28 @@ from server.domain.leases import (
     GenerationLeases,
     Lease,
     LeaseLostError,
+    Made,
 )
-from server.domain.records import StoredFile
+from server.domain.prompt import NEGATIVE_PROMPT
+from server.domain.recipe import Recipe, colour_difference, pixels_sha256, this_software
+from server.domain.recipe_embedding import png_with_recipe
+from server.domain.records import (
+    DEFAULT_GUIDANCE_SCALE,
+    DEFAULT_REFERENCE_STRENGTH,
+    DEFAULT_STEPS,
+    Generation,
+    Reproduction,
+    StoredFile,
+)
 from server.domain.vocabulary import shown_age_range
-from tasks.providers.provider import PortraitRequest, Provider, ProviderError, Reports
+from tasks.providers.provider import (
+    Portrait,
+    PortraitRequest,
+    Provider,
+    ProviderError,
+    Reference,
+    Reports,
+)
 
 log = structlog.get_logger()
 
@@ -39,10 +60,13 @@ T = TypeVar("T")
 class GenerationRunner:
     """Claims generations for one worker and runs them with one provider."""
 
-    def __init__(self, worker: str, leases: GenerationLeases, files: Files, provider: Provider) -> None:
+    def __init__(self, worker: str, core: Core, provider: Provider) -> None:
         self._worker = worker
-        self._leases = leases
-        self._files = files
+        self._leases = core.leases
+        self._avatars = core.avatars
+        self._files = core.files
+        self._circuits = core.circuits
+        self._routes = core.routes
         self._provider = provider
 
     async def run_one(self) -> bool:
@@ -74,7 +98,15 @@ class GenerationRunner:
             log.info("generation_lost")
             failure = None
         except ProviderError as error:
-            failure = Failure(error.reason, error.message, error.retryable, error.retry_after)
+            failure = Failure(
+                error.reason,
+                error.message,
+                error.retryable,
+                error.retry_after,
+                charged=error.charged,
+                submit_unknown=error.submit_unknown,
+                resumable=error.request_alive,
+            )
         except UnavailableError as error:
             failure = Failure(error.reason, error.message, True, timedelta(seconds=error.retry_after or 0))
         except Exception:
@@ -103,26 +135,89 @@ class GenerationRunner:
 
     async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
         progress = _Progress(self._leases, lease)
-        picture = await self._draw(lease, progress)
+        drawing = await _through_outage(lambda: self._prepare(lease))
+        portrait = await self._draw(lease, drawing, progress)
         await progress.reach(SAVING_PERCENT[0], "saving")
+        recipe = await asyncio.to_thread(_recipe_of, lease.generation, drawing, portrait)
+        shown = None if lease.generation.options.omit_recipe else recipe
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, shown)
         thumbnail = await asyncio.to_thread(images.make_thumbnail, picture.data)
         user_id = lease.generation.user_id
         staged.append(await _through_outage(lambda: self._files.stage(user_id, picture)))
         await progress.reach(sum(SAVING_PERCENT) // 2, "saving")
         staged.append(await _through_outage(lambda: self._files.stage(user_id, thumbnail)))
+        reproduction = await _through_outage(lambda: self._compare(lease, portrait, recipe))
         await progress.reach(FINISHING_PERCENT, "finishing")
-        await _through_outage(lambda: self._leases.complete(lease, *staged))
+        image, small = staged
+        made = Made(image, small, recipe, portrait.warnings, reproduction)
+        await _through_outage(lambda: self._leases.complete(lease, made))
 
-    async def _draw(self, lease: Lease, progress: _Progress) -> Picture:
-        generation, provider = lease.generation, self._provider
-        prompt = provider.prompt_for(generation.enhanced_prompt)
+    async def _prepare(self, lease: Lease) -> _Drawing:
+        """What is to be asked of the provider, and by which route.
+
+        Raises:
+            ProviderError: the route is left alone at present, or the reference is gone.
+        """
+        generation = lease.generation
+        options = generation.options
+        has_reference = bool(generation.reference_avatar_id)
+        route = self._routes.route(has_reference=has_reference)
+        if route is None:
+            raise ProviderError(
+                "PROVIDER_REJECTED", "the route in use makes no pictures from a reference", retryable=False
+            )
+        reference, reference_sha256 = None, ""
+        if has_reference:
+            image, reference_sha256 = await self._reference_of(generation)
+            reference = Reference(image, options.reference_strength or DEFAULT_REFERENCE_STRENGTH)
+        negative_prompt = options.negative_prompt if "negative_prompt" in route.honours else ""
+        request = PortraitRequest(
+            route=route,
+            prompt=route.prompt_for(generation.enhanced_prompt),
+            negative_prompt=negative_prompt or (NEGATIVE_PROMPT if route.default_negative_prompt else ""),
+            attributes=replace(
+                generation.attributes,
+                age_range=shown_age_range(generation.attributes.age_range, generation.persona.age),
+            ),
+            seed=generation.seed_used,
+            width=options.width,
+            height=options.height,
+            steps=max(options.steps or DEFAULT_STEPS, route.least_steps),
+            guidance_scale=options.guidance_scale or DEFAULT_GUIDANCE_SCALE,
+            reference=reference,
+            resume_request_id=lease.resume_request_id,
+            expected_seconds=await self._leases.seconds_by(route),
+        )
+        return _Drawing(request, reference_sha256)
+
+    async def _reference_of(self, generation: Generation) -> tuple[Image.Image, str]:
+        try:
+            avatar = await self._avatars.get(Caller(generation.user_id), generation.reference_avatar_id)
+            data = await self._files.read_whole(avatar.image)
+        except NotFoundError as error:
+            raise ProviderError(
+                "REFERENCE_GONE", "the avatar it was to start from has been deleted", retryable=False
+            ) from error
+        return await asyncio.to_thread(images.decode, data), avatar.image.sha256
+
+    async def _draw(self, lease: Lease, drawing: _Drawing, progress: _Progress) -> Portrait:
+        request, provider = drawing.request, self._provider
+        route = request.route
+        circuit = await _through_outage(lambda: self._circuits.enter(route.name))
+        if circuit is not None:
+            raise ProviderError(
+                circuit.reason,
+                f"{circuit.message}; the route {route.name} is tried again from "
+                f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC on",
+                retryable=False,
+            )
         await _through_outage(
             lambda: self._leases.submitting(
                 lease,
-                provider=provider.name,
-                provider_prompt=prompt,
+                route,
+                provider_prompt=request.prompt,
                 estimated=provider.estimates_progress,
-                possibly_charged=provider.charges and not lease.resume_request_id,
+                price_micros=0 if lease.resume_request_id else route.price(request.width, request.height),
             )
         )
         start, end = DRAWING_PERCENT
@@ -134,20 +229,31 @@ class GenerationRunner:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
             await progress.reach(percent, "drawing", estimated=provider.estimates_progress)
 
-        return await provider.generate(
-            PortraitRequest(
-                prompt=prompt,
-                attributes=replace(
-                    generation.attributes,
-                    age_range=shown_age_range(generation.attributes.age_range, generation.persona.age),
-                ),
-                seed=generation.seed_used,
-                width=generation.options.width,
-                height=generation.options.height,
-                resume_request_id=lease.resume_request_id,
-            ),
-            Reports(submitted, drawn),
-        )
+        try:
+            portrait = await provider.generate(request, Reports(submitted, drawn))
+        except ProviderError as error:
+            if error.reason in OPENING_REASONS:
+                refusal = error
+                await _through_outage(
+                    lambda: self._circuits.refused(route.name, refusal.reason, refusal.message)
+                )
+            raise
+        await _through_outage(lambda: self._circuits.answered(route.name))
+        return portrait
+
+    async def _compare(self, lease: Lease, portrait: Portrait, recipe: Recipe) -> Reproduction | None:
+        """How the picture compares with the one whose recipe it was made by."""
+        reproduced = await self._leases.reproduced(lease)
+        if reproduced is None:
+            return None
+        difference = None
+        if reproduced.image is not None:
+            with contextlib.suppress(NotFoundError):
+                data = await self._files.read_whole(reproduced.image)
+                difference = await asyncio.to_thread(
+                    lambda: colour_difference(images.decode(data), portrait.image)
+                )
+        return Reproduction(recipe.pixels_sha256 == reproduced.pixels_sha256, difference)
 
     async def _renew_for_ever(self, lease: Lease) -> None:
         while True:
@@ -169,6 +275,46 @@ class GenerationRunner:
             log.warning("generation_not_settled", error=error.message)
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What the provider is asked for."""
+
+    request: PortraitRequest
+    reference_sha256: str
+    """Of the reference's file; empty without one."""
+
+
+def _recipe_of(generation: Generation, drawing: _Drawing, portrait: Portrait) -> Recipe:
+    request = drawing.request
+    route, lora, reference = request.route, request.route.lora, request.reference
+    return Recipe(
+        provider=route.provider,
+        route=route.name,
+        model=route.model,
+        model_revision=route.model_revision,
+        lora=lora.repository if lora else "",
+        lora_weight_file=lora.weight_file if lora else "",
+        lora_revision=lora.revision if lora else "",
+        lora_scale=lora.scale if lora else 0.0,
+        seed=request.seed,
+        width=portrait.image.width,
+        height=portrait.image.height,
+        steps=request.steps if "steps" in route.honours else 0,
+        guidance_scale=request.guidance_scale if "guidance_scale" in route.honours else 0.0,
+        enhanced_prompt=generation.enhanced_prompt,
+        provider_prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        reference_avatar_id=generation.reference_avatar_id,
+        reference_sha256=drawing.reference_sha256,
+        reference_strength=(
+            reference.strength if reference and "reference_strength" in route.honours else 0.0
+        ),
+        provider_facts=portrait.facts,
+        pixels_sha256=pixels_sha256(portrait.image),
+        software=this_software(),
+    )
+
+
 class _Progress:
     """Tells how far an attempt is, never going back."""
 
@@ -187,14 +333,14 @@ class _Progress:
                 log.warning("progress_not_told", error=error.message)
 
 
-async def _through_outage(write: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a write until the database takes it: what has been drawn may be paid for and is kept.
+async def _through_outage(access: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what needs the database until it answers: what has been drawn may be paid for and is kept.
 
     The lease may run out meanwhile, but while the database is away nobody else can take the generation.
     """
     while True:
         try:
-            return await write()
+            return await access()
         except UnavailableError as error:
             if error.reason != "DATABASE_UNAVAILABLE":
                 raise

@@ -1,8 +1,9 @@
-"""Doing one piece of quick work: a thumbnail, or the removal of a file."""
+"""Doing one piece of quick work: a thumbnail, a file's removal, or the cancelling of a provider's request."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -10,7 +11,8 @@ from server.domain import images
 from server.domain.announcements import Announcements
 from server.domain.avatars import Avatars
 from server.domain.files import Files
-from server.domain.quick_work import REMOVE_FILE, THUMBNAIL, QuickWorkQueue
+from server.domain.quick_work import CANCEL_REQUEST, REMOVE_FILE, THUMBNAIL, QuickWorkQueue
+from tasks.providers.provider import Provider
 
 log = structlog.get_logger()
 
@@ -19,13 +21,22 @@ class QuickWorkRunner:
     """Claims quick work and does it."""
 
     def __init__(
-        self, queue: QuickWorkQueue, avatars: Avatars, files: Files, announcements: Announcements
+        self,
+        queue: QuickWorkQueue,
+        avatars: Avatars,
+        files: Files,
+        announcements: Announcements,
+        provider: Provider,
     ) -> None:
         self._queue = queue
         self._avatars = avatars
         self._files = files
         self._announcements = announcements
-        self._do = {THUMBNAIL: self._make_thumbnail, REMOVE_FILE: files.remove}
+        self._do: dict[str, Callable[[str], Awaitable[None]]] = {
+            THUMBNAIL: self._make_thumbnail,
+            REMOVE_FILE: files.remove,
+            CANCEL_REQUEST: provider.cancel,
+        }
 
     async def run_one(self) -> bool:
         """Claim the job that has been due longest and do it; False when none is due."""

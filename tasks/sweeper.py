@@ -10,6 +10,7 @@ from peewee import SQL, Select, fn
 from server.database import Database
 from server.domain.files import Files
 from server.domain.idempotency import forget_old_keys
+from server.domain.spending import forget_old_starts
 from server.models import AvatarGeneration, QuickWork
 from tasks.slots import Slots
 
@@ -18,7 +19,7 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 1.0
 """How often a worker looks for due work."""
 TIDY_SECONDS = 60.0
-"""How often it gives up abandoned files and forgets old idempotency keys."""
+"""How often it gives up abandoned files and forgets what is kept for a time only."""
 
 
 class Sweeper:
@@ -58,4 +59,6 @@ class Sweeper:
 
     def _tidy(self) -> None:
         self._files.let_orphans_go()
-        forget_old_keys(self._database.now())
+        now = self._database.now()
+        forget_old_keys(now)
+        forget_old_starts(now)

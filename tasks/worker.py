@@ -15,8 +15,8 @@ from taskiq.receiver import Receiver
 from server.core import Core
 from server.wakeups import GENERATION_TASK, QUICK_TASK
 from tasks.generation import GenerationRunner
+from tasks.providers.choice import make_provider
 from tasks.providers.provider import Provider
-from tasks.providers.sketch import SketchProvider
 from tasks.quick_work import QuickWorkRunner
 from tasks.slots import Slots
 from tasks.sweeper import Sweeper
@@ -36,11 +36,11 @@ class Worker:
         self, core: Core, provider: Provider | None = None, *, grace_seconds: float = GRACE_SECONDS
     ) -> None:
         self._core = core
-        self._provider = provider or SketchProvider()
+        self._provider = provider or make_provider(core.settings)
         self._grace_seconds = grace_seconds
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
-        runner = GenerationRunner(self._name, core.leases, core.files, self._provider)
-        quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements)
+        runner = GenerationRunner(self._name, core, self._provider)
+        quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements, self._provider)
         self._generations = Slots("generation", GENERATION_SLOTS, runner.run_one)
         self._quick_work = Slots("quick", QUICK_SLOTS, quick.run_one)
 
@@ -55,7 +55,7 @@ class Worker:
             ),
             asyncio.create_task(_listen(wake_ups.quick_work, QUICK_TASK, self._quick_work, QUICK_SLOTS)),
         ]
-        log.info("worker_ready", worker=self._name, provider=self._provider.name)
+        log.info("worker_ready", worker=self._name, provider=self._core.routes.from_text.provider)
         finished = asyncio.create_task(finish.wait())
         try:
             ended, _ = await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)
@@ -70,6 +70,7 @@ class Worker:
             await asyncio.gather(
                 self._generations.stop(self._grace_seconds), self._quick_work.stop(self._grace_seconds)
             )
+            await self._provider.close()
             log.info("worker_stopped", worker=self._name)
 
 

@@ -76,6 +76,8 @@ async def tour(folder: Path, console: Console) -> None:
         ended = await _watched(client, generation.id, console)
         if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
             raise RuntimeError(f"the generation failed: {ended.error.message}")
+        for warning in ended.warnings:
+            console.print(f"Mind: {warning}.")
         console.print(f"Drawn by the provider [bold]{ended.provider}[/] with seed {ended.seed_used}.")
         for avatar_id, stem in ((uploaded.id, "upload"), (ended.avatar_id, "portrait")):
             for variant, suffix in (

@@ -50,6 +50,7 @@ class NewAvatar:
     generation_prompt: str = ""
     seed_used: int | None = None
     generation_id: str | None = None
+    reference_avatar_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ def insert_avatar(new: NewAvatar, now: datetime) -> None:
         generation_prompt=new.generation_prompt,
         seed_used=new.seed_used,
         generation=new.generation_id,
+        reference_avatar_id=new.reference_avatar_id,
         create_time=now,
         update_time=now,
     )

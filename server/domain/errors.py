@@ -19,6 +19,16 @@ class FieldViolation:
     """What is wrong with it, in a sentence for a person."""
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """A limit that a call would go over."""
+
+    subject: str
+    """Name of the limit, for example `per_day`."""
+    description: str
+    """By how much, in words for a person."""
+
+
 class AvatarCreatorError(Exception):
     """Anything this service refuses on purpose. The subclass decides the gRPC status."""
 
@@ -55,6 +65,14 @@ class InvalidArgumentError(AvatarCreatorError):
             violations=[FieldViolation(field, description)],
         )
 
+    def inside(self, field: str) -> InvalidArgumentError:
+        """The same error about a message that stands in a field of the request."""
+        violations = [
+            FieldViolation(f"{field}.{violation.field}", violation.description)
+            for violation in self.violations
+        ]
+        return InvalidArgumentError(self.reason, self.message, metadata=self.metadata, violations=violations)
+
 
 class NotFoundError(AvatarCreatorError):
     """No such resource of this user."""
@@ -85,6 +103,18 @@ class PermissionDeniedError(AvatarCreatorError):
 
 class ResourceExhaustedError(AvatarCreatorError):
     """The caller is over a limit."""
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        metadata: Mapping[str, str],
+        quota: QuotaViolation,
+        retry_after: float,
+    ) -> None:
+        super().__init__(reason, message, metadata=metadata, retry_after=retry_after)
+        self.quota = quota
 
 
 class UnavailableError(AvatarCreatorError):

@@ -11,56 +11,59 @@ from typing import Any
 from peewee import JOIN
 
 from server.database import Database
-from server.domain import statistics
+from server.domain import spending, statistics
 from server.domain.announcements import Announcements
+from server.domain.attempts import abandon
+from server.domain.avatars import require_avatar
 from server.domain.caller import Caller
-from server.domain.errors import FailedPreconditionError, NotFoundError
+from server.domain.errors import (
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from server.domain.idempotency import RequestKey, resource_already_made
+from server.domain.orders import Order, again, count_choices, filled_from_gallery, name_for
 from server.domain.paging import Page, PageTokens, page_size
-from server.domain.people import Attributes, Persona
 from server.domain.projects import lock_project, require_project
-from server.domain.prompt import NEGATIVE_PROMPT, enhance
-from server.domain.queue import placed
+from server.domain.prompt import NEGATIVE_PROMPT, cut_warning, enhance
+from server.domain.queue import placed, seconds_by_route, seconds_if_ordered_now
+from server.domain.recipe import Recipe
 from server.domain.records import (
     CANCELLED,
+    COMPLETED,
     ENDED_STATES,
     FAILED,
     PENDING,
     Attempt,
     Generation,
-    Options,
-    attributes_from_json,
-    persona_from_json,
 )
-from server.models import (
-    Avatar,
-    AvatarGeneration,
-    AvatarPreset,
-    AvatarProject,
-    GenerationAttempt,
-    PersonaExample,
-    new_id,
-)
+from server.domain.reproduction import read_recipe, require_reproducible
+from server.domain.routes import Route, Routes
+from server.domain.screening import Screening
+from server.domain.spending import Limits
+from server.models import Avatar, AvatarGeneration, AvatarProject, GenerationAttempt, new_id
 from server.wakeups import WakeUps
 
-MAXIMUM_NAME_CHARACTERS = 120
+SEEDS = 2**32
+"""Seeds are 0 to one less."""
 
 LATE_COMMITS = timedelta(seconds=30)
 """A change is read at most this long after the time it bears: no transaction may take longer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a user asks to be generated."""
+class Estimate:
+    """What an order would cost and take."""
 
-    project_id: str
-    prompt: str
-    avatar_name: str
-    persona: Persona
-    attributes: Attributes
-    options: Options
-    preset_id: str
-    persona_example_id: str
+    route: Route
+    price_micros: int
+    """One attempt at each generation, in millionths of a US dollar."""
+    seconds: tuple[float, float] | None
+    """Half, and nine in ten, of the recent ones by this route took at most so long; None without any."""
+    expected_seconds: int | None
+    """When all would probably have ended; None while none has completed yet."""
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +102,57 @@ class Generations:
         wake_ups: WakeUps,
         page_tokens: PageTokens,
         new_seed: Callable[[], int],
+        routes: Routes,
+        limits: Limits,
+        screening: Screening,
     ) -> None:
         self._database = database
         self._announcements = announcements
         self._wake_ups = wake_ups
         self._page_tokens = page_tokens
         self._new_seed = new_seed
+        self._routes = routes
+        self._limits = limits
+        self._screening = screening
 
-    async def create(self, caller: Caller, key: RequestKey, order: Order) -> Generation:
-        """Accept an order as a durable row, or find the generation this request made before.
+    async def create(self, caller: Caller, key: RequestKey, order: Order, count: int = 1) -> list[Generation]:
+        """Accept an order for `count` variations as durable rows, or find those this request made before.
 
         Raises:
-            NotFoundError: the user has no such project, or there is no such preset or persona example.
+            NotFoundError: the user has no such project, reference avatar or generation to reproduce, or there
+                is no such preset or persona example.
+            InvalidArgumentError: words are refused, or options cannot be honoured.
+            FailedPreconditionError: the recipe cannot be run again.
+            ResourceExhaustedError: the user is over a limit.
+            UnavailableError: the words cannot be screened.
         """
-        return await self._tell(await self._database.write(self._create, caller, key, order))
+        words = order.words
+        self._screening.refuse_denied(words)
+        await self._screening.refuse_flagged("\n".join(words.values()))
+        return await self._tell(await self._database.write(self._create, caller, key, order, count))
+
+    async def estimate(self, caller: Caller, order: Order, count: int = 1) -> Estimate:
+        """Say what `create` would cost and take. Nothing is created, and limits and moderation are not asked.
+
+        Raises:
+            As `create`, but for limits and the moderation service.
+        """
+
+        def query() -> Estimate:
+            require_project(caller, order.project_id)
+            filled = self._completed(caller, order)
+            self._require_honoured(filled)
+            self._screening.refuse_denied(order.words)
+            route = self._route_of(filled)
+            return Estimate(
+                route=route,
+                price_micros=count * route.price(filled.options.width, filled.options.height),
+                seconds=seconds_by_route(route.name),
+                expected_seconds=seconds_if_ordered_now(count),
+                warnings=self._warnings(filled),
+            )
+
+        return await self._database.read(query)
 
     async def retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
         """Order a failed or cancelled generation again, or find the one this request made before.
@@ -120,8 +160,10 @@ class Generations:
         Raises:
             NotFoundError: the user has no such generation.
             FailedPreconditionError: it has neither failed nor been cancelled.
+            InvalidArgumentError, ResourceExhaustedError: as `create`; moderation is not asked again.
         """
-        return await self._tell(await self._database.write(self._retry, caller, key, generation_id))
+        [generation] = await self._tell([await self._database.write(self._retry, caller, key, generation_id)])
+        return generation
 
     async def get(self, caller: Caller, generation_id: str) -> Generation:
         """Read a generation.
@@ -152,18 +194,21 @@ class Generations:
 
         return await self._database.read(query)
 
-    async def get_with_attempts(self, caller: Caller, generation_id: str) -> tuple[Generation, list[Attempt]]:
-        """Read a generation and its attempts, first to last.
+    async def get_with_history(
+        self, caller: Caller, generation_id: str
+    ) -> tuple[Generation, list[Attempt], Recipe | None]:
+        """Read a generation, its attempts, first to last, and the recipe of a completed one.
 
         Raises:
             NotFoundError: the user has no such generation.
         """
 
-        def query() -> tuple[Generation, list[Attempt]]:
+        def query() -> tuple[Generation, list[Attempt], Recipe | None]:
             generation = self._placed(self._get(caller, generation_id))
             # One that began between the two reads is left out, so that both tell the same.
             attempts = self._attempts(generation_id)[: generation.attempt_number]
-            return generation, attempts
+            recipe = read_recipe(generation_id) if generation.state == COMPLETED else None
+            return generation, attempts, recipe
 
         return await self._database.read(query)
 
@@ -172,6 +217,7 @@ class Generations:
         caller: Caller,
         *,
         project_id: str,
+        group_id: str,
         states: Sequence[str],
         created_from: datetime | None,
         created_before: datetime | None,
@@ -188,6 +234,7 @@ class Generations:
             caller.sees_all,
             "generations",
             project_id,
+            group_id,
             sorted(states),
             str(created_from),
             str(created_before),
@@ -195,7 +242,7 @@ class Generations:
         cursor = self._page_tokens.read(scope, page_token)
         size = page_size(size)
         found = await self._database.read(
-            self._list, caller, project_id, states, created_from, created_before, size + 1, cursor
+            self._list, caller, project_id, group_id, states, created_from, created_before, size + 1, cursor
         )
         return self._page_tokens.page(scope, found, size, lambda last: [last.id])
 
@@ -207,8 +254,31 @@ class Generations:
             FailedPreconditionError: it completed or failed.
         """
         generation = await self._database.write(self._cancel, caller, generation_id)
-        await self._announcements.generation_changed(generation)
+        await asyncio.gather(
+            self._wake_ups.for_quick_work(), self._announcements.generation_changed(generation)
+        )
         return generation
+
+    async def ids_of_group(self, caller: Caller, group_id: str) -> list[str]:
+        """The generations of a group, in the order they were created.
+
+        Raises:
+            NotFoundError: the user has no such group.
+        """
+
+        def query() -> list[str]:
+            rows = caller.found(
+                AvatarGeneration.select(AvatarGeneration.id).where(
+                    AvatarGeneration.group_id == group_id, AvatarGeneration.group_id != ""
+                ),
+                AvatarGeneration.user_id,
+            )
+            ids = [row.id for row in rows.order_by(AvatarGeneration.id)]
+            if not ids:
+                raise NotFoundError("group", group_id)
+            return ids
+
+        return await self._database.read(query)
 
     async def snapshot_of_project(
         self, caller: Caller, project_id: str, changed_since: datetime | None
@@ -282,23 +352,44 @@ class Generations:
 
         return await self._database.read(query)
 
-    async def _tell(self, ordered: Generation) -> Generation:
+    async def _tell(self, ordered: list[Generation]) -> list[Generation]:
         """Tell workers and watchers of an order, side by side because each may take half a second.
 
         Its place in the queue is looked up after the commit: nobody is to wait for that at a lock.
         """
-        await asyncio.gather(self._wake_ups.for_generation(), self._announcements.generation_changed(ordered))
-        return await self._database.read(self._placed, ordered)
+        await asyncio.gather(
+            *(self._wake_ups.for_generation() for _ in ordered),
+            *(self._announcements.generation_changed(generation) for generation in ordered),
+        )
+        return await self._database.read(lambda: placed(ordered, self._database.now()))
 
-    def _create(self, caller: Caller, key: RequestKey, order: Order) -> Generation:
+    def _create(self, caller: Caller, key: RequestKey, order: Order, count: int) -> list[Generation]:
         now = self._database.now()
-        generation_id = new_id()
-        made_before = resource_already_made(key, generation_id, now)
+        first_id = new_id()
+        made_before = resource_already_made(key, first_id, now)
         if made_before is not None:
-            return self._get(caller, made_before)
+            return self._made_by(caller, made_before)
         lock_project(self._database, caller.user_id, order.project_id)
-        self._insert(generation_id, caller.user_id, _filled_from_gallery(order))
-        return self._get(caller, generation_id)
+        order = self._completed(caller, order)
+        self._require_honoured(order)
+        count_choices(order)
+        group_id = first_id if count > 1 else ""
+        ids = [first_id, *(new_id() for _ in range(count - 1))]
+        self._insert(caller.user_id, ids, order, app_id=caller.app_id, group_id=group_id)
+        return [self._get(caller, generation_id) for generation_id in ids]
+
+    def _made_by(self, caller: Caller, first_id: str) -> list[Generation]:
+        """What the call made whose first generation is this one, as it is now; its retries are not of it."""
+        first = self._get(caller, first_id)
+        if not first.group_id:
+            return [first]
+        others = _generations_of(caller).where(
+            AvatarGeneration.group_id == first.group_id,
+            AvatarGeneration.retry_of == "",
+            AvatarGeneration.id != first.id,
+        )
+        rows = others.order_by(AvatarGeneration.id).objects()
+        return [first, *(Generation.from_row(row, row.avatar_id) for row in rows)]
 
     def _retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
         now = self._database.now()
@@ -314,45 +405,149 @@ class Generations:
                 metadata={"state": before.state.upper()},
             )
         lock_project(self._database, before.user_id, before.project_id)
-        again = Order(
-            project_id=before.project_id,
-            prompt=before.prompt,
-            avatar_name=before.avatar_name,
-            persona=before.persona,
-            attributes=before.attributes,
-            options=before.options,
-            preset_id=before.preset_id,
-            persona_example_id=before.persona_example_id,
+        order = again(before)
+        self._screening.refuse_denied(order.words)
+        self._require_honoured(order)
+        self._insert(
+            before.user_id,
+            [new_generation_id],
+            order,
+            app_id=before.app_id,
+            group_id=before.group_id,
+            retry_of=before.id,
         )
-        self._insert(new_generation_id, before.user_id, again, retry_of=before.id)
         return self._get(caller, new_generation_id)
 
-    def _insert(self, generation_id: str, user_id: str, order: Order, *, retry_of: str = "") -> None:
-        """In the current transaction, which holds the project's lock: write a generation that is due now."""
+    def _insert(
+        self,
+        user_id: str,
+        ids: Sequence[str],
+        order: Order,
+        *,
+        app_id: str,
+        group_id: str,
+        retry_of: str = "",
+    ) -> None:
+        """In the current transaction, which holds the project's lock: write generations that are due now.
+
+        They have seeds one after the other.
+
+        Raises:
+            ResourceExhaustedError: the user is over a limit; nothing of the transaction may stay.
+        """
         now = self._database.now()
-        seed = order.options.seed
-        AvatarGeneration.create(
-            id=generation_id,
-            user_id=user_id,
-            project=order.project_id,
-            state=PENDING,
-            stage="queued",
-            avatar_name=order.avatar_name if order.avatar_name.strip() else _name_for(order),
-            prompt=order.prompt,
-            persona=asdict(order.persona),
-            attributes=asdict(order.attributes),
-            options=asdict(order.options),
-            enhanced_prompt=enhance(order.prompt, order.persona, order.attributes),
-            negative_prompt=NEGATIVE_PROMPT,
-            seed_used=self._new_seed() if seed is None else seed,
-            preset=order.preset_id or None,
-            persona_example=order.persona_example_id or None,
-            retry_of=retry_of,
-            due_time=now,
-            create_time=now,
-            update_time=now,
+        options = order.options
+        first_seed = self._new_seed() if options.seed is None else options.seed
+        warnings = list(self._warnings(order))
+        for number, generation_id in enumerate(ids):
+            AvatarGeneration.create(
+                id=generation_id,
+                user_id=user_id,
+                app_id=app_id,
+                project=order.project_id,
+                state=PENDING,
+                stage="queued",
+                avatar_name=name_for(order),
+                prompt=order.prompt,
+                persona=asdict(order.persona),
+                attributes=asdict(order.attributes),
+                options=asdict(options),
+                enhanced_prompt=_enhanced(order),
+                negative_prompt=options.negative_prompt or NEGATIVE_PROMPT,
+                seed_used=(first_seed + number) % SEEDS,
+                warnings=warnings,
+                preset=order.preset_id or None,
+                persona_example=order.persona_example_id or None,
+                reference_avatar_id=order.reference_avatar_id,
+                reproduce_of=order.reproduce_of,
+                group_id=group_id,
+                retry_of=retry_of,
+                due_time=now,
+                create_time=now,
+                update_time=now,
+            )
+        spending.reserve(user_id, ids, self._route_of(order).price(options.width, options.height), now)
+        statistics.count(user_id, generations={PENDING: len(ids)})
+        spending.require_within(self._limits, user_id, now)
+
+    def _completed(self, caller: Caller, order: Order) -> Order:
+        """The order with everything it refers to filled in.
+
+        Raises:
+            NotFoundError: there is no such preset or persona example, or the user has no such avatar or
+                generation.
+            FailedPreconditionError: the recipe cannot be run again.
+        """
+        if order.reproduce_of:
+            order = self._reproduced(caller, order)
+        if order.reference_avatar_id:
+            require_avatar(caller, order.reference_avatar_id)
+        return filled_from_gallery(order)
+
+    def _reproduced(self, caller: Caller, order: Order) -> Order:
+        """The order that runs a recipe again: that of the generation which made it, with its seed.
+
+        Raises:
+            NotFoundError: the user has no such generation.
+            FailedPreconditionError: the recipe cannot be run again.
+        """
+        before = self._get(caller, order.reproduce_of)
+        recipe = read_recipe(before.id) if before.state == COMPLETED else None
+        require_reproducible(before, recipe, self._routes)
+        same = replace(again(before), enhanced_prompt=before.enhanced_prompt, reproduce_of=before.id)
+        return replace(
+            same,
+            project_id=order.project_id,
+            avatar_name=order.avatar_name if order.avatar_name.strip() else before.avatar_name,
+            options=replace(before.options, seed=before.seed_used),
+            preset_id="",
+            persona_example_id="",
         )
-        statistics.count(user_id, generations={PENDING: 1})
+
+    def _route_of(self, order: Order) -> Route:
+        route = self._routes.route(has_reference=bool(order.reference_avatar_id))
+        if route is None:
+            raise self._not_honoured(
+                self._routes.from_text,
+                [
+                    FieldViolation(
+                        "reference_avatar_id", "the service's route makes no pictures from a reference"
+                    )
+                ],
+            )
+        return route
+
+    def _require_honoured(self, order: Order) -> None:
+        """Refuse what cannot be honoured, where the caller asks for that.
+
+        Raises:
+            InvalidArgumentError: names the fields.
+        """
+        route = self._route_of(order)
+        if order.options.strict:
+            violations = list(
+                route.not_honoured(order.options, has_reference=bool(order.reference_avatar_id))
+            )
+            if violations:
+                raise self._not_honoured(route, violations)
+
+    @staticmethod
+    def _not_honoured(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            "OPTION_NOT_HONOURED",
+            "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
+            metadata={"provider": route.provider, "route": route.name},
+            violations=violations,
+        )
+
+    def _warnings(self, order: Order) -> tuple[str, ...]:
+        route = self._route_of(order)
+        left_out = route.not_honoured(order.options, has_reference=bool(order.reference_avatar_id))
+        warnings = [violation.description for violation in left_out]
+        if "prompt" in route.honours:
+            cut = cut_warning(route.prompt_for(_enhanced(order)))
+            warnings += [cut] if cut else []
+        return tuple(warnings)
 
     @staticmethod
     def _get(caller: Caller, generation_id: str) -> Generation:
@@ -378,8 +573,10 @@ class Generations:
                 outcome=row.outcome,
                 worker=row.worker,
                 provider=row.provider,
+                route=row.route,
                 provider_request_id=row.provider_request_id,
                 possibly_charged=bool(row.possibly_charged),
+                price_micros=row.price_micros,
                 error_reason=row.error_reason,
                 error_message=row.error_message,
                 start_time=row.start_time,
@@ -392,6 +589,7 @@ class Generations:
         self,
         caller: Caller,
         project_id: str,
+        group_id: str,
         states: Sequence[str],
         created_from: datetime | None,
         created_before: datetime | None,
@@ -402,6 +600,8 @@ class Generations:
         if project_id:
             require_project(caller, project_id)
             query = query.where(AvatarGeneration.project == project_id)
+        if group_id:
+            query = query.where(AvatarGeneration.group_id == group_id)
         if states:
             query = query.where(AvatarGeneration.state.in_(states))
         if created_from is not None:
@@ -414,9 +614,7 @@ class Generations:
         return placed(found, self._database.now())
 
     def _cancel(self, caller: Caller, generation_id: str) -> Generation:
-        query = AvatarGeneration.select(
-            AvatarGeneration.id, AvatarGeneration.user_id, AvatarGeneration.state
-        ).where(AvatarGeneration.id == generation_id)
+        query = AvatarGeneration.select().where(AvatarGeneration.id == generation_id)
         # Locked, because the statistics have to know which state it leaves.
         row = self._database.locked(caller.found(query, AvatarGeneration.user_id)).first()
         if row is None:
@@ -441,9 +639,9 @@ class Generations:
             end_time=now,
             update_time=now,
         ).where(AvatarGeneration.id == generation_id).execute()
-        GenerationAttempt.update(outcome="cancelled", end_time=now).where(
-            GenerationAttempt.generation == generation_id, GenerationAttempt.end_time.is_null()
-        ).execute()
+        price = abandon(self._database, generation_id, now)
+        spending.settle(generation_id, row.price_micros)
+        spending.spend(row.user_id, row.app_id, price, now)
         statistics.count_move(row.user_id, row.state, CANCELLED)
         return self._get(caller, generation_id)
 
@@ -463,45 +661,5 @@ def _generations_of(caller: Caller) -> Any:
     return caller.found(_everybodys_generations(), AvatarGeneration.user_id)
 
 
-def _filled_from_gallery(order: Order) -> Order:
-    """What the request leaves out comes from preset, then persona example; both count the use."""
-    if order.preset_id:
-        preset: AvatarPreset | None = AvatarPreset.get_or_none(AvatarPreset.id == order.preset_id)
-        if preset is None:
-            raise NotFoundError("preset", order.preset_id)
-        AvatarPreset.update(popularity=AvatarPreset.popularity + 1).where(
-            AvatarPreset.id == preset.id
-        ).execute()
-        order = replace(
-            order,
-            prompt=order.prompt or preset.prompt,
-            persona=_filled(order.persona, persona_from_json(preset.persona)),
-            attributes=_filled(order.attributes, attributes_from_json(preset.attributes)),
-        )
-    if order.persona_example_id:
-        example: PersonaExample | None = PersonaExample.get_or_none(
-            PersonaExample.id == order.persona_example_id
-        )
-        if example is None:
-            raise NotFoundError("persona example", order.persona_example_id)
-        PersonaExample.update(use_count=PersonaExample.use_count + 1).where(
-            PersonaExample.id == example.id
-        ).execute()
-        order = replace(order, persona=_filled(order.persona, persona_from_json(example.persona)))
-    return order
-
-
-def _filled(given: Any, defaults: Any) -> Any:
-    return replace(defaults, **{name: value for name, value in asdict(given).items() if value})
-
-
-def _name_for(order: Order) -> str:
-    if order.persona.name.strip():
-        return order.persona.name
-    name = ""
-    for word in order.prompt.split():
-        longer = f"{name} {word}".strip()
-        if len(longer) > MAXIMUM_NAME_CHARACTERS:
-            break
-        name = longer
-    return name or order.prompt.strip()[:MAXIMUM_NAME_CHARACTERS] or "Avatar"
+def _enhanced(order: Order) -> str:
+    return order.enhanced_prompt or enhance(order.prompt, order.persona, order.attributes)

@@ -7,19 +7,31 @@ user cancelled, the project is gone, or another worker took over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from server.database import Database
-from server.domain import statistics
+from server.domain import spending, statistics
 from server.domain.announcements import Announcements
 from server.domain.avatars import NewAvatar, insert_avatar
 from server.domain.files import Files
 from server.domain.projects import lock_project
-from server.domain.queue import CLAIM_ORDER
-from server.domain.records import COMPLETED, FAILED, PENDING, PROCESSING, Generation, StoredFile
-from server.models import AvatarGeneration, GenerationAttempt, new_id
+from server.domain.queue import CLAIM_ORDER, seconds_by_route
+from server.domain.quick_work import CANCEL_REQUEST, record_quick_work
+from server.domain.recipe import Recipe
+from server.domain.records import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    PROCESSING,
+    Generation,
+    Reproduction,
+    StoredFile,
+)
+from server.domain.reproduction import keep_recipe, read_recipe
+from server.domain.routes import Route
+from server.models import Avatar, AvatarGeneration, File, GenerationAttempt, new_id
 
 LEASE = timedelta(seconds=15)
 """How long a worker owns a generation after its last heartbeat."""
@@ -34,9 +46,6 @@ CLAIMED_PERCENT = 10
 DRAWING_PERCENT = (20, 70)
 SAVING_PERCENT = (70, 90)
 FINISHING_PERCENT = 90
-
-_REASONS_OF_OURS = frozenset({"DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE", "INTERNAL"})
-"""An attempt that failed for one of these did not fail at the provider."""
 
 
 class LeaseLostError(Exception):
@@ -65,6 +74,34 @@ class Failure:
     """Whether another try may mend it."""
     retry_after: timedelta = timedelta(0)
     """Least wait before the next try."""
+    charged: bool = True
+    """Whether the provider may have charged for a request that was made."""
+    submit_unknown: bool = False
+    """Whether the provider's answer to the submission was lost."""
+    resumable: bool = True
+    """Whether a request that was made still stands at the provider, so that the next attempt asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an attempt has made: files that are staged, and how."""
+
+    image: StoredFile
+    thumbnail: StoredFile
+    recipe: Recipe
+    warnings: tuple[str, ...]
+    """What turned out while drawing, in sentences for a person."""
+    reproduction: Reproduction | None
+    """How the picture compares with the one whose recipe it was made by; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduced:
+    """The picture whose recipe is run again."""
+
+    pixels_sha256: str
+    image: StoredFile | None
+    """None when its avatar is gone."""
 
 
 class GenerationLeases:
@@ -133,9 +170,12 @@ class GenerationLeases:
         await self._publish(transition)
 
     async def submitting(
-        self, lease: Lease, *, provider: str, provider_prompt: str, estimated: bool, possibly_charged: bool
+        self, lease: Lease, route: Route, *, provider_prompt: str, estimated: bool, price_micros: int
     ) -> None:
         """Write down that the provider is about to be called, before it is, and that drawing begins.
+
+        `price_micros` is what a request costs that is about to be made, and 0 when none is: from here on
+        it may be charged for.
 
         Raises:
             LeaseLostError: it is not this worker's any more.
@@ -148,10 +188,18 @@ class GenerationLeases:
                 stage="drawing",
                 progress_percent=DRAWING_PERCENT[0],
                 progress_estimated=estimated,
-                provider=provider,
+                provider=route.provider,
                 provider_prompt=provider_prompt,
+                price_micros=AvatarGeneration.price_micros + price_micros,
             )
-            self._note(lease, outcome="submitting", provider=provider, possibly_charged=possibly_charged)
+            self._note(
+                lease,
+                outcome="submitting",
+                provider=route.provider,
+                route=route.name,
+                possibly_charged=price_micros > 0,
+                price_micros=price_micros,
+            )
             return generation
 
         await self._publish(transition)
@@ -160,15 +208,48 @@ class GenerationLeases:
         """Write down the provider's id of the request as soon as it is known.
 
         Raises:
-            LeaseLostError: it is not this worker's any more.
+            LeaseLostError: it is not this worker's any more; the provider will be told to drop the request.
         """
 
-        def transition() -> None:
-            self._note(lease, provider_request_id=provider_request_id)
+        def transition() -> bool:
+            try:
+                self._note(lease, provider_request_id=provider_request_id)
+            except LeaseLostError:
+                record_quick_work(CANCEL_REQUEST, provider_request_id, self._database.now())
+                return False
+            return True
 
-        await self._database.write(transition)
+        if not await self._database.write(transition):
+            raise LeaseLostError
 
-    async def complete(self, lease: Lease, image: StoredFile, thumbnail: StoredFile) -> None:
+    async def seconds_by(self, route: Route) -> float | None:
+        """How long half of the recent attempts by a route took at most; None without any."""
+        seconds = await self._database.read(seconds_by_route, route.name)
+        return seconds[0] if seconds else None
+
+    async def reproduced(self, lease: Lease) -> Reproduced | None:
+        """What the generation runs the recipe of again; None if it does not, or that is gone."""
+
+        def query() -> Reproduced | None:
+            recipe = read_recipe(lease.generation.reproduce_of)
+            if recipe is None:
+                return None
+            avatar = (
+                Avatar.select(Avatar, File)
+                .join(File, on=(Avatar.image_file == File.id))
+                .where(
+                    Avatar.generation == lease.generation.reproduce_of,
+                    Avatar.user_id == lease.generation.user_id,
+                )
+                .first()
+            )
+            return Reproduced(
+                recipe.pixels_sha256, StoredFile.from_row(avatar.image_file) if avatar else None
+            )
+
+        return await self._database.read(query) if lease.generation.reproduce_of else None
+
+    async def complete(self, lease: Lease, made: Made) -> None:
         """Write the avatar and end the generation, in one transaction.
 
         Raises:
@@ -177,7 +258,7 @@ class GenerationLeases:
         """
 
         def transition() -> Generation:
-            return self._complete(lease, image, thumbnail)
+            return self._complete(lease, made)
 
         await self._publish(transition)
 
@@ -211,7 +292,8 @@ class GenerationLeases:
                 release_count=AvatarGeneration.release_count + 1,
                 due_time=now,
             )
-            self._note(lease, outcome="released", end_time=now)
+            self._note(lease, outcome="released", resumable=True, end_time=now)
+            self._spend(lease, generation, now)
             statistics.count_move(generation.user_id, PROCESSING, PENDING)
             return generation
 
@@ -231,9 +313,9 @@ class GenerationLeases:
         row.epoch += 1
         row.revision += 1
         row.update_time = now
-        resume_request_id = ""
+        resume_request_id, price_micros = "", 0
         if row.state == PROCESSING:
-            resume_request_id = self._close_lost_attempt(row)
+            resume_request_id, price_micros = self._close_lost_attempt(row)
             row.worker_lost_count += 1
             if row.worker_lost_count >= LOST_WORKERS_CAP:
                 row.state, row.stage = FAILED, "ended"
@@ -241,6 +323,10 @@ class GenerationLeases:
                 row.error_reason = "WORKER_LOST"
                 row.error_message = f"the workers that ran it were lost {LOST_WORKERS_CAP} times"
                 row.save()
+                if resume_request_id:
+                    record_quick_work(CANCEL_REQUEST, resume_request_id, now)
+                spending.settle(row.id, row.price_micros)
+                spending.spend(row.user_id, row.app_id, price_micros, now)
                 statistics.count_move(row.user_id, PROCESSING, FAILED)
                 return Lease(Generation.from_row(row, None), row.epoch, "")
         elif row.attempt_number:
@@ -263,11 +349,12 @@ class GenerationLeases:
             provider_request_id=resume_request_id,
             start_time=now,
         )
+        spending.spend(row.user_id, row.app_id, price_micros, now)
         statistics.count_move(row.user_id, state_before, PROCESSING)
         return Lease(Generation.from_row(row, None), row.epoch, resume_request_id)
 
-    def _close_lost_attempt(self, row: AvatarGeneration) -> str:
-        """Close the attempt of the worker that was lost; its provider request passes to the next."""
+    def _close_lost_attempt(self, row: AvatarGeneration) -> tuple[str, int]:
+        """Close a lost worker's attempt, and return its request, which passes to the next, and its price."""
         query = GenerationAttempt.select().where(
             GenerationAttempt.generation == row.id,
             GenerationAttempt.attempt_number == row.attempt_number,
@@ -280,26 +367,34 @@ class GenerationLeases:
         lost.error_message = "its worker went away"
         lost.end_time = row.update_time
         lost.save()
-        return str(lost.provider_request_id)
+        return str(lost.provider_request_id), int(lost.price_micros)
 
     @staticmethod
     def _request_left_unfinished(row: AvatarGeneration) -> str:
-        """The provider request of an attempt that ended for a reason of ours: its picture is paid for."""
+        """The provider request of the last attempt, if it still stands: its picture is paid for."""
         last = GenerationAttempt.get(
             GenerationAttempt.generation == row.id,
             GenerationAttempt.attempt_number == row.attempt_number,
         )
-        ours = last.outcome == "released" or last.error_reason in _REASONS_OF_OURS
-        return str(last.provider_request_id) if ours else ""
+        return str(last.provider_request_id) if last.resumable else ""
 
-    def _complete(self, lease: Lease, image: StoredFile, thumbnail: StoredFile) -> Generation:
+    def _complete(self, lease: Lease, made: Made) -> Generation:
         ordered = lease.generation
         lock_project(self._database, ordered.user_id, ordered.project_id)
         now = self._database.now()
         completed = self._change(
-            lease, now, state=COMPLETED, stage="ended", progress_percent=100, due_time=None, end_time=now
+            lease,
+            now,
+            state=COMPLETED,
+            stage="ended",
+            progress_percent=100,
+            due_time=None,
+            end_time=now,
+            warnings=list(dict.fromkeys((*ordered.warnings, *made.warnings))),
+            reproduction=asdict(made.reproduction) if made.reproduction else None,
         )
         self._note(lease, outcome="succeeded", end_time=now)
+        keep_recipe(ordered.id, made.recipe)
         avatar_id = new_id()
         insert_avatar(
             NewAvatar(
@@ -307,18 +402,20 @@ class GenerationLeases:
                 user_id=ordered.user_id,
                 project_id=ordered.project_id,
                 name=ordered.avatar_name,
-                image_file_id=image.id,
-                thumbnail_file_id=thumbnail.id,
-                source_type="from_preset" if ordered.preset_id else "text_to_image",
+                image_file_id=made.image.id,
+                thumbnail_file_id=made.thumbnail.id,
+                source_type=_source_type(ordered),
                 persona=ordered.persona,
                 attributes=ordered.attributes,
                 generation_prompt=ordered.prompt,
                 seed_used=ordered.seed_used,
                 generation_id=ordered.id,
+                reference_avatar_id=ordered.reference_avatar_id,
             ),
             now,
         )
-        self._files.own(image.id, thumbnail.id)
+        self._files.own(made.image.id, made.thumbnail.id)
+        self._spend(lease, completed, now)
         statistics.count(ordered.user_id, avatars=1, generations={PROCESSING: -1, COMPLETED: 1})
         return replace(completed, avatar_id=avatar_id)
 
@@ -336,18 +433,48 @@ class GenerationLeases:
             }
         else:
             fate = {"state": FAILED, "stage": "ended", "due_time": None, "end_time": now}
+        attempt = self._attempt(lease)
+        refunded = 0 if failure.charged else attempt.price_micros
         generation = self._change(
-            lease, now, **fate, error_reason=failure.reason, error_message=failure.message
+            lease,
+            now,
+            **fate,
+            price_micros=AvatarGeneration.price_micros - refunded,
+            error_reason=failure.reason,
+            error_message=failure.message,
         )
+        outcome = "retryable" if failure.retryable else "fatal"
         self._note(
             lease,
-            outcome="retryable" if failure.retryable else "fatal",
+            outcome="submit_unknown" if failure.submit_unknown else outcome,
+            possibly_charged=attempt.possibly_charged and failure.charged,
+            price_micros=attempt.price_micros - refunded,
+            resumable=failure.resumable,
             error_reason=failure.reason,
             error_message=failure.message,
             end_time=now,
         )
+        if generation.ended and failure.resumable and attempt.provider_request_id:
+            record_quick_work(CANCEL_REQUEST, attempt.provider_request_id, now)
+        self._spend(lease, generation, now)
         statistics.count_move(generation.user_id, PROCESSING, generation.state)
         return generation
+
+    @staticmethod
+    def _attempt(lease: Lease) -> GenerationAttempt:
+        found: GenerationAttempt | None = GenerationAttempt.get_or_none(
+            GenerationAttempt.generation == lease.generation.id,
+            GenerationAttempt.attempt_number == lease.generation.attempt_number,
+        )
+        if found is None:
+            raise LeaseLostError
+        return found
+
+    def _spend(self, lease: Lease, generation: Generation, now: datetime) -> None:
+        """In the current transaction, just before the statistics: the attempt has ended at its price."""
+        if generation.ended:
+            spending.settle(generation.id, generation.price_micros)
+        spending.spend(generation.user_id, generation.app_id, self._attempt(lease).price_micros, now)
 
     @staticmethod
     def _change(lease: Lease, now: datetime, **changes: Any) -> Generation:
@@ -376,6 +503,12 @@ class GenerationLeases:
         )
         if not noted:
             raise LeaseLostError
+
+
+def _source_type(ordered: Generation) -> str:
+    if ordered.reference_avatar_id:
+        return "from_reference"
+    return "from_preset" if ordered.preset_id else "text_to_image"
 
 
 def _owned(lease: Lease) -> tuple[Any, ...]:

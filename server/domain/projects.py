@@ -9,8 +9,9 @@ from typing import Any
 from peewee import fn
 
 from server.database import Database
-from server.domain import statistics
+from server.domain import spending, statistics
 from server.domain.announcements import Announcements
+from server.domain.attempts import abandon
 from server.domain.caller import Caller
 from server.domain.errors import NotFoundError
 from server.domain.files import Files
@@ -149,15 +150,22 @@ class Projects:
 
     def _delete(self, caller: Caller, project_id: str) -> list[str]:
         lock_project(self._database, caller.user_id, project_id)
-        query = AvatarGeneration.select(AvatarGeneration.id, AvatarGeneration.state).where(
-            AvatarGeneration.project == project_id
-        )
+        now = self._database.now()
+        generation = AvatarGeneration
+        query = generation.select(
+            generation.id, generation.state, generation.app_id, generation.price_micros, generation.due_time
+        ).where(generation.project == project_id)
         generations = list(self._database.locked(query))
+        unfinished = [row for row in generations if row.due_time is not None]
+        spent = [(row, abandon(self._database, row.id, now)) for row in unfinished]
         # The files are those of the rows as they went: a thumbnail may have been added a moment before.
         avatars = list(Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute())
         self._files.let_go_of(avatars)
         AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
         AvatarProject.delete().where(AvatarProject.id == project_id).execute()
+        for row, price_micros in spent:
+            spending.settle(row.id, row.price_micros)
+            spending.spend(caller.user_id, row.app_id, price_micros, now)
         statistics.count_gone(caller.user_id, avatars, Counter(row.state for row in generations))
         return [row.id for row in generations]
 

@@ -12,6 +12,11 @@ THUMBNAIL = "thumbnail"
 """Make the thumbnail of the avatar `subject_id`."""
 REMOVE_FILE = "remove_file"
 """Remove the file `subject_id`, which nothing uses any more."""
+CANCEL_REQUEST = "cancel_request"
+"""Tell the provider to drop its request `subject_id`, which nobody waits for any more."""
+
+_WORTH_CANCELLING = timedelta(hours=1)
+"""A provider's request that is older has long ended: it need not be told any more."""
 
 _LEASE = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=5)
@@ -46,7 +51,10 @@ class QuickWorkQueue:
         await self._database.write(lambda: QuickWork.delete().where(QuickWork.id == job.id).execute())
 
     async def failed(self, job: QuickJob) -> None:
-        """Try the job again later: after 1 s, then twice as long each time, at most 5 minutes."""
+        """Try the job again later: after 1 s, then twice as long each time, at most 5 minutes.
+
+        One that has lost its use meanwhile is dropped.
+        """
         await self._database.write(self._postpone, job.id)
 
     def _claim(self) -> QuickJob | None:
@@ -64,5 +72,9 @@ class QuickWorkQueue:
         row: QuickWork | None = QuickWork.get_or_none(QuickWork.id == job_id)
         if row is None:
             return
+        now = self._database.now()
+        if row.kind == CANCEL_REQUEST and row.create_time < now - _WORTH_CANCELLING:
+            row.delete_instance()
+            return
         wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _LONGEST_WAIT)
-        QuickWork.update(due_time=self._database.now() + wait).where(QuickWork.id == job_id).execute()
+        QuickWork.update(due_time=now + wait).where(QuickWork.id == job_id).execute()

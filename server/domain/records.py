@@ -25,6 +25,11 @@ ENDED_STATES = frozenset({COMPLETED, FAILED, CANCELLED})
 
 DEFAULT_SIDE_PIXELS = 1024
 """Width and height of a picture when none is asked for."""
+DEFAULT_STEPS = 28
+DEFAULT_GUIDANCE_SCALE = 3.5
+"""What diffusers' FluxPipeline takes: a usual choice for FLUX.1-dev."""
+DEFAULT_REFERENCE_STRENGTH = 0.6
+"""What diffusers' FluxImg2ImgPipeline takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ class Avatar:
     generation_prompt: str
     seed_used: int | None
     generation_id: str
+    reference_avatar_id: str
+    """The avatar whose picture it was made from; empty if none."""
     usage_count: int
     last_used_time: datetime | None
     create_time: datetime
@@ -117,6 +124,7 @@ class Avatar:
             generation_prompt=row.generation_prompt,
             seed_used=row.seed_used,
             generation_id=row.generation_id or "",
+            reference_avatar_id=row.reference_avatar_id,
             usage_count=row.usage_count,
             last_used_time=row.last_used_time,
             create_time=row.create_time,
@@ -134,6 +142,27 @@ class Options:
     """Pixels, 256 to 1,440 in multiples of 16."""
     seed: int | None = None
     """0 to 2^32-1; None lets the service choose."""
+    steps: int = 0
+    """Denoising steps, 1 to 50; 0 for `DEFAULT_STEPS`."""
+    guidance_scale: float = 0.0
+    """1 to 20; 0 for `DEFAULT_GUIDANCE_SCALE`."""
+    negative_prompt: str = ""
+    """The caller's own; empty for the service's."""
+    reference_strength: float = 0.0
+    """How far the picture may go from its reference, above 0 to 1; 0 for `DEFAULT_REFERENCE_STRENGTH`."""
+    strict: bool = False
+    """Whether what cannot be honoured is an error instead of a warning."""
+    omit_recipe: bool = False
+    """Whether the picture's file is to say nothing of how it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """How a picture compares with the one whose recipe it was made by."""
+
+    identical_pixels: bool
+    colour_difference: float | None
+    """See `server.domain.recipe.colour_difference`; None when the other picture is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +198,13 @@ class Generation:
     preset_id: str
     persona_example_id: str
     retry_of: str
+    reproduce_of: str
+    reference_avatar_id: str
+    group_id: str
+    app_id: str
+    price_micros: int
+    """What its attempts cost so far, in millionths of a US dollar."""
+    reproduction: Reproduction | None
     create_time: datetime
     start_time: datetime | None
     end_time: datetime | None
@@ -215,6 +251,12 @@ class Generation:
             preset_id=row.preset_id or "",
             persona_example_id=row.persona_example_id or "",
             retry_of=row.retry_of,
+            reproduce_of=row.reproduce_of,
+            reference_avatar_id=row.reference_avatar_id,
+            group_id=row.group_id,
+            app_id=row.app_id,
+            price_micros=row.price_micros,
+            reproduction=_from_json(Reproduction, row.reproduction) if row.reproduction else None,
             create_time=row.create_time,
             start_time=row.start_time,
             end_time=row.end_time,
@@ -230,8 +272,11 @@ class Attempt:
     outcome: str
     worker: str
     provider: str
+    route: str
     provider_request_id: str
     possibly_charged: bool
+    price_micros: int
+    """Millionths of a US dollar."""
     error_reason: str
     error_message: str
     start_time: datetime
@@ -282,6 +327,21 @@ class Statistics:
     usage_count: int
     generations: dict[str, int]
     """How many are in each state."""
+    spending: tuple[DailySpend, ...]
+    """By day and app, newest day first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DailySpend:
+    """What the generations of an app cost on one day."""
+
+    day: str
+    """Date in UTC, `2026-01-31`."""
+    app_id: str
+    """Empty for tokens that name no app."""
+    price_micros: int
+    """Millionths of a US dollar."""
+    attempt_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 from peewee import fn
 
 from server.domain.caller import Caller
-from server.domain.records import GENERATION_STATES, Statistics
+from server.domain.records import GENERATION_STATES, DailySpend, Statistics
 from server.models import Avatar, DailyUploads, UserStatistics
 
 RECENT_DAYS = 7
@@ -65,7 +65,7 @@ def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str
     )
 
 
-def read_statistics(caller: Caller, now: datetime) -> Statistics:
+def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, ...]) -> Statistics:
     """The figures of the caller, or of all users together for one who sees all."""
     names = ["avatar_count", "usage_count", *(f"{state}_count" for state in GENERATION_STATES)]
     sums = UserStatistics.select(*(fn.SUM(getattr(UserStatistics, name)) for name in names))
@@ -79,6 +79,7 @@ def read_statistics(caller: Caller, now: datetime) -> Statistics:
         recent_upload_count=int(caller.found(recent, DailyUploads.user_id).scalar() or 0),
         usage_count=figures["usage_count"],
         generations={state: figures[f"{state}_count"] for state in GENERATION_STATES},
+        spending=spending,
     )
 
 

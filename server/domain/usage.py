@@ -16,6 +16,7 @@ from server.domain.errors import NotFoundError
 from server.domain.idempotency import RequestKey, resource_already_made
 from server.domain.paging import Page, PageTokens, page_size
 from server.domain.records import AppUsage, Statistics, UsageRecord
+from server.domain.spending import read_spending
 from server.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
 
 
@@ -89,7 +90,8 @@ class Usage:
         """Figures about all the user's avatars and generations, or all users' for one who sees all."""
 
         def query() -> Statistics:
-            return statistics.read_statistics(caller, self._database.now())
+            now = self._database.now()
+            return statistics.read_statistics(caller, now, read_spending(caller, now))
 
         return await self._database.read(query)
 

@@ -83,6 +83,17 @@ def _details(error: AvatarCreatorError) -> list[Message]:
                 description=error.message,
             )
         )
+    if isinstance(error, ResourceExhaustedError):
+        quota = error.quota
+        details.append(
+            error_details_pb2.QuotaFailure(
+                violations=[
+                    error_details_pb2.QuotaFailure.Violation(
+                        subject=quota.subject, description=quota.description
+                    )
+                ]
+            )
+        )
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from server.models.avatar import Avatar
 from server.models.base import BaseModel, new_id
+from server.models.circuit import RouteCircuit
 from server.models.file import File
-from server.models.generation import AvatarGeneration, GenerationAttempt
+from server.models.generation import AvatarGeneration, GenerationAttempt, GenerationRecipe
 from server.models.idempotency import IdempotencyKey
 from server.models.preset import AvatarPreset, PersonaExample
 from server.models.project import AvatarProject
 from server.models.quick_work import QuickWork
+from server.models.spending import DailySpend, GenerationStart
 from server.models.statistics import DailyUploads, UserStatistics
 from server.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
 
@@ -20,12 +22,16 @@ TABLES: tuple[type[BaseModel], ...] = (
     PersonaExample,
     AvatarGeneration,
     GenerationAttempt,
+    GenerationRecipe,
     Avatar,
     AvatarUsage,
     AvatarAppUsage,
     AvatarAppAction,
     UserStatistics,
     DailyUploads,
+    GenerationStart,
+    DailySpend,
+    RouteCircuit,
     IdempotencyKey,
     QuickWork,
 )
@@ -41,12 +47,16 @@ __all__ = [
     "AvatarProject",
     "AvatarUsage",
     "BaseModel",
+    "DailySpend",
     "DailyUploads",
     "File",
     "GenerationAttempt",
+    "GenerationRecipe",
+    "GenerationStart",
     "IdempotencyKey",
     "PersonaExample",
     "QuickWork",
+    "RouteCircuit",
     "UserStatistics",
     "new_id",
 ]

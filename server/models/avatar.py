@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, ForeignKeyField, IntegerField, JSONField, TextField
+from peewee import SQL, BigIntegerField, ForeignKeyField, IntegerField, JSONField, TextField
 
 from server.models.base import BaseModel, IdField, UtcDateTimeField
 from server.models.file import File
@@ -43,6 +43,8 @@ class Avatar(BaseModel):
         AvatarGeneration, column_name="generation_id", null=True, index=False, backref=None
     )
     """Unique, and the only link between the two: a generation yields at most one avatar."""
+    reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The avatar whose picture it was made from; empty if none. No foreign key: that one may be deleted."""
     ethnicity_folded = TextField(default="")
     """Folded by `server.domain.search.fold`."""
     search_text = TextField(default="")

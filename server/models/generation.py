@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peewee import (
+    SQL,
     BigIntegerField,
     BooleanField,
     ForeignKeyField,
@@ -48,7 +49,19 @@ class AvatarGeneration(BaseModel):
         PersonaExample, column_name="persona_example_id", null=True, index=False, backref=None
     )
     retry_of = TextField(default="")
-    """Not a foreign key: the generation retried may be deleted."""
+    """Not a foreign key: the generation retried may be deleted. Nor are the next three, likewise."""
+    reproduce_of = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The generation whose recipe it runs again; empty if none."""
+    reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The avatar whose picture it starts from; empty if none."""
+    group_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The first of the variations it is one of; empty if it is alone."""
+    app_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The app of the token that created it."""
+    price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    """What its attempts cost so far, in millionths of a US dollar."""
+    reproduction = JSONField(null=True)
+    """How its picture compares with that of `reproduce_of`: `server.domain.records.Reproduction`."""
     attempt_number = IntegerField(default=0)
     retry_count = IntegerField(default=0)
     worker_lost_count = IntegerField(default=0)
@@ -74,6 +87,7 @@ _G.add_index(_G.index(_G.user_id, _G.id, name="avatar_generations_user"))
 _G.add_index(_G.index(_G.project, _G.id, name="avatar_generations_project"))
 _G.add_index(_G.index(_G.project, _G.update_time, name="avatar_generations_project_changed"))
 _G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avatar_generations_due"))
+_G.add_index(_G.index(_G.group_id, _G.id, where=(_G.group_id != ""), name="avatar_generations_group"))
 _G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))
 _G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_example"))
 
@@ -91,6 +105,11 @@ class GenerationAttempt(BaseModel):
     provider = TextField(default="")
     provider_request_id = TextField(default="")
     possibly_charged = BooleanField(default=False)
+    resumable = BooleanField(default=False, constraints=[SQL("DEFAULT FALSE")])
+    """Whether its request still stands at the provider, so that the next attempt asks for it."""
+    route = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    """Millionths of a US dollar."""
     error_reason = TextField(default="")
     error_message = TextField(default="")
     start_time = UtcDateTimeField()
@@ -117,3 +136,26 @@ GenerationAttempt.add_index(
         name="generation_attempts_succeeded",
     )
 )
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.route,
+        GenerationAttempt.end_time,
+        where=(GenerationAttempt.outcome == "succeeded"),
+        name="generation_attempts_route_succeeded",
+    )
+)
+
+
+class GenerationRecipe(BaseModel):
+    """What made the picture of a completed generation. Apart from it, because few ask and it is long."""
+
+    generation = ForeignKeyField(
+        AvatarGeneration, column_name="generation_id", primary_key=True, on_delete="CASCADE", backref=None
+    )
+    recipe = JSONField()
+    """`server.domain.recipe.Recipe`."""
+
+    generation_id: str
+
+    class Meta:
+        table_name = "generation_recipes"

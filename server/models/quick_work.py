@@ -17,7 +17,8 @@ class QuickWork(BaseModel):
     id = IdField()
     kind = TextField()
     subject_id = TextField()
-    """What it is about: an avatar's id for `thumbnail`, a file's id for `remove_file`."""
+    """What it is about: an avatar's id for `thumbnail`, a file's id for `remove_file`,
+    a provider's request for `cancel_request`."""
     try_count = IntegerField(default=0)
     due_time = UtcDateTimeField()
     create_time = UtcDateTimeField()

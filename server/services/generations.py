@@ -8,13 +8,16 @@ from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
 from avatar_creator.v1.generation_pb2 import GenerationState
 from server import wire
-from server.domain.errors import FieldViolation
-from server.domain.generations import Generations, Order
+from server.domain.errors import FieldViolation, InvalidArgumentError
+from server.domain.generations import Generations
+from server.domain.orders import Order
 from server.domain.watching import GenerationWatches
 from server.interceptors.around import Context
 from server.interceptors.auth import caller_in_role, current_caller, lister
 from server.services.request_keys import request_key
 from server.validation import validate
+
+_GO_WITH_A_RECIPE = frozenset({"project_id", "avatar_name", "request_id", "reproduce_generation_id"})
 
 
 class GenerationService(pb_grpc.GenerationServiceServicer):
@@ -27,36 +30,50 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
     ) -> pb.CreateGenerationResponse:
-        if request.prompt.strip() or request.preset_id:
-            validate(request)
-        else:
-            validate(request, FieldViolation("prompt", "must not be empty without a preset_id"))
-        generation = await self._generations.create(
+        validate(request, *_wrong_in(request, ""))
+        first, *further = await self._generations.create(
             current_caller(),
             request_key("CreateGeneration", request.request_id, request),
-            Order(
-                project_id=request.project_id,
-                prompt=request.prompt if request.prompt.strip() else "",
-                avatar_name=request.avatar_name,
-                persona=wire.persona_from_proto(request.persona),
-                attributes=wire.attributes_from_proto(request.attributes),
-                options=wire.options_from_proto(request.options),
-                preset_id=request.preset_id,
-                persona_example_id=request.persona_example_id,
-            ),
+            _order_of(request),
+            request.variation_count or 1,
         )
-        return pb.CreateGenerationResponse(generation=wire.generation_to_proto(generation))
+        return pb.CreateGenerationResponse(
+            generation=wire.generation_to_proto(first), variations=map(wire.generation_to_proto, further)
+        )
+
+    async def EstimateGeneration(
+        self, request: pb.EstimateGenerationRequest, context: Context
+    ) -> pb.EstimateGenerationResponse:
+        wanted = request.generation
+        validate(request, *_wrong_in(wanted, "generation."))
+        try:
+            estimate = await self._generations.estimate(
+                current_caller(), _order_of(wanted), wanted.variation_count or 1
+            )
+        except InvalidArgumentError as error:
+            raise error.inside("generation") from error
+        p50, p90 = estimate.seconds or (None, None)
+        return pb.EstimateGenerationResponse(
+            provider=estimate.route.provider,
+            route=estimate.route.name,
+            price_micros=estimate.price_micros,
+            seconds_p50=p50,
+            seconds_p90=p90,
+            expected_seconds=estimate.expected_seconds,
+            warnings=estimate.warnings,
+        )
 
     async def GetGeneration(
         self, request: pb.GetGenerationRequest, context: Context
     ) -> pb.GetGenerationResponse:
         validate(request)
-        generation, attempts = await self._generations.get_with_attempts(
+        generation, attempts, recipe = await self._generations.get_with_history(
             caller_in_role(request), request.generation_id
         )
         return pb.GetGenerationResponse(
             generation=wire.generation_to_proto(generation),
             attempts=map(wire.attempt_to_proto, attempts),
+            recipe=wire.recipe_to_proto(recipe) if recipe else None,
         )
 
     async def ListGenerations(
@@ -66,6 +83,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         page = await self._generations.page(
             lister(request),
             project_id=request.project_id,
+            group_id=request.group_id,
             states=[wire.word_of(GenerationState, state) for state in request.states],
             created_from=wire.instant_of(request, "create_time_from"),
             created_before=wire.instant_of(request, "create_time_to"),
@@ -93,6 +111,9 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         if request.project_id:
             since = wire.instant_of(request, "changed_since")
             states = self._watches.watch_project(caller, request.project_id, since)
+        elif request.group_id:
+            ids = await self._generations.ids_of_group(caller, request.group_id)
+            states = self._watches.watch(caller, dict.fromkeys(ids, 0))
         else:
             known = {target.generation_id: target.known_revision for target in request.targets}
             states = self._watches.watch(caller, known)
@@ -118,10 +139,38 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         return pb.RetryGenerationResponse(generation=wire.generation_to_proto(generation))
 
 
+def _order_of(request: pb.CreateGenerationRequest) -> Order:
+    return Order(
+        project_id=request.project_id,
+        prompt=request.prompt if request.prompt.strip() else "",
+        avatar_name=request.avatar_name,
+        persona=wire.persona_from_proto(request.persona),
+        attributes=wire.attributes_from_proto(request.attributes),
+        options=wire.options_from_proto(request.options),
+        preset_id=request.preset_id,
+        persona_example_id=request.persona_example_id,
+        reference_avatar_id=request.reference_avatar_id,
+        reproduce_of=request.reproduce_generation_id,
+    )
+
+
+def _wrong_in(request: pb.CreateGenerationRequest, place: str) -> Iterator[FieldViolation]:
+    """What is wrong with the fields of a wanted generation as they stand beside each other."""
+    if request.reproduce_generation_id:
+        for field, value in request.ListFields():
+            empty = field.message_type is not None and not value.ByteSize()
+            if field.name not in _GO_WITH_A_RECIPE and not empty:
+                yield FieldViolation(f"{place}{field.name}", "does not go with reproduce_generation_id")
+    elif not request.prompt.strip() and not request.preset_id:
+        yield FieldViolation(f"{place}prompt", "must not be empty without a preset_id")
+    if request.options.reference_strength and not request.reference_avatar_id:
+        yield FieldViolation(f"{place}options.reference_strength", "goes with a reference_avatar_id only")
+
+
 def _wrong_together(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
     """What is wrong with the request's fields as they stand beside each other."""
-    if bool(request.targets) == bool(request.project_id):
-        yield FieldViolation("targets", "give either targets or a project_id")
+    if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
+        yield FieldViolation("targets", "give either targets, a project_id or a group_id")
     if request.HasField("changed_since") and not request.project_id:
         yield FieldViolation("changed_since", "goes with a project_id only")
     ids = [target.generation_id for target in request.targets[:100]]

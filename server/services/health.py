@@ -1,4 +1,4 @@
-"""Serves `grpc.health.v1.Health`, telling the truth about database and queue.
+"""Serves `grpc.health.v1.Health`, telling the truth about database, queue and provider.
 
 Ours and not grpcio's, because the asyncio one stops telling the other watchers once one has left
 (grpc/grpc#43403).
@@ -14,6 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server.database import Database
+from server.domain.circuits import Circuits
 from server.domain.errors import NotFoundError
 from server.interceptors.around import Context
 from server.wakeups import WakeUps
@@ -32,16 +33,21 @@ SERVICE_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpcio ships no types for it
-    """The empty name and the services follow the database; `queue` is a name of its own.
+    """The empty name and the services follow the database; `queue` and `provider` are names of their own.
 
-    A server without its queue still accepts work, so the queue does not make the services NOT_SERVING.
+    A server without its queue or provider still accepts work, so they do not make the services NOT_SERVING.
+    `provider` is NOT_SERVING while a route of the service is left alone, because its provider refuses it.
     """
 
-    def __init__(self, database: Database, wake_ups: WakeUps, service_names: Sequence[str]) -> None:
+    def __init__(
+        self, database: Database, wake_ups: WakeUps, circuits: Circuits, service_names: Sequence[str]
+    ) -> None:
         self._database = database
         self._wake_ups = wake_ups
+        self._circuits = circuits
         self._following_database = ("", *service_names)
-        self._statuses: dict[str, int] = dict.fromkeys((*self._following_database, "queue"), NOT_SERVING)
+        names = (*self._following_database, "queue", "provider")
+        self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
         self._changed = asyncio.Condition()
         self._draining = False
         self._checking: asyncio.Task[None] | None = None
@@ -95,10 +101,13 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             await self._check()
 
     async def _check(self) -> None:
-        database, queue = await asyncio.gather(
-            self._answers("database", self._database.ping), self._answers("queue", self._wake_ups.ping)
+        database, queue, provider = await asyncio.gather(
+            self._answers("database", self._database.ping),
+            self._answers("queue", self._wake_ups.ping),
+            self._answers("provider", self._circuits.require_closed),
         )
-        await self._set({**dict.fromkeys(self._following_database, database), "queue": queue})
+        followers = dict.fromkeys(self._following_database, database)
+        await self._set({**followers, "queue": queue, "provider": provider})
 
     @staticmethod
     async def _answers(name: str, ping: Callable[[], Awaitable[None]]) -> int:

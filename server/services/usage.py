@@ -82,6 +82,15 @@ class UsageService(pb_grpc.UsageServiceServicer):
                 )
                 for state, number in figures.generations.items()
             ],
+            spending=[
+                pb.DailySpend(
+                    day=spend.day,
+                    app_id=spend.app_id,
+                    price_micros=spend.price_micros,
+                    attempt_count=spend.attempt_count,
+                )
+                for spend in figures.spending
+            ],
         )
 
 

@@ -84,10 +84,19 @@ def attributes() -> st.SearchStrategy[Attributes]:
 
 
 def options() -> st.SearchStrategy[GenerationOptions]:
-    """Any size and seed, also none."""
+    """Any options but `strict`, also none."""
     sides = st.sampled_from([0, *range(256, 1441, 16)])
     seeds = st.none() | st.sampled_from([0, 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
-    return st.builds(GenerationOptions, width=sides, height=sides, seed=seeds)
+    return st.builds(
+        GenerationOptions,
+        width=sides,
+        height=sides,
+        seed=seeds,
+        steps=st.integers(0, 50),
+        guidance_scale=st.just(0.0) | st.floats(1.0, 20.0),
+        negative_prompt=text(2000, lines=True),
+        omit_recipe=st.booleans(),
+    )
 
 
 def metadata() -> st.SearchStrategy[Struct]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,6 +55,10 @@ BASES: dict[str, tuple[Callable[..., Message], Fields]] = {
     "CreateGeneration": (
         generations_pb.CreateGenerationRequest,
         {"project_id": "PROJECT", "prompt": "a portrait", "options": {"width": 256, "height": 256}},
+    ),
+    "EstimateGeneration": (
+        generations_pb.EstimateGenerationRequest,
+        {"generation": {"project_id": "PROJECT", "prompt": "a portrait"}},
     ),
     "GetGeneration": (generations_pb.GetGenerationRequest, {"generation_id": "GENERATION"}),
     "ListGenerations": (generations_pb.ListGenerationsRequest, {}),
@@ -209,6 +214,13 @@ def side_limits(path: str) -> tuple[list[Fields], list[Fields]]:
     return (
         [{path: value} for value in (0, 256, 272, 1440)],
         [{path: value} for value in (1, 240, 255, 257, 1432, 1441, 1456, -256, 2**31 - 1)],
+    )
+
+
+def number_limits(path: str, least: int, most: int) -> tuple[list[Fields], list[Fields]]:
+    return (
+        [{path: value} for value in (0, least, most)],
+        [{path: value} for value in (-1, most + 1, -(2**31), 2**31 - 1)],
     )
 
 
@@ -533,6 +545,97 @@ LIMITS: list[Limits] = [
     ("CreateGeneration", "avatar_name", optional_line_limits("avatar_name", 120)),
     ("CreateGeneration", "options.width", side_limits("options.width")),
     ("CreateGeneration", "options.height", side_limits("options.height")),
+    ("CreateGeneration", "options.steps", number_limits("options.steps", 1, 50)),
+    (
+        "CreateGeneration",
+        "options.guidance_scale",
+        (
+            [{"options.guidance_scale": value} for value in (0.0, 1.0, 7.5, 20.0)],
+            [{"options.guidance_scale": value} for value in (0.5, 20.5, -1.0, math.nan, math.inf)],
+        ),
+    ),
+    (
+        "CreateGeneration",
+        "options.negative_prompt",
+        (
+            [{"options.negative_prompt": "é" * 2000}, {"options.negative_prompt": "one\ntwo"}],
+            [{"options.negative_prompt": "x" * 2001}, {"options.negative_prompt": "a\0b"}],
+        ),
+    ),
+    (
+        "CreateGeneration",
+        "options.reference_strength",
+        (
+            [
+                {"options.reference_strength": value, "reference_avatar_id": "AVATAR"}
+                for value in (0.0, 0.001, 1.0)
+            ],
+            [
+                {"options.reference_strength": 0.5},
+                *(
+                    {"options.reference_strength": value, "reference_avatar_id": "AVATAR"}
+                    for value in (-0.1, 1.1, math.nan)
+                ),
+            ],
+        ),
+    ),
+    (
+        "CreateGeneration",
+        "reference_avatar_id",
+        ([], [{"reference_avatar_id": "x" * 101}, {"reference_avatar_id": "a\0b"}]),
+    ),
+    (
+        "CreateGeneration",
+        "reproduce_generation_id",
+        (
+            [{"prompt": "", "options": {}, "reproduce_generation_id": "GENERATION"}],
+            [
+                {"prompt": "", "options": {}, "reproduce_generation_id": "x" * 101},
+                {"prompt": "", "options": {}, "reproduce_generation_id": "a\0b"},
+            ],
+        ),
+    ),
+    (
+        "CreateGeneration",
+        "prompt",
+        ([], [{"options": {}, "reproduce_generation_id": "GENERATION"}]),
+    ),
+    (
+        "CreateGeneration",
+        "options",
+        ([], [{"prompt": "", "reproduce_generation_id": "GENERATION"}]),
+    ),
+    (
+        "CreateGeneration",
+        "variation_count",
+        (
+            [{"variation_count": 2}],
+            [
+                *({"variation_count": value} for value in (-1, 9, 2**31 - 1)),
+                {
+                    "prompt": "",
+                    "options": {},
+                    "reproduce_generation_id": "GENERATION",
+                    "variation_count": 2,
+                },
+            ],
+        ),
+    ),
+    (
+        "EstimateGeneration",
+        "generation.project_id",
+        ([], [{"generation": {"prompt": "a portrait"}}]),
+    ),
+    (
+        "EstimateGeneration",
+        "generation.prompt",
+        ([], [{"generation": {"project_id": "PROJECT"}}]),
+    ),
+    (
+        "EstimateGeneration",
+        "generation.variation_count",
+        ([{"generation.variation_count": 8}], [{"generation.variation_count": 9}]),
+    ),
     ("CreateGeneration", "preset_id", ([], [{"preset_id": "x" * 101}, {"preset_id": "a\0b"}])),
     (
         "CreateGeneration",
@@ -556,6 +659,7 @@ LIMITS: list[Limits] = [
         "project_id",
         ([{"project_id": ""}], [{"project_id": "x" * 101}, {"project_id": "a\0"}]),
     ),
+    ("ListGenerations", "group_id", ([{"group_id": "x"}], [{"group_id": "x" * 101}, {"group_id": "a\0"}])),
     ("ListGenerations", "create_time_from", time_limits("create_time_from")),
     ("ListGenerations", "create_time_to", time_limits("create_time_to")),
     ("WatchGeneration", "generation_id", id_limits("generation_id")),
@@ -572,6 +676,8 @@ LIMITS: list[Limits] = [
             [
                 {"targets": []},
                 {"project_id": "PROJECT"},
+                {"group_id": "GENERATION"},
+                {"targets": [], "project_id": "PROJECT", "group_id": "GENERATION"},
                 {"targets": [{"generation_id": f"id {number}"} for number in range(101)]},
                 {"targets": [{"generation_id": "GENERATION"}] * 2},
                 {"targets": [{"generation_id": "GENERATION", "known_revision": seen} for seen in (1, 2)]},
@@ -605,6 +711,11 @@ LIMITS: list[Limits] = [
         "WatchGenerations",
         "project_id",
         ([], [{"targets": [], "project_id": value} for value in ("x" * 101, "a\0b", "a\nb")]),
+    ),
+    (
+        "WatchGenerations",
+        "group_id",
+        ([], [{"targets": [], "group_id": value} for value in ("x" * 101, "a\0b", "a\nb")]),
     ),
     (
         "WatchGenerations",

@@ -228,6 +228,18 @@ ILLEGAL: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"DATABASE_URL": "mysql://localhost/x"},
         ["must begin with postgresql://"],
     ),
+    "a provider that is none": ({"PROVIDER": "dalle"}, ["PROVIDER", "'sketch'"]),
+    "an endpoint without its address": (
+        {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_ROUTE": "endpoint"},
+        ["HUGGINGFACE_ENDPOINT_URL"],
+    ),
+    "another model on a route that has one": (
+        {"HUGGINGFACE_API_KEY": "hf_x", "MODEL": "stabilityai/sdxl"},
+        ["MODEL", "HUGGINGFACE_ROUTE", "FLUX.1-dev"],
+    ),
+    "prices that are no table": ({"PRICES_PER_MEGAPIXEL": "0.035"}, ["PRICES_PER_MEGAPIXEL"]),
+    "a deny-list that is not there": ({"PROMPT_DENY_LIST_FILE": "words.txt"}, ["PROMPT_DENY_LIST_FILE"]),
+    "a model without its libraries": ({"PROVIDER": "diffusers"}, ["avatar-creator[gpu]"]),
     "an address that is none": ({"LISTEN_ADDRESS": "nowhere:at-all"}, ["LISTEN_ADDRESS", "host:port"]),
     "a port past the last": ({"LISTEN_ADDRESS": "127.0.0.1:65536"}, ["LISTEN_ADDRESS", "0 to 65535"]),
 }
@@ -409,6 +421,12 @@ def test_doctor_finds_all_well_before_an_embedded_service_ever_ran(run: Run) -> 
         ("queue", {"REDIS_URL": f"redis://{NOWHERE}/0"}, "REDIS_URL"),
         ("settings", {"UPLOAD_PATH": "FILE/folder"}, "UPLOAD_PATH"),
         ("storage", {"UPLOAD_PATH": "BLOCKED"}, "UPLOAD_PATH"),
+        (
+            "provider",
+            {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_BASE_URL": f"http://{NOWHERE}"},
+            "HUGGINGFACE_BASE_URL",
+        ),
+        ("provider", {"PROVIDER": "huggingface", "HUGGINGFACE_BASE_URL": f"http://{NOWHERE}"}, "set it for"),
     ],
     ids=[
         "settings",
@@ -417,6 +435,8 @@ def test_doctor_finds_all_well_before_an_embedded_service_ever_ran(run: Run) -> 
         "Redis down",
         "no folder for uploads",
         "uploads refused",
+        "provider down",
+        "provider without its key",
     ],
 )
 def test_doctor_names_what_is_broken_and_the_remedy(

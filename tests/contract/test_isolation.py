@@ -106,6 +106,12 @@ ABOUT_A_THING: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
         "project",
         lambda has: generations_pb.CreateGenerationRequest(project_id=has.project_id, prompt="a portrait"),
     ),
+    "GenerationService.EstimateGeneration": (
+        "project",
+        lambda has: generations_pb.EstimateGenerationRequest(
+            generation=generations_pb.CreateGenerationRequest(project_id=has.project_id, prompt="a portrait")
+        ),
+    ),
     "GenerationService.GetGeneration": (
         "generation",
         lambda has: generations_pb.GetGenerationRequest(generation_id=has.generation_id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import grpc
@@ -13,7 +14,9 @@ import pytest
 from avatar_creator.v1 import attributes_pb2
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from server.domain import errors, vocabulary
+from server.domain.people import Attributes
 from server.interceptors.errors import STATUS_OF
+from server.wire import attributes_from_proto, attributes_to_proto
 
 REPOSITORY = Path(__file__).parents[2]
 PROTOS = REPOSITORY / "protos" / "avatar_creator" / "v1"
@@ -64,6 +67,23 @@ def test_the_contract_repeats_the_phrase_of_every_value(enum: str) -> None:
     assert len(said) == len(values)
     assert phrases.pop("unspecified") == []
     assert phrases == {word: [phrase] for word, phrase in TABLES[enum].items()}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Attributes)])
+def test_every_attribute_has_its_field_in_the_contract(field: str) -> None:
+    enum = attributes_pb2.Attributes.DESCRIPTOR.fields_by_name[field].enum_type
+
+    for word in TABLES[enum.name] if enum else ["Indonesian"]:
+        attributes = Attributes(**{field: word})
+        message = attributes_to_proto(attributes)
+        assert [set_field.name for set_field, _ in message.ListFields()] == [field]
+        assert attributes_from_proto(message) == attributes
+
+
+def test_every_field_of_attributes_in_the_contract_has_its_attribute() -> None:
+    assert {field.name for field in fields(Attributes)} == set(
+        attributes_pb2.Attributes.DESCRIPTOR.fields_by_name
+    )
 
 
 def test_ages_fall_into_the_ranges_that_the_contract_says() -> None:
@@ -155,7 +175,9 @@ def _documented_statuses(reason: str) -> set[str]:
 def test_every_reason_is_documented_with_its_status_and_whether_a_retry_helps(reason: str) -> None:
     comment = DOCUMENTED[reason]
 
-    assert _documented_statuses(reason) or comment.startswith("Reason of a failed generation."), comment
+    assert _documented_statuses(reason) or re.match(r"Reason of a failed (generation|attempt)\b", comment), (
+        comment
+    )
     assert re.search(r"\bRetry: \S", comment), comment
 
 

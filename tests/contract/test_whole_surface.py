@@ -212,6 +212,14 @@ def create_generation(studio: Studio) -> None:
     assert generation.state in (PENDING, PROCESSING, COMPLETED)
 
 
+def estimate_generation(studio: Studio) -> None:
+    before = len(list(studio.client.generations.list()))
+    estimate = studio.client.generations.estimate(studio.project_id, "a calm man", variation_count=2)
+    assert (estimate.provider, estimate.route, estimate.price_micros) == ("sketch", "local", 0)
+    assert 0 < estimate.seconds_p50 <= estimate.seconds_p90
+    assert len(list(studio.client.generations.list())) == before
+
+
 def get_generation(studio: Studio) -> None:
     generation = studio.client.generations.get(studio.generation.id)
     assert (generation.state, generation.progress_percent) == (COMPLETED, 100)
@@ -388,6 +396,7 @@ USES: dict[str, Callable[[Studio], None]] = {
     "AvatarService.DeleteAvatar": delete_avatar,
     "AvatarService.DownloadImage": download_image,
     "GenerationService.CreateGeneration": create_generation,
+    "GenerationService.EstimateGeneration": estimate_generation,
     "GenerationService.GetGeneration": get_generation,
     "GenerationService.ListGenerations": list_generations,
     "GenerationService.WatchGeneration": watch_generation,
@@ -411,7 +420,7 @@ def test_the_table_has_every_rpc_of_the_contract() -> None:
     rpcs = {f"{service.name}.{method.name}" for service in services for method in service.methods}
 
     assert USES.keys() == rpcs
-    assert len(rpcs) == 27
+    assert len(rpcs) == 28
 
 
 @pytest.mark.parametrize("rpc", USES)

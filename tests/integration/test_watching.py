@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -83,15 +84,21 @@ def watch(calls: Calls, generation_id: str, known_revision: int = 0) -> Watched:
     return Watched(states, None)
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
-    deployment = request.getfixturevalue(request.param)
-    async with InProcessService.serving(deployment) as service:
+@asynccontextmanager
+async def opened(deployment: Deployment, user: str, **settings: str) -> AsyncIterator[Studio]:
+    """A user of a service without a worker."""
+    async with InProcessService.serving(deployment, **settings) as service:
         with Calls(deployment.target, deployment.token(user)) as calls:
             async with service.client(user) as client:
                 project = await client.projects.create("Watched")
                 yield Studio(service, client, calls, project.id)
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
+    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    async with opened(request.getfixturevalue(request.param), user) as studio:
+        yield studio
 
 
 def test_progress_never_falls_and_the_stream_ends_with_ok_once_it_is_completed(calls: Calls) -> None:
@@ -224,10 +231,15 @@ async def test_a_cancel_is_told_and_ends_the_watch(studio: Studio) -> None:
     assert watched.states[-1] == state
 
 
-async def test_a_slow_reader_skips_states_but_gets_the_last(studio: Studio) -> None:
+@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+async def test_a_slow_reader_skips_states_but_gets_the_last(
+    request: pytest.FixtureRequest, mode: str, user: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    provider = ScriptedProvider()
     # Each state is large, so that those nobody reads cannot all wait in the connection's buffers.
-    provider = ScriptedProvider(provider_prompt="detailed " * 50_000)
-    async with studio.service.working(provider):
+    large = {"HUGGINGFACE_API_KEY": "hf_test", "LORA_TRIGGER": "detailed " * 50_000}
+    async with opened(deployment, user, **large) as studio, studio.service.working(provider):
         generation = await studio.order()
         stream = studio.calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
         first = await asyncio.to_thread(next, stream)

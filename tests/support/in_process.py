@@ -30,9 +30,9 @@ class InProcessService:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, deployment: Deployment) -> AsyncIterator[InProcessService]:
-        """A server with the settings of `deployment`, while the context is open. It has no worker."""
-        core = Core.wire(_settings({**deployment.settings, "LISTEN_ADDRESS": deployment.target}))
+    async def serving(cls, deployment: Deployment, **settings: str) -> AsyncIterator[InProcessService]:
+        """A server with the settings of `deployment` and these, while the context is open; no worker."""
+        core = Core.wire(_settings({**deployment.settings, "LISTEN_ADDRESS": deployment.target, **settings}))
         try:
             core.ensure_schema()
             server = AvatarServer(core)
@@ -66,5 +66,6 @@ class InProcessService:
 
 def _settings(environment: dict[str, str]) -> Settings:
     # A developer's own variables must not change what is tested, so none is left to the environment.
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    fields = Settings.model_fields.items()
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields}
     return Settings(**{**defaults, **{name.lower(): value for name, value in environment.items()}})

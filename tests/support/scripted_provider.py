@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from PIL import Image
 
-from server.domain.images import Picture, encode_png
-from tasks.providers.provider import PortraitRequest, Reports
+from tasks.providers.provider import Portrait, PortraitRequest, Reports
 
 _NEXT_SECONDS = 10.0
 
@@ -20,7 +19,7 @@ class Drawing:
         self.request = request
         self.over = asyncio.Event()
         """Set when the call has ended: it succeeded, failed, or its worker gave it up."""
-        self._steps: asyncio.Queue[Picture | Exception | Callable[[Reports], Awaitable[None]]] = (
+        self._steps: asyncio.Queue[Portrait | Exception | Callable[[Reports], Awaitable[None]]] = (
             asyncio.Queue()
         )
 
@@ -35,17 +34,17 @@ class Drawing:
     def succeed(self) -> None:
         """Return a picture."""
         request = self.request
-        self._steps.put_nowait(encode_png(Image.new("RGB", (request.width, request.height), "teal")))
+        self._steps.put_nowait(Portrait(Image.new("RGB", (request.width, request.height), "teal")))
 
     def fail(self, error: Exception) -> None:
         """Raise `error`."""
         self._steps.put_nowait(error)
 
-    async def run(self, reports: Reports) -> Picture:
+    async def run(self, reports: Reports) -> Portrait:
         """Do as the test says until there is a picture or an error."""
         while True:
             step = await self._steps.get()
-            if isinstance(step, Picture):
+            if isinstance(step, Portrait):
                 return step
             if isinstance(step, Exception):
                 raise step
@@ -55,15 +54,13 @@ class Drawing:
 class ScriptedProvider:
     """Gives each call of `generate` to the test as a `Drawing`."""
 
-    name = "scripted"
     estimates_progress = False
 
-    def __init__(self, *, charges: bool = False, provider_prompt: str = "") -> None:
-        """Make one that charges or does not; `provider_prompt` replaces every prompt, if given."""
-        self.charges = charges
+    def __init__(self) -> None:
         self.drawing_now = 0
         """Calls of `generate` that have not ended."""
-        self._provider_prompt = provider_prompt
+        self.cancelled: list[str] = []
+        """Requests that the provider was told to drop."""
         self._begun: asyncio.Queue[Drawing] = asyncio.Queue()
 
     async def next_drawing(self) -> Drawing:
@@ -79,11 +76,7 @@ class ScriptedProvider:
         """Whether there is a call that the test has not seen yet."""
         return not self._begun.empty()
 
-    def prompt_for(self, enhanced_prompt: str) -> str:
-        """The scripted prompt, else the enhanced one."""
-        return self._provider_prompt or enhanced_prompt
-
-    async def generate(self, request: PortraitRequest, reports: Reports) -> Picture:
+    async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
         """Hand the call to the test."""
         drawing = Drawing(request)
         self.drawing_now += 1
@@ -93,3 +86,10 @@ class ScriptedProvider:
         finally:
             self.drawing_now -= 1
             drawing.over.set()
+
+    async def cancel(self, request_id: str) -> None:
+        """Note it."""
+        self.cancelled.append(request_id)
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -160,6 +160,8 @@ class Deployment:
             "JWT_SECRET": secrets.token_hex(32),
             "UPLOAD_PATH": str(self.upload_path),
             "DATA_PATH": str(self.data_path),
+            # Tests start more in a minute than a person does; those about limits set their own.
+            "GENERATION_LIMIT_PER_MINUTE": "0",
             **settings,
         }
         """The environment variables of every process; what a test changes holds for what it starts next."""

@@ -1,0 +1,130 @@
+"""Circuits: a route whose provider refuses the service itself is left alone for a while, by all workers.
+
+Asking again with a refused key or without credit helps nobody: until the operator has mended it, every
+generation would burn an attempt to learn the same. So the first refusal opens the route's circuit. After a
+while one attempt may try it; if that is refused too, the next waits twice as long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from server.database import Database
+from server.domain.errors import UnavailableError
+from server.models import RouteCircuit
+
+OPENING_REASONS = frozenset({"PROVIDER_CREDENTIALS", "PROVIDER_CREDIT"})
+"""The provider refuses the service itself, whatever it asks for."""
+
+FIRST_WAIT = timedelta(seconds=60)
+LONGEST_WAIT = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """A route that is left alone."""
+
+    route: str
+    reason: str
+    """Name of an `ErrorReason`, one of `OPENING_REASONS`."""
+    message: str
+    """For people; has no secrets in it."""
+    open_time: datetime
+    probe_time: datetime
+    """When one attempt may try it again."""
+
+
+class Circuits:
+    """The circuits of all routes, shared by all processes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open_ones(self) -> list[Circuit]:
+        """Every route that is left alone at present."""
+
+        def query() -> list[Circuit]:
+            return [_read(row) for row in RouteCircuit.select().order_by(RouteCircuit.route)]
+
+        return await self._database.read(query)
+
+    async def require_closed(self) -> None:
+        """Find every route usable.
+
+        Raises:
+            UnavailableError: one is left alone at present; says why.
+        """
+        for circuit in await self.open_ones():
+            raise UnavailableError(circuit.reason, f"route {circuit.route}: {circuit.message}")
+
+    async def enter(self, route: str) -> Circuit | None:
+        """Whether an attempt may use a route: None if so, else why not.
+
+        When it is time to try a route again, one attempt of all workers' is let through.
+        """
+        circuit = await self._database.read(self._circuit, route)
+        return circuit and await self._database.write(self._probe, route)
+
+    async def refused(self, route: str, reason: str, message: str) -> None:
+        """The provider has refused the service: leave the route alone for a while."""
+        await self._database.write(self._refused, route, reason, message)
+
+    async def answered(self, route: str) -> None:
+        """The provider has taken a request: the route is as good as any again."""
+
+        def query() -> bool:
+            return RouteCircuit.select().where(RouteCircuit.route == route).exists()
+
+        if await self._database.read(query):
+            await self._database.write(
+                lambda: RouteCircuit.delete().where(RouteCircuit.route == route).execute()
+            )
+
+    @staticmethod
+    def _circuit(route: str) -> Circuit | None:
+        row: RouteCircuit | None = RouteCircuit.get_or_none(RouteCircuit.route == route)
+        return _read(row) if row else None
+
+    def _probe(self, route: str) -> Circuit | None:
+        query = RouteCircuit.select().where(RouteCircuit.route == route)
+        row: RouteCircuit | None = self._database.locked(query).first()
+        now = self._database.now()
+        if row is None:
+            return None
+        if row.probe_time > now:
+            return _read(row)
+        RouteCircuit.update(probe_time=now + _wait(row.failure_count)).where(
+            RouteCircuit.route == route
+        ).execute()
+        return None
+
+    def _refused(self, route: str, reason: str, message: str) -> None:
+        now = self._database.now()
+        row: RouteCircuit | None = self._database.locked(
+            RouteCircuit.select().where(RouteCircuit.route == route)
+        ).first()
+        if row is None:
+            RouteCircuit.insert(
+                route=route,
+                reason=reason,
+                message=message,
+                failure_count=1,
+                open_time=now,
+                probe_time=now + FIRST_WAIT,
+            ).on_conflict_ignore().execute()
+            return
+        RouteCircuit.update(
+            reason=reason,
+            message=message,
+            failure_count=row.failure_count + 1,
+            probe_time=now + _wait(row.failure_count),
+        ).where(RouteCircuit.route == route).execute()
+
+
+def _wait(failures: int) -> timedelta:
+    return min(FIRST_WAIT * (1 << min(failures, 10)), LONGEST_WAIT)
+
+
+def _read(row: RouteCircuit) -> Circuit:
+    return Circuit(row.route, row.reason, row.message, row.open_time, row.probe_time)

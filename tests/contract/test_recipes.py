@@ -1,0 +1,273 @@
+"""Recipes, reproductions, references, variations and estimates, with the provider `sketch`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from avatar_creator import (
+    AvatarCreator,
+    FailedPreconditionError,
+    Generation,
+    ImageVariant,
+    InvalidArgumentError,
+    NotFoundError,
+    SourceType,
+)
+from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.service import Deployment
+
+SMALL: dict[str, Any] = {"width": SMALLEST, "height": SMALLEST}
+
+
+@pytest.fixture
+def project_id(shared_client: AvatarCreator) -> str:
+    return shared_client.projects.create("Recipes").id
+
+
+def drawn(client: AvatarCreator, project_id: str, **wishes: Any) -> Generation:
+    generation = client.generations.create(project_id, "a woman", **SMALL, **wishes)
+    *_, last = client.generations.watch(generation.id, timeout=30.0)
+    assert last.state == COMPLETED
+    return last
+
+
+def picture_of(client: AvatarCreator, generation: Generation) -> Image.Image:
+    image = Image.open(io.BytesIO(client.avatars.download(generation.avatar_id)))
+    image.load()
+    return image
+
+
+def pixels_of(image: Image.Image) -> str:
+    sides = b"".join(side.to_bytes(4, "big") for side in image.size)
+    return hashlib.sha256(sides + image.convert("RGB").tobytes()).hexdigest()
+
+
+def test_a_completed_generation_keeps_what_made_it(shared_client: AvatarCreator, project_id: str) -> None:
+    generation = drawn(shared_client, project_id, seed=11)
+    recipe = shared_client.generations.recipe(generation.id)
+
+    assert recipe is not None
+    assert (recipe.provider, recipe.route, recipe.model, recipe.seed) == ("sketch", "local", "", 11)
+    assert (recipe.width, recipe.height, recipe.steps, recipe.guidance_scale) == (256, 256, 0, 0.0)
+    assert recipe.enhanced_prompt == recipe.provider_prompt == generation.enhanced_prompt
+    assert recipe.software.startswith("avatar-creator ")
+    assert recipe.pixels_sha256 == pixels_of(picture_of(shared_client, generation))
+
+
+def test_the_pictures_file_carries_the_recipe_and_says_that_a_program_drew_it(
+    shared_client: AvatarCreator, project_id: str, user: str
+) -> None:
+    generation = drawn(shared_client, project_id, seed=11)
+    picture = picture_of(shared_client, generation)
+    text = "\n".join(str(value) for value in picture.info.values())
+
+    assert "Seed: 11" in picture.info["parameters"]
+    assert "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia" in text
+    assert "pixels_sha256" in text
+    assert user not in text
+    assert project_id not in text
+
+
+def test_a_recipe_can_be_kept_out_of_the_file_and_not_out_of_the_record(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    generation = drawn(shared_client, project_id, omit_recipe=True)
+
+    assert picture_of(shared_client, generation).info == {}
+    assert shared_client.generations.recipe(generation.id) is not None
+
+
+def test_the_thumbnail_carries_no_recipe(shared_client: AvatarCreator, project_id: str) -> None:
+    generation = drawn(shared_client, project_id)
+    avatar = shared_client.avatars.get(generation.avatar_id)
+    thumbnail = shared_client.avatars.download(avatar.id, variant=ImageVariant.IMAGE_VARIANT_THUMBNAIL)
+    assert len(thumbnail) == avatar.thumbnail.size_bytes
+    assert b"recipe" not in thumbnail
+
+
+def test_a_generation_that_has_not_completed_has_no_recipe(embedded: Deployment, user: str) -> None:
+    embedded.start_server()
+    with embedded.client(user) as client:
+        project = client.projects.create("Cancelled")
+        generation = client.generations.create(project.id, "a woman", width=1440, height=1440)
+        client.generations.cancel(generation.id)
+        assert client.generations.recipe(generation.id) is None
+        with pytest.raises(FailedPreconditionError) as refusal:
+            client.generations.reproduce(generation.id, project_id=project.id)
+    assert refusal.value.reason == "NOT_REPRODUCIBLE"
+    assert refusal.value.metadata == {"difference": "state"}
+
+
+def test_a_reproduction_has_the_same_pixels(shared_client: AvatarCreator, project_id: str) -> None:
+    first = drawn(shared_client, project_id)
+    again = shared_client.generations.reproduce(first.id, project_id=project_id, avatar_name="Again")
+    *_, last = shared_client.generations.watch(again.id, timeout=30.0)
+
+    assert last.reproduce_of == first.id
+    assert last.avatar_name == "Again"
+    assert last.seed_used == first.seed_used
+    assert last.reproduction.identical_pixels
+    assert last.reproduction.colour_difference == 0
+    assert pixels_of(picture_of(shared_client, last)) == pixels_of(picture_of(shared_client, first))
+
+
+def test_a_reproduction_compares_with_the_recipe_when_the_picture_is_gone(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    first = drawn(shared_client, project_id)
+    shared_client.avatars.delete(first.avatar_id)
+    again = shared_client.generations.reproduce(first.id, project_id=project_id)
+    *_, last = shared_client.generations.watch(again.id, timeout=30.0)
+
+    assert last.reproduction.identical_pixels
+    assert not last.reproduction.HasField("colour_difference")
+
+
+def test_what_is_another_users_cannot_be_reproduced_or_referred_to(
+    shared_client: AvatarCreator, shared_deployment: Deployment, project_id: str
+) -> None:
+    first = drawn(shared_client, project_id)
+    with shared_deployment.client("somebody-else") as other:
+        theirs = other.projects.create("Theirs").id
+        with pytest.raises(NotFoundError):
+            other.generations.reproduce(first.id, project_id=theirs)
+        with pytest.raises(NotFoundError):
+            other.generations.create(theirs, "a woman", reference_avatar_id=first.avatar_id)
+        with pytest.raises(NotFoundError):
+            other.generations.estimate(theirs, "a woman", reference_avatar_id=first.avatar_id)
+        assert list(other.generations.list()) == []
+
+
+def test_a_picture_can_start_from_another_avatars(shared_client: AvatarCreator, project_id: str) -> None:
+    first = drawn(shared_client, project_id)
+    near = drawn(shared_client, project_id, reference_avatar_id=first.avatar_id, reference_strength=0.1)
+    far = drawn(shared_client, project_id, reference_avatar_id=first.avatar_id, reference_strength=1.0)
+    avatar = shared_client.avatars.get(near.avatar_id)
+    recipe = shared_client.generations.recipe(near.id)
+
+    assert avatar.source_type == SourceType.SOURCE_TYPE_FROM_REFERENCE
+    assert avatar.reference_avatar_id == near.reference_avatar_id == first.avatar_id
+    assert recipe is not None
+    assert recipe.reference_avatar_id == first.avatar_id
+    assert recipe.reference_sha256 == shared_client.avatars.get(first.avatar_id).image.sha256
+    assert recipe.reference_strength == pytest.approx(0.1)
+    pixels = {pixels_of(picture_of(shared_client, generation)) for generation in (first, near, far)}
+    assert len(pixels) == 3
+
+
+def test_a_reference_that_is_deleted_before_the_drawing_fails_the_generation(
+    distributed: Deployment, user: str
+) -> None:
+    distributed.start()
+    with distributed.client(user) as client:
+        project = client.projects.create("Gone")
+        first = drawn(client, project.id)
+        distributed.workers[0].kill()
+        generation = client.generations.create(
+            project.id, "a woman", reference_avatar_id=first.avatar_id, **SMALL
+        )
+        client.avatars.delete(first.avatar_id)
+        distributed.start_worker()
+        *_, last = client.generations.watch(generation.id, timeout=30.0)
+
+    assert last.error.message == "the avatar it was to start from has been deleted"
+    assert last.attempt_number == 1
+    assert last.reference_avatar_id == first.avatar_id
+
+
+def test_variations_have_seeds_in_a_row_and_are_listed_and_watched_as_a_group(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    alone = drawn(shared_client, project_id)
+    made = shared_client.generations.create_variations(
+        project_id, "a woman", count=4, seed=2**32 - 2, **SMALL
+    )
+
+    assert [generation.seed_used for generation in made] == [2**32 - 2, 2**32 - 1, 0, 1]
+    assert {generation.group_id for generation in made} == {made[0].id}
+    assert alone.group_id == ""
+    ids = {generation.id for generation in made}
+    assert {each.id for each in shared_client.generations.list(group_id=made[0].id)} == ids
+    ends = {}
+    for state in shared_client.generations.watch_many(group_id=made[0].id, timeout=30.0):
+        ends[state.id] = state.state
+    assert ends == dict.fromkeys(ids, COMPLETED)
+    pixels = {
+        pixels_of(picture_of(shared_client, shared_client.generations.get(generation_id)))
+        for generation_id in ids
+    }
+    assert len(pixels) == 4
+
+
+def test_variations_asked_for_twice_with_one_request_id_are_made_once(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    request_id = "5f2b9c1e-8a1d-4c39-9d0f-0c9d5b8f7a10"
+    calls = [
+        shared_client.generations.create_variations(
+            project_id, "a woman", count=3, request_id=request_id, **SMALL
+        )
+        for _ in range(2)
+    ]
+    assert [each.id for each in calls[0]] == [each.id for each in calls[1]]
+    assert len(list(shared_client.generations.list(project_id=project_id))) == 3
+
+
+def test_a_group_of_another_user_is_not_found(
+    shared_client: AvatarCreator, shared_deployment: Deployment, project_id: str
+) -> None:
+    made = shared_client.generations.create_variations(project_id, "a woman", count=2, **SMALL)
+    with shared_deployment.client("somebody-else") as other:
+        assert list(other.generations.list(group_id=made[0].id)) == []
+        with pytest.raises(NotFoundError):
+            list(other.generations.watch_many(group_id=made[0].id))
+
+
+def test_what_sketch_cannot_do_is_a_warning_or_an_error_when_strict(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    wishes: dict[str, Any] = {"steps": 20, "guidance_scale": 5.0, "negative_prompt": "hats"}
+    generation = shared_client.generations.create(project_id, "a woman", **SMALL, **wishes)
+    estimate = shared_client.generations.estimate(project_id, "a woman", **SMALL, **wishes)
+
+    assert list(generation.warnings) == list(estimate.warnings)
+    assert len(generation.warnings) == 4
+    calls: dict[str, Callable[..., object]] = {
+        "": shared_client.generations.create,
+        "generation.": shared_client.generations.estimate,
+    }
+    for place, call in calls.items():
+        with pytest.raises(InvalidArgumentError) as refusal:
+            call(project_id, "a woman", strict=True, **SMALL, **wishes)
+        assert refusal.value.reason == "OPTION_NOT_HONOURED"
+        assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
+        assert [violation.field for violation in refusal.value.field_violations] == [
+            f"{place}prompt",
+            f"{place}options.negative_prompt",
+            f"{place}options.steps",
+            f"{place}options.guidance_scale",
+        ]
+    assert len(list(shared_client.generations.list(project_id=project_id))) == 1
+
+
+def test_an_estimate_creates_nothing_and_learns_from_what_was_drawn(embedded: Deployment, user: str) -> None:
+    embedded.start_server()
+    with embedded.client(user) as client:
+        project = client.projects.create("Estimates")
+        unknown = client.generations.estimate(project.id, "a woman")
+        for _ in range(3):
+            drawn(client, project.id)
+        known = client.generations.estimate(project.id, "a woman", variation_count=8)
+        assert len(list(client.generations.list())) == 3
+
+    assert not unknown.HasField("seconds_p50")
+    assert not unknown.HasField("expected_seconds")
+    assert (known.provider, known.route, known.price_micros) == ("sketch", "local", 0)
+    assert 0 < known.seconds_p50 <= known.seconds_p90
+    assert known.expected_seconds >= known.seconds_p50

@@ -1,0 +1,343 @@
+"""The provider `huggingface` through the whole service, against the router's fake in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from avatar_creator import (
+    AttemptOutcome,
+    Attributes,
+    AvatarCreator,
+    ErrorReason,
+    Gender,
+    Generation,
+    GenerationStage,
+    Persona,
+    Style,
+)
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST, make_due
+from tests.support.huggingface_router import Behaviour, Fault, RouterFake
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+KEY = "hf_test_b6c1f0d2a97e"
+LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
+PRICE = 35_000
+
+SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
+FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
+
+Hosted = Callable[..., Deployment]
+
+
+@pytest.fixture
+def hosted(embedded: Deployment, distributed: Deployment, router: RouterFake) -> Iterator[Hosted]:
+    """A service that draws through the fake; at the end its key is searched for in all that it left."""
+    made: list[Deployment] = []
+
+    def make(mode: str, **settings: str) -> Deployment:
+        deployment = embedded if mode == "embedded" else distributed
+        deployment.settings |= {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_BASE_URL": router.url, **settings}
+        made.append(deployment)
+        return deployment
+
+    yield make
+    for deployment in made:
+        leaked = [
+            str(left)[max(str(left).find(KEY) - 3000, 0) :][:3200]
+            for left in everything_left_by(deployment)
+            if KEY in str(left)
+        ]
+        assert leaked == []
+        assert not [path for path in deployment.files() if KEY.encode() in path.read_bytes()]
+
+
+def everything_left_by(deployment: Deployment) -> list[Any]:
+    """What its processes wrote and what its database holds."""
+    tables = (
+        "avatar_generations",
+        "generation_attempts",
+        "generation_recipes",
+        "avatars",
+        "quick_work",
+        "route_circuits",
+    )
+    outputs = [process.output() for process in (*deployment.servers, *deployment.workers)]
+    return [*outputs, *map(deployment.rows, tables)]
+
+
+def order(client: AvatarCreator, project_id: str, **wishes: Any) -> Generation:
+    return client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST, **wishes)
+
+
+def ended(client: AvatarCreator, generation_id: str) -> Generation:
+    *_, last = client.generations.watch(generation_id, timeout=30.0)
+    return last
+
+
+def health_of(deployment: Deployment, name: str) -> str:
+    with grpc.insecure_channel(deployment.target) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
+    hosted: Hosted, router: RouterFake, mode: str, user: str
+) -> None:
+    deployment = hosted(mode, HUGGINGFACE_BILL_TO="lumiku")
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Hosted")
+        generation = client.generations.create(
+            project.id,
+            "confident business woman",
+            persona=Persona(name="Sarah", age=32, personality=["professional"]),
+            attributes=Attributes(
+                gender=Gender.GENDER_FEMALE, ethnicity="asian", style=Style.STYLE_PROFESSIONAL
+            ),
+            width=768,
+            height=1024,
+            seed=7,
+        )
+        states = list(client.generations.watch(generation.id, timeout=30.0))
+        last = states[-1]
+        [attempt] = client.generations.attempts(generation.id)
+        recipe = client.generations.recipe(generation.id)
+        picture = client.avatars.get(last.avatar_id)
+    [submission] = router.submissions()
+
+    assert submission["path"] == "/fal-ai/fal-ai/flux-lora"
+    assert submission["query"] == "_subdomain=queue"
+    assert {name: value for name, value in submission["body"].items() if name != "prompt"} == {
+        "image_size": {"width": 768, "height": 1024},
+        "num_inference_steps": 28,
+        "guidance_scale": 3.5,
+        "seed": 7,
+        "num_images": 1,
+        "output_format": "png",
+        "enable_safety_checker": True,
+        "loras": [{"path": LORA, "scale": 1.0}],
+    }
+    assert submission["body"]["prompt"] == last.provider_prompt == f"Super Realism, {last.enhanced_prompt}"
+    headers = {name.lower(): value for name, value in submission["headers"]}
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert headers["x-hf-bill-to"] == "lumiku"
+    assert headers["x-fal-no-retry"] == "1"
+    assert all(
+        "authorization" not in {name.lower() for name, _ in sent} for sent in submission["image_headers"]
+    )
+
+    assert last.state == COMPLETED
+    assert (picture.image.width, picture.image.height, picture.image.content_type) == (768, 1024, "image/png")
+    assert any(state.progress_estimated for state in states if 20 <= state.progress_percent < 70)
+    assert (attempt.provider, attempt.route, attempt.outcome) == ("huggingface", "fal-ai", SUCCEEDED)
+    assert attempt.provider_request_id.endswith(submission["request_id"])
+    assert attempt.possibly_charged
+    assert attempt.price_micros == last.price_micros == PRICE
+    assert recipe is not None
+    assert (recipe.model, recipe.lora, recipe.lora_scale) == ("black-forest-labs/FLUX.1-dev", LORA, 1.0)
+    assert (recipe.seed, recipe.steps, recipe.guidance_scale) == (7, 28, 3.5)
+    assert recipe.negative_prompt == ""
+    assert list(last.warnings) == []
+
+
+def test_a_route_without_queue_draws_too_and_says_that_it_drops_the_lora(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    deployment = hosted("embedded", HUGGINGFACE_ROUTE="hf-inference")
+    deployment.start()
+    with deployment.client(user) as client:
+        generation = order(client, client.projects.create("Hosted").id)
+        last = ended(client, generation.id)
+
+    assert last.state == COMPLETED
+    assert last.provider_prompt == last.enhanced_prompt
+    assert ["LoRA" in warning for warning in last.warnings] == [True]
+    [submission] = router.submissions()
+    assert submission["path"] == "/hf-inference/models/black-forest-labs/FLUX.1-dev"
+
+
+def test_a_dedicated_endpoint_with_a_negative_prompt_gets_the_services_own(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    deployment = hosted(
+        "embedded",
+        HUGGINGFACE_ROUTE="endpoint",
+        HUGGINGFACE_ENDPOINT_URL=router.url,
+        MODEL="stabilityai/stable-diffusion-xl-base-1.0",
+        LORA_REPOSITORY="none",
+    )
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Hosted")
+        last = ended(client, order(client, project.id).id)
+        own = ended(client, order(client, project.id, negative_prompt="hats").id)
+
+    assert list(last.warnings) == list(own.warnings) == []
+    first, second = router.submissions()
+    assert first["body"]["parameters"]["negative_prompt"] == last.negative_prompt != ""
+    assert second["body"]["parameters"]["negative_prompt"] == "hats"
+
+
+def test_who_takes_over_from_a_killed_worker_polls_its_request_and_submits_none(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    router.behave(always=Behaviour(hold=True))
+    deployment = hosted("distributed")
+    deployment.start_server()
+    worker = deployment.start_worker()
+    with deployment.client(user) as client:
+        generation = order(client, client.projects.create("Killed").id)
+        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        worker.kill()
+        deployment.start_worker()
+        assert make_due(deployment, generation.id, attempt=1)
+        polls = router.submissions()[0]["polls"]
+        wait_until(lambda: router.submissions()[0]["polls"] > polls, 20.0)
+        router.finish()
+        last = ended(client, generation.id)
+        attempts = client.generations.attempts(generation.id)
+
+    assert last.state == COMPLETED
+    assert router.count == 1
+    assert [attempt.outcome for attempt in attempts] == [WORKER_LOST, SUCCEEDED]
+    assert attempts[0].provider_request_id == attempts[1].provider_request_id != ""
+    assert [attempt.price_micros for attempt in attempts] == [PRICE, 0]
+    assert last.price_micros == PRICE
+
+
+@pytest.mark.parametrize("by", ["cancelling", "deleting the project"])
+def test_what_nobody_waits_for_is_cancelled_at_the_provider(
+    hosted: Hosted, router: RouterFake, by: str, user: str
+) -> None:
+    router.behave(always=Behaviour(hold=True))
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Cancelled")
+        generation = order(client, project.id)
+        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        if by == "cancelling":
+            assert client.generations.cancel(generation.id).state == CANCELLED
+        else:
+            client.projects.delete(project.id)
+        wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
+        wait_until(lambda: not deployment.rows("quick_work"), 20.0)
+    assert router.count == 1
+
+
+def test_a_provider_that_is_away_is_told_to_cancel_once_it_is_back(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    router.behave(Behaviour(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        generation = order(client, client.projects.create("Cancelled").id)
+        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        client.generations.cancel(generation.id)
+        wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
+
+
+def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    router.know_tokens("hf_another")
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Refused")
+        for _ in range(3):
+            refused = ended(client, order(client, project.id).id)
+            assert refused.state == FAILED
+            assert refused.error.reason == ErrorReason.ERROR_REASON_PROVIDER_CREDENTIALS
+            assert refused.attempt_number == 1
+            assert refused.price_micros == 0
+        assert router.count == 1
+        assert "is tried again from" in refused.error.message
+
+        wait_until(lambda: health_of(deployment, "provider") == "NOT_SERVING", 10.0)
+        assert health_of(deployment, "") == "SERVING"
+        doctor = deployment.run_command("doctor")
+        assert doctor.returncode == 1
+        assert "PROVIDER_CREDENTIALS" in doctor.stdout
+
+        # Half open: one attempt may try it, and while the key is still refused the others may not.
+        let_it_be_tried(deployment)
+        for _ in range(2):
+            assert ended(client, order(client, project.id).id).state == FAILED
+        assert router.count == 2
+
+        router.know_tokens(KEY)
+        let_it_be_tried(deployment)
+        for _ in range(2):
+            assert ended(client, order(client, project.id).id).state == COMPLETED
+        assert router.count == 4
+        wait_until(lambda: health_of(deployment, "provider") == "SERVING", 10.0)
+        assert deployment.run_command("doctor").returncode == 0
+
+
+def let_it_be_tried(deployment: Deployment) -> None:
+    """Let the wait of every circuit be over."""
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    deployment.execute("UPDATE route_circuits SET probe_time = %s", past)
+
+
+def test_a_generation_from_a_reference_takes_the_route_that_can(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Reference")
+        first = ended(client, order(client, project.id).id)
+        second = ended(
+            client, order(client, project.id, reference_avatar_id=first.avatar_id, reference_strength=0.3).id
+        )
+        recipe = client.generations.recipe(second.id)
+        avatar = client.avatars.get(second.avatar_id)
+
+    assert second.state == COMPLETED
+    assert avatar.reference_avatar_id == first.avatar_id
+    assert recipe is not None
+    assert (recipe.route, recipe.model) == ("fal-ai-kontext", "black-forest-labs/FLUX.1-Kontext-dev")
+    assert "strength" in second.warnings[0], second.warnings
+    print(second.warnings)
+    assert router.submissions()[1]["body"]["image_url"].startswith("data:image/")
+
+
+def test_a_reproduction_has_the_same_pixels_and_another_model_is_refused(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Again")
+        first = ended(client, order(client, project.id, steps=20).id)
+        again = ended(client, client.generations.reproduce(first.id, project_id=project.id).id)
+
+    assert again.reproduction.identical_pixels
+    assert again.reproduction.colour_difference == 0
+    one, other = router.submissions()
+    assert one["body"] == other["body"]
+
+
+def test_while_it_is_drawn_its_state_is_told(hosted: Hosted, router: RouterFake, user: str) -> None:
+    router.behave(Behaviour(hold=True))
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        generation = order(client, client.projects.create("Slow").id)
+        for state in client.generations.watch(generation.id, timeout=30.0):
+            if state.stage == GenerationStage.GENERATION_STAGE_DRAWING and state.progress_percent > 20:
+                assert state.progress_estimated
+                router.finish()
+        assert state.state == COMPLETED
