@@ -11,13 +11,15 @@ import structlog
 def configure_logging(level: str) -> None:
     """Log from `level` up: `debug`, `info`, `warning` or `error`."""
     person_watches = sys.stderr.isatty()
+    # With tracebacks as Python writes them: structlog's own show local variables, and so keys and prompts.
+    for_a_person = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if person_watches else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if person_watches else structlog.processors.JSONRenderer(),
+            for_a_person if person_watches else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -208,7 +208,7 @@ class Settings(BaseSettings):
             return
         if self.model != DEFAULT_MODEL:
             raise SettingsError(
-                f"MODEL is {self.model} but the route fal-ai draws with {DEFAULT_MODEL} alone: unset MODEL, or "
+                f"MODEL is {self.model}, but the route fal-ai draws with {DEFAULT_MODEL}: unset MODEL, or "
                 "set HUGGINGFACE_ROUTE to hf-inference or endpoint"
             )
         if self.lora_revision and not self.lora_weight_file:

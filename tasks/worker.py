@@ -24,6 +24,7 @@ from tasks.sweeper import Sweeper
 log = structlog.get_logger()
 
 GENERATION_SLOTS = 2
+"""How many generations a worker runs at once, if its provider draws that many."""
 QUICK_SLOTS = 2
 GRACE_SECONDS = 60.0
 """How long running generations may take to end at shutdown before they are handed back."""
@@ -41,7 +42,8 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
         quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements, self._provider)
-        self._generations = Slots("generation", GENERATION_SLOTS, runner.run_one)
+        self._generation_slots = min(GENERATION_SLOTS, self._provider.most_at_once)
+        self._generations = Slots("generation", self._generation_slots, runner.run_one)
         self._quick_work = Slots("quick", QUICK_SLOTS, quick.run_one)
 
     async def run(self, finish: asyncio.Event) -> None:
@@ -51,7 +53,7 @@ class Worker:
         background = [
             asyncio.create_task(sweeper.run(), name="sweeper"),
             asyncio.create_task(
-                _listen(wake_ups.generations, GENERATION_TASK, self._generations, GENERATION_SLOTS)
+                _listen(wake_ups.generations, GENERATION_TASK, self._generations, self._generation_slots)
             ),
             asyncio.create_task(_listen(wake_ups.quick_work, QUICK_TASK, self._quick_work, QUICK_SLOTS)),
         ]

@@ -111,6 +111,10 @@ class Provider(Protocol):
     def estimates_progress(self) -> bool:
         """Whether its progress is a guess from elapsed time."""
 
+    @property
+    def most_at_once(self) -> int:
+        """How many portraits it draws side by side; more would wait in a worker while another has room."""
+
     async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
         """Make the portrait. Cancelling the call stops the work on this side.
 

@@ -21,8 +21,8 @@ class SketchProvider:
     It does not read prompts. From a reference it draws what that shows, and not the attributes.
     """
 
-    name = "sketch"
     estimates_progress = False
+    most_at_once = 2
 
     async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
         """Draw the portrait, reporting each step."""

@@ -55,6 +55,7 @@ class ScriptedProvider:
     """Gives each call of `generate` to the test as a `Drawing`."""
 
     estimates_progress = False
+    most_at_once = 2
 
     def __init__(self) -> None:
         self.drawing_now = 0

@@ -27,8 +27,8 @@ def _now() -> datetime:
 class HuggingFaceProvider:
     """Draws with models that others run."""
 
-    name = "huggingface"
     estimates_progress = True
+    most_at_once = 2
 
     def __init__(
         self, access: Access, *, limits: Limits | None = None, now: Callable[[], datetime] = _now

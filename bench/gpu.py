@@ -1,0 +1,221 @@
+"""What the provider `diffusers` adds to diffusers itself, on this machine's card.
+
+`python -m bench.gpu` makes a FLUX.1-dev with random weights (25 GB on disk and on the card), which takes as
+long to draw as one that has learned, and draws with it in turns: diffusers' pipeline alone, and the provider
+with a report after each step. Read the ratio, which is to stay below 1.02: seconds are of one machine at one
+moment. It needs the extra `gpu`; with `--tiny` it needs no card, and only shows that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from server.domain.people import Attributes
+from server.domain.routes import WISHES, Route
+from tasks.providers.diffusers import DiffusersProvider, FluxSettings
+from tasks.providers.provider import PortraitRequest, Reports
+
+STARTS = 2
+REPORT_SECONDS = 0.005
+"""How long a worker takes to write a step into its database."""
+_GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How one picture was made."""
+
+    seconds: float
+    seconds_per_step: float
+    peak_memory_gib: float
+    """0 without a card."""
+    pixels: bytes
+
+
+class Card:
+    """Where it is measured."""
+
+    def __init__(self, device: str) -> None:
+        """Take torch's name of the device."""
+        import torch
+
+        self._cuda = torch.cuda if device.startswith("cuda") else None
+        self.name = torch.cuda.get_device_name(device) if self._cuda else device
+
+    def forget_peak(self) -> None:
+        """Measure the peak of what comes now."""
+        gc.collect()
+        if self._cuda:
+            self._cuda.empty_cache()
+            self._cuda.reset_peak_memory_stats()
+
+    def peak_memory_gib(self) -> float:
+        """The most memory that was in use since `forget_peak`."""
+        return float(self._cuda.max_memory_allocated()) / _GIBIBYTE if self._cuda else 0.0
+
+
+def draw_alone(pipeline: Any, request: PortraitRequest, card: Card) -> Drawing:
+    """Call the pipeline as its documentation does."""
+    import torch
+
+    ends: list[float] = []
+
+    def step_done(_pipeline: object, _step: int, _time: object, _tensors: object) -> dict[str, Any]:
+        ends.append(time.perf_counter())
+        return {}
+
+    card.forget_peak()
+    started = time.perf_counter()
+    image = pipeline(
+        prompt=request.prompt,
+        width=request.width,
+        height=request.height,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+        callback_on_step_end=step_done,
+    ).images[0]
+    seconds = time.perf_counter() - started
+    per_step = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return Drawing(seconds, per_step, card.peak_memory_gib(), image.tobytes())
+
+
+async def draw_by_provider(provider: DiffusersProvider, request: PortraitRequest, card: Card) -> Drawing:
+    """Let the provider draw as a worker does, which writes down each step."""
+    ends: list[float] = []
+
+    async def progress(_: float) -> None:
+        ends.append(time.perf_counter())
+        await asyncio.sleep(REPORT_SECONDS)
+
+    async def submitted(_: str) -> None:
+        """It has no ids."""
+
+    card.forget_peak()
+    started = time.perf_counter()
+    portrait = await provider.generate(request, Reports(submitted, progress))
+    seconds = time.perf_counter() - started
+    per_step = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return Drawing(seconds, per_step, card.peak_memory_gib(), portrait.image.tobytes())
+
+
+async def measure_starts(settings: FluxSettings, card: Card) -> tuple[list[Drawing], list[Drawing]]:
+    """How long the pipeline alone and the provider take to load the model, in turns; and its memory."""
+    import torch
+    from diffusers import FluxPipeline
+
+    dtype = torch.float32 if settings.device == "cpu" else torch.bfloat16
+    alone, by_provider = [], []
+    for _ in range(STARTS):
+        card.forget_peak()
+        started = time.perf_counter()
+        pipeline = FluxPipeline.from_pretrained(settings.model, dtype=dtype).to(settings.device)
+        alone.append(Drawing(time.perf_counter() - started, 0.0, card.peak_memory_gib(), b""))
+        del pipeline
+        card.forget_peak()
+        started = time.perf_counter()
+        provider = DiffusersProvider(settings)
+        await provider.load()
+        by_provider.append(Drawing(time.perf_counter() - started, 0.0, card.peak_memory_gib(), b""))
+        await provider.close()
+    return alone, by_provider
+
+
+async def measure(
+    settings: FluxSettings, request: PortraitRequest, rounds: int, card: Card
+) -> tuple[list[Drawing], list[Drawing]]:
+    """Pictures by the pipeline alone and by the provider in turns, with the same weights, once warm."""
+    provider = DiffusersProvider(settings)
+    pipeline = (await provider.load()).pipeline
+    alone, by_provider = [], []
+    for number in range(rounds + 1):
+        # Whatever drifts, drifts for both: each goes first in every other round.
+        for turn in ("alone", "provider") if number % 2 else ("provider", "alone"):
+            if turn == "alone":
+                alone.append(await asyncio.to_thread(draw_alone, pipeline, request, card))
+            else:
+                by_provider.append(await draw_by_provider(provider, request, card))
+    await provider.close()
+    return alone[1:], by_provider[1:]
+
+
+def row(
+    name: str, ways: tuple[list[Drawing], list[Drawing]], measured: Callable[[Drawing], float], digits: int
+) -> tuple[str, ...]:
+    """A line of the table: both medians, and the median of the ratios of each round."""
+    alone, by_provider = ([measured(drawing) for drawing in way] for way in ways)
+    if not all(alone):
+        return (name, "", "", "")
+    ratio = statistics.median(ours / bare for bare, ours in zip(alone, by_provider, strict=True))
+    medians = [f"{statistics.median(values):.{digits}f}" for values in (alone, by_provider)]
+    return (name, *medians, f"{ratio:.3f}")
+
+
+async def run(arguments: argparse.Namespace, folder: Path) -> Table:
+    """Make the model and measure everything."""
+    import torch
+
+    from tests.support.random_flux import FLUX_1_DEV, TINY, save_random_flux
+
+    if arguments.tiny:
+        settings = FluxSettings(str(folder), device="cpu")
+        save_random_flux(folder, TINY)
+    else:
+        settings = FluxSettings(str(folder), device="cuda")
+        save_random_flux(folder, FLUX_1_DEV, device="cuda", dtype=torch.bfloat16)
+    card = Card(settings.device)
+    request = PortraitRequest(
+        route=Route("diffusers", "local", "random", "", None, WISHES),
+        prompt="professional photo studio portrait of a woman",
+        attributes=Attributes(),
+        seed=1,
+        width=arguments.side,
+        height=arguments.side,
+        steps=arguments.steps,
+    )
+    starts = await measure_starts(settings, card)
+    drawings = await measure(settings, request, arguments.rounds, card)
+    same = all(bare.pixels == ours.pixels for bare, ours in zip(*drawings, strict=True))
+    table = Table(
+        "medians",
+        "diffusers alone",
+        "provider",
+        "ratio",
+        title=f"{card.name}, {request.width}x{request.height} pixels, {request.steps} steps",
+        caption=f"torch {torch.__version__}; {'the same' if same else 'NOT the same'} pixels",
+    )
+    table.add_row(*row("seconds a step", drawings, lambda one: one.seconds_per_step, 3))
+    table.add_row(*row("seconds a picture", drawings, lambda one: one.seconds, 3))
+    table.add_row(*row("GiB at the peak", drawings, lambda one: one.peak_memory_gib, 1))
+    table.add_row(*row("seconds to start", starts, lambda one: one.seconds, 1))
+    table.add_row(*row("GiB to start", starts, lambda one: one.peak_memory_gib, 1))
+    return table
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
+    parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU")
+    parser.add_argument("--side", type=int, default=1024, help="pixels, width and height")
+    parser.add_argument("--steps", type=int, default=28, help="at least 2")
+    parser.add_argument("--rounds", type=int, default=5, help="pictures that count, of each kind")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table = asyncio.run(run(arguments, Path(folder)))
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()

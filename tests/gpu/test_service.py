@@ -1,0 +1,199 @@
+"""The provider `diffusers` through the whole service, with a tiny FLUX on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation, GenerationStage, Recipe
+from tests.pictures import scene
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+from tests.support.watcher import Watcher
+
+DRAWING = GenerationStage.GENERATION_STAGE_DRAWING
+LARGE = 1024
+"""Pixels, each side: a step takes about half a second, so that a watcher sees each."""
+SECONDS = 120.0
+"""The first portrait waits until torch is imported."""
+
+
+def service(directory: Path, model: Path, **settings: str) -> Deployment:
+    """A service that draws with a model, and without a LoRA unless the settings name one."""
+    return Deployment.embedded(
+        directory,
+        PROVIDER="diffusers",
+        MODEL=str(model),
+        MODEL_DEVICE="cpu",
+        **{"LORA_REPOSITORY": "", **settings},
+    )
+
+
+@pytest.fixture(scope="module")
+def drawing_service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A running one, without a LoRA."""
+    deployment = service(tmp_path_factory.mktemp("service"), model)
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.close()
+
+
+@pytest.fixture
+def client(drawing_service: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of it, as a user of its own."""
+    with drawing_service.client(user) as connected:
+        yield connected
+
+
+def drawn(client: AvatarCreator, prompt: str = "confident business woman", **wishes: Any) -> Generation:
+    """A small portrait that was drawn."""
+    wishes = {"width": SMALLEST, "height": SMALLEST, "seed": 1, "steps": 4, **wishes}
+    project = client.projects.create("Drawn")
+    return client.generations.create_and_wait(project.id, prompt, timeout=SECONDS, **wishes)
+
+
+def recipe_of(client: AvatarCreator, generation: Generation) -> Recipe:
+    recipe = client.generations.recipe(generation.id)
+    assert recipe is not None
+    return recipe
+
+
+def pixels(client: AvatarCreator, generation: Generation) -> str:
+    return recipe_of(client, generation).pixels_sha256
+
+
+def seconds_between(one: Timestamp, other: Timestamp) -> float:
+    return (other.ToDatetime() - one.ToDatetime()).total_seconds()
+
+
+def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
+    # Loads the model, which is not what is looked at.
+    drawn(client)
+    project = client.projects.create("Steps")
+    generation = client.generations.create(project.id, "a woman", width=LARGE, height=LARGE, steps=5)
+    states = list(client.generations.watch(generation.id, timeout=SECONDS))
+
+    assert states[-1].state == COMPLETED
+    assert states[-1].provider == "diffusers"
+    assert not any(state.progress_estimated for state in states)
+    assert all(one.progress_percent <= other.progress_percent for one, other in pairwise(states))
+    while_drawing = {state.progress_percent for state in states if state.stage == DRAWING}
+    assert while_drawing >= {30, 40, 50, 60}
+    # Nothing but the picture's own making lies between the last step and the next stage at 70 %.
+    assert 70 in {state.progress_percent for state in states}
+
+
+def test_the_recipe_tells_what_it_was_drawn_with(client: AvatarCreator, model: Path) -> None:
+    recipe = recipe_of(client, drawn(client))
+    assert (recipe.provider, recipe.route, recipe.model) == ("diffusers", "local", str(model))
+    assert (recipe.lora, recipe.steps, recipe.seed) == ("", 4, 1)
+    assert recipe.provider_facts["device"] == "cpu"
+    assert recipe.provider_facts["dtype"] == "float32"
+    assert float(recipe.provider_facts["seconds_per_step"]) > 0
+
+
+def test_same_seed_same_pixels_and_another_seed_or_prompt_others(client: AvatarCreator) -> None:
+    first = drawn(client)
+    assert pixels(client, first) == pixels(client, drawn(client))
+    changes: tuple[dict[str, Any], ...] = (
+        {"seed": 2},
+        {"prompt": "weathered fisherman"},
+        {"negative_prompt": "cartoon"},
+        {"steps": 5},
+    )
+    for change in changes:
+        assert pixels(client, first) != pixels(client, drawn(client, **change)), change
+
+
+def test_a_reference_shows_in_the_pixels(client: AvatarCreator) -> None:
+    file = BytesIO()
+    scene(SMALLEST, SMALLEST).save(file, "PNG")
+    project = client.projects.create("References")
+    avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
+    from_text = drawn(client)
+    near = drawn(client, reference_avatar_id=avatar.id, reference_strength=0.3)
+    far = drawn(client, reference_avatar_id=avatar.id, reference_strength=0.8)
+    assert len({pixels(client, generation) for generation in (from_text, near, far)}) == 3
+    assert recipe_of(client, near).reference_strength == pytest.approx(0.3)
+
+
+def test_words_the_model_does_not_read_are_a_warning(client: AvatarCreator) -> None:
+    generation = drawn(client, prompt="a " * 300)
+    [warning] = generation.warnings
+    assert "tokens and the model reads 512" in warning
+
+
+def test_a_cancelled_generation_stops_between_two_steps(
+    client: AvatarCreator, drawing_service: Deployment
+) -> None:
+    drawn(client)
+    project = client.projects.create("Cancelled")
+    generation = client.generations.create(project.id, "a woman", width=LARGE, height=LARGE, steps=50)
+    watcher = Watcher(client, generation.id)
+    # A step is a per cent.
+    first = watcher.wait_for(lambda state: state.progress_percent > 20, timeout=SECONDS)
+    later = watcher.wait_for(lambda state: state.progress_percent > first.progress_percent, timeout=SECONDS)
+    seconds_per_step = seconds_between(first.update_time, later.update_time) / (
+        later.progress_percent - first.progress_percent
+    )
+    client.generations.cancel(generation.id)
+
+    next_one = drawn(client)
+
+    cancelled = watcher.states()[-1]
+    assert cancelled.state == CANCELLED
+    # It had the model as soon as the step under way was done, and not after all the others.
+    assert cancelled.progress_percent < 30
+    assert seconds_between(cancelled.end_time, next_one.end_time) < 20 * seconds_per_step
+    [attempt] = client.generations.attempts(generation.id)
+    assert attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+    wait_until(lambda: [row["state"] for row in drawing_service.rows("files")].count("staged") == 0)
+
+
+@pytest.mark.parametrize("weight_file", ["lora.safetensors", ""], ids=["named", "the only file"])
+def test_a_lora_changes_the_pixels(
+    client: AvatarCreator, model: Path, lora_folder: Path, weight_file: str, user: str, tmp_path: Path
+) -> None:
+    without = pixels(client, drawn(client))
+    deployment = service(
+        tmp_path,
+        model,
+        LORA_REPOSITORY=str(lora_folder),
+        LORA_WEIGHT_FILE=weight_file,
+        # So that the LoRA is all that differs.
+        LORA_TRIGGER="",
+    )
+    try:
+        deployment.start()
+        with deployment.client(user) as with_lora:
+            recipe = recipe_of(with_lora, drawn(with_lora))
+    finally:
+        deployment.close()
+    assert (recipe.lora, recipe.lora_scale) == (str(lora_folder), 1.0)
+    assert recipe.pixels_sha256 != without
+
+
+def test_a_model_that_cannot_be_loaded_fails_at_the_first_attempt(user: str, tmp_path: Path) -> None:
+    folder = tmp_path / "no-model"
+    folder.mkdir()
+    deployment = service(tmp_path, folder)
+    try:
+        deployment.start()
+        with deployment.client(user) as client:
+            project = client.projects.create("Failing")
+            generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+            *_, last = client.generations.watch(generation.id, timeout=SECONDS)
+    finally:
+        deployment.close()
+    assert last.state == FAILED
+    assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_GONE
+    assert last.attempt_number == 1

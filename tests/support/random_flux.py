@@ -1,0 +1,178 @@
+"""FLUX with random weights, tiny or as large as the real one: everything of it but what it has learned."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
+
+_WORD_END = "</w>"
+_CLIP_TOKENS = 77
+
+
+@dataclass(frozen=True, slots=True)
+class FluxSize:
+    """How large a FLUX is."""
+
+    double_blocks: int
+    single_blocks: int
+    heads: int
+    head_dimension: int
+    rope_dimensions: tuple[int, int, int]
+    """Their sum is the head's dimension."""
+    t5_width: int
+    clip_width: int
+    vae_channels: tuple[int, int, int, int]
+    vae_layers: int
+    vae_groups: int
+    latent_channels: int
+    latent_scale: float
+    """Gives latents a variance of about 1."""
+
+
+TINY = FluxSize(1, 1, 2, 16, (4, 4, 8), 32, 32, (4, 4, 4, 4), 1, 1, 4, 2.5)
+"""Draws a step of 64x64 pixels in milliseconds on a CPU."""
+
+FLUX_1_DEV = FluxSize(19, 38, 24, 128, (16, 56, 56), 4096, 768, (128, 256, 512, 512), 2, 32, 16, 0.3611)
+"""The configuration files of black-forest-labs/FLUX.1-dev; the text encoders have their width alone."""
+
+
+def save_random_flux(
+    folder: Path, size: FluxSize = TINY, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> None:
+    """Make a FLUX and save it where `FluxPipeline.from_pretrained` finds it. The same one every time.
+
+    Args:
+        folder: becomes the model's folder.
+        size: how large it is to be.
+        device: where the weights are made, which is slow for large models on a CPU.
+        dtype: of the weights.
+    """
+    torch.manual_seed(0)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            pipeline = FluxPipeline(
+                scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+                transformer=_transformer(size),
+                vae=_vae(size),
+                **_clip(size.clip_width),
+                **_t5(size.t5_width),
+            )
+    finally:
+        torch.set_default_dtype(torch.float32)
+    pipeline.save_pretrained(folder)
+
+
+def save_random_lora(folder: Path, model: Path, weight_file: str = "lora.safetensors") -> None:
+    """Make a LoRA for a model that `save_random_flux` made, as training scripts save one.
+
+    Args:
+        folder: gets the file.
+        model: the model's folder.
+        weight_file: its name.
+    """
+    transformer = FluxTransformer2DModel.from_pretrained(model, subfolder="transformer")
+    torch.manual_seed(1)
+    # Random at both ends: as it is initialised for training it changes nothing yet.
+    transformer.add_adapter(
+        LoraConfig(
+            r=4, lora_alpha=4, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v", "to_out.0"]
+        )
+    )
+    FluxPipeline.save_lora_weights(
+        folder, transformer_lora_layers=get_peft_model_state_dict(transformer), weight_name=weight_file
+    )
+
+
+def _transformer(size: FluxSize) -> Any:
+    return FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=4 * size.latent_channels,
+        num_layers=size.double_blocks,
+        num_single_layers=size.single_blocks,
+        attention_head_dim=size.head_dimension,
+        num_attention_heads=size.heads,
+        joint_attention_dim=size.t5_width,
+        pooled_projection_dim=size.clip_width,
+        axes_dims_rope=size.rope_dimensions,
+        guidance_embeds=True,
+    )
+
+
+def _vae(size: FluxSize) -> Any:
+    blocks = len(size.vae_channels)
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * blocks,
+        up_block_types=("UpDecoderBlock2D",) * blocks,
+        block_out_channels=size.vae_channels,
+        layers_per_block=size.vae_layers,
+        norm_num_groups=size.vae_groups,
+        latent_channels=size.latent_channels,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        scaling_factor=size.latent_scale,
+        shift_factor=0.1159,
+    )
+    with torch.no_grad():
+        # The logarithm of the variance it encodes with: next to none, as in those that have learned.
+        vae.encoder.conv_out.bias[size.latent_channels :] = -20.0
+    return vae
+
+
+def _clip(width: int) -> dict[str, Any]:
+    """CLIP's text encoder and a tokenizer that reads letter by letter."""
+    letters = sorted(ByteLevel.alphabet())
+    pieces = [*letters, *(letter + _WORD_END for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=_CLIP_TOKENS)
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=_CLIP_TOKENS,
+        bos_token_id=vocabulary["<|startoftext|>"],
+        eos_token_id=vocabulary["<|endoftext|>"],
+        # Learned ones are of that order, and with smaller ones all prompts look alike.
+        initializer_factor=10.0,
+    )
+    return {"text_encoder": CLIPTextModel(config).eval(), "tokenizer": tokenizer}
+
+
+def _t5(width: int) -> dict[str, Any]:
+    """T5's encoder and a tokenizer for which each letter and each space in front of a word is a token."""
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *string.printable.strip()]
+    tokenizer = T5TokenizerFast(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=width,
+        d_kv=16,
+        d_ff=2 * width,
+        num_layers=1,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return {"text_encoder_2": T5EncoderModel(config).eval(), "tokenizer_2": tokenizer}
