@@ -37,3 +37,23 @@ def strangers_calls(shared_deployment: Deployment, stranger: str) -> Iterator[Ca
 def person(shared_deployment: Deployment, user: str, tmp_path: Path) -> Person:
     """`user`, at a command line."""
     return Person(shared_deployment.target, shared_deployment.token(user), tmp_path)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run commands against servers and workers apart only: to a client both kinds of service are one.
+
+    That they are, the tests without commands show; each command takes a process and so a while.
+    """
+    twice = [item for item in items if _is_of_a_person(item) and _mode_of(item) == "embedded"]
+    config.hook.pytest_deselected(items=twice)
+    left_out = set(twice)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_of_a_person(item: pytest.Item) -> bool:
+    return "person" in getattr(item, "fixturenames", ())
+
+
+def _mode_of(item: pytest.Item) -> object:
+    callspec = getattr(item, "callspec", None)
+    return callspec and callspec.params.get("shared_deployment")
