@@ -27,10 +27,12 @@ from tests import pictures
 from tests.contract.calls import Calls, refusal
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.service import Deployment, ServiceProcess, run_command
+from tests.support.service import Deployment, ServiceProcess, run_command, run_in_turn
 from tests.support.waiting import wait_until
 
 SECRET = "0123456789abcdef" * 4
+CANARY = "sk-canary-9c1e"
+"""A key that nobody may read anywhere."""
 NOWHERE = "127.0.0.1:1"
 """Nobody listens on port 1."""
 
@@ -238,7 +240,22 @@ ILLEGAL: dict[str, tuple[dict[str, str | None], list[str]]] = {
         ["MODEL", "HUGGINGFACE_ROUTE", "FLUX.1-dev"],
     ),
     "prices that are no table": ({"PRICES_PER_MEGAPIXEL": "0.035"}, ["PRICES_PER_MEGAPIXEL"]),
-    "a deny-list that is not there": ({"PROMPT_DENY_LIST_FILE": "words.txt"}, ["PROMPT_DENY_LIST_FILE"]),
+    "a deny-list that is not there": (
+        {"PROMPT_DENY_LIST_FILE": "words.txt"},
+        ["PROMPT_DENY_LIST_FILE words.txt cannot be read"],
+    ),
+    "a moderation service without http": (
+        {"MODERATION_URL": "moderation.example.com"},
+        ["MODERATION_URL must be"],
+    ),
+    "a key for no moderation service": (
+        {"MODERATION_API_KEY": CANARY},
+        ["MODERATION_API_KEY is set but MODERATION_URL is not"],
+    ),
+    "a key that no header can carry": (
+        {"MODERATION_URL": "http://127.0.0.1:1/", "MODERATION_API_KEY": f"{CANARY}\n"},
+        ["MODERATION_API_KEY has"],
+    ),
     "a model without its libraries": ({"PROVIDER": "diffusers"}, ["avatar-creator[gpu]"]),
     "an address that is none": ({"LISTEN_ADDRESS": "nowhere:at-all"}, ["LISTEN_ADDRESS", "host:port"]),
     "a port past the last": ({"LISTEN_ADDRESS": "127.0.0.1:65536"}, ["LISTEN_ADDRESS", "0 to 65535"]),
@@ -247,23 +264,20 @@ ILLEGAL: dict[str, tuple[dict[str, str | None], list[str]]] = {
 
 @pytest.fixture(scope="module")
 def told_by_serve(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """How `serve` went with each of the illegal settings; two at a time, as each takes a while to start."""
-
-    def serve(changes: dict[str, str | None]) -> Outcome:
+    """How `serve` went with each of the illegal settings."""
+    environments = []
+    for changes, _ in ILLEGAL.values():
         directory = tmp_path_factory.mktemp("illegal")
         chosen = {name: value for name, value in {**_settings_in(directory), **changes}.items() if value}
-        return run_command("serve", settings=chosen, directory=directory)
-
-    with ThreadPoolExecutor(2) as threads:
-        return dict(
-            zip(ILLEGAL, threads.map(serve, [changes for changes, _ in ILLEGAL.values()]), strict=True)
-        )
+        environments.append((chosen, directory))
+    return dict(zip(ILLEGAL, run_in_turn("serve", environments), strict=True))
 
 
 @pytest.mark.parametrize("case", ILLEGAL)
 def test_serve_refuses_and_names_the_variables(told_by_serve: dict[str, Outcome], case: str) -> None:
     told = refused(told_by_serve[case])
 
+    assert CANARY not in told
     assert [name for name in ILLEGAL[case][1] if name not in told] == [], told
 
 

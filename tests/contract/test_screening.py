@@ -233,28 +233,6 @@ def test_a_retry_is_held_to_the_deny_list_of_today(tmp_path: Path, user: str) ->
         deployment.close()
 
 
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        ({"PROMPT_DENY_LIST_FILE": "missing.txt"}, "PROMPT_DENY_LIST_FILE missing.txt cannot be read"),
-        ({"MODERATION_URL": "moderation.example.com"}, "MODERATION_URL must be"),
-        ({"MODERATION_API_KEY": KEY}, "MODERATION_API_KEY is set but MODERATION_URL is not"),
-        (
-            {"MODERATION_URL": "http://127.0.0.1:1/", "MODERATION_API_KEY": f"{KEY}\n"},
-            "MODERATION_API_KEY has",
-        ),
-    ],
-)
-def test_settings_that_screen_nothing_are_refused_at_the_start(
-    tmp_path: Path, settings: dict[str, str], complaint: str
-) -> None:
-    outcome = Deployment.embedded(tmp_path, **settings).run_command("serve")
-
-    assert outcome.returncode != 0
-    assert complaint in " ".join(outcome.stderr.split())
-    assert KEY not in outcome.stdout + outcome.stderr
-
-
 def test_neither_key_nor_words_are_in_the_log(
     screened: Deployment, moderation: ModerationServiceFake, avatars: AvatarCreator, project_id: str
 ) -> None:

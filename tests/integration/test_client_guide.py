@@ -90,6 +90,7 @@ def test_the_pages_have_their_examples() -> None:
     assert all(blocks(page) for page in PAGES)
 
 
+@pytest.mark.parametrize("shared_deployment", ["distributed"], indirect=True)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_block_runs_and_prints_what_it_says(
     page: Path, shared_deployment: Deployment, user: str, tmp_path: Path

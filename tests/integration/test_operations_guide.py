@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.support.bundled import package_directory
 from tests.support.generations import SMALLEST, row_of
 from tests.support.service import Deployment
@@ -118,6 +120,7 @@ def test_the_guide_has_a_command_for_every_question() -> None:
     assert len(commands()) >= FEWEST_COMMANDS
 
 
+@pytest.mark.parametrize("deployment", ["distributed"], indirect=True)
 def test_every_command_prints_what_the_guide_shows(deployment: Deployment) -> None:
     order_what_cannot_be_stored(deployment, "sarah")
     guide = commands()
