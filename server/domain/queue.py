@@ -35,9 +35,10 @@ def placed(generations: Sequence[Generation], now: datetime) -> list[Generation]
     lanes = _lanes()
 
     def with_place(generation: Generation) -> Generation:
-        position = positions.get(generation.id)
-        if position is None:
+        if generation.state != PENDING:
             return generation
+        # Not there any more: taken since it was read, so nobody was before it.
+        position = positions.get(generation.id, 0)
         expected = None
         if seconds is not None and generation.next_attempt_time is not None:
             waiting = max((generation.next_attempt_time - now).total_seconds(), 0.0)
