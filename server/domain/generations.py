@@ -22,7 +22,7 @@ from server.domain.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from server.domain.idempotency import RequestKey, resource_already_made
+from server.domain.idempotency import RequestKey, is_made_before, resource_already_made
 from server.domain.orders import Order, again, count_choices, filled_from_gallery, name_for
 from server.domain.paging import Page, PageTokens, page_size
 from server.domain.projects import lock_project, require_project
@@ -126,9 +126,11 @@ class Generations:
             ResourceExhaustedError: the user is over a limit.
             UnavailableError: the words cannot be screened.
         """
-        words = order.words
-        self._screening.refuse_denied(words)
-        await self._screening.refuse_flagged("\n".join(words.values()))
+        # What was made before is answered as it is, whoever has been asked about its words since.
+        if self._screening.screens and not await self._database.read(is_made_before, key):
+            words = order.words
+            self._screening.refuse_denied(words)
+            await self._screening.refuse_flagged("\n".join(words.values()))
         return await self._tell(await self._database.write(self._create, caller, key, order, count))
 
     async def estimate(self, caller: Caller, order: Order, count: int = 1) -> Estimate:

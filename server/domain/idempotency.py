@@ -64,6 +64,19 @@ def resource_already_made(key: RequestKey, new_resource_id: str, now: datetime) 
     return str(earlier.resource_id)
 
 
+def is_made_before(key: RequestKey) -> bool:
+    """Whether an earlier, equal call has made something."""
+    if not key.request_id:
+        return False
+    earlier = IdempotencyKey.select().where(
+        IdempotencyKey.user_id == key.user_id,
+        IdempotencyKey.method == key.method,
+        IdempotencyKey.request_id == key.request_id,
+        IdempotencyKey.body_hash == key.body_hash,
+    )
+    return bool(earlier.exists())
+
+
 def forget_old_keys(now: datetime) -> None:
     """Delete keys that are no longer remembered."""
     IdempotencyKey.delete().where(IdempotencyKey.create_time < now - KEPT_FOR).execute()

@@ -312,6 +312,11 @@ class Screening:
             ModerationService(moderation_url, moderation_api_key) if moderation_url else None,
         )
 
+    @property
+    def screens(self) -> bool:
+        """Whether there is any screen."""
+        return self._deny_list is not None or self._moderation is not None
+
     def refuse_denied(self, texts: Mapping[str, str]) -> None:
         """Refuse words of the deny-list.
 

@@ -211,6 +211,17 @@ def test_nothing_is_created_unseen_and_the_same_call_succeeds_later(
     assert [found.id for found in avatars.generations.list()] == [generation.id]
 
 
+def test_a_call_that_succeeded_is_answered_again_while_nobody_can_be_asked(
+    moderation: ModerationServiceFake, avatars: AvatarCreator, project_id: str
+) -> None:
+    wishes: dict[str, Any] = {"prompt": "a woman", "request_id": str(uuid.uuid4()), **SMALL}
+    made = avatars.generations.create(project_id, **wishes)
+    moderation.mode = "500"
+
+    assert avatars.generations.create(project_id, **wishes).id == made.id
+    assert len(moderation.requests) == 1
+
+
 def test_a_retry_is_held_to_the_deny_list_of_today(tmp_path: Path, user: str) -> None:
     deny_list = tmp_path / "denied.txt"
     deny_list.write_text("other\n")
