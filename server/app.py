@@ -61,6 +61,9 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.max_receive_message_length", 1024 * 1024),
+    # How far ahead a sender may be of what has been read: gRPC's own guess lets an upload pile up in memory.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
     # Whoever vanished without a word is noticed within a minute, from both sides.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

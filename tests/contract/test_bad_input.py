@@ -816,8 +816,9 @@ def test_at_its_limit_a_field_is_accepted(edges_owner: Owner, rpc: str, edges: l
             answer, generations_pb.CreateGenerationResponse | generations_pb.RetryGenerationResponse
         ):
             # It was accepted, that is all; nobody waits for the picture.
-            cancel = generations_pb.CancelGenerationRequest(generation_id=answer.generation.id)
-            edges_owner.calls.generations.CancelGeneration(cancel)
+            for made in (answer.generation, *getattr(answer, "variations", ())):
+                cancel = generations_pb.CancelGenerationRequest(generation_id=made.id)
+                edges_owner.calls.generations.CancelGeneration(cancel)
 
 
 @pytest.fixture(scope="module")

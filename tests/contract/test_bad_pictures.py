@@ -180,7 +180,7 @@ def test_messages_out_of_order_are_refused(uploader: Uploader, order: str, path:
 
 
 ON_ITS_WAY_BYTES = 12 * MIB
-"""More than the connection's window and both sides' buffers ever held of an upload: 5 MiB."""
+"""More than the window of 1 MiB and the buffers of both sides hold of an upload: 2 MiB were seen."""
 
 
 class Endless:
