@@ -265,12 +265,12 @@ ILLEGAL: dict[str, tuple[dict[str, str | None], list[str]]] = {
 @pytest.fixture(scope="module")
 def told_by_serve(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """How `serve` went with each of the illegal settings."""
-    environments = []
+    commands = []
     for changes, _ in ILLEGAL.values():
         directory = tmp_path_factory.mktemp("illegal")
         chosen = {name: value for name, value in {**_settings_in(directory), **changes}.items() if value}
-        environments.append((chosen, directory))
-    return dict(zip(ILLEGAL, run_in_turn("serve", environments), strict=True))
+        commands.append((["serve"], chosen, directory))
+    return dict(zip(ILLEGAL, run_in_turn(commands), strict=True))
 
 
 @pytest.mark.parametrize("case", ILLEGAL)

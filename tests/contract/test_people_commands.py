@@ -8,7 +8,6 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -462,8 +461,7 @@ def test_errors_are_one_line_that_names_the_reason(
         (["stats", "--tls"], {}, [f"cannot reach {person.target}: "]),
     ]
 
-    with ThreadPoolExecutor(2) as threads:
-        told = list(threads.map(lambda case: person.refused(*case[0], **case[1]), cases))
+    told = person.refused_in_turn([(arguments, changes) for arguments, changes, _ in cases])
 
     missing = [
         (case[0], line)

@@ -9,10 +9,11 @@ import re
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.service import run_command
+from tests.support.service import run_command, run_in_turn
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = ("--width", "256", "--height", "256")
@@ -53,7 +54,19 @@ class Person:
 
     def refused(self, *arguments: str, **environment: str) -> str:
         """The one line that says why a command failed."""
-        return refusal(self.run(*arguments, **environment))
+        [told] = self.refused_in_turn([(arguments, environment)])
+        return told
+
+    def refused_in_turn(self, commands: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[str]:
+        """The one line that says why each of these commands failed; each with changes of the environment."""
+        target = ("--target", self.target)
+        outcomes = run_in_turn(
+            [
+                ((*arguments, *target), self.environment | dict(changes), self.folder)
+                for arguments, changes in commands
+            ]
+        )
+        return [refusal(outcome) for outcome in outcomes]
 
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
         """A command that is not waited for, its output in pipes unless told otherwise."""

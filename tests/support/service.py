@@ -65,7 +65,8 @@ import contextlib, io, json, os, sys
 from server.cli import main
 
 passed_on = dict(os.environ)
-for settings, directory in json.load(sys.stdin):
+for arguments, settings, directory in json.load(sys.stdin):
+    sys.argv[1:] = arguments
     os.environ.clear()
     os.environ.update(passed_on | settings)
     os.chdir(directory)
@@ -80,20 +81,25 @@ for settings, directory in json.load(sys.stdin):
 
 
 def run_in_turn(
-    command: str, environments: Sequence[tuple[Mapping[str, str], Path]]
+    commands: Sequence[tuple[Sequence[str], Mapping[str, str], Path]],
 ) -> list[subprocess.CompletedProcess[str]]:
-    """Run a command with each of these settings and directories, in one process that starts only once."""
+    """Run commands, each with its settings and directory, in one process that starts only once."""
     finished = subprocess.run(
-        [sys.executable, "-c", _IN_TURN, command],
+        [sys.executable, "-c", _IN_TURN],
         check=True,
         capture_output=True,
         text=True,
         timeout=_COMMAND_SECONDS,
-        input=json.dumps([(dict(settings), str(directory)) for settings, directory in environments]),
+        input=json.dumps(
+            [(list(arguments), dict(settings), str(directory)) for arguments, settings, directory in commands]
+        ),
         env=_environment({}),
     )
     told = [json.loads(line) for line in finished.stdout.splitlines()]
-    return [subprocess.CompletedProcess([command], *outcome) for outcome in told]
+    return [
+        subprocess.CompletedProcess(command[0], *outcome)
+        for command, outcome in zip(commands, told, strict=True)
+    ]
 
 
 class ServiceProcess(GuardedProcess):
