@@ -126,6 +126,7 @@ class GenerationRunner:
         try:
             await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
+                log.info("drawing_stopped")
                 await heartbeat
             await work
         finally:

@@ -292,7 +292,9 @@ class GenerationLeases:
                 release_count=AvatarGeneration.release_count + 1,
                 due_time=now,
             )
-            self._note(lease, outcome="released", resumable=True, end_time=now)
+            unanswered = _is_unanswered(self._attempt(lease))
+            outcome = "submit_unknown" if unanswered else "released"
+            self._note(lease, outcome=outcome, resumable=True, end_time=now)
             self._spend(lease, generation, now)
             statistics.count_move(generation.user_id, PROCESSING, PENDING)
             return generation
@@ -361,8 +363,7 @@ class GenerationLeases:
         )
         # Locked, because its owner may be writing down a request id at this moment.
         lost = self._database.locked(query).get()
-        unanswered = lost.outcome == "submitting" and lost.possibly_charged and not lost.provider_request_id
-        lost.outcome = "submit_unknown" if unanswered else "worker_lost"
+        lost.outcome = "submit_unknown" if _is_unanswered(lost) else "worker_lost"
         lost.error_reason = "WORKER_LOST"
         lost.error_message = "its worker went away"
         lost.end_time = row.update_time
@@ -503,6 +504,13 @@ class GenerationLeases:
         )
         if not noted:
             raise LeaseLostError
+
+
+def _is_unanswered(attempt: GenerationAttempt) -> bool:
+    """Whether the provider may have taken a request of which nobody here knows the id."""
+    return bool(
+        attempt.outcome == "submitting" and attempt.possibly_charged and not attempt.provider_request_id
+    )
 
 
 def _source_type(ordered: Generation) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -231,6 +232,27 @@ def test_what_nobody_waits_for_is_cancelled_at_the_provider(
             client.projects.delete(project.id)
         wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
         wait_until(lambda: not deployment.rows("quick_work"), 20.0)
+    assert router.count == 1
+
+
+def test_a_request_that_is_being_made_when_it_is_cancelled_is_cancelled_too(
+    hosted: Hosted, router: RouterFake, user: str
+) -> None:
+    router.behave(always=Behaviour(hold=True))
+    deployment = hosted("embedded")
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Cancelled")
+        router.suspend()
+        try:
+            generation = order(client, project.id)
+            attempts = partial(deployment.rows, "generation_attempts")
+            wait_until(lambda: [row["outcome"] for row in attempts()] == ["submitting"], 20.0)
+            client.generations.cancel(generation.id)
+            wait_until(lambda: deployment.servers[0].events("drawing_stopped"), 20.0)
+        finally:
+            router.resume()
+        wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
     assert router.count == 1
 
 

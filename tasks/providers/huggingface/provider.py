@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from tasks.providers.huggingface.outcomes import Step, failure
 from tasks.providers.huggingface.request_paths import is_request_path
 from tasks.providers.huggingface.single_requests import SingleRequests
 from tasks.providers.provider import Portrait, PortraitRequest, Reports
+
+_HEARD_OUT_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -79,15 +82,29 @@ class HuggingFaceProvider:
         if cancelled is not Cancelled.TOLD:
             log.info("provider_request_needed_no_cancelling", because=str(cancelled))
 
+    async def _submitted(self, request: PortraitRequest, reports: Reports, deadline: Deadline) -> str:
+        """Submit a request and tell of it.
+
+        A submission under way is heard out when the call is cancelled, for a while: what is not known of can
+        neither be taken up again nor cancelled, and is paid for.
+        """
+        submission = asyncio.create_task(self._queue.submit(request, deadline))
+        try:
+            path = await asyncio.shield(submission)
+        except asyncio.CancelledError:
+            await asyncio.wait({submission}, timeout=_HEARD_OUT_SECONDS)
+            if not submission.cancel() and submission.exception() is None:
+                await reports.submitted(submission.result())
+            raise
+        await reports.submitted(path)
+        return path
+
     async def close(self) -> None:
         """Close its connections."""
         await self._exchange.close()
 
     async def _from_queue(self, request: PortraitRequest, reports: Reports, deadline: Deadline) -> Portrait:
-        path = request.resume_request_id
-        if not path:
-            path = await self._queue.submit(request, deadline)
-            await reports.submitted(path)
+        path = request.resume_request_id or await self._submitted(request, reports, deadline)
         try:
             return await self._queue.portrait(path, request, deadline, reports.progress)
         except DeadlinePassedError:
