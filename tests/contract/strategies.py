@@ -15,7 +15,7 @@ from avatar_creator.v1.generation_pb2 import GenerationOptions
 from avatar_creator.v1.persona_pb2 import Persona
 
 ROUND_TRIPS = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     # The same examples for the same tests: a failure in CI stays one, and prints how to make it again.
     derandomize=True,

@@ -179,7 +179,7 @@ ORDERS = st.fixed_dictionaries(
 )
 
 
-@ROUND_TRIPS
+@settings(ROUND_TRIPS, max_examples=20)
 @given(order=ORDERS)
 def test_a_generation_is_as_it_was_asked_for(author: Calls, project: AvatarProject, order: Fields) -> None:
     request = generations_pb.CreateGenerationRequest(project_id=project.id, **order)
