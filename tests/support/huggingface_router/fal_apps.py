@@ -13,6 +13,7 @@ import base64
 import binascii
 import io
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -54,7 +55,7 @@ class _LoraWeight(BaseModel):
     scale: Annotated[float, Field(ge=0, le=4)] = 1.0
 
 
-class _Input(BaseModel):
+class _Input(BaseModel, ABC):
     model_config = ConfigDict(extra="ignore")
 
     prompt: str
@@ -64,9 +65,9 @@ class _Input(BaseModel):
     output_format: Literal["jpeg", "png"] = "jpeg"
     sync_mode: bool = False
 
+    @abstractmethod
     def size(self, reference: bytes) -> tuple[int, int]:
         """Pixels of the picture."""
-        raise NotImplementedError
 
 
 class _TextInput(_Input):
