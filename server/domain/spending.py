@@ -163,7 +163,7 @@ def _over(limit: str, most: int, finding: str, seconds: float) -> ResourceExhaus
     words = limit.replace("_", " ")
     return ResourceExhaustedError(
         "GENERATION_LIMIT",
-        f"over the limit {words}: {finding}, {shown} allowed",
+        f"over the limit {words}",
         metadata={"limit": limit, "most": str(most)},
         quota=QuotaViolation(limit, f"{finding}, {shown} allowed {words}"),
         retry_after=max(seconds, 1.0),
