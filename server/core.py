@@ -16,6 +16,7 @@ from server.domain.generations import Generations
 from server.domain.leases import GenerationLeases
 from server.domain.paging import PageTokens
 from server.domain.projects import Projects
+from server.domain.queue import QueuePlaces
 from server.domain.quick_work import QuickWorkQueue
 from server.domain.routes import Routes
 from server.domain.screening import Screening
@@ -82,6 +83,7 @@ class Core:
                 spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
             ),
             screening=screening,
+            places=QueuePlaces(database),
         )
         return cls(
             settings=settings,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import peewee
-from peewee import PostgresqlDatabase, SqliteDatabase
+from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
 from server.domain.errors import UnavailableError
 from server.models.base import database_proxy
@@ -124,12 +124,18 @@ class Database:
 
         return await self._on_thread(in_transaction)
 
-    def locked(self, query: Q, *, skip_locked: bool = False) -> Q:
-        """The query, locking the rows it reads until the transaction ends.
+    def locked(self, query: Q, *, of: Sequence[Any] = (), skip_locked: bool = False) -> Q:
+        """The query, locking the rows it reads, or those of some of its tables, until the transaction ends.
 
         SQLite, where a write transaction is alone from its beginning, has no row locks and needs none.
         """
-        return query.for_update(skip_locked=skip_locked) if self.is_postgresql else query
+        if not self.is_postgresql:
+            return query
+        return query.for_update(of=tuple(of) or None, skip_locked=skip_locked)
+
+    def later(self, *instants: Any) -> Any:
+        """The latest of several times, as an expression of a query."""
+        return fn.GREATEST(*instants) if self.is_postgresql else fn.MAX(*instants)
 
     def now(self) -> datetime:
         """The time all processes agree on: the server's on PostgreSQL, the machine's on SQLite.

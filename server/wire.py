@@ -189,6 +189,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
     """Encode the whole state of a generation."""
     state = number_of(generation_pb2.GenerationState, generation.state)
     stage = number_of(generation_pb2.GenerationStage, generation.stage)
+    priority = number_of(generation_pb2.GenerationPriority, generation.priority)
     options = generation.options
     return generation_pb2.Generation(
         id=generation.id,
@@ -234,6 +235,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
             else None
         ),
         price_micros=generation.price_micros,
+        priority=priority,  # type: ignore[arg-type]
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from avatar_creator import GenerationPriority
 from server.cli import tables
 from server.cli.avatars import Force
 from server.cli.following import Watch, answer_started, see_through
@@ -20,6 +21,7 @@ _MOST_VARIATIONS = 8
 
 commands = typer.Typer()
 
+Priority = Literal["interactive", "normal", "bulk"]
 Side = Annotated[int, typer.Option(help="Pixels, 256 to 1,440 in steps of 16.", show_default="1024")]
 
 
@@ -72,6 +74,7 @@ def generate(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Say what it would cost and take, and create nothing.")
     ] = False,
+    priority: Annotated[Priority, typer.Option(help="How urgent it is.")] = "normal",
     watch: Watch = False,
     to: Annotated[
         Path | None,
@@ -101,6 +104,7 @@ def generate(
         "negative_prompt": negative,
         "strict": strict,
         "omit_recipe": omit_recipe,
+        "priority": GenerationPriority.Value(f"GENERATION_PRIORITY_{priority.upper()}"),
     }
     if estimate:
         _estimate(session, project or _newest_project(session), variations, wishes)

@@ -27,7 +27,7 @@ from server.domain.orders import Order, again, count_choices, filled_from_galler
 from server.domain.paging import Page, PageTokens, page_size
 from server.domain.projects import lock_project, require_project
 from server.domain.prompt import NEGATIVE_PROMPT, cut_warning, enhance
-from server.domain.queue import placed, seconds_by_route, seconds_if_ordered_now
+from server.domain.queue import QueuePlaces, enter_turns, seconds_by_route, seconds_if_ordered_now
 from server.domain.recipe import Recipe
 from server.domain.records import (
     CANCELLED,
@@ -35,6 +35,7 @@ from server.domain.records import (
     ENDED_STATES,
     FAILED,
     PENDING,
+    PRIORITIES,
     Attempt,
     Generation,
 )
@@ -105,6 +106,7 @@ class Generations:
         routes: Routes,
         limits: Limits,
         screening: Screening,
+        places: QueuePlaces,
     ) -> None:
         self._database = database
         self._announcements = announcements
@@ -114,6 +116,7 @@ class Generations:
         self._routes = routes
         self._limits = limits
         self._screening = screening
+        self._places = places
 
     async def create(self, caller: Caller, key: RequestKey, order: Order, count: int = 1) -> list[Generation]:
         """Accept an order for `count` variations as durable rows, or find those this request made before.
@@ -150,7 +153,9 @@ class Generations:
                 route=route,
                 price_micros=count * route.price(filled.options.width, filled.options.height),
                 seconds=seconds_by_route(route.name),
-                expected_seconds=seconds_if_ordered_now(count),
+                expected_seconds=seconds_if_ordered_now(
+                    caller.user_id, PRIORITIES.index(order.priority), count
+                ),
                 warnings=self._warnings(filled),
             )
 
@@ -174,10 +179,10 @@ class Generations:
             NotFoundError: the user has no such generation.
         """
 
-        def query() -> Generation:
-            return self._placed(self._get(caller, generation_id))
-
-        return await self._database.read(query)
+        [generation] = await self._places.placed(
+            [await self._database.read(self._get, caller, generation_id)]
+        )
+        return generation
 
     async def get_several(self, caller: Caller, generation_ids: Sequence[str]) -> list[Generation]:
         """Read generations, all of which must be the user's, in the order of the ids.
@@ -192,9 +197,9 @@ class Generations:
             for generation_id in generation_ids:
                 if generation_id not in found:
                     raise NotFoundError("generation", generation_id)
-            return placed([found[generation_id] for generation_id in generation_ids], self._database.now())
+            return [found[generation_id] for generation_id in generation_ids]
 
-        return await self._database.read(query)
+        return await self._places.placed(await self._database.read(query))
 
     async def get_with_history(
         self, caller: Caller, generation_id: str
@@ -206,13 +211,15 @@ class Generations:
         """
 
         def query() -> tuple[Generation, list[Attempt], Recipe | None]:
-            generation = self._placed(self._get(caller, generation_id))
+            generation = self._get(caller, generation_id)
             # One that began between the two reads is left out, so that both tell the same.
             attempts = self._attempts(generation_id)[: generation.attempt_number]
             recipe = read_recipe(generation_id) if generation.state == COMPLETED else None
             return generation, attempts, recipe
 
-        return await self._database.read(query)
+        generation, attempts, recipe = await self._database.read(query)
+        [generation] = await self._places.placed([generation])
+        return generation, attempts, recipe
 
     async def page(
         self,
@@ -246,6 +253,7 @@ class Generations:
         found = await self._database.read(
             self._list, caller, project_id, group_id, states, created_from, created_before, size + 1, cursor
         )
+        found = await self._places.placed(found)
         return self._page_tokens.page(scope, found, size, lambda last: [last.id])
 
     async def cancel(self, caller: Caller, generation_id: str) -> Generation:
@@ -309,9 +317,10 @@ class Generations:
             ]
             passed_over = {generation.id for generation in ended_before}
             to_tell = [generation for generation in found if generation.id not in passed_over]
-            return ProjectSnapshot(now, complete_since, placed(to_tell, now), ended_before)
+            return ProjectSnapshot(now, complete_since, to_tell, ended_before)
 
-        return await self._database.read(query)
+        snapshot = await self._database.read(query)
+        return replace(snapshot, to_tell=await self._places.placed(snapshot.to_tell))
 
     async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
         """The current revision of each of these generations that exists, whoever owns it."""
@@ -363,7 +372,7 @@ class Generations:
             *(self._wake_ups.for_generation() for _ in ordered),
             *(self._announcements.generation_changed(generation) for generation in ordered),
         )
-        return await self._database.read(lambda: placed(ordered, self._database.now()))
+        return await self._places.placed(ordered)
 
     def _create(self, caller: Caller, key: RequestKey, order: Order, count: int) -> list[Generation]:
         now = self._database.now()
@@ -449,6 +458,7 @@ class Generations:
                 project=order.project_id,
                 state=PENDING,
                 stage="queued",
+                priority=PRIORITIES.index(order.priority),
                 avatar_name=name_for(order),
                 prompt=order.prompt,
                 persona=asdict(order.persona),
@@ -468,6 +478,7 @@ class Generations:
                 create_time=now,
                 update_time=now,
             )
+        enter_turns(user_id, now)
         spending.reserve(user_id, ids, self._route_of(order).price(options.width, options.height), now)
         statistics.count(user_id, generations={PENDING: len(ids)})
         spending.require_within(self._limits, user_id, now)
@@ -499,6 +510,7 @@ class Generations:
         same = replace(again(before), enhanced_prompt=before.enhanced_prompt, reproduce_of=before.id)
         return replace(
             same,
+            priority=order.priority,
             project_id=order.project_id,
             avatar_name=order.avatar_name if order.avatar_name.strip() else before.avatar_name,
             options=replace(before.options, seed=before.seed_used),
@@ -558,10 +570,6 @@ class Generations:
             raise NotFoundError("generation", generation_id)
         return Generation.from_row(row, row.avatar_id)
 
-    def _placed(self, generation: Generation) -> Generation:
-        [with_place] = placed([generation], self._database.now())
-        return with_place
-
     @staticmethod
     def _attempts(generation_id: str) -> list[Attempt]:
         rows = (
@@ -612,8 +620,7 @@ class Generations:
             query = query.where(AvatarGeneration.create_time < created_before)
         if cursor is not None:
             query = query.where(AvatarGeneration.id < cursor[0])
-        found = [Generation.from_row(row, row.avatar_id) for row in query.objects()]
-        return placed(found, self._database.now())
+        return [Generation.from_row(row, row.avatar_id) for row in query.objects()]
 
     def _cancel(self, caller: Caller, generation_id: str) -> Generation:
         query = AvatarGeneration.select().where(AvatarGeneration.id == generation_id)

@@ -17,7 +17,7 @@ from server.domain.announcements import Announcements
 from server.domain.avatars import NewAvatar, insert_avatar
 from server.domain.files import Files
 from server.domain.projects import lock_project
-from server.domain.queue import CLAIM_ORDER, seconds_by_route
+from server.domain.queue import seconds_by_route, take_next
 from server.domain.quick_work import CANCEL_REQUEST, record_quick_work
 from server.domain.recipe import Recipe
 from server.domain.records import (
@@ -113,7 +113,7 @@ class GenerationLeases:
         self._files = files
 
     async def claim(self, worker: str) -> Lease | None:
-        """Take the generation that has been due longest, or None when none is due."""
+        """Take the generation whose turn it is, or None when none is due."""
         while True:
             outcome = await self._database.write(self._claim, worker)
             if outcome is None:
@@ -306,10 +306,7 @@ class GenerationLeases:
 
     def _claim(self, worker: str) -> Lease | None:
         now = self._database.now()
-        query = (
-            AvatarGeneration.select().where(AvatarGeneration.due_time <= now).order_by(*CLAIM_ORDER).limit(1)
-        )
-        row: AvatarGeneration | None = self._database.locked(query, skip_locked=True).first()
+        row = take_next(self._database, now)
         if row is None:
             return None
         row.epoch += 1

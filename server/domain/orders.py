@@ -7,7 +7,7 @@ from typing import Any
 
 from server.domain.errors import NotFoundError
 from server.domain.people import Attributes, Persona
-from server.domain.records import Generation, Options, attributes_from_json, persona_from_json
+from server.domain.records import NORMAL, Generation, Options, attributes_from_json, persona_from_json
 from server.models import AvatarPreset, PersonaExample
 
 MAXIMUM_NAME_CHARACTERS = 120
@@ -31,6 +31,8 @@ class Order:
     """The generation whose recipe to run again; empty if none."""
     enhanced_prompt: str = ""
     """The prompt to run again; empty: to be built."""
+    priority: str = NORMAL
+    """One of `PRIORITIES`."""
 
     @property
     def words(self) -> dict[str, str]:
@@ -61,6 +63,7 @@ def again(before: Generation) -> Order:
         reference_avatar_id=before.reference_avatar_id,
         reproduce_of=before.reproduce_of,
         enhanced_prompt=before.enhanced_prompt if before.reproduce_of else "",
+        priority=before.priority,
     )
 
 

@@ -1,21 +1,20 @@
-"""The queue of generations: how many are due before one, and when it will probably have ended."""
+"""The queue of generations: in which order they are taken, and when one will probably have ended."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from peewee import fn
+from peewee import JOIN, Value, fn
 
+from server.database import Database
 from server.domain.records import PENDING, PROCESSING, Generation
-from server.models import AvatarGeneration, GenerationAttempt
-
-CLAIM_ORDER = (AvatarGeneration.due_time, AvatarGeneration.id)
-"""Workers take what is due in this order."""
+from server.models import AvatarGeneration, ClaimTurn, GenerationAttempt
 
 _RECENT_ATTEMPTS = 50
 """How many of the last successful attempts say how long one takes."""
@@ -25,38 +24,83 @@ _FEWEST_LANES = 2
 """One worker runs this many at a time; more run where more are seen running."""
 
 
-def placed(generations: Sequence[Generation], now: datetime) -> list[Generation]:
-    """The same generations, those that are pending with their place in the queue."""
-    pending = [generation.id for generation in generations if generation.state == PENDING]
-    if not pending:
-        return list(generations)
-    positions = _positions(pending)
-    seconds = seconds_of_one()
-    lanes = _lanes()
+def take_next(database: Database, now: datetime) -> AvatarGeneration | None:
+    """In the current transaction: lock the generation whose turn it is, and count the turn of its user.
 
-    def with_place(generation: Generation) -> Generation:
+    Of what is due the most urgent priority comes first. Within one, users take turns: next is who has waited
+    longest since the last of theirs was taken, or was created if that is later; of their own the oldest. None
+    when nothing is due that no other worker is just taking.
+    """
+    due = AvatarGeneration.select().where(AvatarGeneration.due_time <= now)
+    row: AvatarGeneration | None
+    # Both are locked, so that workers that claim side by side take from different users.
+    row = _first(database, due.join(ClaimTurn, on=_SAME_USER), of=(AvatarGeneration, ClaimTurn))
+    if row is None:
+        # All who have work are being taken from, or a version without turns has written it.
+        row = _first(database, due.join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER), of=(AvatarGeneration,))
+    if row is not None:
+        ClaimTurn.insert(user_id=row.user_id, claim_time=now).on_conflict(
+            conflict_target=[ClaimTurn.user_id], update={ClaimTurn.claim_time: now}
+        ).execute()
+    return row
+
+
+def enter_turns(user_id: str, now: datetime) -> None:
+    """In the current transaction: the user takes turns from now on, if not before."""
+    ClaimTurn.insert(user_id=user_id, claim_time=now).on_conflict(action="IGNORE").execute()
+
+
+class QueuePlaces:
+    """Tells generations their place in the queue.
+
+    Finding one place is reading the whole queue, so callers who come while it is being read share the next
+    reading: after a restart thousands of watchers ask at once.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading = asyncio.Lock()
+        self._next: asyncio.Task[_Queue] | None = None
+        self._asked: set[str] = set()
+
+    async def placed(self, generations: Sequence[Generation]) -> list[Generation]:
+        """The same generations, those that are pending with their place in the queue."""
+        pending = [generation.id for generation in generations if generation.state == PENDING]
+        if not pending:
+            return list(generations)
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_next(), name="queue-places")
+        self._asked.update(pending)
+        queue = await asyncio.shield(self._next)
+        return [queue.place(generation) for generation in generations]
+
+    async def _read_next(self) -> _Queue:
+        async with self._reading:
+            asked, self._asked, self._next = self._asked, set(), None
+            return await self._database.read(_read_queue, self._database, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The queue at one moment."""
+
+    positions: dict[str, int]
+    seconds_of_one: float | None
+    lanes: int
+    now: datetime
+
+    def place(self, generation: Generation) -> Generation:
+        """The generation with its place, if it is pending."""
         if generation.state != PENDING:
             return generation
         # Not there any more: taken since it was read, so nobody was before it.
-        position = positions.get(generation.id, 0)
+        position = self.positions.get(generation.id, 0)
         expected = None
-        if seconds is not None and generation.next_attempt_time is not None:
-            waiting = max((generation.next_attempt_time - now).total_seconds(), 0.0)
-            turns = position // lanes + 1
-            expected = math.ceil(waiting + turns * seconds)
+        if self.seconds_of_one is not None and generation.next_attempt_time is not None:
+            waiting = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
+            turns = position // self.lanes + 1
+            expected = math.ceil(waiting + turns * self.seconds_of_one)
         return replace(generation, queue_position=position, expected_seconds=expected)
-
-    return [with_place(generation) for generation in generations]
-
-
-def _positions(generation_ids: Sequence[str]) -> dict[str, int]:
-    """How many of all that are pending come before each of these."""
-    place = fn.ROW_NUMBER().over(order_by=list(CLAIM_ORDER)).alias("place")
-    queue = _in_state(PENDING, AvatarGeneration.id, place).alias("queue")
-    places: Any = AvatarGeneration.select(queue.c.id, queue.c.place).from_(queue).tuples()
-    if len(generation_ids) <= _MOST_NAMED:
-        places = places.where(queue.c.id.in_(generation_ids))
-    return {generation_id: number - 1 for generation_id, number in places}
 
 
 def seconds_of_one() -> float | None:
@@ -74,13 +118,59 @@ def seconds_by_route(route: str) -> tuple[float, float] | None:
     return durations[_rank(0.5, len(durations))], durations[_rank(0.9, len(durations))]
 
 
-def seconds_if_ordered_now(count: int) -> int | None:
-    """In how many seconds so many new generations would have ended; None while none has completed yet."""
+def seconds_if_ordered_now(user_id: str, priority: int, count: int) -> int | None:
+    """In how many seconds so many new generations of a user would end; None while none has completed."""
     seconds = seconds_of_one()
     if seconds is None:
         return None
-    last_place = int(_in_state(PENDING).count()) + count - 1
-    return math.ceil((last_place // _lanes() + 1) * seconds)
+    waiting = fn.COUNT(AvatarGeneration.id)
+    by_user = dict(
+        _in_state(PENDING, AvatarGeneration.user_id, waiting)
+        .where(AvatarGeneration.priority == priority)
+        .group_by(AvatarGeneration.user_id)
+        .tuples()
+    )
+    own = by_user.pop(user_id, 0) + count
+    sooner = int(_in_state(PENDING).where(AvatarGeneration.priority < priority).count())
+    last_place = sooner + own - 1 + sum(min(others, own) for others in by_user.values())
+    return math.ceil((int(last_place) // _lanes() + 1) * seconds)
+
+
+_SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
+
+
+def _first(database: Database, due: Any, *, of: Sequence[Any]) -> AvatarGeneration | None:
+    order = (AvatarGeneration.priority, _turn(database), AvatarGeneration.id)
+    found: AvatarGeneration | None
+    found = database.locked(due.order_by(*order).limit(1), of=of, skip_locked=True).first()
+    return found
+
+
+def _turn(database: Database) -> Any:
+    """Since when it has been waiting for its user's turn."""
+    created = AvatarGeneration.create_time
+    return database.later(fn.COALESCE(ClaimTurn.claim_time, created), created)
+
+
+def _read_queue(database: Database, generation_ids: set[str]) -> _Queue:
+    now = database.now()
+    return _Queue(_positions(database, generation_ids, now), seconds_of_one(), _lanes(), now)
+
+
+def _positions(database: Database, generation_ids: set[str], now: datetime) -> dict[str, int]:
+    """How many of all that are pending come before each of these, what is not due yet last."""
+    row = AvatarGeneration
+    ready = database.later(row.due_time, Value(now, converter=row.due_time.db_value))
+    nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
+    columns = (row.id, row.priority, ready.alias("ready"), nth.alias("nth"), _turn(database).alias("turn"))
+    waiting = _in_state(PENDING, *columns).join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER).alias("waiting")
+    c = waiting.c
+    place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
+    queue = row.select(c.id, place.alias("place")).from_(waiting).alias("queue")
+    places: Any = row.select(queue.c.id, queue.c.place).from_(queue).tuples()
+    if len(generation_ids) <= _MOST_NAMED:
+        places = places.where(queue.c.id.in_(sorted(generation_ids)))
+    return {generation_id: number - 1 for generation_id, number in places}
 
 
 def _lanes() -> int:

@@ -20,6 +20,13 @@ CANCELLED = "cancelled"
 GENERATION_STATES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
 """Every state a generation can be in."""
 
+INTERACTIVE = "interactive"
+NORMAL = "normal"
+BULK = "bulk"
+
+PRIORITIES = (INTERACTIVE, NORMAL, BULK)
+"""How urgent a generation may be, the most urgent first; a row has its place in this list."""
+
 ENDED_STATES = frozenset({COMPLETED, FAILED, CANCELLED})
 """States that no transition leaves."""
 
@@ -175,6 +182,7 @@ class Generation:
     revision: int
     state: str
     stage: str
+    priority: str
     progress_percent: int
     progress_estimated: bool
     attempt_number: int
@@ -229,6 +237,7 @@ class Generation:
             revision=row.revision,
             state=row.state,
             stage=row.stage,
+            priority=PRIORITIES[row.priority],
             progress_percent=row.progress_percent,
             progress_estimated=bool(row.progress_estimated),
             attempt_number=row.attempt_number,

@@ -6,7 +6,7 @@ from server.models.avatar import Avatar
 from server.models.base import BaseModel, new_id
 from server.models.circuit import RouteCircuit
 from server.models.file import File
-from server.models.generation import AvatarGeneration, GenerationAttempt, GenerationRecipe
+from server.models.generation import AvatarGeneration, ClaimTurn, GenerationAttempt, GenerationRecipe
 from server.models.idempotency import IdempotencyKey
 from server.models.preset import AvatarPreset, PersonaExample
 from server.models.project import AvatarProject
@@ -21,6 +21,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     AvatarPreset,
     PersonaExample,
     AvatarGeneration,
+    ClaimTurn,
     GenerationAttempt,
     GenerationRecipe,
     Avatar,
@@ -47,6 +48,7 @@ __all__ = [
     "AvatarProject",
     "AvatarUsage",
     "BaseModel",
+    "ClaimTurn",
     "DailySpend",
     "DailyUploads",
     "File",

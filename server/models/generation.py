@@ -25,6 +25,8 @@ class AvatarGeneration(BaseModel):
     project = ForeignKeyField(AvatarProject, column_name="project_id", index=False, backref=None)
     state = TextField()
     stage = TextField()
+    priority = IntegerField(constraints=[SQL("DEFAULT 1")])
+    """Its place in `server.domain.records.PRIORITIES`: the lower, the sooner."""
     progress_percent = IntegerField(default=0)
     progress_estimated = BooleanField(default=False)
     revision = BigIntegerField(default=1)
@@ -90,6 +92,16 @@ _G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avata
 _G.add_index(_G.index(_G.group_id, _G.id, where=(_G.group_id != ""), name="avatar_generations_group"))
 _G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))
 _G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_example"))
+
+
+class ClaimTurn(BaseModel):
+    """When a worker last took something of a user's: the users with due work take turns by it."""
+
+    user_id = TextField(primary_key=True)
+    claim_time = UtcDateTimeField()
+
+    class Meta:
+        table_name = "claim_turns"
 
 
 class GenerationAttempt(BaseModel):

@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator, Iterator
 
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
-from avatar_creator.v1.generation_pb2 import GenerationState
+from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
 from server import wire
 from server.domain.errors import FieldViolation, InvalidArgumentError
 from server.domain.generations import Generations
 from server.domain.orders import Order
+from server.domain.records import NORMAL
 from server.domain.watching import GenerationWatches
 from server.interceptors.around import Context
 from server.interceptors.auth import caller_in_role, current_caller, lister
 from server.services.request_keys import request_key
 from server.validation import validate
 
-_GO_WITH_A_RECIPE = frozenset({"project_id", "avatar_name", "request_id", "reproduce_generation_id"})
+_GO_WITH_A_RECIPE = frozenset(
+    {"project_id", "avatar_name", "priority", "request_id", "reproduce_generation_id"}
+)
 
 
 class GenerationService(pb_grpc.GenerationServiceServicer):
@@ -151,6 +154,7 @@ def _order_of(request: pb.CreateGenerationRequest) -> Order:
         persona_example_id=request.persona_example_id,
         reference_avatar_id=request.reference_avatar_id,
         reproduce_of=request.reproduce_generation_id,
+        priority=wire.word_of(GenerationPriority, request.priority) or NORMAL,
     )
 
 

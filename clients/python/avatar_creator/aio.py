@@ -63,7 +63,13 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarRequest,
     UploadAvatarResponse,
 )
-from avatar_creator.v1.generation_pb2 import Generation, GenerationAttempt, GenerationState, Recipe
+from avatar_creator.v1.generation_pb2 import (
+    Generation,
+    GenerationAttempt,
+    GenerationPriority,
+    GenerationState,
+    Recipe,
+)
 from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
 from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
@@ -576,6 +582,7 @@ class AsyncGenerations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
@@ -600,6 +607,7 @@ class AsyncGenerations:
                     persona_example_id=persona_example_id,
                     reference_avatar_id=reference_avatar_id,
                     reference_strength=reference_strength,
+                    priority=priority,
                 ),
                 request_id,
             ),
@@ -627,6 +635,7 @@ class AsyncGenerations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Sequence[Generation]:
@@ -654,6 +663,7 @@ class AsyncGenerations:
                     persona_example_id=persona_example_id,
                     reference_avatar_id=reference_avatar_id,
                     reference_strength=reference_strength,
+                    priority=priority,
                 ),
                 count,
                 request_id,
@@ -667,6 +677,7 @@ class AsyncGenerations:
         *,
         project_id: str,
         avatar_name: str = "",
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
@@ -675,7 +686,8 @@ class AsyncGenerations:
         See `Generations.reproduce`.
         """
         return await self._connection.call(
-            requests.reproduce_generation(generation_id, project_id, avatar_name, request_id), timeout
+            requests.reproduce_generation(generation_id, project_id, avatar_name, priority, request_id),
+            timeout,
         )
 
     async def estimate(
@@ -698,6 +710,7 @@ class AsyncGenerations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         variation_count: int = 1,
         timeout: float | None = None,
     ) -> EstimateGenerationResponse:
@@ -725,6 +738,7 @@ class AsyncGenerations:
                     persona_example_id=persona_example_id,
                     reference_avatar_id=reference_avatar_id,
                     reference_strength=reference_strength,
+                    priority=priority,
                 ),
                 variation_count,
             ),
@@ -845,6 +859,7 @@ class AsyncGenerations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         on_progress: Callable[[Generation], object] | None = None,
         timeout: float = 600.0,
@@ -869,6 +884,7 @@ class AsyncGenerations:
             persona_example_id=persona_example_id,
             reference_avatar_id=reference_avatar_id,
             reference_strength=reference_strength,
+            priority=priority,
             request_id=request_id,
             timeout=self._connection.at_most(timeout),
         )

@@ -54,6 +54,7 @@ from avatar_creator.v1.generation_pb2 import (
     Generation,
     GenerationAttempt,
     GenerationOptions,
+    GenerationPriority,
     GenerationState,
     Recipe,
 )
@@ -283,6 +284,7 @@ def wanted_generation(
     persona_example_id: str,
     reference_avatar_id: str,
     reference_strength: float,
+    priority: GenerationPriority.ValueType,
 ) -> CreateGenerationRequest:
     return CreateGenerationRequest(
         project_id=project_id,
@@ -304,6 +306,7 @@ def wanted_generation(
         preset_id=preset_id,
         persona_example_id=persona_example_id,
         reference_avatar_id=reference_avatar_id,
+        priority=priority,
     )
 
 
@@ -323,12 +326,17 @@ def create_variations(
 
 
 def reproduce_generation(
-    generation_id: str, project_id: str, avatar_name: str, request_id: str | None
+    generation_id: str,
+    project_id: str,
+    avatar_name: str,
+    priority: GenerationPriority.ValueType,
+    request_id: str | None,
 ) -> Call[CreateGenerationResponse, Generation]:
     request = CreateGenerationRequest(
         project_id=project_id,
         avatar_name=avatar_name,
         reproduce_generation_id=generation_id,
+        priority=priority,
         request_id=_filled(request_id),
     )
     return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)

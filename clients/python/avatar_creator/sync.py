@@ -45,7 +45,13 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarRequest,
     UploadAvatarResponse,
 )
-from avatar_creator.v1.generation_pb2 import Generation, GenerationAttempt, GenerationState, Recipe
+from avatar_creator.v1.generation_pb2 import (
+    Generation,
+    GenerationAttempt,
+    GenerationPriority,
+    GenerationState,
+    Recipe,
+)
 from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
 from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
@@ -594,6 +600,7 @@ class Generations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
@@ -617,6 +624,7 @@ class Generations:
             persona_example_id: a persona example that fills the persona.
             reference_avatar_id: an avatar to start from the picture of.
             reference_strength: how far the new picture may go from it, above 0 to 1; 0 means 0.6.
+            priority: how urgent it is; absent: normal.
             request_id: UUID of this logical call; filled in if absent.
             timeout: seconds for all attempts together; the client's default is 10.
 
@@ -648,6 +656,7 @@ class Generations:
                     persona_example_id=persona_example_id,
                     reference_avatar_id=reference_avatar_id,
                     reference_strength=reference_strength,
+                    priority=priority,
                 ),
                 request_id,
             ),
@@ -675,6 +684,7 @@ class Generations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Sequence[Generation]:
@@ -714,6 +724,7 @@ class Generations:
                     persona_example_id=persona_example_id,
                     reference_avatar_id=reference_avatar_id,
                     reference_strength=reference_strength,
+                    priority=priority,
                 ),
                 count,
                 request_id,
@@ -727,6 +738,7 @@ class Generations:
         *,
         project_id: str,
         avatar_name: str = "",
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
@@ -738,6 +750,7 @@ class Generations:
             generation_id: the one that is COMPLETED.
             project_id: the project the new avatar goes to.
             avatar_name: at most 120 characters; empty: as that one's.
+            priority: how urgent it is; absent: normal.
             request_id: UUID of this logical call; filled in if absent.
             timeout: seconds for all attempts together; the client's default is 10.
 
@@ -749,7 +762,8 @@ class Generations:
             AlreadyExistsError: `request_id` was used for another generation.
         """
         return self._connection.call(
-            requests.reproduce_generation(generation_id, project_id, avatar_name, request_id), timeout
+            requests.reproduce_generation(generation_id, project_id, avatar_name, priority, request_id),
+            timeout,
         )
 
     def estimate(
@@ -772,6 +786,7 @@ class Generations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         variation_count: int = 1,
         timeout: float | None = None,
     ) -> EstimateGenerationResponse:
@@ -804,6 +819,7 @@ class Generations:
                     persona_example_id=persona_example_id,
                     reference_avatar_id=reference_avatar_id,
                     reference_strength=reference_strength,
+                    priority=priority,
                 ),
                 variation_count,
             ),
@@ -987,6 +1003,7 @@ class Generations:
         persona_example_id: str = "",
         reference_avatar_id: str = "",
         reference_strength: float = 0.0,
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
         request_id: str | None = None,
         on_progress: Callable[[Generation], object] | None = None,
         timeout: float = 600.0,
@@ -1022,6 +1039,7 @@ class Generations:
             persona_example_id=persona_example_id,
             reference_avatar_id=reference_avatar_id,
             reference_strength=reference_strength,
+            priority=priority,
             request_id=request_id,
             timeout=self._connection.at_most(timeout),
         )

@@ -74,7 +74,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Retry: with another token.
     """
     ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 12
-    """UNAUTHENTICATED. The token's `exp` is past. Retry: with a fresh token."""
+    """UNAUTHENTICATED. The token's `exp` is past; it ends a watch too. Retry: with a fresh token."""
     ERROR_REASON_APP_MISMATCH: _ErrorReason.ValueType  # 13
     """PERMISSION_DENIED. The token was issued to one app and the request names another. Metadata:
     `token_app_id`, `request_app_id`. Retry: no.
@@ -254,7 +254,7 @@ ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 11
 Retry: with another token.
 """
 ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 12
-"""UNAUTHENTICATED. The token's `exp` is past. Retry: with a fresh token."""
+"""UNAUTHENTICATED. The token's `exp` is past; it ends a watch too. Retry: with a fresh token."""
 ERROR_REASON_APP_MISMATCH: ErrorReason.ValueType  # 13
 """PERMISSION_DENIED. The token was issued to one app and the request names another. Metadata:
 `token_app_id`, `request_app_id`. Retry: no.

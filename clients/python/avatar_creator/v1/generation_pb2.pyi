@@ -23,6 +23,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _GenerationPriority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GenerationPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GenerationPriority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GENERATION_PRIORITY_UNSPECIFIED: _GenerationPriority.ValueType  # 0
+    """In a request: NORMAL. Never sent."""
+    GENERATION_PRIORITY_INTERACTIVE: _GenerationPriority.ValueType  # 1
+    """Somebody looks at the screen and waits for it."""
+    GENERATION_PRIORITY_NORMAL: _GenerationPriority.ValueType  # 2
+    """It is wanted soon."""
+    GENERATION_PRIORITY_BULK: _GenerationPriority.ValueType  # 3
+    """One of many that may take hours."""
+
+class GenerationPriority(_GenerationPriority, metaclass=_GenerationPriorityEnumTypeWrapper):
+    """How urgent a generation is. Whatever is due of a higher priority is begun first; within a priority users take
+    turns, so that one with a thousand generations does not keep another waiting for the first.
+    """
+
+GENERATION_PRIORITY_UNSPECIFIED: GenerationPriority.ValueType  # 0
+"""In a request: NORMAL. Never sent."""
+GENERATION_PRIORITY_INTERACTIVE: GenerationPriority.ValueType  # 1
+"""Somebody looks at the screen and waits for it."""
+GENERATION_PRIORITY_NORMAL: GenerationPriority.ValueType  # 2
+"""It is wanted soon."""
+GENERATION_PRIORITY_BULK: GenerationPriority.ValueType  # 3
+"""One of many that may take hours."""
+Global___GenerationPriority: _TypeAlias = GenerationPriority  # noqa: Y015
+
 class _GenerationState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -202,6 +232,7 @@ class Generation(_message.Message):
     REPRODUCE_OF_FIELD_NUMBER: _builtins.int
     REPRODUCTION_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, set by the service."""
     user_id: _builtins.str
@@ -253,9 +284,9 @@ class Generation(_message.Message):
     retry_of: _builtins.str
     """The generation it is a retry of; empty if none."""
     queue_position: _builtins.int
-    """While PENDING: how many generations of all users are due before it; 0 for the next one. It is of the moment it
-    was read, in answers and in the first message of a watch: it changes without a revision, and is absent in
-    later messages of a watch.
+    """While PENDING: how many generations of all users come before it if no more are created; 0 for the next one. It is
+    of the moment it was read, in answers and in the first message of a watch: it changes without a revision, and is
+    absent in later messages of a watch.
     """
     expected_seconds: _builtins.int
     """While PENDING: in how many seconds it will probably have ended, by its place in the queue and by how long
@@ -275,6 +306,8 @@ class Generation(_message.Message):
     """What its attempts cost so far, in millionths of a US dollar, by the operator's price list; an attempt that was
     possibly charged counts in full.
     """
+    priority: Global___GenerationPriority.ValueType
+    """How urgent it is; NORMAL where nothing was asked for."""
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When it is due next; set while PENDING."""
@@ -365,10 +398,11 @@ class Generation(_message.Message):
         reproduce_of: _builtins.str = ...,
         reproduction: Global___Reproduction | None = ...,
         price_micros: _builtins.int = ...,
+        priority: Global___GenerationPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
     _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015

@@ -40,6 +40,7 @@ class CreateGenerationRequest(_message.Message):
     REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
     REPRODUCE_GENERATION_ID_FIELD_NUMBER: _builtins.int
     VARIATION_COUNT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The project the avatar goes to."""
     prompt: _builtins.str
@@ -60,13 +61,15 @@ class CreateGenerationRequest(_message.Message):
     """
     reproduce_generation_id: _builtins.str
     """Run the recipe of this COMPLETED generation of the caller's again; `reproduction` then says how the two compare.
-    Only `project_id`, `avatar_name` and `request_id` go with it. FAILED_PRECONDITION, reason NOT_REPRODUCIBLE,
+    Only `project_id`, `avatar_name`, `priority` and `request_id` go with it. FAILED_PRECONDITION, reason NOT_REPRODUCIBLE,
     when it has no recipe or the service now draws by another model, LoRA or route.
     """
     variation_count: _builtins.int
     """How many to make, 1 to 8; 0 means 1. The first has the seed asked for or chosen, each further one the next
     higher (after 2^32-1 comes 0); all bear the first one's id as `group_id`.
     """
+    priority: _generation_pb2.GenerationPriority.ValueType
+    """How urgent it is; UNSPECIFIED means NORMAL."""
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
         """Who the person is."""
@@ -94,10 +97,11 @@ class CreateGenerationRequest(_message.Message):
         reference_avatar_id: _builtins.str = ...,
         reproduce_generation_id: _builtins.str = ...,
         variation_count: _builtins.int = ...,
+        priority: _generation_pb2.GenerationPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "options", b"options", "persona", b"persona"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar_name", b"avatar_name", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "project_id", b"project_id", "prompt", b"prompt", "reference_avatar_id", b"reference_avatar_id", "reproduce_generation_id", b"reproduce_generation_id", "request_id", b"request_id", "variation_count", b"variation_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar_name", b"avatar_name", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "priority", b"priority", "project_id", b"project_id", "prompt", b"prompt", "reference_avatar_id", b"reference_avatar_id", "reproduce_generation_id", b"reproduce_generation_id", "request_id", b"request_id", "variation_count", b"variation_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -120,7 +120,8 @@ class GenerationServiceServicer(object):
         """Follows one generation. Every message is its whole current state; the first comes at once, each later
         one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
         after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-        reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen.
+        reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
+        with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +133,7 @@ class GenerationServiceServicer(object):
         one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
         ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
         NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-        project `changed_since` then resumes the watch without a gap.
+        project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,8 @@ class GenerationServiceStub:
     """Follows one generation. Every message is its whole current state; the first comes at once, each later
     one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
     after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-    reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen.
+    reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
+    with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
     """
     WatchGenerations: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]
     """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
@@ -62,7 +63,7 @@ class GenerationServiceStub:
     one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
     ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
     NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-    project `changed_since` then resumes the watch without a gap.
+    project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
     """
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]
     """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
@@ -100,7 +101,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """Follows one generation. Every message is its whole current state; the first comes at once, each later
     one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
     after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-    reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen.
+    reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
+    with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
     """
     WatchGenerations: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]  # type: ignore[assignment]
     """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
@@ -108,7 +110,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
     ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
     NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-    project `changed_since` then resumes the watch without a gap.
+    project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
     """
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
     """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
@@ -173,7 +175,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Follows one generation. Every message is its whole current state; the first comes at once, each later
         one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
         after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-        reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen.
+        reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
+        with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
         """
 
     @_abc_1.abstractmethod
@@ -187,7 +190,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
         ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
         NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-        project `changed_since` then resumes the watch without a gap.
+        project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
         """
 
     @_abc_1.abstractmethod
