@@ -116,8 +116,8 @@ class AvatarServer:
 
     async def start(self) -> None:
         """Serve from here on."""
-        await self._core.bus.start()
         await self._core.watches.start()
+        await self._core.bus.start()
         await self._health.start()
         await self._server.start()
         log.info("server_ready", address=self._core.settings.listen_address, port=self._port)

@@ -9,7 +9,15 @@ from server.database import Database
 from server.domain.announcements import Announcements
 from server.domain.avatars import Avatars
 from server.domain.circuits import Circuits
-from server.domain.events import THUMBNAIL_READY, Arrivals, EventBus, InProcessBus, RedisBus
+from server.domain.events import (
+    GENERATION_CANCELLED,
+    PROJECT_DELETED,
+    THUMBNAIL_READY,
+    Arrivals,
+    EventBus,
+    InProcessBus,
+    RedisBus,
+)
 from server.domain.files import Files, open_store
 from server.domain.gallery import Gallery
 from server.domain.generations import Generations
@@ -49,6 +57,7 @@ class Core:
     watches: GenerationWatches
     routes: Routes
     circuits: Circuits
+    cancellations: Arrivals
     screening: Screening
 
     @classmethod
@@ -102,6 +111,7 @@ class Core:
             watches=GenerationWatches(generations, bus),
             routes=routes,
             circuits=Circuits(database),
+            cancellations=Arrivals(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             screening=screening,
         )
 

@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     spend_limit_per_day: float = Field(default=20.0, ge=0)
     """How many US dollars a user's generations may cost in any 24 hours."""
 
+    shutdown_grace_seconds: float = Field(default=60, ge=0)
+    """How long running generations may take to end after SIGTERM before they are handed to other workers."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is logged: `debug`, `info`, `warning` or `error`."""
 

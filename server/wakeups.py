@@ -31,6 +31,10 @@ QUICK_TASK = "avatar-creator:quick"
 """Task name and stream of wake-ups for quick work: thumbnails and the removal of files."""
 
 _SEND_SECONDS = 0.5
+_BLOCK_SECONDS = 2.0
+"""How long Redis keeps a reader waiting for a message before it says that there is none."""
+_SILENCE_SECONDS = 5.0
+"""After so long without any answer Redis is given up and connected to anew."""
 _RECONNECT_SECONDS = (0.1, 2.0)
 _STREAM_LENGTH = 1000
 
@@ -68,7 +72,7 @@ class RedisBroker(RedisStreamBroker):
             consumer_group_name="workers",
             consumer_id="0",
             maxlen=_STREAM_LENGTH,
-            xread_block=2000,
+            xread_block=round(_BLOCK_SECONDS * 1000),
             socket_timeout=None,
             socket_connect_timeout=_SEND_SECONDS,
             socket_keepalive=True,
@@ -82,7 +86,8 @@ class RedisBroker(RedisStreamBroker):
         """Take one message at a time, so that workers share them, for as long as the process lives."""
         while True:
             try:
-                await self._declare_consumer_group()
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    await self._declare_consumer_group()
                 async for message in self._read():
                     yield AckableMessage(data=message, ack=_nothing_to_acknowledge)
             except (RedisError, OSError) as error:
@@ -99,17 +104,20 @@ class RedisBroker(RedisStreamBroker):
     async def _read(self) -> AsyncGenerator[bytes, None]:
         async with Redis(connection_pool=self.connection_pool) as redis:
             while True:
-                answer: Any = await redis.xreadgroup(
-                    self.consumer_group_name,
-                    self.consumer_name,
-                    {self.queue_name: ">"},
-                    count=1,
-                    block=self.block,
-                    noack=True,
-                )
+                # The connection may be open for ever where nothing passes through any more.
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    answer: Any = await redis.xreadgroup(
+                        self.consumer_group_name,
+                        self.consumer_name,
+                        {self.queue_name: ">"},
+                        count=1,
+                        block=self.block,
+                        noack=True,
+                    )
                 for _stream, messages in answer:
                     for message_id, fields in messages:
-                        await redis.xdel(self.queue_name, message_id)
+                        async with asyncio.timeout(_SILENCE_SECONDS):
+                            await redis.xdel(self.queue_name, message_id)
                         # What somebody else put there is passed on too: Taskiq drops what it cannot read.
                         yield fields.get(b"data", b"")
 

@@ -66,6 +66,7 @@ class GenerationRunner:
         self._avatars = core.avatars
         self._files = core.files
         self._circuits = core.circuits
+        self._cancellations = core.cancellations
         self._routes = core.routes
         self._provider = provider
 
@@ -257,13 +258,15 @@ class GenerationRunner:
         return Reproduction(recipe.pixels_sha256 == reproduced.pixels_sha256, difference)
 
     async def _renew_for_ever(self, lease: Lease) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            try:
-                await self._leases.renew(lease)
-            except UnavailableError as error:
-                # The lease is ours until somebody takes it, and the database may be back before that.
-                log.warning("lease_not_renewed", error=error.message)
+        async with self._cancellations.expect(lease.generation.id) as cancelled:
+            while True:
+                # A cancelled generation has no lease to renew: the renewal tells, here or at the next beat.
+                await cancelled(HEARTBEAT_SECONDS)
+                try:
+                    await self._leases.renew(lease)
+                except UnavailableError as error:
+                    # The lease is ours until somebody takes it, and the database may be back before that.
+                    log.warning("lease_not_renewed", error=error.message)
 
     @staticmethod
     async def _settle(transition: Awaitable[None]) -> None:

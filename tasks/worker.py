@@ -26,19 +26,17 @@ log = structlog.get_logger()
 GENERATION_SLOTS = 2
 """How many generations a worker runs at once, if its provider draws that many."""
 QUICK_SLOTS = 2
-GRACE_SECONDS = 60.0
-"""How long running generations may take to end at shutdown before they are handed back."""
 
 
 class Worker:
     """Does the work of one process."""
 
     def __init__(
-        self, core: Core, provider: Provider | None = None, *, grace_seconds: float = GRACE_SECONDS
+        self, core: Core, provider: Provider | None = None, *, grace_seconds: float | None = None
     ) -> None:
         self._core = core
         self._provider = provider or make_provider(core.settings)
-        self._grace_seconds = grace_seconds
+        self._grace_seconds = core.settings.shutdown_grace_seconds if grace_seconds is None else grace_seconds
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
         quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements, self._provider)
@@ -102,6 +100,8 @@ async def work(core: Core, finish: asyncio.Event) -> None:
     """
     core.ensure_schema()
     try:
-        await Worker(core).run(finish)
+        worker = Worker(core)
+        await core.bus.start()
+        await worker.run(finish)
     finally:
         await core.close()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from server import wire
-from server.domain.events import GENERATION_CHANGED, PROJECT_DELETED, THUMBNAIL_READY, EventBus
+from server.domain.events import (
+    GENERATION_CANCELLED,
+    GENERATION_CHANGED,
+    PROJECT_DELETED,
+    THUMBNAIL_READY,
+    EventBus,
+)
 from server.domain.records import Generation
 
 
@@ -18,6 +25,13 @@ class Announcements:
     async def generation_changed(self, generation: Generation) -> None:
         """The generation has a new revision."""
         await self._bus.publish(GENERATION_CHANGED, wire.generation_to_proto(generation).SerializeToString())
+
+    async def generation_cancelled(self, generation: Generation) -> None:
+        """The generation was cancelled: whoever works at it may stop."""
+        await asyncio.gather(
+            self.generation_changed(generation),
+            self._bus.publish(GENERATION_CANCELLED, generation.id.encode()),
+        )
 
     async def project_deleted(self, project_id: str, generation_ids: Sequence[str]) -> None:
         """The project is gone, and its generations with it."""

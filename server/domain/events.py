@@ -20,14 +20,17 @@ GENERATION_CHANGED = "avatar-creator:generation-changed"
 """Payload: the whole `avatar_creator.v1.Generation`, encoded."""
 PROJECT_DELETED = "avatar-creator:project-deleted"
 """Payload: the project's id, then those of its generations, a line each."""
+GENERATION_CANCELLED = "avatar-creator:generation-cancelled"
+"""Payload: the generation's id. Apart from its change, because workers need to hear of nothing else."""
 THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
 """Payload: the avatar's id."""
-
-TOPICS = (GENERATION_CHANGED, PROJECT_DELETED, THUMBNAIL_READY)
 
 Handler = Callable[[bytes], None]
 
 _PUBLISH_SECONDS = 0.5
+_CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 2.0
+"""After so long without a message Redis is asked for an answer, and after as long again given up."""
 _RECONNECT_SECONDS = (0.1, 2.0)
 
 
@@ -38,7 +41,7 @@ class EventBus(Protocol):
         """Send a payload. Never raises: what is published is always in the database too."""
 
     def subscribe(self, topic: str, handler: Handler) -> None:
-        """Call `handler` with each payload, on the event loop."""
+        """Call `handler` with each payload, on the event loop. To be called before `start`."""
 
     async def start(self) -> None:
         """Begin to receive."""
@@ -120,22 +123,38 @@ class RedisBus(_Subscribers):
             await asyncio.sleep(random.uniform(*_RECONNECT_SECONDS))
 
     async def _read(self) -> None:
-        async with self._subscriber.pubsub(ignore_subscribe_messages=True) as subscription:
-            await subscription.subscribe(*TOPICS)
-            async for message in subscription.listen():
-                self._deliver(message["channel"].decode(), message["data"])
+        async with self._subscriber.pubsub() as subscription:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await subscription.subscribe(*self._handlers)
+            asked = False
+            while True:
+                message = await subscription.get_message(timeout=_SILENCE_SECONDS)
+                if message is not None:
+                    asked = False
+                    if message["type"] == "message":
+                        self._deliver(message["channel"].decode(), message["data"])
+                elif asked:
+                    # The connection may be open for ever where nothing passes through any more.
+                    raise TimeoutError("Redis does not answer")
+                else:
+                    await subscription.ping()
+                    asked = True
 
 
 class Arrivals:
-    """Lets a call wait for the event that is about one thing, for example one avatar's thumbnail."""
+    """Lets a task wait for the next event about one thing, for example one avatar's thumbnail.
 
-    def __init__(self, bus: EventBus, topic: str) -> None:
+    For topics whose payload is ids, a line each.
+    """
+
+    def __init__(self, bus: EventBus, *topics: str) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        bus.subscribe(topic, self._arrived)
+        for topic in topics:
+            bus.subscribe(topic, self._arrived)
 
     @asynccontextmanager
     async def expect(self, subject_id: str) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
-        """Listen from here on; what is yielded waits up to some seconds and tells whether it came."""
+        """Listen from here on; what is yielded waits up to some seconds and tells whether one came."""
         arrival = asyncio.Event()
         self._waiting[subject_id].add(arrival)
 
@@ -145,6 +164,7 @@ class Arrivals:
                     await arrival.wait()
             except TimeoutError:
                 return False
+            arrival.clear()
             return True
 
         try:
@@ -155,5 +175,6 @@ class Arrivals:
                 del self._waiting[subject_id]
 
     def _arrived(self, payload: bytes) -> None:
-        for arrival in self._waiting.get(payload.decode(), ()):
-            arrival.set()
+        for subject_id in payload.decode().splitlines():
+            for arrival in self._waiting.get(subject_id, ()):
+                arrival.set()

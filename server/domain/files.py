@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -71,11 +73,21 @@ class Files:
         self._store = store
 
     async def stage(self, user_id: str, picture: Picture) -> StoredFile:
-        """Store a picture that nothing uses yet. Whoever stages it owns or discards it.
+        """Store a picture that nothing uses yet. Who gets it owns or discards it; cancelled, it discards it.
 
         Raises:
             UnavailableError: the storage does not take it.
         """
+        staging = asyncio.create_task(self._stage(user_id, picture))
+        try:
+            return await asyncio.shield(staging)
+        except asyncio.CancelledError:
+            # What is being written cannot be stopped, and must have an end before it can be given up.
+            with contextlib.suppress(UnavailableError):
+                await self.discard([(await staging).id])
+            raise
+
+    async def _stage(self, user_id: str, picture: Picture) -> StoredFile:
         file_id = new_id()
         key = f"avatar-creator/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
         row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)

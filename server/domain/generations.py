@@ -265,7 +265,7 @@ class Generations:
         """
         generation = await self._database.write(self._cancel, caller, generation_id)
         await asyncio.gather(
-            self._wake_ups.for_quick_work(), self._announcements.generation_changed(generation)
+            self._wake_ups.for_quick_work(), self._announcements.generation_cancelled(generation)
         )
         return generation
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from peewee import JOIN
+
 from server.database import Database
 from server.domain import spending, statistics
 from server.domain.announcements import Announcements
@@ -35,8 +37,8 @@ from server.models import Avatar, AvatarGeneration, File, GenerationAttempt, new
 
 LEASE = timedelta(seconds=15)
 """How long a worker owns a generation after its last heartbeat."""
-HEARTBEAT_SECONDS = 2.0
-"""How often a worker renews its lease, and so how soon it learns of a cancel."""
+HEARTBEAT_SECONDS = 1.5
+"""How often a worker renews its lease, and so how soon it learns of a cancel that the bus did not tell."""
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=100), timedelta(seconds=1000))
 """Waits before the first, second and third retry."""
 LOST_WORKERS_CAP = 3
@@ -175,13 +177,14 @@ class GenerationLeases:
         """Write down that the provider is about to be called, before it is, and that drawing begins.
 
         `price_micros` is what a request costs that is about to be made, and 0 when none is: from here on
-        it may be charged for.
+        it may be charged for. Doing it again adds nothing.
 
         Raises:
             LeaseLostError: it is not this worker's any more.
         """
 
         def transition() -> Generation:
+            told_before = self._attempt(lease).outcome == "submitting"
             generation = self._change(
                 lease,
                 self._database.now(),
@@ -190,7 +193,7 @@ class GenerationLeases:
                 progress_estimated=estimated,
                 provider=route.provider,
                 provider_prompt=provider_prompt,
-                price_micros=AvatarGeneration.price_micros + price_micros,
+                price_micros=AvatarGeneration.price_micros + (0 if told_before else price_micros),
             )
             self._note(
                 lease,
@@ -250,7 +253,7 @@ class GenerationLeases:
         return await self._database.read(query) if lease.generation.reproduce_of else None
 
     async def complete(self, lease: Lease, made: Made) -> None:
-        """Write the avatar and end the generation, in one transaction.
+        """Write the avatar and end the generation, in one transaction. Doing it again changes nothing.
 
         Raises:
             LeaseLostError: it is not this worker's any more; nothing was written.
@@ -258,30 +261,35 @@ class GenerationLeases:
         """
 
         def transition() -> Generation:
-            return self._complete(lease, made)
+            return self._left_before(lease) or self._complete(lease, made)
 
         await self._publish(transition)
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
-        """End the attempt, and the generation too unless it may be retried.
+        """End the attempt, and the generation too unless it may be retried. Doing it again changes nothing.
 
         Raises:
             LeaseLostError: it is not this worker's any more.
         """
 
         def transition() -> Generation:
-            return self._fail(lease, failure)
+            return self._left_before(lease) or self._fail(lease, failure)
 
         await self._publish(transition)
 
     async def release(self, lease: Lease) -> None:
         """Hand a generation back at shutdown: another worker may take it at once, and no retry is spent.
 
+        Doing it again changes nothing.
+
         Raises:
             LeaseLostError: it is not this worker's any more.
         """
 
         def transition() -> Generation:
+            left = self._left_before(lease)
+            if left is not None:
+                return left
             now = self._database.now()
             generation = self._change(
                 lease,
@@ -457,6 +465,25 @@ class GenerationLeases:
         self._spend(lease, generation, now)
         statistics.count_move(generation.user_id, PROCESSING, generation.state)
         return generation
+
+    @staticmethod
+    def _left_before(lease: Lease) -> Generation | None:
+        """What the lease's owner has left it as already, in a commit whose answer did not come; else None.
+
+        Whoever else ends a lease raises the epoch.
+        """
+        row = (
+            AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id"))
+            .join(Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id))
+            .where(
+                AvatarGeneration.id == lease.generation.id,
+                AvatarGeneration.epoch == lease.epoch,
+                AvatarGeneration.state != PROCESSING,
+            )
+            .objects()
+            .first()
+        )
+        return Generation.from_row(row, row.avatar_id) if row is not None else None
 
     @staticmethod
     def _attempt(lease: Lease) -> GenerationAttempt:

@@ -19,7 +19,7 @@ from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.v1.generation_pb2 import GenerationState
 from server import wire
 from server.domain.caller import Caller
-from server.domain.errors import AvatarCreatorError, NotFoundError, UnavailableError
+from server.domain.errors import AvatarCreatorError, NotFoundError, UnauthenticatedError, UnavailableError
 from server.domain.events import GENERATION_CHANGED, PROJECT_DELETED, EventBus
 from server.domain.generations import Generations
 from server.domain.records import Generation
@@ -130,23 +130,24 @@ class GenerationWatches:
         self._draining = False
         self._rereading: asyncio.Task[None] | None = None
         self._projects_read_time: datetime | None = None
-        bus.subscribe(GENERATION_CHANGED, self._changed)
-        bus.subscribe(PROJECT_DELETED, self._project_deleted)
+        self._bus = bus
 
     async def watch(
-        self, caller: Caller, known_revisions: Mapping[str, int]
+        self, caller: Caller, known_revisions: Mapping[str, int], *, seconds: float
     ) -> AsyncIterator[GenerationMessage]:
         """The state of each generation now, unless it is known and not the last, and every later one.
 
-        Ends when all have ended. `known_revisions` are by the generations' ids, 0 for one that is not known.
+        Ends when all have ended. `known_revisions` are by the generations' ids, 0 for one that is not known;
+        `seconds` is for how long the caller may watch.
 
         Raises:
             NotFoundError: the user has no such generation, or one was deleted.
+            UnauthenticatedError: the caller's time is over.
             UnavailableError: this server is shutting down.
         """
         slot = _Slot(known_revisions)
         # Registered before the snapshot is read, so that no change falls between the two.
-        with self._by_generation.holding(known_revisions, slot):
+        with self._by_generation.holding(known_revisions, slot), _ending_after(seconds, slot):
             self._refuse_while_draining()
             _offer(slot, await self._generations.get_several(caller, list(known_revisions)))
             unfinished = set(known_revisions)
@@ -157,16 +158,19 @@ class GenerationWatches:
                 yield state
 
     async def watch_project(
-        self, caller: Caller, project_id: str, changed_since: datetime | None
+        self, caller: Caller, project_id: str, changed_since: datetime | None, *, seconds: float
     ) -> AsyncIterator[GenerationMessage]:
         """What of a project has not ended or has changed since, then every change and every new one.
 
+        `seconds` as in `watch`.
+
         Raises:
             NotFoundError: the user has no such project, or it was deleted.
+            UnauthenticatedError: the caller's time is over.
             UnavailableError: this server is shutting down.
         """
         slot = _Slot({})
-        with self._by_project.holding([project_id], slot):
+        with self._by_project.holding([project_id], slot), _ending_after(seconds, slot):
             self._refuse_while_draining()
             snapshot = await self._generations.snapshot_of_project(caller, project_id, changed_since)
             slot.since = snapshot.complete_since
@@ -178,7 +182,9 @@ class GenerationWatches:
                 yield await slot.take()
 
     async def start(self) -> None:
-        """Begin to re-read what is watched."""
+        """Listen to the bus, which is to be started afterwards, and begin to re-read what is watched."""
+        self._bus.subscribe(GENERATION_CHANGED, self._changed)
+        self._bus.subscribe(PROJECT_DELETED, self._project_deleted)
         self._rereading = asyncio.create_task(self._reread_for_ever(), name="watch-reread")
 
     def drain(self) -> None:
@@ -257,6 +263,17 @@ class GenerationWatches:
                 for slot in self._by_project.of(generation.project_id):
                     if slot.since is not None and generation.update_time >= slot.since:
                         _offer(slot, [generation])
+
+
+@contextlib.contextmanager
+def _ending_after(seconds: float, slot: _Slot) -> Iterator[None]:
+    """End the watch when its caller's token has expired: whoever may watch has to show a fresh one."""
+    expired = UnauthenticatedError("TOKEN_EXPIRED", "the token has expired")
+    expiry = asyncio.get_running_loop().call_later(seconds, slot.end, expired)
+    try:
+        yield
+    finally:
+        expiry.cancel()
 
 
 def _offer(slot: _Slot, generations: Iterable[Generation]) -> None:

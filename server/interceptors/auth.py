@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -42,6 +42,8 @@ class _Identity:
 
     caller: Caller
     is_ops: bool
+    expires: float
+    """The token's `exp`, in seconds since 1970."""
 
 
 _identity: ContextVar[_Identity] = ContextVar("identity")
@@ -89,6 +91,11 @@ def lister(request: Any) -> Caller:
     return Caller(request.user_id)
 
 
+def token_seconds_left() -> float:
+    """For how long the token of the call that is being handled is still good."""
+    return max(_identity.get().expires - time.time(), 0.0)
+
+
 def user_for_log() -> str:
     """The caller's user id, or empty when the call needs none or was refused."""
     identity = _identity.get(None)
@@ -121,14 +128,12 @@ class Authentication:
         user_claim: str,
         issuer: str,
         audience: str,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._secret = secret
         self._user_claim = user_claim
         self._issuer = issuer
         self._audience = audience
-        self._now = now
-        self._verified: OrderedDict[str, tuple[_Identity, float]] = OrderedDict()
+        self._verified: OrderedDict[str, _Identity] = OrderedDict()
 
     @asynccontextmanager
     async def require_token(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -145,9 +150,8 @@ class Authentication:
         """
         known = self._verified.get(token)
         if known is not None:
-            identity, expires = known
-            if self._now() < expires:
-                return identity
+            if time.time() < known.expires:
+                return known
             del self._verified[token]
         claims = self._claims(token)
         user_id = claims.get(self._user_claim)
@@ -156,8 +160,10 @@ class Authentication:
         app_id = claims.get(APP_CLAIM, "")
         if not isinstance(app_id, str) or (app_id and NAME(app_id) is not None):
             raise _invalid(f"the claim {APP_CLAIM!r} is not an app's id")
-        identity = _Identity(Caller(user_id, app_id), is_ops=claims.get(ROLE_CLAIM) == OPS)
-        self._verified[token] = (identity, float(claims["exp"]))
+        identity = _Identity(
+            Caller(user_id, app_id), is_ops=claims.get(ROLE_CLAIM) == OPS, expires=float(claims["exp"])
+        )
+        self._verified[token] = identity
         if len(self._verified) > _CACHED_TOKENS:
             self._verified.popitem(last=False)
         return identity

@@ -14,7 +14,7 @@ from server.domain.orders import Order
 from server.domain.records import NORMAL
 from server.domain.watching import GenerationWatches
 from server.interceptors.around import Context
-from server.interceptors.auth import caller_in_role, current_caller, lister
+from server.interceptors.auth import caller_in_role, current_caller, lister, token_seconds_left
 from server.services.request_keys import request_key
 from server.validation import validate
 
@@ -103,23 +103,23 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[pb.WatchGenerationResponse]:
         validate(request)
         known = {request.generation_id: request.known_revision}
-        async for state in self._watches.watch(caller_in_role(request), known):
+        async for state in self._watches.watch(caller_in_role(request), known, seconds=token_seconds_left()):
             yield pb.WatchGenerationResponse(generation=state)
 
     async def WatchGenerations(
         self, request: pb.WatchGenerationsRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationsResponse]:
         validate(request, *_wrong_together(request))
-        caller = caller_in_role(request)
+        caller, seconds = caller_in_role(request), token_seconds_left()
         if request.project_id:
             since = wire.instant_of(request, "changed_since")
-            states = self._watches.watch_project(caller, request.project_id, since)
+            states = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
         elif request.group_id:
             ids = await self._generations.ids_of_group(caller, request.group_id)
-            states = self._watches.watch(caller, dict.fromkeys(ids, 0))
+            states = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
         else:
             known = {target.generation_id: target.known_revision for target in request.targets}
-            states = self._watches.watch(caller, known)
+            states = self._watches.watch(caller, known, seconds=seconds)
         async for state in states:
             yield pb.WatchGenerationsResponse(generation=state)
 

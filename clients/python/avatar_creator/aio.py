@@ -168,6 +168,7 @@ class _AsyncConnection:
             reconnect_for=reconnect_for,
             timeout=timeout,
             resource=resume.resource,
+            renews_token=callable(self._token),
         )
         error: AvatarCreatorError
         while not resume.finished:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from avatar_creator.errors import AvatarCreatorError, DeadlineExceededError, Resource, UnavailableError
 
+_FRESH_TOKEN_SECONDS = 5.0
+"""A token that was fetched less than this long ago and has expired will not be fresher the next time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -69,11 +72,14 @@ class Reconnects:
         reconnect_for: float,
         timeout: float | None,
         resource: Resource | None,
+        renews_token: bool,
     ) -> None:
         self._backoff = backoff
         self._clock = clock
         self._reconnect_for = reconnect_for
         self._resource = resource
+        self._renews_token = renews_token
+        self._token_renewed: float | None = None
         self._deadline = None if timeout is None else clock() + timeout
         self._failures = 0
         self._failing_since: float | None = None
@@ -102,6 +108,9 @@ class Reconnects:
             raise DeadlineExceededError(
                 "the watch's timeout passed; what it watched goes on", resource=self._resource
             ) from error
+        if self._may_renew_token(error, now):
+            self._token_renewed = now
+            return self._backoff.delay(1)
         if not isinstance(error, UnavailableError):
             raise error
         if self._failing_since is None:
@@ -111,3 +120,9 @@ class Reconnects:
         self._failures += 1
         delay = self._backoff.delay(self._failures, error.retry_after)
         return delay if self._deadline is None else min(delay, self._deadline - now)
+
+    def _may_renew_token(self, error: AvatarCreatorError, now: float) -> bool:
+        """Whether only the token's time is over and a fresher one may be had."""
+        if not self._renews_token or error.reason != "TOKEN_EXPIRED":
+            return False
+        return self._token_renewed is None or now - self._token_renewed >= _FRESH_TOKEN_SECONDS

@@ -148,6 +148,7 @@ class _Connection:
             reconnect_for=reconnect_for,
             timeout=timeout,
             resource=resume.resource,
+            renews_token=callable(self._token),
         )
         error: AvatarCreatorError
         while not resume.finished:
@@ -912,6 +913,7 @@ class Generations:
         Raises:
             NotFoundError: there is no such generation, or it was deleted.
             UnavailableError: no connection for `reconnect_for` seconds.
+            UnauthenticatedError: the token has expired; a callable token is asked for another before.
             DeadlineExceededError: `timeout` passed; the generation goes on.
         """
         return self._connection.follow(
@@ -949,6 +951,7 @@ class Generations:
                 zone.
             NotFoundError: one of the targets, the project or the group does not exist, or was deleted.
             UnavailableError: no connection for `reconnect_for` seconds.
+            UnauthenticatedError: the token has expired; a callable token is asked for another before.
             DeadlineExceededError: `timeout` passed; the generations go on.
         """
         return self._connection.follow(
