@@ -114,6 +114,10 @@ class Database:
         """Run `function` outside a transaction."""
         return await self._on_thread(lambda: function(*args, **kwargs))
 
+    def read_blocking(self, function: Callable[[], T]) -> T:
+        """Run `function` outside a transaction for a thread that is not the event loop's, and wait for it."""
+        return self._executor.submit(self._connected, function).result()
+
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function` in one transaction, which an exception rolls back."""
 

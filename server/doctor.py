@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
 from peewee import PeeweeException
@@ -13,10 +14,15 @@ from redis.exceptions import RedisError
 
 from server.core import Core
 from server.domain.errors import AvatarCreatorError
+from server.domain.queue import read_queue_figures
 from server.migrate import SchemaError, require_current
 from server.settings import Settings, SettingsError
 
 _ANSWER_SECONDS = 10.0
+_TAKEN_WITHIN_SECONDS = 10.0
+"""An idle worker takes what is due within two seconds."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ async def examine(settings: Settings) -> list[Finding]:
             Finding("settings", True, f"{mode} service on {settings.listen_address}"),
             await _database(core),
             await _queue(core),
+            await _generations(core),
             await _storage(core),
             await _provider(core),
         ]
@@ -79,6 +86,28 @@ async def _queue(core: Core) -> Finding:
         remedy = "start Redis, and check REDIS_URL; until then work starts a second late"
         return Finding("queue", False, f"Redis does not answer: {_first_line(error)}", remedy)
     return Finding("queue", True, "Redis answers")
+
+
+async def _generations(core: Core) -> Finding:
+    try:
+        figures = await _within_limit(lambda: core.database.read(read_queue_figures, core.database))
+    except (AvatarCreatorError, TimeoutError, PeeweeException):
+        return Finding("generations", True, "unknown without the database's tables")
+    due, waiting = (
+        sum(number for (_, state), number in figures.depth.items() if state == wanted)
+        for wanted in ("due", "waiting")
+    )
+    report = (
+        f"{due:,} due, {waiting:,} waiting to be tried again, {figures.live_leases:,} being made, "
+        f"{figures.expired_leases:,} whose worker is gone"
+    )
+    idle_seconds = figures.oldest_due_seconds
+    if due and not figures.live_leases and idle_seconds > _TAKEN_WITHIN_SECONDS:
+        where = "in the log of `serve`" if core.settings.embedded else "whether `avatar-creator worker` runs"
+        return Finding(
+            "generations", False, f"{report}; none was taken for {idle_seconds:,.0f} s", f"see {where}"
+        )
+    return Finding("generations", True, report)
 
 
 async def _storage(core: Core) -> Finding:
@@ -137,9 +166,9 @@ async def _reachable(model: str, url: str) -> Finding:
     return Finding("provider", True, f"{model}; {url} answers")
 
 
-async def _within_limit(check: Callable[[], Awaitable[None]]) -> None:
+async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
     async with asyncio.timeout(_ANSWER_SECONDS):
-        await check()
+        return await check()
 
 
 def _first_line(error: BaseException) -> str:

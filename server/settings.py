@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     spend_limit_per_day: float = Field(default=20.0, ge=0)
     """How many US dollars a user's generations may cost in any 24 hours."""
 
+    metrics_address: str = ""
+    """Where Prometheus reads the metrics of this process, `host:port`; empty: nowhere."""
     shutdown_grace_seconds: float = Field(default=60, ge=0)
     """How long running generations may take to end after SIGTERM before they are handed to other workers."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -166,12 +168,9 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: names the variables and what to do about them.
         """
-        host, _, port = self.listen_address.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > _MAXIMUM_PORT:
-            raise SettingsError(
-                f"LISTEN_ADDRESS must be host:port, with a port of 0 to {_MAXIMUM_PORT}, "
-                f"not {self.listen_address!r}"
-            )
+        host_and_port("LISTEN_ADDRESS", self.listen_address)
+        if self.metrics_address:
+            host_and_port("METRICS_ADDRESS", self.metrics_address)
         if self.embedded:
             if self.redis:
                 raise SettingsError(
@@ -241,6 +240,18 @@ class Settings(BaseSettings):
         if len(secret) < _MINIMUM_SECRET_BYTES:
             raise SettingsError(f"{path} holds no whole secret: delete it, and a new one is made")
         return secret
+
+
+def host_and_port(name: str, address: str) -> tuple[str, int]:
+    """The two parts of an address that the setting `name` gives.
+
+    Raises:
+        SettingsError: it is not `host:port`.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _MAXIMUM_PORT:
+        raise SettingsError(f"{name} must be host:port, with a port of 0 to {_MAXIMUM_PORT}, not {address!r}")
+    return host, int(port)
 
 
 def _kept_secret(path: Path) -> str:

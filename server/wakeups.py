@@ -20,6 +20,8 @@ from taskiq.kicker import AsyncKicker
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisStreamBroker
 
+from server.metrics import WAKE_UPS_NOT_SENT
+
 if TYPE_CHECKING:
     from redis.asyncio import BlockingConnectionPool
 
@@ -172,4 +174,5 @@ class WakeUps:
             async with asyncio.timeout(_SEND_SECONDS):
                 await AsyncKicker[[], None](task_name, broker, {}).kiq()
         except Exception as error:  # whatever it is, the sweeper finds the work
+            WAKE_UPS_NOT_SENT.inc()
             log.warning("wake_up_not_sent", task=task_name, error=repr(error))

@@ -12,6 +12,7 @@ from server.domain.announcements import Announcements
 from server.domain.avatars import Avatars
 from server.domain.files import Files
 from server.domain.quick_work import CANCEL_REQUEST, REMOVE_FILE, THUMBNAIL, QuickWorkQueue
+from server.metrics import QUICK_WORK
 from tasks.providers.provider import Provider
 
 log = structlog.get_logger()
@@ -47,8 +48,10 @@ class QuickWorkRunner:
             await self._do[job.kind](job.subject_id)
         except Exception as error:  # whatever it is, the job stays until it is done
             log.warning("quick_work_failed", kind=job.kind, subject=job.subject_id, error=repr(error))
+            QUICK_WORK.labels(job.kind, "failed").inc()
             await self._queue.failed(job)
         else:
+            QUICK_WORK.labels(job.kind, "done").inc()
             await self._queue.done(job)
         return True
 

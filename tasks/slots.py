@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from server.metrics import BUSY_SLOTS
+
 log = structlog.get_logger()
 
 RunOne = Callable[[], Awaitable[bool]]
@@ -36,6 +38,7 @@ class Slots:
             self._woken = True
             return
         self._free -= 1
+        BUSY_SLOTS.labels(self._name).inc()
         task = asyncio.create_task(self._work(), name=f"slot-{self._name}")
         self._working.add(task)
         task.add_done_callback(self._working.discard)
@@ -69,3 +72,4 @@ class Slots:
             log.warning("slot_interrupted", slot=self._name, error=repr(error))
         finally:
             self._free += 1
+            BUSY_SLOTS.labels(self._name).dec()

@@ -11,6 +11,7 @@ from server.database import Database
 from server.domain.files import Files
 from server.domain.idempotency import forget_old_keys
 from server.domain.spending import forget_old_starts
+from server.metrics import SWEEPS
 from server.models import AvatarGeneration, QuickWork
 from tasks.slots import Slots
 
@@ -45,7 +46,9 @@ class Sweeper:
                 if loop.time() >= tidy_at:
                     tidy_at = loop.time() + TIDY_SECONDS
                     await self._database.write(self._tidy)
+                SWEEPS.labels("ok").inc()
             except Exception as error:  # whatever it is, the next sweep may go well
+                SWEEPS.labels("failed").inc()
                 log.warning("sweep_failed", error=repr(error))
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -13,6 +13,7 @@ from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
 from server.core import Core
+from server.metrics_port import serve_metrics
 from server.wakeups import GENERATION_TASK, QUICK_TASK
 from tasks.generation import GenerationRunner
 from tasks.providers.choice import make_provider
@@ -101,6 +102,7 @@ async def work(core: Core, finish: asyncio.Event) -> None:
     core.ensure_schema()
     try:
         worker = Worker(core)
+        serve_metrics(core.settings.metrics_address)
         await core.bus.start()
         await worker.run(finish)
     finally:

@@ -122,6 +122,11 @@ class Circuits:
         ).where(RouteCircuit.route == route).execute()
 
 
+def count_open() -> int:
+    """How many routes are left alone at present."""
+    return int(RouteCircuit.select().count())
+
+
 def _wait(failures: int) -> timedelta:
     return min(FIRST_WAIT * (1 << min(failures, 10)), LONGEST_WAIT)
 

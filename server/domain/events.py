@@ -14,6 +14,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from server import metrics
+
 log = structlog.get_logger()
 
 GENERATION_CHANGED = "avatar-creator:generation-changed"
@@ -99,6 +101,7 @@ class RedisBus(_Subscribers):
             async with asyncio.timeout(_PUBLISH_SECONDS):
                 await self._publisher.publish(topic, payload)
         except (RedisError, OSError, TimeoutError) as error:
+            metrics.EVENTS_NOT_PUBLISHED.inc()
             log.warning("event_not_published", topic=topic, error=repr(error))
 
     async def start(self) -> None:
@@ -119,6 +122,7 @@ class RedisBus(_Subscribers):
             try:
                 await self._read()
             except (RedisError, OSError) as error:
+                metrics.BUS_RECONNECTS.inc()
                 log.warning("event_bus_disconnected", error=repr(error))
             await asyncio.sleep(random.uniform(*_RECONNECT_SECONDS))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from peewee import JOIN
 
+from server import metrics
 from server.database import Database
 from server.domain import spending, statistics
 from server.domain.announcements import Announcements
@@ -36,6 +37,7 @@ from server.domain.records import (
     FAILED,
     PENDING,
     PRIORITIES,
+    PROCESSING,
     Attempt,
     Generation,
 )
@@ -263,7 +265,9 @@ class Generations:
             NotFoundError: the user has no such generation.
             FailedPreconditionError: it completed or failed.
         """
-        generation = await self._database.write(self._cancel, caller, generation_id)
+        generation, stopped = await self._database.write(self._cancel, caller, generation_id)
+        if stopped:
+            metrics.ATTEMPTS.labels("cancelled", "").inc()
         await asyncio.gather(
             self._wake_ups.for_quick_work(), self._announcements.generation_cancelled(generation)
         )
@@ -622,14 +626,15 @@ class Generations:
             query = query.where(AvatarGeneration.id < cursor[0])
         return [Generation.from_row(row, row.avatar_id) for row in query.objects()]
 
-    def _cancel(self, caller: Caller, generation_id: str) -> Generation:
+    def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
+        """The generation as it is then, and whether an attempt at it was stopped."""
         query = AvatarGeneration.select().where(AvatarGeneration.id == generation_id)
         # Locked, because the statistics have to know which state it leaves.
         row = self._database.locked(caller.found(query, AvatarGeneration.user_id)).first()
         if row is None:
             raise NotFoundError("generation", generation_id)
         if row.state == CANCELLED:
-            return self._get(caller, generation_id)
+            return self._get(caller, generation_id), False
         if row.state in ENDED_STATES:
             raise FailedPreconditionError(
                 "GENERATION_FINISHED",
@@ -652,7 +657,7 @@ class Generations:
         spending.settle(generation_id, row.price_micros)
         spending.spend(row.user_id, row.app_id, price, now)
         statistics.count_move(row.user_id, row.state, CANCELLED)
-        return self._get(caller, generation_id)
+        return self._get(caller, generation_id), row.state == PROCESSING
 
 
 def _before(instant: datetime) -> datetime:

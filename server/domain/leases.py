@@ -13,6 +13,7 @@ from typing import Any
 
 from peewee import JOIN
 
+from server import metrics
 from server.database import Database
 from server.domain import spending, statistics
 from server.domain.announcements import Announcements
@@ -62,6 +63,8 @@ class Lease:
     epoch: int
     resume_request_id: str
     """The provider's id of the request an earlier attempt made and did not see the end of; empty if none."""
+    lost_attempt: str = ""
+    """How the attempt of the lost worker was closed whose generation this takes over; empty if none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,13 @@ class Failure:
     """Whether the provider's answer to the submission was lost."""
     resumable: bool = True
     """Whether a request that was made still stands at the provider, so that the next attempt asks for it."""
+
+    @property
+    def outcome(self) -> str:
+        """How the attempt ends, in the words of `AttemptOutcome`."""
+        if self.submit_unknown:
+            return "submit_unknown"
+        return "retryable" if self.retryable else "fatal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +127,18 @@ class GenerationLeases:
     async def claim(self, worker: str) -> Lease | None:
         """Take the generation whose turn it is, or None when none is due."""
         while True:
-            outcome = await self._database.write(self._claim, worker)
-            if outcome is None:
+            lease = await self._database.write(self._claim, worker)
+            if lease is None:
                 return None
-            await self._announcements.generation_changed(outcome.generation)
-            if not outcome.generation.ended:
-                return outcome
+            if lease.lost_attempt:
+                metrics.ATTEMPTS.labels(lease.lost_attempt, "WORKER_LOST").inc()
+            generation = lease.generation
+            await self._announcements.generation_changed(generation)
+            if not generation.ended:
+                if generation.attempt_number == 1:
+                    waited = (generation.update_time - generation.create_time).total_seconds()
+                    metrics.QUEUE_WAIT_SECONDS.labels(generation.priority).observe(waited)
+                return lease
 
     async def expire_all(self) -> None:
         """Let every lease run out now: for the only process of an embedded service, when it starts.
@@ -263,7 +279,7 @@ class GenerationLeases:
         def transition() -> Generation:
             return self._left_before(lease) or self._complete(lease, made)
 
-        await self._publish(transition)
+        self._count(lease, await self._publish(transition), "succeeded", "")
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End the attempt, and the generation too unless it may be retried. Doing it again changes nothing.
@@ -275,7 +291,7 @@ class GenerationLeases:
         def transition() -> Generation:
             return self._left_before(lease) or self._fail(lease, failure)
 
-        await self._publish(transition)
+        self._count(lease, await self._publish(transition), failure.outcome, failure.reason)
 
     async def release(self, lease: Lease) -> None:
         """Hand a generation back at shutdown: another worker may take it at once, and no retry is spent.
@@ -307,10 +323,18 @@ class GenerationLeases:
             statistics.count_move(generation.user_id, PROCESSING, PENDING)
             return generation
 
-        await self._publish(transition)
+        self._count(lease, await self._publish(transition), "released", "")
 
-    async def _publish(self, transition: Callable[[], Generation]) -> None:
-        await self._announcements.generation_changed(await self._database.write(transition))
+    async def _publish(self, transition: Callable[[], Generation]) -> Generation:
+        generation = await self._database.write(transition)
+        await self._announcements.generation_changed(generation)
+        return generation
+
+    @staticmethod
+    def _count(lease: Lease, left: Generation, outcome: str, reason: str) -> None:
+        metrics.ATTEMPTS.labels(outcome, reason).inc()
+        took = (left.update_time - lease.generation.update_time).total_seconds()
+        metrics.ATTEMPT_SECONDS.labels(outcome).observe(took)
 
     def _claim(self, worker: str) -> Lease | None:
         now = self._database.now()
@@ -320,9 +344,14 @@ class GenerationLeases:
         row.epoch += 1
         row.revision += 1
         row.update_time = now
-        resume_request_id, price_micros = "", 0
+        resume_request_id, price_micros, lost_attempt = "", 0, ""
         if row.state == PROCESSING:
-            resume_request_id, price_micros = self._close_lost_attempt(row)
+            lost = self._close_lost_attempt(row)
+            resume_request_id, price_micros, lost_attempt = (
+                lost.provider_request_id,
+                lost.price_micros,
+                lost.outcome,
+            )
             row.worker_lost_count += 1
             if row.worker_lost_count >= LOST_WORKERS_CAP:
                 row.state, row.stage = FAILED, "ended"
@@ -335,7 +364,7 @@ class GenerationLeases:
                 spending.settle(row.id, row.price_micros)
                 spending.spend(row.user_id, row.app_id, price_micros, now)
                 statistics.count_move(row.user_id, PROCESSING, FAILED)
-                return Lease(Generation.from_row(row, None), row.epoch, "")
+                return Lease(Generation.from_row(row, None), row.epoch, "", lost_attempt)
         elif row.attempt_number:
             resume_request_id = self._request_left_unfinished(row)
         state_before = row.state
@@ -358,22 +387,22 @@ class GenerationLeases:
         )
         spending.spend(row.user_id, row.app_id, price_micros, now)
         statistics.count_move(row.user_id, state_before, PROCESSING)
-        return Lease(Generation.from_row(row, None), row.epoch, resume_request_id)
+        return Lease(Generation.from_row(row, None), row.epoch, resume_request_id, lost_attempt)
 
-    def _close_lost_attempt(self, row: AvatarGeneration) -> tuple[str, int]:
-        """Close a lost worker's attempt, and return its request, which passes to the next, and its price."""
+    def _close_lost_attempt(self, row: AvatarGeneration) -> GenerationAttempt:
+        """Close a lost worker's attempt, whose request passes to the next."""
         query = GenerationAttempt.select().where(
             GenerationAttempt.generation == row.id,
             GenerationAttempt.attempt_number == row.attempt_number,
         )
         # Locked, because its owner may be writing down a request id at this moment.
-        lost = self._database.locked(query).get()
+        lost: GenerationAttempt = self._database.locked(query).get()
         lost.outcome = "submit_unknown" if _is_unanswered(lost) else "worker_lost"
         lost.error_reason = "WORKER_LOST"
         lost.error_message = "its worker went away"
         lost.end_time = row.update_time
         lost.save()
-        return str(lost.provider_request_id), int(lost.price_micros)
+        return lost
 
     @staticmethod
     def _request_left_unfinished(row: AvatarGeneration) -> str:
@@ -449,10 +478,9 @@ class GenerationLeases:
             error_reason=failure.reason,
             error_message=failure.message,
         )
-        outcome = "retryable" if failure.retryable else "fatal"
         self._note(
             lease,
-            outcome="submit_unknown" if failure.submit_unknown else outcome,
+            outcome=failure.outcome,
             possibly_charged=attempt.possibly_charged and failure.charged,
             price_micros=attempt.price_micros - refunded,
             resumable=failure.resumable,

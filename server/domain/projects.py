@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -108,8 +109,9 @@ class Projects:
             NotFoundError: the user has no such project.
         """
         generation_ids = await self._database.write(self._delete, caller, project_id)
-        await self._announcements.project_deleted(project_id, generation_ids)
-        await self._wake_ups.for_quick_work()
+        await asyncio.gather(
+            self._wake_ups.for_quick_work(), self._announcements.project_deleted(project_id, generation_ids)
+        )
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.now()

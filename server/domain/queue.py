@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, Value, fn
+from peewee import JOIN, Case, Value, fn
 
 from server.database import Database
-from server.domain.records import PENDING, PROCESSING, Generation
-from server.models import AvatarGeneration, ClaimTurn, GenerationAttempt
+from server.domain.records import PENDING, PRIORITIES, PROCESSING, Generation
+from server.models import AvatarGeneration, ClaimTurn, GenerationAttempt, QuickWork
 
 _RECENT_ATTEMPTS = 50
 """How many of the last successful attempts say how long one takes."""
@@ -134,6 +134,54 @@ def seconds_if_ordered_now(user_id: str, priority: int, count: int) -> int | Non
     sooner = int(_in_state(PENDING).where(AvatarGeneration.priority < priority).count())
     last_place = sooner + own - 1 + sum(min(others, own) for others in by_user.values())
     return math.ceil((int(last_place) // _lanes() + 1) * seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """How the queue stands, for operators."""
+
+    depth: dict[tuple[str, str], int]
+    """Pending generations by priority and whether they are `due` or `waiting` for the time of their retry."""
+    oldest_due_seconds: float
+    """For how long the oldest pending generation has been due; 0 where none is."""
+    live_leases: int
+    """Generations that a worker is at."""
+    expired_leases: int
+    """Generations whose worker has not been heard of for longer than its lease."""
+    quick_work_depth: int
+    quick_work_oldest_due_seconds: float
+
+
+def read_queue_figures(database: Database) -> QueueFigures:
+    """How the queue stands now, for all users together."""
+    now = database.now()
+    row = AvatarGeneration
+    due = Case(None, [(row.due_time <= now, 1)], 0)
+    depth: dict[tuple[str, str], int] = {}
+    leases = {True: 0, False: 0}
+    oldest = now
+    groups: Any = (
+        row.select(row.state, row.priority, due, fn.COUNT(row.id), fn.MIN(row.due_time))
+        .where(row.due_time.is_null(False))
+        .group_by(row.state, row.priority, due)
+        .tuples()
+    )
+    for state, priority, is_due, number, earliest in groups:
+        if state == PROCESSING:
+            leases[bool(is_due)] += number
+            continue
+        depth[PRIORITIES[priority], "due" if is_due else "waiting"] = number
+        oldest = min(oldest, earliest)
+    work: Any = QuickWork.select(fn.COUNT(QuickWork.id), fn.MIN(QuickWork.due_time)).tuples()
+    [(quick_work_depth, quick_work_earliest)] = work
+    return QueueFigures(
+        depth=depth,
+        oldest_due_seconds=(now - oldest).total_seconds(),
+        live_leases=leases[False],
+        expired_leases=leases[True],
+        quick_work_depth=quick_work_depth,
+        quick_work_oldest_due_seconds=(now - min(now, quick_work_earliest or now)).total_seconds(),
+    )
 
 
 _SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id

@@ -23,6 +23,7 @@ from server.domain.errors import AvatarCreatorError, NotFoundError, Unauthentica
 from server.domain.events import GENERATION_CHANGED, PROJECT_DELETED, EventBus
 from server.domain.generations import Generations
 from server.domain.records import Generation
+from server.metrics import WATCHES
 
 log = structlog.get_logger()
 
@@ -98,9 +99,11 @@ class _Slots:
         watched = list(ids)
         for watched_id in watched:
             self._by_id[watched_id].add(slot)
+        WATCHES.inc()
         try:
             yield
         finally:
+            WATCHES.dec()
             for watched_id in watched:
                 self._by_id[watched_id].discard(slot)
                 if not self._by_id[watched_id]:

@@ -1,4 +1,4 @@
-"""Writes one structured line a call: method, user, code, milliseconds."""
+"""Counts each call and writes one structured line about it: method, user, code, milliseconds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import structlog
 
+from server import metrics
 from server.interceptors.around import Context
 from server.interceptors.auth import user_for_log
 
@@ -29,8 +30,11 @@ async def log_request(method: str, context: Context) -> AsyncIterator[None]:
         raise
     finally:
         code = grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context)
-        milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        log.info("call", method=method, user=user_for_log(), code=code, milliseconds=milliseconds)
+        seconds = time.perf_counter() - started
+        metrics.REQUESTS.labels(method, code).inc()
+        if not method.rpartition("/")[2].startswith("Watch"):
+            metrics.REQUEST_SECONDS.labels(method).observe(seconds)
+        log.info("call", method=method, user=user_for_log(), code=code, milliseconds=round(seconds * 1000, 1))
 
 
 def _code_name(context: Context) -> str:

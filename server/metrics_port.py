@@ -1,0 +1,90 @@
+"""Where Prometheus reads the metrics of a process, and what the database adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import structlog
+from peewee import PeeweeException
+from prometheus_client import REGISTRY, disable_created_metrics, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.database import Database
+from server.domain.circuits import count_open
+from server.domain.errors import AvatarCreatorError
+from server.domain.queue import read_queue_figures
+from server.domain.records import PRIORITIES
+from server.settings import SettingsError, host_and_port
+
+log = structlog.get_logger()
+
+
+class _QueueCollector(Collector):
+    """What the database says of the queue, read whenever Prometheus asks. Every server says the same."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the figures; without a database there are none but the one that says so."""
+        reachable = GaugeMetricFamily("avatar_creator_database_up", "1 if the database answered, else 0.")
+        try:
+            figures = self._database.read_blocking(lambda: read_queue_figures(self._database))
+            circuits = self._database.read_blocking(count_open)
+        except (AvatarCreatorError, PeeweeException) as error:
+            log.warning("queue_not_measured", error=repr(error))
+            reachable.add_metric([], 0)
+            yield reachable
+            return
+        reachable.add_metric([], 1)
+        yield reachable
+        depth = GaugeMetricFamily(
+            "avatar_creator_queue_depth",
+            "Generations that are pending: due, or waiting for the time of their retry.",
+            labels=["priority", "state"],
+        )
+        for priority in PRIORITIES:
+            for state in ("due", "waiting"):
+                depth.add_metric([priority, state], figures.depth.get((priority, state), 0))
+        yield depth
+        for name, description, value in (
+            (
+                "oldest_due_seconds",
+                "For how long the oldest due generation has been due.",
+                figures.oldest_due_seconds,
+            ),
+            ("live_leases", "Generations that a worker is at.", figures.live_leases),
+            ("expired_leases", "Generations whose worker has not been heard of.", figures.expired_leases),
+            ("quick_work_depth", "Pieces of quick work that are not done.", figures.quick_work_depth),
+            (
+                "quick_work_oldest_due_seconds",
+                "For how long the oldest due quick work has been due.",
+                figures.quick_work_oldest_due_seconds,
+            ),
+            ("open_circuits", "Routes left alone because their provider refuses the service.", circuits),
+        ):
+            family = GaugeMetricFamily(f"avatar_creator_{name}", description)
+            family.add_metric([], value)
+            yield family
+
+
+def serve_metrics(address: str, database: Database | None = None) -> None:
+    """Answer Prometheus at `host:port` until the process ends; nothing without an address.
+
+    With a database, the figures of the queue are among what is told.
+
+    Raises:
+        SettingsError: nothing can listen there.
+    """
+    if not address:
+        return
+    host, port = host_and_port("METRICS_ADDRESS", address)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    if database is not None:
+        REGISTRY.register(_QueueCollector(database))
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        raise SettingsError(f"METRICS_ADDRESS {address} cannot be listened on: {error}") from error
+    log.info("metrics_ready", address=address)
