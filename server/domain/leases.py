@@ -164,7 +164,7 @@ class GenerationLeases:
             renewed = (
                 AvatarGeneration.update(due_time=self._database.now() + LEASE).where(*_owned(lease)).execute()
             )
-            if not renewed:
+            if not renewed and self._left_before(lease) is None:
                 raise LeaseLostError
 
         await self._database.write(transition)

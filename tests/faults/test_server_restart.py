@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import grpc
 import pytest
@@ -16,6 +15,7 @@ from avatar_creator.v1.avatar_service_pb2 import UploadAvatarRequest
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from tests import pictures
 from tests.contract.calls import Calls, refusal_of, upload_messages
+from tests.support.background import InBackground
 from tests.support.generations import COMPLETED, LARGEST, PENDING, row_of
 from tests.support.guarded_process import GuardedProcess
 from tests.support.service import Deployment
@@ -71,28 +71,6 @@ def calls(distributed: Deployment, user: str) -> Iterator[Calls]:
     distributed.start_server()
     with Calls(distributed.target, distributed.token(user)) as opened:
         yield opened
-
-
-class InBackground:
-    """What a function returned or raised, which runs on a thread meanwhile."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-        self._outcome: Any = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def outcome(self) -> Any:
-        """Wait for the end."""
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "it has not ended"
-        return self._outcome
-
-    def _run(self) -> None:
-        try:
-            self._outcome = self._function()
-        except Exception as error:
-            self._outcome = error
 
 
 def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(

@@ -106,7 +106,14 @@ class ServiceProcess(GuardedProcess):
     """One process of the service, `serve` or `worker`."""
 
     def __init__(
-        self, name: str, command: str, *, settings: Mapping[str, str], directory: Path, target: str = ""
+        self,
+        name: str,
+        command: str,
+        *,
+        settings: Mapping[str, str],
+        directory: Path,
+        target: str = "",
+        fault: str = "",
     ) -> None:
         """Start it; `wait_until_ready` says when it works.
 
@@ -116,11 +123,12 @@ class ServiceProcess(GuardedProcess):
             settings: its environment variables.
             directory: its working directory, which gets its log file.
             target: where it will listen, `host:port`, if it is a server.
+            fault: what `tests.support.fault_point` does to it, and at which point of its work.
         """
         self.name = name
         self.target = target
         super().__init__(
-            [*_program(), command],
+            [*(_program() if not fault else _program_with(fault)), command],
             log=directory / f"{name}.log",
             directory=directory,
             environment=_environment(settings),
@@ -234,15 +242,18 @@ class Deployment:
         for process in processes:
             process.wait_until_ready()
 
-    def start_server(self, **settings: str) -> ServiceProcess:
-        """Start one more server and wait until it is ready; `settings` are its own environment variables."""
-        server = self._spawn_server(settings)
+    def start_server(self, *, fault: str = "", **settings: str) -> ServiceProcess:
+        """Start one more server and wait until it is ready; `settings` are its own environment variables.
+
+        `fault` kills or freezes it at a point of its work: see `tests.support.fault_point`.
+        """
+        server = self._spawn_server(settings, fault)
         server.wait_until_ready()
         return server
 
-    def start_worker(self, **settings: str) -> ServiceProcess:
-        """Start one more worker and wait until it is ready; `settings` are its own environment variables."""
-        worker = self._spawn_worker(settings)
+    def start_worker(self, *, fault: str = "", **settings: str) -> ServiceProcess:
+        """Start one more worker and wait until it is ready; as `start_server`."""
+        worker = self._spawn_worker(settings, fault)
         worker.wait_until_ready()
         return worker
 
@@ -292,7 +303,7 @@ class Deployment:
     def _processes(self) -> list[ServiceProcess]:
         return [*self.servers, *self.workers]
 
-    def _spawn_server(self, settings: Mapping[str, str]) -> ServiceProcess:
+    def _spawn_server(self, settings: Mapping[str, str], fault: str = "") -> ServiceProcess:
         listening = {server.target for server in self.servers if server.exit_code() is None}
         target = self.target if self.target not in listening else f"127.0.0.1:{free_port()}"
         server = ServiceProcess(
@@ -301,16 +312,18 @@ class Deployment:
             settings={**self.settings, "LISTEN_ADDRESS": target, **settings},
             directory=self.directory,
             target=target,
+            fault=fault,
         )
         self.servers.append(server)
         return server
 
-    def _spawn_worker(self, settings: Mapping[str, str]) -> ServiceProcess:
+    def _spawn_worker(self, settings: Mapping[str, str], fault: str = "") -> ServiceProcess:
         worker = ServiceProcess(
             f"worker-{len(self.workers) + 1}",
             "worker",
             settings={**self.settings, **settings},
             directory=self.directory,
+            fault=fault,
         )
         self.workers.append(worker)
         return worker
@@ -318,6 +331,10 @@ class Deployment:
 
 def _program() -> list[str]:
     return [sys.executable, "-m", "server.cli"]
+
+
+def _program_with(fault: str) -> list[str]:
+    return [sys.executable, "-m", "tests.support.fault_point", fault]
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,126 @@
+"""A TCP proxy between the service and its database or Redis, which can fall silent or cut a connection."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from urllib.parse import urlsplit, urlunsplit
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class Proxy:
+    """Forwards connections to a server until it is told otherwise."""
+
+    def __init__(self, url: str) -> None:
+        """Listen, and forward to the host and port of `url`."""
+        self._parts = urlsplit(url)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._connections: set[_Connection] = set()
+        self._forwarding = threading.Event()
+        self._forwarding.set()
+        self._cut_after: bytes | None = None
+        self._lock = threading.Lock()
+        self.cuts = 0
+        """How many connections were cut by `cut_commit_after`."""
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """The server's URL, by way of this proxy."""
+        user = f"{self._parts.username}:{self._parts.password}@" if self._parts.username else ""
+        port = self._listener.getsockname()[1]
+        return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{port}"))
+
+    def blackhole(self) -> None:
+        """Forward nothing any more: connections stay open, new ones are accepted, and nothing answers."""
+        self._forwarding.clear()
+
+    def recover(self) -> None:
+        """Forward again, what was held back too."""
+        self._forwarding.set()
+
+    def forget_connections(self) -> None:
+        """Forward nothing on the connections there are, for ever, and never close them; new ones work."""
+        with self._lock:
+            for connection in self._connections:
+                connection.forgotten = True
+
+    def cut_commit_after(self, statement: bytes) -> None:
+        """Cut the connection that next commits after a statement with this text.
+
+        PostgreSQL gets the COMMIT and obeys; its answer does not get through.
+        """
+        self._cut_after = statement
+
+    def close(self) -> None:
+        """Close everything."""
+        self._listener.close()
+        self.recover()
+        with self._lock:
+            for connection in list(self._connections):
+                connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._open, args=(client,), daemon=True).start()
+
+    def _open(self, client: socket.socket) -> None:
+        self._forwarding.wait()
+        try:
+            server = socket.create_connection((self._parts.hostname or "", self._parts.port or 0))
+        except OSError:
+            client.close()
+            return
+        connection = _Connection(client, server)
+        with self._lock:
+            self._connections.add(connection)
+        threading.Thread(target=self._pump, args=(connection, client, server), daemon=True).start()
+        self._pump(connection, server, client)
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _pump(self, connection: _Connection, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_CHUNK_BYTES):
+                self._forwarding.wait()
+                if connection.forgotten:
+                    continue
+                if source is connection.client:
+                    self._look_at(connection, data)
+                elif connection.cutting:
+                    self.cuts += 1
+                    break
+                sink.sendall(data)
+        if not connection.forgotten:
+            connection.close()
+
+    def _look_at(self, connection: _Connection, data: bytes) -> None:
+        if self._cut_after is not None and self._cut_after in data:
+            connection.marked = True
+        if connection.marked and b"COMMIT" in data:
+            self._cut_after = None
+            connection.cutting = True
+
+
+class _Connection:
+    """One connection that is forwarded."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client = client
+        self.server = server
+        self.forgotten = False
+        self.marked = False
+        self.cutting = False
+
+    def close(self) -> None:
+        """Close both sides."""
+        for side in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+            side.close()
