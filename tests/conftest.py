@@ -68,9 +68,9 @@ def own_postgres() -> Iterator[OwnPostgres]:
 
 
 @pytest.fixture
-def own_redis() -> Iterator[OwnRedis]:
-    """A Redis that the test may kill, suspend and restart."""
-    server = OwnRedis()
+def own_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnRedis]:
+    """A Redis that the test may kill, suspend and restart; as parameter, `durable` forgets nothing."""
+    server = OwnRedis(tmp_path if getattr(request, "param", "") == "durable" else None)
     yield server
     server.close()
 

@@ -13,9 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_creator import AvatarCreator, Generation
 from server.app import SERVICE_NAMES
+from server.domain.events import GENERATION_CHANGED
 from server.wakeups import GENERATION_TASK, QUICK_TASK
 from tests import pictures
-from tests.support.generations import COMPLETED, PENDING, SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
+from tests.support.promise import assert_promise_kept
+from tests.support.proxy import Proxy
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -83,6 +86,9 @@ def test_redis_emptied_under_a_worker_does_not_end_it(
     assert worker.exit_code() is None
 
 
+@pytest.mark.parametrize(
+    "own_redis", ["forgetful", pytest.param("durable", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
@@ -111,7 +117,7 @@ def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
     wait_until(lambda: health("queue") == SERVING)
     with redis.Redis.from_url(own_redis.url()) as connection:
         # Server and worker have found their way back to it.
-        wait_until(lambda: connection.pubsub_numsub("avatar-creator:generation-changed")[0][1] >= 1)
+        wait_until(lambda: connection.pubsub_numsub(GENERATION_CHANGED)[0][1] >= 1)
         wait_until(lambda: connection.exists(GENERATION_TASK, QUICK_TASK) == 2)
     live = Watcher(client, client.generations.create(project.id, "a calm man").id).states()
     assert live[-1].state == COMPLETED
@@ -120,6 +126,92 @@ def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
     assert not client.avatars.upload(project.id, pictures.png(pictures.scene()), name="S").thumbnail_pending
     assert server.exit_code() is None
     assert worker.exit_code() is None
+
+
+@pytest.fixture
+def proxy(own_redis: OwnRedis) -> Iterator[Proxy]:
+    """What stands between the service and its Redis."""
+    proxy = Proxy(own_redis.url())
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def proxied(tmp_path: Path, database_url: str, proxy: Proxy) -> Iterator[Deployment]:
+    """A service that reaches its Redis through `proxy`."""
+    deployment = Deployment.distributed(tmp_path, database_url, proxy.url)
+    yield deployment
+    deployment.close()
+
+
+def subscribers(own_redis: OwnRedis) -> int:
+    with redis.Redis.from_url(own_redis.url()) as connection:
+        return int(connection.pubsub_numsub(GENERATION_CHANGED)[0][1])
+
+
+@pytest.mark.slow
+def test_the_service_works_while_redis_swallows_everything_and_recovers_by_itself(
+    proxied: Deployment, own_redis: OwnRedis, proxy: Proxy, user: str
+) -> None:
+    proxied.start()
+    with proxied.client(user) as client:
+        project = client.projects.create("Black hole")
+        health = health_of(proxied)
+        proxy.blackhole()
+
+        # Within a second, as with a Redis that is down.
+        ordered = [
+            client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST, timeout=1.0)
+            for _ in range(3)
+        ]
+
+        wait_until(lambda: health("queue") == NOT_SERVING)
+        assert {health(name) for name in ("", *SERVICE_NAMES)} == {SERVING}
+        lasts = [Watcher(client, generation.id).states(30.0)[-1] for generation in ordered]
+        assert {last.state for last in lasts} == {COMPLETED}
+
+        proxy.recover()
+
+        wait_until(lambda: health("queue") == SERVING, 20.0)
+        assert_promise_kept(proxied, outcomes_seen=lasts)
+        assert [process.exit_code() for process in (*proxied.servers, *proxied.workers)] == [None, None]
+
+
+@pytest.mark.slow
+def test_connections_to_redis_on_which_nothing_comes_any_more_are_made_anew(
+    proxied: Deployment, own_redis: OwnRedis, proxy: Proxy, user: str
+) -> None:
+    proxied.start()
+    (server,), (worker,) = proxied.servers, proxied.workers
+    with proxied.client(user) as client:
+        project = client.projects.create("Forgotten by a firewall")
+        wait_until(lambda: subscribers(own_redis) == 1)
+
+        proxy.forget_connections()
+
+        wait_until(lambda: server.events("event_bus_disconnected"), 20.0)
+        wait_until(lambda: len(worker.events("wake_up_stream_disconnected")) == 2, 20.0)
+        # The old connection is still open at Redis, which knows nothing of it.
+        wait_until(lambda: subscribers(own_redis) == 2)
+        live = Watcher(client, client.generations.create(project.id, "a calm man").id).states()
+        percents = {state.progress_percent for state in live}
+        assert live[-1].state == COMPLETED
+        assert len([percent for percent in percents if 20 <= percent <= 90]) >= 3, "seen live, not re-read"
+
+
+@pytest.mark.slow
+def test_an_order_while_redis_is_down_is_accepted_within_a_second(
+    service: Deployment, client: AvatarCreator, own_redis: OwnRedis
+) -> None:
+    service.start_server()
+    project = client.projects.create("Without Redis")
+    own_redis.kill()
+
+    for _ in range(5):
+        generation = client.generations.create(
+            project.id, "a calm man", width=SMALLEST, height=SMALLEST, timeout=1.0
+        )
+        assert client.generations.cancel(generation.id, timeout=1.0).state == CANCELLED
 
 
 def test_processes_start_while_redis_is_down(
