@@ -1,4 +1,4 @@
-"""What tests do to generations behind the service's back: make time pass, and freeze a worker at its work."""
+"""What tests do to generations behind the service's back: look at their rows and make time pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from avatar_creator import Generation, GenerationState
-from tests.support.service import Deployment, ServiceProcess
+from tests.support.service import Deployment
 
 COMPLETED = GenerationState.GENERATION_STATE_COMPLETED
 FAILED = GenerationState.GENERATION_STATE_FAILED
@@ -38,25 +38,6 @@ def make_due(deployment: Deployment, generation_id: str, *, attempt: int) -> boo
             attempt,
         )
     )
-
-
-def freeze_while_drawing(deployment: Deployment, worker: ServiceProcess, generation_id: str) -> bool:
-    """Suspend a worker at a moment when it draws this generation and holds no lock on it.
-
-    False, and the worker goes on, if the drawing is over before that succeeds. For PostgreSQL.
-    """
-    while True:
-        worker.suspend()
-        # A row that the frozen worker has locked is skipped, and then nobody could take it over.
-        unlocked = deployment.execute(
-            "SELECT stage FROM avatar_generations WHERE id = %s FOR UPDATE SKIP LOCKED", generation_id
-        )
-        if [row["stage"] for row in unlocked] == ["drawing"]:
-            return True
-        stage = row_of(deployment, generation_id)["stage"]
-        worker.resume()
-        if stage in ("saving", "finishing", "ended"):
-            return False
 
 
 def within_attempts_never_falls(states: list[Generation]) -> bool:

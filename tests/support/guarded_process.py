@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 
 
@@ -110,6 +112,10 @@ class GuardedProcess:
     def suspend(self) -> None:
         """Freeze it (SIGSTOP): its connections stay open and nothing answers."""
         self.send(signal.SIGSTOP)
+
+    def is_suspended(self) -> bool:
+        """Whether it is frozen, by `suspend` or by itself."""
+        return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
 
     def resume(self) -> None:
         """Let it go on after `suspend`."""

@@ -1,0 +1,101 @@
+"""SIGTERM: a worker that is idle, one whose work ends in time, and one whose work does not."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from avatar_creator import AttemptOutcome, AvatarCreator, Generation
+from tests.support.generations import COMPLETED, PENDING, PROCESSING, SMALLEST
+from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.promise import assert_promise_kept
+from tests.support.service import Deployment, ServiceProcess
+from tests.support.waiting import wait_until
+from tests.support.watcher import Watcher
+
+RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
+SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+
+
+def order(client: AvatarCreator) -> Generation:
+    project = client.projects.create("Orderly")
+    return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST)
+
+
+def started(deployment: Deployment, **settings: str) -> ServiceProcess:
+    """The process that works."""
+    server = deployment.start_server(**settings)
+    return server if deployment.is_embedded else deployment.start_worker(**settings)
+
+
+def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
+    return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
+
+
+def test_an_idle_worker_exits_with_0_before_a_read_of_redis_would_end(distributed: Deployment) -> None:
+    worker = distributed.start_worker()
+    begun = time.monotonic()
+
+    assert worker.terminate() == 0
+    assert time.monotonic() - begun < 2.0, "a blocked read of Redis lasts as long"
+    assert "Traceback" not in worker.output()
+
+
+@pytest.mark.parametrize("mode", ["hosted", pytest.param("hosted_embedded", marks=pytest.mark.slow)])
+def test_what_ends_within_the_grace_is_ended_first(
+    request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    router.behave(always=Behaviour(hold=True))
+    worker = started(deployment)
+    with deployment.client(user) as client:
+        generation = order(client)
+        waiting = [order(client) for _ in range(2)]
+        wait_until(lambda: sum(bool(each["polls"]) for each in router.submissions()) == 2, 20.0)
+        worker.send(signal.SIGTERM)
+        worker.wait_for_output("worker_stopping")
+        router.finish()
+        assert worker.wait(20.0) == 0
+        assert "Traceback" not in worker.output()
+        rows = {row["id"]: row["state"] for row in deployment.rows("avatar_generations")}
+        assert rows[generation.id] == "completed"
+        assert rows[waiting[-1].id] == "pending", "what had not begun was begun"
+
+        started(deployment)
+        wait_until(lambda: router.count == 3)
+        router.finish()
+        lasts = [Watcher(client, each.id).states()[-1] for each in (generation, *waiting)]
+        assert {last.state for last in lasts} == {COMPLETED}
+        assert_promise_kept(deployment, router, outcomes_seen=lasts)
+
+
+@pytest.mark.parametrize("mode", ["hosted", pytest.param("hosted_embedded", marks=pytest.mark.slow)])
+def test_what_does_not_end_within_the_grace_is_handed_on_with_its_request(
+    request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    router.behave(always=Behaviour(hold=True))
+    worker = started(deployment, SHUTDOWN_GRACE_SECONDS="0.5")
+    with deployment.client(user) as client:
+        generation = order(client)
+        watcher = Watcher(client, generation.id)
+        watcher.wait_for(lambda state: state.state == PROCESSING)
+        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+
+        assert worker.terminate() == 0
+        assert "Traceback" not in worker.output()
+        (row,) = deployment.rows("avatar_generations")
+        assert (row["state"], row["retry_count"], row["release_count"]) == ("pending", 0, 1)
+
+        started(deployment)
+        router.finish()
+        states = watcher.states()
+        assert outcomes(client, generation.id) == [RELEASED, SUCCEEDED]
+
+    assert states[-1].state == COMPLETED
+    if not deployment.is_embedded:
+        assert any(state.state == PENDING and state.attempt_number == 1 for state in states)
+    assert router.count == 1, "the request of the first worker was asked for, not made again"
+    assert_promise_kept(deployment, router, outcomes_seen=states[-1:])
