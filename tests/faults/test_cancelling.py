@@ -1,0 +1,155 @@
+"""Cancelling at every moment, and fifty calls that want one generation."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from avatar_creator import AttemptOutcome, AvatarCreator, FailedPreconditionError, Generation
+from tests.support.generations import CANCELLED, COMPLETED, SMALLEST
+from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.promise import assert_promise_kept
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+from tests.support.watcher import Watcher
+
+OUTCOME_CANCELLED = AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+WITHIN_SECONDS = 2.0
+"""How soon a worker has to know of a cancel."""
+
+
+def order(client: AvatarCreator, project_id: str, request_id: str | None = None) -> Generation:
+    return client.generations.create(
+        project_id, "a woman", width=SMALLEST, height=SMALLEST, request_id=request_id, timeout=30.0
+    )
+
+
+def held(deployment: Deployment, router: RouterFake, client: AvatarCreator) -> Generation:
+    """A generation whose picture the provider is making, until told to finish."""
+    router.behave(always=Behaviour(hold=True))
+    generation = order(client, client.projects.create("Cancelled").id)
+    wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+    return generation
+
+
+@pytest.mark.slow
+def test_while_it_is_pending(hosted: Deployment, router: RouterFake, user: str) -> None:
+    hosted.start_server()
+    with hosted.client(user) as client:
+        generation = order(client, client.projects.create("Cancelled").id)
+        watcher = Watcher(client, generation.id)
+        assert client.generations.cancel(generation.id).state == CANCELLED
+        hosted.start_worker()
+        last = watcher.states()[-1]
+
+        assert last.state == CANCELLED
+        assert router.count == 0
+        assert_promise_kept(hosted, router, outcomes_seen=[last])
+
+
+@pytest.mark.parametrize(
+    ("mode", "told_by"),
+    [
+        ("hosted", "the_bus"),
+        pytest.param("hosted_embedded", "the_bus", marks=pytest.mark.slow),
+        pytest.param("hosted_breakable", "its_heartbeat", marks=pytest.mark.slow),
+    ],
+)
+def test_while_it_is_processed_its_worker_and_the_provider_hear_of_it(
+    request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str, told_by: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    deployment.start()
+    worker = (deployment.workers or deployment.servers)[0]
+    with deployment.client(user) as client:
+        generation = held(deployment, router, client)
+        watcher = Watcher(client, generation.id)
+        if told_by == "its_heartbeat":
+            request.getfixturevalue("own_redis").kill()
+
+        assert client.generations.cancel(generation.id).state == CANCELLED
+
+        wait_until(lambda: worker.events("generation_lost"), WITHIN_SECONDS)
+        wait_until(lambda: router.submissions()[0]["cancel_requests"])
+        last = watcher.states()[-1]
+        assert last.state == CANCELLED
+        [attempt] = client.generations.attempts(generation.id)
+        assert (attempt.outcome, attempt.possibly_charged) == (OUTCOME_CANCELLED, True)
+        assert_promise_kept(deployment, router, outcomes_seen=[last])
+
+
+@pytest.mark.slow
+def test_the_provider_hears_of_it_although_everything_is_killed(
+    hosted: Deployment, router: RouterFake, user: str
+) -> None:
+    hosted.start_server()
+    worker = hosted.start_worker()
+    with hosted.client(user) as client:
+        generation = held(hosted, router, client)
+        worker.suspend()
+        client.generations.cancel(generation.id)
+        worker.kill()
+        hosted.servers[0].kill()
+        assert not router.submissions()[0]["cancel_requests"]
+
+        hosted.start()
+
+        wait_until(lambda: router.submissions()[0]["cancel_requests"])
+        last = Watcher(client, generation.id).states()[-1]
+        assert last.state == CANCELLED
+        assert_promise_kept(hosted, router, outcomes_seen=[last])
+
+
+@pytest.mark.parametrize("winner", ["cancel", pytest.param("completion", marks=pytest.mark.slow)])
+def test_while_it_is_completed_there_is_one_winner_whom_everybody_is_told(
+    hosted: Deployment, router: RouterFake, user: str, winner: str
+) -> None:
+    hosted.start_server()
+    if winner == "cancel":
+        moment = "before server.domain.leases:GenerationLeases.complete"
+    else:
+        moment = "before server.domain.announcements:Announcements.generation_changed ended"
+    worker = hosted.start_worker(fault=f"suspend {moment}")
+    with hosted.client(user) as client:
+        generation = order(client, client.projects.create("Raced").id)
+        watchers = [Watcher(client, generation.id) for _ in range(3)]
+        wait_until(worker.is_suspended, 20.0)
+        if winner == "cancel":
+            assert client.generations.cancel(generation.id).state == CANCELLED
+        else:
+            with pytest.raises(FailedPreconditionError) as refused:
+                client.generations.cancel(generation.id)
+            assert refused.value.reason == "GENERATION_FINISHED"
+        worker.resume()
+        lasts = [watcher.states()[-1] for watcher in watchers]
+
+        assert {last.state for last in lasts} == {CANCELLED if winner == "cancel" else COMPLETED}
+        assert client.generations.get(generation.id) == lasts[0]
+        # Also that the picture which came too late is gone.
+        assert_promise_kept(hosted, router, outcomes_seen=lasts)
+
+
+@pytest.mark.slow
+def test_fifty_calls_with_one_request_id_make_one_generation(
+    hosted: Deployment, router: RouterFake, user: str
+) -> None:
+    first = hosted.start_server()
+    second = hosted.start_server()
+    token = hosted.token(user)
+    with AvatarCreator(first.target, token=token) as one, AvatarCreator(second.target, token=token) as other:
+        project = one.projects.create("Fifty")
+        request_id = str(uuid4())
+        with ThreadPoolExecutor(50) as callers:
+            made = list(
+                callers.map(lambda at: order((one, other)[at % 2], project.id, request_id), range(50))
+            )
+        hosted.start_worker()
+        last = Watcher(one, made[0].id).states()[-1]
+
+        assert len({generation.id for generation in made}) == 1
+        assert len(hosted.rows("avatar_generations")) == 1
+        assert last.state == COMPLETED
+        assert router.count == 1
+        assert_promise_kept(hosted, router, outcomes_seen=[last])
