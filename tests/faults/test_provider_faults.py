@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -38,14 +39,12 @@ def order(client: AvatarCreator) -> Generation:
 
 def waiting_after(deployment: Deployment, generation_id: str, attempt: int) -> timedelta:
     """Until it waits for the next attempt after this one: how long it waits, to the microsecond."""
-    wait_until(
-        lambda: (
-            row_of(deployment, generation_id)["state"] == "pending"
-            and row_of(deployment, generation_id)["attempt_number"] == attempt
-        ),
-        20.0,
-    )
-    row = row_of(deployment, generation_id)
+
+    def waiting() -> dict[str, Any] | None:
+        row = row_of(deployment, generation_id)
+        return row if (row["state"], row["attempt_number"]) == ("pending", attempt) else None
+
+    row = wait_until(waiting, 20.0)
     [ended] = deployment.execute(
         "SELECT end_time FROM generation_attempts WHERE generation_id = %s AND attempt_number = %s",
         generation_id,
