@@ -49,21 +49,33 @@ class GuardedProcess:
         if scratch:
             options += ["--scratch", str(scratch)]
         self.log = log
+        # -I and -S: it needs nothing installed, and this folder has modules named like installed ones.
+        self._guarded = [sys.executable, "-I", "-S", str(_GUARDIAN), *options, "--", *command]
+        self._directory = directory
+        self._environment = environment
+        self._start(command[0])
+
+    def start_again(self) -> None:
+        """Start it once more, as it was started before; it must have ended."""
+        if self.exit_code() is None:
+            raise RuntimeError("it still runs")
+        self._start("it")
+
+    def _start(self, name: str) -> None:
         self._guardian = subprocess.Popen(
-            # -I and -S: it needs nothing installed, and this folder has modules named like installed ones.
-            [sys.executable, "-I", "-S", str(_GUARDIAN), *options, "--", *command],
+            self._guarded,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=directory,
-            env=environment,
+            cwd=self._directory,
+            env=self._environment,
             start_new_session=True,
         )
         self._exit_code: int | None = None
         word, _, value = self._read_line().partition(" ")
         if word != "pid":
             self._guardian.communicate()
-            raise RuntimeError(f"{command[0]} did not start: {value or 'its guardian ended'}")
+            raise RuntimeError(f"{name} did not start: {value or 'its guardian ended'}")
         self.pid = int(value)
 
     def exit_code(self) -> int | None:

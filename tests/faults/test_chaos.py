@@ -1,0 +1,133 @@
+"""Two minutes in which a process is killed every second or so, and 300 generations that all have to end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from avatar_creator import AsyncAvatarCreator, Generation
+from tests.support.generations import SMALLEST
+from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.promise import assert_promise_kept
+from tests.support.redis import OwnRedis
+from tests.support.service import Deployment, ServiceProcess
+
+pytestmark = pytest.mark.slow
+
+GENERATIONS = 300
+USERS = 6
+WATCHERS = 100
+CHAOS_SECONDS = 120.0
+ORDERING_SECONDS = 100.0
+PAUSE_SECONDS = (0.6, 1.4)
+SETTLING_SECONDS = 120.0
+PATIENCE_SECONDS = 90.0
+"""How long a client tries again when no server answers."""
+
+
+async def test_whatever_is_killed_every_generation_ends_once(
+    hosted_breakable: Deployment, own_redis: OwnRedis, router: RouterFake
+) -> None:
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    deployment = hosted_breakable
+    deployment.settings["GENERATION_LIMIT_CONCURRENT"] = "0"
+    deployment.settings["SPEND_LIMIT_PER_DAY"] = "0"
+    router.behave(always=Behaviour(run_seconds=0.5))
+    servers = [deployment.start_server(), deployment.start_server()]
+    workers = [deployment.start_worker(), deployment.start_worker()]
+    # As a load balancer would, a client goes to the server that answers.
+    target = "ipv4:" + ",".join(server.target for server in servers)
+    clients = [
+        AsyncAvatarCreator(target, token=deployment.token(f"user-{number}")) for number in range(USERS)
+    ]
+
+    victims: list[Callable[[], None]] = [lambda: _kill_redis(own_redis)]
+    victims += [_killing(process) for process in (*servers, *workers)]
+    until = time.monotonic() + CHAOS_SECONDS
+    chaos = asyncio.create_task(_kill_until(until, victims, chance))
+    outcomes = await asyncio.gather(
+        *(_use(client, GENERATIONS // USERS, WATCHERS // USERS + 1) for client in clients)
+    )
+    kills = await chaos
+    for process in (*servers, *workers):
+        await asyncio.to_thread(process.wait_until_ready)
+    await asyncio.to_thread(_settle, deployment)
+    watched = [await watch for watches in outcomes for watch in watches]
+    for client in clients:
+        await client.close()
+
+    ends = Counter(row["outcome"] for row in deployment.rows("generation_attempts"))
+    print(f"{kills} kills, {len(watched)} watchers, attempts: {dict(ends)}, submissions: {router.count}")
+    assert kills > CHAOS_SECONDS / 3
+    assert len(deployment.rows("avatar_generations")) == GENERATIONS
+    assert len(watched) >= WATCHERS
+    # A worker that is lost is lost to two generations at most, and three losses end one.
+    states = [row["state"] for row in deployment.rows("avatar_generations")]
+    assert states.count("completed") > GENERATIONS / 2
+    await asyncio.to_thread(assert_promise_kept, deployment, router, outcomes_seen=watched)
+
+
+async def _use(client: AsyncAvatarCreator, number: int, watched: int) -> list[asyncio.Task[Generation]]:
+    """Order generations over a while and watch some of them."""
+    project = await client.projects.create("Chaos", timeout=PATIENCE_SECONDS)
+    watches = []
+    for order in range(number):
+        generation = await client.generations.create(
+            project.id, "a woman", width=SMALLEST, height=SMALLEST, timeout=PATIENCE_SECONDS
+        )
+        if order < watched:
+            watches.append(asyncio.create_task(_last_state(client, generation.id)))
+        await asyncio.sleep(ORDERING_SECONDS / number)
+    return watches
+
+
+async def _last_state(client: AsyncAvatarCreator, generation_id: str) -> Generation:
+    told: list[Generation] = []
+    async for state in client.generations.watch(generation_id, reconnect_for=PATIENCE_SECONDS):
+        assert not told or state.revision > told[-1].revision
+        told.append(state)
+    return told[-1]
+
+
+async def _kill_until(until: float, victims: list[Callable[[], None]], chance: random.Random) -> int:
+    kills = 0
+    while time.monotonic() < until:
+        await asyncio.to_thread(chance.choice(victims))
+        kills += 1
+        await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
+    return kills
+
+
+def _killing(process: ServiceProcess) -> Callable[[], None]:
+    def kill_and_start_again() -> None:
+        process.kill()
+        process.start_again()
+
+    return kill_and_start_again
+
+
+def _kill_redis(own_redis: OwnRedis) -> None:
+    own_redis.kill()
+    own_redis.restart()
+
+
+def _settle(deployment: Deployment) -> None:
+    """Let whatever waits for a retry be tried now, until all has ended."""
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL"):
+        assert time.monotonic() < deadline, "something never ends"
+        deployment.execute(
+            "UPDATE avatar_generations SET due_time = %s WHERE state = 'pending' AND due_time > %s",
+            datetime.now(UTC),
+            datetime.now(UTC),
+        )
+        time.sleep(1.0)
