@@ -31,18 +31,21 @@ def take_next(database: Database, now: datetime) -> AvatarGeneration | None:
     longest since the last of theirs was taken, or was created if that is later; of their own the oldest. None
     when nothing is due that no other worker is just taking.
     """
-    due = AvatarGeneration.select().where(AvatarGeneration.due_time <= now)
-    row: AvatarGeneration | None
-    # Both are locked, so that workers that claim side by side take from different users.
-    row = _first(database, due.join(ClaimTurn, on=_SAME_USER), of=(AvatarGeneration, ClaimTurn))
-    if row is None:
-        # All who have work are being taken from, or a version without turns has written it.
-        row = _first(database, due.join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER), of=(AvatarGeneration,))
-    if row is not None:
-        ClaimTurn.insert(user_id=row.user_id, claim_time=now).on_conflict(
+    due = AvatarGeneration.due_time <= now
+    row = AvatarGeneration.select()
+    urgent = AvatarGeneration.select(fn.MIN(AvatarGeneration.priority)).where(due)
+    # The turns are locked too, so that workers that claim side by side take from different users.
+    most_urgent = row.join(ClaimTurn, on=_SAME_USER).where(due, AvatarGeneration.priority == urgent)
+    taken = _first(database, most_urgent, of=(AvatarGeneration, ClaimTurn))
+    if taken is None:
+        # All who have such work are being taken from, or a version without turns has written it.
+        anybodys = row.join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER).where(due)
+        taken = _first(database, anybodys, of=(AvatarGeneration,))
+    if taken is not None:
+        ClaimTurn.insert(user_id=taken.user_id, claim_time=now).on_conflict(
             conflict_target=[ClaimTurn.user_id], update={ClaimTurn.claim_time: now}
         ).execute()
-    return row
+    return taken
 
 
 def enter_turns(user_id: str, now: datetime) -> None:

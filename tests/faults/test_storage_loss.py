@@ -1,0 +1,92 @@
+"""A disk that takes no picture, and a storage that removes none for a while."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import psutil
+import pytest
+
+from avatar_creator import AttemptOutcome
+from tests import pictures
+from tests.support.generations import COMPLETED, SMALLEST, make_due
+from tests.support.huggingface_router import RouterFake
+from tests.support.promise import assert_promise_kept
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+from tests.support.watcher import Watcher
+
+pytestmark = pytest.mark.slow
+
+RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
+SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+
+
+def test_a_picture_that_the_disk_does_not_take_is_paid_for_once(
+    hosted: Deployment, router: RouterFake, user: str
+) -> None:
+    hosted.start_server()
+    worker = hosted.start_worker()
+    # Its kernel refuses longer files from now on, as it does on a full disk; its log fits.
+    limit = 2 * worker.log.stat().st_size + 4096
+    psutil.Process(worker.pid).rlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    with hosted.client(user) as client:
+        generation = client.generations.create(
+            client.projects.create("Full").id, "a woman", width=SMALLEST, height=SMALLEST
+        )
+        watcher = Watcher(client, generation.id)
+        waiting = watcher.wait_for(lambda state: state.retry_count == 1)
+        assert waiting.error.message
+        assert str(hosted.directory) not in waiting.error.message
+        assert hosted.files() == set()
+        assert worker.exit_code() is None
+
+        psutil.Process(worker.pid).rlimit(
+            resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
+        assert make_due(hosted, generation.id, attempt=1)
+        last = watcher.states()[-1]
+
+        assert last.state == COMPLETED
+        outcomes = [attempt.outcome for attempt in client.generations.attempts(generation.id)]
+        assert outcomes == [RETRYABLE, SUCCEEDED]
+        assert all(len(path.read_bytes()) > limit for path in hosted.files() if path.suffix == ".png")
+        assert router.count == 1, "the picture is fetched again, not made again"
+        assert_promise_kept(hosted, router, outcomes_seen=[last])
+
+
+@pytest.mark.parametrize("mode", ["distributed", "embedded"])
+def test_files_that_cannot_be_removed_are_removed_later(
+    request: pytest.FixtureRequest, user: str, mode: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Stubborn")
+        avatar = client.avatars.upload(project.id, pictures.png(pictures.scene()), name="Sarah")
+        files = deployment.files()
+        assert len(files) == 2
+        for path in files:
+            _make_irremovable(path)
+
+        client.avatars.delete(avatar.id)
+
+        worker = (deployment.workers or deployment.servers)[0]
+        wait_until(lambda: len(worker.events("quick_work_failed")) >= 4)
+        assert [row["state"] for row in deployment.rows("files")] == ["deleting"] * 2
+        for path in files:
+            (path / "in the way").unlink()
+            path.rmdir()
+            path.write_bytes(b"as it was")
+
+        wait_until(lambda: not deployment.rows("files") and not deployment.files(), 20.0)
+        wait_until(lambda: not deployment.rows("quick_work"))
+        assert_promise_kept(deployment)
+
+
+def _make_irremovable(path: Path) -> None:
+    # A folder that is not empty, which nobody takes for a file: permissions do not stop root.
+    path.unlink()
+    path.mkdir()
+    (path / "in the way").touch()
