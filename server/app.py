@@ -38,7 +38,7 @@ from server.interceptors.auth import Authentication
 from server.interceptors.decoding import DecodingInterceptor
 from server.interceptors.errors import translate_errors
 from server.interceptors.request_log import log_request
-from server.metrics_port import serve_metrics
+from server.metrics_port import QueueCollector, serve_metrics
 from server.services.avatars import AvatarService
 from server.services.generations import GenerationService
 from server.services.health import HealthService
@@ -189,7 +189,7 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         # Made first: what it lacks is told before anybody is served.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core)
-        serve_metrics(settings.metrics_address, core.database)
+        serve_metrics(settings.metrics_address, QueueCollector(core.database, core.circuits))
         await server.start()
         await stack.enter_async_context(worker)
         stack.push_async_callback(server.stop)

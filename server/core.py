@@ -110,7 +110,7 @@ class Core:
             gallery=Gallery(database, page_tokens),
             watches=GenerationWatches(generations, bus),
             routes=routes,
-            circuits=Circuits(database),
+            circuits=Circuits(database, list(routes.named())),
             cancellations=Arrivals(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             screening=screening,
         )

@@ -150,7 +150,7 @@ async def _provider(core: Core) -> Finding:
             "provider",
             False,
             f"{model}; no HUGGINGFACE_API_KEY",
-            "set it for the workers (servers need none)",
+            "set it for the workers; servers need only PROVIDER=huggingface",
         )
     return await _reachable(model, settings.huggingface_endpoint_url or settings.huggingface_base_url)
 

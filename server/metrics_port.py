@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from server.database import Database
-from server.domain.circuits import count_open
+from server.domain.circuits import Circuits
 from server.domain.errors import AvatarCreatorError
 from server.domain.queue import read_queue_figures
 from server.domain.records import PRIORITIES
@@ -20,18 +20,19 @@ from server.settings import SettingsError, host_and_port
 log = structlog.get_logger()
 
 
-class _QueueCollector(Collector):
+class QueueCollector(Collector):
     """What the database says of the queue, read whenever Prometheus asks. Every server says the same."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, circuits: Circuits) -> None:
         self._database = database
+        self._circuits = circuits
 
     def collect(self) -> Iterator[Metric]:
         """Read the figures; without a database there are none but the one that says so."""
         reachable = GaugeMetricFamily("avatar_creator_database_up", "1 if the database answered, else 0.")
         try:
             figures = self._database.read_blocking(lambda: read_queue_figures(self._database))
-            circuits = self._database.read_blocking(count_open)
+            open_circuits = len(self._database.read_blocking(self._circuits.read_open))
         except (AvatarCreatorError, PeeweeException) as error:
             log.warning("queue_not_measured", error=repr(error))
             reachable.add_metric([], 0)
@@ -62,17 +63,15 @@ class _QueueCollector(Collector):
                 "For how long the oldest due quick work has been due.",
                 figures.quick_work_oldest_due_seconds,
             ),
-            ("open_circuits", "Routes left alone because their provider refuses the service.", circuits),
+            ("open_circuits", "Routes left alone because their provider refuses the service.", open_circuits),
         ):
             family = GaugeMetricFamily(f"avatar_creator_{name}", description)
             family.add_metric([], value)
             yield family
 
 
-def serve_metrics(address: str, database: Database | None = None) -> None:
+def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
     """Answer Prometheus at `host:port` until the process ends; nothing without an address.
-
-    With a database, the figures of the queue are among what is told.
 
     Raises:
         SettingsError: nothing can listen there.
@@ -81,8 +80,8 @@ def serve_metrics(address: str, database: Database | None = None) -> None:
         return
     host, port = host_and_port("METRICS_ADDRESS", address)
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    if database is not None:
-        REGISTRY.register(_QueueCollector(database))
+    if queue is not None:
+        REGISTRY.register(queue)
     try:
         start_http_server(port, host)
     except OSError as error:

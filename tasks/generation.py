@@ -165,12 +165,14 @@ class GenerationRunner:
         has_reference = bool(generation.reference_avatar_id)
         route = self._routes.route(has_reference=has_reference)
         if route is None:
-            raise ProviderError(
-                "PROVIDER_REJECTED", "the route in use makes no pictures from a reference", retryable=False
+            raise _not_asked(
+                lease, "PROVIDER_REJECTED", "the route in use makes no pictures from a reference"
             )
+        if lease.resume_request_id and lease.resume_route != route.name:
+            lease = await self._leases.drop_request(lease)
         reference, reference_sha256 = None, ""
         if has_reference:
-            image, reference_sha256 = await self._reference_of(generation)
+            image, reference_sha256 = await self._reference_of(lease)
             reference = Reference(image, options.reference_strength or DEFAULT_REFERENCE_STRENGTH)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.honours else ""
         request = PortraitRequest(
@@ -192,26 +194,29 @@ class GenerationRunner:
         )
         return _Drawing(request, reference_sha256)
 
-    async def _reference_of(self, generation: Generation) -> tuple[Image.Image, str]:
+    async def _reference_of(self, lease: Lease) -> tuple[Image.Image, str]:
+        generation = lease.generation
         try:
             avatar = await self._avatars.get(Caller(generation.user_id), generation.reference_avatar_id)
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
-            raise ProviderError(
-                "REFERENCE_GONE", "the avatar it was to start from has been deleted", retryable=False
+            raise _not_asked(
+                lease, "REFERENCE_GONE", "the avatar it was to start from has been deleted"
             ) from error
         return await asyncio.to_thread(images.decode, data), avatar.image.sha256
 
     async def _draw(self, lease: Lease, drawing: _Drawing, progress: _Progress) -> Portrait:
         request, provider = drawing.request, self._provider
         route = request.route
-        circuit = await _through_outage(lambda: self._circuits.enter(route.name))
+        resumes = bool(request.resume_request_id)
+        # What was asked for before is fetched whatever is refused now: it may be paid for.
+        circuit = None if resumes else await _through_outage(lambda: self._circuits.enter(route.name))
         if circuit is not None:
-            raise ProviderError(
+            raise _not_asked(
+                lease,
                 circuit.reason,
                 f"{circuit.message}; the route {route.name} is tried again from "
                 f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC on",
-                retryable=False,
             )
         await _through_outage(
             lambda: self._leases.submitting(
@@ -219,13 +224,14 @@ class GenerationRunner:
                 route,
                 provider_prompt=request.prompt,
                 estimated=provider.estimates_progress,
-                price_micros=0 if lease.resume_request_id else route.price(request.width, request.height),
+                price_micros=0 if resumes else route.price(request.width, request.height),
             )
         )
         start, end = DRAWING_PERCENT
 
         async def submitted(provider_request_id: str) -> None:
             await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))
+            await _through_outage(lambda: self._circuits.answered(route.name))
 
         async def drawn(part: float) -> None:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
@@ -237,10 +243,13 @@ class GenerationRunner:
             if error.reason in OPENING_REASONS:
                 refusal = error
                 await _through_outage(
-                    lambda: self._circuits.refused(route.name, refusal.reason, refusal.message)
+                    lambda: self._circuits.refused(
+                        route.name, refusal.reason, refusal.message, since=lease.generation.update_time
+                    )
                 )
             raise
-        await _through_outage(lambda: self._circuits.answered(route.name))
+        if not resumes:
+            await _through_outage(lambda: self._circuits.answered(route.name))
         return portrait
 
     async def _compare(self, lease: Lease, portrait: Portrait, recipe: Recipe) -> Reproduction | None:
@@ -286,6 +295,12 @@ class _Drawing:
     request: PortraitRequest
     reference_sha256: str
     """Of the reference's file; empty without one."""
+
+
+def _not_asked(lease: Lease, reason: str, message: str) -> ProviderError:
+    """The attempt ends before the provider is asked; what was asked for before still stands."""
+    stands = bool(lease.resume_request_id)
+    return ProviderError(reason, message, retryable=False, charged=stands, request_alive=stands)
 
 
 def _recipe_of(generation: Generation, drawing: _Drawing, portrait: Portrait) -> Recipe:

@@ -7,6 +7,7 @@ while one attempt may try it; if that is refused too, the next waits twice as lo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,16 +39,19 @@ class Circuit:
 class Circuits:
     """The circuits of all routes, shared by all processes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, routes: Collection[str]) -> None:
         self._database = database
+        self._routes = routes
 
     async def open_ones(self) -> list[Circuit]:
-        """Every route that is left alone at present."""
+        """Every route of this service that is left alone at present."""
 
-        def query() -> list[Circuit]:
-            return [_read(row) for row in RouteCircuit.select().order_by(RouteCircuit.route)]
+        return await self._database.read(self.read_open)
 
-        return await self._database.read(query)
+    def read_open(self) -> list[Circuit]:
+        """As `open_ones`, on a database thread."""
+        rows = RouteCircuit.select().where(RouteCircuit.route.in_(self._routes))
+        return [_read(row) for row in rows.order_by(RouteCircuit.route)]
 
     async def require_closed(self) -> None:
         """Find every route usable.
@@ -66,9 +70,13 @@ class Circuits:
         circuit = await self._database.read(self._circuit, route)
         return circuit and await self._database.write(self._probe, route)
 
-    async def refused(self, route: str, reason: str, message: str) -> None:
-        """The provider has refused the service: leave the route alone for a while."""
-        await self._database.write(self._refused, route, reason, message)
+    async def refused(self, route: str, reason: str, message: str, *, since: datetime) -> None:
+        """The provider has refused the service: leave the route alone for a while.
+
+        `since` is when the attempt began that was refused. One that was under way already when the route's
+        circuit opened says nothing new.
+        """
+        await self._database.write(self._refused, route, reason, message, since)
 
     async def answered(self, route: str) -> None:
         """The provider has taken a request: the route is as good as any again."""
@@ -99,7 +107,7 @@ class Circuits:
         ).execute()
         return None
 
-    def _refused(self, route: str, reason: str, message: str) -> None:
+    def _refused(self, route: str, reason: str, message: str, since: datetime) -> None:
         now = self._database.now()
         row: RouteCircuit | None = self._database.locked(
             RouteCircuit.select().where(RouteCircuit.route == route)
@@ -114,17 +122,14 @@ class Circuits:
                 probe_time=now + FIRST_WAIT,
             ).on_conflict_ignore().execute()
             return
+        if row.open_time > since:
+            return
         RouteCircuit.update(
             reason=reason,
             message=message,
             failure_count=row.failure_count + 1,
             probe_time=now + _wait(row.failure_count),
         ).where(RouteCircuit.route == route).execute()
-
-
-def count_open() -> int:
-    """How many routes are left alone at present."""
-    return int(RouteCircuit.select().count())
 
 
 def _wait(failures: int) -> timedelta:

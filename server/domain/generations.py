@@ -149,7 +149,7 @@ class Generations:
             require_project(caller, order.project_id)
             filled = self._completed(caller, order)
             self._require_honoured(filled)
-            self._screening.refuse_denied(order.words)
+            self._screening.refuse_denied(filled.words if order.reproduce_of else order.words)
             route = self._route_of(filled)
             return Estimate(
                 route=route,
@@ -386,6 +386,9 @@ class Generations:
             return self._made_by(caller, made_before)
         lock_project(self._database, caller.user_id, order.project_id)
         order = self._completed(caller, order)
+        if order.reproduce_of:
+            # They were another call's, and may have been denied since.
+            self._screening.refuse_denied(order.words)
         self._require_honoured(order)
         count_choices(order)
         group_id = first_id if count > 1 else ""

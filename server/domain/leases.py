@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN
+from peewee import JOIN, fn
 
 from server import metrics
 from server.database import Database
@@ -63,6 +63,8 @@ class Lease:
     epoch: int
     resume_request_id: str
     """The provider's id of the request an earlier attempt made and did not see the end of; empty if none."""
+    resume_route: str = ""
+    """The route that request was made by."""
     lost_attempt: str = ""
     """How the attempt of the lost worker was closed whose generation this takes over; empty if none."""
 
@@ -219,6 +221,7 @@ class GenerationLeases:
                 possibly_charged=price_micros > 0,
                 price_micros=price_micros,
             )
+            spending.reserve_at_least(generation.id, generation.price_micros)
             return generation
 
         await self._publish(transition)
@@ -240,6 +243,22 @@ class GenerationLeases:
 
         if not await self._database.write(transition):
             raise LeaseLostError
+
+    async def drop_request(self, lease: Lease) -> Lease:
+        """Give up the request that was to be resumed, by which the service does not draw any more.
+
+        Returns the lease without it; the provider will be told.
+
+        Raises:
+            LeaseLostError: it is not this worker's any more.
+        """
+
+        def transition() -> None:
+            self._note(lease, provider_request_id="", route="")
+            record_quick_work(CANCEL_REQUEST, lease.resume_request_id, self._database.now())
+
+        await self._database.write(transition)
+        return replace(lease, resume_request_id="", resume_route="")
 
     async def seconds_by(self, route: Route) -> float | None:
         """How long half of the recent attempts by a route took at most; None without any."""
@@ -344,14 +363,11 @@ class GenerationLeases:
         row.epoch += 1
         row.revision += 1
         row.update_time = now
-        resume_request_id, price_micros, lost_attempt = "", 0, ""
+        resume_request_id, resume_route, price_micros, lost_attempt = "", "", 0, ""
         if row.state == PROCESSING:
             lost = self._close_lost_attempt(row)
-            resume_request_id, price_micros, lost_attempt = (
-                lost.provider_request_id,
-                lost.price_micros,
-                lost.outcome,
-            )
+            resume_request_id, resume_route = lost.provider_request_id, lost.route
+            price_micros, lost_attempt = lost.price_micros, lost.outcome
             row.worker_lost_count += 1
             if row.worker_lost_count >= LOST_WORKERS_CAP:
                 row.state, row.stage = FAILED, "ended"
@@ -364,9 +380,9 @@ class GenerationLeases:
                 spending.settle(row.id, row.price_micros)
                 spending.spend(row.user_id, row.app_id, price_micros, now)
                 statistics.count_move(row.user_id, PROCESSING, FAILED)
-                return Lease(Generation.from_row(row, None), row.epoch, "", lost_attempt)
+                return Lease(Generation.from_row(row, None), row.epoch, "", lost_attempt=lost_attempt)
         elif row.attempt_number:
-            resume_request_id = self._request_left_unfinished(row)
+            resume_request_id, resume_route = self._request_left_unfinished(row)
         state_before = row.state
         row.state = PROCESSING
         row.stage = "claimed"
@@ -383,11 +399,12 @@ class GenerationLeases:
             outcome="running",
             worker=worker,
             provider_request_id=resume_request_id,
+            route=resume_route,
             start_time=now,
         )
         spending.spend(row.user_id, row.app_id, price_micros, now)
         statistics.count_move(row.user_id, state_before, PROCESSING)
-        return Lease(Generation.from_row(row, None), row.epoch, resume_request_id, lost_attempt)
+        return Lease(Generation.from_row(row, None), row.epoch, resume_request_id, resume_route, lost_attempt)
 
     def _close_lost_attempt(self, row: AvatarGeneration) -> GenerationAttempt:
         """Close a lost worker's attempt, whose request passes to the next."""
@@ -405,13 +422,13 @@ class GenerationLeases:
         return lost
 
     @staticmethod
-    def _request_left_unfinished(row: AvatarGeneration) -> str:
-        """The provider request of the last attempt, if it still stands: its picture is paid for."""
+    def _request_left_unfinished(row: AvatarGeneration) -> tuple[str, str]:
+        """The provider request of the last attempt and its route, if it still stands: it is paid for."""
         last = GenerationAttempt.get(
             GenerationAttempt.generation == row.id,
             GenerationAttempt.attempt_number == row.attempt_number,
         )
-        return str(last.provider_request_id) if last.resumable else ""
+        return (str(last.provider_request_id), str(last.route)) if last.resumable else ("", "")
 
     def _complete(self, lease: Lease, made: Made) -> Generation:
         ordered = lease.generation
@@ -469,19 +486,21 @@ class GenerationLeases:
         else:
             fate = {"state": FAILED, "stage": "ended", "due_time": None, "end_time": now}
         attempt = self._attempt(lease)
-        refunded = 0 if failure.charged else attempt.price_micros
+        certainly_free = not (failure.charged or failure.resumable)
+        refunded = attempt.price_micros if certainly_free else 0
+        refunded_before = self._refund_request(lease, attempt) if certainly_free else 0
         generation = self._change(
             lease,
             now,
             **fate,
-            price_micros=AvatarGeneration.price_micros - refunded,
+            price_micros=AvatarGeneration.price_micros - refunded - refunded_before,
             error_reason=failure.reason,
             error_message=failure.message,
         )
         self._note(
             lease,
             outcome=failure.outcome,
-            possibly_charged=attempt.possibly_charged and failure.charged,
+            possibly_charged=attempt.possibly_charged and not certainly_free,
             price_micros=attempt.price_micros - refunded,
             resumable=failure.resumable,
             error_reason=failure.reason,
@@ -491,8 +510,23 @@ class GenerationLeases:
         if generation.ended and failure.resumable and attempt.provider_request_id:
             record_quick_work(CANCEL_REQUEST, attempt.provider_request_id, now)
         self._spend(lease, generation, now)
+        spending.take_back(generation.user_id, generation.app_id, refunded_before, now)
         statistics.count_move(generation.user_id, PROCESSING, generation.state)
         return generation
+
+    @staticmethod
+    def _refund_request(lease: Lease, attempt: GenerationAttempt) -> int:
+        """The attempt asked for a request that an earlier one made at a price, and that was not charged."""
+        if not attempt.provider_request_id:
+            return 0
+        made_by = (
+            GenerationAttempt.generation == lease.generation.id,
+            GenerationAttempt.attempt_number < lease.generation.attempt_number,
+            GenerationAttempt.provider_request_id == attempt.provider_request_id,
+        )
+        price = GenerationAttempt.select(fn.SUM(GenerationAttempt.price_micros)).where(*made_by).scalar()
+        GenerationAttempt.update(price_micros=0, possibly_charged=False).where(*made_by).execute()
+        return int(price or 0)
 
     @staticmethod
     def _left_before(lease: Lease) -> Generation | None:

@@ -57,7 +57,8 @@ def again(before: Generation) -> Order:
         avatar_name=before.avatar_name,
         persona=before.persona,
         attributes=before.attributes,
-        options=before.options,
+        # The one asked for was the first of all variations'.
+        options=replace(before.options, seed=None if before.options.seed is None else before.seed_used),
         preset_id=before.preset_id,
         persona_example_id=before.persona_example_id,
         reference_avatar_id=before.reference_avatar_id,

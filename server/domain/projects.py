@@ -165,8 +165,10 @@ class Projects:
         self._files.let_go_of(avatars)
         AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
         AvatarProject.delete().where(AvatarProject.id == project_id).execute()
-        for row, price_micros in spent:
+        for row, _ in spent:
             spending.settle(row.id, row.price_micros)
+        # In one order, in which another deletion of the user's comes to the same rows.
+        for row, price_micros in sorted(spent, key=lambda each: each[0].app_id):
             spending.spend(caller.user_id, row.app_id, price_micros, now)
         statistics.count_gone(caller.user_id, avatars, Counter(row.state for row in generations))
         return [row.id for row in generations]

@@ -86,6 +86,13 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
             )
 
 
+def reserve_at_least(generation_id: str, price_micros: int) -> None:
+    """In the current transaction: the attempts at a generation may have cost this together already."""
+    GenerationStart.update(price_micros=price_micros).where(
+        GenerationStart.generation_id == generation_id, GenerationStart.price_micros < price_micros
+    ).execute()
+
+
 def settle(generation_id: str, price_micros: int) -> None:
     """In the current transaction: a generation has ended, and cost this and not what was reserved."""
     GenerationStart.update(price_micros=price_micros).where(
@@ -95,22 +102,14 @@ def settle(generation_id: str, price_micros: int) -> None:
 
 def spend(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
     """In the current transaction, just before the statistics: an attempt has ended and cost this."""
-    if not price_micros:
-        return
-    row = DailySpendRow
-    row.insert(
-        user_id=user_id,
-        day=now.date().isoformat(),
-        app_id=app_id,
-        price_micros=price_micros,
-        attempt_count=1,
-    ).on_conflict(
-        conflict_target=[row.user_id, row.day, row.app_id],
-        update={
-            row.price_micros: row.price_micros + price_micros,
-            row.attempt_count: row.attempt_count + 1,
-        },
-    ).execute()
+    if price_micros:
+        _add(user_id, app_id, price_micros, 1, now)
+
+
+def take_back(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
+    """In the current transaction, just before the statistics: an attempt counted before has cost nothing."""
+    if price_micros:
+        _add(user_id, app_id, -price_micros, -1, now)
 
 
 def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
@@ -131,6 +130,23 @@ def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
 def forget_old_starts(now: datetime) -> None:
     """Delete what counts against no limit any more."""
     GenerationStart.delete().where(GenerationStart.create_time < now - 2 * _DAY).execute()
+
+
+def _add(user_id: str, app_id: str, price_micros: int, attempts: int, now: datetime) -> None:
+    row = DailySpendRow
+    row.insert(
+        user_id=user_id,
+        day=now.date().isoformat(),
+        app_id=app_id,
+        price_micros=price_micros,
+        attempt_count=attempts,
+    ).on_conflict(
+        conflict_target=[row.user_id, row.day, row.app_id],
+        update={
+            row.price_micros: row.price_micros + price_micros,
+            row.attempt_count: row.attempt_count + attempts,
+        },
+    ).execute()
 
 
 def dollars(micros: int) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from server.domain.routes import Lora
 from server.settings import SettingsError
-from tasks.providers.provider import Portrait, PortraitRequest, Reports
+from tasks.providers.provider import Portrait, PortraitRequest, Reports, request_of_others
 
 if TYPE_CHECKING:
     from tasks.providers.flux import Flux
@@ -96,7 +96,12 @@ class DiffusersProvider:
             abandoned.set()
 
     async def cancel(self, request_id: str) -> None:
-        """Nothing: whoever stops waiting for `generate` has stopped the drawing."""
+        """Refused: whoever stops waiting for `generate` has stopped the drawing.
+
+        Raises:
+            ProviderError: it is another provider's, of which a worker may still be running.
+        """
+        raise request_of_others(request_id)
 
     async def close(self) -> None:
         """Give the card's memory back, once the step under way is done."""

@@ -104,6 +104,11 @@ class ProviderError(Exception):
         and not to submit another."""
 
 
+def request_of_others(request_id: str) -> ProviderError:
+    """A request that the provider did not make and cannot drop."""
+    return ProviderError("PROVIDER_REJECTED", f"{request_id} is no request of this provider", retryable=True)
+
+
 class Provider(Protocol):
     """Makes portraits."""
 

@@ -10,7 +10,7 @@ import threading
 
 from PIL import Image
 
-from tasks.providers.provider import Portrait, PortraitRequest, Reports
+from tasks.providers.provider import Portrait, PortraitRequest, Reports, request_of_others
 from tasks.providers.sketch_art import draw_portrait
 from tasks.providers.sketch_art.restyle import restyle
 
@@ -62,7 +62,12 @@ class SketchProvider:
             abandoned.set()
 
     async def cancel(self, request_id: str) -> None:
-        """Nothing: it makes no requests."""
+        """Refused: it makes no requests.
+
+        Raises:
+            ProviderError: it is another provider's, of which a worker may still be running.
+        """
+        raise request_of_others(request_id)
 
     async def close(self) -> None:
         """Nothing: it holds nothing."""

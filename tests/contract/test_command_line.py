@@ -409,7 +409,7 @@ def findings(outcome: Outcome) -> dict[str, bool]:
     return {match[2]: match[1] == "ok" for match in re.finditer(r"│ (ok|no) +│ (\w+) ", said(outcome))}
 
 
-ALL_WELL = dict.fromkeys(("settings", "database", "queue", "storage", "provider"), True)
+ALL_WELL = dict.fromkeys(("settings", "database", "queue", "generations", "storage", "provider"), True)
 
 
 def test_doctor_finds_all_well(shared_deployment: Deployment) -> None:

@@ -241,6 +241,7 @@ EVERY_TRY = -1
 AT_SUBMISSION = [
     Case("key refused", status(401), "CREDENTIALS"),
     Case("key without permission", status(403), "CREDENTIALS"),
+    Case("gateway in front", how("html", status=403), "REJECTED"),
     Case("no credit", status(402), "CREDIT"),
     Case(
         "no credit, as text", status(402, body="Pay-as-you go is not enabled for provider fal-ai"), "CREDIT"
@@ -976,14 +977,40 @@ async def submitted_path(provider: Provider) -> str:
 
     async def submitted(request_id: str) -> None:
         known.set_result(request_id)
+
+    async def progress(part: float) -> None:
         await asyncio.Event().wait()
 
-    generating = asyncio.create_task(provider.generate(REQUEST, Reports(submitted, Told().reports.progress)))
+    generating = asyncio.create_task(provider.generate(REQUEST, Reports(submitted, progress)))
     path = await asyncio.wait_for(known, 5)
     generating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await generating
     return path
+
+
+async def test_call_that_is_cancelled_while_its_id_is_written_down_waits_for_that(
+    fake: RouterFake, seen: Seen
+) -> None:
+    writing, may_end, written = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def submitted(request_id: str) -> None:
+        writing.set()
+        await may_end.wait()
+        written.append(request_id)
+
+    async with provider_of(fake) as provider:
+        reports = Reports(submitted, Told().reports.progress)
+        generating = asyncio.create_task(provider.generate(REQUEST, reports))
+        await asyncio.wait_for(writing.wait(), 5)
+        for _ in range(2):  # when the project goes, and when the grace is over
+            generating.cancel()
+            await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await generating
+    assert len(written) == 1
+    assert fake.counters()["submissions"] == 1
 
 
 @pytest.mark.parametrize("route", ["fal-ai", "hf-inference"])

@@ -112,6 +112,8 @@ def _signs(answer: Answer, said: Mapping[str, Any], known_type: str) -> Iterator
         yield Sign.CONTENT
     if status == HTTPStatus.FORBIDDEN and ("locked" in told or "balance" in told):
         yield Sign.LOCKED
+    if status == HTTPStatus.FORBIDDEN and answer.content.lstrip().startswith(b"<"):
+        yield Sign.GATEWAY_PAGE
     if status == HTTPStatus.SERVICE_UNAVAILABLE and "estimated_time" in said:
         yield Sign.LOADING
     if status == HTTPStatus.BAD_REQUEST and "not supported by provider" in told:

@@ -60,6 +60,8 @@ class Sign(StrEnum):
     WRONG_SIZE = "a picture of another size"
     NSFW = "flagged as not safe for work"
     CONTENT = "content policy"
+    GATEWAY_PAGE = "a gateway's page"
+    """A refusal with status 403 that is HTML: by something in front of the provider, not by the provider."""
     LOCKED = "account locked"
     LOADING = "model loading"
     UNSUPPORTED = "model not supported"
@@ -152,6 +154,8 @@ TABLE: tuple[_Row, ...] = (
     (_STANDING, ("3xx",),                       "BAD_ANSWER",      _ALIVE_ASK,      "the provider sent the question elsewhere"),
 
     # The service itself is refused.
+    (_SENDING,  (Sign.GATEWAY_PAGE,),           "REJECTED",        _NO,             "a gateway in front of the provider refused the request"),
+    (_ASKING,   (Sign.GATEWAY_PAGE,),           "BAD_ANSWER",      _ALIVE_ASK,      "a gateway in front of the provider refused the question"),
     (_SENDING,  ("401", "403"),                 "CREDENTIALS",     _NO,             "the provider refused the service's key"),
     (_SENDING,  ("402", Sign.LOCKED),           "CREDIT",          _NO,             "the service has no credit left at the provider"),
     (_ASKING,   ("401", "403"),                 "CREDENTIALS",     _OURS,           "the provider refused the service's key while it drew"),
@@ -256,5 +260,6 @@ def failure(
         outcome,
         f"{outcome.words}{shown}{': ' if said else ''}{said}",
         retry_after,
-        charged=Flags.PAID in outcome.flags and not nothing_billed,
+        # What still stands is paid for when its picture is fetched, whatever this answer says.
+        charged=Flags.PAID in outcome.flags and (Flags.ALIVE in outcome.flags or not nothing_billed),
     )

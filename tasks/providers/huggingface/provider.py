@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -85,19 +86,21 @@ class HuggingFaceProvider:
     async def _submitted(self, request: PortraitRequest, reports: Reports, deadline: Deadline) -> str:
         """Submit a request and tell of it.
 
-        A submission under way is heard out when the call is cancelled, for a while: what is not known of can
-        neither be taken up again nor cancelled, and is paid for.
+        Both are seen to their end when the call is cancelled, for a while: what is not known of can neither
+        be taken up again nor cancelled, and is paid for.
         """
-        submission = asyncio.create_task(self._queue.submit(request, deadline))
+
+        async def submit_and_tell() -> str:
+            path = await self._queue.submit(request, deadline)
+            await reports.submitted(path)
+            return path
+
+        submission = asyncio.create_task(submit_and_tell())
         try:
-            path = await asyncio.shield(submission)
+            return await asyncio.shield(submission)
         except asyncio.CancelledError:
-            await asyncio.wait({submission}, timeout=_HEARD_OUT_SECONDS)
-            if not submission.cancel() and submission.exception() is None:
-                await reports.submitted(submission.result())
+            await _see_through(submission)
             raise
-        await reports.submitted(path)
-        return path
 
     async def close(self) -> None:
         """Close its connections."""
@@ -110,3 +113,14 @@ class HuggingFaceProvider:
         except DeadlinePassedError:
             pass
         raise await self._queue.give_up(path)
+
+
+async def _see_through(submission: asyncio.Task[str]) -> None:
+    """Wait for its end for a while, however often the waiting is cancelled; what it raises is nobody's."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _HEARD_OUT_SECONDS
+    while not submission.done() and loop.time() < until:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({submission}, timeout=until - loop.time())
+    submission.cancel()
+    await asyncio.gather(submission, return_exceptions=True)

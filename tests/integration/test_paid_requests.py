@@ -1,0 +1,218 @@
+"""Requests at a provider cost money: none is forgotten or counted twice, and one refusal is one refusal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from avatar_creator import AttemptOutcome, ErrorReason, InvalidArgumentError
+from tasks.providers.provider import ProviderError
+from tests import pictures
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.in_process import InProcessService
+from tests.support.scripted_provider import ScriptedProvider
+from tests.support.service import Deployment
+from tests.support.studio import Studio
+
+RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
+SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+PRICE = 35_000
+REQUEST_ID = "request-7"
+
+NO_CREDIT = ProviderError("PROVIDER_CREDIT", "no credit left", retryable=False)
+LOST = ProviderError(
+    "PROVIDER_UNAVAILABLE", "the connection was lost", retryable=True, charged=True, request_alive=True
+)
+NOT_CHARGED = ProviderError("PROVIDER_UNAVAILABLE", "the job failed", retryable=True)
+
+
+@asynccontextmanager
+async def serving(deployment: Deployment, user: str, **settings: str) -> AsyncIterator[Studio]:
+    """A user of a service that draws for money and has no worker."""
+    service_of = InProcessService.serving(deployment, **{"HUGGINGFACE_API_KEY": "hf_test", **settings})
+    async with service_of as service, service.client(user) as client:
+        yield Studio(service, client, (await client.projects.create("Paid")).id)
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
+    """The same, on either database."""
+    async with serving(request.getfixturevalue(request.param), user) as opened:
+        yield opened
+
+
+async def left_standing(studio: Studio, provider: ScriptedProvider, generation_id: str) -> None:
+    """Let the first attempt lose sight of a request that still stands."""
+    drawing = await provider.next_drawing()
+    drawing.submitted(REQUEST_ID)
+    drawing.fail(LOST)
+    await studio.retry_waits(generation_id, 1)
+
+
+async def test_a_request_that_stands_is_fetched_although_the_circuit_is_open(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        await left_standing(studio, provider, generation.id)
+        other = await studio.order()
+        (await provider.next_drawing()).fail(NO_CREDIT)
+        assert (await studio.ended(other.id)).state == FAILED
+        assert len(studio.service.deployment.rows("route_circuits")) == 1
+
+        await studio.retry_now(generation.id, attempt=1)
+        resumed = await provider.next_drawing()
+        assert resumed.request.resume_request_id == REQUEST_ID
+        resumed.succeed()
+
+        assert (await studio.ended(generation.id)).state == COMPLETED
+        assert len(studio.service.deployment.rows("route_circuits")) == 1, "this was no new request"
+
+
+async def test_a_request_that_stands_is_cancelled_when_the_next_attempt_cannot_go_on(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    reference = await studio.client.avatars.upload(
+        studio.project_id, pictures.png(pictures.scene()), name="Reference"
+    )
+    async with studio.service.working(provider):
+        generation = await studio.order(reference_avatar_id=reference.id)
+        await left_standing(studio, provider, generation.id)
+        await studio.client.avatars.delete(reference.id)
+        await studio.retry_now(generation.id, attempt=1)
+        failed = await studio.ended(generation.id)
+
+        assert failed.error.reason == ErrorReason.ERROR_REASON_REFERENCE_GONE
+        assert failed.price_micros == PRICE
+        await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
+
+
+async def test_a_request_by_another_route_is_cancelled_and_not_resumed(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user) as studio, studio.service.working(provider):
+        generation = await studio.order()
+        await left_standing(studio, provider, generation.id)
+    async with serving(embedded, user, HUGGINGFACE_ROUTE="hf-inference") as studio:
+        async with studio.service.working(provider):
+            await studio.retry_now(generation.id, attempt=1)
+            anew = await provider.next_drawing()
+            assert anew.request.resume_request_id == ""
+            anew.succeed()
+            assert (await studio.ended(generation.id)).state == COMPLETED
+            await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
+        first, second = await studio.attempts(generation.id)
+    assert first.provider_request_id == REQUEST_ID
+    assert second.provider_request_id == ""
+
+
+async def test_what_was_not_charged_is_taken_back_from_the_attempt_that_asked_for_it(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.order()
+        await left_standing(studio, provider, generation.id)
+        await studio.retry_now(generation.id, attempt=1)
+        (await provider.next_drawing()).fail(NOT_CHARGED)
+        await studio.retry_waits(generation.id, 2)
+        await studio.retry_now(generation.id, attempt=2)
+        third = await provider.next_drawing()
+        assert third.request.resume_request_id == ""
+        third.succeed()
+        completed = await studio.ended(generation.id)
+
+    attempts = await studio.attempts(generation.id)
+    assert [attempt.price_micros for attempt in attempts] == [0, 0, PRICE]
+    assert [attempt.possibly_charged for attempt in attempts] == [False, False, True]
+    assert completed.price_micros == PRICE
+    [spent] = studio.service.deployment.rows("daily_spend")
+    assert (spent["price_micros"], spent["attempt_count"]) == (PRICE, 1)
+
+
+async def test_retries_that_may_be_charged_count_against_the_limit_at_once(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    charged = ProviderError("PROVIDER_BAD_ANSWER", "no picture", retryable=True, charged=True)
+    async with serving(embedded, user) as studio, studio.service.working(provider):
+        generation = await studio.order()
+        (await provider.next_drawing()).fail(charged)
+        await studio.retry_waits(generation.id, 1)
+        await studio.retry_now(generation.id, attempt=1)
+        await provider.next_drawing()
+        await studio.eventually(
+            lambda: [row["price_micros"] for row in embedded.rows("generation_starts")] == [2 * PRICE]
+        )
+
+
+async def test_refusals_of_what_was_under_way_open_a_circuit_once(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        orders = [await studio.order() for _ in range(2)]
+        drawings = [await provider.next_drawing() for _ in orders]
+        for order, drawing in zip(orders, drawings, strict=True):
+            drawing.fail(NO_CREDIT)
+            assert (await studio.ended(order.id)).state == FAILED
+
+    [circuit] = studio.service.deployment.rows("route_circuits")
+    assert circuit["failure_count"] == 1
+    assert circuit["probe_time"] - circuit["open_time"] == timedelta(seconds=60)
+
+
+async def test_a_circuit_closes_when_a_request_is_taken_and_not_when_its_picture_comes(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    deployment = studio.service.deployment
+    async with studio.service.working(provider):
+        refused = await studio.order()
+        (await provider.next_drawing()).fail(NO_CREDIT)
+        await studio.ended(refused.id)
+        deployment.execute("UPDATE route_circuits SET probe_time = %s", datetime.now(UTC) - timedelta(1))
+        probe = await studio.order()
+        drawing = await provider.next_drawing()
+        drawing.submitted(REQUEST_ID)
+        await studio.eventually(lambda: not deployment.rows("route_circuits"))
+        assert not (await studio.client.generations.get(probe.id)).HasField("end_time")
+
+
+async def test_a_circuit_of_a_route_that_is_no_longer_used_is_nobodys(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user) as studio, studio.service.working(provider):
+        refused = await studio.order()
+        (await provider.next_drawing()).fail(NO_CREDIT)
+        await studio.ended(refused.id)
+        settings = {"HUGGINGFACE_API_KEY": "hf_test", "HUGGINGFACE_BASE_URL": f"http://{embedded.target}"}
+        embedded.settings |= settings
+        assert "PROVIDER_CREDIT" in embedded.run_command("doctor").stdout
+        embedded.settings |= {"HUGGINGFACE_ROUTE": "hf-inference"}
+        assert "PROVIDER_CREDIT" not in embedded.run_command("doctor").stdout
+
+
+async def test_the_retry_of_a_variation_has_its_own_seed(embedded: Deployment, user: str) -> None:
+    async with serving(embedded, user) as studio:
+        *_, third = await studio.client.generations.create_variations(
+            studio.project_id, "a portrait", 3, width=SMALLEST, height=SMALLEST, seed=5
+        )
+        assert (await studio.client.generations.cancel(third.id)).state == CANCELLED
+        assert (await studio.client.generations.retry(third.id)).seed_used == third.seed_used == 7
+
+
+async def test_words_that_were_denied_since_are_not_drawn_again(
+    embedded: Deployment, user: str, tmp_path: Path
+) -> None:
+    provider = ScriptedProvider()
+    denied = tmp_path / "denied"
+    denied.write_text("portrait")
+    async with serving(embedded, user) as studio, studio.service.working(provider):
+        generation = await studio.order()
+        (await provider.next_drawing()).succeed()
+        await studio.ended(generation.id)
+    async with serving(embedded, user, PROMPT_DENY_LIST_FILE=str(denied)) as studio:
+        with pytest.raises(InvalidArgumentError) as refused:
+            await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+    assert refused.value.reason == "PROMPT_REFUSED"
