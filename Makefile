@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test check format protos baseline client-floor test-gpu-extra bench wheels clean
+.PHONY: help demo test faults check format protos baseline client-floor test-gpu-extra bench wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -16,6 +16,9 @@ demo: .venv/.service ## Make an avatar and watch it appear, on this machine alon
 
 test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+faults: .venv/.development ## Cause every fault the service claims to survive, and check the promise after each
+	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
 
 check: .venv/.development build/protos/.generated ## Everything about the code but its behaviour
 	$(BIN)/ruff format --check .

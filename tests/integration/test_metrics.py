@@ -1,0 +1,112 @@
+"""What Prometheus reads, and that the dashboard and the alerts ask for nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.generations import CANCELLED, COMPLETED, SMALLEST
+from tests.support.ports import free_port
+from tests.support.postgres import OwnPostgres
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scraped(address: str) -> Samples:
+    """Every sample by its name and labels."""
+    with urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """A sample's value; 0 where it was never counted."""
+    return samples.get((f"avatar_creator_{name}", frozenset(labels.items())), 0.0)
+
+
+def names(samples: Samples) -> set[str]:
+    return {name for name, _ in samples}
+
+
+def addresses() -> tuple[str, str]:
+    return f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+
+
+def test_processes_tell_what_they_do_and_the_dashboard_and_alerts_ask_for_it(
+    distributed: Deployment, user: str
+) -> None:
+    of_server, of_worker = addresses()
+    distributed.start_server(METRICS_ADDRESS=of_server)
+    with distributed.client(user) as client:
+        project = client.projects.create("Measured")
+        cancelled = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+        waiting = client.generations.create(project.id, "a man", width=SMALLEST, height=SMALLEST)
+        assert client.generations.cancel(cancelled.id).state == CANCELLED
+        watch = client.generations.watch(waiting.id)
+        next(watch)
+
+        before = scraped(of_server)
+
+        assert value(before, "queue_depth", priority="normal", state="due") == 1
+        assert value(before, "oldest_due_seconds") > 0
+        assert value(before, "watches") == 1
+        assert value(before, "live_leases") == value(before, "expired_leases") == 0
+        assert value(before, "database_up") == 1
+        create = "/avatar_creator.v1.GenerationService/CreateGeneration"
+        assert value(before, "requests_total", method=create, code="OK") == 2
+        assert value(before, "request_seconds_count", method=create) == 2
+
+        distributed.start_worker(METRICS_ADDRESS=of_worker)
+        assert list(watch)[-1].state == COMPLETED
+        wait_until(lambda: value(scraped(of_server), "watches") == 0)
+
+    after, worker = scraped(of_server), scraped(of_worker)
+    assert value(after, "queue_depth", priority="normal", state="due") == 0
+    assert value(worker, "attempts_total", outcome="succeeded", reason="") == 1
+    assert value(worker, "attempt_seconds_count", outcome="succeeded") == 1
+    assert value(worker, "queue_wait_seconds_count", priority="normal") == 1
+    assert value(worker, "sweeps_total", outcome="ok") >= 1
+    assert value(worker, "queue_depth", priority="normal", state="due") == 0
+    assert "avatar_creator_queue_depth" not in names(worker), "one telling is enough"
+
+    asked = set(re.findall(r"avatar_creator_\w+", asked_for()))
+    told = names(after) | names(worker) | {"avatar_creator_quick_work_total"}
+    assert asked - told == set()
+
+
+def asked_for() -> str:
+    """Every expression of the dashboard and the alerts."""
+    panels = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
+    groups = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text())["groups"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    expressions += [rule["expr"] for group in groups for rule in group["rules"]]
+    assert len(panels) >= 10
+    return "\n".join(expressions)
+
+
+@pytest.mark.slow
+def test_without_its_database_a_server_says_so(breakable: Deployment, own_postgres: OwnPostgres) -> None:
+    address, _ = addresses()
+    breakable.start_server(METRICS_ADDRESS=address)
+    own_postgres.kill()
+
+    away = scraped(address)
+
+    assert value(away, "database_up") == 0
+    assert "avatar_creator_queue_depth" not in names(away)
+    own_postgres.restart()
+    wait_until(lambda: value(scraped(address), "database_up") == 1)
