@@ -53,9 +53,9 @@ async def test_whatever_is_killed_every_generation_ends_once(
     victims: list[Callable[[], None]] = [lambda: _kill_redis(own_redis)]
     victims += [_killing(process) for process in (*servers, *workers)]
     until = time.monotonic() + CHAOS_SECONDS
-    chaos = asyncio.create_task(_kill_until(until, victims, chance))
+    chaos = asyncio.create_task(_kill_until(until, victims, chance, PAUSE_SECONDS))
     outcomes = await asyncio.gather(
-        *(_use(client, GENERATIONS // USERS, WATCHERS // USERS + 1) for client in clients)
+        *(_use(client, GENERATIONS // USERS, WATCHERS // USERS + 1, ORDERING_SECONDS) for client in clients)
     )
     kills = await chaos
     for process in (*servers, *workers):
@@ -76,7 +76,35 @@ async def test_whatever_is_killed_every_generation_ends_once(
     await asyncio.to_thread(assert_promise_kept, deployment, router, outcomes_seen=watched)
 
 
-async def _use(client: AsyncAvatarCreator, number: int, watched: int) -> list[asyncio.Task[Generation]]:
+async def test_an_embedded_service_that_is_killed_again_and_again_ends_every_generation_once(
+    hosted_embedded: Deployment, router: RouterFake, user: str
+) -> None:
+    generations = 40
+    chance = random.Random(secrets.randbits(32))
+    hosted_embedded.settings |= {"GENERATION_LIMIT_CONCURRENT": "0", "SPEND_LIMIT_PER_DAY": "0"}
+    server = hosted_embedded.start_server()
+    client = AsyncAvatarCreator(hosted_embedded.target, token=hosted_embedded.token(user))
+
+    # Longer pauses: it has to start before it can be killed at its work.
+    killing = _kill_until(time.monotonic() + 40.0, [_killing(server)], chance, (2.0, 3.5))
+    chaos = asyncio.create_task(killing)
+    watches = await _use(client, generations, generations, 35.0)
+    kills = await chaos
+    await asyncio.to_thread(server.wait_until_ready)
+    await asyncio.to_thread(_settle, hosted_embedded)
+    watched = [await watch for watch in watches]
+    await client.close()
+
+    ends = Counter(row["outcome"] for row in hosted_embedded.rows("generation_attempts"))
+    print(f"{kills} kills, attempts: {dict(ends)}, submissions: {router.count}")
+    assert kills > 5
+    assert len(hosted_embedded.rows("avatar_generations")) == generations == len(watched)
+    await asyncio.to_thread(assert_promise_kept, hosted_embedded, router, outcomes_seen=watched)
+
+
+async def _use(
+    client: AsyncAvatarCreator, number: int, watched: int, seconds: float
+) -> list[asyncio.Task[Generation]]:
     """Order generations over a while and watch some of them."""
     project = await client.projects.create("Chaos", timeout=PATIENCE_SECONDS)
     watches = []
@@ -86,7 +114,7 @@ async def _use(client: AsyncAvatarCreator, number: int, watched: int) -> list[as
         )
         if order < watched:
             watches.append(asyncio.create_task(_last_state(client, generation.id)))
-        await asyncio.sleep(ORDERING_SECONDS / number)
+        await asyncio.sleep(seconds / number)
     return watches
 
 
@@ -98,12 +126,14 @@ async def _last_state(client: AsyncAvatarCreator, generation_id: str) -> Generat
     return told[-1]
 
 
-async def _kill_until(until: float, victims: list[Callable[[], None]], chance: random.Random) -> int:
+async def _kill_until(
+    until: float, victims: list[Callable[[], None]], chance: random.Random, pause: tuple[float, float]
+) -> int:
     kills = 0
     while time.monotonic() < until:
         await asyncio.to_thread(chance.choice(victims))
         kills += 1
-        await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
+        await asyncio.sleep(chance.uniform(*pause))
     return kills
 
 

@@ -9,14 +9,17 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from avatar_creator import AvatarCreator, Generation
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import GetGenerationRequest, WatchGenerationRequest
 from server.app import SERVICE_NAMES
 from server.database import THREADS
 from tests import pictures
 from tests.contract.calls import Calls, Refusal, refusal
-from tests.support.generations import COMPLETED, LARGEST, PENDING, PROCESSING
+from tests.support.generations import COMPLETED, PENDING, SMALLEST
+from tests.support.huggingface_router import Behaviour, RouterFake
 from tests.support.postgres import OwnPostgres
+from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
@@ -92,27 +95,59 @@ def test_calls_are_refused_while_the_database_is_away_and_served_when_it_is_back
     assert server.exit_code() is None
 
 
-def test_a_worker_goes_on_when_the_database_is_back(
-    breakable: Deployment, calls: Calls, own_postgres: OwnPostgres, user: str
+def order(client: AvatarCreator) -> Generation:
+    project = client.projects.create("Outage")
+    return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+
+
+def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
+    hosted_breakable: Deployment, own_postgres: OwnPostgres, router: RouterFake, user: str
 ) -> None:
-    worker = breakable.start_worker()
-    project = calls.project()
-    generation = calls.generation(project.id, options={"width": LARGEST, "height": LARGEST})
-    with breakable.client(user) as client:
+    router.behave(always=Behaviour(hold=True))
+    hosted_breakable.start()
+    (worker,) = hosted_breakable.workers
+    with hosted_breakable.client(user) as client:
+        generation = order(client)
         watcher = Watcher(client, generation.id)
-        watcher.wait_for(lambda state: state.state == PROCESSING)
+        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
 
         own_postgres.kill()
-        wait_until(lambda: worker.events("sweep_failed"))
+        wait_until(lambda: worker.events("lease_not_renewed"))
+        router.finish()
+        wait_until(lambda: worker.events("database_waited_for"))
         own_postgres.restart()
 
-        assert watcher.states()[-1].state == COMPLETED
-        attempts = calls.generations.GetGeneration(GetGenerationRequest(generation_id=generation.id)).attempts
-        assert len(attempts) == 1, "what was drawn is kept, and nothing is drawn twice"
-        (avatar,) = breakable.rows("avatars")
-        assert avatar["generation_id"] == generation.id
-        assert calls.ended(calls.generation(project.id).id).state == COMPLETED
+        last = watcher.states()[-1]
+        assert last.state == COMPLETED
+        assert len(client.generations.attempts(generation.id)) == 1
+        assert router.count == 1, "what was drawn is kept, and nothing is drawn twice"
         assert worker.exit_code() is None
+        assert_promise_kept(hosted_breakable, router, outcomes_seen=[last])
+
+
+@pytest.mark.slow
+def test_the_database_is_restarted_within_the_transaction_that_completes(
+    hosted_breakable: Deployment, own_postgres: OwnPostgres, router: RouterFake, user: str
+) -> None:
+    hosted_breakable.start_server()
+    worker = hosted_breakable.start_worker(
+        fault="suspend after server.domain.leases:GenerationLeases._complete"
+    )
+    with hosted_breakable.client(user) as client:
+        generation = order(client)
+        watcher = Watcher(client, generation.id)
+        # Everything is written and nothing is committed.
+        wait_until(worker.is_suspended, 20.0)
+        own_postgres.kill()
+        own_postgres.restart()
+        assert not hosted_breakable.rows("avatars")
+        worker.resume()
+
+        last = watcher.states()[-1]
+        assert last.state == COMPLETED
+        assert len(client.generations.attempts(generation.id)) == 1
+        assert router.count == 1
+        assert_promise_kept(hosted_breakable, router, outcomes_seen=[last])
 
 
 def test_a_statement_that_fails_ends_neither_worker_nor_server(distributed: Deployment, user: str) -> None:

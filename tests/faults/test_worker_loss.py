@@ -61,6 +61,25 @@ def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(
         assert sleeper.exit_code() is None
 
 
+@pytest.mark.slow
+def test_an_embedded_service_that_wakes_up_after_its_lease_makes_nothing_twice(
+    hosted_embedded: Deployment, router: RouterFake, user: str
+) -> None:
+    sleeper = hosted_embedded.start_server(fault=f"suspend {BEFORE_THE_COMMIT}")
+    with hosted_embedded.client(user) as client:
+        generation = order(client, "Laptop lid")
+        watcher = Watcher(client, generation.id)
+        wait_until(sleeper.is_suspended, 20.0)
+        assert make_due(hosted_embedded, generation.id, attempt=1)
+        sleeper.resume()
+
+        # Its own other slot may have taken it over meanwhile.
+        last = watcher.states()[-1]
+        assert last.state == COMPLETED
+        assert router.count == 1
+        assert_promise_kept(hosted_embedded, router, outcomes_seen=[last])
+
+
 def test_a_generation_that_kills_its_workers_fails(hosted: Deployment, router: RouterFake, user: str) -> None:
     hosted.start_server()
     with hosted.client(user) as client:
