@@ -15,7 +15,7 @@ import server.demo
 from server.domain.people import Attributes
 from server.domain.recipe import colour_difference, pixels_sha256
 from server.domain.routes import Route
-from tasks.providers.provider import PortraitRequest, Reference, Reports
+from tasks.providers.provider import PortraitRequest, ProviderError, Reference, Reports
 from tasks.providers.sketch import SketchProvider
 from tasks.providers.sketch_art import draw_portrait
 from tasks.providers.sketch_art.restyle import restyle
@@ -169,8 +169,9 @@ async def test_a_cancelled_generation_stops_after_the_step_it_is_at() -> None:
     assert len(heard.progress) == 2
 
 
-async def test_there_is_nothing_to_cancel_and_nothing_to_give_back() -> None:
+async def test_another_providers_request_is_not_taken_for_cancelled() -> None:
     provider = SketchProvider()
-    await provider.cancel("unknown")
+    with pytest.raises(ProviderError):
+        await provider.cancel("of another provider")
     await provider.close()
     await provider.generate(REQUEST, Heard().reports())
