@@ -74,6 +74,7 @@ def test_everything_pending_is_done_although_redis_lost_every_byte(
     assert client.projects.get(project.id).avatar_count == 10
 
 
+@pytest.mark.slow
 def test_redis_emptied_under_a_worker_does_not_end_it(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
@@ -214,6 +215,7 @@ def test_an_order_while_redis_is_down_is_accepted_within_a_second(
         assert client.generations.cancel(generation.id, timeout=1.0).state == CANCELLED
 
 
+@pytest.mark.slow
 def test_processes_start_while_redis_is_down(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
@@ -240,7 +242,7 @@ def test_a_call_is_not_held_up_by_a_redis_that_does_not_answer(
     own_redis.resume()
 
 
-@pytest.mark.parametrize("stream", [GENERATION_TASK, QUICK_TASK])
+@pytest.mark.parametrize("stream", [GENERATION_TASK, pytest.param(QUICK_TASK, marks=pytest.mark.slow)])
 def test_messages_nobody_understands_do_no_harm_and_the_streams_stay_empty(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis, stream: str
 ) -> None:

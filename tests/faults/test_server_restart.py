@@ -35,8 +35,15 @@ def kill(server: GuardedProcess) -> None:
     assert server.exit_code() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("end", [stop, kill])
-@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+@pytest.mark.parametrize(
+    ("mode", "end"),
+    [
+        ("embedded", stop),
+        pytest.param("embedded", kill, marks=pytest.mark.slow),
+        pytest.param("distributed", stop, marks=pytest.mark.slow),
+        ("distributed", kill),
+    ],
+)
 def test_a_watcher_does_not_notice_that_the_server_was_restarted(
     request: pytest.FixtureRequest, user: str, mode: str, end: Callable[[GuardedProcess], None]
 ) -> None:
@@ -116,7 +123,7 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
     assert "Traceback" not in server.output()
 
 
-@pytest.mark.parametrize("end", [stop, kill])
+@pytest.mark.parametrize("end", [pytest.param(stop, marks=pytest.mark.slow), kill])
 def test_a_watcher_of_a_project_misses_nothing_of_what_happens_while_its_server_is_away(
     distributed: Deployment, user: str, end: Callable[[GuardedProcess], None]
 ) -> None:

@@ -43,7 +43,8 @@ def test_an_idle_worker_exits_with_0_before_a_read_of_redis_would_end(distribute
     assert "Traceback" not in worker.output()
 
 
-@pytest.mark.parametrize("mode", ["hosted", pytest.param("hosted_embedded", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["hosted", "hosted_embedded"])
 def test_what_ends_within_the_grace_is_ended_first(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:

@@ -80,6 +80,7 @@ def test_an_embedded_service_that_wakes_up_after_its_lease_makes_nothing_twice(
         assert_promise_kept(hosted_embedded, router, outcomes_seen=[last])
 
 
+@pytest.mark.slow
 def test_a_generation_that_kills_its_workers_fails(hosted: Deployment, router: RouterFake, user: str) -> None:
     hosted.start_server()
     with hosted.client(user) as client:

@@ -22,7 +22,7 @@ from avatar_creator import (
     Persona,
     Style,
 )
-from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST, make_due
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.huggingface_router import Behaviour, Fault, RouterFake
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -186,33 +186,6 @@ def test_a_dedicated_endpoint_with_a_negative_prompt_gets_the_services_own(
     first, second = router.submissions()
     assert first["body"]["parameters"]["negative_prompt"] == last.negative_prompt != ""
     assert second["body"]["parameters"]["negative_prompt"] == "hats"
-
-
-def test_who_takes_over_from_a_killed_worker_polls_its_request_and_submits_none(
-    hosted: Hosted, router: RouterFake, user: str
-) -> None:
-    router.behave(always=Behaviour(hold=True))
-    deployment = hosted("distributed")
-    deployment.start_server()
-    worker = deployment.start_worker()
-    with deployment.client(user) as client:
-        generation = order(client, client.projects.create("Killed").id)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
-        worker.kill()
-        deployment.start_worker()
-        assert make_due(deployment, generation.id, attempt=1)
-        polls = router.submissions()[0]["polls"]
-        wait_until(lambda: router.submissions()[0]["polls"] > polls, 20.0)
-        router.finish()
-        last = ended(client, generation.id)
-        attempts = client.generations.attempts(generation.id)
-
-    assert last.state == COMPLETED
-    assert router.count == 1
-    assert [attempt.outcome for attempt in attempts] == [WORKER_LOST, SUCCEEDED]
-    assert attempts[0].provider_request_id == attempts[1].provider_request_id != ""
-    assert [attempt.price_micros for attempt in attempts] == [PRICE, 0]
-    assert last.price_micros == PRICE
 
 
 @pytest.mark.parametrize("by", ["cancelling", "deleting the project"])

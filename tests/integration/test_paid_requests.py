@@ -74,10 +74,10 @@ async def test_a_request_that_stands_is_fetched_although_the_circuit_is_open(stu
 
 async def test_a_request_that_stands_is_cancelled_when_the_next_attempt_cannot_go_on(studio: Studio) -> None:
     provider = ScriptedProvider()
-    reference = await studio.client.avatars.upload(
-        studio.project_id, pictures.png(pictures.scene()), name="Reference"
-    )
     async with studio.service.working(provider):
+        reference = await studio.client.avatars.upload(
+            studio.project_id, pictures.png(pictures.scene()), name="Reference"
+        )
         generation = await studio.order(reference_avatar_id=reference.id)
         await left_standing(studio, provider, generation.id)
         await studio.client.avatars.delete(reference.id)
@@ -152,8 +152,9 @@ async def test_refusals_of_what_was_under_way_open_a_circuit_once(studio: Studio
     async with studio.service.working(provider):
         orders = [await studio.order() for _ in range(2)]
         drawings = [await provider.next_drawing() for _ in orders]
-        for order, drawing in zip(orders, drawings, strict=True):
+        for drawing in drawings:
             drawing.fail(NO_CREDIT)
+        for order in orders:
             assert (await studio.ended(order.id)).state == FAILED
 
     [circuit] = studio.service.deployment.rows("route_circuits")
