@@ -1,7 +1,7 @@
-"""Priorities, and the users' turns in the queue.
+"""Priorities, the users' turns in the queue, and an index of attempts that were lost.
 
-The new column has a default in the database, so that processes of the version before may go on writing; what
-they write is claimed all the same.
+The new column has a default in the database, so that processes of the version before may go on writing;
+workers give the users of what they write a turn within a minute.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ ALTER TABLE avatar_generations ADD COLUMN priority INTEGER NOT NULL DEFAULT 1;
 CREATE TABLE claim_turns (
     user_id TEXT NOT NULL PRIMARY KEY,
     claim_time {time} NOT NULL
-)
+);
+INSERT INTO claim_turns
+    SELECT user_id, MIN(create_time) FROM avatar_generations WHERE due_time IS NOT NULL GROUP BY user_id;
+CREATE INDEX generation_attempts_lost ON generation_attempts (end_time)
+    WHERE outcome IN ('worker_lost', 'submit_unknown')
 """
 
 
 def up(migrator: Any, db: Database) -> None:
-    """Add the column and the table."""
+    """Add the column, the table with the turns of those who wait, and the index."""
     time = "TIMESTAMPTZ" if isinstance(db, PostgresqlDatabase) else "TEXT"
     for statement in STATEMENTS.format(time=time).split(";"):
         db.execute_sql(statement.strip())

@@ -114,9 +114,13 @@ class Database:
         """Run `function` outside a transaction."""
         return await self._on_thread(lambda: function(*args, **kwargs))
 
-    def read_blocking(self, function: Callable[[], T]) -> T:
-        """Run `function` outside a transaction for a thread that is not the event loop's, and wait for it."""
-        return self._executor.submit(self._connected, function).result()
+    def read_blocking(self, function: Callable[[], T], *, seconds: float) -> T:
+        """Run `function` outside a transaction, for a thread that is not the event loop's.
+
+        Raises:
+            TimeoutError: there was no answer in time.
+        """
+        return self._executor.submit(self._connected, function).result(seconds)
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function` in one transaction, which an exception rolls back."""
@@ -137,7 +141,7 @@ class Database:
             return query
         return query.for_update(of=tuple(of) or None, skip_locked=skip_locked)
 
-    def later(self, *instants: Any) -> Any:
+    def latest(self, *instants: Any) -> Any:
         """The latest of several times, as an expression of a query."""
         return fn.GREATEST(*instants) if self.is_postgresql else fn.MAX(*instants)
 

@@ -101,7 +101,7 @@ async def _generations(core: Core) -> Finding:
         f"{due:,} due, {waiting:,} waiting to be tried again, {figures.live_leases:,} being made, "
         f"{figures.expired_leases:,} whose worker is gone"
     )
-    idle_seconds = figures.oldest_due_seconds
+    idle_seconds = max(figures.oldest_due_seconds.values(), default=0.0)
     if due and not figures.live_leases and idle_seconds > _TAKEN_WITHIN_SECONDS:
         where = "in the log of `serve`" if core.settings.embedded else "whether `avatar-creator worker` runs"
         return Finding(

@@ -39,6 +39,6 @@ QUEUE_WAIT_SECONDS = Histogram(
     "avatar_creator_queue_wait_seconds",
     "How long generations waited for their first attempt.",
     ["priority"],
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600),
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400),
 )
 QUICK_WORK = Counter("avatar_creator_quick_work", "Pieces of quick work done or failed.", ["kind", "outcome"])

@@ -13,11 +13,14 @@ from prometheus_client.registry import Collector
 from server.database import Database
 from server.domain.circuits import Circuits
 from server.domain.errors import AvatarCreatorError
-from server.domain.queue import read_queue_figures
+from server.domain.queue import QueueFigures, read_queue_figures
 from server.domain.records import PRIORITIES
 from server.settings import SettingsError, host_and_port
 
 log = structlog.get_logger()
+
+_ANSWER_SECONDS = 3.0
+"""Less than Prometheus waits, so that the figures of the process are told although the database is silent."""
 
 
 class QueueCollector(Collector):
@@ -27,13 +30,16 @@ class QueueCollector(Collector):
         self._database = database
         self._circuits = circuits
 
+    def describe(self) -> list[Metric]:
+        """Nothing: whoever registers this need not wait for the database."""
+        return []
+
     def collect(self) -> Iterator[Metric]:
         """Read the figures; without a database there are none but the one that says so."""
         reachable = GaugeMetricFamily("avatar_creator_database_up", "1 if the database answered, else 0.")
         try:
-            figures = self._database.read_blocking(lambda: read_queue_figures(self._database))
-            open_circuits = len(self._database.read_blocking(self._circuits.read_open))
-        except (AvatarCreatorError, PeeweeException) as error:
+            figures, open_circuits = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
+        except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
             log.warning("queue_not_measured", error=repr(error))
             reachable.add_metric([], 0)
             yield reachable
@@ -45,29 +51,46 @@ class QueueCollector(Collector):
             "Generations that are pending: due, or waiting for the time of their retry.",
             labels=["priority", "state"],
         )
+        oldest = GaugeMetricFamily(
+            "avatar_creator_oldest_due_seconds",
+            "For how long the oldest due generation has been due; 0 where none is.",
+            labels=["priority"],
+        )
         for priority in PRIORITIES:
+            oldest.add_metric([priority], figures.oldest_due_seconds.get(priority, 0))
             for state in ("due", "waiting"):
                 depth.add_metric([priority, state], figures.depth.get((priority, state), 0))
         yield depth
+        yield oldest
+        lost = GaugeMetricFamily(
+            "avatar_creator_attempts_lost_last_hour",
+            "Attempts of the last hour whose worker, or whose submission's answer, was lost.",
+            labels=["outcome"],
+        )
+        for outcome, number in figures.lost_attempts.items():
+            lost.add_metric([outcome], number)
+        yield lost
         for name, description, value in (
-            (
-                "oldest_due_seconds",
-                "For how long the oldest due generation has been due.",
-                figures.oldest_due_seconds,
-            ),
             ("live_leases", "Generations that a worker is at.", figures.live_leases),
             ("expired_leases", "Generations whose worker has not been heard of.", figures.expired_leases),
             ("quick_work_depth", "Pieces of quick work that are not done.", figures.quick_work_depth),
             (
-                "quick_work_oldest_due_seconds",
-                "For how long the oldest due quick work has been due.",
-                figures.quick_work_oldest_due_seconds,
+                "quick_work_oldest_seconds",
+                "For how long the oldest quick work has been to be done.",
+                figures.quick_work_oldest_seconds,
             ),
-            ("open_circuits", "Routes left alone because their provider refuses the service.", open_circuits),
+            (
+                "open_circuits",
+                "Routes left alone because their provider refuses the service.",
+                open_circuits,
+            ),
         ):
             family = GaugeMetricFamily(f"avatar_creator_{name}", description)
             family.add_metric([], value)
             yield family
+
+    def _read(self) -> tuple[QueueFigures, int]:
+        return read_queue_figures(self._database), len(self._circuits.read_open())
 
 
 def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:

@@ -71,7 +71,7 @@ class GenerationRunner:
         self._provider = provider
 
     async def run_one(self) -> bool:
-        """Claim the generation that has been due longest and run it; False when none is due."""
+        """Claim the generation whose turn it is and run it; False when none is due."""
         lease = await self._leases.claim(self._worker)
         if lease is None:
             return False
@@ -138,7 +138,7 @@ class GenerationRunner:
     async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
         progress = _Progress(self._leases, lease)
         drawing = await _through_outage(lambda: self._prepare(lease))
-        portrait = await self._draw(lease, drawing, progress)
+        portrait = await self._draw(drawing, progress)
         await progress.reach(SAVING_PERCENT[0], "saving")
         recipe = await asyncio.to_thread(_recipe_of, lease.generation, drawing, portrait)
         shown = None if lease.generation.options.omit_recipe else recipe
@@ -158,7 +158,7 @@ class GenerationRunner:
         """What is to be asked of the provider, and by which route.
 
         Raises:
-            ProviderError: the route is left alone at present, or the reference is gone.
+            ProviderError: the service makes no pictures from references any more, or the reference is gone.
         """
         generation = lease.generation
         options = generation.options
@@ -192,7 +192,7 @@ class GenerationRunner:
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _Drawing(request, reference_sha256)
+        return _Drawing(lease, request, reference_sha256)
 
     async def _reference_of(self, lease: Lease) -> tuple[Image.Image, str]:
         generation = lease.generation
@@ -205,8 +205,9 @@ class GenerationRunner:
             ) from error
         return await asyncio.to_thread(images.decode, data), avatar.image.sha256
 
-    async def _draw(self, lease: Lease, drawing: _Drawing, progress: _Progress) -> Portrait:
-        request, provider = drawing.request, self._provider
+    async def _draw(self, drawing: _Drawing, progress: _Progress) -> Portrait:
+        lease, request, provider = drawing.lease, drawing.request, self._provider
+        begun = lease.generation.update_time
         route = request.route
         resumes = bool(request.resume_request_id)
         # What was asked for before is fetched whatever is refused now: it may be paid for.
@@ -231,7 +232,7 @@ class GenerationRunner:
 
         async def submitted(provider_request_id: str) -> None:
             await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            await _through_outage(lambda: self._circuits.answered(route.name))
+            await _through_outage(lambda: self._circuits.answered(route.name, since=begun))
 
         async def drawn(part: float) -> None:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
@@ -244,12 +245,12 @@ class GenerationRunner:
                 refusal = error
                 await _through_outage(
                     lambda: self._circuits.refused(
-                        route.name, refusal.reason, refusal.message, since=lease.generation.update_time
+                        route.name, refusal.reason, refusal.message, since=None if resumes else begun
                     )
                 )
             raise
         if not resumes:
-            await _through_outage(lambda: self._circuits.answered(route.name))
+            await _through_outage(lambda: self._circuits.answered(route.name, since=begun))
         return portrait
 
     async def _compare(self, lease: Lease, portrait: Portrait, recipe: Recipe) -> Reproduction | None:
@@ -292,6 +293,8 @@ class GenerationRunner:
 class _Drawing:
     """What the provider is asked for."""
 
+    lease: Lease
+    """Without the request to be resumed, if that was given up."""
     request: PortraitRequest
     reference_sha256: str
     """Of the reference's file; empty without one."""

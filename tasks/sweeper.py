@@ -10,6 +10,7 @@ from peewee import SQL, Select, fn
 from server.database import Database
 from server.domain.files import Files
 from server.domain.idempotency import forget_old_keys
+from server.domain.queue import enter_missing_turns
 from server.domain.spending import forget_old_starts
 from server.metrics import SWEEPS
 from server.models import AvatarGeneration, QuickWork
@@ -62,6 +63,7 @@ class Sweeper:
 
     def _tidy(self) -> None:
         self._files.let_orphans_go()
+        enter_missing_turns()
         now = self._database.now()
         forget_old_keys(now)
         forget_old_starts(now)

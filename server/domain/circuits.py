@@ -70,24 +70,22 @@ class Circuits:
         circuit = await self._database.read(self._circuit, route)
         return circuit and await self._database.write(self._probe, route)
 
-    async def refused(self, route: str, reason: str, message: str, *, since: datetime) -> None:
+    async def refused(self, route: str, reason: str, message: str, *, since: datetime | None) -> None:
         """The provider has refused the service: leave the route alone for a while.
 
-        `since` is when the attempt began that was refused. One that was under way already when the route's
-        circuit opened says nothing new.
+        `since` is when the attempt began that was refused; None if it only asked for an earlier request.
+        Neither that, nor one that was under way when the route's circuit opened, says anything new of it.
         """
         await self._database.write(self._refused, route, reason, message, since)
 
-    async def answered(self, route: str) -> None:
-        """The provider has taken a request: the route is as good as any again."""
+    async def answered(self, route: str, *, since: datetime) -> None:
+        """The provider has taken a request of an attempt that began then: the route is as good as any again.
 
-        def query() -> bool:
-            return RouteCircuit.select().where(RouteCircuit.route == route).exists()
-
-        if await self._database.read(query):
-            await self._database.write(
-                lambda: RouteCircuit.delete().where(RouteCircuit.route == route).execute()
-            )
+        Unless its circuit opened meanwhile.
+        """
+        opened_before = (RouteCircuit.route == route, RouteCircuit.open_time <= since)
+        if await self._database.read(lambda: RouteCircuit.select().where(*opened_before).exists()):
+            await self._database.write(lambda: RouteCircuit.delete().where(*opened_before).execute())
 
     @staticmethod
     def _circuit(route: str) -> Circuit | None:
@@ -107,7 +105,7 @@ class Circuits:
         ).execute()
         return None
 
-    def _refused(self, route: str, reason: str, message: str, since: datetime) -> None:
+    def _refused(self, route: str, reason: str, message: str, since: datetime | None) -> None:
         now = self._database.now()
         row: RouteCircuit | None = self._database.locked(
             RouteCircuit.select().where(RouteCircuit.route == route)
@@ -122,7 +120,7 @@ class Circuits:
                 probe_time=now + FIRST_WAIT,
             ).on_conflict_ignore().execute()
             return
-        if row.open_time > since:
+        if since is None or row.open_time > since:
             return
         RouteCircuit.update(
             reason=reason,

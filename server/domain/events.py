@@ -23,7 +23,7 @@ GENERATION_CHANGED = "avatar-creator:generation-changed"
 PROJECT_DELETED = "avatar-creator:project-deleted"
 """Payload: the project's id, then those of its generations, a line each."""
 GENERATION_CANCELLED = "avatar-creator:generation-cancelled"
-"""Payload: the generation's id. Apart from its change, because workers need to hear of nothing else."""
+"""Payload: the generation's id. Apart from its change, because workers need not hear of every change."""
 THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
 """Payload: the avatar's id."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -83,8 +82,10 @@ class Files:
             return await asyncio.shield(staging)
         except asyncio.CancelledError:
             # What is being written cannot be stopped, and must have an end before it can be given up.
-            with contextlib.suppress(UnavailableError):
+            try:
                 await self.discard([(await staging).id])
+            except Exception as error:  # whatever it is: it is cancelled, and as an orphan the file goes too
+                log.warning("file_not_discarded", error=repr(error))
             raise
 
     async def _stage(self, user_id: str, picture: Picture) -> StoredFile:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, fn
+from peewee import JOIN
 
 from server import metrics
 from server.database import Database
@@ -107,6 +107,17 @@ class Made:
     """What turned out while drawing, in sentences for a person."""
     reproduction: Reproduction | None
     """How the picture compares with the one whose recipe it was made by; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt has ended, and what that made of its generation."""
+
+    generation: Generation
+    outcome: str
+    """In the words of `AttemptOutcome`."""
+    reason: str = ""
+    """Name of an `ErrorReason`; empty if it did not fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +256,9 @@ class GenerationLeases:
             raise LeaseLostError
 
     async def drop_request(self, lease: Lease) -> Lease:
-        """Give up the request that was to be resumed, by which the service does not draw any more.
+        """Give up the request that was to be resumed, by whose route the service does not draw any more.
 
+        Doing it again changes nothing.
         Returns the lease without it; the provider will be told.
 
         Raises:
@@ -254,8 +266,9 @@ class GenerationLeases:
         """
 
         def transition() -> None:
-            self._note(lease, provider_request_id="", route="")
-            record_quick_work(CANCEL_REQUEST, lease.resume_request_id, self._database.now())
+            if self._attempt(lease).provider_request_id:
+                self._note(lease, provider_request_id="", route="")
+                record_quick_work(CANCEL_REQUEST, lease.resume_request_id, self._database.now())
 
         await self._database.write(transition)
         return replace(lease, resume_request_id="", resume_route="")
@@ -295,10 +308,10 @@ class GenerationLeases:
             NotFoundError: the project is gone; nothing was written.
         """
 
-        def transition() -> Generation:
+        def transition() -> Ended:
             return self._left_before(lease) or self._complete(lease, made)
 
-        self._count(lease, await self._publish(transition), "succeeded", "")
+        await self._end(lease, transition)
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End the attempt, and the generation too unless it may be retried. Doing it again changes nothing.
@@ -307,10 +320,10 @@ class GenerationLeases:
             LeaseLostError: it is not this worker's any more.
         """
 
-        def transition() -> Generation:
+        def transition() -> Ended:
             return self._left_before(lease) or self._fail(lease, failure)
 
-        self._count(lease, await self._publish(transition), failure.outcome, failure.reason)
+        await self._end(lease, transition)
 
     async def release(self, lease: Lease) -> None:
         """Hand a generation back at shutdown: another worker may take it at once, and no retry is spent.
@@ -321,39 +334,20 @@ class GenerationLeases:
             LeaseLostError: it is not this worker's any more.
         """
 
-        def transition() -> Generation:
-            left = self._left_before(lease)
-            if left is not None:
-                return left
-            now = self._database.now()
-            generation = self._change(
-                lease,
-                now,
-                state=PENDING,
-                stage="queued",
-                progress_percent=0,
-                release_count=AvatarGeneration.release_count + 1,
-                due_time=now,
-            )
-            unanswered = _is_unanswered(self._attempt(lease))
-            outcome = "submit_unknown" if unanswered else "released"
-            self._note(lease, outcome=outcome, resumable=True, end_time=now)
-            self._spend(lease, generation, now)
-            statistics.count_move(generation.user_id, PROCESSING, PENDING)
-            return generation
+        def transition() -> Ended:
+            return self._left_before(lease) or self._release(lease)
 
-        self._count(lease, await self._publish(transition), "released", "")
+        await self._end(lease, transition)
 
-    async def _publish(self, transition: Callable[[], Generation]) -> Generation:
-        generation = await self._database.write(transition)
-        await self._announcements.generation_changed(generation)
-        return generation
+    async def _publish(self, transition: Callable[[], Generation]) -> None:
+        await self._announcements.generation_changed(await self._database.write(transition))
 
-    @staticmethod
-    def _count(lease: Lease, left: Generation, outcome: str, reason: str) -> None:
-        metrics.ATTEMPTS.labels(outcome, reason).inc()
-        took = (left.update_time - lease.generation.update_time).total_seconds()
-        metrics.ATTEMPT_SECONDS.labels(outcome).observe(took)
+    async def _end(self, lease: Lease, transition: Callable[[], Ended]) -> None:
+        ended = await self._database.write(transition)
+        await self._announcements.generation_changed(ended.generation)
+        metrics.ATTEMPTS.labels(ended.outcome, ended.reason).inc()
+        took = (ended.generation.update_time - lease.generation.update_time).total_seconds()
+        metrics.ATTEMPT_SECONDS.labels(ended.outcome).observe(took)
 
     def _claim(self, worker: str) -> Lease | None:
         now = self._database.now()
@@ -430,7 +424,7 @@ class GenerationLeases:
         )
         return (str(last.provider_request_id), str(last.route)) if last.resumable else ("", "")
 
-    def _complete(self, lease: Lease, made: Made) -> Generation:
+    def _complete(self, lease: Lease, made: Made) -> Ended:
         ordered = lease.generation
         lock_project(self._database, ordered.user_id, ordered.project_id)
         now = self._database.now()
@@ -469,9 +463,26 @@ class GenerationLeases:
         self._files.own(made.image.id, made.thumbnail.id)
         self._spend(lease, completed, now)
         statistics.count(ordered.user_id, avatars=1, generations={PROCESSING: -1, COMPLETED: 1})
-        return replace(completed, avatar_id=avatar_id)
+        return Ended(replace(completed, avatar_id=avatar_id), "succeeded")
 
-    def _fail(self, lease: Lease, failure: Failure) -> Generation:
+    def _release(self, lease: Lease) -> Ended:
+        now = self._database.now()
+        generation = self._change(
+            lease,
+            now,
+            state=PENDING,
+            stage="queued",
+            progress_percent=0,
+            release_count=AvatarGeneration.release_count + 1,
+            due_time=now,
+        )
+        outcome = "submit_unknown" if _is_unanswered(self._attempt(lease)) else "released"
+        self._note(lease, outcome=outcome, resumable=True, end_time=now)
+        self._spend(lease, generation, now)
+        statistics.count_move(generation.user_id, PROCESSING, PENDING)
+        return Ended(generation, outcome)
+
+    def _fail(self, lease: Lease, failure: Failure) -> Ended:
         now = self._database.now()
         retries_spent = lease.generation.retry_count
         if failure.retryable and retries_spent < len(RETRY_DELAYS):
@@ -488,7 +499,8 @@ class GenerationLeases:
         attempt = self._attempt(lease)
         certainly_free = not (failure.charged or failure.resumable)
         refunded = attempt.price_micros if certainly_free else 0
-        refunded_before = self._refund_request(lease, attempt) if certainly_free else 0
+        made_by = self._made_request_of(lease, attempt) if certainly_free else None
+        refunded_before = made_by.price_micros if made_by else 0
         generation = self._change(
             lease,
             now,
@@ -507,30 +519,36 @@ class GenerationLeases:
             error_message=failure.message,
             end_time=now,
         )
+        if made_by:
+            made_by.price_micros, made_by.possibly_charged = 0, False
+            made_by.save()
         if generation.ended and failure.resumable and attempt.provider_request_id:
             record_quick_work(CANCEL_REQUEST, attempt.provider_request_id, now)
         self._spend(lease, generation, now)
-        spending.take_back(generation.user_id, generation.app_id, refunded_before, now)
+        if made_by:
+            spending.take_back(generation.user_id, generation.app_id, refunded_before, made_by.end_time)
         statistics.count_move(generation.user_id, PROCESSING, generation.state)
-        return generation
+        return Ended(generation, failure.outcome, failure.reason)
 
     @staticmethod
-    def _refund_request(lease: Lease, attempt: GenerationAttempt) -> int:
-        """The attempt asked for a request that an earlier one made at a price, and that was not charged."""
+    def _made_request_of(lease: Lease, attempt: GenerationAttempt) -> GenerationAttempt | None:
+        """The earlier attempt that made, at a price, the request which this one asked for."""
         if not attempt.provider_request_id:
-            return 0
-        made_by = (
-            GenerationAttempt.generation == lease.generation.id,
-            GenerationAttempt.attempt_number < lease.generation.attempt_number,
-            GenerationAttempt.provider_request_id == attempt.provider_request_id,
+            return None
+        found: GenerationAttempt | None = (
+            GenerationAttempt.select()
+            .where(
+                GenerationAttempt.generation == lease.generation.id,
+                GenerationAttempt.attempt_number < lease.generation.attempt_number,
+                GenerationAttempt.provider_request_id == attempt.provider_request_id,
+                GenerationAttempt.price_micros > 0,
+            )
+            .first()
         )
-        price = GenerationAttempt.select(fn.SUM(GenerationAttempt.price_micros)).where(*made_by).scalar()
-        GenerationAttempt.update(price_micros=0, possibly_charged=False).where(*made_by).execute()
-        return int(price or 0)
+        return found
 
-    @staticmethod
-    def _left_before(lease: Lease) -> Generation | None:
-        """What the lease's owner has left it as already, in a commit whose answer did not come; else None.
+    def _left_before(self, lease: Lease) -> Ended | None:
+        """How the lease's owner has ended it already, in a commit whose answer did not come; else None.
 
         Whoever else ends a lease raises the epoch.
         """
@@ -545,7 +563,10 @@ class GenerationLeases:
             .objects()
             .first()
         )
-        return Generation.from_row(row, row.avatar_id) if row is not None else None
+        if row is None:
+            return None
+        attempt = self._attempt(lease)
+        return Ended(Generation.from_row(row, row.avatar_id), attempt.outcome, attempt.error_reason)
 
     @staticmethod
     def _attempt(lease: Lease) -> GenerationAttempt:

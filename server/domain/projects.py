@@ -9,6 +9,7 @@ from typing import Any
 
 from peewee import fn
 
+from server import metrics
 from server.database import Database
 from server.domain import spending, statistics
 from server.domain.announcements import Announcements
@@ -18,7 +19,7 @@ from server.domain.errors import NotFoundError
 from server.domain.files import Files
 from server.domain.idempotency import RequestKey, resource_already_made
 from server.domain.paging import Page, PageTokens, page_size
-from server.domain.records import Project
+from server.domain.records import PROCESSING, Project
 from server.models import Avatar, AvatarGeneration, AvatarProject, new_id
 from server.wakeups import WakeUps
 
@@ -108,7 +109,8 @@ class Projects:
         Raises:
             NotFoundError: the user has no such project.
         """
-        generation_ids = await self._database.write(self._delete, caller, project_id)
+        generation_ids, stopped = await self._database.write(self._delete, caller, project_id)
+        metrics.ATTEMPTS.labels("cancelled", "").inc(stopped)
         await asyncio.gather(
             self._wake_ups.for_quick_work(), self._announcements.project_deleted(project_id, generation_ids)
         )
@@ -150,7 +152,8 @@ class Projects:
             ).execute()
         return self._get(caller, project_id)
 
-    def _delete(self, caller: Caller, project_id: str) -> list[str]:
+    def _delete(self, caller: Caller, project_id: str) -> tuple[list[str], int]:
+        """The generations that went with it, and how many attempts were stopped."""
         lock_project(self._database, caller.user_id, project_id)
         now = self._database.now()
         generation = AvatarGeneration
@@ -171,7 +174,8 @@ class Projects:
         for row, price_micros in sorted(spent, key=lambda each: each[0].app_id):
             spending.spend(caller.user_id, row.app_id, price_micros, now)
         statistics.count_gone(caller.user_id, avatars, Counter(row.state for row in generations))
-        return [row.id for row in generations]
+        stopped = sum(row.state == PROCESSING for row in generations)
+        return [row.id for row in generations], stopped
 
 
 def _projects_of(caller: Caller) -> Any:

@@ -7,19 +7,20 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from peewee import JOIN, Case, Value, fn
 
 from server.database import Database
 from server.domain.records import PENDING, PRIORITIES, PROCESSING, Generation
-from server.models import AvatarGeneration, ClaimTurn, GenerationAttempt, QuickWork
+from server.models import LOST_OUTCOMES, AvatarGeneration, ClaimTurn, GenerationAttempt, QuickWork
 
 _RECENT_ATTEMPTS = 50
 """How many of the last successful attempts say how long one takes."""
 _MOST_NAMED = 500
 """Of more than these the whole queue is read: a statement takes only so many parameters."""
+_AN_HOUR = timedelta(hours=1)
 _FEWEST_LANES = 2
 """One worker runs this many at a time; more run where more are seen running."""
 
@@ -27,30 +28,42 @@ _FEWEST_LANES = 2
 def take_next(database: Database, now: datetime) -> AvatarGeneration | None:
     """In the current transaction: lock the generation whose turn it is, and count the turn of its user.
 
-    Of what is due the most urgent priority comes first. Within one, users take turns: next is who has waited
-    longest since the last of theirs was taken, or was created if that is later; of their own the oldest. None
-    when nothing is due that no other worker is just taking.
+    Of what is due the most urgent priority comes first; what a lost worker had begun is as urgent as can be.
+    Within one, users take turns: next is who has waited longest since the last of theirs was taken, or was
+    created if that is later; of their own the oldest. None when nothing is due that nobody is just taking.
     """
     due = AvatarGeneration.due_time <= now
     row = AvatarGeneration.select()
-    urgent = AvatarGeneration.select(fn.MIN(AvatarGeneration.priority)).where(due)
-    # The turns are locked too, so that workers that claim side by side take from different users.
-    most_urgent = row.join(ClaimTurn, on=_SAME_USER).where(due, AvatarGeneration.priority == urgent)
-    taken = _first(database, most_urgent, of=(AvatarGeneration, ClaimTurn))
+    urgent = AvatarGeneration.select(fn.MIN(_URGENCY)).where(due)
+    # The turns are locked too, so that workers that claim side by side take from different users; and locked
+    # first, because a row stays locked that is skipped for what it is joined with.
+    most_urgent = row.join(ClaimTurn, on=_SAME_USER).where(due, urgent == _URGENCY)
+    taken = _first(database, most_urgent, of=(ClaimTurn, AvatarGeneration))
     if taken is None:
         # All who have such work are being taken from, or a version without turns has written it.
         anybodys = row.join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER).where(due)
         taken = _first(database, anybodys, of=(AvatarGeneration,))
     if taken is not None:
-        ClaimTurn.insert(user_id=taken.user_id, claim_time=now).on_conflict(
-            conflict_target=[ClaimTurn.user_id], update={ClaimTurn.claim_time: now}
-        ).execute()
+        _count_turn(database, taken.user_id, now)
     return taken
 
 
 def enter_turns(user_id: str, now: datetime) -> None:
     """In the current transaction: the user takes turns from now on, if not before."""
     ClaimTurn.insert(user_id=user_id, claim_time=now).on_conflict(action="IGNORE").execute()
+
+
+def enter_missing_turns() -> None:
+    """In the current transaction: let those take turns whose work a version without turns has written."""
+    waiting = (
+        AvatarGeneration.select(AvatarGeneration.user_id, fn.MIN(AvatarGeneration.create_time))
+        .join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER)
+        .where(AvatarGeneration.due_time.is_null(False), ClaimTurn.user_id.is_null())
+        .group_by(AvatarGeneration.user_id)
+    )
+    ClaimTurn.insert_from(waiting, [ClaimTurn.user_id, ClaimTurn.claim_time]).on_conflict(
+        action="IGNORE"
+    ).execute()
 
 
 class QueuePlaces:
@@ -141,18 +154,21 @@ def seconds_if_ordered_now(user_id: str, priority: int, count: int) -> int | Non
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """How the queue stands, for operators."""
+    """How the queue stands, for operators. All by place in `PRIORITIES` where they are by priority."""
 
     depth: dict[tuple[str, str], int]
     """Pending generations by priority and whether they are `due` or `waiting` for the time of their retry."""
-    oldest_due_seconds: float
-    """For how long the oldest pending generation has been due; 0 where none is."""
+    oldest_due_seconds: dict[str, float]
+    """By priority: for how long the oldest pending generation has been due; absent where none is."""
     live_leases: int
     """Generations that a worker is at."""
     expired_leases: int
     """Generations whose worker has not been heard of for longer than its lease."""
+    lost_attempts: dict[str, int]
+    """By outcome: attempts of the last hour whose worker, or whose submission's answer, was lost."""
     quick_work_depth: int
-    quick_work_oldest_due_seconds: float
+    quick_work_oldest_seconds: float
+    """For how long the oldest has been to be done."""
 
 
 def read_queue_figures(database: Database) -> QueueFigures:
@@ -161,46 +177,64 @@ def read_queue_figures(database: Database) -> QueueFigures:
     row = AvatarGeneration
     due = Case(None, [(row.due_time <= now, 1)], 0)
     depth: dict[tuple[str, str], int] = {}
+    oldest: dict[str, float] = {}
     leases = {True: 0, False: 0}
-    oldest = now
     groups: Any = (
         row.select(row.state, row.priority, due, fn.COUNT(row.id), fn.MIN(row.due_time))
         .where(row.due_time.is_null(False))
         .group_by(row.state, row.priority, due)
         .tuples()
     )
-    for state, priority, is_due, number, earliest in groups:
+    for state, place, is_due, number, earliest in groups:
         if state == PROCESSING:
             leases[bool(is_due)] += number
             continue
-        depth[PRIORITIES[priority], "due" if is_due else "waiting"] = number
-        oldest = min(oldest, earliest)
-    work: Any = QuickWork.select(fn.COUNT(QuickWork.id), fn.MIN(QuickWork.due_time)).tuples()
+        depth[PRIORITIES[place], "due" if is_due else "waiting"] = number
+        if is_due:
+            oldest[PRIORITIES[place]] = (now - earliest).total_seconds()
+    attempt = GenerationAttempt
+    lost: Any = (
+        attempt.select(attempt.outcome, fn.COUNT(attempt.id))
+        .where(attempt.outcome.in_(LOST_OUTCOMES), attempt.end_time > now - _AN_HOUR)
+        .group_by(attempt.outcome)
+        .tuples()
+    )
+    work: Any = QuickWork.select(fn.COUNT(QuickWork.id), fn.MIN(QuickWork.create_time)).tuples()
     [(quick_work_depth, quick_work_earliest)] = work
     return QueueFigures(
         depth=depth,
-        oldest_due_seconds=(now - oldest).total_seconds(),
+        oldest_due_seconds=oldest,
         live_leases=leases[False],
         expired_leases=leases[True],
+        lost_attempts=dict.fromkeys(LOST_OUTCOMES, 0) | dict(lost),
         quick_work_depth=quick_work_depth,
-        quick_work_oldest_due_seconds=(now - min(now, quick_work_earliest or now)).total_seconds(),
+        quick_work_oldest_seconds=(now - (quick_work_earliest or now)).total_seconds(),
     )
 
 
 _SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
+_URGENCY = Case(None, [(AvatarGeneration.state == PROCESSING, 0)], AvatarGeneration.priority)
+"""What is due while it is being processed has lost its worker, and may be paid for."""
 
 
 def _first(database: Database, due: Any, *, of: Sequence[Any]) -> AvatarGeneration | None:
-    order = (AvatarGeneration.priority, _turn(database), AvatarGeneration.id)
+    order = (_URGENCY, _turn(database), AvatarGeneration.id)
     found: AvatarGeneration | None
     found = database.locked(due.order_by(*order).limit(1), of=of, skip_locked=True).first()
     return found
 
 
+def _count_turn(database: Database, user_id: str, now: datetime) -> None:
+    # Not waited for: two that take from each other's users would wait for each other.
+    query = ClaimTurn.select(ClaimTurn.user_id).where(ClaimTurn.user_id == user_id)
+    if database.locked(query, skip_locked=True).first() is not None:
+        ClaimTurn.update(claim_time=now).where(ClaimTurn.user_id == user_id).execute()
+
+
 def _turn(database: Database) -> Any:
     """Since when it has been waiting for its user's turn."""
     created = AvatarGeneration.create_time
-    return database.later(fn.COALESCE(ClaimTurn.claim_time, created), created)
+    return database.latest(fn.COALESCE(ClaimTurn.claim_time, created), created)
 
 
 def _read_queue(database: Database, generation_ids: set[str]) -> _Queue:
@@ -211,7 +245,7 @@ def _read_queue(database: Database, generation_ids: set[str]) -> _Queue:
 def _positions(database: Database, generation_ids: set[str], now: datetime) -> dict[str, int]:
     """How many of all that are pending come before each of these, what is not due yet last."""
     row = AvatarGeneration
-    ready = database.later(row.due_time, Value(now, converter=row.due_time.db_value))
+    ready = database.latest(row.due_time, Value(now, converter=row.due_time.db_value))
     nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
     columns = (row.id, row.priority, ready.alias("ready"), nth.alias("nth"), _turn(database).alias("turn"))
     waiting = _in_state(PENDING, *columns).join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER).alias("waiting")

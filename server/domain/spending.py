@@ -106,10 +106,9 @@ def spend(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
         _add(user_id, app_id, price_micros, 1, now)
 
 
-def take_back(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
-    """In the current transaction, just before the statistics: an attempt counted before has cost nothing."""
-    if price_micros:
-        _add(user_id, app_id, -price_micros, -1, now)
+def take_back(user_id: str, app_id: str, price_micros: int, end_time: datetime) -> None:
+    """In the current transaction, just before the statistics: an attempt that ended then has cost nothing."""
+    _add(user_id, app_id, -price_micros, -1, end_time)
 
 
 def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
@@ -132,11 +131,11 @@ def forget_old_starts(now: datetime) -> None:
     GenerationStart.delete().where(GenerationStart.create_time < now - 2 * _DAY).execute()
 
 
-def _add(user_id: str, app_id: str, price_micros: int, attempts: int, now: datetime) -> None:
+def _add(user_id: str, app_id: str, price_micros: int, attempts: int, end_time: datetime) -> None:
     row = DailySpendRow
     row.insert(
         user_id=user_id,
-        day=now.date().isoformat(),
+        day=end_time.date().isoformat(),
         app_id=app_id,
         price_micros=price_micros,
         attempt_count=attempts,

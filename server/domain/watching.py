@@ -61,8 +61,11 @@ class _Slot:
         return self._offered.get(generation_id, 0) < revision
 
     def offer(self, state: GenerationMessage) -> None:
-        """Replace what waits here of this generation, unless it is as new, or known and not the end."""
-        if not self.is_behind(state.id, state.revision):
+        """Replace what waits here of this generation, unless it is as new, or known and not the end.
+
+        Of a watch that is to end nothing more is told: its reader may be so slow that it never came to that.
+        """
+        if self._end is not None or not self.is_behind(state.id, state.revision):
             return
         self._offered[state.id] = state.revision
         if state.revision > self._known.get(state.id, 0) or state.state in _ENDED:

@@ -6,7 +6,13 @@ from server.models.avatar import Avatar
 from server.models.base import BaseModel, new_id
 from server.models.circuit import RouteCircuit
 from server.models.file import File
-from server.models.generation import AvatarGeneration, ClaimTurn, GenerationAttempt, GenerationRecipe
+from server.models.generation import (
+    LOST_OUTCOMES,
+    AvatarGeneration,
+    ClaimTurn,
+    GenerationAttempt,
+    GenerationRecipe,
+)
 from server.models.idempotency import IdempotencyKey
 from server.models.preset import AvatarPreset, PersonaExample
 from server.models.project import AvatarProject
@@ -39,6 +45,7 @@ TABLES: tuple[type[BaseModel], ...] = (
 """Every table, each after the ones it refers to."""
 
 __all__ = [
+    "LOST_OUTCOMES",
     "TABLES",
     "Avatar",
     "AvatarAppAction",

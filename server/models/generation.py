@@ -148,6 +148,16 @@ GenerationAttempt.add_index(
         name="generation_attempts_succeeded",
     )
 )
+LOST_OUTCOMES = ("worker_lost", "submit_unknown")
+"""Outcomes of attempts that were lost sight of."""
+
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.end_time,
+        where=(GenerationAttempt.outcome.in_(LOST_OUTCOMES)),
+        name="generation_attempts_lost",
+    )
+)
 GenerationAttempt.add_index(
     GenerationAttempt.index(
         GenerationAttempt.route,

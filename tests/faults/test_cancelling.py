@@ -61,8 +61,10 @@ def test_while_it_is_processed_its_worker_and_the_provider_hear_of_it(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str, told_by: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
-    deployment.start()
-    worker = (deployment.workers or deployment.servers)[0]
+    without_heartbeat = "set tasks.generation:HEARTBEAT_SECONDS 3600" if told_by == "the_bus" else ""
+    worker = deployment.start_server(fault=without_heartbeat)
+    if not deployment.is_embedded:
+        worker = deployment.start_worker(fault=without_heartbeat)
     with deployment.client(user) as client:
         generation = held(deployment, router, client)
         watcher = Watcher(client, generation.id)

@@ -80,7 +80,9 @@ async def test_an_embedded_service_that_is_killed_again_and_again_ends_every_gen
     hosted_embedded: Deployment, router: RouterFake, user: str
 ) -> None:
     generations = 40
-    chance = random.Random(secrets.randbits(32))
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
     hosted_embedded.settings |= {"GENERATION_LIMIT_CONCURRENT": "0", "SPEND_LIMIT_PER_DAY": "0"}
     server = hosted_embedded.start_server()
     client = AsyncAvatarCreator(hosted_embedded.target, token=hosted_embedded.token(user))

@@ -7,13 +7,12 @@ import re
 from pathlib import Path
 from urllib.request import urlopen
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.generations import CANCELLED, COMPLETED, SMALLEST
 from tests.support.ports import free_port
-from tests.support.postgres import OwnPostgres
+from tests.support.proxy import Proxy
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -34,8 +33,8 @@ def scraped(address: str) -> Samples:
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
-    """A sample's value; 0 where it was never counted."""
-    return samples.get((f"avatar_creator_{name}", frozenset(labels.items())), 0.0)
+    """A sample's value, which must be told."""
+    return samples[f"avatar_creator_{name}", frozenset(labels.items())]
 
 
 def names(samples: Samples) -> set[str]:
@@ -62,7 +61,10 @@ def test_processes_tell_what_they_do_and_the_dashboard_and_alerts_ask_for_it(
         before = scraped(of_server)
 
         assert value(before, "queue_depth", priority="normal", state="due") == 1
-        assert value(before, "oldest_due_seconds") > 0
+        assert value(before, "oldest_due_seconds", priority="normal") > 0
+        assert value(before, "oldest_due_seconds", priority="bulk") == 0
+        assert value(before, "attempts_lost_last_hour", outcome="worker_lost") == 0
+        assert value(before, "quick_work_depth") == value(before, "open_circuits") == 0
         assert value(before, "watches") == 1
         assert value(before, "live_leases") == value(before, "expired_leases") == 0
         assert value(before, "database_up") == 1
@@ -80,7 +82,6 @@ def test_processes_tell_what_they_do_and_the_dashboard_and_alerts_ask_for_it(
     assert value(worker, "attempt_seconds_count", outcome="succeeded") == 1
     assert value(worker, "queue_wait_seconds_count", priority="normal") == 1
     assert value(worker, "sweeps_total", outcome="ok") >= 1
-    assert value(worker, "queue_depth", priority="normal", state="due") == 0
     assert "avatar_creator_queue_depth" not in names(worker), "one telling is enough"
 
     asked = set(re.findall(r"avatar_creator_\w+", asked_for()))
@@ -98,15 +99,19 @@ def asked_for() -> str:
     return "\n".join(expressions)
 
 
-@pytest.mark.slow
-def test_without_its_database_a_server_says_so(breakable: Deployment, own_postgres: OwnPostgres) -> None:
+def test_without_an_answer_of_its_database_a_server_says_so_and_tells_the_rest(
+    distributed: Deployment, database_url: str
+) -> None:
     address, _ = addresses()
-    breakable.start_server(METRICS_ADDRESS=address)
-    own_postgres.kill()
+    proxy = Proxy(database_url)
+    distributed.start_server(METRICS_ADDRESS=address, DATABASE_URL=proxy.url)
+    proxy.blackhole()
 
     away = scraped(address)
 
     assert value(away, "database_up") == 0
+    assert value(away, "watches") == 0
     assert "avatar_creator_queue_depth" not in names(away)
-    own_postgres.restart()
-    wait_until(lambda: value(scraped(address), "database_up") == 1)
+    proxy.recover()
+    wait_until(lambda: value(scraped(address), "database_up") == 1, 20.0)
+    proxy.close()

@@ -114,3 +114,13 @@ async def test_what_is_started_again_is_as_urgent_as_before(town: Town) -> None:
     await client.generations.cancel(town.id_of("A1"))
 
     assert (await client.generations.retry(town.id_of("A1"))).priority == BULK
+
+
+async def test_who_was_written_by_a_version_without_turns_gets_one(town: Town) -> None:
+    await town.order("B1", "B2", "B3", "B4", "B5", "B6", "A1")
+    deployment = town.service.deployment
+    [row] = deployment.execute("SELECT user_id FROM avatar_generations WHERE id = %s", town.id_of("A1"))
+    deployment.execute("DELETE FROM claim_turns WHERE user_id = %s", row["user_id"])
+
+    # A worker looks for such when it starts, beside its first claims.
+    assert (await town.drawn()).index("A1") <= 3

@@ -3,7 +3,8 @@
     python -m tests.support.fault_point "kill before tasks.generation:GenerationRunner._draw" worker
 
 A point is the first call of a method, before it runs or after it has returned. Of a method that is given a
-generation, `ended` picks the first call about one that has ended.
+generation, `ended` picks the first call about one that has ended. Instead, `set MODULE:NUMBER VALUE` gives a
+module's number another value, to see what happens without what it paces.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ def arm(fault: str) -> None:
     """Have a signal sent to this process at a point.
 
     Raises:
-        ValueError: `fault` is not `kill|suspend before|after MODULE:CLASS.METHOD [ended]`.
+        ValueError: `fault` is not `kill|suspend before|after MODULE:CLASS.METHOD [ended]`, nor
+            `set MODULE:NUMBER VALUE`.
     """
+    if fault.startswith("set "):
+        _, place, value = fault.split()
+        module, _, name = place.partition(":")
+        changed = importlib.import_module(module)
+        setattr(changed, name, type(getattr(changed, name))(value))
+        return
     action, when, place, *conditions = fault.split()
     if action not in _SIGNALS or when not in ("before", "after") or conditions not in ([], ["ended"]):
         raise ValueError(f"not a fault: {fault!r}")

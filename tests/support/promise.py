@@ -117,6 +117,7 @@ def _assert_counts_are_true(
     counted_spend: Counter[str] = Counter()
     for row in deployment.rows("daily_spend"):
         counted_spend[row["user_id"]] += row["price_micros"]
+    assert not [spend for spend in counted_spend.values() if spend < 0]
     assert +counted_spend == +spent
     started = {row["generation_id"]: row["price_micros"] for row in deployment.rows("generation_starts")}
     assert started == {row["id"]: row["price_micros"] for row in generations}

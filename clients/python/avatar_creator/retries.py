@@ -110,7 +110,7 @@ class Reconnects:
             ) from error
         if self._may_renew_token(error, now):
             self._token_renewed = now
-            return self._backoff.delay(1)
+            return self._until_deadline(self._backoff.delay(1), now)
         if not isinstance(error, UnavailableError):
             raise error
         if self._failing_since is None:
@@ -118,8 +118,10 @@ class Reconnects:
         if now - self._failing_since >= self._reconnect_for:
             raise error
         self._failures += 1
-        delay = self._backoff.delay(self._failures, error.retry_after)
-        return delay if self._deadline is None else min(delay, self._deadline - now)
+        return self._until_deadline(self._backoff.delay(self._failures, error.retry_after), now)
+
+    def _until_deadline(self, delay: float, now: float) -> float:
+        return delay if self._deadline is None else min(delay, max(0.0, self._deadline - now))
 
     def _may_renew_token(self, error: AvatarCreatorError, now: float) -> bool:
         """Whether only the token's time is over and a fresher one may be had."""

@@ -39,8 +39,9 @@ class _GenerationPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ge
     """One of many that may take hours."""
 
 class GenerationPriority(_GenerationPriority, metaclass=_GenerationPriorityEnumTypeWrapper):
-    """How urgent a generation is. Whatever is due of a higher priority is begun first; within a priority users take
-    turns, so that one with a thousand generations does not keep another waiting for the first.
+    """How urgent a generation is. Whatever is due of a higher priority is begun first, however long a lower one has
+    waited; within a priority users take turns, so that one with a thousand generations does not keep another waiting
+    for the first.
     """
 
 GENERATION_PRIORITY_UNSPECIFIED: GenerationPriority.ValueType  # 0
