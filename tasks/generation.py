@@ -96,7 +96,7 @@ class GenerationRunner:
             log.info("generation_released")
             raise
         except (LeaseLostError, NotFoundError):
-            log.info("generation_lost")
+            log.info("lease_ended")
             failure = None
         except ProviderError as error:
             failure = Failure(
@@ -283,7 +283,7 @@ class GenerationRunner:
         try:
             await transition
         except LeaseLostError:
-            log.info("generation_lost")
+            log.info("lease_ended")
         except AvatarCreatorError as error:
             # The lease runs out and another worker takes over.
             log.warning("generation_not_settled", error=error.message)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from peewee import JOIN
 
 from server import metrics
@@ -35,6 +36,8 @@ from server.domain.records import (
 from server.domain.reproduction import keep_recipe, read_recipe
 from server.domain.routes import Route
 from server.models import Avatar, AvatarGeneration, File, GenerationAttempt, new_id
+
+log = structlog.get_logger()
 
 LEASE = timedelta(seconds=15)
 """How long a worker owns a generation after its last heartbeat."""
@@ -67,6 +70,8 @@ class Lease:
     """The route that request was made by."""
     lost_attempt: str = ""
     """How the attempt of the lost worker was closed whose generation this takes over; empty if none."""
+    lost_worker: str = ""
+    """That worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,12 @@ class GenerationLeases:
             if lease is None:
                 return None
             if lease.lost_attempt:
+                log.warning(
+                    "worker_lost",
+                    generation=lease.generation.id,
+                    worker=lease.lost_worker,
+                    outcome=lease.lost_attempt,
+                )
                 metrics.ATTEMPTS.labels(lease.lost_attempt, "WORKER_LOST").inc()
             generation = lease.generation
             await self._announcements.generation_changed(generation)
@@ -357,11 +368,12 @@ class GenerationLeases:
         row.epoch += 1
         row.revision += 1
         row.update_time = now
-        resume_request_id, resume_route, price_micros, lost_attempt = "", "", 0, ""
+        resume_request_id, resume_route, price_micros = "", "", 0
+        lost_attempt = lost_worker = ""
         if row.state == PROCESSING:
             lost = self._close_lost_attempt(row)
             resume_request_id, resume_route = lost.provider_request_id, lost.route
-            price_micros, lost_attempt = lost.price_micros, lost.outcome
+            price_micros, lost_attempt, lost_worker = lost.price_micros, lost.outcome, lost.worker
             row.worker_lost_count += 1
             if row.worker_lost_count >= LOST_WORKERS_CAP:
                 row.state, row.stage = FAILED, "ended"
@@ -374,7 +386,8 @@ class GenerationLeases:
                 spending.settle(row.id, row.price_micros)
                 spending.spend(row.user_id, row.app_id, price_micros, now)
                 statistics.count_move(row.user_id, PROCESSING, FAILED)
-                return Lease(Generation.from_row(row, None), row.epoch, "", lost_attempt=lost_attempt)
+                failed = Generation.from_row(row, None)
+                return Lease(failed, row.epoch, "", lost_attempt=lost_attempt, lost_worker=lost_worker)
         elif row.attempt_number:
             resume_request_id, resume_route = self._request_left_unfinished(row)
         state_before = row.state
@@ -398,7 +411,14 @@ class GenerationLeases:
         )
         spending.spend(row.user_id, row.app_id, price_micros, now)
         statistics.count_move(row.user_id, state_before, PROCESSING)
-        return Lease(Generation.from_row(row, None), row.epoch, resume_request_id, resume_route, lost_attempt)
+        return Lease(
+            Generation.from_row(row, None),
+            row.epoch,
+            resume_request_id,
+            resume_route,
+            lost_attempt,
+            lost_worker,
+        )
 
     def _close_lost_attempt(self, row: AvatarGeneration) -> GenerationAttempt:
         """Close a lost worker's attempt, whose request passes to the next."""

@@ -463,7 +463,15 @@ class Crowd:
         own = list(copies[0])
         places = ", ".join(["(" + ", ".join(["%s"] * len(own)) + ")"] * len(copies))
         values = [copy[column] for copy in copies for column in own]
-        taken = [f"{'copy' if column in own else 'original'}.{column}" for column in row]
+
+        def taken_of(column: str) -> str:
+            if column not in own:
+                return f"original.{column}"
+            # Where all values are null PostgreSQL takes them for text.
+            is_time = column.endswith("_time") and not self.deployment.is_embedded
+            return f"CAST(copy.{column} AS TIMESTAMPTZ)" if is_time else f"copy.{column}"
+
+        taken = map(taken_of, row)
         self.deployment.execute(
             f"WITH copy ({', '.join(own)}) AS (VALUES {places}) INSERT INTO {table} ({', '.join(row)})"
             f" SELECT {', '.join(taken)} FROM {table} AS original, copy WHERE original.id = %s",

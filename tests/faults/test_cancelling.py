@@ -73,7 +73,7 @@ def test_while_it_is_processed_its_worker_and_the_provider_hear_of_it(
 
         assert client.generations.cancel(generation.id).state == CANCELLED
 
-        wait_until(lambda: worker.events("generation_lost"), WITHIN_SECONDS)
+        wait_until(lambda: worker.events("lease_ended"), WITHIN_SECONDS)
         wait_until(lambda: router.submissions()[0]["cancel_requests"])
         last = watcher.states()[-1]
         assert last.state == CANCELLED

@@ -63,7 +63,7 @@ def test_a_worker_reads_what_became_of_its_commit(
 
     assert proxy.cuts == 1, "the fault did not happen"
     assert worker.events("database_waited_for")
-    assert not worker.events("generation_lost")
+    assert not worker.events("lease_ended")
     assert last.state == COMPLETED
     assert attempt.outcome == SUCCEEDED
     assert last.price_micros == attempt.price_micros == PRICE

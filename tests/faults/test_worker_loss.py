@@ -49,9 +49,7 @@ def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(
         assert completed.state == COMPLETED
 
         sleeper.resume()
-        wait_until(
-            lambda: generation.id in {lost["generation"] for lost in sleeper.events("generation_lost")}
-        )
+        wait_until(lambda: generation.id in {lost["generation"] for lost in sleeper.events("lease_ended")})
 
         assert client.generations.get(generation.id) == completed
         assert outcomes(client, generation.id) == [WORKER_LOST, SUCCEEDED]

@@ -176,7 +176,10 @@ class _AsyncConnection:
             try:
                 self._refuse_if_closed()
                 stream = self._stream(
-                    resume.rpc, resume.request(), reconnects.remaining(), await self._authorization()
+                    resume.rpc,
+                    resume.request(),
+                    reconnects.remaining(),
+                    reconnects.show(await self._authorization()),
                 )
                 with _only_own_cancellation():
                     async for message in stream:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from avatar_creator.errors import AvatarCreatorError, DeadlineExceededError, Resource, UnavailableError
 
-_FRESH_TOKEN_SECONDS = 5.0
-"""A token that was fetched less than this long ago and has expired will not be fresher the next time."""
+T = TypeVar("T")
+
+_ACCEPTED_SECONDS = 1.0
+"""A watch whose token expires after this long was accepted before, and did not fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,23 @@ class Reconnects:
         self._reconnect_for = reconnect_for
         self._resource = resource
         self._renews_token = renews_token
-        self._token_renewed: float | None = None
+        self._expired: AvatarCreatorError | None = None
+        self._shown: object = None
+        self._connected = clock()
         self._deadline = None if timeout is None else clock() + timeout
         self._failures = 0
         self._failing_since: float | None = None
+
+    def show(self, authorization: T) -> T:
+        """Connect with this now.
+
+        Raises:
+            AvatarCreatorError: what the last connection ended with, if this is the token that had expired.
+        """
+        if self._expired is not None and authorization == self._shown:
+            raise self._expired
+        self._expired, self._shown, self._connected = None, authorization, self._clock()
+        return authorization
 
     def remaining(self) -> float | None:
         """Seconds the next connection may last; None: as long as it does."""
@@ -108,23 +124,16 @@ class Reconnects:
             raise DeadlineExceededError(
                 "the watch's timeout passed; what it watched goes on", resource=self._resource
             ) from error
-        if self._may_renew_token(error, now):
-            self._token_renewed = now
-            return self._until_deadline(self._backoff.delay(1), now)
-        if not isinstance(error, UnavailableError):
+        if self._renews_token and error.reason == "TOKEN_EXPIRED":
+            self._expired = error
+            if now - self._connected >= _ACCEPTED_SECONDS:
+                self.progressed()
+        elif not isinstance(error, UnavailableError):
             raise error
         if self._failing_since is None:
             self._failing_since = now
         if now - self._failing_since >= self._reconnect_for:
             raise error
         self._failures += 1
-        return self._until_deadline(self._backoff.delay(self._failures, error.retry_after), now)
-
-    def _until_deadline(self, delay: float, now: float) -> float:
+        delay = self._backoff.delay(self._failures, error.retry_after)
         return delay if self._deadline is None else min(delay, max(0.0, self._deadline - now))
-
-    def _may_renew_token(self, error: AvatarCreatorError, now: float) -> bool:
-        """Whether only the token's time is over and a fresher one may be had."""
-        if not self._renews_token or error.reason != "TOKEN_EXPIRED":
-            return False
-        return self._token_renewed is None or now - self._token_renewed >= _FRESH_TOKEN_SECONDS

@@ -156,7 +156,10 @@ class _Connection:
             try:
                 self._refuse_if_closed()
                 stream = self._stream(
-                    resume.rpc, resume.request(), reconnects.remaining(), self._authorization()
+                    resume.rpc,
+                    resume.request(),
+                    reconnects.remaining(),
+                    reconnects.show(self._authorization()),
                 )
                 for message in stream:
                     reconnects.progressed()
@@ -913,7 +916,7 @@ class Generations:
         Raises:
             NotFoundError: there is no such generation, or it was deleted.
             UnavailableError: no connection for `reconnect_for` seconds.
-            UnauthenticatedError: the token has expired; a callable token is asked for another before.
+            UnauthenticatedError: the token has expired, and a callable token gave no other.
             DeadlineExceededError: `timeout` passed; the generation goes on.
         """
         return self._connection.follow(
@@ -951,7 +954,7 @@ class Generations:
                 zone.
             NotFoundError: one of the targets, the project or the group does not exist, or was deleted.
             UnavailableError: no connection for `reconnect_for` seconds.
-            UnauthenticatedError: the token has expired; a callable token is asked for another before.
+            UnauthenticatedError: the token has expired, and a callable token gave no other.
             DeadlineExceededError: `timeout` passed; the generations go on.
         """
         return self._connection.follow(
