@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from avatar_creator import (
     Backoff,
@@ -20,6 +22,7 @@ from avatar_creator import (
     GenerationState,
     NotFoundError,
     Resource,
+    UnauthenticatedError,
     UnavailableError,
 )
 from avatar_creator.v1.generation_service_pb2 import (
@@ -36,6 +39,9 @@ COMPLETED = GenerationState.GENERATION_STATE_COMPLETED
 FAILED = GenerationState.GENERATION_STATE_FAILED
 CANCELLED = GenerationState.GENERATION_STATE_CANCELLED
 NOT_FOUND = Failure(grpc.StatusCode.NOT_FOUND)
+EXPIRED = Failure(
+    grpc.StatusCode.UNAUTHENTICATED, (ErrorInfo(reason="TOKEN_EXPIRED", domain="avatar-creator"),)
+)
 
 
 def generation(revision: int, state: GenerationState.ValueType = PROCESSING, id: str = "g1") -> Generation:
@@ -169,6 +175,38 @@ class TestOneGeneration:
         assert next(states).revision == 1
         time.now += 3600
         assert next(states).revision == 2
+
+    def test_it_goes_on_with_a_fresh_token_however_often_one_expires(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
+        tokens = iter("abcd")
+        client = connect(server.target, token=lambda: next(tokens))
+        server.script("WatchGeneration", [one(1), EXPIRED], [EXPIRED], [EXPIRED], [one(2, COMPLETED)])
+        assert revisions(client.generations.watch("g1")) == [1, 2]
+        shown = [call.metadata["authorization"] for call in server.received("WatchGeneration")]
+        assert shown == ["Bearer a", "Bearer b", "Bearer c", "Bearer d"]
+
+    def test_it_ends_when_the_expired_token_is_given_again(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
+        client = connect(server.target, token=lambda: "a")
+        server.script("WatchGeneration", [one(1), EXPIRED])
+        with pytest.raises(UnauthenticatedError) as raised:
+            list(client.generations.watch("g1"))
+        assert raised.value.reason == "TOKEN_EXPIRED"
+        assert len(server.received("WatchGeneration")) == 1
+
+    def test_it_gives_up_when_every_token_is_refused(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
+        tokens = (str(number) for number in count())
+        client = connect(
+            server.target, token=lambda: next(tokens), backoff=Backoff(initial=1.0, random=lambda: 1.0)
+        )
+        server.script("WatchGeneration", *[[EXPIRED]] * 200)
+        with pytest.raises(UnauthenticatedError):
+            list(client.generations.watch("g1", reconnect_for=20.0))
+        assert 2 < len(server.received("WatchGeneration")) < 200
 
     def test_it_has_no_deadline_of_its_own(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(1, COMPLETED)])
