@@ -9,7 +9,7 @@ import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, FailedPreconditionError, Generation
 from tests.support.generations import CANCELLED, COMPLETED, SMALLEST
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behaviour, Fault, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -80,6 +80,20 @@ def test_while_it_is_processed_its_worker_and_the_provider_hear_of_it(
         [attempt] = client.generations.attempts(generation.id)
         assert (attempt.outcome, attempt.possibly_charged) == (OUTCOME_CANCELLED, True)
         assert_promise_kept(deployment, router, outcomes_seen=[last])
+
+
+@pytest.mark.slow
+def test_a_provider_that_refuses_to_hear_of_it_is_told_again(
+    hosted_embedded: Deployment, router: RouterFake, user: str
+) -> None:
+    hosted_embedded.start()
+    router.behave(always=Behaviour(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
+    with hosted_embedded.client(user) as client:
+        generation = order(client, client.projects.create("Cancelled").id)
+        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        client.generations.cancel(generation.id)
+        wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
+        assert_promise_kept(hosted_embedded, router)
 
 
 @pytest.mark.slow

@@ -100,6 +100,7 @@ def order(client: AvatarCreator) -> Generation:
     return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
     hosted_breakable: Deployment, own_postgres: OwnPostgres, router: RouterFake, user: str
 ) -> None:

@@ -38,7 +38,7 @@ def kill(server: GuardedProcess) -> None:
 @pytest.mark.parametrize(
     ("mode", "end"),
     [
-        ("embedded", stop),
+        pytest.param("embedded", stop, marks=pytest.mark.slow),
         pytest.param("embedded", kill, marks=pytest.mark.slow),
         pytest.param("distributed", stop, marks=pytest.mark.slow),
         ("distributed", kill),
@@ -123,7 +123,8 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
     assert "Traceback" not in server.output()
 
 
-@pytest.mark.parametrize("end", [pytest.param(stop, marks=pytest.mark.slow), kill])
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [stop, kill])
 def test_a_watcher_of_a_project_misses_nothing_of_what_happens_while_its_server_is_away(
     distributed: Deployment, user: str, end: Callable[[GuardedProcess], None]
 ) -> None:

@@ -23,7 +23,7 @@ from avatar_creator import (
     Style,
 )
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
-from tests.support.huggingface_router import Behaviour, Fault, RouterFake
+from tests.support.huggingface_router import Behaviour, RouterFake
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -227,19 +227,6 @@ def test_a_request_that_is_being_made_when_it_is_cancelled_is_cancelled_too(
             router.resume()
         wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
     assert router.count == 1
-
-
-def test_a_provider_that_is_away_is_told_to_cancel_once_it_is_back(
-    hosted: Hosted, router: RouterFake, user: str
-) -> None:
-    router.behave(Behaviour(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
-        generation = order(client, client.projects.create("Cancelled").id)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
-        client.generations.cancel(generation.id)
-        wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
 
 
 def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
