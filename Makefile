@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
+# One more than there are cores, because tests wait for the processes they start.
+TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo test faults check format protos baseline client-floor test-gpu-extra bench wheels clean
@@ -15,7 +17,7 @@ demo: .venv/.service ## Make an avatar and watch it appear, on this machine alon
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
 test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 faults: .venv/.development ## Cause every fault the service claims to survive, and check the promise after each
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
