@@ -15,6 +15,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,8 @@ def arm(fault: str) -> None:
     method = getattr(owner, name)
 
     passed = False
+    resumed = threading.Event()
+    signal.signal(signal.SIGCONT, lambda *_: resumed.set())
 
     def strike(now: str, arguments: tuple[Any, ...]) -> None:
         nonlocal passed
@@ -52,6 +55,10 @@ def arm(fault: str) -> None:
             return
         passed = True
         os.kill(os.getpid(), _SIGNALS[action])
+        # Another thread may take the SIGSTOP, and this one would go on until all have stopped. And a wait of
+        # the main thread is not ended by a signal that another thread has got.
+        while not resumed.wait(0.02):
+            pass
 
     setattr(owner, name, _around(method, strike))
 
