@@ -146,8 +146,15 @@ def proxied(tmp_path: Path, database_url: str, proxy: Proxy) -> Iterator[Deploym
 
 
 def subscribers(own_redis: OwnRedis) -> int:
+    """How many servers hear of changes."""
     with redis.Redis.from_url(own_redis.url()) as connection:
         return int(connection.pubsub_numsub(GENERATION_CHANGED)[0][1])
+
+
+def readers(own_redis: OwnRedis) -> int:
+    """How many connections wait for a wake-up."""
+    with redis.Redis.from_url(own_redis.url()) as connection:
+        return [client["cmd"] for client in connection.client_list()].count("xreadgroup")
 
 
 @pytest.mark.slow
@@ -187,6 +194,7 @@ def test_connections_to_redis_on_which_nothing_comes_any_more_are_made_anew(
     with proxied.client(user) as client:
         project = client.projects.create("Forgotten by a firewall")
         wait_until(lambda: subscribers(own_redis) == 1)
+        wait_until(lambda: readers(own_redis) == 2)
 
         proxy.forget_connections()
 
