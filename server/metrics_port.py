@@ -22,6 +22,8 @@ log = structlog.get_logger()
 _ANSWER_SECONDS = 3.0
 """Less than Prometheus waits, so that the figures of the process are told although the database is silent."""
 
+_DATABASE_UP = "1 if the database answered, else 0."
+
 
 class QueueCollector(Collector):
     """What the database says of the queue, read whenever Prometheus asks. Every server says the same."""
@@ -36,16 +38,13 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the figures; without a database there are none but the one that says so."""
-        reachable = GaugeMetricFamily("avatar_creator_database_up", "1 if the database answered, else 0.")
         try:
             figures, open_circuits = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
         except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
             log.warning("queue_not_measured", error=repr(error))
-            reachable.add_metric([], 0)
-            yield reachable
+            yield _gauge("database_up", _DATABASE_UP, 0)
             return
-        reachable.add_metric([], 1)
-        yield reachable
+        yield _gauge("database_up", _DATABASE_UP, 1)
         depth = GaugeMetricFamily(
             "avatar_creator_queue_depth",
             "Generations that are pending: due, or waiting for the time of their retry.",
@@ -70,27 +69,26 @@ class QueueCollector(Collector):
         for outcome, number in figures.lost_attempts.items():
             lost.add_metric([outcome], number)
         yield lost
-        for name, description, value in (
-            ("live_leases", "Generations that a worker is at.", figures.live_leases),
-            ("expired_leases", "Generations whose worker has not been heard of.", figures.expired_leases),
-            ("quick_work_depth", "Pieces of quick work that are not done.", figures.quick_work_depth),
-            (
-                "quick_work_oldest_seconds",
-                "For how long the oldest quick work has been to be done.",
-                figures.quick_work_oldest_seconds,
-            ),
-            (
-                "open_circuits",
-                "Routes left alone because their provider refuses the service.",
-                open_circuits,
-            ),
-        ):
-            family = GaugeMetricFamily(f"avatar_creator_{name}", description)
-            family.add_metric([], value)
-            yield family
+        yield _gauge("live_leases", "Generations that a worker is at.", figures.live_leases)
+        yield _gauge(
+            "expired_leases", "Generations whose worker has not been heard of.", figures.expired_leases
+        )
+        yield _gauge("quick_work_depth", "Pieces of quick work that are not done.", figures.quick_work_depth)
+        yield _gauge(
+            "quick_work_oldest_seconds",
+            "For how long the oldest quick work has been to be done.",
+            figures.quick_work_oldest_seconds,
+        )
+        yield _gauge(
+            "open_circuits", "Routes left alone because their provider refuses the service.", open_circuits
+        )
 
     def _read(self) -> tuple[QueueFigures, int]:
         return read_queue_figures(self._database), len(self._circuits.read_open())
+
+
+def _gauge(name: str, description: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"avatar_creator_{name}", description, value=value)
 
 
 def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:

@@ -32,12 +32,9 @@ QUICK_SLOTS = 2
 class Worker:
     """Does the work of one process."""
 
-    def __init__(
-        self, core: Core, provider: Provider | None = None, *, grace_seconds: float | None = None
-    ) -> None:
+    def __init__(self, core: Core, provider: Provider | None = None) -> None:
         self._core = core
         self._provider = provider or make_provider(core.settings)
-        self._grace_seconds = core.settings.shutdown_grace_seconds if grace_seconds is None else grace_seconds
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
         quick = QuickWorkRunner(core.quick_work, core.avatars, core.files, core.announcements, self._provider)
@@ -68,9 +65,8 @@ class Worker:
             for task in (finished, *background):
                 task.cancel()
             await asyncio.gather(finished, *background, return_exceptions=True)
-            await asyncio.gather(
-                self._generations.stop(self._grace_seconds), self._quick_work.stop(self._grace_seconds)
-            )
+            grace_seconds = self._core.settings.shutdown_grace_seconds
+            await asyncio.gather(self._generations.stop(grace_seconds), self._quick_work.stop(grace_seconds))
             await self._provider.close()
             log.info("worker_stopped", worker=self._name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from server.domain.errors import AlreadyExistsError
 from server.models import IdempotencyKey
@@ -50,11 +51,7 @@ def resource_already_made(key: RequestKey, new_resource_id: str, now: datetime) 
     )
     if list(inserted):
         return None
-    earlier = IdempotencyKey.get(
-        (IdempotencyKey.user_id == key.user_id)
-        & (IdempotencyKey.method == key.method)
-        & (IdempotencyKey.request_id == key.request_id)
-    )
+    earlier = _earlier(key).get()
     if earlier.body_hash != key.body_hash:
         raise AlreadyExistsError(
             "REQUEST_ID_REUSED",
@@ -68,13 +65,16 @@ def is_made_before(key: RequestKey) -> bool:
     """Whether an earlier, equal call has made something."""
     if not key.request_id:
         return False
-    earlier = IdempotencyKey.select().where(
+    return bool(_earlier(key).where(IdempotencyKey.body_hash == key.body_hash).exists())
+
+
+def _earlier(key: RequestKey) -> Any:
+    """What an earlier call of the same user, method and `request_id` has left."""
+    return IdempotencyKey.select().where(
         IdempotencyKey.user_id == key.user_id,
         IdempotencyKey.method == key.method,
         IdempotencyKey.request_id == key.request_id,
-        IdempotencyKey.body_hash == key.body_hash,
     )
-    return bool(earlier.exists())
 
 
 def forget_old_keys(now: datetime) -> None:

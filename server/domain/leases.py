@@ -319,10 +319,7 @@ class GenerationLeases:
             NotFoundError: the project is gone; nothing was written.
         """
 
-        def transition() -> Ended:
-            return self._left_before(lease) or self._complete(lease, made)
-
-        await self._end(lease, transition)
+        await self._end(lease, lambda: self._complete(lease, made))
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End the attempt, and the generation too unless it may be retried. Doing it again changes nothing.
@@ -331,10 +328,7 @@ class GenerationLeases:
             LeaseLostError: it is not this worker's any more.
         """
 
-        def transition() -> Ended:
-            return self._left_before(lease) or self._fail(lease, failure)
-
-        await self._end(lease, transition)
+        await self._end(lease, lambda: self._fail(lease, failure))
 
     async def release(self, lease: Lease) -> None:
         """Hand a generation back at shutdown: another worker may take it at once, and no retry is spent.
@@ -345,16 +339,13 @@ class GenerationLeases:
             LeaseLostError: it is not this worker's any more.
         """
 
-        def transition() -> Ended:
-            return self._left_before(lease) or self._release(lease)
-
-        await self._end(lease, transition)
+        await self._end(lease, lambda: self._release(lease))
 
     async def _publish(self, transition: Callable[[], Generation]) -> None:
         await self._announcements.generation_changed(await self._database.write(transition))
 
     async def _end(self, lease: Lease, transition: Callable[[], Ended]) -> None:
-        ended = await self._database.write(transition)
+        ended = await self._database.write(lambda: self._left_before(lease) or transition())
         await self._announcements.generation_changed(ended.generation)
         metrics.ATTEMPTS.labels(ended.outcome, ended.reason).inc()
         took = (ended.generation.update_time - lease.generation.update_time).total_seconds()

@@ -154,7 +154,7 @@ def seconds_if_ordered_now(user_id: str, priority: int, count: int) -> int | Non
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """How the queue stands, for operators. All by place in `PRIORITIES` where they are by priority."""
+    """How the queue stands, for operators."""
 
     depth: dict[tuple[str, str], int]
     """Pending generations by priority and whether they are `due` or `waiting` for the time of their retry."""
@@ -226,9 +226,10 @@ def _first(database: Database, due: Any, *, of: Sequence[Any]) -> AvatarGenerati
 
 def _count_turn(database: Database, user_id: str, now: datetime) -> None:
     # Not waited for: two that take from each other's users would wait for each other.
-    query = ClaimTurn.select(ClaimTurn.user_id).where(ClaimTurn.user_id == user_id)
-    if database.locked(query, skip_locked=True).first() is not None:
-        ClaimTurn.update(claim_time=now).where(ClaimTurn.user_id == user_id).execute()
+    free = ClaimTurn.select(ClaimTurn.user_id).where(ClaimTurn.user_id == user_id)
+    ClaimTurn.update(claim_time=now).where(
+        ClaimTurn.user_id.in_(database.locked(free, skip_locked=True))
+    ).execute()
 
 
 def _turn(database: Database) -> Any:

@@ -30,7 +30,7 @@ def held(deployment: Deployment, router: RouterFake, client: AvatarCreator) -> G
     """A generation whose picture the provider is making, until told to finish."""
     router.behave(always=Behaviour(hold=True))
     generation = order(client, client.projects.create("Cancelled").id)
-    wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+    router.wait_until_polled()
     return generation
 
 
@@ -90,7 +90,7 @@ def test_a_provider_that_refuses_to_hear_of_it_is_told_again(
     router.behave(always=Behaviour(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
     with hosted_embedded.client(user) as client:
         generation = order(client, client.projects.create("Cancelled").id)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        router.wait_until_polled()
         client.generations.cancel(generation.id)
         wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
         assert_promise_kept(hosted_embedded, router)

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 import pytest
 
 from avatar_creator import AsyncAvatarCreator, Generation
-from tests.support.generations import SMALLEST
+from tests.support.generations import SMALLEST, all_ended
 from tests.support.huggingface_router import Behaviour, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment, ServiceProcess
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -154,12 +155,12 @@ def _kill_redis(own_redis: OwnRedis) -> None:
 
 def _settle(deployment: Deployment) -> None:
     """Let whatever waits for a retry be tried now, until all has ended."""
-    deadline = time.monotonic() + SETTLING_SECONDS
-    while deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL"):
-        assert time.monotonic() < deadline, "something never ends"
+
+    def ended_or_hurried() -> bool:
+        now = datetime.now(UTC)
         deployment.execute(
-            "UPDATE avatar_generations SET due_time = %s WHERE state = 'pending' AND due_time > %s",
-            datetime.now(UTC),
-            datetime.now(UTC),
+            "UPDATE avatar_generations SET due_time = %s WHERE state = 'pending' AND due_time > %s", now, now
         )
-        time.sleep(1.0)
+        return all_ended(deployment)
+
+    wait_until(ended_or_hurried, SETTLING_SECONDS, "something never ends")

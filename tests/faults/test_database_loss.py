@@ -110,7 +110,7 @@ def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
     with hosted_breakable.client(user) as client:
         generation = order(client)
         watcher = Watcher(client, generation.id)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        router.wait_until_polled()
 
         own_postgres.kill()
         wait_until(lambda: worker.events("lease_not_renewed"))

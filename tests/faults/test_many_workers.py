@@ -10,7 +10,7 @@ import pytest
 
 from avatar_creator import AvatarCreator, GenerationPriority
 from tasks.worker import GENERATION_SLOTS
-from tests.support.generations import SMALLEST
+from tests.support.generations import SMALLEST, all_ended
 from tests.support.huggingface_router import Behaviour, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
@@ -31,10 +31,6 @@ def order(client: AvatarCreator, number: int, **wishes: Any) -> list[str]:
 
     with ThreadPoolExecutor(8) as callers:
         return list(callers.map(one, range(number)))
-
-
-def all_ended(deployment: Deployment) -> bool:
-    return not deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
-from tests.support.generations import COMPLETED, FAILED, PENDING, SMALLEST, make_due, row_of
+from tests.support.generations import COMPLETED, FAILED, PENDING, SMALLEST, make_due, outcomes, row_of
 from tests.support.huggingface_router import Behaviour, Fault, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
@@ -52,10 +52,6 @@ def waiting_after(deployment: Deployment, generation_id: str, attempt: int) -> t
     )
     wait: timedelta = row["due_time"] - ended["end_time"]
     return wait
-
-
-def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
-    return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
 
 
 def test_it_fails_twice_and_then_succeeds(service: Deployment, router: RouterFake, user: str) -> None:
@@ -155,7 +151,7 @@ def test_the_provider_dies_and_comes_back_without_the_request(
     with service.client(user) as client:
         generation = order(client)
         watcher = Watcher(client, generation.id)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        router.wait_until_polled()
         router.kill()
         router.restart()
         waiting_after(service, generation.id, 1)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, Generation
-from tests.support.generations import COMPLETED, PENDING, PROCESSING, SMALLEST
+from tests.support.generations import COMPLETED, PENDING, PROCESSING, SMALLEST, outcomes
 from tests.support.huggingface_router import Behaviour, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment, ServiceProcess
@@ -28,10 +28,6 @@ def started(deployment: Deployment, **settings: str) -> ServiceProcess:
     """The process that works."""
     server = deployment.start_server(**settings)
     return server if deployment.is_embedded else deployment.start_worker(**settings)
-
-
-def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
-    return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
 
 
 def test_an_idle_worker_exits_with_0_before_a_read_of_redis_would_end(distributed: Deployment) -> None:
@@ -54,7 +50,8 @@ def test_what_ends_within_the_grace_is_ended_first(
     with deployment.client(user) as client:
         generation = order(client)
         waiting = [order(client) for _ in range(2)]
-        wait_until(lambda: sum(bool(each["polls"]) for each in router.submissions()) == 2, 20.0)
+        router.wait_until_polled(2)
+        assert router.count == 2
         worker.send(signal.SIGTERM)
         worker.wait_for_output("worker_stopping")
         router.finish()
@@ -83,7 +80,7 @@ def test_what_does_not_end_within_the_grace_is_handed_on_with_its_request(
         generation = order(client)
         watcher = Watcher(client, generation.id)
         watcher.wait_for(lambda state: state.state == PROCESSING)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        router.wait_until_polled()
 
         assert worker.terminate() == 0
         assert "Traceback" not in worker.output()

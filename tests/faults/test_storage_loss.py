@@ -10,7 +10,7 @@ import pytest
 
 from avatar_creator import AttemptOutcome
 from tests import pictures
-from tests.support.generations import COMPLETED, SMALLEST, make_due
+from tests.support.generations import COMPLETED, SMALLEST, make_due, outcomes
 from tests.support.huggingface_router import RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
@@ -49,8 +49,7 @@ def test_a_picture_that_the_disk_does_not_take_is_paid_for_once(
         last = watcher.states()[-1]
 
         assert last.state == COMPLETED
-        outcomes = [attempt.outcome for attempt in client.generations.attempts(generation.id)]
-        assert outcomes == [RETRYABLE, SUCCEEDED]
+        assert outcomes(client, generation.id) == [RETRYABLE, SUCCEEDED]
         assert all(len(path.read_bytes()) > limit for path in hosted.files() if path.suffix == ".png")
         assert router.count == 1, "the picture is fetched again, not made again"
         assert_promise_kept(hosted, router, outcomes_seen=[last])

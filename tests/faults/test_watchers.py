@@ -69,7 +69,7 @@ def test_redis_is_restarted_under_an_open_watch(
     with hosted_breakable.client(user) as client:
         generation = order(client)
         watchers = [Watcher(client, generation.id) for _ in range(20)]
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        router.wait_until_polled()
         own_redis.kill()
         own_redis.restart()
         router.finish()

@@ -11,7 +11,7 @@ import redis
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
 from server.domain.leases import LEASE
 from server.wakeups import GENERATION_TASK, QUICK_TASK
-from tests.support.generations import COMPLETED, FAILED, PROCESSING, SMALLEST, make_due, row_of
+from tests.support.generations import COMPLETED, FAILED, PROCESSING, SMALLEST, make_due, outcomes, row_of
 from tests.support.huggingface_router import Behaviour, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
@@ -27,10 +27,6 @@ WHILE_DRAWING = "before tasks.providers.huggingface.fal_queue:FalQueue._status"
 def order(client: AvatarCreator, project_name: str) -> Generation:
     project = client.projects.create(project_name)
     return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST)
-
-
-def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
-    return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
 
 
 @pytest.mark.parametrize("moment", [BEFORE_THE_COMMIT, pytest.param(WHILE_DRAWING, marks=pytest.mark.slow)])

@@ -198,7 +198,7 @@ def test_what_nobody_waits_for_is_cancelled_at_the_provider(
     with deployment.client(user) as client:
         project = client.projects.create("Cancelled")
         generation = order(client, project.id)
-        wait_until(lambda: any(each["polls"] for each in router.submissions()), 20.0)
+        router.wait_until_polled()
         if by == "cancelling":
             assert client.generations.cancel(generation.id).state == CANCELLED
         else:

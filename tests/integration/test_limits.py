@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from avatar_creator import AsyncAvatarCreator, Generation, ResourceExhaustedError
+from avatar_creator import Generation, ResourceExhaustedError
 from tasks.providers.provider import ProviderError
-from tests.support.generations import COMPLETED, FAILED, SMALLEST
+from tests.support.generations import COMPLETED, FAILED
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
+from tests.support.studio import Studio
 
 CALLS = 20
 PRICE = 35_000
@@ -31,18 +30,8 @@ NO_LIMITS = {
 }
 
 
-@dataclass
-class Spender:
-    """A user with a project."""
-
-    service: InProcessService
-    client: AsyncAvatarCreator
-    project_id: str
-
-    async def order(self, **options: Any) -> Generation:
-        return await self.client.generations.create(
-            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST, **options
-        )
+class Spender(Studio):
+    """A user with a project who comes to limits."""
 
     async def order_at_once(self, calls: int) -> tuple[list[Generation], list[ResourceExhaustedError]]:
         """So many calls at the same time: what was accepted, and how the others were refused."""

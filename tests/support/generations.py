@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from avatar_creator import Generation, GenerationState
+from avatar_creator import AvatarCreator, Generation, GenerationState
 from tests.support.service import Deployment
 
 COMPLETED = GenerationState.GENERATION_STATE_COMPLETED
@@ -25,6 +25,16 @@ def row_of(deployment: Deployment, generation_id: str) -> dict[str, Any]:
     """The generation's row."""
     (row,) = deployment.execute("SELECT * FROM avatar_generations WHERE id = %s", generation_id)
     return row
+
+
+def all_ended(deployment: Deployment) -> bool:
+    """Whether every generation has."""
+    return not deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL")
+
+
+def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
+    """How the attempts at a generation ended, first to last."""
+    return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
 
 
 def make_due(deployment: Deployment, generation_id: str, *, attempt: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from avatar_creator import AsyncAvatarCreator
 from server.app import AvatarServer
@@ -56,7 +57,9 @@ class InProcessService:
     async def working(self, provider: Provider, *, grace_seconds: float = _NO_GRACE) -> AsyncIterator[None]:
         """A worker that draws with `provider`. When the context closes it is told to stop, and waited for."""
         finish = asyncio.Event()
-        worker = asyncio.create_task(Worker(self._core, provider, grace_seconds=grace_seconds).run(finish))
+        settings = self._core.settings.model_copy(update={"shutdown_grace_seconds": grace_seconds})
+        core = replace(self._core, settings=settings)
+        worker = asyncio.create_task(Worker(core, provider).run(finish))
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from avatar_creator import Generation, GenerationState
+from tests.support.generations import all_ended
 from tests.support.huggingface_router import RouterFake
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -25,7 +26,6 @@ def assert_promise_kept(
     router: RouterFake | None = None,
     *,
     outcomes_seen: Iterable[Generation] = (),
-    submissions_before: int = 0,
 ) -> None:
     """Find every generation ended, once, with what belongs to it and nothing else.
 
@@ -33,7 +33,6 @@ def assert_promise_kept(
         deployment: a service that still runs, with a worker.
         router: the provider's fake, whose submissions are counted.
         outcomes_seen: the last state that each watcher was told.
-        submissions_before: how many submissions the fake had of others.
     """
     _wait_until_quiet(deployment)
     generations = deployment.rows("avatar_generations")
@@ -59,7 +58,7 @@ def assert_promise_kept(
 
     _assert_counts_are_true(deployment, generations, attempts)
     if router is not None:
-        _assert_submitted_once(router, attempts, submissions_before)
+        _assert_submitted_once(router, attempts)
     states = {row["id"]: (row["state"], row["revision"]) for row in generations}
     for seen in outcomes_seen:
         state = GenerationState.Name(seen.state).removeprefix("GENERATION_STATE_").lower()
@@ -70,7 +69,7 @@ def assert_promise_kept(
 def _wait_until_quiet(deployment: Deployment) -> None:
     """Until nothing is left to do, with what was staged by the dead an hour older than it is."""
     wait_until(
-        lambda: not deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL"),
+        lambda: all_ended(deployment),
         30.0,
         lambda: (
             f"unfinished: {deployment.execute('SELECT id, state, stage, due_time FROM avatar_generations')}"
@@ -123,15 +122,13 @@ def _assert_counts_are_true(
     assert started == {row["id"]: row["price_micros"] for row in generations}
 
 
-def _assert_submitted_once(
-    router: RouterFake, attempts: dict[str, list[dict[str, Any]]], submissions_before: int
-) -> None:
+def _assert_submitted_once(router: RouterFake, attempts: dict[str, list[dict[str, Any]]]) -> None:
     """No attempt has submitted twice, and what may have been submitted says that it may be charged."""
     every = [attempt for own in attempts.values() for attempt in own]
     # Whoever took a request over asked for it and submitted nothing.
     ids = [attempt["provider_request_id"] for attempt in every if attempt["provider_request_id"]]
     unanswered = [attempt for attempt in every if attempt["outcome"] == "submit_unknown"]
     accepted = {each["request_id"] for each in router.submissions() if each["accepted"]}
-    assert router.count - submissions_before <= len(every)
+    assert router.count <= len(every)
     assert len(set(ids)) <= len(accepted) <= len(set(ids)) + len(unanswered)
     assert all(attempt["possibly_charged"] for attempt in unanswered)

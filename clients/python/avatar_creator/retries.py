@@ -136,4 +136,5 @@ class Reconnects:
             raise error
         self._failures += 1
         delay = self._backoff.delay(self._failures, error.retry_after)
-        return delay if self._deadline is None else min(delay, max(0.0, self._deadline - now))
+        remaining = self.remaining()
+        return delay if remaining is None else min(delay, remaining)

@@ -89,6 +89,14 @@ class RouterFake:
         counted: dict[str, int] = self._call("GET", "/_control/submissions")["counters"]
         return counted
 
+    def wait_until_polled(self, number: int = 1) -> None:
+        """Wait until so many submissions are being asked about.
+
+        Raises:
+            TimeoutError: they are not within 20 s.
+        """
+        wait_until(lambda: sum(bool(each["polls"]) for each in self.submissions()) >= number, 20.0)
+
     @property
     def count(self) -> int:
         """How many submissions came in, accepted or not."""
