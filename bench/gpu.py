@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from server.domain.people import Attributes
-from server.domain.routes import WISHES, Route
-from tasks.providers.diffusers import DiffusersProvider, FluxSettings
-from tasks.providers.provider import PortraitRequest, Reports
+from avatar_creator_server.generations.routes import WISHES, Route
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.base import PortraitRequest, Reports
+from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
 
 STARTS = 2
 REPORT_SECONDS = 0.005

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 
 import peewee
 
-from server.database import open_database
-from server.migrate import HISTORY_TABLE, migrate
-from server.models import TABLES
+from avatar_creator_server.database.connection import open_database
+from avatar_creator_server.database.migrator import HISTORY_TABLE, migrate
+from avatar_creator_server.database.models import TABLES
 from tests.support.postgres import OwnPostgres
 
 _POSTGRESQL_CATALOG = """

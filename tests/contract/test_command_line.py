@@ -21,8 +21,8 @@ from PIL import Image
 from avatar_creator.v1 import avatar_project_service_pb2 as projects_pb
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from avatar_creator.v1.generation_service_pb2_grpc import GenerationServiceStub
-from server.app import SERVICE_NAMES
-from server.settings import Settings
+from avatar_creator_server.api.server import SERVICE_NAMES
+from avatar_creator_server.settings import Settings
 from tests import pictures
 from tests.contract.calls import Calls, refusal
 from tests.support.ports import free_port
@@ -497,7 +497,9 @@ def test_the_demo_leaves_two_pictures_and_their_thumbnails(run: Run, tmp_path: P
         with Image.open(path) as picture:
             picture.load()
             sizes[path.stem] = picture.size
-    with Image.open(Path(__file__).parents[2] / "server" / "demo" / "astronaut.jpg") as photograph:
+    with Image.open(
+        Path(__file__).parents[2] / "server" / "avatar_creator_server" / "demo" / "astronaut.jpg"
+    ) as photograph:
         assert sizes == {
             "upload": photograph.size,
             "upload-thumbnail": (300, 300),

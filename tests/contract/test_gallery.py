@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from avatar_creator import Attributes, AvatarCreator, NotFoundError, Persona, SourceType, Style
-from server import gallery
+from avatar_creator_server.database import seed_data
 from tests.support.service import Deployment, run_command
 
 
@@ -24,15 +24,15 @@ def test_everybody_finds_the_whole_gallery(client: AvatarCreator) -> None:
     presets = list(client.presets.list(page_size=7))
     examples = list(client.personas.list(page_size=5))
 
-    assert {preset.id for preset in presets} == {written["id"] for written in gallery.presets()}
-    assert {example.id for example in examples} == {written["id"] for written in gallery.persona_examples()}
+    assert {preset.id for preset in presets} == {written["id"] for written in seed_data.presets()}
+    assert {example.id for example in examples} == {written["id"] for written in seed_data.persona_examples()}
     assert len(presets) == len({preset.id for preset in presets}) == 24
     assert len(examples) == len({example.id for example in examples}) == 12
     assert len({preset.category for preset in presets}) >= 6
 
 
 def test_a_preset_is_what_was_written_down(client: AvatarCreator) -> None:
-    written = gallery.presets()[0]
+    written = seed_data.presets()[0]
 
     preset = client.presets.get(written["id"])
 
@@ -40,11 +40,11 @@ def test_a_preset_is_what_was_written_down(client: AvatarCreator) -> None:
         written[field] for field in ("name", "description", "category", "prompt")
     )
     assert preset.persona == Persona(**written["persona"])
-    assert preset.image_data == gallery.picture(preset.id)
+    assert preset.image_data == seed_data.picture(preset.id)
 
 
 def test_a_persona_example_is_what_was_written_down(client: AvatarCreator) -> None:
-    written = gallery.persona_examples()[0]
+    written = seed_data.persona_examples()[0]
 
     example = client.personas.get(written["id"])
 
@@ -186,8 +186,8 @@ def test_migrating_again_mends_the_gallery_and_keeps_what_is_not_its_own(
     distributed: Deployment, user: str
 ) -> None:
     distributed.start_server()
-    changed, gone = gallery.presets()[:2]
-    [removed, *_] = gallery.persona_examples()
+    changed, gone = seed_data.presets()[:2]
+    [removed, *_] = seed_data.persona_examples()
     distributed.execute(
         "UPDATE avatar_presets SET name = 'Changed', popularity = 9 WHERE id = %s", changed["id"]
     )

@@ -32,7 +32,7 @@ from avatar_creator.v1.generation_service_pb2 import (
     GetGenerationResponse,
     WatchGenerationsResponse,
 )
-from server.cli.words import dollars
+from avatar_creator_server.cli.format import dollars
 from tests import pictures
 from tests.client.scripted_server import Failure, ScriptedServer
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING

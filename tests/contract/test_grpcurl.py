@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pool
 
-from server.app import SERVICE_NAMES
+from avatar_creator_server.api.server import SERVICE_NAMES
 from tests.support.grpcurl import GrpcurlError, grpcurl
 from tests.support.service import Deployment
 

@@ -38,7 +38,7 @@ from avatar_creator.v1 import (
 )
 from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
-from server.app import SERVICE_NAMES
+from avatar_creator_server.api.server import SERVICE_NAMES
 from tests import pictures
 from tests.contract.calls import TIMEOUT_SECONDS, Calls, Refusal, refusal, refusal_of, rows_of
 from tests.support.service import Deployment

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from avatar_creator import Avatar, AvatarCreator, NotFoundError
-from server.cli.picture_files import default_name
+from avatar_creator_server.cli.output_paths import default_name
 from tests import pictures
 from tests.integration.test_tls import Certificate
 from tests.support.generations import LARGEST, row_of

@@ -30,7 +30,7 @@ from avatar_creator import (
     Persona,
     SourceType,
 )
-from server.app import SERVICE_NAMES
+from avatar_creator_server.api.server import SERVICE_NAMES
 from tests import pictures
 from tests.client.both_clients import Blocking
 from tests.support.generations import CANCELLED, COMPLETED, LARGEST, PENDING, PROCESSING, SMALLEST

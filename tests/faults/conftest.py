@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.service import Deployment
 
 KEY = "hf_test_7d0e4c"
@@ -13,7 +13,7 @@ KEY = "hf_test_7d0e4c"
 @pytest.fixture
 def hosting(router: RouterFake) -> dict[str, str]:
     """The settings of a service that draws through `router`, where a picture takes a moment."""
-    router.behave(always=Behaviour(run_seconds=0.3))
+    router.behave(always=Behavior(run_seconds=0.3))
     return {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_BASE_URL": router.url}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, FailedPreconditionError, Generation
 from tests.support.generations import CANCELLED, COMPLETED, SMALLEST
-from tests.support.huggingface_router import Behaviour, Fault, RouterFake
+from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -28,7 +28,7 @@ def order(client: AvatarCreator, project_id: str, request_id: str | None = None)
 
 def held(deployment: Deployment, router: RouterFake, client: AvatarCreator) -> Generation:
     """A generation whose picture the provider is making, until told to finish."""
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     generation = order(client, client.projects.create("Cancelled").id)
     router.wait_until_polled()
     return generation
@@ -61,7 +61,9 @@ def test_while_it_is_processed_its_worker_and_the_provider_hear_of_it(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str, told_by: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
-    without_heartbeat = "set tasks.generation:HEARTBEAT_SECONDS 3600" if told_by == "the_bus" else ""
+    without_heartbeat = (
+        "set avatar_creator_tasks.generation_runner:HEARTBEAT_SECONDS 3600" if told_by == "the_bus" else ""
+    )
     worker = deployment.start_server(fault=without_heartbeat)
     if not deployment.is_embedded:
         worker = deployment.start_worker(fault=without_heartbeat)
@@ -87,7 +89,7 @@ def test_a_provider_that_refuses_to_hear_of_it_is_told_again(
     hosted_embedded: Deployment, router: RouterFake, user: str
 ) -> None:
     hosted_embedded.start()
-    router.behave(always=Behaviour(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
+    router.behave(always=Behavior(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
     with hosted_embedded.client(user) as client:
         generation = order(client, client.projects.create("Cancelled").id)
         router.wait_until_polled()
@@ -124,9 +126,9 @@ def test_while_it_is_completed_there_is_one_winner_whom_everybody_is_told(
 ) -> None:
     hosted.start_server()
     if winner == "cancel":
-        moment = "before server.domain.leases:GenerationLeases.complete"
+        moment = "before avatar_creator_server.generations.leases:GenerationLeases.complete"
     else:
-        moment = "before server.domain.announcements:Announcements.generation_changed ended"
+        moment = "before avatar_creator_server.shared.event_publisher:Announcements.generation_changed ended"
     worker = hosted.start_worker(fault=f"suspend {moment}")
     with hosted.client(user) as client:
         generation = order(client, client.projects.create("Raced").id)

@@ -14,7 +14,7 @@ import pytest
 
 from avatar_creator import AsyncAvatarCreator, Generation
 from tests.support.generations import SMALLEST, all_ended
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment, ServiceProcess
@@ -42,7 +42,7 @@ async def test_whatever_is_killed_every_generation_ends_once(
     deployment = hosted_breakable
     deployment.settings["GENERATION_LIMIT_CONCURRENT"] = "0"
     deployment.settings["SPEND_LIMIT_PER_DAY"] = "0"
-    router.behave(always=Behaviour(run_seconds=0.5))
+    router.behave(always=Behavior(run_seconds=0.5))
     servers = [deployment.start_server(), deployment.start_server()]
     workers = [deployment.start_worker(), deployment.start_worker()]
     # As a load balancer would, a client goes to the server that answers.

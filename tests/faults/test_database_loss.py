@@ -12,12 +12,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from avatar_creator import AvatarCreator, Generation
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import GetGenerationRequest, WatchGenerationRequest
-from server.app import SERVICE_NAMES
-from server.database import THREADS
+from avatar_creator_server.api.server import SERVICE_NAMES
+from avatar_creator_server.database.connection import THREADS
 from tests import pictures
 from tests.contract.calls import Calls, Refusal, refusal
 from tests.support.generations import COMPLETED, PENDING, SMALLEST
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.postgres import OwnPostgres
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
@@ -104,7 +104,7 @@ def order(client: AvatarCreator) -> Generation:
 def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
     hosted_breakable: Deployment, own_postgres: OwnPostgres, router: RouterFake, user: str
 ) -> None:
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     hosted_breakable.start()
     (worker,) = hosted_breakable.workers
     with hosted_breakable.client(user) as client:
@@ -132,7 +132,7 @@ def test_the_database_is_restarted_within_the_transaction_that_completes(
 ) -> None:
     hosted_breakable.start_server()
     worker = hosted_breakable.start_worker(
-        fault="suspend after server.domain.leases:GenerationLeases._complete"
+        fault="suspend after avatar_creator_server.generations.leases:GenerationLeases._complete"
     )
     with hosted_breakable.client(user) as client:
         generation = order(client)

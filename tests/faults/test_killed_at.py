@@ -31,23 +31,31 @@ class Point:
     """How many the provider gets in all."""
 
 
-LEASES = "server.domain.leases:GenerationLeases"
+LEASES = "avatar_creator_server.generations.leases:GenerationLeases"
 POINTS = {
     "after_the_claim": Point(f"kill after {LEASES}.claim", (WORKER_LOST, SUCCEEDED), 1),
     "before_the_submission": Point(
-        "kill before tasks.providers.huggingface.fal_queue:FalQueue.submit", (SUBMIT_UNKNOWN, SUCCEEDED), 1
+        "kill before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue.submit",
+        (SUBMIT_UNKNOWN, SUCCEEDED),
+        1,
     ),
     "before_the_request_id_is_written": Point(
         f"kill before {LEASES}.submitted", (SUBMIT_UNKNOWN, SUCCEEDED), 2
     ),
     "while_polling": Point(
-        "kill before tasks.providers.huggingface.fal_queue:FalQueue._status", (WORKER_LOST, SUCCEEDED), 1
+        "kill before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue._status",
+        (WORKER_LOST, SUCCEEDED),
+        1,
     ),
-    "before_saving": Point("kill before server.domain.files:Files.stage", (WORKER_LOST, SUCCEEDED), 1),
+    "before_saving": Point(
+        "kill before avatar_creator_server.images.store:Files.stage", (WORKER_LOST, SUCCEEDED), 1
+    ),
     "before_the_commit": Point(f"kill before {LEASES}.complete", (WORKER_LOST, SUCCEEDED), 1),
     "within_the_commit": Point(f"kill after {LEASES}._complete", (WORKER_LOST, SUCCEEDED), 1),
     "after_the_commit": Point(
-        "kill before server.domain.announcements:Announcements.generation_changed ended", (SUCCEEDED,), 1
+        "kill before avatar_creator_server.shared.event_publisher:Announcements.generation_changed ended",
+        (SUCCEEDED,),
+        1,
     ),
 }
 FAST = {("after_the_commit", "distributed"), ("before_the_request_id_is_written", "distributed")}
@@ -105,7 +113,9 @@ def test_a_server_killed_after_the_commit_has_accepted_the_generation(
 ) -> None:
     fixture = "hosted_embedded" if mode == "embedded" else "hosted"
     deployment: Deployment = request.getfixturevalue(fixture)
-    doomed = deployment.start_server(fault="kill before server.wakeups:WakeUps.for_generation")
+    doomed = deployment.start_server(
+        fault="kill before avatar_creator_server.shared.job_notifier:JobNotifier.notify_generation"
+    )
     with deployment.client(user) as client:
         project = client.projects.create("Killed")
         # The client asks again with the same `request_id` until a server answers.

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from avatar_creator import AvatarCreator, GenerationPriority
-from tasks.worker import GENERATION_SLOTS
+from avatar_creator_tasks.worker import GENERATION_SLOTS
 from tests.support.generations import SMALLEST, all_ended
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -37,7 +37,7 @@ def order(client: AvatarCreator, number: int, **wishes: Any) -> list[str]:
 def queue(hosted: Deployment, router: RouterFake) -> Deployment:
     """A service without a worker that accepts any number of generations."""
     hosted.settings |= {"GENERATION_LIMIT_CONCURRENT": "0", "SPEND_LIMIT_PER_DAY": "0"}
-    router.behave(always=Behaviour(run_seconds=0.5))
+    router.behave(always=Behavior(run_seconds=0.5))
     hosted.start_server()
     return hosted
 
@@ -107,7 +107,7 @@ def test_workers_that_freeze_in_their_claims_keep_nobody_from_what_is_urgent(
     frozen = []
     for _ in range(2):
         # In its transaction: the first has locked its user's turn too, the second only a generation.
-        fault = "suspend before server.models.generation:GenerationAttempt.create"
+        fault = "suspend before avatar_creator_server.database.models.generation:GenerationAttempt.create"
         frozen.append(queue.start_worker(fault=fault))
         wait_until(frozen[-1].is_suspended, 20.0)
 

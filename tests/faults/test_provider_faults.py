@@ -9,7 +9,7 @@ import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
 from tests.support.generations import COMPLETED, FAILED, PENDING, SMALLEST, make_due, outcomes, row_of
-from tests.support.huggingface_router import Behaviour, Fault, RouterFake
+from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -147,7 +147,7 @@ def test_the_provider_asks_for_patience(service: Deployment, router: RouterFake,
 def test_the_provider_dies_and_comes_back_without_the_request(
     service: Deployment, router: RouterFake, user: str
 ) -> None:
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     with service.client(user) as client:
         generation = order(client)
         watcher = Watcher(client, generation.id)

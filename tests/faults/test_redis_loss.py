@@ -12,9 +12,9 @@ import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_creator import AvatarCreator, Generation
-from server.app import SERVICE_NAMES
-from server.domain.events import GENERATION_CHANGED
-from server.wakeups import GENERATION_TASK, QUICK_TASK
+from avatar_creator_server.api.server import SERVICE_NAMES
+from avatar_creator_server.shared.event_bus import GENERATION_CHANGED
+from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
 from tests.support.promise import assert_promise_kept
@@ -55,7 +55,7 @@ def health_of(deployment: Deployment) -> Callable[[str], int]:
 
 def waiting_messages(own_redis: OwnRedis) -> int:
     with redis.Redis.from_url(own_redis.url()) as connection:
-        return sum(int(connection.xlen(stream)) for stream in (GENERATION_TASK, QUICK_TASK))
+        return sum(int(connection.xlen(stream)) for stream in (GENERATION_TASK, JOB_TASK))
 
 
 def test_everything_pending_is_done_although_redis_lost_every_byte(
@@ -119,7 +119,7 @@ def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
     with redis.Redis.from_url(own_redis.url()) as connection:
         # Server and worker have found their way back to it.
         wait_until(lambda: connection.pubsub_numsub(GENERATION_CHANGED)[0][1] >= 1)
-        wait_until(lambda: connection.exists(GENERATION_TASK, QUICK_TASK) == 2)
+        wait_until(lambda: connection.exists(GENERATION_TASK, JOB_TASK) == 2)
     live = Watcher(client, client.generations.create(project.id, "a calm man").id).states()
     assert live[-1].state == COMPLETED
     percents = {state.progress_percent for state in live}
@@ -250,7 +250,7 @@ def test_a_call_is_not_held_up_by_a_redis_that_does_not_answer(
     own_redis.resume()
 
 
-@pytest.mark.parametrize("stream", [GENERATION_TASK, pytest.param(QUICK_TASK, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stream", [GENERATION_TASK, pytest.param(JOB_TASK, marks=pytest.mark.slow)])
 def test_messages_nobody_understands_do_no_harm_and_the_streams_stay_empty(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis, stream: str
 ) -> None:

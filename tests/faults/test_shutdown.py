@@ -9,7 +9,7 @@ import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, Generation
 from tests.support.generations import COMPLETED, PENDING, PROCESSING, SMALLEST, outcomes
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
@@ -45,7 +45,7 @@ def test_what_ends_within_the_grace_is_ended_first(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     worker = started(deployment)
     with deployment.client(user) as client:
         generation = order(client)
@@ -74,7 +74,7 @@ def test_what_does_not_end_within_the_grace_is_handed_on_with_its_request(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     worker = started(deployment, SHUTDOWN_GRACE_SECONDS="0.5")
     with deployment.client(user) as client:
         generation = order(client)

@@ -72,7 +72,7 @@ def test_files_that_cannot_be_removed_are_removed_later(
         client.avatars.delete(avatar.id)
 
         worker = (deployment.workers or deployment.servers)[0]
-        wait_until(lambda: len(worker.events("quick_work_failed")) >= 4)
+        wait_until(lambda: len(worker.events("background_job_failed")) >= 4)
         assert [row["state"] for row in deployment.rows("files")] == ["deleting"] * 2
         for path in files:
             (path / "in the way").unlink()

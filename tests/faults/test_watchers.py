@@ -14,11 +14,11 @@ import redis
 from avatar_creator import AvatarCreator, UnauthenticatedError
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1.generation_pb2 import Generation
-from server.domain.events import GENERATION_CHANGED
+from avatar_creator_server.shared.event_bus import GENERATION_CHANGED
 from tests.contract.calls import Calls, refusal_of
 from tests.support.background import InBackground
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment
@@ -42,7 +42,9 @@ def order(client: AvatarCreator, prompt: str = "a patient woman") -> Generation:
 def test_the_end_comes_while_the_watch_is_being_opened(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
-    deaf = hosted.start_server(fault="suspend after server.domain.generations:Generations.get_several")
+    deaf = hosted.start_server(
+        fault="suspend after avatar_creator_server.generations.service:Generations.batch_get"
+    )
     awake = hosted.start_server()
     with AvatarCreator(awake.target, token=hosted.token(user)) as client:
         generation = order(client)
@@ -64,7 +66,7 @@ def test_the_end_comes_while_the_watch_is_being_opened(
 def test_redis_is_restarted_under_an_open_watch(
     hosted_breakable: Deployment, own_redis: OwnRedis, router: RouterFake, user: str
 ) -> None:
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     hosted_breakable.start()
     with hosted_breakable.client(user) as client:
         generation = order(client)

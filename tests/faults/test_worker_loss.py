@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
-from server.domain.leases import LEASE
-from server.wakeups import GENERATION_TASK, QUICK_TASK
+from avatar_creator_server.generations.leases import LEASE
+from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
 from tests.support.generations import COMPLETED, FAILED, PROCESSING, SMALLEST, make_due, outcomes, row_of
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -20,8 +20,8 @@ from tests.support.watcher import Watcher
 
 WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-BEFORE_THE_COMMIT = "before server.domain.leases:GenerationLeases.complete"
-WHILE_DRAWING = "before tasks.providers.huggingface.fal_queue:FalQueue._status"
+BEFORE_THE_COMMIT = "before avatar_creator_server.generations.leases:GenerationLeases.complete"
+WHILE_DRAWING = "before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue._status"
 
 
 def order(client: AvatarCreator, project_name: str) -> Generation:
@@ -100,7 +100,7 @@ def test_what_takes_longer_than_its_lease_stays_with_its_worker(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     deployment.start()
     if not deployment.is_embedded:
         deployment.start_worker()
@@ -133,13 +133,13 @@ def test_one_wake_up_sent_a_hundred_times_makes_nothing_twice(
     with hosted.client(user) as client, redis.Redis.from_url(redis_url) as connection:
         generation = order(client, "Woken")
         [(_, wake_up)] = connection.xrange(GENERATION_TASK)
-        for stream in (GENERATION_TASK, QUICK_TASK):
+        for stream in (GENERATION_TASK, JOB_TASK):
             for _ in range(100):
                 connection.xadd(stream, wake_up)
         hosted.start_worker()
         hosted.start_worker()
         last = Watcher(client, generation.id).states()[-1]
-        wait_until(lambda: connection.xlen(GENERATION_TASK) == connection.xlen(QUICK_TASK) == 0)
+        wait_until(lambda: connection.xlen(GENERATION_TASK) == connection.xlen(JOB_TASK) == 0)
 
         assert last.state == COMPLETED
         assert outcomes(client, generation.id) == [SUCCEEDED]

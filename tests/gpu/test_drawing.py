@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image, ImageChops, ImageStat
 
-from server.domain.people import Attributes
-from server.domain.routes import WISHES, Lora, Route
-from tasks.providers.diffusers import DiffusersProvider, FluxSettings
-from tasks.providers.flux import TRUE_CFG_SCALE, quantization_of
-from tasks.providers.provider import Portrait, PortraitRequest, ProviderError, Reference, Reports
+from avatar_creator_server.generations.routes import WISHES, Lora, Route
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError, Reference, Reports
+from avatar_creator_tasks.providers.diffusers.flux import TRUE_CFG_SCALE, quantization_of
+from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
 
 SIZE = 64
 STEPS = 5

@@ -17,7 +17,7 @@ from tests.support.service import Deployment
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "client.md"
 PAGES = [GUIDE, REPOSITORY / "README.md", REPOSITORY / "clients" / "python" / "README.md"]
-PICTURE = REPOSITORY / "server" / "demo" / "astronaut.jpg"
+PICTURE = REPOSITORY / "server" / "avatar_creator_server" / "demo" / "astronaut.jpg"
 ADDRESS = "localhost:50051"
 FEWEST_BLOCKS = 15
 

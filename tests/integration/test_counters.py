@@ -25,7 +25,7 @@ from avatar_creator import (
     Generation,
     GenerationState,
 )
-from tasks.providers.provider import ProviderError
+from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.generations import SMALLEST, make_due
 from tests.support.in_process import InProcessService

@@ -15,7 +15,7 @@ from avatar_creator import (
     GenerationAttempt,
     NotFoundError,
 )
-from tasks.providers.provider import ProviderError
+from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import (
     CANCELLED,
     COMPLETED,

@@ -23,7 +23,7 @@ from avatar_creator import (
     Style,
 )
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
-from tests.support.huggingface_router import Behaviour, RouterFake
+from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -192,7 +192,7 @@ def test_a_dedicated_endpoint_with_a_negative_prompt_gets_the_services_own(
 def test_what_nobody_waits_for_is_cancelled_at_the_provider(
     hosted: Hosted, router: RouterFake, by: str, user: str
 ) -> None:
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     deployment = hosted("embedded")
     deployment.start()
     with deployment.client(user) as client:
@@ -211,7 +211,7 @@ def test_what_nobody_waits_for_is_cancelled_at_the_provider(
 def test_a_request_that_is_being_made_when_it_is_cancelled_is_cancelled_too(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
-    router.behave(always=Behaviour(hold=True))
+    router.behave(always=Behavior(hold=True))
     deployment = hosted("embedded")
     deployment.start()
     with deployment.client(user) as client:
@@ -313,7 +313,7 @@ def test_a_reproduction_has_the_same_pixels_and_another_model_is_refused(
 
 
 def test_while_it_is_drawn_its_state_is_told(hosted: Hosted, router: RouterFake, user: str) -> None:
-    router.behave(Behaviour(hold=True))
+    router.behave(Behavior(hold=True))
     deployment = hosted("embedded")
     deployment.start()
     with deployment.client(user) as client:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from avatar_creator import Generation, ResourceExhaustedError
-from tasks.providers.provider import ProviderError
+from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import COMPLETED, FAILED
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avatar_creator import AttemptOutcome, ErrorReason, InvalidArgumentError
-from tasks.providers.provider import ProviderError
+from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.in_process import InProcessService

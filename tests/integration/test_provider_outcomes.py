@@ -13,9 +13,9 @@ import pytest
 from avatar_creator import AsyncAvatarCreator, Generation
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, GenerationState
-from tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
+from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.generations import SMALLEST
-from tests.support.huggingface_router import Behaviour, Fault, RouterFake, unanswering_address
+from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.huggingface_router.behaviour import Stage
 from tests.support.in_process import InProcessService
 from tests.support.service import Deployment
@@ -38,7 +38,7 @@ SHORT = Limits(
 class Row:
     """One thing a provider can do, and what comes of it."""
 
-    behaviour: Behaviour | Fault
+    behaviour: Behavior | Fault
     seen: str
     """What the watcher sees last: `completed`, `failed`, or `waiting_to_retry` and for how many seconds."""
     reason: str = ""
@@ -49,11 +49,11 @@ class Row:
     submissions: int = 1
 
 
-def at_once(**said: Any) -> Behaviour:
-    return Behaviour(run_seconds=0.0, **said)
+def at_once(**said: Any) -> Behavior:
+    return Behavior(run_seconds=0.0, **said)
 
 
-def fault(stage: Stage = "submit", **said: Any) -> Behaviour:
+def fault(stage: Stage = "submit", **said: Any) -> Behavior:
     return at_once(faults=(Fault(stage=stage, **said),))
 
 
@@ -116,7 +116,7 @@ QUEUE: dict[str, Row] = {
     "picture on this machine's disk": Row(
         at_once(image_url="file:///etc/passwd"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
     ),
-    "longer than the deadline": Row(Behaviour(hold=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
+    "longer than the deadline": Row(Behavior(hold=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
 }
 """By the route `fal-ai`."""
 
@@ -154,9 +154,7 @@ async def seen_of(client: AsyncAvatarCreator, project_id: str) -> tuple[Generati
         seen = f"{stage} {round(wait.total_seconds() / 10) * 10}"
     reason = ErrorReason.Name(state.error.reason).removeprefix("ERROR_REASON_").removeprefix("PROVIDER_")
     outcome = AttemptOutcome.Name(attempt.outcome).removeprefix("ATTEMPT_OUTCOME_").lower()
-    found = Row(
-        Behaviour(), seen, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0
-    )
+    found = Row(Behavior(), seen, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0)
     assert state.price_micros == attempt.price_micros
     assert attempt.possibly_charged == bool(attempt.price_micros)
     assert KEY not in str(state)

@@ -16,7 +16,7 @@ from avatar_creator import (
     Generation,
     Persona,
 )
-from tasks.providers.provider import ProviderError
+from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, SMALLEST
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider

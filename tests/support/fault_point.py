@@ -1,6 +1,6 @@
 """Runs a command of the service and kills, or freezes, its process at one exact point of its work.
 
-    python -m tests.support.fault_point "kill before tasks.generation:GenerationRunner._draw" worker
+    python -m tests.support.fault_point "kill before avatar_creator_tasks.generation_runner:GenerationRunner._draw" worker
 
 A point is the first call of a method, before it runs or after it has returned. Of a method that is given a
 generation, `ended` picks the first call about one that has ended. Instead, `set MODULE:NUMBER VALUE` gives a
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from server.cli import main
+from avatar_creator_server.cli import main
 
 _SIGNALS = {"kill": signal.SIGKILL, "suspend": signal.SIGSTOP}
 

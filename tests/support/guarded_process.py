@@ -96,7 +96,7 @@ class GuardedProcess:
                     os.killpg(self.pid, signal.SIGKILL)
                 raise RuntimeError(f"the guardian of process {self.pid} was killed, so we killed the process")
             self._exit_code = int(value)
-            self._let_go()
+            self._release_files()
         return self._exit_code
 
     def send(self, number: signal.Signals) -> None:
@@ -143,7 +143,7 @@ class GuardedProcess:
         """What it wrote to its standard output and standard error so far."""
         return self.log.read_text(errors="replace")
 
-    def _let_go(self) -> None:
+    def _release_files(self) -> None:
         assert self._guardian.stdin is not None
         assert self._guardian.stdout is not None
         self._guardian.stdin.close()

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from avatar_creator import AsyncAvatarCreator
-from server.app import AvatarServer
-from server.core import Core
-from server.settings import Settings
-from tasks.providers.provider import Provider
-from tasks.worker import Worker
+from avatar_creator_server.api.server import AvatarServer
+from avatar_creator_server.core import Core
+from avatar_creator_server.settings import Settings
+from avatar_creator_tasks.providers.base import Provider
+from avatar_creator_tasks.worker import Worker
 from tests.support.service import Deployment
 
 _NO_GRACE = 0.0
@@ -51,7 +51,7 @@ class InProcessService:
 
     async def wake_workers(self) -> None:
         """Let workers look for due generations at once rather than within a second or two."""
-        await self._core.wake_ups.for_generation()
+        await self._core.notifier.notify_generation()
 
     @asynccontextmanager
     async def working(self, provider: Provider, *, grace_seconds: float = _NO_GRACE) -> AsyncIterator[None]:

@@ -71,7 +71,7 @@ class Person:
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
         """A command that is not waited for, its output in pipes unless told otherwise."""
         return subprocess.Popen(
-            [sys.executable, "-m", "server.cli", *arguments, "--target", self.target],
+            [sys.executable, "-m", "avatar_creator_server.cli", *arguments, "--target", self.target],
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from PIL import Image
 
-from tasks.providers.provider import Portrait, PortraitRequest, Reports
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
 
 _NEXT_SECONDS = 10.0
 

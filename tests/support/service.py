@@ -62,7 +62,7 @@ def run_command(
 
 _IN_TURN = """
 import contextlib, io, json, os, sys
-from server.cli import main
+from avatar_creator_server.cli import main
 
 passed_on = dict(os.environ)
 for arguments, settings, directory in json.load(sys.stdin):
@@ -330,7 +330,7 @@ class Deployment:
 
 
 def _program() -> list[str]:
-    return [sys.executable, "-m", "server.cli"]
+    return [sys.executable, "-m", "avatar_creator_server.cli"]
 
 
 def _program_with(fault: str) -> list[str]:
@@ -348,7 +348,7 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""How `server.models.base` writes times there."""
+"""How `avatar_creator_server.database.models.base` writes times there."""
 
 
 def _execute_sqlite(path: Path, statement: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:

@@ -17,11 +17,11 @@ from avatar_creator.v1.generation_pb2 import GenerationOptions
 from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
 from avatar_creator.v1.persona_pb2 import PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
-from server.domain import vocabulary
-from server.domain.people import Attributes, Persona
-from server.validation import NAME, text, validate
-from server.wire import attributes_to_proto, persona_to_proto
-from tasks.draw_gallery import GALLERY, draw_picture, draw_pictures
+from avatar_creator_server.api.validation import NAME, text, validate
+from avatar_creator_server.contract.mapping import attributes_to_proto, persona_to_proto
+from avatar_creator_server.people import vocabulary
+from avatar_creator_server.people.person import Attributes, Persona
+from avatar_creator_tasks.draw_presets import GALLERY, draw_picture, draw_pictures
 
 Table = dict[str, Any]
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from server.settings import SettingsError
-from tasks.providers.diffusers import DiffusersProvider, FluxSettings
+from avatar_creator_server.settings import SettingsError
+from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

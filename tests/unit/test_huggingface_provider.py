@@ -17,15 +17,9 @@ import httpx
 import pytest
 from PIL import Image, ImageChops
 
-from server.domain.people import Attributes
-from server.domain.routes import Lora, Route
-from tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
-from tasks.providers.huggingface.excerpt import excerpt
-from tasks.providers.huggingface.outcomes import Sign, Step, failure
-from tasks.providers.huggingface.picture_addresses import fetchable
-from tasks.providers.huggingface.pictures import BadPictureError, read_picture
-from tasks.providers.huggingface.progress import Estimate
-from tasks.providers.provider import (
+from avatar_creator_server.generations.routes import Lora, Route
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
     Provider,
@@ -33,8 +27,14 @@ from tasks.providers.provider import (
     Reference,
     Reports,
 )
+from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
+from avatar_creator_tasks.providers.huggingface.excerpt import excerpt
+from avatar_creator_tasks.providers.huggingface.outcomes import Sign, Step, failure
+from avatar_creator_tasks.providers.huggingface.picture_addresses import fetchable
+from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, read_picture
+from avatar_creator_tasks.providers.huggingface.progress import Estimate
 from tests import pictures
-from tests.support.huggingface_router import Behaviour, Fault, RouterFake, unanswering_address
+from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.ports import free_port
 
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
@@ -45,7 +45,7 @@ ROUTE = Route(
     model="black-forest-labs/FLUX.1-dev",
     model_revision="",
     lora=None,
-    honours=frozenset({"prompt", "steps", "guidance_scale"}),
+    supports=frozenset({"prompt", "steps", "guidance_scale"}),
 )
 LORA = Lora(repository="XLabs-AI/flux-RealismLora", weight_file="", revision="", scale=0.8, trigger="")
 REQUEST = PortraitRequest(
@@ -117,7 +117,7 @@ def router() -> Iterator[RouterFake]:
 @pytest.fixture
 def fake(router: RouterFake) -> RouterFake:
     router.reset()
-    router.behave(always=Behaviour(run_seconds=0))
+    router.behave(always=Behavior(run_seconds=0))
     return router
 
 
@@ -210,7 +210,7 @@ class Case:
     """One thing that goes wrong, and what is to be made of it."""
 
     name: str
-    fault: Fault | Behaviour
+    fault: Fault | Behavior
     reason: str
     follows: str = ""
     """Of `retryable`, `charged`, `submit_unknown` and `request_alive` those that hold."""
@@ -365,7 +365,7 @@ AT_ITS_RESULT = [
         "REJECTED",
         asked=1,
     ),
-    Case("not safe for work", Behaviour(run_seconds=0, nsfw=True), "NSFW", "charged"),
+    Case("not safe for work", Behavior(run_seconds=0, nsfw=True), "NSFW", "charged"),
     Case("failed with 500", status(500, "result"), "UNAVAILABLE", "retryable", asked=EVERY_TRY),
     Case("failed with 503", status(503, "result"), "UNAVAILABLE", "retryable", asked=EVERY_TRY),
     Case("took too long", status(504, "result", error_type="generation_timeout"), "UNAVAILABLE", "retryable"),
@@ -405,19 +405,19 @@ AT_ITS_RESULT = [
     ),
     Case(
         "picture as data",
-        Behaviour(run_seconds=0, image_url="data:image/png;base64,AAAA"),
+        Behavior(run_seconds=0, image_url="data:image/png;base64,AAAA"),
         "BAD_ANSWER",
         "retryable charged",
     ),
     Case(
         "picture on this machine",
-        Behaviour(run_seconds=0, image_url="file:///etc/passwd"),
+        Behavior(run_seconds=0, image_url="file:///etc/passwd"),
         "BAD_ANSWER",
         "retryable charged",
     ),
     Case(
         "picture behind a login",
-        Behaviour(run_seconds=0, image_url="http://a:b@127.0.0.1/"),
+        Behavior(run_seconds=0, image_url="http://a:b@127.0.0.1/"),
         "BAD_ANSWER",
         "retryable charged",
     ),
@@ -443,14 +443,14 @@ AT_ITS_PICTURE = [
     Case("endless picture", how("endless", "image"), "BAD_ANSWER", "retryable charged", asked=1),
     Case(
         "too many pixels",
-        Behaviour(run_seconds=0, picture_width=9000, picture_height=8000),
+        Behavior(run_seconds=0, picture_width=9000, picture_height=8000),
         "BAD_ANSWER",
         "retryable charged",
         asked=1,
     ),
     Case(
         "another size",
-        Behaviour(run_seconds=0, picture_width=160, picture_height=128),
+        Behavior(run_seconds=0, picture_width=160, picture_height=128),
         "BAD_ANSWER",
         "retryable charged",
         asked=1,
@@ -496,7 +496,7 @@ IN_A_SINGLE_REQUEST = [
         "retryable charged",
     ),
     Case("endless picture", how("endless", "result"), "BAD_ANSWER", "retryable charged"),
-    Case("another size", Behaviour(run_seconds=0, picture_width=144), "BAD_ANSWER", "retryable charged"),
+    Case("another size", Behavior(run_seconds=0, picture_width=144), "BAD_ANSWER", "retryable charged"),
 ]
 
 
@@ -545,7 +545,7 @@ async def test_picture_that_is_none_is_told_from_one_that_did_not_come(
 
 async def check(fake: RouterFake, seen: Seen, request: PortraitRequest, case: Case) -> None:
     fault = case.fault
-    fake.behave(fault if isinstance(fault, Behaviour) else Behaviour(run_seconds=0, faults=(fault,)))
+    fake.behave(fault if isinstance(fault, Behavior) else Behavior(run_seconds=0, faults=(fault,)))
     told = Told()
     error = await refused(fake, seen, request, told, limits=case.limits)
     holds = {
@@ -623,7 +623,7 @@ def test_table_has_a_row_for_every_answer_that_does_not_come(step: Step, sign: S
 async def test_passing_failure_after_submission_is_asked_through(
     fake: RouterFake, seen: Seen, stage: Any, fault: Mapping[str, Any]
 ) -> None:
-    fake.behave(Behaviour(run_seconds=0, faults=(Fault(stage=stage, times=1, **fault),)))
+    fake.behave(Behavior(run_seconds=0, faults=(Fault(stage=stage, times=1, **fault),)))
     portrait = await drawn(fake, seen)
     assert portrait.image.size == (128, 160)
     assert fake.counters()["submissions"] == 1
@@ -822,7 +822,7 @@ async def test_submission_has_a_connection_of_its_own(seen: Seen) -> None:
 
 async def test_key_does_not_go_where_the_picture_lies(fake: RouterFake, seen: Seen) -> None:
     led_on = status(302, "image", headers={"Location": "0.png"}, times=2)
-    fake.behave(Behaviour(run_seconds=0, faults=(led_on,)))
+    fake.behave(Behavior(run_seconds=0, faults=(led_on,)))
     await drawn(fake, seen, bill_to="acme")
     fetches = only_submission(fake)["image_headers"]
     assert len(fetches) == 3
@@ -870,7 +870,7 @@ def test_picture_without_its_last_row_is_broken() -> None:
 
 
 async def test_resumed_request_is_polled_and_never_submitted(fake: RouterFake, seen: Seen) -> None:
-    fake.behave(Behaviour(run_seconds=0, faults=(status(500, "status", times=LIMITS.tries),)))
+    fake.behave(Behavior(run_seconds=0, faults=(status(500, "status", times=LIMITS.tries),)))
     told = Told()
     error = await refused(fake, seen, told=told)
     assert error.request_alive
@@ -926,12 +926,12 @@ async def test_single_request_cannot_be_resumed_and_is_not_made_again(fake: Rout
 @pytest.mark.parametrize(
     "behaviour",
     [
-        pytest.param(Behaviour(queue_seconds=60), id="in the queue"),
-        pytest.param(Behaviour(hold=True), id="at the runner"),
-        pytest.param(Behaviour(run_seconds=0), id="completed"),
+        pytest.param(Behavior(queue_seconds=60), id="in the queue"),
+        pytest.param(Behavior(hold=True), id="at the runner"),
+        pytest.param(Behavior(run_seconds=0), id="completed"),
     ],
 )
-async def test_cancelling_is_told_to_the_provider(fake: RouterFake, seen: Seen, behaviour: Behaviour) -> None:
+async def test_cancelling_is_told_to_the_provider(fake: RouterFake, seen: Seen, behaviour: Behavior) -> None:
     fake.behave(behaviour)
     async with provider_of(fake) as provider:
         path = await submitted_path(provider)
@@ -962,7 +962,7 @@ async def test_cancelling_what_is_unknown_is_no_error(fake: RouterFake, seen: Se
 async def test_cancelling_that_could_not_be_told_is_an_error(
     fake: RouterFake, seen: Seen, fault: Fault, reason: str, retryable: bool
 ) -> None:
-    fake.behave(Behaviour(hold=True, faults=(fault,)))
+    fake.behave(Behavior(hold=True, faults=(fault,)))
     async with provider_of(fake, limits=replace(LIMITS, cancel_seconds=0.25)) as provider:
         path = await submitted_path(provider)
         with pytest.raises(ProviderError) as caught:
@@ -1017,7 +1017,7 @@ async def test_call_that_is_cancelled_while_its_id_is_written_down_waits_for_tha
 async def test_cancelled_call_stops_and_cancels_nothing_there(
     fake: RouterFake, seen: Seen, route: str
 ) -> None:
-    fake.behave(Behaviour(hold=True))
+    fake.behave(Behavior(hold=True))
     drawing = asyncio.Event()
 
     async def progress(part: float) -> None:
@@ -1035,7 +1035,7 @@ async def test_cancelled_call_stops_and_cancels_nothing_there(
 
 
 async def test_deadline_cancels_the_request_there(fake: RouterFake, seen: Seen) -> None:
-    fake.behave(Behaviour(hold=True))
+    fake.behave(Behavior(hold=True))
     error = await refused(fake, seen, deadline=timedelta(seconds=0.3))
     assert (error.reason, error.retryable, error.charged, error.request_alive) == (
         "PROVIDER_TIMEOUT",
@@ -1051,12 +1051,12 @@ async def test_deadline_cancels_the_request_there(fake: RouterFake, seen: Seen) 
 @pytest.mark.parametrize(
     "behaviour",
     [
-        pytest.param(Behaviour(hold=True, faults=(status(500, "cancel"),)), id="cannot be cancelled"),
-        pytest.param(Behaviour(run_seconds=0, faults=(how("stall", "image"),)), id="has completed"),
+        pytest.param(Behavior(hold=True, faults=(status(500, "cancel"),)), id="cannot be cancelled"),
+        pytest.param(Behavior(run_seconds=0, faults=(how("stall", "image"),)), id="has completed"),
     ],
 )
 async def test_request_that_outlives_the_deadline_is_taken_up_again(
-    fake: RouterFake, seen: Seen, behaviour: Behaviour
+    fake: RouterFake, seen: Seen, behaviour: Behavior
 ) -> None:
     fake.behave(behaviour)
     error = await refused(fake, seen, deadline=timedelta(seconds=0.3))
@@ -1089,7 +1089,7 @@ async def test_failing_report_reaches_the_caller(fake: RouterFake, seen: Seen) -
 
 
 async def test_progress_waits_in_the_queue_and_never_goes_back(fake: RouterFake, seen: Seen) -> None:
-    fake.behave(Behaviour(queue_seconds=0.05, run_seconds=0.2))
+    fake.behave(Behavior(queue_seconds=0.05, run_seconds=0.2))
     told = Told()
     await drawn(fake, seen, replace(REQUEST, expected_seconds=0.2), told)
     assert told.parts[0] <= 0.02

@@ -18,12 +18,12 @@ import pytest
 from PIL import Image
 
 from tests.support.guarded_process import GuardedProcess
-from tests.support.huggingface_router import Behaviour, Fault, RouterFake, unanswering_address
+from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.waiting import wait_until
 
 LORA = "fal-ai/flux-lora"
 KONTEXT = "fal-ai/flux-kontext/dev"
-AT_ONCE = Behaviour(run_seconds=0)
+AT_ONCE = Behavior(run_seconds=0)
 # Loading the system's certificates would take most of a test's time.
 PLAIN: Any = {"verify": False, "trust_env": False}
 SHORT = httpx.Timeout(10.0, read=0.05)
@@ -86,7 +86,7 @@ class TestQueue:
     def test_takes_a_job_from_the_receipt_to_the_picture(
         self, router: RouterFake, http: httpx.Client
     ) -> None:
-        router.behave(Behaviour(queue_seconds=0.1, run_seconds=0.1))
+        router.behave(Behavior(queue_seconds=0.1, run_seconds=0.1))
         receipt = submit(http)
         request_id = receipt.json()["request_id"]
         assert receipt.status_code == 200
@@ -135,7 +135,7 @@ class TestQueue:
         assert decoded(picture.content).size == (256, 320)
 
     def test_says_how_many_are_ahead(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(queue_seconds=60, queue_position=3))
+        router.behave(Behavior(queue_seconds=60, queue_position=3))
         receipt = submit(http).json()
         assert receipt["queue_position"] == 3
         job = f"/fal-ai/fal-ai/flux-lora/requests/{receipt['request_id']}"
@@ -143,7 +143,7 @@ class TestQueue:
         assert (status["status"], status["queue_position"]) == ("IN_QUEUE", 3)
 
     def test_shows_logs_to_who_asks(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(hold=True))
+        router.behave(Behavior(hold=True))
         job = accepted(http)
         assert get(http, f"{job}/status").json()["logs"] is None
         assert [entry["level"] for entry in get(http, f"{job}/status", logs="1").json()["logs"]] == ["INFO"]
@@ -166,7 +166,7 @@ class TestQueue:
         assert http.get(url, headers={"Authorization": "Key id:secret"}).status_code == 200
 
     def test_holds_a_job_until_it_is_finished(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(hold=True, run_seconds=0))
+        router.behave(Behavior(hold=True, run_seconds=0))
         job = accepted(http)
         assert get(http, f"{job}/status").json()["status"] == "IN_PROGRESS"
         early = get(http, job)
@@ -182,7 +182,7 @@ class TestQueue:
     def test_cancels_a_waiting_or_running_job(
         self, router: RouterFake, http: httpx.Client, queue_seconds: float, answer: tuple[int, str]
     ) -> None:
-        router.behave(Behaviour(queue_seconds=queue_seconds, hold=True))
+        router.behave(Behavior(queue_seconds=queue_seconds, hold=True))
         job = accepted(http)
         cancelled = http.put(f"{job}/cancel", params={"_subdomain": "queue"})
         assert (cancelled.status_code, cancelled.json()["status"]) == answer
@@ -199,7 +199,7 @@ class TestQueue:
         assert (unknown.status_code, unknown.json()) == (404, {"status": "NOT_FOUND"})
 
     def test_lets_a_runner_ignore_a_cancellation(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(hold=True, ignores_cancel=True))
+        router.behave(Behavior(hold=True, ignores_cancel=True))
         job = accepted(http)
         assert http.put(f"{job}/cancel", params={"_subdomain": "queue"}).status_code == 202
         assert get(http, f"{job}/status").json()["status"] == "IN_PROGRESS"
@@ -291,8 +291,8 @@ class TestSingleRequest:
 
     def test_of_fal_can_lose_its_answer(self, router: RouterFake, http: httpx.Client) -> None:
         router.behave(
-            Behaviour(run_seconds=0, faults=(Fault(how="drop", accepted=True),)),
-            Behaviour(run_seconds=0, faults=(Fault(stage="result", status=500),)),
+            Behavior(run_seconds=0, faults=(Fault(how="drop", accepted=True),)),
+            Behavior(run_seconds=0, faults=(Fault(stage="result", status=500),)),
         )
         with pytest.raises(httpx.RemoteProtocolError):
             http.post(f"/fal-ai/{LORA}", json=ASKED)
@@ -323,7 +323,7 @@ class TestSingleRequest:
         assert "monthly included credits" in http.post(path, json={"inputs": "x"}).json()["error"]
 
     def test_ends_when_its_caller_goes(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(hold=True))
+        router.behave(Behavior(hold=True))
         with pytest.raises(httpx.ReadTimeout):
             http.post("/", json={"inputs": "x"}, timeout=SHORT)
         wait_until(lambda: router.submissions()[0]["cancelled"])
@@ -363,20 +363,20 @@ class TestPictures:
         assert len(results[0]["images"]) == len(results[0]["has_nsfw_concepts"]) == 2
 
     def test_are_black_when_flagged(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(run_seconds=0, nsfw=True))
+        router.behave(Behavior(run_seconds=0, nsfw=True))
         result = get(http, accepted(http)).json()
         assert result["has_nsfw_concepts"] == [True]
         picture = decoded(httpx.get(result["images"][0]["url"], **PLAIN).content)
         assert picture.getextrema() == ((0, 0), (0, 0), (0, 0))
 
     def test_can_be_of_a_wrong_size(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(run_seconds=0, picture_width=64, picture_height=48))
+        router.behave(Behavior(run_seconds=0, picture_width=64, picture_height=48))
         assert decoded(picture_of(http).content).size == (64, 48)
 
     def test_can_be_huge_in_the_file_or_in_memory(self, router: RouterFake, http: httpx.Client) -> None:
         router.behave(
-            Behaviour(run_seconds=0, picture_bytes=3_000_000),
-            Behaviour(run_seconds=0, picture_width=20_000, picture_height=20_000),
+            Behavior(run_seconds=0, picture_bytes=3_000_000),
+            Behavior(run_seconds=0, picture_width=20_000, picture_height=20_000),
         )
         assert len(picture_of(http).content) == 3_000_000
         bomb = picture_of(http).content
@@ -385,7 +385,7 @@ class TestPictures:
             Image.open(io.BytesIO(bomb))
 
     def test_can_be_said_to_be_elsewhere(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(run_seconds=0, image_url="file:///etc/passwd"))
+        router.behave(Behavior(run_seconds=0, image_url="file:///etc/passwd"))
         assert get(http, accepted(http)).json()["images"][0]["url"] == "file:///etc/passwd"
 
 
@@ -448,8 +448,8 @@ class TestFaults:
     def test_lose_the_answer_to_a_job_that_runs(self, router: RouterFake, http: httpx.Client) -> None:
         router.behave(
             Fault(how="drop"),
-            Behaviour(run_seconds=0, faults=(Fault(how="drop", accepted=True),)),
-            Behaviour(run_seconds=0, faults=(Fault(status=504, accepted=True),)),
+            Behavior(run_seconds=0, faults=(Fault(how="drop", accepted=True),)),
+            Behavior(run_seconds=0, faults=(Fault(status=504, accepted=True),)),
         )
         for _ in range(2):
             with pytest.raises(httpx.RemoteProtocolError):
@@ -462,7 +462,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("stage", ["status", "result", "image"])
     def test_keep_the_client_waiting(self, router: RouterFake, http: httpx.Client, stage: Any) -> None:
-        router.behave(Behaviour(run_seconds=0, faults=(Fault(stage=stage, how="hang", times=1),)))
+        router.behave(Behavior(run_seconds=0, faults=(Fault(stage=stage, how="hang", times=1),)))
         job = accepted(http)
         paths = {"status": f"{job}/status", "result": job, "image": f"/files/{job.rpartition('/')[2]}/0.jpeg"}
         with pytest.raises(httpx.ReadTimeout):
@@ -478,7 +478,7 @@ class TestFaults:
 
     def test_break_off_a_picture(self, router: RouterFake, http: httpx.Client) -> None:
         faults = tuple(Fault(stage="image", how=how, times=1) for how in ("cut", "stall", "truncated"))
-        router.behave(Behaviour(run_seconds=0, faults=faults))
+        router.behave(Behavior(run_seconds=0, faults=faults))
         url = get(http, accepted(http)).json()["images"][0]["url"]
         with pytest.raises(httpx.RemoteProtocolError):
             http.get(url)
@@ -492,7 +492,7 @@ class TestFaults:
 
     def test_give_a_picture_slowly_or_without_end(self, router: RouterFake, http: httpx.Client) -> None:
         faults = tuple(Fault(stage="image", how=how, times=1) for how in ("trickle", "endless"))
-        router.behave(Behaviour(run_seconds=0, faults=faults))
+        router.behave(Behavior(run_seconds=0, faults=faults))
         url = get(http, accepted(http)).json()["images"][0]["url"]
         with http.stream("GET", url) as slow:
             pieces = slow.iter_raw()
@@ -508,8 +508,8 @@ class TestFaults:
 
     def test_report_what_the_runner_refused_or_lost(self, router: RouterFake, http: httpx.Client) -> None:
         router.behave(
-            Behaviour(run_seconds=0, faults=(Fault(stage="result", status=422),)),
-            Behaviour(run_seconds=0, faults=(Fault(stage="result", error_type="runner_server_error"),)),
+            Behavior(run_seconds=0, faults=(Fault(stage="result", status=422),)),
+            Behavior(run_seconds=0, faults=(Fault(stage="result", error_type="runner_server_error"),)),
         )
         refused = accepted(http)
         assert get(http, f"{refused}/status").json()["status"] == "COMPLETED"
@@ -518,12 +518,12 @@ class TestFaults:
         assert get(http, accepted(http)).headers["x-fal-error-type"] == "runner_server_error"
 
     def test_withhold_a_picture(self, router: RouterFake, http: httpx.Client) -> None:
-        router.behave(Behaviour(run_seconds=0, faults=(Fault(stage="image", status=403),)))
+        router.behave(Behavior(run_seconds=0, faults=(Fault(stage="image", status=403),)))
         assert picture_of(http).status_code == 403
 
     def test_pass_after_so_many_polls(self, router: RouterFake, http: httpx.Client) -> None:
         faults = (Fault(stage="status", status=503, times=2), Fault(stage="status", status=404, times=1))
-        router.behave(Behaviour(run_seconds=0, faults=faults))
+        router.behave(Behavior(run_seconds=0, faults=faults))
         job = accepted(http)
         polled = [get(http, f"{job}/status").status_code for _ in range(4)]
         assert polled == [503, 503, 404, 200]
@@ -532,7 +532,7 @@ class TestFaults:
     def test_spoil_a_cancellation(self, router: RouterFake, http: httpx.Client) -> None:
         router.behave(
             *(
-                Behaviour(hold=True, faults=(Fault(stage="cancel", status=500, accepted=accepted),))
+                Behavior(hold=True, faults=(Fault(stage="cancel", status=500, accepted=accepted),))
                 for accepted in (False, True)
             )
         )

@@ -14,8 +14,8 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageChops, ImageFile, ImageStat
 
-from server.domain.errors import InvalidArgumentError
-from server.domain.images import (
+from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images.processing import (
     MAX_IMAGE_BYTES,
     MAX_IMAGE_PIXELS,
     THUMBNAIL_SIZE,

@@ -9,9 +9,7 @@ import pytest
 from avatar_creator import Attributes as AttributesMessage
 from avatar_creator import AvatarCreator, Gender, Headwear, Style
 from avatar_creator import Persona as PersonaMessage
-from server.domain import vocabulary
-from server.domain.people import Attributes, Persona
-from server.domain.prompt import (
+from avatar_creator_server.generations.prompt import (
     NEGATIVE_PROMPT,
     PROMPT_TOKENS,
     QUALITY,
@@ -19,6 +17,8 @@ from server.domain.prompt import (
     enhance,
     estimated_tokens,
 )
+from avatar_creator_server.people import vocabulary
+from avatar_creator_server.people.person import Attributes, Persona
 
 EXAMPLE = (
     "Sarah, 32 years old, professional personality, female, middle-aged adult (30-50 years old), "

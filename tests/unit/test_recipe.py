@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageEnhance, PngImagePlugin
 
-from server.domain.images import Picture, accept_upload, encode_png, make_thumbnail
-from server.domain.recipe import Recipe, colour_difference, pixels_sha256, this_software
-from server.domain.recipe_embedding import RECIPE_NAMESPACE, png_with_recipe
+from avatar_creator_server.generations.recipes.embedding import RECIPE_NAMESPACE, png_with_recipe
+from avatar_creator_server.generations.recipes.recipe import (
+    Recipe,
+    colour_difference,
+    pixels_sha256,
+    this_software,
+)
+from avatar_creator_server.images.processing import Picture, accept_upload, encode_png, make_thumbnail
 from tests import pictures
 
 PROMPT = 'Zoë & "Łukasz" <b>]]>, 中文 🙂'

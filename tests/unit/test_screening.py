@@ -18,9 +18,14 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from server.domain.errors import InvalidArgumentError, UnavailableError
-from server.domain.screening import DenyList, ModerationLimits, ModerationService, Screening
-from server.settings import SettingsError
+from avatar_creator_server.errors import InvalidArgumentError, UnavailableError
+from avatar_creator_server.generations.moderation import (
+    DenyList,
+    Moderation,
+    ModerationLimits,
+    ModerationService,
+)
+from avatar_creator_server.settings import SettingsError
 from tests.support.moderation_service import FLAGGED_CATEGORIES, Mode, ModerationServiceFake
 from tests.support.ports import free_port
 
@@ -172,7 +177,7 @@ def test_a_file_of_comments_only_denies_nothing(tmp_path: Path) -> None:
     file = tmp_path / "denied.txt"
     file.write_text("# to be filled\n")
 
-    Screening.of(file, "", NO_KEY).refuse_denied({"prompt": "porn"})
+    Moderation.of(file, "", NO_KEY).refuse_denied({"prompt": "porn"})
 
 
 @pytest.mark.parametrize(
@@ -190,14 +195,14 @@ def test_an_unusable_file_is_refused_by_name(tmp_path: Path, content: bytes | No
         file.write_bytes(content)
 
     with pytest.raises(SettingsError) as refusal:
-        Screening.of(file, "", NO_KEY)
+        Moderation.of(file, "", NO_KEY)
     assert str(refusal.value).startswith(f"PROMPT_DENY_LIST_FILE {file}")
     assert str(refusal.value).endswith(complaint)
 
 
 def test_a_folder_is_no_deny_list(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^PROMPT_DENY_LIST_FILE .* cannot be read: Is a directory$"):
-        Screening.of(tmp_path, "", NO_KEY)
+        Moderation.of(tmp_path, "", NO_KEY)
 
 
 # The refusal
@@ -205,7 +210,7 @@ def test_a_folder_is_no_deny_list(tmp_path: Path) -> None:
 
 def test_a_refusal_names_each_field_and_its_word(deny_list: DenyList) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
-        Screening(deny_list, None).refuse_denied(
+        Moderation(deny_list, None).refuse_denied(
             {"prompt": "a Hot\u200b   TEEN", "avatar_name": "Ann", "persona.personality[3]": "p.o.r.n"}
         )
     error = refusal.value
@@ -221,11 +226,11 @@ def test_a_refusal_names_each_field_and_its_word(deny_list: DenyList) -> None:
 
 
 def test_terms_do_not_reach_over_fields(deny_list: DenyList) -> None:
-    Screening(deny_list, None).refuse_denied({"avatar_name": "hot", "prompt": "teen"})
+    Moderation(deny_list, None).refuse_denied({"avatar_name": "hot", "prompt": "teen"})
 
 
 async def test_without_any_screen_all_passes() -> None:
-    screening = Screening.of(None, "", NO_KEY)
+    screening = Moderation.of(None, "", NO_KEY)
 
     screening.refuse_denied({"prompt": "porn"})
     await screening.refuse_flagged("porn")
@@ -244,8 +249,8 @@ def moderation() -> Iterator[ModerationServiceFake]:
 @asynccontextmanager
 async def screening_by(
     url: str, key: str = KEY, limits: ModerationLimits | None = None
-) -> AsyncIterator[Screening]:
-    screening = Screening(None, ModerationService(url, SecretStr(key), limits))
+) -> AsyncIterator[Moderation]:
+    screening = Moderation(None, ModerationService(url, SecretStr(key), limits))
     try:
         yield screening
     finally:
@@ -403,19 +408,19 @@ async def test_many_are_judged_side_by_side(moderation: ModerationServiceFake) -
 )
 def test_what_is_no_web_address_is_refused_by_name(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^MODERATION_URL must be"):
-        Screening.of(None, url, NO_KEY)
+        Moderation.of(None, url, NO_KEY)
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY}é", f"{KEY}\r\nX-Other: 1"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(key: str) -> None:
     with pytest.raises(SettingsError, match=r"^MODERATION_API_KEY has") as refusal:
-        Screening.of(None, "https://example.com/v1/moderations", SecretStr(key))
+        Moderation.of(None, "https://example.com/v1/moderations", SecretStr(key))
     assert KEY not in "".join(traceback.format_exception(refusal.value))
 
 
 def test_a_key_without_a_service_is_refused() -> None:
     with pytest.raises(SettingsError, match="MODERATION_URL is not"):
-        Screening.of(None, "", SecretStr(KEY))
+        Moderation.of(None, "", SecretStr(KEY))
 
 
 @pytest.mark.parametrize("mode", ["clean", "flagged", "500", "malformed", "hang", "drop"])
@@ -426,7 +431,7 @@ async def test_the_key_is_in_no_log_error_or_repr(
     moderation.mode = mode
     said: list[str] = []
     service = ModerationService(moderation.url, SecretStr(KEY), SHORT)
-    screening = Screening(None, service)
+    screening = Moderation(None, service)
     with capture_logs() as logs:
         try:
             await screening.refuse_flagged("a woman")

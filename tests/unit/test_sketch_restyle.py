@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
-import server.demo
-from server.domain.people import Attributes
-from server.domain.recipe import colour_difference, pixels_sha256
-from server.domain.routes import Route
-from tasks.providers.provider import PortraitRequest, ProviderError, Reference, Reports
-from tasks.providers.sketch import SketchProvider
-from tasks.providers.sketch_art import draw_portrait
-from tasks.providers.sketch_art.restyle import restyle
+import avatar_creator_server.demo
+from avatar_creator_server.generations.recipes.recipe import colour_difference, pixels_sha256
+from avatar_creator_server.generations.routes import Route
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError, Reference, Reports
+from avatar_creator_tasks.providers.sketch.art import draw_portrait
+from avatar_creator_tasks.providers.sketch.art.restyle import restyle
+from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 
 REQUEST = PortraitRequest(
     route=Route("sketch", "local", "", "", None, frozenset({"reference", "reference_strength"})),
@@ -37,7 +37,7 @@ def ignore(done: int, total: int) -> None:
 @cache
 def photograph() -> Image.Image:
     """An astronaut before a grey background, 256 by 256 pixels."""
-    with Image.open(Path(server.demo.__file__).with_name("astronaut.jpg")) as image:
+    with Image.open(Path(avatar_creator_server.demo.__file__).with_name("astronaut.jpg")) as image:
         return image.convert("RGB").resize((256, 256))
 
 

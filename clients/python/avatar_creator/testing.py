@@ -46,7 +46,7 @@ _SHOWN_LINES = 50
 # decide what is tested, nor be used by it.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH")
 
-# `python -m server.cli serve` that ends with its standard input, too: if we are killed, so is our end of it.
+# `python -m avatar_creator_server.cli serve` that ends with its standard input, too: if we are killed, so is our end of it.
 _SERVE = """
 import os, runpy, signal, sys, threading
 
@@ -56,7 +56,7 @@ def end_with_the_tests():
 
 threading.Thread(target=end_with_the_tests, daemon=True).start()
 sys.argv = ["avatar-creator", "serve"]
-runpy.run_module("server.cli", run_name="__main__")
+runpy.run_module("avatar_creator_server.cli", run_name="__main__")
 """
 
 

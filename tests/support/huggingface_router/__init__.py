@@ -6,8 +6,8 @@ tests.support.huggingface_router --port 0` runs it by hand and says where; `/_co
 misbehave, and `/_control/submissions` shows what came in.
 """
 
-from tests.support.huggingface_router.behaviour import Behaviour, Fault
+from tests.support.huggingface_router.behaviour import Behavior, Fault
 from tests.support.huggingface_router.router_fake import RouterFake
 from tests.support.huggingface_router.unanswering import unanswering_address
 
-__all__ = ["Behaviour", "Fault", "RouterFake", "unanswering_address"]
+__all__ = ["Behavior", "Fault", "RouterFake", "unanswering_address"]

@@ -62,7 +62,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
+class Behavior:
     """How one submission fares."""
 
     queue_seconds: float = 0.0
@@ -90,7 +90,7 @@ class Behaviour:
     """What goes wrong; of several for one stage the first that has `times` left."""
 
     @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Behaviour:
+    def from_json(said: Mapping[str, Any]) -> Behavior:
         """Read one from `{"run_seconds": 1, "faults": [{"stage": "status", "status": 503, "times": 2}]}`.
 
         The fields of a single fault may stand beside the others: `{"stage": "submit", "status": 429}`.
@@ -98,13 +98,13 @@ class Behaviour:
         Raises:
             ValueError, TypeError: it has an unknown field or value.
         """
-        known = {each.name for each in fields(Behaviour)}
+        known = {each.name for each in fields(Behavior)}
         own = {name: value for name, value in said.items() if name in known}
         single = {name: value for name, value in said.items() if name not in known}
         faults = [Fault(**each) for each in own.pop("faults", [])]
         if single:
             faults.append(Fault(**single))
-        return Behaviour(**own, faults=tuple(faults))
+        return Behavior(**own, faults=tuple(faults))
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
@@ -120,8 +120,8 @@ class Plan:
 
     def clear(self) -> None:
         """Forget what was asked."""
-        self._next: deque[Behaviour] = deque()
-        self._always = Behaviour()
+        self._next: deque[Behavior] = deque()
+        self._always = Behavior()
         self.outage: Fault | None = None
         """How every request of a provider fails at present, of whatever stage."""
         self.tokens: frozenset[str] | None = None
@@ -136,15 +136,15 @@ class Plan:
         if unknown := said.keys() - {"next", "always", "outage", "tokens"}:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if "next" in said:
-            self._next = deque(Behaviour.from_json(each) for each in said["next"])
+            self._next = deque(Behavior.from_json(each) for each in said["next"])
         if "always" in said:
-            self._always = Behaviour.from_json(said["always"] or {})
+            self._always = Behavior.from_json(said["always"] or {})
         if "outage" in said:
             self.outage = Fault(**said["outage"]) if said["outage"] is not None else None
         if "tokens" in said:
             self.tokens = frozenset(said["tokens"]) if said["tokens"] is not None else None
 
-    def take(self) -> Behaviour:
+    def take(self) -> Behavior:
         """How the submission that has just come in fares."""
         return self._next.popleft() if self._next else self._always
 

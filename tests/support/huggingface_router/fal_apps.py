@@ -22,7 +22,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tests.support.huggingface_router import documented_errors
-from tests.support.huggingface_router.behaviour import Behaviour
+from tests.support.huggingface_router.behaviour import Behavior
 from tests.support.huggingface_router.pictures import PictureFile, black, draw
 
 _PRESETS = {
@@ -157,7 +157,7 @@ class Made:
         return draw(asked, self.width, self.height, as_png=as_png, reference=self.reference)
 
 
-def prepare(app: str, content: bytes, behaviour: Behaviour) -> Made:
+def prepare(app: str, content: bytes, behaviour: Behavior) -> Made:
     """Check an app's input.
 
     Raises:

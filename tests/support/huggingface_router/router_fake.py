@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.guarded_process import GuardedProcess
-from tests.support.huggingface_router.behaviour import Behaviour, Fault
+from tests.support.huggingface_router.behaviour import Behavior, Fault
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -57,8 +57,8 @@ class RouterFake:
 
     def behave(
         self,
-        *following: Behaviour | Fault,
-        always: Behaviour | Fault | None = None,
+        *following: Behavior | Fault,
+        always: Behavior | Fault | None = None,
     ) -> None:
         """Say how the submissions to come fare.
 
@@ -178,5 +178,5 @@ class RouterFake:
         return heard
 
 
-def _behaviour(said: Behaviour | Fault) -> Behaviour:
-    return said if isinstance(said, Behaviour) else Behaviour(faults=(said,))
+def _behaviour(said: Behavior | Fault) -> Behavior:
+    return said if isinstance(said, Behavior) else Behavior(faults=(said,))

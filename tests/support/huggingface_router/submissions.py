@@ -15,7 +15,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from tests.support.huggingface_router.answers import UNANSWERED, Answer, give
-from tests.support.huggingface_router.behaviour import Behaviour, Fault, Stage
+from tests.support.huggingface_router.behaviour import Behavior, Fault, Stage
 from tests.support.huggingface_router.fal_apps import Made
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
@@ -34,7 +34,7 @@ class Submission:
     query: str
     headers: list[tuple[str, str]]
     content: bytes
-    behaviour: Behaviour
+    behaviour: Behavior
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     received_at: float = field(default_factory=time.time)
     submitted_at: float = field(default_factory=time.monotonic)
@@ -60,7 +60,7 @@ class Submission:
 
     @staticmethod
     async def receive(
-        request: web.Request, provider: Provider, model: str, behaviour: Behaviour
+        request: web.Request, provider: Provider, model: str, behaviour: Behavior
     ) -> Submission:
         """The submission that a request is."""
         return Submission(

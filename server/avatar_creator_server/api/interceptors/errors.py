@@ -1,0 +1,118 @@
+"""Turns what domain code raises into a gRPC status with `google.rpc` details. The only place that does."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc.aio import AbortError
+
+from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.errors import (
+    AlreadyExistsError,
+    AvatarCreatorError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+log = structlog.get_logger()
+
+DOMAIN = "avatar-creator"
+"""The `domain` of every `ErrorInfo`."""
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+STATUS_OF: dict[type[AvatarCreatorError], grpc.StatusCode] = {
+    InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+@asynccontextmanager
+async def translate_errors(method: str, context: Context) -> AsyncIterator[None]:
+    """Answer errors with a status and details; a defect of ours with INTERNAL and an incident id only."""
+    try:
+        yield
+    except AbortError:
+        # It is an Exception: taken for a defect, it would hide the status it stands for.
+        raise
+    except AvatarCreatorError as error:
+        await _abort(context, STATUS_OF[type(error)], error.message, _details(error))
+    except Exception:
+        incident_id = uuid.uuid4().hex
+        log.exception("incident", method=method, incident_id=incident_id)
+        info = _error_info("INTERNAL", {"incident_id": incident_id})
+        await _abort(context, grpc.StatusCode.INTERNAL, f"internal error, incident {incident_id}", [info])
+
+
+def _details(error: AvatarCreatorError) -> list[Message]:
+    details: list[Message] = [_error_info(error.reason, error.metadata)]
+    if error.violations:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=violation.field, description=violation.description
+                    )
+                    for violation in error.violations
+                ]
+            )
+        )
+    if isinstance(error, NotFoundError):
+        details.append(
+            error_details_pb2.ResourceInfo(
+                resource_type=error.metadata["resource_type"],
+                resource_name=error.metadata["resource_id"],
+                description=error.message,
+            )
+        )
+    if isinstance(error, ResourceExhaustedError):
+        quota = error.quota
+        details.append(
+            error_details_pb2.QuotaFailure(
+                violations=[
+                    error_details_pb2.QuotaFailure.Violation(
+                        subject=quota.subject, description=quota.description
+                    )
+                ]
+            )
+        )
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_after * 1000))
+        details.append(retry)
+    return details
+
+
+def _error_info(reason: str, metadata: dict[str, str]) -> Message:
+    info: Message = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+    return info
+
+
+async def _abort(
+    context: Context,
+    code: grpc.StatusCode,
+    message: str,
+    details: list[Message],
+) -> NoReturn:
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    await context.abort(code, message, ((_DETAILS_KEY, status.SerializeToString()),))

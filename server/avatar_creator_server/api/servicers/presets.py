@@ -1,0 +1,59 @@
+"""Serves `PresetService`."""
+
+from __future__ import annotations
+
+from avatar_creator.v1 import preset_service_pb2 as pb
+from avatar_creator.v1 import preset_service_pb2_grpc as pb_grpc
+from avatar_creator_server.api.authentication import current_caller
+from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.validation import validate
+from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.presets.service import Gallery
+
+
+class PresetService(pb_grpc.PresetServiceServicer):
+    """The gallery of starting points, the same for every user."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+
+    async def ListPresets(self, request: pb.ListPresetsRequest, context: Context) -> pb.ListPresetsResponse:
+        validate(request)
+        page = await self._gallery.presets(
+            current_caller(),
+            category=request.category,
+            query=request.query,
+            with_images=request.include_images,
+            size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListPresetsResponse(
+            presets=map(wire.preset_to_proto, page.items), next_page_token=page.next_page_token
+        )
+
+    async def GetPreset(self, request: pb.GetPresetRequest, context: Context) -> pb.GetPresetResponse:
+        validate(request)
+        preset = await self._gallery.preset(request.preset_id)
+        return pb.GetPresetResponse(preset=wire.preset_to_proto(preset))
+
+    async def ListPersonaExamples(
+        self, request: pb.ListPersonaExamplesRequest, context: Context
+    ) -> pb.ListPersonaExamplesResponse:
+        validate(request)
+        page = await self._gallery.persona_examples(
+            current_caller(),
+            category=request.category,
+            size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListPersonaExamplesResponse(
+            persona_examples=map(wire.persona_example_to_proto, page.items),
+            next_page_token=page.next_page_token,
+        )
+
+    async def GetPersonaExample(
+        self, request: pb.GetPersonaExampleRequest, context: Context
+    ) -> pb.GetPersonaExampleResponse:
+        validate(request)
+        example = await self._gallery.persona_example(request.persona_example_id)
+        return pb.GetPersonaExampleResponse(persona_example=wire.persona_example_to_proto(example))

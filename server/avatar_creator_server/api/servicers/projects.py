@@ -1,0 +1,78 @@
+"""Serves `AvatarProjectService`."""
+
+from __future__ import annotations
+
+from avatar_creator.v1 import avatar_project_service_pb2 as pb
+from avatar_creator.v1 import avatar_project_service_pb2_grpc as pb_grpc
+from avatar_creator_server.api.authentication import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.field_masks import written_paths
+from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.request_keys import request_key
+from avatar_creator_server.api.validation import validate
+from avatar_creator_server.avatars.service import AvatarFilter, Avatars
+from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.projects.service import Projects
+
+_WRITABLE = ("name", "description")
+
+
+class ProjectService(pb_grpc.AvatarProjectServiceServicer):
+    """Projects of the calling user."""
+
+    def __init__(self, projects: Projects, avatars: Avatars) -> None:
+        self._projects = projects
+        self._avatars = avatars
+
+    async def CreateProject(
+        self, request: pb.CreateProjectRequest, context: Context
+    ) -> pb.CreateProjectResponse:
+        validate(request)
+        project = await self._projects.create(
+            current_caller(),
+            request_key("CreateProject", request.request_id, request),
+            name=request.name,
+            description=request.description,
+        )
+        return pb.CreateProjectResponse(project=wire.project_to_proto(project))
+
+    async def GetProject(self, request: pb.GetProjectRequest, context: Context) -> pb.GetProjectResponse:
+        validate(request)
+        caller = privileged_caller(request)
+        project = await self._projects.get(caller, request.project_id)
+        response = pb.GetProjectResponse(project=wire.project_to_proto(project))
+        if request.include_avatars:
+            page = await self._avatars.page(
+                caller, AvatarFilter(project_id=project.id), size=0, page_token=""
+            )
+            thumbnails = await self._avatars.thumbnails(page.items)
+            response.avatars.extend(map(wire.avatar_to_proto, page.items, thumbnails))
+            response.next_page_token = page.next_page_token
+        return response
+
+    async def ListProjects(
+        self, request: pb.ListProjectsRequest, context: Context
+    ) -> pb.ListProjectsResponse:
+        validate(request)
+        page = await self._projects.page(
+            resolve_list_owner(request), size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListProjectsResponse(
+            projects=map(wire.project_to_proto, page.items), next_page_token=page.next_page_token
+        )
+
+    async def UpdateProject(
+        self, request: pb.UpdateProjectRequest, context: Context
+    ) -> pb.UpdateProjectResponse:
+        changed = request.project
+        written = written_paths(changed, request.update_mask, place="project", writable=_WRITABLE)
+        project = await self._projects.update(
+            current_caller(), changed.id, {name: getattr(changed, name) for name in written}
+        )
+        return pb.UpdateProjectResponse(project=wire.project_to_proto(project))
+
+    async def DeleteProject(
+        self, request: pb.DeleteProjectRequest, context: Context
+    ) -> pb.DeleteProjectResponse:
+        validate(request)
+        await self._projects.delete(current_caller(), request.project_id)
+        return pb.DeleteProjectResponse()

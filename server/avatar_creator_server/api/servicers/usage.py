@@ -1,0 +1,105 @@
+"""Serves `UsageService`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from avatar_creator.v1 import generation_pb2
+from avatar_creator.v1 import usage_service_pb2 as pb
+from avatar_creator.v1 import usage_service_pb2_grpc as pb_grpc
+from avatar_creator_server.api.authentication import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.request_keys import request_key
+from avatar_creator_server.api.validation import validate
+from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.errors import FieldViolation, PermissionDeniedError
+from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.usage.service import Usage, Use
+
+
+class UsageService(pb_grpc.UsageServiceServicer):
+    """What apps do with the calling user's avatars."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+
+    async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
+        caller = current_caller()
+        if request.app_id.strip() or caller.app_id:
+            validate(request)
+        else:
+            validate(request, FieldViolation("app_id", "must not be empty, as the token has no app"))
+        app_id = _app_of(caller, request.app_id)
+        use = Use(
+            avatar_id=request.avatar_id,
+            app_id=app_id,
+            app_name=request.app_name,
+            action=request.action,
+            reference_id=request.reference_id,
+            reference_type=request.reference_type,
+            metadata=wire.metadata_from_proto(request.metadata),
+        )
+        # The app is part of what is asked for, also where the token and not the request names it.
+        key = request_key("RecordUsage", request.request_id, request, app_id.encode())
+        usage, usage_count = await self._usage.record(caller, key, use)
+        return pb.RecordUsageResponse(usage=wire.usage_to_proto(usage), usage_count=usage_count)
+
+    async def ListUsage(self, request: pb.ListUsageRequest, context: Context) -> pb.ListUsageResponse:
+        validate(request)
+        page = await self._usage.page(
+            privileged_caller(request),
+            request.avatar_id,
+            app_id=request.app_id,
+            action=request.action,
+            size=request.page_size,
+            page_token=request.page_token,
+        )
+        # In a thread: a hundred uses with all the metadata they may have take half a second.
+        usages = await asyncio.to_thread(lambda: list(map(wire.usage_to_proto, page.items)))
+        return pb.ListUsageResponse(usages=usages, next_page_token=page.next_page_token)
+
+    async def SummarizeUsage(
+        self, request: pb.SummarizeUsageRequest, context: Context
+    ) -> pb.SummarizeUsageResponse:
+        validate(request)
+        apps = await self._usage.summarize(privileged_caller(request), request.avatar_id)
+        return pb.SummarizeUsageResponse(apps=map(wire.app_usage_to_proto, apps))
+
+    async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:
+        validate(request)
+        figures = await self._usage.statistics(resolve_list_owner(request))
+        return pb.GetStatsResponse(
+            avatar_count=figures.avatar_count,
+            recent_upload_count=figures.recent_upload_count,
+            usage_count=figures.usage_count,
+            average_usage_per_avatar=(
+                figures.usage_count / figures.avatar_count if figures.avatar_count else 0.0
+            ),
+            generations=[
+                pb.GenerationStateCount(
+                    state=wire.number_of(generation_pb2.GenerationState, state),  # type: ignore[arg-type]
+                    generation_count=number,
+                )
+                for state, number in figures.generations.items()
+            ],
+            spending=[
+                pb.DailySpend(
+                    day=spend.day,
+                    app_id=spend.app_id,
+                    price_micros=spend.price_micros,
+                    attempt_count=spend.attempt_count,
+                )
+                for spend in figures.spending
+            ],
+        )
+
+
+def _app_of(caller: Caller, named: str) -> str:
+    """The app that records: the token's, if it has one, which the request may only repeat."""
+    if caller.app_id and named not in ("", caller.app_id):
+        raise PermissionDeniedError(
+            "APP_MISMATCH",
+            f"the token belongs to the app {caller.app_id!r}, not to {named!r}",
+            metadata={"token_app_id": caller.app_id, "request_app_id": named},
+        )
+    return caller.app_id or named

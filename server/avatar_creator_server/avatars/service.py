@@ -1,0 +1,445 @@
+"""Avatars: uploaded, read, listed, changed, downloaded and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN
+
+from avatar_creator_server.database import models
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.text_search import fold
+from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
+from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.store import Files
+from avatar_creator_server.people.person import Attributes, Persona
+from avatar_creator_server.projects.service import count_avatars, lock_project, require_project
+from avatar_creator_server.records import Avatar, StoredFile
+from avatar_creator_server.shared.background_jobs import THUMBNAIL, enqueue_job
+from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.event_bus import EventWaiter
+from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
+from avatar_creator_server.shared.job_notifier import JobNotifier
+from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+from avatar_creator_server.statistics import counters as statistics
+
+THUMBNAIL_WAIT_SECONDS = 2.0
+"""How long an upload waits for its thumbnail before it answers without."""
+
+_DECODED_AT_ONCE = 2
+_THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewAvatar:
+    """An avatar to be written."""
+
+    id: str
+    user_id: str
+    project_id: str
+    name: str
+    image_file_id: str
+    source_type: str
+    persona: Persona
+    attributes: Attributes
+    thumbnail_file_id: str | None = None
+    generation_prompt: str = ""
+    seed_used: int | None = None
+    generation_id: str | None = None
+    reference_avatar_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a user uploads, beside the bytes."""
+
+    project_id: str
+    name: str
+    persona: Persona
+    attributes: Attributes
+    content_type: str
+    """The declared type; empty if none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarChanges:
+    """What is to be written to an avatar; what is left out stays as it is."""
+
+    name: str | None = None
+    persona: Mapping[str, Any] = field(default_factory=dict)
+    """New values of fields of `Persona`."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """New values of fields of `Attributes`."""
+
+    def __bool__(self) -> bool:
+        return self.name is not None or bool(self.persona) or bool(self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedImage:
+    """A picture that has no thumbnail yet."""
+
+    user_id: str
+    file: StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarFilter:
+    """Which avatars a list holds, and in what order. Empty fields filter nothing."""
+
+    project_id: str = ""
+    source_types: tuple[str, ...] = ()
+    gender: str = ""
+    age_range: str = ""
+    ethnicity: str = ""
+    style: str = ""
+    query: str = ""
+    """Words that must all appear in name, persona name or prompt."""
+    last_used_first: bool = False
+
+
+def require_avatar(caller: Caller, avatar_id: str) -> None:
+    """Refuse an avatar that the caller may not find.
+
+    Raises:
+        NotFoundError: the user has no such avatar.
+    """
+    query = models.Avatar.select(models.Avatar.id).where(models.Avatar.id == avatar_id)
+    if not caller.found(query, models.Avatar.user_id).exists():
+        raise NotFoundError("avatar", avatar_id)
+
+
+def lock_avatar(database: Database, user_id: str, avatar_id: str) -> None:
+    """In the current transaction: keep the avatar from changing or going until the transaction ends.
+
+    Raises:
+        NotFoundError: the user has no such avatar.
+    """
+    query = models.Avatar.select(models.Avatar.id).where(
+        models.Avatar.id == avatar_id, models.Avatar.user_id == user_id
+    )
+    if database.locked(query).first() is None:
+        raise NotFoundError("avatar", avatar_id)
+
+
+def insert_avatar(new: NewAvatar, now: datetime) -> None:
+    """In the current transaction, which holds the project's lock: write an avatar and count it there."""
+    models.Avatar.create(
+        id=new.id,
+        user_id=new.user_id,
+        project=new.project_id,
+        image_file=new.image_file_id,
+        thumbnail_file=new.thumbnail_file_id,
+        source_type=new.source_type,
+        **_columns_of_person(new.name, new.persona, new.attributes, new.generation_prompt),
+        generation_prompt=new.generation_prompt,
+        seed_used=new.seed_used,
+        generation=new.generation_id,
+        reference_avatar_id=new.reference_avatar_id,
+        create_time=now,
+        update_time=now,
+    )
+    count_avatars(new.project_id, 1)
+
+
+def _columns_of_person(
+    name: str, persona: Persona, attributes: Attributes, generation_prompt: str
+) -> dict[str, Any]:
+    """Who the avatar is, and what it is found by."""
+    return {
+        "name": name,
+        "persona_name": persona.name,
+        "persona_age": persona.age,
+        "persona_personality": list(persona.personality),
+        "persona_background": persona.background,
+        **asdict(attributes),
+        "search_text": fold("\n".join((name, persona.name, generation_prompt))),
+        "ethnicity_folded": fold(attributes.ethnicity),
+    }
+
+
+class Avatars:
+    """The avatars of all users; every call is about one user's own."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        notifier: JobNotifier,
+        thumbnail_arrivals: EventWaiter,
+        page_tokens: PageTokens,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._wake_ups = notifier
+        self._thumbnail_arrivals = thumbnail_arrivals
+        self._page_tokens = page_tokens
+        # Threads of their own and not a semaphore: a cancelled call leaves its decoding behind, running.
+        self._decoders = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decoder")
+
+    async def upload(self, caller: Caller, key: RequestKey, upload: Upload, data: bytes) -> Avatar:
+        """Make an avatar of a picture, or find the one this request made before.
+
+        Waits a little for a worker to make the thumbnail.
+
+        Raises:
+            InvalidArgumentError: the bytes are not a picture that can be taken.
+            NotFoundError: the user has no such project.
+            UnavailableError: the storage does not take it.
+        """
+        await self._database.read(require_project, caller, upload.project_id)
+        picture = await asyncio.get_running_loop().run_in_executor(
+            self._decoders, images.accept_upload, data, upload.content_type
+        )
+        file = await self._files.stage(caller.user_id, picture)
+        new_avatar_id = models.new_id()
+        # Expected before it is asked for, so that it cannot come unnoticed.
+        async with self._thumbnail_arrivals.expect(new_avatar_id) as arrival:
+            try:
+                avatar_id = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
+            except BaseException:
+                await self._files.discard([file.id])
+                raise
+            if avatar_id == new_avatar_id:
+                await self._wake_ups.notify_job()
+                await arrival(THUMBNAIL_WAIT_SECONDS)
+            else:
+                await self._files.discard([file.id])
+        return await self.get(caller, avatar_id)
+
+    async def get(self, caller: Caller, avatar_id: str) -> Avatar:
+        """Read an avatar.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        return await self._database.read(self._get, caller, avatar_id)
+
+    async def batch_get(self, caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
+        """Those of these avatars that the user has, in the order of the ids; one named twice comes once."""
+
+        def query() -> list[Avatar]:
+            rows = _avatars_of(caller).where(models.Avatar.id.in_(avatar_ids))
+            found = {row.id: Avatar.from_row(row) for row in rows}
+            return [found[avatar_id] for avatar_id in dict.fromkeys(avatar_ids) if avatar_id in found]
+
+        return await self._database.read(query)
+
+    async def page(self, caller: Caller, wanted: AvatarFilter, *, size: int, page_token: str) -> Page[Avatar]:
+        """A page of the user's avatars.
+
+        Raises:
+            NotFoundError: the user has no such project.
+        """
+        scope = (caller.user_id, caller.sees_all, "avatars", *asdict(wanted).values())
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        found = await self._database.read(self._list, caller, wanted, size + 1, cursor)
+        return self._page_tokens.page(scope, found, size, lambda last: _cursor_of(wanted, last))
+
+    async def update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
+        """Write what has changed, and return the avatar as it is then.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        return await self._database.write(self._update, caller, avatar_id, changes)
+
+    async def delete(self, caller: Caller, avatar_id: str) -> None:
+        """Delete an avatar; its files are removed soon after.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        await self._database.write(self._delete, caller, avatar_id)
+        await self._wake_ups.notify_job()
+
+    async def image_without_thumbnail(self, avatar_id: str) -> UnfinishedImage | None:
+        """The picture a thumbnail is to be made of; None when it has one or the avatar is gone."""
+
+        def query() -> UnfinishedImage | None:
+            avatar = models.Avatar
+            row = (
+                avatar.select(avatar, models.File)
+                .join(models.File, on=(avatar.image_file == models.File.id))
+                .where(avatar.id == avatar_id, avatar.thumbnail_file.is_null())
+                .first()
+            )
+            return UnfinishedImage(row.user_id, StoredFile.from_row(row.image_file)) if row else None
+
+        return await self._database.read(query)
+
+    async def set_thumbnail(self, avatar_id: str, thumbnail: StoredFile) -> bool:
+        """Give an avatar its thumbnail; False when it has one or is gone, and the file is still staged."""
+
+        def transition() -> bool:
+            avatar = models.Avatar
+            updated = (
+                avatar.update(thumbnail_file=thumbnail.id, update_time=self._database.now())
+                .where(avatar.id == avatar_id, avatar.thumbnail_file.is_null())
+                .execute()
+            )
+            if updated:
+                self._files.own(thumbnail.id)
+            return bool(updated)
+
+        return await self._database.write(transition)
+
+    async def thumbnails(self, avatars: Sequence[Avatar]) -> list[bytes]:
+        """The bytes of these avatars' thumbnails; empty where there is none."""
+
+        async def read(avatar: Avatar) -> bytes:
+            if avatar.thumbnail is None:
+                return b""
+            try:
+                return await self._files.read_whole(avatar.thumbnail)
+            except NotFoundError:
+                # Deleted while the page is put together; one file must not fail the others.
+                return b""
+
+        return await asyncio.gather(*map(read, avatars))
+
+    async def open_image(
+        self, caller: Caller, avatar_id: str, *, thumbnail: bool
+    ) -> tuple[StoredFile, AsyncIterator[bytes]]:
+        """The facts of a picture and its bytes in chunks.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+            FailedPreconditionError: the thumbnail has not been made yet.
+        """
+        avatar = await self.get(caller, avatar_id)
+        file = avatar.thumbnail if thumbnail else avatar.image
+        if file is None:
+            raise FailedPreconditionError(
+                "THUMBNAIL_PENDING",
+                "the thumbnail has not been made yet",
+                retry_after=_THUMBNAIL_RETRY_AFTER_SECONDS,
+            )
+        return file, self._files.read(file)
+
+    def _insert(
+        self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile, avatar_id: str
+    ) -> str:
+        """Write the avatar, or find the one made before; returns its id."""
+        now = self._database.now()
+        made_before = get_or_reserve(key, avatar_id, now)
+        if made_before is not None:
+            return made_before
+        lock_project(self._database, caller.user_id, upload.project_id)
+        insert_avatar(
+            NewAvatar(
+                id=avatar_id,
+                user_id=caller.user_id,
+                project_id=upload.project_id,
+                name=upload.name,
+                image_file_id=file.id,
+                source_type="uploaded",
+                persona=upload.persona,
+                attributes=upload.attributes,
+            ),
+            now,
+        )
+        self._files.own(file.id)
+        enqueue_job(THUMBNAIL, avatar_id, now)
+        statistics.count_upload(caller.user_id, now)
+        return avatar_id
+
+    @staticmethod
+    def _get(caller: Caller, avatar_id: str) -> Avatar:
+        row = _avatars_of(caller).where(models.Avatar.id == avatar_id).first()
+        if row is None:
+            raise NotFoundError("avatar", avatar_id)
+        return Avatar.from_row(row)
+
+    @staticmethod
+    def _list(caller: Caller, wanted: AvatarFilter, limit: int, cursor: Sequence[str] | None) -> list[Avatar]:
+        avatar = models.Avatar
+        query = _avatars_of(caller).limit(limit)
+        if wanted.project_id:
+            require_project(caller, wanted.project_id)
+            query = query.where(avatar.project == wanted.project_id)
+        if wanted.source_types:
+            query = query.where(avatar.source_type.in_(wanted.source_types))
+        for column, value in (
+            (avatar.gender, wanted.gender),
+            (avatar.age_range, wanted.age_range),
+            (avatar.style, wanted.style),
+            # What folds to nothing is no ethnicity, and none is found.
+            (avatar.ethnicity_folded, fold(wanted.ethnicity) or wanted.ethnicity),
+        ):
+            if value:
+                query = query.where(column == value)
+        for word in wanted.query.split():
+            query = query.where(avatar.search_text.contains(fold(word)))
+        if wanted.last_used_first:
+            query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
+        else:
+            query = query.order_by(avatar.id.desc())
+        if cursor is not None:
+            query = query.where(_after(wanted, cursor))
+        return [Avatar.from_row(row) for row in query]
+
+    def _update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
+        lock_avatar(self._database, caller.user_id, avatar_id)
+        avatar = self._get(caller, avatar_id)
+        if not changes:
+            return avatar
+        models.Avatar.update(
+            **_columns_of_person(
+                avatar.name if changes.name is None else changes.name,
+                replace(avatar.persona, **changes.persona),
+                replace(avatar.attributes, **changes.attributes),
+                avatar.generation_prompt,
+            ),
+            update_time=self._database.now(),
+        ).where(models.Avatar.id == avatar_id).execute()
+        return self._get(caller, avatar_id)
+
+    def _delete(self, caller: Caller, avatar_id: str) -> None:
+        avatar = self._get(caller, avatar_id)
+        lock_project(self._database, caller.user_id, avatar.project_id)
+        deleted = models.Avatar.delete().where(models.Avatar.id == avatar_id).returning(models.Avatar)
+        rows = list(deleted.execute())
+        if not rows:
+            raise NotFoundError("avatar", avatar_id)
+        count_avatars(avatar.project_id, -1)
+        self._files.release_files_of(rows)
+        statistics.count_gone(caller.user_id, rows)
+
+
+def _avatars_of(caller: Caller) -> Any:
+    image, thumbnail = models.File.alias("image"), models.File.alias("thumbnail")
+    everybodys = (
+        models.Avatar.select(models.Avatar, image, thumbnail)
+        .join(image, on=(models.Avatar.image_file == image.id))
+        .switch(models.Avatar)
+        .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
+    )
+    return caller.found(everybodys, models.Avatar.user_id)
+
+
+def _cursor_of(wanted: AvatarFilter, last: Avatar) -> list[str]:
+    if not wanted.last_used_first:
+        return [last.id]
+    return [last.last_used_time.isoformat() if last.last_used_time else "", last.id]
+
+
+def _after(wanted: AvatarFilter, cursor: Sequence[str]) -> Any:
+    avatar = models.Avatar
+    older = avatar.id < cursor[-1]
+    if not wanted.last_used_first:
+        return older
+    if not cursor[0]:
+        return avatar.last_used_time.is_null() & older
+    last_used = datetime.fromisoformat(cursor[0])
+    return (
+        (avatar.last_used_time < last_used)
+        | ((avatar.last_used_time == last_used) & older)
+        | avatar.last_used_time.is_null()
+    )

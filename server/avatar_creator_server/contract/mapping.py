@@ -1,0 +1,366 @@
+"""Between the contract's messages and the domain's values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from avatar_creator.v1 import (
+    attributes_pb2,
+    avatar_pb2,
+    avatar_project_pb2,
+    error_reason_pb2,
+    generation_pb2,
+    persona_pb2,
+    preset_pb2,
+    usage_pb2,
+)
+from avatar_creator_server.generations.recipes.recipe import Recipe
+from avatar_creator_server.people.person import Attributes, Persona
+from avatar_creator_server.records import (
+    DEFAULT_SIDE_PIXELS,
+    AppUsage,
+    Attempt,
+    Avatar,
+    Generation,
+    Options,
+    PersonaExample,
+    Preset,
+    Project,
+    StoredFile,
+    UsageRecord,
+)
+
+MOST_LEVELS = 20
+"""How deep the metadata of a use may be nested. A decoder gives up at 100 messages in each other."""
+
+_LARGEST_EXACT = 2**53
+"""Up to here a double has every whole number."""
+
+_ATTRIBUTE_ENUMS: dict[str, Any] = {
+    "gender": attributes_pb2.Gender,
+    "age_range": attributes_pb2.AgeRange,
+    "body_type": attributes_pb2.BodyType,
+    "hair_style": attributes_pb2.HairStyle,
+    "hair_color": attributes_pb2.HairColor,
+    "eye_color": attributes_pb2.EyeColor,
+    "skin_tone": attributes_pb2.SkinTone,
+    "style": attributes_pb2.Style,
+    "headwear": attributes_pb2.Headwear,
+}
+
+
+def word_of(enum: Any, number: int) -> str:
+    """The domain's word for an enum value: its name without the prefix, in lower case; empty for zero."""
+    if number == 0:
+        return ""
+    name: str = enum.Name(number)
+    return name.removeprefix(_prefix(enum)).lower()
+
+
+def number_of(enum: Any, word: str) -> int:
+    """The enum value of a domain word; zero for the empty word, and for one that a later version wrote."""
+    value = enum.DESCRIPTOR.values_by_name.get(_prefix(enum) + word.upper())
+    return value.number if value else 0
+
+
+def _prefix(enum: Any) -> str:
+    unspecified: str = enum.Name(0)
+    return unspecified.removesuffix("UNSPECIFIED")
+
+
+def timestamp(instant: datetime | None) -> Timestamp | None:
+    """An instant as the contract writes it."""
+    if instant is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(instant)
+    return message
+
+
+def instant_of(message: Message, field: str) -> datetime | None:
+    """The instant in a message's field, to the microsecond; None when the field is absent."""
+    if not message.HasField(field):
+        return None
+    instant: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+    return instant
+
+
+def persona_to_proto(persona: Persona) -> persona_pb2.Persona:
+    """Encode a persona."""
+    return persona_pb2.Persona(
+        name=persona.name,
+        age=persona.age,
+        personality=persona.personality,
+        background=persona.background,
+    )
+
+
+def persona_from_proto(message: persona_pb2.Persona) -> Persona:
+    """Decode a persona."""
+    return Persona(message.name, message.age, tuple(message.personality), message.background)
+
+
+def attributes_to_proto(attributes: Attributes) -> attributes_pb2.Attributes:
+    """Encode attributes."""
+    numbers = {field: number_of(enum, getattr(attributes, field)) for field, enum in _ATTRIBUTE_ENUMS.items()}
+    return attributes_pb2.Attributes(ethnicity=attributes.ethnicity, **numbers)  # type: ignore[arg-type]
+
+
+def attributes_from_proto(message: attributes_pb2.Attributes) -> Attributes:
+    """Decode attributes."""
+    words = {field: word_of(enum, getattr(message, field)) for field, enum in _ATTRIBUTE_ENUMS.items()}
+    return Attributes(ethnicity=message.ethnicity, **words)
+
+
+def project_to_proto(project: Project) -> avatar_project_pb2.AvatarProject:
+    """Encode a project."""
+    return avatar_project_pb2.AvatarProject(
+        id=project.id,
+        user_id=project.user_id,
+        name=project.name,
+        description=project.description,
+        avatar_count=project.avatar_count,
+        cover_avatar_id=project.cover_avatar_id,
+        create_time=timestamp(project.create_time),
+        update_time=timestamp(project.update_time),
+    )
+
+
+def image_to_proto(file: StoredFile) -> avatar_pb2.Image:
+    """Encode the facts of a stored picture."""
+    return avatar_pb2.Image(
+        content_type=file.content_type,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        width=file.width,
+        height=file.height,
+    )
+
+
+def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.Avatar:
+    """Encode an avatar, with its thumbnail's bytes where they were asked for."""
+    return avatar_pb2.Avatar(
+        id=avatar.id,
+        user_id=avatar.user_id,
+        project_id=avatar.project_id,
+        name=avatar.name,
+        image=image_to_proto(avatar.image),
+        thumbnail=image_to_proto(avatar.thumbnail) if avatar.thumbnail else None,
+        thumbnail_pending=avatar.thumbnail is None,
+        thumbnail_data=thumbnail_data,
+        source_type=number_of(avatar_pb2.SourceType, avatar.source_type),  # type: ignore[arg-type]
+        persona=persona_to_proto(avatar.persona),
+        attributes=attributes_to_proto(avatar.attributes),
+        generation_prompt=avatar.generation_prompt,
+        seed_used=avatar.seed_used,
+        generation_id=avatar.generation_id,
+        reference_avatar_id=avatar.reference_avatar_id,
+        usage_count=avatar.usage_count,
+        last_used_time=timestamp(avatar.last_used_time),
+        create_time=timestamp(avatar.create_time),
+        update_time=timestamp(avatar.update_time),
+    )
+
+
+def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
+    """Decode options, the defaults filled in."""
+    return Options(
+        width=message.width or DEFAULT_SIDE_PIXELS,
+        height=message.height or DEFAULT_SIDE_PIXELS,
+        seed=message.seed if message.HasField("seed") else None,
+        steps=message.steps,
+        guidance_scale=message.guidance_scale,
+        negative_prompt=message.negative_prompt,
+        reference_strength=message.reference_strength,
+        strict=message.strict,
+        omit_recipe=message.omit_recipe,
+    )
+
+
+def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
+    """Encode the whole state of a generation."""
+    state = number_of(generation_pb2.GenerationState, generation.state)
+    stage = number_of(generation_pb2.GenerationStage, generation.stage)
+    priority = number_of(generation_pb2.GenerationPriority, generation.priority)
+    options = generation.options
+    return generation_pb2.Generation(
+        id=generation.id,
+        user_id=generation.user_id,
+        project_id=generation.project_id,
+        revision=generation.revision,
+        state=state,  # type: ignore[arg-type]
+        stage=stage,  # type: ignore[arg-type]
+        progress_percent=generation.progress_percent,
+        progress_estimated=generation.progress_estimated,
+        attempt_number=generation.attempt_number,
+        retry_count=generation.retry_count,
+        next_attempt_time=timestamp(generation.next_attempt_time),
+        avatar_name=generation.avatar_name,
+        prompt=generation.prompt,
+        persona=persona_to_proto(generation.persona),
+        attributes=attributes_to_proto(generation.attributes),
+        options=generation_pb2.GenerationOptions(**asdict(options)),
+        enhanced_prompt=generation.enhanced_prompt,
+        negative_prompt=generation.negative_prompt,
+        provider=generation.provider,
+        provider_prompt=generation.provider_prompt,
+        seed_used=generation.seed_used,
+        avatar_id=generation.avatar_id,
+        error=_error(generation.error_reason, generation.error_message),
+        warnings=generation.warnings,
+        preset_id=generation.preset_id,
+        persona_example_id=generation.persona_example_id,
+        retry_of=generation.retry_of,
+        create_time=timestamp(generation.create_time),
+        start_time=timestamp(generation.start_time),
+        end_time=timestamp(generation.end_time),
+        update_time=timestamp(generation.update_time),
+        queue_position=generation.queue_position,
+        expected_seconds=generation.expected_seconds,
+        app_id=generation.app_id,
+        group_id=generation.group_id,
+        reference_avatar_id=generation.reference_avatar_id,
+        reproduce_of=generation.reproduce_of,
+        reproduction=(
+            generation_pb2.Reproduction(**asdict(generation.reproduction))
+            if generation.reproduction
+            else None
+        ),
+        price_micros=generation.price_micros,
+        priority=priority,  # type: ignore[arg-type]
+    )
+
+
+def recipe_to_proto(recipe: Recipe) -> generation_pb2.Recipe:
+    """Encode a recipe."""
+    return generation_pb2.Recipe(**asdict(recipe))
+
+
+def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
+    """Encode an attempt."""
+    outcome = number_of(generation_pb2.AttemptOutcome, attempt.outcome)
+    return generation_pb2.GenerationAttempt(
+        attempt_number=attempt.attempt_number,
+        outcome=outcome,  # type: ignore[arg-type]
+        worker=attempt.worker,
+        provider=attempt.provider,
+        route=attempt.route,
+        price_micros=attempt.price_micros,
+        provider_request_id=attempt.provider_request_id,
+        possibly_charged=attempt.possibly_charged,
+        error=_error(attempt.error_reason, attempt.error_message),
+        start_time=timestamp(attempt.start_time),
+        end_time=timestamp(attempt.end_time),
+    )
+
+
+def metadata_from_proto(message: Struct) -> dict[str, Any]:
+    """Decode what JSON can say; whole numbers become ints, so that they are written without a point.
+
+    Raises:
+        ValueError: JSON, or PostgreSQL, cannot say it, or it is nested too deep; says which.
+    """
+    return {_text(name): _json_value(value, 1) for name, value in message.fields.items()}
+
+
+def _json_value(message: Value, level: int) -> Any:
+    if level > MOST_LEVELS:
+        raise ValueError(f"is nested more than {MOST_LEVELS} deep")
+    match message.WhichOneof("kind"):
+        case "null_value":
+            return None
+        case "bool_value":
+            return message.bool_value
+        case "string_value":
+            return _text(message.string_value)
+        case "list_value":
+            return [_json_value(value, level + 1) for value in message.list_value.values]
+        case "struct_value":
+            fields = message.struct_value.fields.items()
+            return {_text(name): _json_value(value, level + 1) for name, value in fields}
+        case "number_value":
+            number = message.number_value
+            if not math.isfinite(number):
+                raise ValueError(f"has the number {number}, which JSON cannot say")
+            return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+    raise ValueError("has a value without a kind")
+
+
+def _text(string: str) -> str:
+    if "\0" in string:
+        raise ValueError("has a zero character")
+    return string
+
+
+def usage_to_proto(usage: UsageRecord) -> usage_pb2.UsageRecord:
+    """Encode a use."""
+    return usage_pb2.UsageRecord(
+        id=usage.id,
+        avatar_id=usage.avatar_id,
+        user_id=usage.user_id,
+        app_id=usage.app_id,
+        app_name=usage.app_name,
+        action=usage.action,
+        reference_id=usage.reference_id,
+        reference_type=usage.reference_type,
+        metadata=ParseDict(usage.metadata, Struct()),
+        create_time=timestamp(usage.create_time),
+    )
+
+
+def app_usage_to_proto(usage: AppUsage) -> usage_pb2.AppUsageSummary:
+    """Encode the uses by one app."""
+    return usage_pb2.AppUsageSummary(
+        app_id=usage.app_id,
+        app_name=usage.app_name,
+        usage_count=usage.usage_count,
+        first_used_time=timestamp(usage.first_used_time),
+        last_used_time=timestamp(usage.last_used_time),
+        actions=[
+            usage_pb2.ActionCount(action=action, usage_count=number) for action, number in usage.actions
+        ],
+    )
+
+
+def preset_to_proto(preset: Preset) -> preset_pb2.AvatarPreset:
+    """Encode a preset."""
+    return preset_pb2.AvatarPreset(
+        id=preset.id,
+        name=preset.name,
+        description=preset.description,
+        category=preset.category,
+        prompt=preset.prompt,
+        persona=persona_to_proto(preset.persona),
+        attributes=attributes_to_proto(preset.attributes),
+        popularity=preset.popularity,
+        image_data=preset.image,
+    )
+
+
+def persona_example_to_proto(example: PersonaExample) -> persona_pb2.PersonaExample:
+    """Encode a persona example."""
+    return persona_pb2.PersonaExample(
+        id=example.id,
+        name=example.name,
+        description=example.description,
+        category=example.category,
+        persona=persona_to_proto(example.persona),
+        use_count=example.use_count,
+    )
+
+
+def _error(reason: str, message: str) -> generation_pb2.GenerationError | None:
+    if not reason:
+        return None
+    return generation_pb2.GenerationError(
+        reason=number_of(error_reason_pb2.ErrorReason, reason),  # type: ignore[arg-type]
+        message=message,
+    )

@@ -1,0 +1,89 @@
+"""Bring a database to this code's schema, and refuse one that is not there."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import peewee
+from peewee import PostgresqlDatabase
+from playhouse.migrations import Runner
+
+import avatar_creator_migrations
+from avatar_creator_server.database import seed_data
+from avatar_creator_server.database.models import TABLES
+
+HISTORY_TABLE = "avatar_creator_migrations"
+_ADVISORY_LOCK = 0x41564154  # "AVAT"; any number that other users of the database do not take
+
+
+class SchemaError(Exception):
+    """The database's tables are not what this code needs; the message says what to do."""
+
+
+def migrate(database: peewee.Database) -> list[str]:
+    """Apply all pending migrations, bring the gallery up to date, and return what was applied, oldest first.
+
+    Under a lock: of several at once one does it all, and the others find it done.
+
+    Raises:
+        SchemaError: tables of these names exist that this service did not make.
+    """
+    with _lock(database):
+        _refuse_foreign_tables(database)
+        applied = _runner(database).up()
+        seed_data.seed(database)
+    return [str(name) for name in applied]
+
+
+def require_current(database: peewee.Database) -> None:
+    """Refuse a database that lacks a migration of this code. One that is ahead is accepted.
+
+    Raises:
+        SchemaError: migrations are pending.
+    """
+    with database.connection_context():
+        _refuse_foreign_tables(database)
+        pending = [step.name for step in _runner(database).status() if not step.applied]
+    if pending:
+        raise SchemaError(
+            f"the database lacks {len(pending)} migration(s), the first is {pending[0]}: "
+            "run `avatar-creator migrate`"
+        )
+
+
+def _runner(database: peewee.Database) -> Runner:
+    (directory,) = avatar_creator_migrations.__path__
+    return Runner(database, directory=directory, table_name=HISTORY_TABLE)
+
+
+def _refuse_foreign_tables(database: peewee.Database) -> None:
+    existing = set(database.get_tables())
+    foreign = existing & {table._meta.table_name for table in TABLES}
+    if foreign and HISTORY_TABLE not in existing:
+        raise SchemaError(
+            f"the database has tables named {', '.join(sorted(foreign))} that this service did not make "
+            "(an older product used the same names): give this service a database of its own"
+        )
+
+
+@contextmanager
+def _lock(database: peewee.Database) -> Iterator[None]:
+    """Connected, and alone."""
+    if isinstance(database, PostgresqlDatabase):
+        with database.connection_context():
+            # Waiting for another migration, and migrating, may take as long as they take.
+            database.execute_sql("SET statement_timeout = 0")
+            database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+            try:
+                yield
+            finally:
+                database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+        return
+    # Before connecting, which turns a new file's journal to WAL: SQLite does not let two wait for that.
+    with Path(f"{database.database}.migrate-lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        with database.connection_context():
+            yield

@@ -1,0 +1,71 @@
+"""Peewee models: one file per table or pair of tables."""
+
+from __future__ import annotations
+
+from avatar_creator_server.database.models.avatar import Avatar
+from avatar_creator_server.database.models.background_job import BackgroundJob
+from avatar_creator_server.database.models.base import BaseModel, new_id
+from avatar_creator_server.database.models.circuit_breaker import RouteCircuit
+from avatar_creator_server.database.models.file import File
+from avatar_creator_server.database.models.generation import (
+    LOST_OUTCOMES,
+    AvatarGeneration,
+    ClaimTurn,
+    GenerationAttempt,
+    GenerationRecipe,
+)
+from avatar_creator_server.database.models.idempotency import IdempotencyKey
+from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
+from avatar_creator_server.database.models.project import AvatarProject
+from avatar_creator_server.database.models.spending import DailySpend, GenerationStart
+from avatar_creator_server.database.models.statistics import DailyUploads, UserStatistics
+from avatar_creator_server.database.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
+
+TABLES: tuple[type[BaseModel], ...] = (
+    AvatarProject,
+    File,
+    AvatarPreset,
+    PersonaExample,
+    AvatarGeneration,
+    ClaimTurn,
+    GenerationAttempt,
+    GenerationRecipe,
+    Avatar,
+    AvatarUsage,
+    AvatarAppUsage,
+    AvatarAppAction,
+    UserStatistics,
+    DailyUploads,
+    GenerationStart,
+    DailySpend,
+    RouteCircuit,
+    IdempotencyKey,
+    BackgroundJob,
+)
+"""Every table, each after the ones it refers to."""
+
+__all__ = [
+    "LOST_OUTCOMES",
+    "TABLES",
+    "Avatar",
+    "AvatarAppAction",
+    "AvatarAppUsage",
+    "AvatarGeneration",
+    "AvatarPreset",
+    "AvatarProject",
+    "AvatarUsage",
+    "BackgroundJob",
+    "BaseModel",
+    "ClaimTurn",
+    "DailySpend",
+    "DailyUploads",
+    "File",
+    "GenerationAttempt",
+    "GenerationRecipe",
+    "GenerationStart",
+    "IdempotencyKey",
+    "PersonaExample",
+    "RouteCircuit",
+    "UserStatistics",
+    "new_id",
+]

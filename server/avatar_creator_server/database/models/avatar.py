@@ -1,0 +1,73 @@
+"""The table of avatars."""
+
+from __future__ import annotations
+
+from peewee import SQL, BigIntegerField, ForeignKeyField, IntegerField, JSONField, TextField
+
+from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
+from avatar_creator_server.database.models.file import File
+from avatar_creator_server.database.models.generation import AvatarGeneration
+from avatar_creator_server.database.models.project import AvatarProject
+
+
+class Avatar(BaseModel):
+    """A person that apps can put on screen."""
+
+    id = IdField()
+    user_id = TextField()
+    project = ForeignKeyField(AvatarProject, column_name="project_id", index=False, backref=None)
+    name = TextField()
+    image_file = ForeignKeyField(File, column_name="image_file_id", index=False, backref=None)
+    thumbnail_file = ForeignKeyField(
+        File, column_name="thumbnail_file_id", null=True, index=False, backref=None
+    )
+    """Null until a worker has made the thumbnail."""
+    source_type = TextField()
+    persona_name = TextField(default="")
+    persona_age = IntegerField(default=0)
+    persona_personality = JSONField(default=list)
+    persona_background = TextField(default="")
+    gender = TextField(default="")
+    age_range = TextField(default="")
+    ethnicity = TextField(default="")
+    body_type = TextField(default="")
+    hair_style = TextField(default="")
+    hair_color = TextField(default="")
+    eye_color = TextField(default="")
+    skin_tone = TextField(default="")
+    style = TextField(default="")
+    headwear = TextField(default="")
+    generation_prompt = TextField(default="")
+    seed_used = BigIntegerField(null=True)
+    generation = ForeignKeyField(
+        AvatarGeneration, column_name="generation_id", null=True, index=False, backref=None
+    )
+    """Unique, and the only link between the two: a generation yields at most one avatar."""
+    reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The avatar whose picture it was made from; empty if none. No foreign key: that one may be deleted."""
+    ethnicity_folded = TextField(default="")
+    """Folded by `avatar_creator_server.database.text_search.fold`."""
+    search_text = TextField(default="")
+    """Name, persona name and prompt, folded by `avatar_creator_server.database.text_search.fold`."""
+    usage_count = BigIntegerField(default=0)
+    last_used_time = UtcDateTimeField(null=True)
+    create_time = UtcDateTimeField()
+    update_time = UtcDateTimeField()
+
+    project_id: str
+    image_file_id: str
+    thumbnail_file_id: str | None
+    generation_id: str | None
+
+    class Meta:
+        table_name = "avatars"
+
+
+Avatar.add_index(Avatar.index(Avatar.user_id, Avatar.id, name="avatars_user"))
+Avatar.add_index(
+    Avatar.index(Avatar.user_id, Avatar.last_used_time, Avatar.id, name="avatars_user_last_used")
+)
+Avatar.add_index(Avatar.index(Avatar.project, Avatar.id, name="avatars_project"))
+Avatar.add_index(Avatar.index(Avatar.generation, unique=True, name="avatars_generation"))
+Avatar.add_index(Avatar.index(Avatar.image_file, name="avatars_image_file"))
+Avatar.add_index(Avatar.index(Avatar.thumbnail_file, name="avatars_thumbnail_file"))

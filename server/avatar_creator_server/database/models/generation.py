@@ -1,0 +1,183 @@
+"""The tables of generations and their attempts."""
+
+from __future__ import annotations
+
+from peewee import (
+    SQL,
+    BigIntegerField,
+    BooleanField,
+    ForeignKeyField,
+    IntegerField,
+    JSONField,
+    TextField,
+)
+
+from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
+from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
+from avatar_creator_server.database.models.project import AvatarProject
+
+
+class AvatarGeneration(BaseModel):
+    """The making of one portrait: a durable job and its history in one row."""
+
+    id = IdField()
+    user_id = TextField()
+    project = ForeignKeyField(AvatarProject, column_name="project_id", index=False, backref=None)
+    state = TextField()
+    stage = TextField()
+    priority = IntegerField(constraints=[SQL("DEFAULT 1")])
+    """Its place in `avatar_creator_server.records.PRIORITIES`: the lower, the sooner."""
+    progress_percent = IntegerField(default=0)
+    progress_estimated = BooleanField(default=False)
+    revision = BigIntegerField(default=1)
+    """Raised with every change that a watcher should see."""
+    epoch = BigIntegerField(default=0)
+    """Raised when ownership changes; a write of an earlier epoch's owner is refused."""
+    avatar_name = TextField()
+    prompt = TextField()
+    persona = JSONField()
+    attributes = JSONField()
+    options = JSONField()
+    enhanced_prompt = TextField()
+    negative_prompt = TextField()
+    seed_used = BigIntegerField()
+    provider = TextField(default="")
+    provider_prompt = TextField(default="")
+    warnings = JSONField(default=list)
+    error_reason = TextField(default="")
+    error_message = TextField(default="")
+    preset = ForeignKeyField(AvatarPreset, column_name="preset_id", null=True, index=False, backref=None)
+    persona_example = ForeignKeyField(
+        PersonaExample, column_name="persona_example_id", null=True, index=False, backref=None
+    )
+    retry_of = TextField(default="")
+    """Not a foreign key: the generation retried may be deleted. Nor are the next three, likewise."""
+    reproduce_of = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The generation whose recipe it runs again; empty if none."""
+    reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The avatar whose picture it starts from; empty if none."""
+    group_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The first of the variations it is one of; empty if it is alone."""
+    app_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """The app of the token that created it."""
+    price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    """What its attempts cost so far, in millionths of a US dollar."""
+    reproduction = JSONField(null=True)
+    """How its picture compares with that of `reproduce_of`: `avatar_creator_server.records.Reproduction`."""
+    attempt_number = IntegerField(default=0)
+    retry_count = IntegerField(default=0)
+    worker_lost_count = IntegerField(default=0)
+    release_count = IntegerField(default=0)
+    due_time = UtcDateTimeField(null=True)
+    """When a worker may claim it: the next attempt's time while PENDING, the lease's end while PROCESSING,
+    null once it has ended. One column, so that one index range holds all due work."""
+    create_time = UtcDateTimeField()
+    start_time = UtcDateTimeField(null=True)
+    end_time = UtcDateTimeField(null=True)
+    update_time = UtcDateTimeField()
+
+    project_id: str
+    preset_id: str | None
+    persona_example_id: str | None
+
+    class Meta:
+        table_name = "avatar_generations"
+
+
+_G = AvatarGeneration
+_G.add_index(_G.index(_G.user_id, _G.id, name="avatar_generations_user"))
+_G.add_index(_G.index(_G.project, _G.id, name="avatar_generations_project"))
+_G.add_index(_G.index(_G.project, _G.update_time, name="avatar_generations_project_changed"))
+_G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avatar_generations_due"))
+_G.add_index(_G.index(_G.group_id, _G.id, where=(_G.group_id != ""), name="avatar_generations_group"))
+_G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))
+_G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_example"))
+
+
+class ClaimTurn(BaseModel):
+    """When a worker last took something of a user's: the users with due work take turns by it."""
+
+    user_id = TextField(primary_key=True)
+    claim_time = UtcDateTimeField()
+
+    class Meta:
+        table_name = "claim_turns"
+
+
+class GenerationAttempt(BaseModel):
+    """One try of a worker at a generation."""
+
+    id = IdField()
+    generation = ForeignKeyField(
+        AvatarGeneration, column_name="generation_id", index=False, on_delete="CASCADE", backref=None
+    )
+    attempt_number = IntegerField()
+    outcome = TextField()
+    worker = TextField()
+    provider = TextField(default="")
+    provider_request_id = TextField(default="")
+    possibly_charged = BooleanField(default=False)
+    resumable = BooleanField(default=False, constraints=[SQL("DEFAULT FALSE")])
+    """Whether its request still stands at the provider, so that the next attempt asks for it."""
+    route = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    """Millionths of a US dollar."""
+    error_reason = TextField(default="")
+    error_message = TextField(default="")
+    start_time = UtcDateTimeField()
+    end_time = UtcDateTimeField(null=True)
+
+    generation_id: str
+
+    class Meta:
+        table_name = "generation_attempts"
+
+
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.generation,
+        GenerationAttempt.attempt_number,
+        unique=True,
+        name="generation_attempts_number",
+    )
+)
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.end_time,
+        where=(GenerationAttempt.outcome == "succeeded"),
+        name="generation_attempts_succeeded",
+    )
+)
+LOST_OUTCOMES = ("worker_lost", "submit_unknown")
+"""Outcomes of attempts that were lost sight of."""
+
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.end_time,
+        where=(GenerationAttempt.outcome.in_(LOST_OUTCOMES)),
+        name="generation_attempts_lost",
+    )
+)
+GenerationAttempt.add_index(
+    GenerationAttempt.index(
+        GenerationAttempt.route,
+        GenerationAttempt.end_time,
+        where=(GenerationAttempt.outcome == "succeeded"),
+        name="generation_attempts_route_succeeded",
+    )
+)
+
+
+class GenerationRecipe(BaseModel):
+    """What made the picture of a completed generation. Apart from it, because few ask and it is long."""
+
+    generation = ForeignKeyField(
+        AvatarGeneration, column_name="generation_id", primary_key=True, on_delete="CASCADE", backref=None
+    )
+    recipe = JSONField()
+    """`avatar_creator_server.generations.recipes.recipe.Recipe`."""
+
+    generation_id: str
+
+    class Meta:
+        table_name = "generation_recipes"

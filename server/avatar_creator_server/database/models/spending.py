@@ -1,0 +1,41 @@
+"""The tables of what users have started and spent."""
+
+from __future__ import annotations
+
+from peewee import BigIntegerField, CompositeKey, TextField
+
+from avatar_creator_server.database.models.base import BaseModel, UtcDateTimeField
+
+
+class GenerationStart(BaseModel):
+    """A generation that counts against its user's limits of the last 24 hours, whether it exists or not."""
+
+    generation_id = TextField(primary_key=True)
+    user_id = TextField()
+    price_micros = BigIntegerField()
+    """Millionths of a US dollar: what one attempt costs, reserved until it ends, then what it did cost."""
+    create_time = UtcDateTimeField()
+
+    class Meta:
+        table_name = "generation_starts"
+
+
+GenerationStart.add_index(
+    GenerationStart.index(GenerationStart.user_id, GenerationStart.create_time, name="generation_starts_user")
+)
+
+
+class DailySpend(BaseModel):
+    """What the attempts of one user's generations for one app cost on one day."""
+
+    user_id = TextField()
+    day = TextField()
+    """Date in UTC, `2026-01-31`."""
+    app_id = TextField()
+    """Empty for tokens that name no app."""
+    price_micros = BigIntegerField(default=0)
+    attempt_count = BigIntegerField(default=0)
+
+    class Meta:
+        table_name = "daily_spend"
+        primary_key = CompositeKey("user_id", "day", "app_id")

@@ -1,0 +1,64 @@
+"""The tables of uses: each of them, and their counts."""
+
+from __future__ import annotations
+
+from peewee import BigIntegerField, CompositeKey, ForeignKeyField, JSONField, TextField
+
+from avatar_creator_server.database.models.avatar import Avatar
+from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
+
+
+class AvatarUsage(BaseModel):
+    """One use of an avatar by an app."""
+
+    id = IdField()
+    avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
+    user_id = TextField()
+    app_id = TextField()
+    app_name = TextField()
+    action = TextField()
+    reference_id = TextField(default="")
+    reference_type = TextField(default="")
+    metadata = JSONField(default=dict)
+    create_time = UtcDateTimeField()
+
+    avatar_id: str
+
+    class Meta:
+        table_name = "avatar_usage_history"
+
+
+AvatarUsage.add_index(
+    AvatarUsage.index(
+        AvatarUsage.avatar, AvatarUsage.create_time, AvatarUsage.id, name="avatar_usage_history_newest"
+    )
+)
+
+
+class AvatarAppUsage(BaseModel):
+    """The uses of one avatar by one app, summed. Kept by the write that records a use."""
+
+    avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
+    app_id = TextField()
+    app_name = TextField()
+    """As last recorded."""
+    usage_count = BigIntegerField()
+    first_used_time = UtcDateTimeField()
+    last_used_time = UtcDateTimeField()
+
+    class Meta:
+        table_name = "avatar_app_usage"
+        primary_key = CompositeKey("avatar", "app_id")
+
+
+class AvatarAppAction(BaseModel):
+    """How often one app did one thing with one avatar. Kept by the write that records a use."""
+
+    avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
+    app_id = TextField()
+    action = TextField()
+    usage_count = BigIntegerField()
+
+    class Meta:
+        table_name = "avatar_app_actions"
+        primary_key = CompositeKey("avatar", "app_id", "action")

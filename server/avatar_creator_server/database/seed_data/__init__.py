@@ -1,0 +1,60 @@
+"""The gallery every service comes with: presets and persona examples, written to the database by `migrate`.
+
+`presets.toml` and `personas.toml` are the content; `pictures/` has a 300x300 WebP for each preset, named by
+its id and drawn by `python -m avatar_creator_tasks.draw_presets`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+import peewee
+
+from avatar_creator_server.database.models import AvatarPreset, PersonaExample
+from avatar_creator_server.database.text_search import fold
+
+_HERE = files("avatar_creator_server.database.seed_data")
+
+
+def presets() -> list[dict[str, Any]]:
+    """The presets as they are written down."""
+    content: list[dict[str, Any]] = tomllib.loads((_HERE / "presets.toml").read_text())["preset"]
+    return content
+
+
+def persona_examples() -> list[dict[str, Any]]:
+    """The persona examples as they are written down."""
+    content: list[dict[str, Any]] = tomllib.loads((_HERE / "personas.toml").read_text())["persona_example"]
+    return content
+
+
+def picture(preset_id: str) -> bytes:
+    """The picture of a preset."""
+    return (_HERE / "pictures" / f"{preset_id}.webp").read_bytes()
+
+
+def seed(database: peewee.Database) -> None:
+    """Write the gallery into the database. Again and again: what is there is brought up to date by its id,
+    how often it was chosen is kept, and what others have added is left alone."""
+    with database.atomic():
+        for preset in presets():
+            _write(
+                AvatarPreset,
+                preset
+                | {
+                    "image": picture(preset["id"]),
+                    "search_text": fold(f"{preset['name']}\n{preset['description']}"),
+                },
+            )
+        for example in persona_examples():
+            _write(PersonaExample, example)
+
+
+def _write(table: Any, content: dict[str, Any]) -> None:
+    columns = {name: value for name, value in content.items() if name in table._meta.fields}
+    table.insert(**columns).on_conflict(
+        conflict_target=[table.id],
+        preserve=[getattr(table, name) for name in columns if name != "id"],
+    ).execute()

@@ -1,0 +1,185 @@
+"""What users start and spend: kept by the writes that change it, and held against the operator's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from peewee import fn
+
+from avatar_creator_server.database.models import DailySpend as DailySpendRow
+from avatar_creator_server.database.models import GenerationStart, UserStatistics
+from avatar_creator_server.errors import QuotaViolation, ResourceExhaustedError
+from avatar_creator_server.generations import queue
+from avatar_creator_server.records import DailySpend
+from avatar_creator_server.shared.caller import Caller
+
+SPENDING_DAYS = 30
+"""Statistics tell of this UTC day and the 29 before it."""
+
+_MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+_MOMENT_SECONDS = 10.0
+"""When to ask again while too many are running and nothing is known of how long one takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one user may generate. 0 stands for any number."""
+
+    concurrent: int
+    """Generations that wait or run."""
+    per_minute: int
+    """Generations started in any minute."""
+    per_day: int
+    """Generations started in any 24 hours."""
+    spend_per_day: int
+    """What the generations started in any 24 hours may cost, in millionths of a US dollar."""
+
+
+def reserve(user_id: str, generation_ids: Sequence[str], price_micros: int, now: datetime) -> None:
+    """In the current transaction: these generations are started, and one attempt at each costs so much."""
+    GenerationStart.insert_many(
+        [
+            {
+                "generation_id": generation_id,
+                "user_id": user_id,
+                "price_micros": price_micros,
+                "create_time": now,
+            }
+            for generation_id in generation_ids
+        ]
+    ).execute()
+
+
+def require_within(limits: Limits, user_id: str, now: datetime) -> None:
+    """In the current transaction, after its last write: refuse what it starts if that is over a limit.
+
+    The last write is the user's statistics, whose row is locked from then on: of transactions side by side
+    each sees what those before it have started.
+
+    Raises:
+        ResourceExhaustedError: names the limit and says when there is room again.
+    """
+    if limits.concurrent:
+        running = _running(user_id)
+        if running > limits.concurrent:
+            seconds = queue.seconds_of_one() or _MOMENT_SECONDS
+            raise _over(
+                "concurrent", limits.concurrent, f"{running:,} generations would wait or run", seconds
+            )
+    for name, most, window in (("per_minute", limits.per_minute, _MINUTE), ("per_day", limits.per_day, _DAY)):
+        started = _started(user_id, now - window).count() if most else 0
+        if started > most:
+            oldest = _started(user_id, now - window).order_by(GenerationStart.create_time)
+            has_to_go = oldest.offset(started - most - 1).first()
+            seconds = (has_to_go.create_time + window - now).total_seconds()
+            raise _over(name, most, f"{started:,} generations would have been started", seconds)
+    if limits.spend_per_day:
+        spent = _started(user_id, now - _DAY, fn.SUM(GenerationStart.price_micros)).scalar() or 0
+        if spent > limits.spend_per_day:
+            seconds = _until_spent_less(user_id, int(spent) - limits.spend_per_day, now)
+            raise _over(
+                "spend_per_day", limits.spend_per_day, f"they would cost {dollars(int(spent))}", seconds
+            )
+
+
+def reserve_at_least(generation_id: str, price_micros: int) -> None:
+    """In the current transaction: the attempts at a generation may have cost this together already."""
+    GenerationStart.update(price_micros=price_micros).where(
+        GenerationStart.generation_id == generation_id, GenerationStart.price_micros < price_micros
+    ).execute()
+
+
+def settle(generation_id: str, price_micros: int) -> None:
+    """In the current transaction: a generation has ended, and cost this and not what was reserved."""
+    GenerationStart.update(price_micros=price_micros).where(
+        GenerationStart.generation_id == generation_id
+    ).execute()
+
+
+def spend(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
+    """In the current transaction, just before the statistics: an attempt has ended and cost this."""
+    if price_micros:
+        _add(user_id, app_id, price_micros, 1, now)
+
+
+def take_back(user_id: str, app_id: str, price_micros: int, end_time: datetime) -> None:
+    """In the current transaction, just before the statistics: an attempt that ended then has cost nothing."""
+    _add(user_id, app_id, -price_micros, -1, end_time)
+
+
+def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
+    """What the caller's generations cost by day and app, newest first; an operator sees the sum of all."""
+    row = DailySpendRow
+    query: Any = (
+        row.select(row.day, row.app_id, fn.SUM(row.price_micros), fn.SUM(row.attempt_count))
+        .where(row.day > (now - timedelta(days=SPENDING_DAYS)).date().isoformat())
+        .group_by(row.day, row.app_id)
+        .order_by(row.day.desc(), row.app_id)
+    )
+    return tuple(
+        DailySpend(day, app_id, int(price), int(attempts))
+        for day, app_id, price, attempts in caller.found(query, row.user_id).tuples()
+    )
+
+
+def delete_old_starts(now: datetime) -> None:
+    """Delete what counts against no limit any more."""
+    GenerationStart.delete().where(GenerationStart.create_time < now - 2 * _DAY).execute()
+
+
+def _add(user_id: str, app_id: str, price_micros: int, attempts: int, end_time: datetime) -> None:
+    row = DailySpendRow
+    row.insert(
+        user_id=user_id,
+        day=end_time.date().isoformat(),
+        app_id=app_id,
+        price_micros=price_micros,
+        attempt_count=attempts,
+    ).on_conflict(
+        conflict_target=[row.user_id, row.day, row.app_id],
+        update={
+            row.price_micros: row.price_micros + price_micros,
+            row.attempt_count: row.attempt_count + attempts,
+        },
+    ).execute()
+
+
+def dollars(micros: int) -> str:
+    """An amount for a person, `$0.035`."""
+    return f"${micros / 1_000_000:,.6f}".rstrip("0").rstrip(".")
+
+
+def _running(user_id: str) -> int:
+    row = UserStatistics.get_by_id(user_id)
+    return int(row.pending_count + row.processing_count)
+
+
+def _started(user_id: str, since: datetime, *columns: Any) -> Any:
+    return GenerationStart.select(*columns).where(
+        GenerationStart.user_id == user_id, GenerationStart.create_time > since
+    )
+
+
+def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
+    """In how many seconds enough of the oldest starts are a day old."""
+    for start in _started(user_id, now - _DAY).order_by(GenerationStart.create_time):
+        excess -= start.price_micros
+        if excess <= 0:
+            return float((start.create_time + _DAY - now).total_seconds())
+    return _DAY.total_seconds()
+
+
+def _over(limit: str, most: int, finding: str, seconds: float) -> ResourceExhaustedError:
+    shown = dollars(most) if limit == "spend_per_day" else f"{most:,}"
+    words = limit.replace("_", " ")
+    return ResourceExhaustedError(
+        "GENERATION_LIMIT",
+        f"over the limit {words}",
+        metadata={"limit": limit, "most": str(most)},
+        quota=QuotaViolation(limit, f"{finding}, {shown} allowed {words}"),
+        retry_after=max(seconds, 1.0),
+    )

@@ -1,0 +1,108 @@
+"""The gallery: presets and persona examples to start from, the same for every user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from avatar_creator_server.database import models
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.text_search import fold
+from avatar_creator_server.errors import NotFoundError
+from avatar_creator_server.records import PersonaExample, Preset
+from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+
+
+class Gallery:
+    """Presets and persona examples."""
+
+    def __init__(self, database: Database, page_tokens: PageTokens) -> None:
+        self._database = database
+        self._page_tokens = page_tokens
+
+    async def presets(
+        self,
+        caller: Caller,
+        *,
+        category: str,
+        query: str,
+        with_images: bool,
+        size: int,
+        page_token: str,
+    ) -> Page[Preset]:
+        """A page of presets, most popular first. All filters given must hold."""
+        scope = (caller.user_id, "presets", category, query)
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        found = await self._database.read(self._presets, category, query, with_images, size + 1, cursor)
+        return self._page_tokens.page(scope, found, size, lambda last: [str(last.popularity), last.id])
+
+    async def preset(self, preset_id: str) -> Preset:
+        """Read a preset with its picture.
+
+        Raises:
+            NotFoundError: there is no such preset.
+        """
+
+        def query() -> Preset:
+            row = models.AvatarPreset.get_or_none(models.AvatarPreset.id == preset_id)
+            if row is None:
+                raise NotFoundError("preset", preset_id)
+            return Preset.from_row(row)
+
+        return await self._database.read(query)
+
+    async def persona_examples(
+        self, caller: Caller, *, category: str, size: int, page_token: str
+    ) -> Page[PersonaExample]:
+        """A page of persona examples, most used first."""
+        scope = (caller.user_id, "persona examples", category)
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        found = await self._database.read(self._persona_examples, category, size + 1, cursor)
+        return self._page_tokens.page(scope, found, size, lambda last: [str(last.use_count), last.id])
+
+    async def persona_example(self, persona_example_id: str) -> PersonaExample:
+        """Read a persona example.
+
+        Raises:
+            NotFoundError: there is no such persona example.
+        """
+
+        def query() -> PersonaExample:
+            row = models.PersonaExample.get_or_none(models.PersonaExample.id == persona_example_id)
+            if row is None:
+                raise NotFoundError("persona example", persona_example_id)
+            return PersonaExample.from_row(row)
+
+        return await self._database.read(query)
+
+    @staticmethod
+    def _presets(
+        category: str, query: str, with_images: bool, limit: int, cursor: Sequence[str] | None
+    ) -> list[Preset]:
+        preset = models.AvatarPreset
+        columns = [
+            column for column in preset._meta.sorted_fields if with_images or column is not preset.image
+        ]
+        rows = _most_wanted(preset.select(*columns), preset, preset.popularity, category, cursor)
+        for word in query.split():
+            rows = rows.where(preset.search_text.contains(fold(word)))
+        return [Preset.from_row(row) for row in rows.limit(limit)]
+
+    @staticmethod
+    def _persona_examples(category: str, limit: int, cursor: Sequence[str] | None) -> list[PersonaExample]:
+        example = models.PersonaExample
+        rows = _most_wanted(example.select(), example, example.use_count, category, cursor)
+        return [PersonaExample.from_row(row) for row in rows.limit(limit)]
+
+
+def _most_wanted(query: Any, table: Any, wanted: Any, category: str, cursor: Sequence[str] | None) -> Any:
+    """The query by how often each was chosen, those chosen alike in the order they were added."""
+    if category:
+        query = query.where(table.category == category)
+    if cursor is not None:
+        number, last_id = int(cursor[0]), cursor[1]
+        query = query.where((wanted < number) | ((wanted == number) & (table.id > last_id)))
+    return query.order_by(wanted.desc(), table.id)

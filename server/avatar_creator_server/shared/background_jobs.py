@@ -1,0 +1,85 @@
+"""Quick work: short jobs that must happen once a transaction has made them necessary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import BackgroundJob
+
+THUMBNAIL = "thumbnail"
+"""Make the thumbnail of the avatar `subject_id`."""
+REMOVE_FILE = "remove_file"
+"""Remove the file `subject_id`, which nothing uses any more."""
+CANCEL_REQUEST = "cancel_request"
+"""Tell the provider to drop its request `subject_id`, which nobody waits for any more."""
+
+_WORTH_CANCELLING = timedelta(hours=1)
+"""A provider's request that is older has long ended: it need not be told any more."""
+
+_LEASE = timedelta(seconds=30)
+_LONGEST_WAIT = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """One piece of quick work, claimed."""
+
+    id: str
+    kind: str
+    subject_id: str
+
+
+def enqueue_job(kind: str, subject_id: str, now: datetime) -> None:
+    """In the current transaction: this has to be done."""
+    BackgroundJob.create(kind=kind, subject_id=subject_id, due_time=now, create_time=now)
+
+
+class BackgroundJobQueue:
+    """Hands out quick work, the longest due first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self) -> ClaimedJob | None:
+        """Take a job for 30 seconds, or None when nothing is due. Not done by then, it falls due again."""
+        return await self._database.write(self._claim)
+
+    async def done(self, job: ClaimedJob) -> None:
+        """The job need not be done again."""
+        await self._database.write(lambda: BackgroundJob.delete().where(BackgroundJob.id == job.id).execute())
+
+    async def failed(self, job: ClaimedJob) -> None:
+        """Try the job again later: after 1 s, then twice as long each time, at most 5 minutes.
+
+        One that has lost its use meanwhile is dropped.
+        """
+        await self._database.write(self._postpone, job.id)
+
+    def _claim(self) -> ClaimedJob | None:
+        now = self._database.now()
+        query = (
+            BackgroundJob.select()
+            .where(BackgroundJob.due_time <= now)
+            .order_by(BackgroundJob.due_time)
+            .limit(1)
+        )
+        row: BackgroundJob | None = self._database.locked(query, skip_locked=True).first()
+        if row is None:
+            return None
+        BackgroundJob.update(due_time=now + _LEASE, try_count=BackgroundJob.try_count + 1).where(
+            BackgroundJob.id == row.id
+        ).execute()
+        return ClaimedJob(row.id, row.kind, row.subject_id)
+
+    def _postpone(self, job_id: str) -> None:
+        row: BackgroundJob | None = BackgroundJob.get_or_none(BackgroundJob.id == job_id)
+        if row is None:
+            return
+        now = self._database.now()
+        if row.kind == CANCEL_REQUEST and row.create_time < now - _WORTH_CANCELLING:
+            row.delete_instance()
+            return
+        wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _LONGEST_WAIT)
+        BackgroundJob.update(due_time=now + wait).where(BackgroundJob.id == job_id).execute()

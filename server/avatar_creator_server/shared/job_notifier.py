@@ -1,0 +1,178 @@
+"""Wake-ups: empty messages that tell workers there may be work. Losing or doubling one does no harm.
+
+The database says what there is to do. A wake-up only saves the second or two until a worker would have
+looked by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from taskiq import AckableMessage, AsyncBroker, BrokerMessage
+from taskiq.kicker import AsyncKicker
+from taskiq.serializers import JSONSerializer
+from taskiq_redis import RedisStreamBroker
+
+from avatar_creator_server.metrics import WAKE_UPS_NOT_SENT
+
+if TYPE_CHECKING:
+    from redis.asyncio import BlockingConnectionPool
+
+log = structlog.get_logger()
+
+GENERATION_TASK = "avatar-creator:generation"
+"""Task name and stream of wake-ups for the slots that run generations."""
+JOB_TASK = "avatar-creator:quick"
+"""Task name and stream of wake-ups for quick work: thumbnails and the removal of files."""
+
+_SEND_SECONDS = 0.5
+_BLOCK_SECONDS = 2.0
+"""How long Redis keeps a reader waiting for a message before it says that there is none."""
+_SILENCE_SECONDS = 5.0
+"""After so long without any answer Redis is given up and connected to anew."""
+_RECONNECT_SECONDS = (0.1, 2.0)
+_STREAM_LENGTH = 1000
+
+
+class InProcessBroker(AsyncBroker):
+    """The broker of the embedded service: an `asyncio.Queue` that Taskiq's receiver listens to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._messages: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def kick(self, message: BrokerMessage) -> None:
+        """Put a message into the queue."""
+        self._messages.put_nowait(message.message)
+
+    async def listen(self) -> AsyncGenerator[bytes | AckableMessage, None]:
+        """Take messages out of the queue."""
+        while True:
+            yield await self._messages.get()
+
+
+class RedisBroker(RedisStreamBroker):
+    """The broker between processes: a Redis stream whose messages are gone once they are read.
+
+    A message is a wake-up and nothing more, so none is ever acknowledged, reclaimed or delivered again, and
+    a Redis that restarts or is emptied costs nothing but a reconnection.
+    """
+
+    connection_pool: BlockingConnectionPool
+
+    def __init__(self, url: str, stream: str) -> None:
+        super().__init__(
+            url,
+            queue_name=stream,
+            consumer_group_name="workers",
+            consumer_id="0",
+            maxlen=_STREAM_LENGTH,
+            xread_block=round(_BLOCK_SECONDS * 1000),
+            socket_timeout=None,
+            socket_connect_timeout=_SEND_SECONDS,
+            socket_keepalive=True,
+        )
+
+    async def startup(self) -> None:
+        """Connect later: a Redis that is away must not stop a process from starting."""
+        await AsyncBroker.startup(self)
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        """Take one message at a time, so that workers share them, for as long as the process lives."""
+        while True:
+            try:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    await self._declare_consumer_group()
+                async for message in self._read():
+                    yield AckableMessage(data=message, ack=_nothing_to_acknowledge)
+            except (RedisError, OSError) as error:
+                log.warning("wake_up_stream_disconnected", stream=self.queue_name, error=repr(error))
+            await asyncio.sleep(random.uniform(*_RECONNECT_SECONDS))
+
+    async def shutdown(self) -> None:
+        """Leave the consumer group and disconnect."""
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_SEND_SECONDS), Redis(connection_pool=self.connection_pool) as redis:
+                await redis.xgroup_delconsumer(self.queue_name, self.consumer_group_name, self.consumer_name)
+        await super().shutdown()
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
+        async with Redis(connection_pool=self.connection_pool) as redis:
+            while True:
+                # The connection may be open for ever where nothing passes through any more.
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    answer: Any = await redis.xreadgroup(
+                        self.consumer_group_name,
+                        self.consumer_name,
+                        {self.queue_name: ">"},
+                        count=1,
+                        block=self.block,
+                        noack=True,
+                    )
+                for _stream, messages in answer:
+                    for message_id, fields in messages:
+                        async with asyncio.timeout(_SILENCE_SECONDS):
+                            await redis.xdel(self.queue_name, message_id)
+                        # What somebody else put there is passed on too: Taskiq drops what it cannot read.
+                        yield fields.get(b"data", b"")
+
+
+async def _nothing_to_acknowledge() -> None:
+    """The message left its stream when it was read."""
+
+
+class JobNotifier:
+    """Sends wake-ups by task name. Never raises and never takes longer than half a second."""
+
+    def __init__(self, generations: AsyncBroker, background_jobs: AsyncBroker) -> None:
+        self.generations = generations.with_serializer(JSONSerializer())
+        self.background_jobs = background_jobs.with_serializer(JSONSerializer())
+
+    @classmethod
+    def in_process(cls) -> JobNotifier:
+        """Wake-ups within this process."""
+        return cls(InProcessBroker(), InProcessBroker())
+
+    @classmethod
+    def over_redis(cls, url: str) -> JobNotifier:
+        """Wake-ups to the workers that listen on this Redis."""
+        return cls(RedisBroker(url, GENERATION_TASK), RedisBroker(url, JOB_TASK))
+
+    async def notify_generation(self) -> None:
+        """Tell a worker that a generation may be due."""
+        await self._send(self.generations, GENERATION_TASK)
+
+    async def notify_job(self) -> None:
+        """Tell a worker that quick work may be due."""
+        await self._send(self.background_jobs, JOB_TASK)
+
+    async def ping(self) -> None:
+        """Ask Redis for an answer; within one process there is nothing to ask.
+
+        Raises:
+            RedisError, OSError, TimeoutError: there was none.
+        """
+        if isinstance(self.generations, RedisBroker):
+            async with asyncio.timeout(_SEND_SECONDS):
+                async with Redis(connection_pool=self.generations.connection_pool) as redis:
+                    await redis.ping()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.generations.shutdown()
+        await self.background_jobs.shutdown()
+
+    async def _send(self, broker: AsyncBroker, task_name: str) -> None:
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                await AsyncKicker[[], None](task_name, broker, {}).kiq()
+        except Exception as error:  # whatever it is, the sweeper finds the work
+            WAKE_UPS_NOT_SENT.inc()
+            log.warning("wake_up_not_sent", task=task_name, error=repr(error))

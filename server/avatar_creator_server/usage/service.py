@@ -1,0 +1,204 @@
+"""Usage: what apps do with avatars, each use and their counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from avatar_creator_server.avatars.service import lock_avatar, require_avatar
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
+from avatar_creator_server.errors import NotFoundError
+from avatar_creator_server.generations.spending import read_spending
+from avatar_creator_server.records import AppUsage, Statistics, UsageRecord
+from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
+from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+from avatar_creator_server.statistics import counters as statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an app says it did with an avatar."""
+
+    avatar_id: str
+    app_id: str
+    app_name: str
+    """For people; empty or only blanks: the app's id."""
+    action: str
+    reference_id: str
+    reference_type: str
+    metadata: dict[str, Any]
+    """Anything that JSON can say."""
+
+    @property
+    def names_app(self) -> bool:
+        """Whether it says what the app is called."""
+        return bool(self.app_name.strip())
+
+    @property
+    def shown_app_name(self) -> str:
+        """What the app is called, or else its id."""
+        return self.app_name if self.names_app else self.app_id
+
+
+class Usage:
+    """The uses of all users' avatars; every call is about one user's own."""
+
+    def __init__(self, database: Database, page_tokens: PageTokens) -> None:
+        self._database = database
+        self._page_tokens = page_tokens
+
+    async def record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
+        """Record a use, or find the one this request recorded before; with the avatar's count of uses now.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        return await self._database.write(self._record, caller, key, use)
+
+    async def page(
+        self, caller: Caller, avatar_id: str, *, app_id: str, action: str, size: int, page_token: str
+    ) -> Page[UsageRecord]:
+        """A page of an avatar's uses, newest first. All filters given must hold.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        scope = (caller.user_id, "usages", avatar_id, app_id, action)
+        cursor = self._page_tokens.read(scope, page_token)
+        size = page_size(size)
+        found = await self._database.read(
+            self._list, caller, avatar_id, {"app_id": app_id, "action": action}, size + 1, cursor
+        )
+        return self._page_tokens.page(
+            scope, found, size, lambda last: [last.create_time.isoformat(), last.id]
+        )
+
+    async def summarize(self, caller: Caller, avatar_id: str) -> list[AppUsage]:
+        """An avatar's uses by app, most used first.
+
+        Raises:
+            NotFoundError: the user has no such avatar.
+        """
+        return await self._database.read(self._summarize, caller, avatar_id)
+
+    async def statistics(self, caller: Caller) -> Statistics:
+        """Figures about all the user's avatars and generations, or all users' for one who sees all."""
+
+        def query() -> Statistics:
+            now = self._database.now()
+            return statistics.read_statistics(caller, now, read_spending(caller, now))
+
+        return await self._database.read(query)
+
+    def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
+        usage_id = new_id()
+        made_before = get_or_reserve(key, usage_id, self._database.now())
+        if made_before is not None:
+            return self._recorded(caller, made_before)
+        lock_avatar(self._database, caller.user_id, use.avatar_id)
+        # Once the avatar is locked, so that its last use never goes back in time.
+        now = self._database.now()
+        AvatarUsage.create(
+            id=usage_id,
+            avatar=use.avatar_id,
+            user_id=caller.user_id,
+            create_time=now,
+            **{name: value for name, value in asdict(use).items() if name not in ("avatar_id", "app_name")},
+            app_name=use.shown_app_name,
+        )
+        Avatar.update(usage_count=Avatar.usage_count + 1, last_used_time=now).where(
+            Avatar.id == use.avatar_id
+        ).execute()
+        _count_by_app(use, now)
+        statistics.count(caller.user_id, usages=1)
+        return self._recorded(caller, usage_id)
+
+    @staticmethod
+    def _recorded(caller: Caller, usage_id: str) -> tuple[UsageRecord, int]:
+        row = (
+            AvatarUsage.select(AvatarUsage, Avatar.usage_count.alias("count_of_avatar"))
+            .join(Avatar, on=(AvatarUsage.avatar == Avatar.id))
+            .where(AvatarUsage.id == usage_id, AvatarUsage.user_id == caller.user_id)
+            .objects()
+            .first()
+        )
+        if row is None:
+            raise NotFoundError("usage record", usage_id)
+        return UsageRecord.from_row(row), row.count_of_avatar
+
+    @staticmethod
+    def _list(
+        caller: Caller,
+        avatar_id: str,
+        filters: dict[str, str],
+        limit: int,
+        cursor: Sequence[str] | None,
+    ) -> list[UsageRecord]:
+        require_avatar(caller, avatar_id)
+        query = AvatarUsage.select().where(AvatarUsage.avatar == avatar_id)
+        for name, value in filters.items():
+            if value:
+                query = query.where(getattr(AvatarUsage, name) == value)
+        if cursor is not None:
+            time, last_id = datetime.fromisoformat(cursor[0]), cursor[1]
+            query = query.where(
+                (AvatarUsage.create_time < time)
+                | ((AvatarUsage.create_time == time) & (AvatarUsage.id < last_id))
+            )
+        # By time and not by id, which is made before the avatar's lock is waited for.
+        query = query.order_by(AvatarUsage.create_time.desc(), AvatarUsage.id.desc())
+        return [UsageRecord.from_row(row) for row in query.limit(limit)]
+
+    @staticmethod
+    def _summarize(caller: Caller, avatar_id: str) -> list[AppUsage]:
+        require_avatar(caller, avatar_id)
+        actions: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        for row in (
+            AvatarAppAction.select()
+            .where(AvatarAppAction.avatar == avatar_id)
+            .order_by(AvatarAppAction.usage_count.desc(), AvatarAppAction.action)
+        ):
+            actions[row.app_id].append((row.action, row.usage_count))
+        apps = (
+            AvatarAppUsage.select()
+            .where(AvatarAppUsage.avatar == avatar_id)
+            .order_by(AvatarAppUsage.usage_count.desc(), AvatarAppUsage.app_id)
+        )
+        return [
+            AppUsage(
+                app_id=row.app_id,
+                app_name=row.app_name,
+                usage_count=row.usage_count,
+                first_used_time=row.first_used_time,
+                last_used_time=row.last_used_time,
+                actions=tuple(actions[row.app_id]),
+            )
+            for row in apps
+        ]
+
+
+def _count_by_app(use: Use, now: datetime) -> None:
+    """In the current transaction, which holds the avatar's lock."""
+    by_app, by_action = AvatarAppUsage, AvatarAppAction
+    by_app.insert(
+        avatar=use.avatar_id,
+        app_id=use.app_id,
+        app_name=use.shown_app_name,
+        usage_count=1,
+        first_used_time=now,
+        last_used_time=now,
+    ).on_conflict(
+        conflict_target=[by_app.avatar, by_app.app_id],
+        # A use without a name does not take away the one that is known.
+        preserve=[by_app.last_used_time, *([by_app.app_name] if use.names_app else [])],
+        update={by_app.usage_count: by_app.usage_count + 1},
+    ).execute()
+    by_action.insert(avatar=use.avatar_id, app_id=use.app_id, action=use.action, usage_count=1).on_conflict(
+        conflict_target=[by_action.avatar, by_action.app_id, by_action.action],
+        update={by_action.usage_count: by_action.usage_count + 1},
+    ).execute()

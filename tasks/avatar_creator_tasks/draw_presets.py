@@ -1,0 +1,53 @@
+"""Draws the pictures of the gallery's presets: `python -m avatar_creator_tasks.draw_presets`, after a preset was changed.
+
+The same presets give the same bytes, so only the pictures of changed ones change.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avatar_creator_server.database import seed_data
+from avatar_creator_server.images.processing import encode_png, make_thumbnail
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.sketch.art import draw_portrait
+
+GALLERY = Path(seed_data.__file__).parent
+SIDE_PIXELS = 1024
+"""Of the portrait that a picture is made from, both sides."""
+
+
+def draw_picture(preset: Mapping[str, Any]) -> bytes:
+    """A preset's picture, as the service makes the thumbnail of a portrait: a WebP of 300x300 pixels.
+
+    Args:
+        preset: one table of `presets.toml`, of which `attributes` and `seed` are drawn.
+    """
+    portrait = draw_portrait(
+        Attributes(**preset["attributes"]),
+        seed=preset["seed"],
+        width=SIDE_PIXELS,
+        height=SIDE_PIXELS,
+        on_step=lambda _done, _total: None,
+    )
+    return make_thumbnail(encode_png(portrait).data).data
+
+
+def draw_pictures(gallery: Path) -> None:
+    """Draw the picture of every preset in `presets.toml` and delete those of presets that are gone."""
+    presets = tomllib.loads((gallery / "presets.toml").read_text(encoding="utf-8"))["preset"]
+    pictures = gallery / "pictures"
+    pictures.mkdir(exist_ok=True)
+    drawn = {f"{preset['id']}.webp": draw_picture(preset) for preset in presets}
+    for path in pictures.iterdir():
+        if path.name not in drawn:
+            path.unlink()
+    for name, data in drawn.items():
+        (pictures / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    draw_pictures(GALLERY)

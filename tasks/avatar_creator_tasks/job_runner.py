@@ -1,0 +1,73 @@
+"""Doing one piece of quick work: a thumbnail, a file's removal, or the cancelling of a provider's request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from avatar_creator_server.avatars.service import Avatars
+from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.store import Files
+from avatar_creator_server.metrics import JOBS
+from avatar_creator_server.shared.background_jobs import (
+    CANCEL_REQUEST,
+    REMOVE_FILE,
+    THUMBNAIL,
+    BackgroundJobQueue,
+)
+from avatar_creator_server.shared.event_publisher import Announcements
+from avatar_creator_tasks.providers.base import Provider
+
+log = structlog.get_logger()
+
+
+class JobRunner:
+    """Claims quick work and does it."""
+
+    def __init__(
+        self,
+        queue: BackgroundJobQueue,
+        avatars: Avatars,
+        files: Files,
+        announcements: Announcements,
+        provider: Provider,
+    ) -> None:
+        self._queue = queue
+        self._avatars = avatars
+        self._files = files
+        self._announcements = announcements
+        self._do: dict[str, Callable[[str], Awaitable[None]]] = {
+            THUMBNAIL: self._make_thumbnail,
+            REMOVE_FILE: files.remove,
+            CANCEL_REQUEST: provider.cancel,
+        }
+
+    async def run_one(self) -> bool:
+        """Claim the job that has been due longest and do it; False when none is due."""
+        job = await self._queue.claim()
+        if job is None:
+            return False
+        try:
+            await self._do[job.kind](job.subject_id)
+        except Exception as error:  # whatever it is, the job stays until it is done
+            log.warning("background_job_failed", kind=job.kind, subject=job.subject_id, error=repr(error))
+            JOBS.labels(job.kind, "failed").inc()
+            await self._queue.failed(job)
+        else:
+            JOBS.labels(job.kind, "done").inc()
+            await self._queue.done(job)
+        return True
+
+    async def _make_thumbnail(self, avatar_id: str) -> None:
+        image = await self._avatars.image_without_thumbnail(avatar_id)
+        if image is None:
+            return
+        data = await self._files.read_whole(image.file)
+        thumbnail = await asyncio.to_thread(images.make_thumbnail, data)
+        staged = await self._files.stage(image.user_id, thumbnail)
+        if await self._avatars.set_thumbnail(avatar_id, staged):
+            await self._announcements.thumbnail_ready(avatar_id)
+        else:
+            await self._files.discard([staged.id])

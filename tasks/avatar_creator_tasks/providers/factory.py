@@ -1,0 +1,46 @@
+"""Which provider the settings choose."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from avatar_creator_server.generations.route_factory import routes_of
+from avatar_creator_server.settings import Settings
+from avatar_creator_tasks.providers.base import Provider
+from avatar_creator_tasks.providers.sketch.provider import SketchProvider
+
+
+def make_provider(settings: Settings) -> Provider:
+    """The provider of a worker with these settings. What it needs is loaded when it first draws.
+
+    Raises:
+        SettingsError: what it needs is not installed.
+    """
+    match settings.chosen_provider:
+        case "huggingface":
+            from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
+
+            return HuggingFaceProvider(
+                Access(
+                    api_key=settings.huggingface_api_key.get_secret_value(),
+                    base_url=settings.huggingface_base_url,
+                    endpoint_url=settings.huggingface_endpoint_url,
+                    bill_to=settings.huggingface_bill_to,
+                    deadline=timedelta(seconds=settings.provider_deadline_seconds),
+                )
+            )
+        case "diffusers":
+            from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
+
+            return DiffusersProvider(
+                FluxSettings(
+                    model=settings.model,
+                    model_revision=settings.model_revision,
+                    lora=routes_of(settings).from_text.lora,
+                    device=settings.model_device,
+                    offload=settings.model_offload,
+                    quantization=settings.model_quantization,
+                )
+            )
+        case _:
+            return SketchProvider()

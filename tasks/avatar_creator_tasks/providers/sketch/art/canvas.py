@@ -1,0 +1,205 @@
+"""A canvas measured in units on which smooth shapes are painted, and the paths such shapes are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from avatar_creator_tasks.providers.sketch.art.palette import Color
+
+Point = tuple[float, float]
+Path = list[Point]
+Box = tuple[int, int, int, int]
+
+CENTER = 500.0
+"""Units from the left; the person stands in the middle."""
+VIEW = 850.0
+"""Units the shorter side of a picture shows."""
+VIEW_TOP = 62.0
+"""Units; the top of a square picture."""
+FLOOR = 1400.0
+"""Units; paths that run off the bottom end here, which is below every canvas."""
+_STEPS = 10
+
+
+def curve(*points: Point) -> Path:
+    """A smooth open line through the points (Catmull-Rom)."""
+    ends = (points[0], *points, points[-1])
+    path: Path = []
+    for before, start, end, after in zip(ends, ends[1:], ends[2:], ends[3:], strict=False):
+        path += [_between(before, start, end, after, step / _STEPS) for step in range(_STEPS)]
+    return [*path, points[-1]]
+
+
+def blob(*points: Point) -> Path:
+    """A smooth closed line through the points."""
+    ring = (points[-1], *points, points[0], points[1])
+    path: Path = []
+    for before, start, end, after in zip(ring, ring[1:], ring[2:], ring[3:], strict=False):
+        path += [_between(before, start, end, after, step / _STEPS) for step in range(_STEPS)]
+    return path
+
+
+def _between(before: Point, start: Point, end: Point, after: Point, t: float) -> Point:
+    def axis(a: float, b: float, c: float, d: float) -> float:
+        return 0.5 * (
+            2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+        )
+
+    return (axis(before[0], start[0], end[0], after[0]), axis(before[1], start[1], end[1], after[1]))
+
+
+def mirror(path: Iterable[Point]) -> Path:
+    """The path's mirror image about the vertical centre line."""
+    return [(2 * CENTER - x, y) for x, y in path]
+
+
+def symmetric(half: Sequence[Point]) -> Path:
+    """The closed outline whose right half runs from the top to the bottom along `half`."""
+    return [*half, *reversed(mirror(half))]
+
+
+def shifted(path: Iterable[Point], dx: float = 0, dy: float = 0) -> Path:
+    """The path moved by units."""
+    return [(x + dx, y + dy) for x, y in path]
+
+
+def ellipse(center: Point, rx: float, ry: float, angle: float = 0) -> Path:
+    """An ellipse with radii in units, turned clockwise by `angle` degrees."""
+    turn = math.radians(angle)
+    cos, sin = math.cos(turn), math.sin(turn)
+    path: Path = []
+    steps = max(40, int(max(rx, ry) / 2))
+    for step in range(steps):
+        x, y = rx * math.cos(step * math.tau / steps), ry * math.sin(step * math.tau / steps)
+        path.append((center[0] + x * cos - y * sin, center[1] + x * sin + y * cos))
+    return path
+
+
+def ribbon(line: Path, *widths: float) -> Path:
+    """The outline of a brush stroke along `line` whose width in units goes evenly through `widths`."""
+    left: Path = []
+    right: Path = []
+    last = len(line) - 1
+    for index, (x, y) in enumerate(line):
+        (ax, ay), (bx, by) = line[max(index - 1, 0)], line[min(index + 1, last)]
+        length = math.hypot(bx - ax, by - ay) or 1.0
+        nx, ny = (ay - by) / length, (bx - ax) / length
+        place = index / last * (len(widths) - 1)
+        low = min(int(place), len(widths) - 2) if len(widths) > 1 else 0
+        high = min(low + 1, len(widths) - 1)
+        half = (widths[low] + (widths[high] - widths[low]) * (place - low)) / 2
+        left.append((x + nx * half, y + ny * half))
+        right.append((x - nx * half, y - ny * half))
+    return [*left, *reversed(right)]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A painted area: how opaque each pixel of `box` is; everything outside it is clear."""
+
+    box: Box
+    alpha: Image.Image
+
+    def cropped(self, box: Box) -> Image.Image:
+        """The opacity of the pixels of another box."""
+        left, top = self.box[0], self.box[1]
+        return self.alpha.crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))
+
+
+class Canvas:
+    """Paints in units, at a multiple of the final size so that edges come out smooth."""
+
+    def __init__(self, width: int, height: int) -> None:
+        """Width and height in pixels of the finished picture."""
+        self._size = (width, height)
+        shorter = min(width, height)
+        factor = 4 if shorter <= 384 else 3 if shorter <= 640 else 2
+        self._scale = shorter * factor / VIEW
+        self.image = Image.new("RGB", (width * factor, height * factor))
+        spare = self.image.height / self._scale - VIEW
+        # A tall picture shows more of the body, but the person never stands far above the floor.
+        self.top = VIEW_TOP - (spare - min(spare * 0.45, 260.0))
+        self.bottom = self.top + self.image.height / self._scale
+        self.left = CENTER - self.image.width / self._scale / 2
+        self.right = 2 * CENTER - self.left
+
+    def mask(
+        self,
+        *paths: Path,
+        holes: Sequence[Path] = (),
+        blur: float = 0,
+        within: Mask | None = None,
+        without: Mask | None = None,
+    ) -> Mask:
+        """The area of the paths, its edge softened by `blur` units and cut to or by other areas."""
+        box = self._box(paths, blur * 2.5)
+        size = (box[2] - box[0], box[3] - box[1])
+        # What is blurred has no detail: it is drawn small, which is many times faster.
+        coarse = max(1, int(blur * self._scale / 3))
+        small = Image.new("L", (-(-size[0] // coarse), -(-size[1] // coarse)))
+        pen = ImageDraw.Draw(small)
+        for shapes, ink in ((paths, 255), (holes, 0)):
+            for path in shapes:
+                pen.polygon([self._pixel(point, box, coarse) for point in path], fill=ink)
+        if blur:
+            small = small.filter(ImageFilter.GaussianBlur(blur * self._scale / coarse))
+        alpha = small if coarse == 1 else small.resize(size, Image.Resampling.BILINEAR)
+        if within is not None:
+            alpha = ImageChops.multiply(alpha, within.cropped(box))
+        if without is not None:
+            alpha = ImageChops.subtract(alpha, without.cropped(box))
+        return Mask(box, alpha)
+
+    def paint(self, mask: Mask, color: Color, opacity: float = 1.0, fade_to: Color | None = None) -> None:
+        """Colours an area; with `fade_to` the colour goes over to that one from its top to its bottom."""
+        alpha = mask.alpha
+        if opacity < 1.0:
+            alpha = alpha.point([round(level * opacity) for level in range(256)])
+        if fade_to is None:
+            self.image.paste(color, mask.box, alpha)
+        else:
+            self.image.paste(_gradient(alpha.size, color, fade_to), mask.box, alpha)
+
+    def fill(
+        self,
+        *paths: Path,
+        color: Color,
+        opacity: float = 1.0,
+        blur: float = 0,
+        within: Mask | None = None,
+        without: Mask | None = None,
+    ) -> None:
+        """Colours the area of the paths; see `mask`."""
+        self.paint(self.mask(*paths, blur=blur, within=within, without=without), color, opacity)
+
+    def finished(self) -> Image.Image:
+        """The picture at its final size."""
+        return self.image.resize(self._size, Image.Resampling.LANCZOS)
+
+    def _box(self, paths: Sequence[Path], margin: float) -> Box:
+        xs = [x for path in paths for x, _ in path]
+        ys = [y for path in paths for _, y in path]
+        left = int((min(xs) - margin - self.left) * self._scale)
+        top = int((min(ys) - margin - self.top) * self._scale)
+        right = int((max(xs) + margin - self.left) * self._scale) + 2
+        bottom = int((max(ys) + margin - self.top) * self._scale) + 2
+        # A blurred area keeps its full box, because what lies off the canvas still shines onto it.
+        if margin == 0:
+            left, top = min(max(left, 0), self.image.width - 1), min(max(top, 0), self.image.height - 1)
+            right, bottom = min(right, self.image.width), min(bottom, self.image.height)
+        return (left, top, max(right, left + 1), max(bottom, top + 1))
+
+    def _pixel(self, point: Point, box: Box, coarse: int) -> Point:
+        x = (point[0] - self.left) * self._scale - box[0]
+        y = (point[1] - self.top) * self._scale - box[1]
+        return (x / coarse, y / coarse)
+
+
+def _gradient(size: tuple[int, int], top: Color, bottom: Color) -> Image.Image:
+    pair = Image.new("RGB", (1, 2), top)
+    pair.putpixel((0, 1), bottom)
+    return pair.resize(size, Image.Resampling.BILINEAR, box=(0, 0.5, 1, 1.5))

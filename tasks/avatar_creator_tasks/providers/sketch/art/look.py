@@ -1,0 +1,235 @@
+"""How one person looks: the given attributes, and for each absent one a choice made by the seed."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.sketch.art.palette import (
+    EYES,
+    HAIR,
+    SCHEMES,
+    SHIRTS,
+    SKIN,
+    SUITS,
+    Color,
+    Scheme,
+    Skin,
+    mix,
+)
+
+Weights = Mapping[str, float]
+
+GENDERS: Weights = {"female": 5, "male": 5, "non_binary": 1}
+AGES: Weights = {
+    "child": 0.6,
+    "teenager": 1,
+    "young_adult": 5,
+    "middle_aged": 4,
+    "mature": 1.2,
+    "senior": 0.8,
+}
+BODIES: Weights = {"slim": 3, "average": 5, "athletic": 2, "muscular": 1, "curvy": 1, "plus_size": 1}
+SOFT_CUTS: Weights = {
+    "short": 2,
+    "shoulder_length": 4,
+    "long": 4,
+    "wavy": 4,
+    "curly": 3,
+    "afro": 1,
+    "braided": 1.5,
+    "bun": 2.5,
+    "ponytail": 2.5,
+}
+CRISP_CUTS: Weights = {"short": 10, "buzz_cut": 2, "curly": 2, "wavy": 2, "afro": 1, "bun": 0.3}
+BALDING_CUTS: Weights = {**CRISP_CUTS, "bald": 4}
+STYLES: Weights = {
+    "casual": 5,
+    "professional": 2,
+    "formal": 0.6,
+    "traditional": 0.8,
+    "sporty": 1.5,
+    "creative": 2,
+    "elegant": 1.2,
+    "streetwear": 2,
+}
+STYLES_YOUNG: Weights = {"casual": 5, "traditional": 0.5, "sporty": 2, "creative": 3, "streetwear": 2}
+SKINS: Weights = {
+    "very_light": 1,
+    "light": 2,
+    "medium": 2,
+    "olive": 1.5,
+    "tan": 1.5,
+    "brown": 1.5,
+    "dark": 1.2,
+}
+HAIRS_FAIR: Weights = {"black": 1, "dark_brown": 2, "brown": 3, "blonde": 2, "red": 1.2}
+HAIRS_MIDDLE: Weights = {"black": 3, "dark_brown": 4, "brown": 2}
+HAIRS_DEEP: Weights = {"black": 5, "dark_brown": 2}
+HAIRS_OLD: Weights = {"gray": 3, "white": 2}
+EYES_FAIR: Weights = {"brown": 2, "dark_brown": 1, "hazel": 2, "amber": 0.5, "green": 2, "blue": 3, "gray": 1}
+EYES_MIDDLE: Weights = {"brown": 4, "dark_brown": 4, "hazel": 1, "amber": 0.5, "green": 0.3}
+EYES_DEEP: Weights = {"brown": 3, "dark_brown": 5, "amber": 0.3}
+
+_UNLINED = frozenset({"child", "teenager", "young_adult"})
+_FAIR = frozenset({"very_light", "light"})
+_DEEP = frozenset({"brown", "dark"})
+_EAST: Weights = {"very_light": 2, "light": 5, "medium": 3}
+_ISLANDS: Weights = {"medium": 3, "olive": 3, "tan": 4, "brown": 1}
+_SOUTH: Weights = {"olive": 1, "tan": 3, "brown": 4}
+_BLACK: Weights = {"brown": 4, "dark": 5}
+_NORTH: Weights = {"very_light": 4, "light": 5}
+_LATIN: Weights = {"light": 1, "medium": 3, "olive": 3, "tan": 3}
+_GULF: Weights = {"light": 1, "medium": 3, "olive": 4, "tan": 2}
+
+ORIGINS: tuple[tuple[tuple[str, ...], Weights], ...] = (
+    (
+        ("native american", "american indian", "latina", "latino", "latinx", "latin", "hispanic", "mexican"),
+        _LATIN,
+    ),
+    (("brazilian", "colombian", "peruvian"), _LATIN),
+    (("african", "nigerian", "kenyan", "ghanaian", "ethiopian", "black", "jamaican", "caribbean"), _BLACK),
+    (("southeast asian", "indonesian", "javanese", "sundanese", "balinese", "malay", "malaysian"), _ISLANDS),
+    (("filipino", "filipina", "thai", "polynesian"), _ISLANDS),
+    (("south asian", "indian", "pakistani", "bangladeshi", "sri lankan", "tamil", "nepali"), _SOUTH),
+    (("middle eastern", "arab", "arabic", "persian", "iranian", "turkish", "egyptian", "moroccan"), _GULF),
+    (("chinese", "japanese", "korean", "vietnamese", "mongolian", "asian"), _EAST),
+    (("european", "caucasian", "white", "nordic", "german", "british", "irish", "french", "dutch"), _NORTH),
+)
+"""Well-known words of an ethnicity, and the skin tones they make likelier when none is given; the first
+row that matches counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything the drawing needs to know about one person."""
+
+    gender: str
+    age: str
+    """A key of `vocabulary.AGE_RANGE`."""
+    body: str
+    cut: str
+    """A key of `vocabulary.HAIR_STYLE`."""
+    style: str
+    headwear: str
+    """A key of `vocabulary.HEADWEAR`, or empty."""
+    skin: Skin
+    hair: Color
+    eyes: Color
+    scheme: Scheme
+    suit: Color
+    shirt: Color
+    masculine: float
+    """0 to 1: how the face, the brows and the hair are cut."""
+    soft: bool
+    """Whether the hair and the clothes are cut the way women's mostly are."""
+    side: int
+    """The side of the parting: 1 right, -1 left."""
+    beard: str
+    """`full`, `short`, `moustache`, or empty."""
+    glasses: str
+    """`round`, `square`, or empty."""
+    earrings: bool
+    freckles: bool
+    laugh: bool
+    """Whether the mouth is open."""
+    smile: float
+    """0.85 to 1.15."""
+    nose: float
+    """0.85 to 1.15, the nose's width."""
+    brow: float
+    """-1 to 1, how arched."""
+    tilt: float
+    """-1 to 1, how far the outer corners of the eyes rise."""
+    width: float
+    """0.97 to 1.03, the face's width."""
+    variant: float
+    """0 to 1, picks among variants of a garment or a hat."""
+
+    @property
+    def adult(self) -> bool:
+        return self.age not in ("child", "teenager")
+
+    @property
+    def draped(self) -> bool:
+        """Whether a headscarf is laid over the head and not tied at the back."""
+        return self.headwear == "headscarf" and self.masculine <= 0.7
+
+    @property
+    def old(self) -> bool:
+        return self.age in ("mature", "senior")
+
+
+def resolve(attributes: Attributes, seed: int) -> Look:
+    """The look of a person with these attributes.
+
+    Every choice is drawn whether or not it is needed, so that one seed is the same person when an
+    attribute is added.
+    """
+    rng = random.Random(seed)
+    gender = _choice(rng, attributes.gender, GENDERS)
+    between = rng.uniform(0.25, 0.75)
+    masculine = {"female": 0.0, "male": 1.0}.get(gender, between)
+    age = _choice(rng, attributes.age_range, AGES)
+    body = _choice(rng, attributes.body_type, BODIES)
+    soft = masculine < 0.5
+    cut = _choice(
+        rng, attributes.hair_style, SOFT_CUTS if soft else CRISP_CUTS if age in _UNLINED else BALDING_CUTS
+    )
+    style = _choice(rng, attributes.style, STYLES_YOUNG if age == "child" else STYLES)
+    tone = _choice(rng, attributes.skin_tone, _likely_skins(attributes.ethnicity))
+    fair, deep = tone in _FAIR, tone in _DEEP
+    young_hair = HAIRS_FAIR if fair else HAIRS_DEEP if deep else HAIRS_MIDDLE
+    hair = HAIR[_choice(rng, attributes.hair_color, HAIRS_OLD if age == "senior" else young_hair)]
+    if age == "mature" and not attributes.hair_color:
+        hair = mix(hair, HAIR["gray"], 0.45)
+    eyes = EYES[_choice(rng, attributes.eye_color, EYES_FAIR if fair else EYES_DEEP if deep else EYES_MIDDLE)]
+    bearded = gender == "male" and age not in ("child", "teenager")
+    beard = _choice(rng, "", {"": 5, "short": 3, "full": 2, "moustache": 0.7})
+    glasses_share = {"child": 0.08, "teenager": 0.15, "senior": 0.4, "mature": 0.3}.get(age, 0.18)
+    glasses = "" if rng.random() > glasses_share else "worn"
+    frame = rng.choice(("round", "square"))
+    return Look(
+        gender=gender,
+        age=age,
+        body=body,
+        cut=cut,
+        style=style,
+        headwear=attributes.headwear,
+        skin=SKIN[tone],
+        hair=hair,
+        eyes=eyes,
+        scheme=rng.choice(SCHEMES),
+        suit=rng.choice(SUITS),
+        shirt=rng.choice(SHIRTS),
+        masculine=masculine,
+        soft=soft,
+        side=rng.choice((-1, 1)),
+        beard=beard if bearded else "",
+        glasses=frame if glasses else "",
+        earrings=rng.random() < (0.55 if soft else 0.05) and age != "child",
+        freckles=rng.random() < (0.2 if fair else 0.05),
+        laugh=rng.random() < 0.45,
+        smile=rng.uniform(0.85, 1.15),
+        nose=rng.uniform(0.85, 1.15),
+        brow=rng.uniform(-1, 1),
+        tilt=rng.uniform(-1, 1),
+        width=rng.uniform(0.97, 1.03),
+        variant=rng.random(),
+    )
+
+
+def _choice(rng: random.Random, given: str, weights: Weights) -> str:
+    drawn = rng.choices(list(weights), list(weights.values()))[0]
+    return given or drawn
+
+
+def _likely_skins(ethnicity: str) -> Weights:
+    text = ethnicity.lower()
+    for words, skins in ORIGINS:
+        if any(re.search(rf"\b{word}\b", text) for word in words):
+            return skins
+    return SKINS

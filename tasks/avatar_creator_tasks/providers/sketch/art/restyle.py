@@ -1,0 +1,130 @@
+"""A picture redrawn in the manner of the sketch: flat shapes, ink lines and a tinted background."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
+
+from avatar_creator_tasks.providers.sketch.art.palette import (
+    INK,
+    SCHEMES,
+    Color,
+    brightness,
+    deeper,
+    lighter,
+    mix,
+)
+
+_STEPS = 6
+_SHAPES_SIDE = 480
+"""Pixels, each side of a square picture while its shapes are found; finer than this is not a shape."""
+_COLORS_SIDE = 160
+"""Pixels, likewise while its colours are chosen."""
+_COLORS = 28
+_HEADROOM = (0.5, 0.4)
+"""What is kept of a picture of other proportions: its middle, and rather the top, where heads are."""
+
+
+def restyle(
+    picture: Image.Image,
+    *,
+    strength: float,
+    seed: int,
+    width: int,
+    height: int,
+    on_step: Callable[[int, int], None],
+) -> Image.Image:
+    """Redraws an RGB picture at `width` by `height` pixels, cropped to these proportions.
+
+    A strength of 0 leaves it as it is, 1 leaves nothing but the drawing; `seed` tints the background. The same
+    picture, strength, seed and size give the same bytes. `on_step(done, total)` is called after each step; what
+    it raises ends the drawing and reaches the caller.
+    """
+    size = (width, height)
+    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS, centering=_HEADROOM)
+    on_step(1, _STEPS)
+    shapes, colors = _flat_shapes(fitted)
+    on_step(2, _STEPS)
+    drawing = _painted(shapes, colors, size)
+    on_step(3, _STEPS)
+    drawing = _tinted(drawing, random.Random(seed))
+    on_step(4, _STEPS)
+    drawing.paste(INK, (0, 0, *size), _ink(fitted))
+    on_step(5, _STEPS)
+    blended = Image.blend(fitted, drawing, strength)
+    on_step(_STEPS, _STEPS)
+    return blended
+
+
+def _flat_shapes(picture: Image.Image) -> tuple[Image.Image, list[Color]]:
+    """The picture in few colours, each pixel the number of its colour, and these colours from dark to light."""
+    smooth = _scaled(picture, _SHAPES_SIDE)
+    for _ in range(3):
+        smooth = smooth.filter(ImageFilter.MedianFilter(5))
+    smooth = ImageEnhance.Color(smooth).enhance(1.1)
+    tones = _scaled(smooth, _COLORS_SIDE).quantize(_COLORS, Image.Quantize.MEDIANCUT, kmeans=6)
+    indexed = smooth.quantize(palette=tones, dither=Image.Dither.NONE)
+    palette = indexed.getpalette() or []
+    used = {index for _, index in indexed.getcolors() or [] if isinstance(index, int)}
+    colors = {index: (palette[3 * index], palette[3 * index + 1], palette[3 * index + 2]) for index in used}
+    ranked = sorted(used, key=lambda index: (brightness(colors[index]), index))
+    ranks = [0] * 256
+    for rank, index in enumerate(ranked):
+        ranks[index] = rank
+    shapes = Image.frombytes("L", indexed.size, indexed.tobytes()).point(ranks)
+    # Specks join what is around them.
+    shapes = shapes.filter(ImageFilter.ModeFilter(5)).filter(ImageFilter.MedianFilter(3))
+    return shapes, [colors[index] for index in ranked]
+
+
+def _painted(shapes: Image.Image, colors: list[Color], size: tuple[int, int]) -> Image.Image:
+    """The shapes in the sketch's colours, with smooth outlines: each painted over all darker ones."""
+    painted = Image.new("RGB", size, _as_sketched(colors[0]))
+    # Enlarged edges are blurred; this makes them about a pixel wide again.
+    gain = max(1.5, 1.2 * size[0] / shapes.width)
+    sharp = [min(255, max(0, round((level - 128) * gain + 128))) for level in range(256)]
+    for number, color in enumerate(colors[1:], start=1):
+        area = shapes.point([255 if level >= number else 0 for level in range(256)])
+        area = area.filter(ImageFilter.GaussianBlur(1.1)).resize(size, Image.Resampling.BICUBIC)
+        painted.paste(_as_sketched(color), (0, 0, *size), area.point(sharp))
+    return painted
+
+
+def _as_sketched(color: Color) -> Color:
+    light = brightness(color)
+    return lighter(deeper(color, max(0.0, 0.5 - light) * 0.6), max(0.0, light - 0.45) * 0.45)
+
+
+def _tinted(drawing: Image.Image, rng: random.Random) -> Image.Image:
+    """The drawing in the tone of one of the sketch's backgrounds, where it is grey and far from the middle."""
+    scheme = rng.choice(SCHEMES)
+    tone = mix(scheme.sky, scheme.disc, rng.uniform(0.4, 1.0))
+    tinted = ImageOps.colorize(drawing.convert("L"), INK, scheme.haze, tone, midpoint=165)
+    width, height = drawing.size
+    side = round(max(width, height) * 1.35)
+    left, top = (side - width) // 2, (side - height) // 2
+    far = Image.radial_gradient("L").resize((side, side)).crop((left, top, left + width, top + height))
+    far = far.point([min(255, max(0, round((level - 60) * 2.2))) for level in range(256)])
+    grey = drawing.convert("HSV").getchannel("S").point([max(0, 255 - round(2.2 * s)) for s in range(256)])
+    grey = grey.filter(ImageFilter.GaussianBlur(min(width, height) / 200))
+    return Image.composite(tinted, drawing, ImageChops.multiply(far, grey))
+
+
+def _ink(picture: Image.Image) -> Image.Image:
+    """How much ink is on each pixel: lines where it is darker than what is around it."""
+    unit = math.sqrt(picture.width * picture.height) / 512
+    light = picture.convert("L")
+    around = light.filter(ImageFilter.GaussianBlur(2.4 * unit))
+    darker = ImageChops.subtract(around, light.filter(ImageFilter.GaussianBlur(0.9 * unit)))
+    lines = darker.point([min(190, max(0, (level - 7) * 14)) for level in range(256)])
+    return lines.filter(ImageFilter.GaussianBlur(0.5 * unit))
+
+
+def _scaled(picture: Image.Image, side: int) -> Image.Image:
+    """In its proportions, with as many pixels as a square of this side."""
+    factor = side / math.sqrt(picture.width * picture.height)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.LANCZOS)

@@ -1,0 +1,69 @@
+"""The sweeper: looks for due work no wake-up told of: retries, lost workers, lost wake-ups."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from peewee import SQL, Select, fn
+
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob
+from avatar_creator_server.generations.queue import enter_missing_turns
+from avatar_creator_server.generations.spending import delete_old_starts
+from avatar_creator_server.images.store import Files
+from avatar_creator_server.metrics import SWEEPS
+from avatar_creator_server.shared.idempotency import delete_old_keys
+from avatar_creator_tasks.slots import Slots
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 1.0
+"""How often a worker looks for due work."""
+TIDY_SECONDS = 60.0
+"""How often it gives up abandoned files and forgets what is kept for a time only."""
+
+
+class Sweeper:
+    """Wakes this worker's own slots, so that work moves even while Redis is away."""
+
+    def __init__(self, database: Database, files: Files, generations: Slots, background_jobs: Slots) -> None:
+        self._database = database
+        self._files = files
+        self._generations = generations
+        self._background_jobs = background_jobs
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        loop = asyncio.get_running_loop()
+        tidy_at = loop.time()
+        while True:
+            try:
+                generation_due, job_due = await self._database.read(self._due)
+                if generation_due:
+                    self._generations.wake_soon()
+                if job_due:
+                    self._background_jobs.wake_soon()
+                if loop.time() >= tidy_at:
+                    tidy_at = loop.time() + TIDY_SECONDS
+                    await self._database.write(self._tidy)
+                SWEEPS.labels("ok").inc()
+            except Exception as error:  # whatever it is, the next sweep may go well
+                SWEEPS.labels("failed").inc()
+                log.warning("sweep_failed", error=repr(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _due(self) -> tuple[bool, bool]:
+        now = self._database.now()
+        generations = AvatarGeneration.select(SQL("1")).where(AvatarGeneration.due_time <= now)
+        background_jobs = BackgroundJob.select(SQL("1")).where(BackgroundJob.due_time <= now)
+        query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(background_jobs)]).tuples()
+        ((generation_due, job_due),) = query.execute(self._database.peewee)
+        return bool(generation_due), bool(job_due)
+
+    def _tidy(self) -> None:
+        self._files.release_orphans()
+        enter_missing_turns()
+        now = self._database.now()
+        delete_old_keys(now)
+        delete_old_starts(now)

@@ -1,0 +1,109 @@
+"""A worker: two slots for generations, two for quick work, woken by messages and by its own sweeper."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+
+import structlog
+from taskiq import AsyncBroker
+from taskiq.acks import AcknowledgeType
+from taskiq.receiver import Receiver
+
+from avatar_creator_server.core import Core
+from avatar_creator_server.operations.metrics_exporter import serve_metrics
+from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
+from avatar_creator_tasks.generation_runner import GenerationRunner
+from avatar_creator_tasks.job_runner import JobRunner
+from avatar_creator_tasks.providers.base import Provider
+from avatar_creator_tasks.providers.factory import make_provider
+from avatar_creator_tasks.slots import Slots
+from avatar_creator_tasks.sweeper import Sweeper
+
+log = structlog.get_logger()
+
+GENERATION_SLOTS = 2
+"""How many generations a worker runs at once, if its provider draws that many."""
+JOB_SLOTS = 2
+
+
+class Worker:
+    """Does the work of one process."""
+
+    def __init__(self, core: Core, provider: Provider | None = None) -> None:
+        self._core = core
+        self._provider = provider or make_provider(core.settings)
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        runner = GenerationRunner(self._name, core, self._provider)
+        quick = JobRunner(core.background_jobs, core.avatars, core.files, core.announcements, self._provider)
+        self._generation_slots = min(GENERATION_SLOTS, self._provider.most_at_once)
+        self._generations = Slots("generation", self._generation_slots, runner.run_one)
+        self._background_jobs = Slots("quick", JOB_SLOTS, quick.run_one)
+
+    async def run(self, finish: asyncio.Event) -> None:
+        """Work until `finish` is set, then let running work end and hand back what does not."""
+        notifier = self._core.notifier
+        sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._background_jobs)
+        background = [
+            asyncio.create_task(sweeper.run(), name="sweeper"),
+            asyncio.create_task(
+                _listen(notifier.generations, GENERATION_TASK, self._generations, self._generation_slots)
+            ),
+            asyncio.create_task(
+                _listen(notifier.background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)
+            ),
+        ]
+        log.info("worker_ready", worker=self._name, provider=self._core.routes.from_text.provider)
+        finished = asyncio.create_task(finish.wait())
+        try:
+            ended, _ = await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                # None of the background ends by itself: the worker fails with the one that did.
+                task.result()
+        finally:
+            log.info("worker_stopping", worker=self._name)
+            for task in (finished, *background):
+                task.cancel()
+            await asyncio.gather(finished, *background, return_exceptions=True)
+            grace_seconds = self._core.settings.shutdown_grace_seconds
+            await asyncio.gather(
+                self._generations.stop(grace_seconds), self._background_jobs.stop(grace_seconds)
+            )
+            await self._provider.close()
+            log.info("worker_stopped", worker=self._name)
+
+
+async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) -> None:
+    """Let Taskiq's receiver turn messages into wake-ups, for as long as the worker lives."""
+
+    async def wake_up() -> None:
+        # Taskiq would log it as an error that a worker stops while its slots are busy.
+        with contextlib.suppress(asyncio.CancelledError):
+            await slots.wake()
+
+    broker.register_task(wake_up, task_name=task_name)
+    receiver = Receiver(
+        broker,
+        max_async_tasks=size,
+        ack_type=AcknowledgeType.WHEN_RECEIVED,
+        validate_params=False,
+    )
+    await receiver.listen(asyncio.Event())
+
+
+async def work(core: Core, finish: asyncio.Event) -> None:
+    """Run a worker process until `finish` is set.
+
+    Raises:
+        SchemaError: the database is not at this code's schema.
+    """
+    core.ensure_schema()
+    try:
+        worker = Worker(core)
+        serve_metrics(core.settings.metrics_address)
+        await core.bus.start()
+        await worker.run(finish)
+    finally:
+        await core.close()
