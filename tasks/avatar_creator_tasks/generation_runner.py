@@ -14,6 +14,7 @@ import structlog
 from PIL import Image
 
 from avatar_creator_server.core import Core
+from avatar_creator_server.database.models.states import GenerationStage
 from avatar_creator_server.errors import AvatarCreatorError, NotFoundError, UnavailableError
 from avatar_creator_server.generations.circuit_breaker import OPENING_REASONS
 from avatar_creator_server.generations.leases import (
@@ -35,16 +36,16 @@ from avatar_creator_server.generations.recipes.recipe import (
     pixels_sha256,
     this_software,
 )
-from avatar_creator_server.images import processing as images
-from avatar_creator_server.people.vocabulary import shown_age_range
-from avatar_creator_server.records import (
+from avatar_creator_server.generations.records import (
     DEFAULT_GUIDANCE_SCALE,
     DEFAULT_REFERENCE_STRENGTH,
     DEFAULT_STEPS,
     Generation,
     Reproduction,
-    StoredFile,
 )
+from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.providers.base import (
     Portrait,
@@ -144,17 +145,17 @@ class GenerationRunner:
         progress = _Progress(self._leases, lease)
         drawing = await _through_outage(lambda: self._prepare(lease))
         portrait = await self._draw(drawing, progress)
-        await progress.reach(SAVING_PERCENT[0], "saving")
+        await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
         recipe = await asyncio.to_thread(_recipe_of, lease.generation, drawing, portrait)
         shown = None if lease.generation.options.omit_recipe else recipe
         picture = await asyncio.to_thread(png_with_recipe, portrait.image, shown)
         thumbnail = await asyncio.to_thread(images.make_thumbnail, picture.data)
         user_id = lease.generation.user_id
         staged.append(await _through_outage(lambda: self._files.stage(user_id, picture)))
-        await progress.reach(sum(SAVING_PERCENT) // 2, "saving")
+        await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
         staged.append(await _through_outage(lambda: self._files.stage(user_id, thumbnail)))
         reproduction = await _through_outage(lambda: self._compare(lease, portrait, recipe))
-        await progress.reach(FINISHING_PERCENT, "finishing")
+        await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
         image, small = staged
         made = AttemptResult(image, small, recipe, portrait.warnings, reproduction)
         await _through_outage(lambda: self._leases.complete(lease, made))
@@ -241,7 +242,7 @@ class GenerationRunner:
 
         async def drawn(part: float) -> None:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
-            await progress.reach(percent, "drawing", estimated=provider.estimates_progress)
+            await progress.reach(percent, GenerationStage.DRAWING, estimated=provider.estimates_progress)
 
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))

@@ -8,13 +8,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from avatar_creator_server.avatars.service import Avatars
+from avatar_creator_server.database.models.states import JobKind
 from avatar_creator_server.images import processing as images
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.metrics import JOBS
 from avatar_creator_server.shared.background_jobs import (
-    CANCEL_REQUEST,
-    REMOVE_FILE,
-    THUMBNAIL,
     BackgroundJobQueue,
 )
 from avatar_creator_server.shared.event_publisher import Announcements
@@ -39,9 +37,9 @@ class JobRunner:
         self._files = files
         self._announcements = announcements
         self._do: dict[str, Callable[[str], Awaitable[None]]] = {
-            THUMBNAIL: self._make_thumbnail,
-            REMOVE_FILE: files.remove,
-            CANCEL_REQUEST: provider.cancel,
+            JobKind.THUMBNAIL: self._make_thumbnail,
+            JobKind.REMOVE_FILE: files.remove,
+            JobKind.CANCEL_REQUEST: provider.cancel,
         }
 
     async def run_one(self) -> bool:

@@ -11,16 +11,18 @@ from typing import Any
 
 from peewee import JOIN
 
+from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.database import models
 from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models.states import JobKind, SourceType
 from avatar_creator_server.database.text_search import fold
 from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.projects.service import count_avatars, lock_project, require_project
-from avatar_creator_server.records import Avatar, StoredFile
-from avatar_creator_server.shared.background_jobs import THUMBNAIL, enqueue_job
+from avatar_creator_server.shared.background_jobs import enqueue_job
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import EventWaiter
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
@@ -339,14 +341,14 @@ class Avatars:
                 project_id=upload.project_id,
                 name=upload.name,
                 image_file_id=file.id,
-                source_type="uploaded",
+                source_type=SourceType.UPLOADED,
                 persona=upload.persona,
                 attributes=upload.attributes,
             ),
             now,
         )
         self._files.own(file.id)
-        enqueue_job(THUMBNAIL, avatar_id, now)
+        enqueue_job(JobKind.THUMBNAIL, avatar_id, now)
         statistics.count_upload(caller.user_id, now)
         return avatar_id
 

@@ -22,21 +22,14 @@ from avatar_creator.v1 import (
     preset_pb2,
     usage_pb2,
 )
+from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.generations.recipes.recipe import Recipe
+from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
+from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
-from avatar_creator_server.records import (
-    DEFAULT_SIDE_PIXELS,
-    AppUsage,
-    Attempt,
-    Avatar,
-    Generation,
-    Options,
-    PersonaExample,
-    Preset,
-    Project,
-    StoredFile,
-    UsageRecord,
-)
+from avatar_creator_server.presets.records import PersonaExample, Preset
+from avatar_creator_server.projects.records import Project
+from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
 MOST_LEVELS = 20
 """How deep the metadata of a use may be nested. A decoder gives up at 100 messages in each other."""

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import GenerationAttempt
-from avatar_creator_server.shared.background_jobs import CANCEL_REQUEST, enqueue_job
+from avatar_creator_server.database.models.states import AttemptOutcome, JobKind
+from avatar_creator_server.shared.background_jobs import enqueue_job
 
 
 def abandon(database: Database, generation_id: str, now: datetime) -> int:
@@ -28,7 +29,9 @@ def abandon(database: Database, generation_id: str, now: datetime) -> int:
         request_ids.add(row.provider_request_id)
         if row.end_time is None:
             price_micros += row.price_micros
-            attempt.update(outcome="cancelled", end_time=now).where(attempt.id == row.id).execute()
+            attempt.update(outcome=AttemptOutcome.CANCELLED, end_time=now).where(
+                attempt.id == row.id
+            ).execute()
     for request_id in sorted(request_ids - {""}):
-        enqueue_job(CANCEL_REQUEST, request_id, now)
+        enqueue_job(JobKind.CANCEL_REQUEST, request_id, now)
     return price_micros

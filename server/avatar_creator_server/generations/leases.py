@@ -18,23 +18,23 @@ from avatar_creator_server import metrics
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarGeneration, File, GenerationAttempt, new_id
+from avatar_creator_server.database.models.states import (
+    AttemptOutcome,
+    GenerationStage,
+    GenerationState,
+    JobKind,
+    SourceType,
+)
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.queue import seconds_by_route, take_next
 from avatar_creator_server.generations.recipes.recipe import Recipe
 from avatar_creator_server.generations.recipes.reproduction import keep_recipe, read_recipe
+from avatar_creator_server.generations.records import Generation, Reproduction
 from avatar_creator_server.generations.routes import Route
+from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.service import lock_project
-from avatar_creator_server.records import (
-    COMPLETED,
-    FAILED,
-    PENDING,
-    PROCESSING,
-    Generation,
-    Reproduction,
-    StoredFile,
-)
-from avatar_creator_server.shared.background_jobs import CANCEL_REQUEST, enqueue_job
+from avatar_creator_server.shared.background_jobs import enqueue_job
 from avatar_creator_server.shared.event_publisher import Announcements
 from avatar_creator_server.statistics import counters as statistics
 
@@ -98,8 +98,8 @@ class Failure:
     def outcome(self) -> str:
         """How the attempt ends, in the words of `AttemptOutcome`."""
         if self.submit_unknown:
-            return "submit_unknown"
-        return "retryable" if self.retryable else "fatal"
+            return AttemptOutcome.SUBMIT_UNKNOWN
+        return AttemptOutcome.RETRYABLE if self.retryable else AttemptOutcome.FATAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class GenerationLeases:
 
         def transition() -> None:
             AvatarGeneration.update(due_time=self._database.now()).where(
-                AvatarGeneration.state == PROCESSING
+                AvatarGeneration.state == GenerationState.PROCESSING
             ).execute()
 
         await self._database.write(transition)
@@ -225,11 +225,11 @@ class GenerationLeases:
         """
 
         def transition() -> Generation:
-            told_before = self._attempt(lease).outcome == "submitting"
+            told_before = self._attempt(lease).outcome == AttemptOutcome.SUBMITTING
             generation = self._change(
                 lease,
                 self._database.now(),
-                stage="drawing",
+                stage=GenerationStage.DRAWING,
                 progress_percent=DRAWING_PERCENT[0],
                 progress_estimated=estimated,
                 provider=route.provider,
@@ -238,7 +238,7 @@ class GenerationLeases:
             )
             self._note(
                 lease,
-                outcome="submitting",
+                outcome=AttemptOutcome.SUBMITTING,
                 provider=route.provider,
                 route=route.name,
                 possibly_charged=price_micros > 0,
@@ -260,7 +260,7 @@ class GenerationLeases:
             try:
                 self._note(lease, provider_request_id=provider_request_id)
             except LeaseLostError:
-                enqueue_job(CANCEL_REQUEST, provider_request_id, self._database.now())
+                enqueue_job(JobKind.CANCEL_REQUEST, provider_request_id, self._database.now())
                 return False
             return True
 
@@ -280,7 +280,7 @@ class GenerationLeases:
         def transition() -> None:
             if self._attempt(lease).provider_request_id:
                 self._note(lease, provider_request_id="", route="")
-                enqueue_job(CANCEL_REQUEST, lease.resume_request_id, self._database.now())
+                enqueue_job(JobKind.CANCEL_REQUEST, lease.resume_request_id, self._database.now())
 
         await self._database.write(transition)
         return replace(lease, resume_request_id="", resume_route="")
@@ -362,29 +362,29 @@ class GenerationLeases:
         row.update_time = now
         resume_request_id, resume_route, price_micros = "", "", 0
         lost_attempt = lost_worker = ""
-        if row.state == PROCESSING:
+        if row.state == GenerationState.PROCESSING:
             lost = self._close_lost_attempt(row)
             resume_request_id, resume_route = lost.provider_request_id, lost.route
             price_micros, lost_attempt, lost_worker = lost.price_micros, lost.outcome, lost.worker
             row.worker_lost_count += 1
             if row.worker_lost_count >= LOST_WORKERS_CAP:
-                row.state, row.stage = FAILED, "ended"
+                row.state, row.stage = GenerationState.FAILED, GenerationStage.ENDED
                 row.due_time, row.end_time = None, now
                 row.error_reason = "WORKER_LOST"
                 row.error_message = f"the workers that ran it were lost {LOST_WORKERS_CAP} times"
                 row.save()
                 if resume_request_id:
-                    enqueue_job(CANCEL_REQUEST, resume_request_id, now)
+                    enqueue_job(JobKind.CANCEL_REQUEST, resume_request_id, now)
                 spending.settle(row.id, row.price_micros)
                 spending.spend(row.user_id, row.app_id, price_micros, now)
-                statistics.count_move(row.user_id, PROCESSING, FAILED)
+                statistics.count_move(row.user_id, GenerationState.PROCESSING, GenerationState.FAILED)
                 failed = Generation.from_row(row, None)
                 return Lease(failed, row.epoch, "", lost_attempt=lost_attempt, lost_worker=lost_worker)
         elif row.attempt_number:
             resume_request_id, resume_route = self._request_left_unfinished(row)
         state_before = row.state
-        row.state = PROCESSING
-        row.stage = "claimed"
+        row.state = GenerationState.PROCESSING
+        row.stage = GenerationStage.CLAIMED
         row.progress_percent = CLAIMED_PERCENT
         row.progress_estimated = False
         row.attempt_number += 1
@@ -395,14 +395,14 @@ class GenerationLeases:
         GenerationAttempt.create(
             generation=row.id,
             attempt_number=row.attempt_number,
-            outcome="running",
+            outcome=AttemptOutcome.RUNNING,
             worker=worker,
             provider_request_id=resume_request_id,
             route=resume_route,
             start_time=now,
         )
         spending.spend(row.user_id, row.app_id, price_micros, now)
-        statistics.count_move(row.user_id, state_before, PROCESSING)
+        statistics.count_move(row.user_id, state_before, GenerationState.PROCESSING)
         return Lease(
             Generation.from_row(row, None),
             row.epoch,
@@ -420,7 +420,7 @@ class GenerationLeases:
         )
         # Locked, because its owner may be writing down a request id at this moment.
         lost: GenerationAttempt = self._database.locked(query).get()
-        lost.outcome = "submit_unknown" if _is_unanswered(lost) else "worker_lost"
+        lost.outcome = AttemptOutcome.SUBMIT_UNKNOWN if _is_unanswered(lost) else AttemptOutcome.WORKER_LOST
         lost.error_reason = "WORKER_LOST"
         lost.error_message = "its worker went away"
         lost.end_time = row.update_time
@@ -443,15 +443,15 @@ class GenerationLeases:
         completed = self._change(
             lease,
             now,
-            state=COMPLETED,
-            stage="ended",
+            state=GenerationState.COMPLETED,
+            stage=GenerationStage.ENDED,
             progress_percent=100,
             due_time=None,
             end_time=now,
             warnings=list(dict.fromkeys((*ordered.warnings, *made.warnings))),
             reproduction=asdict(made.reproduction) if made.reproduction else None,
         )
-        self._note(lease, outcome="succeeded", end_time=now)
+        self._note(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
         keep_recipe(ordered.id, made.recipe)
         avatar_id = new_id()
         insert_avatar(
@@ -474,24 +474,30 @@ class GenerationLeases:
         )
         self._files.own(made.image.id, made.thumbnail.id)
         self._spend(lease, completed, now)
-        statistics.count(ordered.user_id, avatars=1, generations={PROCESSING: -1, COMPLETED: 1})
-        return AttemptEnd(replace(completed, avatar_id=avatar_id), "succeeded")
+        statistics.count(
+            ordered.user_id,
+            avatars=1,
+            generations={GenerationState.PROCESSING: -1, GenerationState.COMPLETED: 1},
+        )
+        return AttemptEnd(replace(completed, avatar_id=avatar_id), AttemptOutcome.SUCCEEDED)
 
     def _release(self, lease: Lease) -> AttemptEnd:
         now = self._database.now()
         generation = self._change(
             lease,
             now,
-            state=PENDING,
-            stage="queued",
+            state=GenerationState.PENDING,
+            stage=GenerationStage.QUEUED,
             progress_percent=0,
             release_count=AvatarGeneration.release_count + 1,
             due_time=now,
         )
-        outcome = "submit_unknown" if _is_unanswered(self._attempt(lease)) else "released"
+        outcome = (
+            AttemptOutcome.SUBMIT_UNKNOWN if _is_unanswered(self._attempt(lease)) else AttemptOutcome.RELEASED
+        )
         self._note(lease, outcome=outcome, resumable=True, end_time=now)
         self._spend(lease, generation, now)
-        statistics.count_move(generation.user_id, PROCESSING, PENDING)
+        statistics.count_move(generation.user_id, GenerationState.PROCESSING, GenerationState.PENDING)
         return AttemptEnd(generation, outcome)
 
     def _fail(self, lease: Lease, failure: Failure) -> AttemptEnd:
@@ -500,14 +506,19 @@ class GenerationLeases:
         if failure.retryable and retries_spent < len(RETRY_DELAYS):
             wait = max(RETRY_DELAYS[retries_spent], failure.retry_after)
             fate = {
-                "state": PENDING,
-                "stage": "waiting_to_retry",
+                "state": GenerationState.PENDING,
+                "stage": GenerationStage.WAITING_TO_RETRY,
                 "progress_percent": 0,
                 "retry_count": retries_spent + 1,
                 "due_time": now + wait,
             }
         else:
-            fate = {"state": FAILED, "stage": "ended", "due_time": None, "end_time": now}
+            fate = {
+                "state": GenerationState.FAILED,
+                "stage": GenerationStage.ENDED,
+                "due_time": None,
+                "end_time": now,
+            }
         attempt = self._attempt(lease)
         certainly_free = not (failure.charged or failure.resumable)
         refunded = attempt.price_micros if certainly_free else 0
@@ -535,11 +546,11 @@ class GenerationLeases:
             made_by.price_micros, made_by.possibly_charged = 0, False
             made_by.save()
         if generation.ended and failure.resumable and attempt.provider_request_id:
-            enqueue_job(CANCEL_REQUEST, attempt.provider_request_id, now)
+            enqueue_job(JobKind.CANCEL_REQUEST, attempt.provider_request_id, now)
         self._spend(lease, generation, now)
         if made_by:
             spending.take_back(generation.user_id, generation.app_id, refunded_before, made_by.end_time)
-        statistics.count_move(generation.user_id, PROCESSING, generation.state)
+        statistics.count_move(generation.user_id, GenerationState.PROCESSING, generation.state)
         return AttemptEnd(generation, failure.outcome, failure.reason)
 
     @staticmethod
@@ -570,7 +581,7 @@ class GenerationLeases:
             .where(
                 AvatarGeneration.id == lease.generation.id,
                 AvatarGeneration.epoch == lease.epoch,
-                AvatarGeneration.state != PROCESSING,
+                AvatarGeneration.state != GenerationState.PROCESSING,
             )
             .objects()
             .first()
@@ -628,14 +639,16 @@ class GenerationLeases:
 def _is_unanswered(attempt: GenerationAttempt) -> bool:
     """Whether the provider may have taken a request of which nobody here knows the id."""
     return bool(
-        attempt.outcome == "submitting" and attempt.possibly_charged and not attempt.provider_request_id
+        attempt.outcome == AttemptOutcome.SUBMITTING
+        and attempt.possibly_charged
+        and not attempt.provider_request_id
     )
 
 
 def _source_type(ordered: Generation) -> str:
     if ordered.reference_avatar_id:
-        return "from_reference"
-    return "from_preset" if ordered.preset_id else "text_to_image"
+        return SourceType.FROM_REFERENCE
+    return SourceType.FROM_PRESET if ordered.preset_id else SourceType.TEXT_TO_IMAGE
 
 
 def _owned(lease: Lease) -> tuple[Any, ...]:
@@ -643,5 +656,5 @@ def _owned(lease: Lease) -> tuple[Any, ...]:
     return (
         AvatarGeneration.id == lease.generation.id,
         AvatarGeneration.epoch == lease.epoch,
-        AvatarGeneration.state == PROCESSING,
+        AvatarGeneration.state == GenerationState.PROCESSING,
     )

@@ -14,13 +14,18 @@ from peewee import JOIN, Case, Value, fn
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import (
-    LOST_OUTCOMES,
     AvatarGeneration,
     BackgroundJob,
     ClaimTurn,
     GenerationAttempt,
 )
-from avatar_creator_server.records import PENDING, PRIORITIES, PROCESSING, Generation
+from avatar_creator_server.database.models.states import (
+    LOST_OUTCOMES,
+    PRIORITIES,
+    AttemptOutcome,
+    GenerationState,
+)
+from avatar_creator_server.generations.records import Generation
 
 _RECENT_ATTEMPTS = 50
 """How many of the last successful attempts say how long one takes."""
@@ -87,7 +92,7 @@ class QueuePositions:
 
     async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
         """The same generations, those that are pending with their place in the queue."""
-        pending = [generation.id for generation in generations if generation.state == PENDING]
+        pending = [generation.id for generation in generations if generation.state == GenerationState.PENDING]
         if not pending:
             return list(generations)
         if self._next is None:
@@ -113,7 +118,7 @@ class _Queue:
 
     def place(self, generation: Generation) -> Generation:
         """The generation with its place, if it is pending."""
-        if generation.state != PENDING:
+        if generation.state != GenerationState.PENDING:
             return generation
         # Not there any more: taken since it was read, so nobody was before it.
         position = self.positions.get(generation.id, 0)
@@ -147,13 +152,13 @@ def seconds_if_created_now(user_id: str, priority: int, count: int) -> int | Non
         return None
     waiting = fn.COUNT(AvatarGeneration.id)
     by_user = dict(
-        _in_state(PENDING, AvatarGeneration.user_id, waiting)
+        _in_state(GenerationState.PENDING, AvatarGeneration.user_id, waiting)
         .where(AvatarGeneration.priority == priority)
         .group_by(AvatarGeneration.user_id)
         .tuples()
     )
     own = by_user.pop(user_id, 0) + count
-    sooner = int(_in_state(PENDING).where(AvatarGeneration.priority < priority).count())
+    sooner = int(_in_state(GenerationState.PENDING).where(AvatarGeneration.priority < priority).count())
     last_place = sooner + own - 1 + sum(min(others, own) for others in by_user.values())
     return math.ceil((int(last_place) // _concurrency() + 1) * seconds)
 
@@ -192,7 +197,7 @@ def read_queue_figures(database: Database) -> QueueFigures:
         .tuples()
     )
     for state, place, is_due, number, earliest in groups:
-        if state == PROCESSING:
+        if state == GenerationState.PROCESSING:
             leases[bool(is_due)] += number
             continue
         depth[PRIORITIES[place], "due" if is_due else "waiting"] = number
@@ -212,14 +217,14 @@ def read_queue_figures(database: Database) -> QueueFigures:
         oldest_due_seconds=oldest,
         live_leases=leases[False],
         expired_leases=leases[True],
-        lost_attempts=dict.fromkeys(LOST_OUTCOMES, 0) | dict(lost),
+        lost_attempts=dict.fromkeys(0) | dict(lost),
         jobs_depth=jobs_depth,
         jobs_oldest_seconds=(now - (jobs_earliest or now)).total_seconds(),
     )
 
 
 _SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
-_URGENCY = Case(None, [(AvatarGeneration.state == PROCESSING, 0)], AvatarGeneration.priority)
+_URGENCY = Case(None, [(AvatarGeneration.state == GenerationState.PROCESSING, 0)], AvatarGeneration.priority)
 """What is due while it is being processed has lost its worker, and may be paid for."""
 
 
@@ -255,7 +260,11 @@ def _positions(database: Database, generation_ids: set[str], now: datetime) -> d
     ready = database.latest(row.due_time, Value(now, converter=row.due_time.db_value))
     nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
     columns = (row.id, row.priority, ready.alias("ready"), nth.alias("nth"), _turn(database).alias("turn"))
-    waiting = _in_state(PENDING, *columns).join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER).alias("waiting")
+    waiting = (
+        _in_state(GenerationState.PENDING, *columns)
+        .join(ClaimTurn, JOIN.LEFT_OUTER, on=_SAME_USER)
+        .alias("waiting")
+    )
     c = waiting.c
     place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
     queue = row.select(c.id, place.alias("place")).from_(waiting).alias("queue")
@@ -266,7 +275,7 @@ def _positions(database: Database, generation_ids: set[str], now: datetime) -> d
 
 
 def _concurrency() -> int:
-    return max(int(_in_state(PROCESSING).count()), _MIN_CONCURRENCY)
+    return max(int(_in_state(GenerationState.PROCESSING).count()), _MIN_CONCURRENCY)
 
 
 def _recent_seconds(route: str | None) -> list[float]:
@@ -274,7 +283,7 @@ def _recent_seconds(route: str | None) -> list[float]:
     attempt = GenerationAttempt
     recent: Any = (
         attempt.select(attempt.start_time, attempt.end_time)
-        .where(attempt.outcome == "succeeded")
+        .where(attempt.outcome == AttemptOutcome.SUCCEEDED)
         .order_by(attempt.end_time.desc())
         .limit(_RECENT_ATTEMPTS)
         .tuples()

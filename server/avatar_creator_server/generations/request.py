@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from avatar_creator_server.database.models import AvatarPreset, PersonaExample
+from avatar_creator_server.database.models.states import GenerationPriority
 from avatar_creator_server.errors import NotFoundError
-from avatar_creator_server.people.person import Attributes, Persona
-from avatar_creator_server.records import NORMAL, Generation, Options, attributes_from_json, persona_from_json
+from avatar_creator_server.generations.records import Generation, Options
+from avatar_creator_server.people.person import Attributes, Persona, attributes_from_json, persona_from_json
 
 MAXIMUM_NAME_CHARACTERS = 120
 
@@ -31,7 +32,7 @@ class GenerationRequest:
     """The generation whose recipe to run request_from; empty if none."""
     enhanced_prompt: str = ""
     """The prompt to run request_from; empty: to be built."""
-    priority: str = NORMAL
+    priority: str = GenerationPriority.NORMAL
     """One of `PRIORITIES`."""
 
     @property

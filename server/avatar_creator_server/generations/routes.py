@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
-from avatar_creator_server.records import Options
+from avatar_creator_server.generations.records import Options
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill begun megapixels (https://fal.ai/models/fal-ai/flux-lora) and do not say which; integrators

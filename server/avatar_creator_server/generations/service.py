@@ -20,6 +20,13 @@ from avatar_creator_server.database.models import (
     GenerationAttempt,
     new_id,
 )
+from avatar_creator_server.database.models.states import (
+    ENDED_STATES,
+    PRIORITIES,
+    AttemptOutcome,
+    GenerationStage,
+    GenerationState,
+)
 from avatar_creator_server.errors import (
     FailedPreconditionError,
     FieldViolation,
@@ -38,6 +45,7 @@ from avatar_creator_server.generations.queue import (
 )
 from avatar_creator_server.generations.recipes.recipe import Recipe
 from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
+from avatar_creator_server.generations.records import Attempt, Generation
 from avatar_creator_server.generations.request import (
     GenerationRequest,
     count_choices,
@@ -48,17 +56,6 @@ from avatar_creator_server.generations.request import (
 from avatar_creator_server.generations.routes import Route, Routes
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.projects.service import lock_project, require_project
-from avatar_creator_server.records import (
-    CANCELLED,
-    COMPLETED,
-    ENDED_STATES,
-    FAILED,
-    PENDING,
-    PRIORITIES,
-    PROCESSING,
-    Attempt,
-    Generation,
-)
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_publisher import Announcements
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
@@ -236,7 +233,7 @@ class Generations:
             generation = self._get(caller, generation_id)
             # One that began between the two reads is left out, so that both tell the same.
             attempts = self._attempts(generation_id)[: generation.attempt_number]
-            recipe = read_recipe(generation_id) if generation.state == COMPLETED else None
+            recipe = read_recipe(generation_id) if generation.state == GenerationState.COMPLETED else None
             return generation, attempts, recipe
 
         generation, attempts, recipe = await self._database.read(query)
@@ -287,7 +284,7 @@ class Generations:
         """
         generation, stopped = await self._database.write(self._cancel, caller, generation_id)
         if stopped:
-            metrics.ATTEMPTS.labels("cancelled", "").inc()
+            metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc()
         await asyncio.gather(
             self._wake_ups.notify_job(), self._announcements.generation_cancelled(generation)
         )
@@ -438,7 +435,7 @@ class Generations:
         if made_before is not None:
             return self._get(caller, made_before)
         before = self._get(caller, generation_id)
-        if before.state not in (FAILED, CANCELLED):
+        if before.state not in (GenerationState.FAILED, GenerationState.CANCELLED):
             raise FailedPreconditionError(
                 "GENERATION_NOT_RETRYABLE",
                 f"the generation is {before.state}; only one that failed or was cancelled can be retried",
@@ -485,8 +482,8 @@ class Generations:
                 user_id=user_id,
                 app_id=app_id,
                 project=request.project_id,
-                state=PENDING,
-                stage="queued",
+                state=GenerationState.PENDING,
+                stage=GenerationStage.QUEUED,
                 priority=PRIORITIES.index(request.priority),
                 avatar_name=name_for(request),
                 prompt=request.prompt,
@@ -509,7 +506,7 @@ class Generations:
             )
         enter_turns(user_id, now)
         spending.reserve(user_id, ids, self._route_of(request).price(options.width, options.height), now)
-        statistics.count(user_id, generations={PENDING: len(ids)})
+        statistics.count(user_id, generations={GenerationState.PENDING: len(ids)})
         spending.require_within(self._limits, user_id, now)
 
     def _completed(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
@@ -534,7 +531,7 @@ class Generations:
             FailedPreconditionError: the recipe cannot be run request_from.
         """
         before = self._get(caller, request.reproduce_of)
-        recipe = read_recipe(before.id) if before.state == COMPLETED else None
+        recipe = read_recipe(before.id) if before.state == GenerationState.COMPLETED else None
         require_reproducible(before, recipe, self._routes)
         same = replace(request_from(before), enhanced_prompt=before.enhanced_prompt, reproduce_of=before.id)
         return replace(
@@ -658,7 +655,7 @@ class Generations:
         row = self._database.locked(caller.found(query, AvatarGeneration.user_id)).first()
         if row is None:
             raise NotFoundError("generation", generation_id)
-        if row.state == CANCELLED:
+        if row.state == GenerationState.CANCELLED:
             return self._get(caller, generation_id), False
         if row.state in ENDED_STATES:
             raise FailedPreconditionError(
@@ -668,8 +665,8 @@ class Generations:
             )
         now = self._database.now()
         AvatarGeneration.update(
-            state=CANCELLED,
-            stage="ended",
+            state=GenerationState.CANCELLED,
+            stage=GenerationStage.ENDED,
             epoch=AvatarGeneration.epoch + 1,
             revision=AvatarGeneration.revision + 1,
             error_reason="",
@@ -681,8 +678,8 @@ class Generations:
         price = abandon(self._database, generation_id, now)
         spending.settle(generation_id, row.price_micros)
         spending.spend(row.user_id, row.app_id, price, now)
-        statistics.count_move(row.user_id, row.state, CANCELLED)
-        return self._get(caller, generation_id), row.state == PROCESSING
+        statistics.count_move(row.user_id, row.state, GenerationState.CANCELLED)
+        return self._get(caller, generation_id), row.state == GenerationState.PROCESSING
 
 
 def _before(instant: datetime) -> datetime:

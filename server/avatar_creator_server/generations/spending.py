@@ -13,8 +13,8 @@ from avatar_creator_server.database.models import DailySpend as DailySpendRow
 from avatar_creator_server.database.models import GenerationStart, UserStatistics
 from avatar_creator_server.errors import QuotaViolation, ResourceExhaustedError
 from avatar_creator_server.generations import queue
-from avatar_creator_server.records import DailySpend
 from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.statistics.records import DailySpend
 
 SPENDING_DAYS = 30
 """Statistics tell of this UTC day and the 29 before it."""

@@ -24,9 +24,9 @@ from avatar_creator_server.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.metrics import WATCHES
-from avatar_creator_server.records import Generation
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus
 

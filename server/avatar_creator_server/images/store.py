@@ -14,11 +14,12 @@ from obstore.store import LocalStore, S3Store
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, File, new_id
+from avatar_creator_server.database.models.states import FileState, JobKind
 from avatar_creator_server.errors import NotFoundError, UnavailableError
 from avatar_creator_server.images.processing import Picture
-from avatar_creator_server.records import StoredFile
+from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.settings import SettingsError
-from avatar_creator_server.shared.background_jobs import REMOVE_FILE, enqueue_job
+from avatar_creator_server.shared.background_jobs import enqueue_job
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -172,7 +173,11 @@ class Files:
         Raises:
             UnavailableError: a file was given up meanwhile; nothing of the transaction may stay.
         """
-        owned = File.update(state="owned").where(File.id.in_(file_ids), File.state == "staged").execute()
+        owned = (
+            File.update(state=FileState.OWNED)
+            .where(File.id.in_(file_ids), File.state == FileState.STAGED)
+            .execute()
+        )
         if owned != len(file_ids):
             raise _storage_unavailable("the upload took so long that its file was given up")
 
@@ -188,18 +193,20 @@ class Files:
 
     def release_orphans(self) -> None:
         """In the current transaction: give up files that were staged and then forgotten."""
-        self._release_files(File.state == "staged", File.create_time < self._database.now() - ORPHAN_AGE)
+        self._release_files(
+            File.state == FileState.STAGED, File.create_time < self._database.now() - ORPHAN_AGE
+        )
 
     def _release_staged(self, file_ids: list[str]) -> None:
         # Only what is still staged: a write whose outcome its caller never learned may have owned it.
-        self._release_files(File.state == "staged", File.id.in_(file_ids))
+        self._release_files(File.state == FileState.STAGED, File.id.in_(file_ids))
 
     def _release_files(self, *which: Any) -> None:
         """Nothing uses these files any more; quick work removes them."""
         now = self._database.now()
-        deleting = File.update(state="deleting").where(*which).returning(File.id).execute()
+        deleting = File.update(state=FileState.DELETING).where(*which).returning(File.id).execute()
         for row in list(deleting):
-            enqueue_job(REMOVE_FILE, row.id, now)
+            enqueue_job(JobKind.REMOVE_FILE, row.id, now)
 
     def _insert_staged(self, file_id: str, user_id: str, key: str, picture: Picture) -> StoredFile:
         now = self._database.now()
@@ -208,7 +215,7 @@ class Files:
                 id=file_id,
                 user_id=user_id,
                 key=key,
-                state="staged",
+                state=FileState.STAGED,
                 content_type=picture.content_type,
                 size_bytes=len(picture.data),
                 sha256=picture.sha256,
@@ -220,7 +227,7 @@ class Files:
 
     @staticmethod
     def _find_released(file_id: str) -> File | None:
-        row: File | None = File.get_or_none(File.id == file_id, File.state == "deleting")
+        row: File | None = File.get_or_none(File.id == file_id, File.state == FileState.DELETING)
         return row
 
 

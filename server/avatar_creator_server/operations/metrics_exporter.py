@@ -11,10 +11,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.queue import QueueFigures, read_queue_figures
-from avatar_creator_server.records import PRIORITIES
 from avatar_creator_server.settings import SettingsError, host_and_port
 
 log = structlog.get_logger()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+from avatar_creator_server.database.json_columns import from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +37,14 @@ class Attributes:
     skin_tone: str = ""
     style: str = ""
     headwear: str = ""
+
+
+def persona_from_json(stored: dict[str, Any]) -> Persona:
+    """Read a persona from a JSON column."""
+    persona = from_json(Persona, stored)
+    return replace(persona, personality=tuple(persona.personality))
+
+
+def attributes_from_json(stored: dict[str, Any]) -> Attributes:
+    """Read attributes from a JSON column."""
+    return from_json(Attributes, stored)

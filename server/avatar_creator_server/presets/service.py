@@ -9,7 +9,7 @@ from avatar_creator_server.database import models
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.text_search import fold
 from avatar_creator_server.errors import NotFoundError
-from avatar_creator_server.records import PersonaExample, Preset
+from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.paging import Page, PageTokens, page_size
 

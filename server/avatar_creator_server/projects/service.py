@@ -12,11 +12,12 @@ from peewee import fn
 from avatar_creator_server import metrics
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarGeneration, AvatarProject, new_id
+from avatar_creator_server.database.models.states import AttemptOutcome, GenerationState
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon
 from avatar_creator_server.images.store import Files
-from avatar_creator_server.records import PROCESSING, Project
+from avatar_creator_server.projects.records import Project
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_publisher import Announcements
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
@@ -111,7 +112,7 @@ class Projects:
             NotFoundError: the user has no such project.
         """
         generation_ids, stopped = await self._database.write(self._delete, caller, project_id)
-        metrics.ATTEMPTS.labels("cancelled", "").inc(stopped)
+        metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc(stopped)
         await asyncio.gather(
             self._wake_ups.notify_job(), self._announcements.project_deleted(project_id, generation_ids)
         )
@@ -175,7 +176,7 @@ class Projects:
         for row, price_micros in sorted(spent, key=lambda each: each[0].app_id):
             spending.spend(caller.user_id, row.app_id, price_micros, now)
         statistics.count_gone(caller.user_id, avatars, Counter(row.state for row in generations))
-        stopped = sum(row.state == PROCESSING for row in generations)
+        stopped = sum(row.state == GenerationState.PROCESSING for row in generations)
         return [row.id for row in generations], stopped
 
 

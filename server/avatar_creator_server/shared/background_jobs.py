@@ -7,13 +7,7 @@ from datetime import datetime, timedelta
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import BackgroundJob
-
-THUMBNAIL = "thumbnail"
-"""Make the thumbnail of the avatar `subject_id`."""
-REMOVE_FILE = "remove_file"
-"""Remove the file `subject_id`, which nothing uses any more."""
-CANCEL_REQUEST = "cancel_request"
-"""Tell the provider to drop its request `subject_id`, which nobody waits for any more."""
+from avatar_creator_server.database.models.states import JobKind
 
 _WORTH_CANCELLING = timedelta(hours=1)
 """A provider's request that is older has long ended: it need not be told any more."""
@@ -78,7 +72,7 @@ class BackgroundJobQueue:
         if row is None:
             return
         now = self._database.now()
-        if row.kind == CANCEL_REQUEST and row.create_time < now - _WORTH_CANCELLING:
+        if row.kind == JobKind.CANCEL_REQUEST and row.create_time < now - _WORTH_CANCELLING:
             row.delete_instance()
             return
         wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _LONGEST_WAIT)

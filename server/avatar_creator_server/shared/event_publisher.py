@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from avatar_creator_server.contract import mapping as wire
-from avatar_creator_server.records import Generation
+from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.shared.event_bus import (
     GENERATION_CANCELLED,
     GENERATION_CHANGED,

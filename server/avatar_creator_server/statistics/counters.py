@@ -11,8 +11,9 @@ from typing import Any, cast
 from peewee import fn
 
 from avatar_creator_server.database.models import Avatar, DailyUploads, UserStatistics
-from avatar_creator_server.records import GENERATION_STATES, DailySpend, Statistics
+from avatar_creator_server.database.models.states import GenerationState, SourceType
 from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.statistics.records import DailySpend, Statistics
 
 RECENT_DAYS = 7
 """Uploads of this UTC day and the six before it are recent."""
@@ -55,7 +56,9 @@ def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str
     So are as many generations in each state as `generations` says.
     """
     gone = list(avatars)
-    uploads = Counter(_day(avatar.create_time) for avatar in gone if avatar.source_type == "uploaded")
+    uploads = Counter(
+        _day(avatar.create_time) for avatar in gone if avatar.source_type == SourceType.UPLOADED
+    )
     count(
         user_id,
         avatars=-len(gone),
@@ -67,7 +70,7 @@ def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str
 
 def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, ...]) -> Statistics:
     """The figures of the caller, or of all users together for one who sees all."""
-    names = ["avatar_count", "usage_count", *(f"{state}_count" for state in GENERATION_STATES)]
+    names = ["avatar_count", "usage_count", *(f"{state}_count" for state in GenerationState)]
     sums = UserStatistics.select(*(fn.SUM(getattr(UserStatistics, name)) for name in names))
     recent = DailyUploads.select(fn.SUM(DailyUploads.upload_count)).where(
         DailyUploads.day > _day(now - timedelta(days=RECENT_DAYS))
@@ -78,7 +81,7 @@ def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, .
         avatar_count=figures["avatar_count"],
         recent_upload_count=int(caller.found(recent, DailyUploads.user_id).scalar() or 0),
         usage_count=figures["usage_count"],
-        generations={state: figures[f"{state}_count"] for state in GENERATION_STATES},
+        generations={state: figures[f"{state}_count"] for state in GenerationState},
         spending=spending,
     )
 

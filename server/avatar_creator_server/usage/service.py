@@ -13,11 +13,12 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.spending import read_spending
-from avatar_creator_server.records import AppUsage, Statistics, UsageRecord
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, PageTokens, page_size
 from avatar_creator_server.statistics import counters as statistics
+from avatar_creator_server.statistics.records import Statistics
+from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from avatar_creator_server.api.field_masks import written_paths
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
+from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.avatars.service import AvatarChanges, AvatarFilter, Avatars, Upload
 from avatar_creator_server.contract import mapping as wire
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
-from avatar_creator_server.records import Avatar
 
 _WRITABLE = (
     "name",

@@ -17,11 +17,11 @@ from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.database.models import states
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 from avatar_creator_server.generations.request import GenerationRequest
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.watching import GenerationWatches
-from avatar_creator_server.records import NORMAL
 
 _GO_WITH_A_RECIPE = frozenset(
     {"project_id", "avatar_name", "priority", "request_id", "reproduce_generation_id"}
@@ -161,7 +161,7 @@ def _order_of(request: pb.CreateGenerationRequest) -> GenerationRequest:
         persona_example_id=request.persona_example_id,
         reference_avatar_id=request.reference_avatar_id,
         reproduce_of=request.reproduce_generation_id,
-        priority=wire.word_of(GenerationPriority, request.priority) or NORMAL,
+        priority=wire.word_of(GenerationPriority, request.priority) or states.GenerationPriority.NORMAL,
     )
 
 

@@ -8,7 +8,6 @@ from avatar_creator_server.database.models.base import BaseModel, new_id
 from avatar_creator_server.database.models.circuit_breaker import RouteCircuit
 from avatar_creator_server.database.models.file import File
 from avatar_creator_server.database.models.generation import (
-    LOST_OUTCOMES,
     AvatarGeneration,
     ClaimTurn,
     GenerationAttempt,
@@ -45,7 +44,6 @@ TABLES: tuple[type[BaseModel], ...] = (
 """Every table, each after the ones it refers to."""
 
 __all__ = [
-    "LOST_OUTCOMES",
     "TABLES",
     "Avatar",
     "AvatarAppAction",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from peewee import BigIntegerField, IntegerField, TextField
 
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
+from avatar_creator_server.database.models.states import FileState
 
 
 class File(BaseModel):
@@ -31,4 +32,4 @@ class File(BaseModel):
 
 
 File.add_index(File.index(File.key, unique=True, name="files_key"))
-File.add_index(File.index(File.create_time, where=(File.state == "staged"), name="files_unowned"))
+File.add_index(File.index(File.create_time, where=(File.state == FileState.STAGED), name="files_unowned"))

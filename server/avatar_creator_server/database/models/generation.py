@@ -15,6 +15,7 @@ from peewee import (
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
 from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.project import AvatarProject
+from avatar_creator_server.database.models.states import LOST_OUTCOMES, AttemptOutcome
 
 
 class AvatarGeneration(BaseModel):
@@ -144,12 +145,10 @@ GenerationAttempt.add_index(
 GenerationAttempt.add_index(
     GenerationAttempt.index(
         GenerationAttempt.end_time,
-        where=(GenerationAttempt.outcome == "succeeded"),
+        where=(GenerationAttempt.outcome == AttemptOutcome.SUCCEEDED),
         name="generation_attempts_succeeded",
     )
 )
-LOST_OUTCOMES = ("worker_lost", "submit_unknown")
-"""Outcomes of attempts that were lost sight of."""
 
 GenerationAttempt.add_index(
     GenerationAttempt.index(
@@ -162,7 +161,7 @@ GenerationAttempt.add_index(
     GenerationAttempt.index(
         GenerationAttempt.route,
         GenerationAttempt.end_time,
-        where=(GenerationAttempt.outcome == "succeeded"),
+        where=(GenerationAttempt.outcome == AttemptOutcome.SUCCEEDED),
         name="generation_attempts_route_succeeded",
     )
 )

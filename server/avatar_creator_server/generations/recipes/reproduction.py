@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from avatar_creator_server.database.models import GenerationRecipe
+from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FailedPreconditionError
 from avatar_creator_server.generations.recipes.recipe import Recipe
+from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.routes import Routes
-from avatar_creator_server.records import COMPLETED, Generation
 
 
 def keep_recipe(generation_id: str, recipe: Recipe) -> None:
@@ -26,7 +27,7 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
     Raises:
         FailedPreconditionError: says what is different.
     """
-    if generation.state != COMPLETED:
+    if generation.state != GenerationState.COMPLETED:
         raise _not_reproducible("state", f"it is {generation.state}; only a completed one can be reproduced")
     if recipe is None:
         raise _not_reproducible("recipe", "it was made before recipes were kept")
