@@ -56,9 +56,9 @@ class Core:
     gallery: Gallery
     watches: GenerationWatches
     routes: Routes
-    circuits: CircuitBreakers
+    circuit_breakers: CircuitBreakers
     cancellations: EventWaiter
-    screening: Moderation
+    moderation: Moderation
 
     @classmethod
     def wire(cls, settings: Settings) -> Core:
@@ -75,7 +75,7 @@ class Core:
         announcements = Announcements(bus)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
         routes = routes_of(settings)
-        screening = Moderation.of(
+        moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
         generations = Generations(
@@ -91,8 +91,8 @@ class Core:
                 per_day=settings.generation_limit_per_day,
                 spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
             ),
-            screening=screening,
-            places=QueuePositions(database),
+            moderation=moderation,
+            queue_positions=QueuePositions(database),
         )
         return cls(
             settings=settings,
@@ -110,9 +110,9 @@ class Core:
             gallery=Gallery(database, page_tokens),
             watches=GenerationWatches(generations, bus),
             routes=routes,
-            circuits=CircuitBreakers(database, list(routes.named())),
+            circuit_breakers=CircuitBreakers(database, list(routes.named())),
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
-            screening=screening,
+            moderation=moderation,
         )
 
     def ensure_schema(self) -> None:
@@ -128,7 +128,7 @@ class Core:
 
     async def close(self) -> None:
         """Disconnect from everything."""
-        await self.screening.close()
+        await self.moderation.close()
         await self.bus.close()
         await self.notifier.close()
         await self.database.close()

@@ -71,7 +71,7 @@ class GenerationRunner:
         self._leases = core.leases
         self._avatars = core.avatars
         self._files = core.files
-        self._circuits = core.circuits
+        self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
         self._routes = core.routes
         self._provider = provider
@@ -217,7 +217,7 @@ class GenerationRunner:
         route = request.route
         resumes = bool(request.resume_request_id)
         # What was asked for before is fetched whatever is refused now: it may be paid for.
-        circuit = None if resumes else await _through_outage(lambda: self._circuits.enter(route.name))
+        circuit = None if resumes else await _through_outage(lambda: self._circuit_breakers.enter(route.name))
         if circuit is not None:
             raise _not_asked(
                 lease,
@@ -238,7 +238,7 @@ class GenerationRunner:
 
         async def submitted(provider_request_id: str) -> None:
             await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            await _through_outage(lambda: self._circuits.answered(route.name, since=begun))
+            await _through_outage(lambda: self._circuit_breakers.answered(route.name, since=begun))
 
         async def drawn(part: float) -> None:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
@@ -250,13 +250,13 @@ class GenerationRunner:
             if error.reason in OPENING_REASONS:
                 refusal = error
                 await _through_outage(
-                    lambda: self._circuits.refused(
+                    lambda: self._circuit_breakers.refused(
                         route.name, refusal.reason, refusal.message, since=None if resumes else begun
                     )
                 )
             raise
         if not resumes:
-            await _through_outage(lambda: self._circuits.answered(route.name, since=begun))
+            await _through_outage(lambda: self._circuit_breakers.answered(route.name, since=begun))
         return portrait
 
     async def _compare(self, lease: Lease, portrait: Portrait, recipe: Recipe) -> Reproduction | None:

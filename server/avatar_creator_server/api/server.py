@@ -97,7 +97,7 @@ class AvatarServer:
             audience=settings.jwt_audience,
         )
         self._core = core
-        self._health = HealthService(core.database, core.notifier, core.circuits, SERVICE_NAMES)
+        self._health = HealthService(core.database, core.notifier, core.circuit_breakers, SERVICE_NAMES)
         self._server = grpc.aio.server(
             interceptors=[
                 ContextInterceptor(log_request),
@@ -189,7 +189,7 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         # Made first: what it lacks is told before anybody is served.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core)
-        serve_metrics(settings.metrics_address, QueueCollector(core.database, core.circuits))
+        serve_metrics(settings.metrics_address, QueueCollector(core.database, core.circuit_breakers))
         await server.start()
         await stack.enter_async_context(worker)
         stack.push_async_callback(server.stop)

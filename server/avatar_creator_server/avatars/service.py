@@ -173,13 +173,13 @@ class Avatars:
         database: Database,
         files: Files,
         notifier: JobNotifier,
-        thumbnail_arrivals: EventWaiter,
+        thumbnail_waiter: EventWaiter,
         page_tokens: PageTokens,
     ) -> None:
         self._database = database
         self._files = files
-        self._wake_ups = notifier
-        self._thumbnail_arrivals = thumbnail_arrivals
+        self._notifier = notifier
+        self._thumbnail_waiter = thumbnail_waiter
         self._page_tokens = page_tokens
         # Threads of their own and not a semaphore: a cancelled call leaves its decoding behind, running.
         self._decoders = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decoder")
@@ -201,14 +201,14 @@ class Avatars:
         file = await self._files.stage(caller.user_id, picture)
         new_avatar_id = models.new_id()
         # Expected before it is asked for, so that it cannot come unnoticed.
-        async with self._thumbnail_arrivals.expect(new_avatar_id) as arrival:
+        async with self._thumbnail_waiter.expect(new_avatar_id) as arrival:
             try:
                 avatar_id = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
             except BaseException:
                 await self._files.discard([file.id])
                 raise
             if avatar_id == new_avatar_id:
-                await self._wake_ups.notify_job()
+                await self._notifier.notify_job()
                 await arrival(THUMBNAIL_WAIT_SECONDS)
             else:
                 await self._files.discard([file.id])
@@ -259,7 +259,7 @@ class Avatars:
             NotFoundError: the user has no such avatar.
         """
         await self._database.write(self._delete, caller, avatar_id)
-        await self._wake_ups.notify_job()
+        await self._notifier.notify_job()
 
     async def image_without_thumbnail(self, avatar_id: str) -> UnfinishedImage | None:
         """The picture a thumbnail is to be made of; None when it has one or the avatar is gone."""

@@ -37,7 +37,7 @@ class Circuit:
 
 
 class CircuitBreakers:
-    """The circuits of all routes, shared by all processes."""
+    """The circuit breakers of all routes, shared by all processes."""
 
     def __init__(self, database: Database, routes: Collection[str]) -> None:
         self._database = database

@@ -96,7 +96,7 @@ class QueuePositions:
         if not pending:
             return list(generations)
         if self._next is None:
-            self._next = asyncio.create_task(self._read_next(), name="queue-places")
+            self._next = asyncio.create_task(self._read_next(), name="queue-positions")
         self._asked.update(pending)
         queue = await asyncio.shield(self._next)
         return [queue.place(generation) for generation in generations]
@@ -217,7 +217,7 @@ def read_queue_figures(database: Database) -> QueueFigures:
         oldest_due_seconds=oldest,
         live_leases=leases[False],
         expired_leases=leases[True],
-        lost_attempts=dict.fromkeys(0) | dict(lost),
+        lost_attempts=dict.fromkeys(map(str, LOST_OUTCOMES), 0) | dict(lost),
         jobs_depth=jobs_depth,
         jobs_oldest_seconds=(now - (jobs_earliest or now)).total_seconds(),
     )
@@ -268,10 +268,10 @@ def _positions(database: Database, generation_ids: set[str], now: datetime) -> d
     c = waiting.c
     place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
     queue = row.select(c.id, place.alias("place")).from_(waiting).alias("queue")
-    places: Any = row.select(queue.c.id, queue.c.place).from_(queue).tuples()
+    queue_positions: Any = row.select(queue.c.id, queue.c.place).from_(queue).tuples()
     if len(generation_ids) <= _MOST_NAMED:
-        places = places.where(queue.c.id.in_(sorted(generation_ids)))
-    return {generation_id: number - 1 for generation_id, number in places}
+        queue_positions = queue_positions.where(queue.c.id.in_(sorted(generation_ids)))
+    return {generation_id: number - 1 for generation_id, number in queue_positions}
 
 
 def _concurrency() -> int:

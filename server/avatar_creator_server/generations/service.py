@@ -122,18 +122,18 @@ class Generations:
         new_seed: Callable[[], int],
         routes: Routes,
         limits: Limits,
-        screening: Moderation,
-        places: QueuePositions,
+        moderation: Moderation,
+        queue_positions: QueuePositions,
     ) -> None:
         self._database = database
         self._announcements = announcements
-        self._wake_ups = notifier
+        self._notifier = notifier
         self._page_tokens = page_tokens
         self._new_seed = new_seed
         self._routes = routes
         self._limits = limits
-        self._screening = screening
-        self._places = places
+        self._moderation = moderation
+        self._queue_positions = queue_positions
 
     async def create(
         self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int = 1
@@ -149,10 +149,10 @@ class Generations:
             UnavailableError: the words cannot be screened.
         """
         # What was made before is answered as it is, whoever has been asked about its words since.
-        if self._screening.is_active and not await self._database.read(is_repeated, key):
+        if self._moderation.is_active and not await self._database.read(is_repeated, key):
             words = request.words
-            self._screening.refuse_denied(words)
-            await self._screening.refuse_flagged("\n".join(words.values()))
+            self._moderation.refuse_denied(words)
+            await self._moderation.refuse_flagged("\n".join(words.values()))
         return await self._tell(await self._database.write(self._create, caller, key, request, count))
 
     async def estimate(self, caller: Caller, request: GenerationRequest, count: int = 1) -> Estimate:
@@ -166,7 +166,7 @@ class Generations:
             require_project(caller, request.project_id)
             filled = self._completed(caller, request)
             self._require_supported(filled)
-            self._screening.refuse_denied(filled.words if request.reproduce_of else request.words)
+            self._moderation.refuse_denied(filled.words if request.reproduce_of else request.words)
             route = self._route_of(filled)
             return Estimate(
                 route=route,
@@ -198,7 +198,7 @@ class Generations:
             NotFoundError: the user has no such generation.
         """
 
-        [generation] = await self._places.with_positions(
+        [generation] = await self._queue_positions.with_positions(
             [await self._database.read(self._get, caller, generation_id)]
         )
         return generation
@@ -218,7 +218,7 @@ class Generations:
                     raise NotFoundError("generation", generation_id)
             return [found[generation_id] for generation_id in generation_ids]
 
-        return await self._places.with_positions(await self._database.read(query))
+        return await self._queue_positions.with_positions(await self._database.read(query))
 
     async def get_with_history(
         self, caller: Caller, generation_id: str
@@ -237,7 +237,7 @@ class Generations:
             return generation, attempts, recipe
 
         generation, attempts, recipe = await self._database.read(query)
-        [generation] = await self._places.with_positions([generation])
+        [generation] = await self._queue_positions.with_positions([generation])
         return generation, attempts, recipe
 
     async def page(
@@ -272,7 +272,7 @@ class Generations:
         found = await self._database.read(
             self._list, caller, project_id, group_id, states, created_from, created_before, size + 1, cursor
         )
-        found = await self._places.with_positions(found)
+        found = await self._queue_positions.with_positions(found)
         return self._page_tokens.page(scope, found, size, lambda last: [last.id])
 
     async def cancel(self, caller: Caller, generation_id: str) -> Generation:
@@ -286,7 +286,7 @@ class Generations:
         if stopped:
             metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc()
         await asyncio.gather(
-            self._wake_ups.notify_job(), self._announcements.generation_cancelled(generation)
+            self._notifier.notify_job(), self._announcements.generation_cancelled(generation)
         )
         return generation
 
@@ -341,7 +341,7 @@ class Generations:
             return ProjectSnapshot(now, complete_since, to_tell, ended_before)
 
         snapshot = await self._database.read(query)
-        return replace(snapshot, to_tell=await self._places.with_positions(snapshot.to_tell))
+        return replace(snapshot, to_tell=await self._queue_positions.with_positions(snapshot.to_tell))
 
     async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
         """The current revision of each of these generations that exists, whoever owns it."""
@@ -390,10 +390,10 @@ class Generations:
         Its place in the queue is looked up after the commit: nobody is to wait for that at a lock.
         """
         await asyncio.gather(
-            *(self._wake_ups.notify_generation() for _ in ordered),
+            *(self._notifier.notify_generation() for _ in ordered),
             *(self._announcements.generation_changed(generation) for generation in ordered),
         )
-        return await self._places.with_positions(ordered)
+        return await self._queue_positions.with_positions(ordered)
 
     def _create(
         self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int
@@ -407,7 +407,7 @@ class Generations:
         request = self._completed(caller, request)
         if request.reproduce_of:
             # They were another call's, and may have been denied since.
-            self._screening.refuse_denied(request.words)
+            self._moderation.refuse_denied(request.words)
         self._require_supported(request)
         count_choices(request)
         group_id = first_id if count > 1 else ""
@@ -443,7 +443,7 @@ class Generations:
             )
         lock_project(self._database, before.user_id, before.project_id)
         request = request_from(before)
-        self._screening.refuse_denied(request.words)
+        self._moderation.refuse_denied(request.words)
         self._require_supported(request)
         self._insert(
             before.user_id,

@@ -133,7 +133,7 @@ async def _provider(core: Core) -> Finding:
         AvatarCreatorError, TimeoutError, PeeweeException
     ):  # told by the database's finding
         async with asyncio.timeout(_ANSWER_SECONDS):
-            for circuit in await core.circuits.open_ones():
+            for circuit in await core.circuit_breakers.open_ones():
                 return Finding(
                     "provider",
                     False,

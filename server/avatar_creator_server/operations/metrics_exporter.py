@@ -28,9 +28,9 @@ _DATABASE_UP = "1 if the database answered, else 0."
 class QueueCollector(Collector):
     """What the database says of the queue, read whenever Prometheus asks. Every server says the same."""
 
-    def __init__(self, database: Database, circuits: CircuitBreakers) -> None:
+    def __init__(self, database: Database, circuit_breakers: CircuitBreakers) -> None:
         self._database = database
-        self._circuits = circuits
+        self._circuit_breakers = circuit_breakers
 
     def describe(self) -> list[Metric]:
         """Nothing: whoever registers this need not wait for the database."""
@@ -39,7 +39,7 @@ class QueueCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the figures; without a database there are none but the one that says so."""
         try:
-            figures, open_circuits = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
+            figures, open_circuit_breakers = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
         except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
             log.warning("queue_not_measured", error=repr(error))
             yield _gauge("database_up", _DATABASE_UP, 0)
@@ -80,11 +80,13 @@ class QueueCollector(Collector):
             figures.jobs_oldest_seconds,
         )
         yield _gauge(
-            "open_circuits", "Routes left alone because their provider refuses the service.", open_circuits
+            "open_circuits",
+            "Routes left alone because their provider refuses the service.",
+            open_circuit_breakers,
         )
 
     def _read(self) -> tuple[QueueFigures, int]:
-        return read_queue_figures(self._database), len(self._circuits.read_open())
+        return read_queue_figures(self._database), len(self._circuit_breakers.read_open())
 
 
 def _gauge(name: str, description: str, value: float) -> Metric:

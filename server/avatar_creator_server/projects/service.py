@@ -74,7 +74,7 @@ class Projects:
         self._database = database
         self._files = files
         self._announcements = announcements
-        self._wake_ups = notifier
+        self._notifier = notifier
         self._page_tokens = page_tokens
 
     async def create(self, caller: Caller, key: RequestKey, *, name: str, description: str) -> Project:
@@ -114,7 +114,7 @@ class Projects:
         generation_ids, stopped = await self._database.write(self._delete, caller, project_id)
         metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc(stopped)
         await asyncio.gather(
-            self._wake_ups.notify_job(), self._announcements.project_deleted(project_id, generation_ids)
+            self._notifier.notify_job(), self._announcements.project_deleted(project_id, generation_ids)
         )
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:

@@ -43,12 +43,12 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         self,
         database: Database,
         notifier: JobNotifier,
-        circuits: CircuitBreakers,
+        circuit_breakers: CircuitBreakers,
         service_names: Sequence[str],
     ) -> None:
         self._database = database
-        self._wake_ups = notifier
-        self._circuits = circuits
+        self._notifier = notifier
+        self._circuit_breakers = circuit_breakers
         self._following_database = ("", *service_names)
         names = (*self._following_database, "queue", "provider")
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
@@ -107,8 +107,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
     async def _check(self) -> None:
         database, queue, provider = await asyncio.gather(
             self._answers("database", self._database.ping),
-            self._answers("queue", self._wake_ups.ping),
-            self._answers("provider", self._circuits.require_closed),
+            self._answers("queue", self._notifier.ping),
+            self._answers("provider", self._circuit_breakers.require_closed),
         )
         followers = dict.fromkeys(self._following_database, database)
         await self._set({**followers, "queue": queue, "provider": provider})

@@ -27,4 +27,4 @@ class BackgroundJob(BaseModel):
         table_name = "quick_work"
 
 
-BackgroundJob.add_index(BackgroundJob.index(BackgroundJob.due_time, name="job_due"))
+BackgroundJob.add_index(BackgroundJob.index(BackgroundJob.due_time, name="quick_work_due"))
