@@ -1,4 +1,4 @@
-"""Everything servicers and workers call, wired together from the settings."""
+"""The parts of one process, wired together from the settings. Servicers and workers call only these."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import secrets
 from dataclasses import dataclass
 
 from avatar_creator_server.avatars.service import Avatars
+from avatar_creator_server.contract.generation_codec import ProtobufGenerationCodec
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.migrator import migrate, require_current
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
+from avatar_creator_server.generations.events import GenerationEvents
+from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.leases import GenerationLeases
 from avatar_creator_server.generations.moderation import Moderation
-from avatar_creator_server.generations.queue import QueuePositions
+from avatar_creator_server.generations.planning import GenerationPlanner
+from avatar_creator_server.generations.project_removal import remove_generations
+from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
-from avatar_creator_server.generations.watching import GenerationWatches
+from avatar_creator_server.generations.watch import GenerationWatches
 from avatar_creator_server.images.store import Files, open_store
 from avatar_creator_server.presets.service import Gallery
 from avatar_creator_server.projects.service import Projects
@@ -31,9 +36,8 @@ from avatar_creator_server.shared.event_bus import (
     InProcessBus,
     RedisBus,
 )
-from avatar_creator_server.shared.event_publisher import Announcements
 from avatar_creator_server.shared.job_notifier import JobNotifier
-from avatar_creator_server.shared.paging import PageTokens
+from avatar_creator_server.shared.paging import Pager, PageTokens
 from avatar_creator_server.usage.service import Usage
 
 
@@ -45,11 +49,11 @@ class Core:
     database: Database
     bus: EventBus
     notifier: JobNotifier
-    announcements: Announcements
     files: Files
     projects: Projects
     avatars: Avatars
     generations: Generations
+    feed: GenerationFeed
     leases: GenerationLeases
     background_jobs: BackgroundJobQueue
     usage: Usage
@@ -62,29 +66,32 @@ class Core:
 
     @classmethod
     def wire(cls, settings: Settings) -> Core:
-        """Make the parts; nothing is connected yet.
+        """Create the parts without connecting to anything.
 
         Raises:
-            SettingsError: the settings do not make a service.
+            SettingsError: The settings do not form a service.
         """
         settings.require_legal_combination()
-        page_tokens = PageTokens(settings.signing_secret)
         database = Database(settings.database)
+        pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         notifier = JobNotifier.in_process() if settings.embedded else JobNotifier.over_redis(settings.redis)
-        announcements = Announcements(bus)
+        codec = ProtobufGenerationCodec()
+        events = GenerationEvents(bus, codec)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
         routes = routes_of(settings)
         moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
+        queue_positions = QueuePositions(database)
+        feed = GenerationFeed(database, queue_positions)
         generations = Generations(
             database,
-            announcements,
+            events,
             notifier,
-            page_tokens,
+            pager,
             new_seed=lambda: secrets.randbits(32),
-            routes=routes,
+            planner=GenerationPlanner(routes),
             limits=Limits(
                 concurrent=settings.generation_limit_concurrent,
                 per_minute=settings.generation_limit_per_minute,
@@ -92,23 +99,23 @@ class Core:
                 spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
             ),
             moderation=moderation,
-            queue_positions=QueuePositions(database),
+            queue_positions=queue_positions,
         )
         return cls(
             settings=settings,
             database=database,
             bus=bus,
             notifier=notifier,
-            announcements=announcements,
             files=files,
-            projects=Projects(database, files, announcements, notifier, page_tokens),
-            avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), page_tokens),
+            projects=Projects(database, files, bus, notifier, pager, remove_generations),
+            avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), pager),
             generations=generations,
-            leases=GenerationLeases(database, announcements, files),
+            feed=feed,
+            leases=GenerationLeases(database, events, files),
             background_jobs=BackgroundJobQueue(database),
-            usage=Usage(database, page_tokens),
-            gallery=Gallery(database, page_tokens),
-            watches=GenerationWatches(generations, bus),
+            usage=Usage(database, pager),
+            gallery=Gallery(database, pager),
+            watches=GenerationWatches(feed, bus, codec),
             routes=routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
@@ -116,10 +123,10 @@ class Core:
         )
 
     def ensure_schema(self) -> None:
-        """Refuse a database that is behind this code; the embedded service brings its own up to date.
+        """Refuse a database whose schema is older than this code. The embedded service migrates its own.
 
         Raises:
-            SchemaError: the database is not at this code's schema.
+            SchemaError: The schema is older than this code.
         """
         if self.settings.embedded:
             migrate(self.database.peewee)

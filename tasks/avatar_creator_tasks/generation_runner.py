@@ -17,16 +17,13 @@ from avatar_creator_server.core import Core
 from avatar_creator_server.database.models.states import GenerationStage
 from avatar_creator_server.errors import AvatarCreatorError, NotFoundError, UnavailableError
 from avatar_creator_server.generations.circuit_breaker import OPENING_REASONS
+from avatar_creator_server.generations.lease_records import AttemptResult, Failure, Lease, LeaseLostError
 from avatar_creator_server.generations.leases import (
     DRAWING_PERCENT,
     FINISHING_PERCENT,
     HEARTBEAT_SECONDS,
     SAVING_PERCENT,
-    AttemptResult,
-    Failure,
     GenerationLeases,
-    Lease,
-    LeaseLostError,
 )
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.recipes.embedding import png_with_recipe
@@ -217,7 +214,7 @@ class GenerationRunner:
         route = request.route
         resumes = bool(request.resume_request_id)
         # What was asked for before is fetched whatever is refused now: it may be paid for.
-        circuit = None if resumes else await _through_outage(lambda: self._circuit_breakers.enter(route.name))
+        circuit = None if resumes else await _through_outage(lambda: self._circuit_breakers.allow(route.name))
         if circuit is not None:
             raise _not_asked(
                 lease,
@@ -238,7 +235,7 @@ class GenerationRunner:
 
         async def submitted(provider_request_id: str) -> None:
             await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            await _through_outage(lambda: self._circuit_breakers.answered(route.name, since=begun))
+            await _through_outage(lambda: self._circuit_breakers.record_success(route.name, since=begun))
 
         async def drawn(part: float) -> None:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
@@ -250,13 +247,13 @@ class GenerationRunner:
             if error.reason in OPENING_REASONS:
                 refusal = error
                 await _through_outage(
-                    lambda: self._circuit_breakers.refused(
+                    lambda: self._circuit_breakers.record_failure(
                         route.name, refusal.reason, refusal.message, since=None if resumes else begun
                     )
                 )
             raise
         if not resumes:
-            await _through_outage(lambda: self._circuit_breakers.answered(route.name, since=begun))
+            await _through_outage(lambda: self._circuit_breakers.record_success(route.name, since=begun))
         return portrait
 
     async def _compare(self, lease: Lease, portrait: Portrait, recipe: Recipe) -> Reproduction | None:

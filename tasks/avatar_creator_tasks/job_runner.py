@@ -15,7 +15,7 @@ from avatar_creator_server.metrics import JOBS
 from avatar_creator_server.shared.background_jobs import (
     BackgroundJobQueue,
 )
-from avatar_creator_server.shared.event_publisher import Announcements
+from avatar_creator_server.shared.event_bus import THUMBNAIL_READY, EventBus
 from avatar_creator_tasks.providers.base import Provider
 
 log = structlog.get_logger()
@@ -29,13 +29,13 @@ class JobRunner:
         queue: BackgroundJobQueue,
         avatars: Avatars,
         files: Files,
-        announcements: Announcements,
+        bus: EventBus,
         provider: Provider,
     ) -> None:
         self._queue = queue
         self._avatars = avatars
         self._files = files
-        self._announcements = announcements
+        self._bus = bus
         self._do: dict[str, Callable[[str], Awaitable[None]]] = {
             JobKind.THUMBNAIL: self._make_thumbnail,
             JobKind.REMOVE_FILE: files.remove,
@@ -66,6 +66,6 @@ class JobRunner:
         thumbnail = await asyncio.to_thread(images.make_thumbnail, data)
         staged = await self._files.stage(image.user_id, thumbnail)
         if await self._avatars.set_thumbnail(avatar_id, staged):
-            await self._announcements.thumbnail_ready(avatar_id)
+            await self._bus.publish(THUMBNAIL_READY, avatar_id.encode())
         else:
             await self._files.discard([staged.id])

@@ -9,7 +9,7 @@ from peewee import SQL, Select, fn
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob
-from avatar_creator_server.generations.queue import enter_missing_turns
+from avatar_creator_server.generations.claims import enter_missing_turns
 from avatar_creator_server.generations.spending import delete_old_starts
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.metrics import SWEEPS

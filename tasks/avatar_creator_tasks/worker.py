@@ -37,7 +37,7 @@ class Worker:
         self._provider = provider or make_provider(core.settings)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
-        quick = JobRunner(core.background_jobs, core.avatars, core.files, core.announcements, self._provider)
+        quick = JobRunner(core.background_jobs, core.avatars, core.files, core.bus, self._provider)
         self._generation_slots = min(GENERATION_SLOTS, self._provider.most_at_once)
         self._generations = Slots("generation", self._generation_slots, runner.run_one)
         self._background_jobs = Slots("quick", JOB_SLOTS, quick.run_one)

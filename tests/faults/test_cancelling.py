@@ -128,7 +128,7 @@ def test_while_it_is_completed_there_is_one_winner_whom_everybody_is_told(
     if winner == "cancel":
         moment = "before avatar_creator_server.generations.leases:GenerationLeases.complete"
     else:
-        moment = "before avatar_creator_server.shared.event_publisher:Announcements.generation_changed ended"
+        moment = "before avatar_creator_server.generations.events:GenerationEvents.publish_changed ended"
     worker = hosted.start_worker(fault=f"suspend {moment}")
     with hosted.client(user) as client:
         generation = order(client, client.projects.create("Raced").id)

@@ -166,7 +166,7 @@ def test_a_statement_that_fails_ends_neither_worker_nor_server(distributed: Depl
         assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
         assert "avatar_generations" not in refused.message
         wait_until(lambda: len(worker.events("sweep_failed")) >= 2)
-        wait_until(lambda: server.events("watches_not_reread"))
+        wait_until(lambda: server.events("watch_reread_failed"))
         distributed.execute("ALTER TABLE moved_away RENAME TO avatar_generations")
 
         assert [message.generation.state for message in watch][-1] == COMPLETED

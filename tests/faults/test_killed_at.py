@@ -53,7 +53,7 @@ POINTS = {
     "before_the_commit": Point(f"kill before {LEASES}.complete", (WORKER_LOST, SUCCEEDED), 1),
     "within_the_commit": Point(f"kill after {LEASES}._complete", (WORKER_LOST, SUCCEEDED), 1),
     "after_the_commit": Point(
-        "kill before avatar_creator_server.shared.event_publisher:Announcements.generation_changed ended",
+        "kill before avatar_creator_server.generations.events:GenerationEvents.publish_changed ended",
         (SUCCEEDED,),
         1,
     ),

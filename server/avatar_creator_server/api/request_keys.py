@@ -6,7 +6,7 @@ import hashlib
 
 from google.protobuf.message import Message
 
-from avatar_creator_server.api.authentication import current_caller
+from avatar_creator_server.api.access import current_caller
 from avatar_creator_server.shared.idempotency import RequestKey
 
 

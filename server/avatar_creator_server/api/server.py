@@ -32,8 +32,8 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
-from avatar_creator_server.api.authentication import Authentication
 from avatar_creator_server.api.interceptors.access_log import log_request
+from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import ContextInterceptor
 from avatar_creator_server.api.interceptors.decoding import DecodingInterceptor
 from avatar_creator_server.api.interceptors.errors import translate_errors
@@ -43,6 +43,7 @@ from avatar_creator_server.api.servicers.health import HealthService
 from avatar_creator_server.api.servicers.presets import PresetService
 from avatar_creator_server.api.servicers.projects import ProjectService
 from avatar_creator_server.api.servicers.usage import UsageService
+from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.core import Core
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.settings import Settings, SettingsError
@@ -91,10 +92,12 @@ class AvatarServer:
     def __init__(self, core: Core) -> None:
         settings = core.settings
         authentication = Authentication(
-            settings.signing_secret(),
-            user_claim=settings.jwt_user_claim,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
+            TokenVerifier(
+                settings.signing_secret(),
+                user_claim=settings.jwt_user_claim,
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+            )
         )
         self._core = core
         self._health = HealthService(core.database, core.notifier, core.circuit_breakers, SERVICE_NAMES)
@@ -139,7 +142,7 @@ class AvatarServer:
         )
         avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarService(core.avatars), server)
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationService(core.generations, core.watches), server
+            GenerationService(core.generations, core.feed, core.watches), server
         )
         usage_service_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(core.usage), server)
         preset_service_pb2_grpc.add_PresetServiceServicer_to_server(PresetService(core.gallery), server)

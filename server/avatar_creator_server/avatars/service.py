@@ -27,7 +27,7 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import EventWaiter
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.job_notifier import JobNotifier
-from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.statistics import counters as statistics
 
 THUMBNAIL_WAIT_SECONDS = 2.0
@@ -174,13 +174,13 @@ class Avatars:
         files: Files,
         notifier: JobNotifier,
         thumbnail_waiter: EventWaiter,
-        page_tokens: PageTokens,
+        pager: Pager,
     ) -> None:
         self._database = database
         self._files = files
         self._notifier = notifier
         self._thumbnail_waiter = thumbnail_waiter
-        self._page_tokens = page_tokens
+        self._pager = pager
         # Threads of their own and not a semaphore: a cancelled call leaves its decoding behind, running.
         self._decoders = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decoder")
 
@@ -232,17 +232,22 @@ class Avatars:
 
         return await self._database.read(query)
 
-    async def page(self, caller: Caller, wanted: AvatarFilter, *, size: int, page_token: str) -> Page[Avatar]:
-        """A page of the user's avatars.
+    async def list_page(
+        self, caller: Caller, filters: AvatarFilter, *, page_size: int, page_token: str
+    ) -> Page[Avatar]:
+        """Read a page of the user's avatars.
 
         Raises:
-            NotFoundError: the user has no such project.
+            NotFoundError: The user has no such project.
+            InvalidArgumentError: The page token does not belong to this list.
         """
-        scope = (caller.user_id, caller.sees_all, "avatars", *asdict(wanted).values())
-        cursor = self._page_tokens.read(scope, page_token)
-        size = page_size(size)
-        found = await self._database.read(self._list, caller, wanted, size + 1, cursor)
-        return self._page_tokens.page(scope, found, size, lambda last: _cursor_of(wanted, last))
+        return await self._pager.read(
+            (caller.user_id, caller.sees_all, "avatars", *asdict(filters).values()),
+            lambda limit, cursor: self._list(caller, filters, limit, cursor),
+            lambda last: _cursor_of(filters, last),
+            page_size=page_size,
+            page_token=page_token,
+        )
 
     async def update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
         """Write what has changed, and return the avatar as it is then.
@@ -360,31 +365,33 @@ class Avatars:
         return Avatar.from_row(row)
 
     @staticmethod
-    def _list(caller: Caller, wanted: AvatarFilter, limit: int, cursor: Sequence[str] | None) -> list[Avatar]:
+    def _list(
+        caller: Caller, filters: AvatarFilter, limit: int, cursor: Sequence[str] | None
+    ) -> list[Avatar]:
         avatar = models.Avatar
         query = _avatars_of(caller).limit(limit)
-        if wanted.project_id:
-            require_project(caller, wanted.project_id)
-            query = query.where(avatar.project == wanted.project_id)
-        if wanted.source_types:
-            query = query.where(avatar.source_type.in_(wanted.source_types))
+        if filters.project_id:
+            require_project(caller, filters.project_id)
+            query = query.where(avatar.project == filters.project_id)
+        if filters.source_types:
+            query = query.where(avatar.source_type.in_(filters.source_types))
         for column, value in (
-            (avatar.gender, wanted.gender),
-            (avatar.age_range, wanted.age_range),
-            (avatar.style, wanted.style),
+            (avatar.gender, filters.gender),
+            (avatar.age_range, filters.age_range),
+            (avatar.style, filters.style),
             # What folds to nothing is no ethnicity, and none is found.
-            (avatar.ethnicity_folded, fold(wanted.ethnicity) or wanted.ethnicity),
+            (avatar.ethnicity_folded, fold(filters.ethnicity) or filters.ethnicity),
         ):
             if value:
                 query = query.where(column == value)
-        for word in wanted.query.split():
+        for word in filters.query.split():
             query = query.where(avatar.search_text.contains(fold(word)))
-        if wanted.last_used_first:
+        if filters.last_used_first:
             query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
         else:
             query = query.order_by(avatar.id.desc())
         if cursor is not None:
-            query = query.where(_after(wanted, cursor))
+            query = query.where(_after(filters, cursor))
         return [Avatar.from_row(row) for row in query]
 
     def _update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
@@ -426,16 +433,16 @@ def _avatars_of(caller: Caller) -> Any:
     return caller.found(everybodys, models.Avatar.user_id)
 
 
-def _cursor_of(wanted: AvatarFilter, last: Avatar) -> list[str]:
-    if not wanted.last_used_first:
+def _cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:
+    if not filters.last_used_first:
         return [last.id]
     return [last.last_used_time.isoformat() if last.last_used_time else "", last.id]
 
 
-def _after(wanted: AvatarFilter, cursor: Sequence[str]) -> Any:
+def _after(filters: AvatarFilter, cursor: Sequence[str]) -> Any:
     avatar = models.Avatar
     older = avatar.id < cursor[-1]
-    if not wanted.last_used_first:
+    if not filters.last_used_first:
         return older
     if not cursor[0]:
         return avatar.last_used_time.is_null() & older

@@ -22,8 +22,8 @@ from avatar_creator import (
     SkinTone,
     Style,
 )
-from avatar_creator_server.api.authentication import mint_token
 from avatar_creator_server.api.server import running
+from avatar_creator_server.api.tokens import mint_token
 from avatar_creator_server.settings import Settings
 
 PHOTOGRAPH = Path(__file__).parent / "astronaut.jpg"

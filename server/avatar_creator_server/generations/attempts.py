@@ -1,31 +1,45 @@
-"""Attempts that nobody waits for any more."""
+"""Attempts: the rows that record each try of a worker at a generation."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import GenerationAttempt
+from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
 from avatar_creator_server.database.models.states import AttemptOutcome, JobKind
+from avatar_creator_server.generations.records import Attempt
 from avatar_creator_server.shared.background_jobs import enqueue_job
 
 
-def abandon(database: Database, generation_id: str, now: datetime) -> int:
-    """In the current transaction, which holds the generation's lock: nobody wants it any more.
+def read_attempts(generation_id: str) -> list[Attempt]:
+    """Read the attempts at a generation, first to last."""
+    rows = (
+        GenerationAttempt.select()
+        .where(GenerationAttempt.generation == generation_id)
+        .order_by(GenerationAttempt.attempt_number)
+    )
+    return [Attempt.from_row(row) for row in rows]
 
-    An attempt that runs ends as cancelled, and quick work tells the provider to drop what it was asked for.
-    Returns what that attempt cost, in millionths of a US dollar.
+
+def abandon(database: Database, generation_id: str, now: datetime) -> int:
+    """End the attempts at a generation that was cancelled or deleted.
+
+    Runs in the current transaction, which must hold the generation's lock. A running attempt ends as CANCELLED.
+    A background job cancels each request that the provider may still be running.
+
+    Returns:
+        The price of the running attempt, in millionths of a US dollar; 0 if none is running.
     """
     attempt = GenerationAttempt
-    # Locked, because an owner may be writing down a request's id at this moment.
-    alive = database.locked(
+    # Locked, because the worker may be writing down a request id at this moment.
+    open_attempts = database.locked(
         attempt.select().where(
             attempt.generation == generation_id, attempt.end_time.is_null() | attempt.resumable
         )
     )
     price_micros = 0
     request_ids = set()
-    for row in alive:
+    for row in open_attempts:
         request_ids.add(row.provider_request_id)
         if row.end_time is None:
             price_micros += row.price_micros
@@ -35,3 +49,57 @@ def abandon(database: Database, generation_id: str, now: datetime) -> int:
     for request_id in sorted(request_ids - {""}):
         enqueue_job(JobKind.CANCEL_REQUEST, request_id, now)
     return price_micros
+
+
+def close_lost_attempt(database: Database, row: AvatarGeneration) -> GenerationAttempt:
+    """End the attempt of a lost worker, in the current transaction. Its request passes to the next attempt."""
+    query = GenerationAttempt.select().where(
+        GenerationAttempt.generation == row.id,
+        GenerationAttempt.attempt_number == row.attempt_number,
+    )
+    # Locked, because the worker may be writing down a request id at this moment.
+    lost: GenerationAttempt = database.locked(query).get()
+    lost.outcome = AttemptOutcome.SUBMIT_UNKNOWN if is_unanswered(lost) else AttemptOutcome.WORKER_LOST
+    lost.error_reason = "WORKER_LOST"
+    lost.error_message = "the worker disappeared"
+    lost.end_time = row.update_time
+    lost.save()
+    return lost
+
+
+def request_to_resume(row: AvatarGeneration) -> tuple[str, str]:
+    """Return request id and route of the last attempt if the request is still alive, else two empty strings.
+
+    Such a request is paid for, so the next attempt fetches its result.
+    """
+    last = GenerationAttempt.get(
+        GenerationAttempt.generation == row.id,
+        GenerationAttempt.attempt_number == row.attempt_number,
+    )
+    return (str(last.provider_request_id), str(last.route)) if last.resumable else ("", "")
+
+
+def paying_attempt(attempt: GenerationAttempt) -> GenerationAttempt | None:
+    """Return the earlier attempt that paid for the request which this attempt resumed; None if there is none."""
+    if not attempt.provider_request_id:
+        return None
+    found: GenerationAttempt | None = (
+        GenerationAttempt.select()
+        .where(
+            GenerationAttempt.generation == attempt.generation_id,
+            GenerationAttempt.attempt_number < attempt.attempt_number,
+            GenerationAttempt.provider_request_id == attempt.provider_request_id,
+            GenerationAttempt.price_micros > 0,
+        )
+        .first()
+    )
+    return found
+
+
+def is_unanswered(attempt: GenerationAttempt) -> bool:
+    """Return whether the provider may have accepted a request whose id is unknown."""
+    return bool(
+        attempt.outcome == AttemptOutcome.SUBMITTING
+        and attempt.possibly_charged
+        and not attempt.provider_request_id
+    )

@@ -1,8 +1,8 @@
-"""CircuitBreakers: a route whose provider refuses the service itself is left alone for a while, by all workers.
+"""OpenCircuit breakers: when a provider refuses the service itself, all workers stop using that route for a while.
 
-Asking again with a refused key or without credit helps nobody: until the operator has mended it, every
-generation would burn an attempt to learn the same. So the first refusal opens the route's circuit. After a
-while one attempt may try it; if that is refused too, the next waits twice as long.
+A refused key or missing credit does not change until the operator fixes it; without a circuit breaker, every
+generation would spend an attempt on the same refusal. The first refusal opens the circuit. After a delay, the
+circuit is half-open: one attempt may use the route. If that attempt is refused too, the next delay is twice as long.
 """
 
 from __future__ import annotations
@@ -16,83 +16,86 @@ from avatar_creator_server.database.models import RouteCircuit
 from avatar_creator_server.errors import UnavailableError
 
 OPENING_REASONS = frozenset({"PROVIDER_CREDENTIALS", "PROVIDER_CREDIT"})
-"""The provider refuses the service itself, whatever it asks for."""
+"""Reasons that open the circuit: the provider refuses the service itself, not one request."""
 
-FIRST_WAIT = timedelta(seconds=60)
-LONGEST_WAIT = timedelta(minutes=15)
+FIRST_DELAY = timedelta(seconds=60)
+MAX_DELAY = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Circuit:
-    """A route that is left alone."""
+class OpenCircuit:
+    """An open circuit."""
 
     route: str
     reason: str
     """Name of an `ErrorReason`, one of `OPENING_REASONS`."""
     message: str
-    """For people; has no secrets in it."""
+    """Text for people, without secrets."""
     open_time: datetime
     probe_time: datetime
-    """When one attempt may try it again."""
+    """Time from which one attempt may use the route."""
 
 
 class CircuitBreakers:
-    """The circuit breakers of all routes, shared by all processes."""
+    """The circuit breakers of all routes, shared by all processes through the database."""
 
     def __init__(self, database: Database, routes: Collection[str]) -> None:
         self._database = database
         self._routes = routes
 
-    async def open_ones(self) -> list[Circuit]:
-        """Every route of this service that is left alone at present."""
-
+    async def list_open(self) -> list[OpenCircuit]:
+        """Return the open circuits of this service's routes."""
         return await self._database.read(self.read_open)
 
-    def read_open(self) -> list[Circuit]:
-        """As `open_ones`, on a database thread."""
+    def read_open(self) -> list[OpenCircuit]:
+        """Return what `list_open` returns, on a database thread."""
         rows = RouteCircuit.select().where(RouteCircuit.route.in_(self._routes))
         return [_read(row) for row in rows.order_by(RouteCircuit.route)]
 
     async def require_closed(self) -> None:
-        """Find every route usable.
+        """Check that no circuit is open.
 
         Raises:
-            UnavailableError: one is left alone at present; says why.
+            UnavailableError: A circuit is open; says why.
         """
-        for circuit in await self.open_ones():
+        for circuit in await self.list_open():
             raise UnavailableError(circuit.reason, f"route {circuit.route}: {circuit.message}")
 
-    async def enter(self, route: str) -> Circuit | None:
-        """Whether an attempt may use a route: None if so, else why not.
+    async def allow(self, route: str) -> OpenCircuit | None:
+        """Return None if an attempt may use the route, else the open circuit.
 
-        When it is time to try a route again, one attempt of all workers' is let through.
+        When the circuit is half-open, one attempt of all workers is allowed.
         """
         circuit = await self._database.read(self._circuit, route)
         return circuit and await self._database.write(self._probe, route)
 
-    async def refused(self, route: str, reason: str, message: str, *, since: datetime | None) -> None:
-        """The provider has refused the service: leave the route alone for a while.
+    async def record_failure(self, route: str, reason: str, message: str, *, since: datetime | None) -> None:
+        """Open the circuit, or extend its delay, because the provider refused the service.
 
-        `since` is when the attempt began that was refused; None if it only asked for an earlier request.
-        Neither that, nor one that was under way when the route's circuit opened, says anything new of it.
+        Args:
+            route: The refused route.
+            reason: One of `OPENING_REASONS`.
+            message: Text for people, without secrets.
+            since: Start of the refused attempt; None if it resumed an earlier request. Such an attempt, and one that
+                started before the circuit opened, do not extend the delay.
         """
-        await self._database.write(self._refused, route, reason, message, since)
+        await self._database.write(self._open_or_extend, route, reason, message, since)
 
-    async def answered(self, route: str, *, since: datetime) -> None:
-        """The provider has taken a request of an attempt that began then: the route is as good as any again.
+    async def record_success(self, route: str, *, since: datetime) -> None:
+        """Close the circuit, because the provider accepted a request of an attempt that started at `since`.
 
-        Unless its circuit opened meanwhile.
+        No effect if the circuit opened after that.
         """
         opened_before = (RouteCircuit.route == route, RouteCircuit.open_time <= since)
         if await self._database.read(lambda: RouteCircuit.select().where(*opened_before).exists()):
             await self._database.write(lambda: RouteCircuit.delete().where(*opened_before).execute())
 
     @staticmethod
-    def _circuit(route: str) -> Circuit | None:
+    def _circuit(route: str) -> OpenCircuit | None:
         row: RouteCircuit | None = RouteCircuit.get_or_none(RouteCircuit.route == route)
         return _read(row) if row else None
 
-    def _probe(self, route: str) -> Circuit | None:
+    def _probe(self, route: str) -> OpenCircuit | None:
         query = RouteCircuit.select().where(RouteCircuit.route == route)
         row: RouteCircuit | None = self._database.locked(query).first()
         now = self._database.now()
@@ -100,12 +103,12 @@ class CircuitBreakers:
             return None
         if row.probe_time > now:
             return _read(row)
-        RouteCircuit.update(probe_time=now + _wait(row.failure_count)).where(
+        RouteCircuit.update(probe_time=now + _delay(row.failure_count)).where(
             RouteCircuit.route == route
         ).execute()
         return None
 
-    def _refused(self, route: str, reason: str, message: str, since: datetime | None) -> None:
+    def _open_or_extend(self, route: str, reason: str, message: str, since: datetime | None) -> None:
         now = self._database.now()
         row: RouteCircuit | None = self._database.locked(
             RouteCircuit.select().where(RouteCircuit.route == route)
@@ -117,7 +120,7 @@ class CircuitBreakers:
                 message=message,
                 failure_count=1,
                 open_time=now,
-                probe_time=now + FIRST_WAIT,
+                probe_time=now + FIRST_DELAY,
             ).on_conflict_ignore().execute()
             return
         if since is None or row.open_time > since:
@@ -126,13 +129,13 @@ class CircuitBreakers:
             reason=reason,
             message=message,
             failure_count=row.failure_count + 1,
-            probe_time=now + _wait(row.failure_count),
+            probe_time=now + _delay(row.failure_count),
         ).where(RouteCircuit.route == route).execute()
 
 
-def _wait(failures: int) -> timedelta:
-    return min(FIRST_WAIT * (1 << min(failures, 10)), LONGEST_WAIT)
+def _delay(failures: int) -> timedelta:
+    return min(FIRST_DELAY * (1 << min(failures, 10)), MAX_DELAY)
 
 
-def _read(row: RouteCircuit) -> Circuit:
-    return Circuit(row.route, row.reason, row.message, row.open_time, row.probe_time)
+def _read(row: RouteCircuit) -> OpenCircuit:
+    return OpenCircuit(row.route, row.reason, row.message, row.open_time, row.probe_time)

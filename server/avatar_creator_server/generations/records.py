@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from avatar_creator_server.database import models
@@ -170,3 +170,8 @@ class Attempt:
     error_message: str
     start_time: datetime
     end_time: datetime | None
+
+    @classmethod
+    def from_row(cls, row: models.GenerationAttempt) -> Attempt:
+        """Read the row of an attempt."""
+        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})

@@ -1,4 +1,4 @@
-"""What a user asks to be generated, and how gaps in it are filled."""
+"""The request for a generation, and how gaps in it are filled."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from avatar_creator_server.database.models import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.states import GenerationPriority
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.records import Generation, Options
-from avatar_creator_server.people.person import Attributes, Persona, attributes_from_json, persona_from_json
+from avatar_creator_server.people.person import (
+    Attributes,
+    Persona,
+    attributes_from_json,
+    persona_from_json,
+)
 
-MAXIMUM_NAME_CHARACTERS = 120
+MAX_NAME_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What a user asks to be generated."""
+    """A user's request for a generation."""
 
     project_id: str
     prompt: str
@@ -29,17 +34,17 @@ class GenerationRequest:
     reference_avatar_id: str = ""
     """The avatar whose picture to start from; empty if none."""
     reproduce_of: str = ""
-    """The generation whose recipe to run request_from; empty if none."""
+    """The generation whose recipe to run again; empty if none."""
     enhanced_prompt: str = ""
-    """The prompt to run request_from; empty: to be built."""
+    """The prompt to run again; empty if it must be built."""
     priority: str = GenerationPriority.NORMAL
-    """One of `PRIORITIES`."""
+    """A `GenerationPriority`."""
 
     @property
-    def words(self) -> dict[str, str]:
-        """The caller's own words, by field of `CreateGenerationRequest`."""
+    def texts(self) -> dict[str, str]:
+        """The texts that the caller wrote, by field of `CreateGenerationRequest`."""
         persona = self.persona
-        words = {
+        texts = {
             "prompt": self.prompt,
             "avatar_name": self.avatar_name,
             "persona.name": persona.name,
@@ -47,33 +52,34 @@ class GenerationRequest:
             "persona.background": persona.background,
             "attributes.ethnicity": self.attributes.ethnicity,
         }
-        return {field: text for field, text in words.items() if text.strip()}
+        return {field: text for field, text in texts.items() if text.strip()}
 
 
-def request_from(before: Generation) -> GenerationRequest:
-    """The request that a generation was started by."""
+def request_from(generation: Generation) -> GenerationRequest:
+    """Return the request that started a generation."""
+    options = generation.options
     return GenerationRequest(
-        project_id=before.project_id,
-        prompt=before.prompt,
-        avatar_name=before.avatar_name,
-        persona=before.persona,
-        attributes=before.attributes,
-        # The one asked for was the first of all variations'.
-        options=replace(before.options, seed=None if before.options.seed is None else before.seed_used),
-        preset_id=before.preset_id,
-        persona_example_id=before.persona_example_id,
-        reference_avatar_id=before.reference_avatar_id,
-        reproduce_of=before.reproduce_of,
-        enhanced_prompt=before.enhanced_prompt if before.reproduce_of else "",
-        priority=before.priority,
+        project_id=generation.project_id,
+        prompt=generation.prompt,
+        avatar_name=generation.avatar_name,
+        persona=generation.persona,
+        attributes=generation.attributes,
+        # A requested seed is the first variation's; this generation may be a later one.
+        options=replace(options, seed=None if options.seed is None else generation.seed_used),
+        preset_id=generation.preset_id,
+        persona_example_id=generation.persona_example_id,
+        reference_avatar_id=generation.reference_avatar_id,
+        reproduce_of=generation.reproduce_of,
+        enhanced_prompt=generation.enhanced_prompt if generation.reproduce_of else "",
+        priority=generation.priority,
     )
 
 
-def filled_from_presets(request: GenerationRequest) -> GenerationRequest:
-    """The request with what it leaves out taken from its preset, then from its persona example.
+def fill_from_presets(request: GenerationRequest) -> GenerationRequest:
+    """Return the request with its gaps filled from its preset, then from its persona example.
 
     Raises:
-        NotFoundError: there is no such preset or persona example.
+        NotFoundError: There is no such preset or persona example.
     """
     if request.preset_id:
         preset: AvatarPreset | None = AvatarPreset.get_or_none(AvatarPreset.id == request.preset_id)
@@ -82,8 +88,8 @@ def filled_from_presets(request: GenerationRequest) -> GenerationRequest:
         request = replace(
             request,
             prompt=request.prompt or preset.prompt,
-            persona=_filled(request.persona, persona_from_json(preset.persona)),
-            attributes=_filled(request.attributes, attributes_from_json(preset.attributes)),
+            persona=_fill(request.persona, persona_from_json(preset.persona)),
+            attributes=_fill(request.attributes, attributes_from_json(preset.attributes)),
         )
     if request.persona_example_id:
         example: PersonaExample | None = PersonaExample.get_or_none(
@@ -91,12 +97,12 @@ def filled_from_presets(request: GenerationRequest) -> GenerationRequest:
         )
         if example is None:
             raise NotFoundError("persona example", request.persona_example_id)
-        request = replace(request, persona=_filled(request.persona, persona_from_json(example.persona)))
+        request = replace(request, persona=_fill(request.persona, persona_from_json(example.persona)))
     return request
 
 
 def count_choices(request: GenerationRequest) -> None:
-    """In the current transaction: the request's preset and persona example have been chosen once more."""
+    """Count one more use of the request's preset and persona example, in the current transaction."""
     if request.preset_id:
         AvatarPreset.update(popularity=AvatarPreset.popularity + 1).where(
             AvatarPreset.id == request.preset_id
@@ -108,18 +114,18 @@ def count_choices(request: GenerationRequest) -> None:
 
 
 def name_for(request: GenerationRequest) -> str:
-    """The name of the avatar: the one given, else the persona's, else the prompt's first words."""
+    """Return the avatar's name: the given one, else the persona's, else the first words of the prompt."""
     for given in (request.avatar_name, request.persona.name):
         if given.strip():
             return given
     name = ""
     for word in request.prompt.split():
         longer = f"{name} {word}".strip()
-        if len(longer) > MAXIMUM_NAME_CHARACTERS:
+        if len(longer) > MAX_NAME_CHARACTERS:
             break
         name = longer
-    return name or request.prompt.strip()[:MAXIMUM_NAME_CHARACTERS] or "Avatar"
+    return name or request.prompt.strip()[:MAX_NAME_CHARACTERS] or "Avatar"
 
 
-def _filled(given: Any, defaults: Any) -> Any:
+def _fill(given: Any, defaults: Any) -> Any:
     return replace(defaults, **{name: value for name, value in asdict(given).items() if value})

@@ -1,4 +1,4 @@
-"""What users start and spend: kept by the writes that change it, and held against the operator's limits."""
+"""Spending: what users start and spend, kept by the writes that change it, and the limits on both."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from peewee import fn
 from avatar_creator_server.database.models import DailySpend as DailySpendRow
 from avatar_creator_server.database.models import GenerationStart, UserStatistics
 from avatar_creator_server.errors import QuotaViolation, ResourceExhaustedError
-from avatar_creator_server.generations import queue
+from avatar_creator_server.generations.durations import median_seconds
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.statistics.records import DailySpend
 
 SPENDING_DAYS = 30
-"""Statistics tell of this UTC day and the 29 before it."""
+"""Statistics cover the current UTC day and the 29 days before it."""
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
-_MOMENT_SECONDS = 10.0
-"""When to ask again while too many are running and nothing is known of how long one takes."""
+_UNKNOWN_SECONDS = 10.0
+"""Retry delay while too many generations run and no duration is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one user may generate. 0 stands for any number."""
+    """Limits on what one user may generate. 0 means no limit."""
 
     concurrent: int
-    """Generations that wait or run."""
+    """Generations that are waiting or running."""
     per_minute: int
-    """Generations started in any minute."""
+    """Generations started within a minute."""
     per_day: int
-    """Generations started in any 24 hours."""
+    """Generations started within 24 hours."""
     spend_per_day: int
-    """What the generations started in any 24 hours may cost, in millionths of a US dollar."""
+    """Price of the generations started within 24 hours, in millionths of a US dollar."""
 
 
 def reserve(user_id: str, generation_ids: Sequence[str], price_micros: int, now: datetime) -> None:
-    """In the current transaction: these generations are started, and one attempt at each costs so much."""
+    """Count new generations, and reserve the price of one attempt at each, in the current transaction."""
     GenerationStart.insert_many(
         [
             {
@@ -55,18 +55,18 @@ def reserve(user_id: str, generation_ids: Sequence[str], price_micros: int, now:
 
 
 def require_within(limits: Limits, user_id: str, now: datetime) -> None:
-    """In the current transaction, after its last write: refuse what it starts if that is over a limit.
+    """Refuse what the current transaction starts if it exceeds a limit. Call this after the last write.
 
-    The last write is the user's statistics, whose row is locked from then on: of transactions side by side
-    each sees what those before it have started.
+    The last write locks the user's statistics, so of concurrent transactions each sees what the earlier ones have
+    started.
 
     Raises:
-        ResourceExhaustedError: names the limit and says when there is room again.
+        ResourceExhaustedError: Names the limit and says when to retry.
     """
     if limits.concurrent:
         running = _running(user_id)
         if running > limits.concurrent:
-            seconds = queue.seconds_of_one() or _MOMENT_SECONDS
+            seconds = median_seconds() or _UNKNOWN_SECONDS
             raise _over(
                 "concurrent", limits.concurrent, f"{running:,} generations would wait or run", seconds
             )
@@ -74,8 +74,8 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
         started = _started(user_id, now - window).count() if most else 0
         if started > most:
             oldest = _started(user_id, now - window).order_by(GenerationStart.create_time)
-            has_to_go = oldest.offset(started - most - 1).first()
-            seconds = (has_to_go.create_time + window - now).total_seconds()
+            blocking = oldest.offset(started - most - 1).first()
+            seconds = (blocking.create_time + window - now).total_seconds()
             raise _over(name, most, f"{started:,} generations would have been started", seconds)
     if limits.spend_per_day:
         spent = _started(user_id, now - _DAY, fn.SUM(GenerationStart.price_micros)).scalar() or 0
@@ -87,32 +87,32 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
 
 
 def reserve_at_least(generation_id: str, price_micros: int) -> None:
-    """In the current transaction: the attempts at a generation may have cost this together already."""
+    """Raise the reservation of a generation to what its attempts may have cost, in the current transaction."""
     GenerationStart.update(price_micros=price_micros).where(
         GenerationStart.generation_id == generation_id, GenerationStart.price_micros < price_micros
     ).execute()
 
 
 def settle(generation_id: str, price_micros: int) -> None:
-    """In the current transaction: a generation has ended, and cost this and not what was reserved."""
+    """Replace the reservation of an ended generation by its price, in the current transaction."""
     GenerationStart.update(price_micros=price_micros).where(
         GenerationStart.generation_id == generation_id
     ).execute()
 
 
 def spend(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
-    """In the current transaction, just before the statistics: an attempt has ended and cost this."""
+    """Count the price of an ended attempt, in the current transaction just before the statistics."""
     if price_micros:
         _add(user_id, app_id, price_micros, 1, now)
 
 
-def take_back(user_id: str, app_id: str, price_micros: int, end_time: datetime) -> None:
-    """In the current transaction, just before the statistics: an attempt that ended then has cost nothing."""
+def refund(user_id: str, app_id: str, price_micros: int, end_time: datetime) -> None:
+    """Refund an attempt that ended at `end_time`, in the current transaction just before the statistics."""
     _add(user_id, app_id, -price_micros, -1, end_time)
 
 
 def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
-    """What the caller's generations cost by day and app, newest first; an operator sees the sum of all."""
+    """Return the caller's spending by day and app, newest first; for an operator, the sum of all users."""
     row = DailySpendRow
     query: Any = (
         row.select(row.day, row.app_id, fn.SUM(row.price_micros), fn.SUM(row.attempt_count))
@@ -127,7 +127,7 @@ def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
 
 
 def delete_old_starts(now: datetime) -> None:
-    """Delete what counts against no limit any more."""
+    """Delete starts that no longer count against a limit."""
     GenerationStart.delete().where(GenerationStart.create_time < now - 2 * _DAY).execute()
 
 
@@ -149,7 +149,7 @@ def _add(user_id: str, app_id: str, price_micros: int, attempts: int, end_time: 
 
 
 def dollars(micros: int) -> str:
-    """An amount for a person, `$0.035`."""
+    """Format an amount for people, such as `$0.035`."""
     return f"${micros / 1_000_000:,.6f}".rstrip("0").rstrip(".")
 
 
@@ -165,7 +165,7 @@ def _started(user_id: str, since: datetime, *columns: Any) -> Any:
 
 
 def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
-    """In how many seconds enough of the oldest starts are a day old."""
+    """Return the seconds until enough of the oldest starts are a day old."""
     for start in _started(user_id, now - _DAY).order_by(GenerationStart.create_time):
         excess -= start.price_micros
         if excess <= 0:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.errors import AvatarCreatorError
-from avatar_creator_server.generations.queue import read_queue_figures
+from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.settings import Settings, SettingsError
 
 _ANSWER_SECONDS = 10.0
@@ -133,7 +133,7 @@ async def _provider(core: Core) -> Finding:
         AvatarCreatorError, TimeoutError, PeeweeException
     ):  # told by the database's finding
         async with asyncio.timeout(_ANSWER_SECONDS):
-            for circuit in await core.circuit_breakers.open_ones():
+            for circuit in await core.circuit_breakers.list_open():
                 return Finding(
                     "provider",
                     False,

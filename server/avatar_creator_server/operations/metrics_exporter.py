@@ -14,7 +14,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
-from avatar_creator_server.generations.queue import QueueFigures, read_queue_figures
+from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
 from avatar_creator_server.settings import SettingsError, host_and_port
 
 log = structlog.get_logger()

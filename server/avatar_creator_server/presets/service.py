@@ -11,15 +11,15 @@ from avatar_creator_server.database.text_search import fold
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.shared.caller import Caller
-from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+from avatar_creator_server.shared.paging import Page, Pager
 
 
 class Gallery:
     """Presets and persona examples."""
 
-    def __init__(self, database: Database, page_tokens: PageTokens) -> None:
+    def __init__(self, database: Database, pager: Pager) -> None:
         self._database = database
-        self._page_tokens = page_tokens
+        self._pager = pager
 
     async def presets(
         self,
@@ -28,15 +28,17 @@ class Gallery:
         category: str,
         query: str,
         with_images: bool,
-        size: int,
+        page_size: int,
         page_token: str,
     ) -> Page[Preset]:
         """A page of presets, most popular first. All filters given must hold."""
-        scope = (caller.user_id, "presets", category, query)
-        cursor = self._page_tokens.read(scope, page_token)
-        size = page_size(size)
-        found = await self._database.read(self._presets, category, query, with_images, size + 1, cursor)
-        return self._page_tokens.page(scope, found, size, lambda last: [str(last.popularity), last.id])
+        return await self._pager.read(
+            (caller.user_id, "presets", category, query),
+            lambda limit, cursor: self._presets(category, query, with_images, limit, cursor),
+            lambda last: [str(last.popularity), last.id],
+            page_size=page_size,
+            page_token=page_token,
+        )
 
     async def preset(self, preset_id: str) -> Preset:
         """Read a preset with its picture.
@@ -54,14 +56,16 @@ class Gallery:
         return await self._database.read(query)
 
     async def persona_examples(
-        self, caller: Caller, *, category: str, size: int, page_token: str
+        self, caller: Caller, *, category: str, page_size: int, page_token: str
     ) -> Page[PersonaExample]:
         """A page of persona examples, most used first."""
-        scope = (caller.user_id, "persona examples", category)
-        cursor = self._page_tokens.read(scope, page_token)
-        size = page_size(size)
-        found = await self._database.read(self._persona_examples, category, size + 1, cursor)
-        return self._page_tokens.page(scope, found, size, lambda last: [str(last.use_count), last.id])
+        return await self._pager.read(
+            (caller.user_id, "persona examples", category),
+            lambda limit, cursor: self._persona_examples(category, limit, cursor),
+            lambda last: [str(last.use_count), last.id],
+            page_size=page_size,
+            page_token=page_token,
+        )
 
     async def persona_example(self, persona_example_id: str) -> PersonaExample:
         """Read a persona example.

@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from peewee import fn
 
 from avatar_creator_server import metrics
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import Avatar, AvatarGeneration, AvatarProject, new_id
-from avatar_creator_server.database.models.states import AttemptOutcome, GenerationState
+from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
+from avatar_creator_server.database.models.states import AttemptOutcome
 from avatar_creator_server.errors import NotFoundError
-from avatar_creator_server.generations import spending
-from avatar_creator_server.generations.attempts import abandon
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.shared.caller import Caller
-from avatar_creator_server.shared.event_publisher import Announcements
+from avatar_creator_server.shared.event_bus import PROJECT_DELETED, EventBus
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.job_notifier import JobNotifier
-from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.statistics import counters as statistics
 
 
-def lock_project(database: Database, user_id: str, project_id: str) -> None:
-    """In the current transaction: keep the project from changing or going until the transaction ends.
+@dataclass(frozen=True, slots=True)
+class RemovedGenerations:
+    """The generations of a project that is being deleted."""
 
-    Everything that adds to or takes from a project locks it first, so that all locks are taken in one
-    order: project, then generation, then avatar, then files, and the user's statistics last.
+    ids: Sequence[str]
+    states: Mapping[str, int]
+    """Number of generations by state."""
+    stopped: int
+    """Number of attempts that were running."""
+    delete: Callable[[], None]
+    """Deletes the rows, once no avatar refers to them."""
+    settle: Callable[[], None]
+    """Records what the stopped attempts cost."""
+
+
+RemoveGenerations = Callable[[Database, str, str, datetime], RemovedGenerations]
+"""Stops a project's generations: database, user id, project id, time. Generations build on projects, so the
+function is passed in."""
+
+
+def lock_project(database: Database, user_id: str, project_id: str) -> None:
+    """Lock a project until the current transaction ends.
+
+    Every transaction that adds to a project or removes from it locks the project first. So all locks are taken in
+    one order: project, generation, avatar, files, and the user's statistics last.
 
     Raises:
-        NotFoundError: the user has no such project.
+        NotFoundError: The user has no such project.
     """
     query = AvatarProject.select(AvatarProject.id).where(
         AvatarProject.id == project_id, AvatarProject.user_id == user_id
@@ -43,10 +62,10 @@ def lock_project(database: Database, user_id: str, project_id: str) -> None:
 
 
 def require_project(caller: Caller, project_id: str) -> None:
-    """Refuse a project that the caller may not find.
+    """Refuse a project that the caller may not see.
 
     Raises:
-        NotFoundError: the user has no such project.
+        NotFoundError: The user has no such project.
     """
     query = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id)
     if not caller.found(query, AvatarProject.user_id).exists():
@@ -54,74 +73,83 @@ def require_project(caller: Caller, project_id: str) -> None:
 
 
 def count_avatars(project_id: str, change: int) -> None:
-    """In the current transaction: the project holds `change` more avatars."""
+    """Add `change` to the number of avatars in a project, in the current transaction."""
     AvatarProject.update(avatar_count=AvatarProject.avatar_count + change).where(
         AvatarProject.id == project_id
     ).execute()
 
 
 class Projects:
-    """The projects of all users; every call is about one user's own."""
+    """The projects of all users. Every call is about the projects of one caller."""
 
     def __init__(
         self,
         database: Database,
         files: Files,
-        announcements: Announcements,
+        bus: EventBus,
         notifier: JobNotifier,
-        page_tokens: PageTokens,
+        pager: Pager,
+        remove_generations: RemoveGenerations,
     ) -> None:
         self._database = database
         self._files = files
-        self._announcements = announcements
+        self._bus = bus
         self._notifier = notifier
-        self._page_tokens = page_tokens
+        self._pager = pager
+        self._remove_generations = remove_generations
 
     async def create(self, caller: Caller, key: RequestKey, *, name: str, description: str) -> Project:
-        """Make a project, or find the one this request made before."""
+        """Create a project, or return the one that this call created before."""
         return await self._database.write(self._create, caller, key, name, description)
 
     async def get(self, caller: Caller, project_id: str) -> Project:
         """Read a project.
 
         Raises:
-            NotFoundError: the user has no such project.
+            NotFoundError: The user has no such project.
         """
         return await self._database.read(self._get, caller, project_id)
 
-    async def page(self, caller: Caller, *, size: int, page_token: str) -> Page[Project]:
-        """A page of the user's projects, newest first."""
-        scope = (caller.user_id, caller.sees_all, "projects")
-        cursor = self._page_tokens.read(scope, page_token)
-        size = page_size(size)
-        found = await self._database.read(self._list, caller, size + 1, cursor)
-        return self._page_tokens.page(scope, found, size, lambda last: [last.id])
-
-    async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
-        """Write `name`, `description` or both.
+    async def list_page(self, caller: Caller, *, page_size: int, page_token: str) -> Page[Project]:
+        """Read a page of the user's projects, newest first.
 
         Raises:
-            NotFoundError: the user has no such project.
+            InvalidArgumentError: The page token does not belong to this list.
+        """
+        return await self._pager.read(
+            (caller.user_id, caller.sees_all, "projects"),
+            lambda limit, cursor: _list(caller, limit, cursor),
+            lambda last: [last.id],
+            page_size=page_size,
+            page_token=page_token,
+        )
+
+    async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
+        """Change `name`, `description` or both.
+
+        Raises:
+            NotFoundError: The user has no such project.
         """
         return await self._database.write(self._update, caller, project_id, changes)
 
     async def delete(self, caller: Caller, project_id: str) -> None:
-        """Delete a project with its avatars and generations; their files are removed soon after.
+        """Delete a project with its avatars and generations. A background job removes their files.
 
         Raises:
-            NotFoundError: the user has no such project.
+            NotFoundError: The user has no such project.
         """
-        generation_ids, stopped = await self._database.write(self._delete, caller, project_id)
-        metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc(stopped)
+        removed = await self._database.write(self._delete, caller, project_id)
+        metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc(removed.stopped)
         await asyncio.gather(
-            self._notifier.notify_job(), self._announcements.project_deleted(project_id, generation_ids)
+            self._notifier.notify_job(),
+            self._bus.publish(PROJECT_DELETED, "\n".join((project_id, *removed.ids)).encode()),
         )
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.now()
         project_id = new_id()
-        made_before = get_or_reserve(key, project_id, now)
-        if made_before is None:
+        earlier_id = get_or_reserve(key, project_id, now)
+        if earlier_id is None:
             AvatarProject.create(
                 id=project_id,
                 user_id=caller.user_id,
@@ -130,7 +158,7 @@ class Projects:
                 create_time=now,
                 update_time=now,
             )
-        return self._get(caller, made_before or project_id)
+        return self._get(caller, earlier_id or project_id)
 
     @staticmethod
     def _get(caller: Caller, project_id: str) -> Project:
@@ -138,13 +166,6 @@ class Projects:
         if row is None:
             raise NotFoundError("project", project_id)
         return Project.from_row(row)
-
-    @staticmethod
-    def _list(caller: Caller, limit: int, cursor: list[str] | None) -> list[Project]:
-        query = _projects_of(caller).order_by(AvatarProject.id.desc()).limit(limit)
-        if cursor is not None:
-            query = query.where(AvatarProject.id < cursor[0])
-        return [Project.from_row(row) for row in query]
 
     def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
         lock_project(self._database, caller.user_id, project_id)
@@ -154,33 +175,28 @@ class Projects:
             ).execute()
         return self._get(caller, project_id)
 
-    def _delete(self, caller: Caller, project_id: str) -> tuple[list[str], int]:
-        """The generations that went with it, and how many attempts were stopped."""
+    def _delete(self, caller: Caller, project_id: str) -> RemovedGenerations:
         lock_project(self._database, caller.user_id, project_id)
         now = self._database.now()
-        generation = AvatarGeneration
-        query = generation.select(
-            generation.id, generation.state, generation.app_id, generation.price_micros, generation.due_time
-        ).where(generation.project == project_id)
-        generations = list(self._database.locked(query))
-        unfinished = [row for row in generations if row.due_time is not None]
-        spent = [(row, abandon(self._database, row.id, now)) for row in unfinished]
-        # The files are those of the rows as they went: a thumbnail may have been added a moment before.
+        removed = self._remove_generations(self._database, caller.user_id, project_id, now)
+        # The deletion returns the files: a thumbnail may have been added a moment ago.
         avatars = list(Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute())
         self._files.release_files_of(avatars)
-        AvatarGeneration.delete().where(AvatarGeneration.project == project_id).execute()
+        removed.delete()
         AvatarProject.delete().where(AvatarProject.id == project_id).execute()
-        for row, _ in spent:
-            spending.settle(row.id, row.price_micros)
-        # In one order, in which another deletion of the user's comes to the same rows.
-        for row, price_micros in sorted(spent, key=lambda each: each[0].app_id):
-            spending.spend(caller.user_id, row.app_id, price_micros, now)
-        statistics.count_gone(caller.user_id, avatars, Counter(row.state for row in generations))
-        stopped = sum(row.state == GenerationState.PROCESSING for row in generations)
-        return [row.id for row in generations], stopped
+        removed.settle()
+        statistics.count_gone(caller.user_id, avatars, removed.states)
+        return removed
+
+
+def _list(caller: Caller, limit: int, cursor: Sequence[str] | None) -> list[Project]:
+    query = _projects_of(caller).order_by(AvatarProject.id.desc()).limit(limit)
+    if cursor is not None:
+        query = query.where(AvatarProject.id < cursor[0])
+    return [Project.from_row(row) for row in query]
 
 
 def _projects_of(caller: Caller) -> Any:
     newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
-    everybodys = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id")).objects()
-    return caller.found(everybodys, AvatarProject.user_id)
+    all_projects = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id")).objects()
+    return caller.found(all_projects, AvatarProject.user_id)

@@ -1,4 +1,4 @@
-"""Pages by key: a token says where the next page starts, and only fits the list it came from."""
+"""Pages of lists by key: a page token says where the next page starts and fits only its own list."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from avatar_creator_server.database.connection import Database
 from avatar_creator_server.errors import InvalidArgumentError
 
 T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE = 20
-MAXIMUM_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 100
 
 _SEAL_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of a list's items and the token of the page after them."""
+    """One page of a list."""
 
     items: Sequence[T]
     next_page_token: str
@@ -33,31 +34,24 @@ class Page(Generic[T]):
 class PageTokens:
     """Makes and reads page tokens.
 
-    A token is the cursor and a seal over user, list, arguments and cursor, so that one made for another user,
-    call or set of arguments, or made up, does not fit.
+    A token holds the cursor and a seal (HMAC-SHA256) over user, list, arguments and cursor. A token of another
+    user, list or set of arguments does not pass, and a forged one does not either.
     """
 
     def __init__(self, secret: Callable[[], str]) -> None:
-        """`secret` is asked for when the first token is made or read: workers do neither and need none."""
+        """Take the function that returns the secret; the first token calls it. Workers need no secret."""
         self._secret = secret
 
-    def page(
-        self, scope: Sequence[object], found: Sequence[T], size: int, cursor_of: Callable[[T], Sequence[str]]
-    ) -> Page[T]:
-        """The first `size` items of what was found; one item more tells that another page follows."""
-        items = found[:size]
-        return Page(items, self.make(scope, cursor_of(items[-1])) if len(found) > size else "")
-
     def make(self, scope: Sequence[object], cursor: Sequence[str]) -> str:
-        """The token that continues the list `scope` (user, list's name, arguments) after `cursor`."""
+        """Return the token that continues the list `scope` (user, list name, arguments) after `cursor`."""
         body = json.dumps(list(cursor)).encode()
         return base64.urlsafe_b64encode(self._seal(scope, body) + body).rstrip(b"=").decode()
 
     def read(self, scope: Sequence[object], token: str) -> list[str] | None:
-        """The cursor of `token`, or None for the first page.
+        """Return the cursor in `token`, or None for the first page.
 
         Raises:
-            InvalidArgumentError: the token does not belong to this list.
+            InvalidArgumentError: The token does not belong to this list.
         """
         if not token:
             return None
@@ -84,6 +78,38 @@ class PageTokens:
         return hmac.digest(self._key, message, "sha256")[:_SEAL_BYTES]
 
 
-def page_size(asked: int) -> int:
-    """The page size a request gets: 0 is the default, too large is the maximum."""
-    return min(asked or DEFAULT_PAGE_SIZE, MAXIMUM_PAGE_SIZE)
+class Pager:
+    """Reads one page of a list from the database."""
+
+    def __init__(self, database: Database, tokens: PageTokens) -> None:
+        self._database = database
+        self._tokens = tokens
+
+    async def read(
+        self,
+        scope: Sequence[object],
+        query: Callable[[int, list[str] | None], list[T]],
+        cursor_of: Callable[[T], Sequence[str]],
+        *,
+        page_size: int,
+        page_token: str,
+    ) -> Page[T]:
+        """Read the page that `page_token` names.
+
+        Args:
+            scope: User, list name and arguments of the list.
+            query: Reads at most so many items after a cursor, on a database thread.
+            cursor_of: Returns the cursor of an item.
+            page_size: Maximum number of items; 0 means `DEFAULT_PAGE_SIZE`, more than `MAX_PAGE_SIZE` means
+                that.
+            page_token: Empty for the first page.
+
+        Raises:
+            InvalidArgumentError: The token does not belong to this list.
+        """
+        cursor = self._tokens.read(scope, page_token)
+        size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        # One more item than the page holds shows that another page follows.
+        found = await self._database.read(query, size + 1, cursor)
+        items = found[:size]
+        return Page(items, self._tokens.make(scope, cursor_of(items[-1])) if len(found) > size else "")

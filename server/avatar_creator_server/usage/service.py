@@ -15,7 +15,7 @@ from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.spending import read_spending
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
-from avatar_creator_server.shared.paging import Page, PageTokens, page_size
+from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.statistics import counters as statistics
 from avatar_creator_server.statistics.records import Statistics
 from avatar_creator_server.usage.records import AppUsage, UsageRecord
@@ -49,9 +49,9 @@ class Use:
 class Usage:
     """The uses of all users' avatars; every call is about one user's own."""
 
-    def __init__(self, database: Database, page_tokens: PageTokens) -> None:
+    def __init__(self, database: Database, pager: Pager) -> None:
         self._database = database
-        self._page_tokens = page_tokens
+        self._pager = pager
 
     async def record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         """Record a use, or find the one this request recorded before; with the avatar's count of uses now.
@@ -61,22 +61,22 @@ class Usage:
         """
         return await self._database.write(self._record, caller, key, use)
 
-    async def page(
-        self, caller: Caller, avatar_id: str, *, app_id: str, action: str, size: int, page_token: str
+    async def list_page(
+        self, caller: Caller, avatar_id: str, *, app_id: str, action: str, page_size: int, page_token: str
     ) -> Page[UsageRecord]:
-        """A page of an avatar's uses, newest first. All filters given must hold.
+        """Read a page of an avatar's uses, newest first. All given filters must match.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
+            InvalidArgumentError: The page token does not belong to this list.
         """
-        scope = (caller.user_id, "usages", avatar_id, app_id, action)
-        cursor = self._page_tokens.read(scope, page_token)
-        size = page_size(size)
-        found = await self._database.read(
-            self._list, caller, avatar_id, {"app_id": app_id, "action": action}, size + 1, cursor
-        )
-        return self._page_tokens.page(
-            scope, found, size, lambda last: [last.create_time.isoformat(), last.id]
+        filters = {"app_id": app_id, "action": action}
+        return await self._pager.read(
+            (caller.user_id, "usages", avatar_id, app_id, action),
+            lambda limit, cursor: self._list(caller, avatar_id, filters, limit, cursor),
+            lambda last: [last.create_time.isoformat(), last.id],
+            page_size=page_size,
+            page_token=page_token,
         )
 
     async def summarize(self, caller: Caller, avatar_id: str) -> list[AppUsage]:

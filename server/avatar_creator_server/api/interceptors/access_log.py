@@ -12,7 +12,7 @@ import grpc
 import structlog
 
 from avatar_creator_server import metrics
-from avatar_creator_server.api.authentication import user_for_log
+from avatar_creator_server.api.access import user_for_log
 from avatar_creator_server.api.interceptors.context import Context
 
 log = structlog.get_logger()

@@ -13,14 +13,14 @@ from avatar_creator.v1 import avatar_service_pb2 as pb
 from avatar_creator.v1 import avatar_service_pb2_grpc as pb_grpc
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.persona_pb2 import Persona
-from avatar_creator_server.api.authentication import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
 from avatar_creator_server.api.field_masks import written_paths
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.avatars.service import AvatarChanges, AvatarFilter, Avatars, Upload
-from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
 
@@ -45,19 +45,19 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         upload = Upload(
             project_id=metadata.project_id,
             name=metadata.name,
-            persona=wire.persona_from_proto(metadata.persona),
-            attributes=wire.attributes_from_proto(metadata.attributes),
+            persona=mapping.persona_from_proto(metadata.persona),
+            attributes=mapping.attributes_from_proto(metadata.attributes),
             content_type=metadata.content_type,
         )
         # In a thread: hashing 10 MiB would hold up every other call.
         key = await asyncio.to_thread(request_key, "UploadAvatar", metadata.request_id, metadata, data)
         avatar = await self._avatars.upload(current_caller(), key, upload, data)
-        return pb.UploadAvatarResponse(avatar=wire.avatar_to_proto(avatar))
+        return pb.UploadAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
 
     async def GetAvatar(self, request: pb.GetAvatarRequest, context: Context) -> pb.GetAvatarResponse:
         validate(request)
         avatar = await self._avatars.get(privileged_caller(request), request.avatar_id)
-        return pb.GetAvatarResponse(avatar=wire.avatar_to_proto(avatar))
+        return pb.GetAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
 
     async def BatchGetAvatars(
         self, request: pb.BatchGetAvatarsRequest, context: Context
@@ -74,21 +74,21 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
 
     async def ListAvatars(self, request: pb.ListAvatarsRequest, context: Context) -> pb.ListAvatarsResponse:
         validate(request)
-        page = await self._avatars.page(
+        page = await self._avatars.list_page(
             resolve_list_owner(request),
             AvatarFilter(
                 project_id=request.project_id,
                 source_types=tuple(
-                    sorted(wire.word_of(avatar_pb2.SourceType, kind) for kind in request.source_types)
+                    sorted(mapping.word_of(avatar_pb2.SourceType, kind) for kind in request.source_types)
                 ),
-                gender=wire.word_of(Gender, request.gender),
-                age_range=wire.word_of(AgeRange, request.age_range),
+                gender=mapping.word_of(Gender, request.gender),
+                age_range=mapping.word_of(AgeRange, request.age_range),
                 ethnicity=request.ethnicity,
-                style=wire.word_of(Style, request.style),
+                style=mapping.word_of(Style, request.style),
                 query=request.query,
                 last_used_first=request.order == pb.AVATAR_ORDER_LAST_USED_FIRST,
             ),
-            size=request.page_size,
+            page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.ListAvatarsResponse(
@@ -103,15 +103,15 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         # Nothing but what is written: the rest was not validated, so it may be of no use.
         given = avatar_pb2.Avatar()
         FieldMask(paths=written).MergeMessage(request.avatar, given)
-        persona = asdict(wire.persona_from_proto(given.persona))
-        attributes = asdict(wire.attributes_from_proto(given.attributes))
+        persona = asdict(mapping.persona_from_proto(given.persona))
+        attributes = asdict(mapping.attributes_from_proto(given.attributes))
         changes = AvatarChanges(
             name=given.name if "name" in written else None,
             persona={name: value for name, value in persona.items() if f"persona.{name}" in written},
             attributes={name: value for name, value in attributes.items() if f"attributes.{name}" in written},
         )
         avatar = await self._avatars.update(current_caller(), request.avatar.id, changes)
-        return pb.UpdateAvatarResponse(avatar=wire.avatar_to_proto(avatar))
+        return pb.UpdateAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
 
     async def DeleteAvatar(
         self, request: pb.DeleteAvatarRequest, context: Context
@@ -129,14 +129,14 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             request.avatar_id,
             thumbnail=request.variant == pb.IMAGE_VARIANT_THUMBNAIL,
         )
-        yield pb.DownloadImageResponse(metadata=wire.image_to_proto(file))
+        yield pb.DownloadImageResponse(metadata=mapping.image_to_proto(file))
         async for chunk in chunks:
             yield pb.DownloadImageResponse(chunk=chunk)
 
     async def _with_thumbnails(self, avatars: Sequence[Avatar], wanted: bool) -> list[avatar_pb2.Avatar]:
         """The avatars encoded, each with its thumbnail's bytes if they are wanted."""
         thumbnails = await self._avatars.thumbnails(avatars) if wanted else [b""] * len(avatars)
-        return list(map(wire.avatar_to_proto, avatars, thumbnails))
+        return list(map(mapping.avatar_to_proto, avatars, thumbnails))
 
 
 async def _metadata(requests: AsyncIterator[pb.UploadAvatarRequest]) -> pb.UploadAvatarMetadata:

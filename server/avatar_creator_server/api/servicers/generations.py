@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
 from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
-from avatar_creator_server.api.authentication import (
+from avatar_creator_server.api.access import (
     current_caller,
     privileged_caller,
     resolve_list_owner,
@@ -16,14 +16,15 @@ from avatar_creator_server.api.authentication import (
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
-from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.contract import mapping
 from avatar_creator_server.database.models import states
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
+from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.request import GenerationRequest
-from avatar_creator_server.generations.service import Generations
-from avatar_creator_server.generations.watching import GenerationWatches
+from avatar_creator_server.generations.service import GenerationFilter, Generations
+from avatar_creator_server.generations.watch import GenerationWatches
 
-_GO_WITH_A_RECIPE = frozenset(
+_ALLOWED_WITH_A_RECIPE = frozenset(
     {"project_id", "avatar_name", "priority", "request_id", "reproduce_generation_id"}
 )
 
@@ -31,32 +32,34 @@ _GO_WITH_A_RECIPE = frozenset(
 class GenerationService(pb_grpc.GenerationServiceServicer):
     """Generations of the calling user."""
 
-    def __init__(self, generations: Generations, watches: GenerationWatches) -> None:
+    def __init__(self, generations: Generations, feed: GenerationFeed, watches: GenerationWatches) -> None:
         self._generations = generations
+        self._feed = feed
         self._watches = watches
 
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
     ) -> pb.CreateGenerationResponse:
-        validate(request, *_wrong_in(request, ""))
+        validate(request, *_violations_in(request, ""))
         first, *further = await self._generations.create(
             current_caller(),
             request_key("CreateGeneration", request.request_id, request),
-            _order_of(request),
+            _request_of(request),
             request.variation_count or 1,
         )
         return pb.CreateGenerationResponse(
-            generation=wire.generation_to_proto(first), variations=map(wire.generation_to_proto, further)
+            generation=mapping.generation_to_proto(first),
+            variations=map(mapping.generation_to_proto, further),
         )
 
     async def EstimateGeneration(
         self, request: pb.EstimateGenerationRequest, context: Context
     ) -> pb.EstimateGenerationResponse:
-        wanted = request.generation
-        validate(request, *_wrong_in(wanted, "generation."))
+        nested = request.generation
+        validate(request, *_violations_in(nested, "generation."))
         try:
             estimate = await self._generations.estimate(
-                current_caller(), _order_of(wanted), wanted.variation_count or 1
+                current_caller(), _request_of(nested), nested.variation_count or 1
             )
         except InvalidArgumentError as error:
             raise error.inside("generation") from error
@@ -79,27 +82,29 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
             privileged_caller(request), request.generation_id
         )
         return pb.GetGenerationResponse(
-            generation=wire.generation_to_proto(generation),
-            attempts=map(wire.attempt_to_proto, attempts),
-            recipe=wire.recipe_to_proto(recipe) if recipe else None,
+            generation=mapping.generation_to_proto(generation),
+            attempts=map(mapping.attempt_to_proto, attempts),
+            recipe=mapping.recipe_to_proto(recipe) if recipe else None,
         )
 
     async def ListGenerations(
         self, request: pb.ListGenerationsRequest, context: Context
     ) -> pb.ListGenerationsResponse:
         validate(request)
-        page = await self._generations.page(
+        page = await self._generations.list_page(
             resolve_list_owner(request),
-            project_id=request.project_id,
-            group_id=request.group_id,
-            states=[wire.word_of(GenerationState, state) for state in request.states],
-            created_from=wire.instant_of(request, "create_time_from"),
-            created_before=wire.instant_of(request, "create_time_to"),
-            size=request.page_size,
+            GenerationFilter(
+                project_id=request.project_id,
+                group_id=request.group_id,
+                states=tuple(mapping.word_of(GenerationState, state) for state in request.states),
+                created_from=mapping.instant_of(request, "create_time_from"),
+                created_before=mapping.instant_of(request, "create_time_to"),
+            ),
+            page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.ListGenerationsResponse(
-            generations=map(wire.generation_to_proto, page.items),
+            generations=map(mapping.generation_to_proto, page.items),
             next_page_token=page.next_page_token,
         )
 
@@ -108,34 +113,34 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[pb.WatchGenerationResponse]:
         validate(request)
         known = {request.generation_id: request.known_revision}
-        async for state in self._watches.watch(
+        async for update in self._watches.watch(
             privileged_caller(request), known, seconds=token_seconds_left()
         ):
-            yield pb.WatchGenerationResponse(generation=state)
+            yield pb.WatchGenerationResponse(generation=update.message)
 
     async def WatchGenerations(
         self, request: pb.WatchGenerationsRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationsResponse]:
-        validate(request, *_wrong_together(request))
+        validate(request, *_violations_between(request))
         caller, seconds = privileged_caller(request), token_seconds_left()
         if request.project_id:
-            since = wire.instant_of(request, "changed_since")
-            states = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
+            since = mapping.instant_of(request, "changed_since")
+            updates = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
         elif request.group_id:
-            ids = await self._generations.ids_of_group(caller, request.group_id)
-            states = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
+            ids = await self._feed.ids_of_group(caller, request.group_id)
+            updates = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
         else:
             known = {target.generation_id: target.known_revision for target in request.targets}
-            states = self._watches.watch(caller, known, seconds=seconds)
-        async for state in states:
-            yield pb.WatchGenerationsResponse(generation=state)
+            updates = self._watches.watch(caller, known, seconds=seconds)
+        async for update in updates:
+            yield pb.WatchGenerationsResponse(generation=update.message)
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
     ) -> pb.CancelGenerationResponse:
         validate(request)
         generation = await self._generations.cancel(privileged_caller(request), request.generation_id)
-        return pb.CancelGenerationResponse(generation=wire.generation_to_proto(generation))
+        return pb.CancelGenerationResponse(generation=mapping.generation_to_proto(generation))
 
     async def RetryGeneration(
         self, request: pb.RetryGenerationRequest, context: Context
@@ -146,31 +151,31 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
             request_key("RetryGeneration", request.request_id, request),
             request.generation_id,
         )
-        return pb.RetryGenerationResponse(generation=wire.generation_to_proto(generation))
+        return pb.RetryGenerationResponse(generation=mapping.generation_to_proto(generation))
 
 
-def _order_of(request: pb.CreateGenerationRequest) -> GenerationRequest:
+def _request_of(request: pb.CreateGenerationRequest) -> GenerationRequest:
     return GenerationRequest(
         project_id=request.project_id,
         prompt=request.prompt if request.prompt.strip() else "",
         avatar_name=request.avatar_name,
-        persona=wire.persona_from_proto(request.persona),
-        attributes=wire.attributes_from_proto(request.attributes),
-        options=wire.options_from_proto(request.options),
+        persona=mapping.persona_from_proto(request.persona),
+        attributes=mapping.attributes_from_proto(request.attributes),
+        options=mapping.options_from_proto(request.options),
         preset_id=request.preset_id,
         persona_example_id=request.persona_example_id,
         reference_avatar_id=request.reference_avatar_id,
         reproduce_of=request.reproduce_generation_id,
-        priority=wire.word_of(GenerationPriority, request.priority) or states.GenerationPriority.NORMAL,
+        priority=mapping.word_of(GenerationPriority, request.priority) or states.GenerationPriority.NORMAL,
     )
 
 
-def _wrong_in(request: pb.CreateGenerationRequest, place: str) -> Iterator[FieldViolation]:
-    """What is wrong with the fields of a wanted generation as they stand beside each other."""
+def _violations_in(request: pb.CreateGenerationRequest, place: str) -> Iterator[FieldViolation]:
+    """Yield the violations that only show when the fields of a request are compared."""
     if request.reproduce_generation_id:
         for field, value in request.ListFields():
             empty = field.message_type is not None and not value.ByteSize()
-            if field.name not in _GO_WITH_A_RECIPE and not empty:
+            if field.name not in _ALLOWED_WITH_A_RECIPE and not empty:
                 yield FieldViolation(f"{place}{field.name}", "does not go with reproduce_generation_id")
     elif not request.prompt.strip() and not request.preset_id:
         yield FieldViolation(f"{place}prompt", "must not be empty without a preset_id")
@@ -178,8 +183,8 @@ def _wrong_in(request: pb.CreateGenerationRequest, place: str) -> Iterator[Field
         yield FieldViolation(f"{place}options.reference_strength", "goes with a reference_avatar_id only")
 
 
-def _wrong_together(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
-    """What is wrong with the request's fields as they stand beside each other."""
+def _violations_between(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
+    """Yield the violations that only show when the fields of a watch are compared."""
     if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
         yield FieldViolation("targets", "give either targets, a project_id or a group_id")
     if request.HasField("changed_since") and not request.project_id:

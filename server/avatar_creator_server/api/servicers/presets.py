@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from avatar_creator.v1 import preset_service_pb2 as pb
 from avatar_creator.v1 import preset_service_pb2_grpc as pb_grpc
-from avatar_creator_server.api.authentication import current_caller
+from avatar_creator_server.api.access import current_caller
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.validation import validate
-from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.contract import mapping
 from avatar_creator_server.presets.service import Gallery
 
 
@@ -24,17 +24,17 @@ class PresetService(pb_grpc.PresetServiceServicer):
             category=request.category,
             query=request.query,
             with_images=request.include_images,
-            size=request.page_size,
+            page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.ListPresetsResponse(
-            presets=map(wire.preset_to_proto, page.items), next_page_token=page.next_page_token
+            presets=map(mapping.preset_to_proto, page.items), next_page_token=page.next_page_token
         )
 
     async def GetPreset(self, request: pb.GetPresetRequest, context: Context) -> pb.GetPresetResponse:
         validate(request)
         preset = await self._gallery.preset(request.preset_id)
-        return pb.GetPresetResponse(preset=wire.preset_to_proto(preset))
+        return pb.GetPresetResponse(preset=mapping.preset_to_proto(preset))
 
     async def ListPersonaExamples(
         self, request: pb.ListPersonaExamplesRequest, context: Context
@@ -43,11 +43,11 @@ class PresetService(pb_grpc.PresetServiceServicer):
         page = await self._gallery.persona_examples(
             current_caller(),
             category=request.category,
-            size=request.page_size,
+            page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.ListPersonaExamplesResponse(
-            persona_examples=map(wire.persona_example_to_proto, page.items),
+            persona_examples=map(mapping.persona_example_to_proto, page.items),
             next_page_token=page.next_page_token,
         )
 
@@ -56,4 +56,4 @@ class PresetService(pb_grpc.PresetServiceServicer):
     ) -> pb.GetPersonaExampleResponse:
         validate(request)
         example = await self._gallery.persona_example(request.persona_example_id)
-        return pb.GetPersonaExampleResponse(persona_example=wire.persona_example_to_proto(example))
+        return pb.GetPersonaExampleResponse(persona_example=mapping.persona_example_to_proto(example))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from avatar_creator.v1 import avatar_project_service_pb2 as pb
 from avatar_creator.v1 import avatar_project_service_pb2_grpc as pb_grpc
-from avatar_creator_server.api.authentication import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
 from avatar_creator_server.api.field_masks import written_paths
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.avatars.service import AvatarFilter, Avatars
-from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.contract import mapping
 from avatar_creator_server.projects.service import Projects
 
 _WRITABLE = ("name", "description")
@@ -33,19 +33,19 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
             name=request.name,
             description=request.description,
         )
-        return pb.CreateProjectResponse(project=wire.project_to_proto(project))
+        return pb.CreateProjectResponse(project=mapping.project_to_proto(project))
 
     async def GetProject(self, request: pb.GetProjectRequest, context: Context) -> pb.GetProjectResponse:
         validate(request)
         caller = privileged_caller(request)
         project = await self._projects.get(caller, request.project_id)
-        response = pb.GetProjectResponse(project=wire.project_to_proto(project))
+        response = pb.GetProjectResponse(project=mapping.project_to_proto(project))
         if request.include_avatars:
-            page = await self._avatars.page(
-                caller, AvatarFilter(project_id=project.id), size=0, page_token=""
+            page = await self._avatars.list_page(
+                caller, AvatarFilter(project_id=project.id), page_size=0, page_token=""
             )
             thumbnails = await self._avatars.thumbnails(page.items)
-            response.avatars.extend(map(wire.avatar_to_proto, page.items, thumbnails))
+            response.avatars.extend(map(mapping.avatar_to_proto, page.items, thumbnails))
             response.next_page_token = page.next_page_token
         return response
 
@@ -53,11 +53,11 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
         self, request: pb.ListProjectsRequest, context: Context
     ) -> pb.ListProjectsResponse:
         validate(request)
-        page = await self._projects.page(
-            resolve_list_owner(request), size=request.page_size, page_token=request.page_token
+        page = await self._projects.list_page(
+            resolve_list_owner(request), page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListProjectsResponse(
-            projects=map(wire.project_to_proto, page.items), next_page_token=page.next_page_token
+            projects=map(mapping.project_to_proto, page.items), next_page_token=page.next_page_token
         )
 
     async def UpdateProject(
@@ -68,7 +68,7 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
         project = await self._projects.update(
             current_caller(), changed.id, {name: getattr(changed, name) for name in written}
         )
-        return pb.UpdateProjectResponse(project=wire.project_to_proto(project))
+        return pb.UpdateProjectResponse(project=mapping.project_to_proto(project))
 
     async def DeleteProject(
         self, request: pb.DeleteProjectRequest, context: Context

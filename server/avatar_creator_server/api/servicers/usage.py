@@ -7,11 +7,11 @@ import asyncio
 from avatar_creator.v1 import generation_pb2
 from avatar_creator.v1 import usage_service_pb2 as pb
 from avatar_creator.v1 import usage_service_pb2_grpc as pb_grpc
-from avatar_creator_server.api.authentication import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
-from avatar_creator_server.contract import mapping as wire
+from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import FieldViolation, PermissionDeniedError
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.usage.service import Usage, Use
@@ -37,25 +37,25 @@ class UsageService(pb_grpc.UsageServiceServicer):
             action=request.action,
             reference_id=request.reference_id,
             reference_type=request.reference_type,
-            metadata=wire.metadata_from_proto(request.metadata),
+            metadata=mapping.metadata_from_proto(request.metadata),
         )
         # The app is part of what is asked for, also where the token and not the request names it.
         key = request_key("RecordUsage", request.request_id, request, app_id.encode())
         usage, usage_count = await self._usage.record(caller, key, use)
-        return pb.RecordUsageResponse(usage=wire.usage_to_proto(usage), usage_count=usage_count)
+        return pb.RecordUsageResponse(usage=mapping.usage_to_proto(usage), usage_count=usage_count)
 
     async def ListUsage(self, request: pb.ListUsageRequest, context: Context) -> pb.ListUsageResponse:
         validate(request)
-        page = await self._usage.page(
+        page = await self._usage.list_page(
             privileged_caller(request),
             request.avatar_id,
             app_id=request.app_id,
             action=request.action,
-            size=request.page_size,
+            page_size=request.page_size,
             page_token=request.page_token,
         )
         # In a thread: a hundred uses with all the metadata they may have take half a second.
-        usages = await asyncio.to_thread(lambda: list(map(wire.usage_to_proto, page.items)))
+        usages = await asyncio.to_thread(lambda: list(map(mapping.usage_to_proto, page.items)))
         return pb.ListUsageResponse(usages=usages, next_page_token=page.next_page_token)
 
     async def SummarizeUsage(
@@ -63,7 +63,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
     ) -> pb.SummarizeUsageResponse:
         validate(request)
         apps = await self._usage.summarize(privileged_caller(request), request.avatar_id)
-        return pb.SummarizeUsageResponse(apps=map(wire.app_usage_to_proto, apps))
+        return pb.SummarizeUsageResponse(apps=map(mapping.app_usage_to_proto, apps))
 
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:
         validate(request)
@@ -77,7 +77,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
             ),
             generations=[
                 pb.GenerationStateCount(
-                    state=wire.number_of(generation_pb2.GenerationState, state),  # type: ignore[arg-type]
+                    state=mapping.number_of(generation_pb2.GenerationState, state),  # type: ignore[arg-type]
                     generation_count=number,
                 )
                 for state, number in figures.generations.items()

@@ -79,7 +79,7 @@ def token(
     ] = None,
 ) -> None:
     """Print a token for a user, signed with JWT_SECRET or the embedded service's own secret."""
-    from avatar_creator_server.api.authentication import mint_token
+    from avatar_creator_server.api.tokens import mint_token
     from avatar_creator_server.api.validation import NAME
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_server.shared.caller import is_user_id

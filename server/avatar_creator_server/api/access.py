@@ -1,0 +1,93 @@
+"""Access: who makes the current call, and for which users they may act."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+from google.protobuf.message import Message
+
+from avatar_creator_server.api.tokens import OPS, Identity
+from avatar_creator_server.errors import PermissionDeniedError
+from avatar_creator_server.shared.caller import ALL_USERS, Caller
+
+log = structlog.get_logger()
+
+_identity: ContextVar[Identity] = ContextVar("identity")
+
+
+def set_identity(identity: Identity) -> None:
+    """Set the identity of the current call."""
+    _identity.set(identity)
+
+
+def current_caller() -> Caller:
+    """Return the user who makes the current call, without the powers of a role."""
+    return _identity.get().caller
+
+
+def privileged_caller(request: Message) -> Caller:
+    """Return the user who makes the current call, with the powers of their role.
+
+    For calls that operators may make for any user. Each such call of an operator is logged with the ids in it.
+    """
+    identity = _identity.get()
+    if not identity.is_ops:
+        return identity.caller
+    _log_ops_call(request)
+    return Caller(identity.caller.user_id, sees_all=True)
+
+
+def resolve_list_owner(request: Any) -> Caller:
+    """Return the user whose resources a list or sum covers: `user_id` of the request, or the caller.
+
+    An operator may name any user, or all users. If the request names a project, an operator need not name its
+    owner.
+
+    Raises:
+        PermissionDeniedError: The request names another user, and the caller is not an operator.
+    """
+    identity = _identity.get()
+    own = identity.caller
+    if request.user_id in ("", own.user_id):
+        names_project = not request.user_id and bool(getattr(request, "project_id", ""))
+        return privileged_caller(request) if names_project else own
+    if not identity.is_ops:
+        raise PermissionDeniedError(
+            "ROLE_REQUIRED",
+            f"only a token with role {OPS} may name another user in user_id",
+            metadata={"role": OPS},
+        )
+    _log_ops_call(request)
+    if request.user_id == ALL_USERS:
+        return Caller(own.user_id, sees_all=True)
+    return Caller(request.user_id)
+
+
+def token_seconds_left() -> float:
+    """Return the seconds until the token of the current call expires."""
+    return max(_identity.get().expires - time.time(), 0.0)
+
+
+def user_for_log() -> str:
+    """Return the caller's user id; empty if the call needs no token or was refused."""
+    identity = _identity.get(None)
+    return identity.caller.user_id if identity else ""
+
+
+def _log_ops_call(request: Message) -> None:
+    named = {
+        field.name: value
+        for field, value in request.ListFields()
+        if field.name.endswith(("_id", "_ids")) and field.name != "request_id"
+    }
+    targets = [target.generation_id for target in getattr(request, "targets", ())]
+    log.info(
+        "ops_call",
+        request=request.DESCRIPTOR.name,
+        user=user_for_log(),
+        **{name: value if isinstance(value, str) else list(value) for name, value in named.items()},
+        **({"generation_ids": targets} if targets else {}),
+    )

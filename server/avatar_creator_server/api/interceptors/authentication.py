@@ -1,0 +1,40 @@
+"""Authentication: every call except health and reflection must carry a valid token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from avatar_creator_server.api.access import set_identity
+from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.tokens import TokenVerifier
+from avatar_creator_server.errors import UnauthenticatedError
+
+_OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
+
+
+class Authentication:
+    """Refuses calls without a valid token, and sets the identity of the others."""
+
+    def __init__(self, tokens: TokenVerifier) -> None:
+        self._tokens = tokens
+
+    @asynccontextmanager
+    async def require_token(self, method: str, context: Context) -> AsyncIterator[None]:
+        """Verify the token of one call.
+
+        Raises:
+            UnauthenticatedError: The call has no token, or the token is not accepted.
+        """
+        if not method.startswith(_OPEN_SERVICES):
+            set_identity(self._tokens.verify(_bearer_token(context)))
+        yield
+
+
+def _bearer_token(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            scheme, _, token = str(value).partition(" ")
+            if scheme.lower() == "bearer" and token:
+                return token.strip()
+    raise UnauthenticatedError("TOKEN_MISSING", "the call needs the metadata `authorization: Bearer <token>`")

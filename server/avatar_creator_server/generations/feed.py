@@ -1,0 +1,167 @@
+"""The feed behind watches: snapshots, revisions and changes of generations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import AvatarGeneration, AvatarProject
+from avatar_creator_server.errors import NotFoundError
+from avatar_creator_server.generations.queries import all_generations, generations_of, read_rows
+from avatar_creator_server.generations.queue_positions import QueuePositions
+from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.projects.service import require_project
+from avatar_creator_server.shared.caller import Caller
+
+LATE_COMMITS = timedelta(seconds=30)
+"""Maximum delay between the `update_time` of a row and its commit. No transaction may take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSnapshot:
+    """The generations of a project when a watch begins."""
+
+    read_time: datetime
+    """Time of the read, by the database's clock."""
+    complete_since: datetime
+    """Every change committed after the read has a later `update_time` than this."""
+    states: list[Generation]
+    """Generations that have not ended, and those that changed since the requested time."""
+    ended_before: list[Generation]
+    """Generations that ended within `LATE_COMMITS` before the requested time. A re-read must skip them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChanges:
+    """The changes in some projects since an earlier read."""
+
+    read_time: datetime
+    """Time of the read, by the database's clock."""
+    project_ids: frozenset[str]
+    """Ids of the projects that still exist."""
+    revisions: list[tuple[str, str, int]]
+    """Project id, generation id and revision of each changed generation."""
+
+
+class GenerationFeed:
+    """Reads the states that watches report."""
+
+    def __init__(self, database: Database, queue_positions: QueuePositions) -> None:
+        self._database = database
+        self._queue_positions = queue_positions
+
+    async def batch_get(self, caller: Caller, generation_ids: Sequence[str]) -> list[Generation]:
+        """Read generations in the order of their ids.
+
+        Raises:
+            NotFoundError: The user lacks one of these generations; names the first.
+        """
+
+        def query() -> list[Generation]:
+            rows = read_rows(generations_of(caller).where(AvatarGeneration.id.in_(generation_ids)))
+            found = {generation.id: generation for generation in rows}
+            for generation_id in generation_ids:
+                if generation_id not in found:
+                    raise NotFoundError("generation", generation_id)
+            return [found[generation_id] for generation_id in generation_ids]
+
+        return await self._queue_positions.with_positions(await self._database.read(query))
+
+    async def ids_of_group(self, caller: Caller, group_id: str) -> list[str]:
+        """Return the ids of a group's generations, in the order of their creation.
+
+        Raises:
+            NotFoundError: The user has no such group.
+        """
+
+        def query() -> list[str]:
+            rows = caller.found(
+                AvatarGeneration.select(AvatarGeneration.id).where(
+                    AvatarGeneration.group_id == group_id, AvatarGeneration.group_id != ""
+                ),
+                AvatarGeneration.user_id,
+            )
+            ids = [row.id for row in rows.order_by(AvatarGeneration.id)]
+            if not ids:
+                raise NotFoundError("group", group_id)
+            return ids
+
+        return await self._database.read(query)
+
+    async def snapshot_of_project(
+        self, caller: Caller, project_id: str, changed_since: datetime | None
+    ) -> ProjectSnapshot:
+        """Read the unfinished generations of a project, and those that changed at or after `changed_since`.
+
+        Raises:
+            NotFoundError: The user has no such project.
+        """
+
+        def query() -> ProjectSnapshot:
+            require_project(caller, project_id)
+            now = self._database.now()
+            reported_since = now if changed_since is None else _before_late_commits(changed_since)
+            complete_since = min(_before_late_commits(now), reported_since)
+            rows = generations_of(caller).where(
+                AvatarGeneration.project == project_id,
+                AvatarGeneration.due_time.is_null(False) | (AvatarGeneration.update_time >= complete_since),
+            )
+            found = read_rows(rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id))
+            ended_before = [
+                generation
+                for generation in found
+                if generation.ended and generation.update_time < reported_since
+            ]
+            skipped = {generation.id for generation in ended_before}
+            states = [generation for generation in found if generation.id not in skipped]
+            return ProjectSnapshot(now, complete_since, states, ended_before)
+
+        snapshot = await self._database.read(query)
+        return replace(snapshot, states=await self._queue_positions.with_positions(snapshot.states))
+
+    async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
+        """Read the current revision of each existing generation, for all users."""
+
+        def query() -> dict[str, int]:
+            rows = AvatarGeneration.select(AvatarGeneration.id, AvatarGeneration.revision).where(
+                AvatarGeneration.id.in_(generation_ids)
+            )
+            return {row.id: row.revision for row in rows}
+
+        return await self._database.read(query)
+
+    async def changes_in(self, project_ids: Sequence[str], since: datetime) -> ProjectChanges:
+        """Read what has changed in these projects since the earlier read at `since`, for all users."""
+
+        def query() -> ProjectChanges:
+            now = self._database.now()
+            projects = AvatarProject.select(AvatarProject.id).where(AvatarProject.id.in_(project_ids))
+            changed = AvatarGeneration.select(
+                AvatarGeneration.id, AvatarGeneration.project, AvatarGeneration.revision
+            ).where(
+                AvatarGeneration.project.in_(project_ids),
+                AvatarGeneration.update_time >= _before_late_commits(since),
+            )
+            return ProjectChanges(
+                now,
+                frozenset(row.id for row in projects),
+                [(row.project_id, row.id, row.revision) for row in changed],
+            )
+
+        return await self._database.read(query)
+
+    async def get_many_unscoped(self, generation_ids: Sequence[str]) -> list[Generation]:
+        """Read the existing ones of these generations, for all users, in the order of their changes."""
+
+        def query() -> list[Generation]:
+            rows = all_generations().where(AvatarGeneration.id.in_(generation_ids))
+            return read_rows(rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id))
+
+        return await self._database.read(query)
+
+
+def _before_late_commits(instant: datetime) -> datetime:
+    """Return `instant - LATE_COMMITS`, but not less than the smallest datetime."""
+    return instant - min(LATE_COMMITS, instant - datetime.min.replace(tzinfo=UTC))

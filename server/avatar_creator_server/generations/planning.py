@@ -1,0 +1,115 @@
+"""Planning: complete a request, choose its route, and check what that route supports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from avatar_creator_server.avatars.service import require_avatar
+from avatar_creator_server.database.models.states import GenerationState
+from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
+from avatar_creator_server.generations.prompt import cut_warning, enhance
+from avatar_creator_server.generations.queries import read_generation
+from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
+from avatar_creator_server.generations.request import (
+    GenerationRequest,
+    fill_from_presets,
+    request_from,
+)
+from avatar_creator_server.generations.routes import Route, Routes
+from avatar_creator_server.shared.caller import Caller
+
+
+def enhanced_prompt_of(request: GenerationRequest) -> str:
+    """Return the prompt to run again, or the one built from prompt, persona and attributes."""
+    return request.enhanced_prompt or enhance(request.prompt, request.persona, request.attributes)
+
+
+class GenerationPlanner:
+    """Turns a user's request into one that a worker can run."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    def complete(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
+        """Return the request with everything filled in that it refers to. Runs on a database thread.
+
+        Raises:
+            NotFoundError: There is no such preset or persona example, or the user has no such avatar or
+                generation.
+            FailedPreconditionError: The recipe cannot be run again.
+        """
+        if request.reproduce_of:
+            request = self._reproduction(caller, request)
+        if request.reference_avatar_id:
+            require_avatar(caller, request.reference_avatar_id)
+        return fill_from_presets(request)
+
+    def route_of(self, request: GenerationRequest) -> Route:
+        """Return the route that the request takes.
+
+        Raises:
+            InvalidArgumentError: The service makes no pictures from a reference.
+        """
+        route = self._routes.route(has_reference=bool(request.reference_avatar_id))
+        if route is None:
+            violation = FieldViolation(
+                "reference_avatar_id", "the service's route makes no pictures from a reference"
+            )
+            raise _unsupported(self._routes.from_text, [violation])
+        return route
+
+    def require_supported(self, request: GenerationRequest) -> None:
+        """Refuse options that the route does not support, if the caller said `strict`.
+
+        Raises:
+            InvalidArgumentError: Names the fields.
+        """
+        route = self.route_of(request)
+        violations = _unsupported_options(route, request) if request.options.strict else []
+        if violations:
+            raise _unsupported(route, violations)
+
+    def warnings(self, request: GenerationRequest) -> tuple[str, ...]:
+        """Return the warnings about the request: unsupported options, and a prompt that is cut."""
+        route = self.route_of(request)
+        warnings = [violation.description for violation in _unsupported_options(route, request)]
+        if "prompt" in route.supports:
+            cut = cut_warning(route.prompt_for(enhanced_prompt_of(request)))
+            warnings += [cut] if cut else []
+        return tuple(warnings)
+
+    def _reproduction(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
+        """Return the request of the generation to reproduce, with the seed and prompt that it used.
+
+        Raises:
+            NotFoundError: The user has no such generation.
+            FailedPreconditionError: The recipe cannot be run again.
+        """
+        original = read_generation(caller, request.reproduce_of)
+        completed = original.state == GenerationState.COMPLETED
+        require_reproducible(original, read_recipe(original.id) if completed else None, self._routes)
+        return replace(
+            request_from(original),
+            enhanced_prompt=original.enhanced_prompt,
+            reproduce_of=original.id,
+            priority=request.priority,
+            project_id=request.project_id,
+            avatar_name=request.avatar_name if request.avatar_name.strip() else original.avatar_name,
+            options=replace(original.options, seed=original.seed_used),
+            preset_id="",
+            persona_example_id="",
+        )
+
+
+def _unsupported_options(route: Route, request: GenerationRequest) -> list[FieldViolation]:
+    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_id)))
+
+
+def _unsupported(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "OPTION_NOT_HONOURED",
+        "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
+        metadata={"provider": route.provider, "route": route.name},
+        violations=violations,
+    )

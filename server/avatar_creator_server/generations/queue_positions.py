@@ -1,0 +1,106 @@
+"""Queue positions: how many generations are ahead of a pending one, and when it will probably have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN, Value, fn
+
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
+from avatar_creator_server.database.models.states import GenerationState
+from avatar_creator_server.generations.claims import SAME_USER, turn_time
+from avatar_creator_server.generations.durations import concurrency, in_state, median_seconds
+from avatar_creator_server.generations.records import Generation
+
+_MAX_FILTERED_IDS = 500
+"""Above this many ids, read the whole queue instead of filtering by id: a statement has a parameter limit."""
+
+
+class QueuePositions:
+    """Adds queue positions to generations.
+
+    One position costs a read of the whole queue. Callers who arrive during a read share the next one, because
+    after a restart thousands of watchers ask at once.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading = asyncio.Lock()
+        self._next: asyncio.Task[_Queue] | None = None
+        self._requested: set[str] = set()
+
+    async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
+        """Return the generations, with queue position and expected time on the pending ones."""
+        pending = [generation.id for generation in generations if generation.state == GenerationState.PENDING]
+        if not pending:
+            return list(generations)
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_next(), name="queue-positions")
+        self._requested.update(pending)
+        queue = await asyncio.shield(self._next)
+        return [queue.with_position(generation) for generation in generations]
+
+    async def _read_next(self) -> _Queue:
+        async with self._reading:
+            requested, self._requested, self._next = self._requested, set(), None
+            return await self._database.read(_read_queue, self._database, requested)
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The queue at one moment."""
+
+    positions: dict[str, int]
+    median_seconds: float | None
+    concurrency: int
+    now: datetime
+
+    def with_position(self, generation: Generation) -> Generation:
+        """Return the generation with its position if it is pending."""
+        if generation.state != GenerationState.PENDING:
+            return generation
+        # A generation that is missing was claimed since the read, so none was ahead of it.
+        position = self.positions.get(generation.id, 0)
+        expected = None
+        if self.median_seconds is not None and generation.next_attempt_time is not None:
+            waiting = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
+            rounds = position // self.concurrency + 1
+            expected = math.ceil(waiting + rounds * self.median_seconds)
+        return replace(generation, queue_position=position, expected_seconds=expected)
+
+
+def _read_queue(database: Database, generation_ids: set[str]) -> _Queue:
+    now = database.now()
+    return _Queue(_positions(database, generation_ids, now), median_seconds(), concurrency(), now)
+
+
+def _positions(database: Database, generation_ids: set[str], now: datetime) -> dict[str, int]:
+    """Return the number of pending generations ahead of each; those that are not due yet come last."""
+    row = AvatarGeneration
+    ready = database.latest(row.due_time, Value(now, converter=row.due_time.db_value))
+    nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
+    columns = (
+        row.id,
+        row.priority,
+        ready.alias("ready"),
+        nth.alias("nth"),
+        turn_time(database).alias("turn"),
+    )
+    waiting = (
+        in_state(GenerationState.PENDING, *columns)
+        .join(ClaimTurn, JOIN.LEFT_OUTER, on=SAME_USER)
+        .alias("waiting")
+    )
+    c = waiting.c
+    place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
+    queue = row.select(c.id, place.alias("place")).from_(waiting).alias("queue")
+    places: Any = row.select(queue.c.id, queue.c.place).from_(queue).tuples()
+    if len(generation_ids) <= _MAX_FILTERED_IDS:
+        places = places.where(queue.c.id.in_(sorted(generation_ids)))
+    return {generation_id: number - 1 for generation_id, number in places}
