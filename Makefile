@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test faults check format protos baseline client-floor test-gpu-extra bench wheels clean
+.PHONY: help demo test faults check format protos baseline client client-floor test-gpu-extra bench wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -31,6 +31,7 @@ check: .venv/.development build/protos/.generated ## Everything about the code b
 	diff --recursive --exclude=__pycache__ --exclude=__init__.py \
 		build/protos/avatar_creator/v1 clients/python/avatar_creator/v1 \
 		|| (echo "The generated stubs are stale: run 'make protos'." && exit 1)
+	$(BIN)/python clients/python/generate_sync.py --check
 	$(BIN)/python -m tests.check_schema
 
 format: .venv/.development ## Format and mend what can be mended
@@ -43,6 +44,9 @@ protos: build/protos/.generated ## Generate the client's stubs from the contract
 
 baseline: .venv/.development ## Take today's contract as what later changes must not break
 	$(BIN)/buf build --output protos/baseline.binpb
+
+client: .venv/.development ## Generate the sync client from the async one
+	$(BIN)/python clients/python/generate_sync.py
 
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider

@@ -1,4 +1,4 @@
-"""One way to drive the two clients, so that each behaviour is written down once and shown for both."""
+"""One way to drive both clients, so that each behavior is tested once for both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avatar_creator import AsyncAvatarCreator, AvatarCreator, Backoff
 
 
 class FakeTime:
-    """A clock that stands still but for sleeping, which takes no time."""
+    """A clock that only sleeping moves. Sleeping takes no real time."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -29,7 +29,7 @@ class FakeTime:
 
 
 class Blocking:
-    """An `AsyncAvatarCreator`, or a part of one, whose methods wait as those of `AvatarCreator` do."""
+    """An `AsyncAvatarCreator`, or a part of one, with the blocking methods of an `AvatarCreator`."""
 
     def __init__(self, part: Any, runner: asyncio.Runner) -> None:
         self._part = part
@@ -37,20 +37,18 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._part, name)
-        return self._waiting(value) if inspect.ismethod(value) else Blocking(value, self._runner)
+        return self._blocking(value) if inspect.ismethod(value) else Blocking(value, self._runner)
 
-    def _waiting(self, method: Any) -> Any:
+    def _blocking(self, method: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             result = method(*args, **kwargs)
             return (
-                BlockingIterator(result, self._runner)
-                if hasattr(result, "__aiter__")
-                else self._waited(result)
+                BlockingIterator(result, self._runner) if hasattr(result, "__aiter__") else self._run(result)
             )
 
         return call
 
-    def _waited(self, awaitable: Any) -> Any:
+    def _run(self, awaitable: Any) -> Any:
         async def wait() -> Any:
             return await awaitable
 
@@ -58,24 +56,24 @@ class Blocking:
 
 
 class BlockingIterator(Blocking):
-    """An asynchronous iterator, and what else it can do."""
+    """An asynchronous iterator as a blocking one, with its other methods."""
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
         try:
-            return self._waited(anext(self._part))
+            return self._run(anext(self._part))
         except StopAsyncIteration:
             raise StopIteration from None
 
     def close(self) -> None:
         """Close a watch."""
-        self._waited(self._part.aclose())
+        self._run(self._part.aclose())
 
 
 class Connector:
-    """Makes clients of one kind and closes them."""
+    """Creates clients of one kind and closes them."""
 
     def __init__(self, kind: str, time: FakeTime) -> None:
         self.kind = kind

@@ -23,7 +23,7 @@ def time() -> FakeTime:
 
 @pytest.fixture(params=["sync", "async"])
 def connect(request: pytest.FixtureRequest, time: FakeTime) -> Iterator[Connector]:
-    """Makes clients; a test that takes it runs for the sync and for the async client."""
+    """Create clients. A test that requests this fixture runs for the sync and for the async client."""
     connector = Connector(request.param, time)
     yield connector
     connector.close()
@@ -31,5 +31,5 @@ def connect(request: pytest.FixtureRequest, time: FakeTime) -> Iterator[Connecto
 
 @pytest.fixture
 def client(connect: Connector, server: ScriptedServer) -> Any:
-    """A client that sends its calls again at once."""
+    """Create a client that retries without delay."""
     return connect(server.target, token="a-token")

@@ -1,4 +1,4 @@
-"""A real gRPC server on a real socket that answers call after call as a test has written down."""
+"""A real gRPC server on a real socket that answers each call as the test has scripted it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GENERATED = (
 
 @dataclass(frozen=True)
 class Failure:
-    """The call ends with this status and these `google.rpc` details."""
+    """The call fails with this status and these `google.rpc` details."""
 
     code: grpc.StatusCode
     details: tuple[Message, ...] = ()
@@ -49,12 +49,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class UntilClientLeaves:
-    """The call stays open until the client has cancelled it or its deadline has passed."""
+    """The call stays open until the client cancels it or its deadline passes."""
 
 
 @dataclass(frozen=True)
 class Unread:
-    """An upload gets this before any of it is read."""
+    """The server answers an upload with this step before it reads any of it."""
 
     step: Message | Failure
 
@@ -66,24 +66,24 @@ LOST = Failure(grpc.StatusCode.UNAVAILABLE)
 
 @dataclass
 class Received:
-    """One call as it arrived."""
+    """A call as the server received it."""
 
     method: str
     metadata: dict[str, str]
     seconds_left: float
     requests: list[Any] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
-    """Set when the call has ended, whoever ended it."""
+    """Set when the call has ended, from either side."""
 
     @property
     def request(self) -> Any:
-        """The only message of a call that has one."""
+        """Return the request of a call that has exactly one."""
         [request] = self.requests
         return request
 
 
 class ScriptedServer:
-    """Answers the n-th call of a method with the n-th list of steps given for it."""
+    """A server that answers the n-th call of a method with the n-th script for it."""
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
         self.calls: list[Received] = []
@@ -103,21 +103,21 @@ class ScriptedServer:
         self._server.start()
 
     def script(self, method: str, *calls: Sequence[Step]) -> None:
-        """What the next calls of a method are answered with."""
+        """Add the answers to the next calls of a method: for each call, its steps."""
         self._scripts[method].extend(tuple(steps) for steps in calls)
 
     def received(self, method: str) -> list[Received]:
-        """All calls of a method so far."""
+        """Return all calls of a method so far."""
         return [call for call in self.calls if call.method == method]
 
     def stop(self) -> None:
         self._server.stop(grace=None).wait()
 
     def _servicer(self, service: ServiceDescriptor, base: type[Any]) -> Any:
-        methods = {method.name: self._answering(method) for method in service.methods}
+        methods = {method.name: self._handler(method) for method in service.methods}
         return type(f"Scripted{base.__name__}", (base,), methods)()
 
-    def _answering(self, method: MethodDescriptor) -> Any:
+    def _handler(self, method: MethodDescriptor) -> Any:
         def answer(_servicer: Any, incoming: Any, context: Any) -> Iterator[Message]:
             over = threading.Event()
             if not context.add_callback(over.set):
@@ -149,13 +149,13 @@ class ScriptedServer:
 
 
 def _status(failure: Failure) -> Any:
-    rich = status_pb2.Status(code=failure.code.value[0], message=failure.message)
+    status = status_pb2.Status(code=failure.code.value[0], message=failure.message)
     for detail in failure.details:
         packed = AnyMessage()
         packed.Pack(detail)
-        rich.details.append(packed)
+        status.details.append(packed)
     return SimpleNamespace(
         code=failure.code,
         details=failure.message,
-        trailing_metadata=(("grpc-status-details-bin", rich.SerializeToString()),),
+        trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
     )

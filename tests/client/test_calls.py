@@ -1,4 +1,4 @@
-"""What the other calls send, and what they hand back."""
+"""Requests and results of the simple calls."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from avatar_creator import (
     Generation,
     GenerationAttempt,
     GenerationOptions,
+    GenerationParameters,
+    GenerationPriority,
     HairStyle,
     Persona,
     PersonaExample,
@@ -71,7 +73,7 @@ GENERATION = Generation(id="g1", revision=1)
 VARIATION = Generation(id="g2", revision=1)
 ATTEMPTS = [GenerationAttempt(attempt_number=1), GenerationAttempt(attempt_number=2)]
 RECIPE = Recipe(provider="sketch", seed=7)
-SHORT = Attributes(hair_style=HairStyle.HAIR_STYLE_SHORT)
+SHORT_HAIR = Attributes(hair_style=HairStyle.HAIR_STYLE_SHORT)
 OPENED = GetProjectResponse(project=PROJECT, avatars=[AVATAR], next_page_token="next")
 FOUND = BatchGetAvatarsResponse(avatars=[AVATAR], missing_avatar_ids=["a2"])
 SUMMARIES = [AppUsageSummary(app_id="pose-generator", usage_count=3)]
@@ -79,11 +81,11 @@ STATS = GetStatsResponse(avatar_count=2)
 PRESET = AvatarPreset(id="pr1")
 EXAMPLE = PersonaExample(id="pe1")
 
-WISHES: dict[str, Any] = {
+PARAMETERS: dict[str, Any] = {
     "prompt": "a portrait",
     "avatar_name": "Sarah",
     "persona": Persona(age=30),
-    "attributes": SHORT,
+    "attributes": SHORT_HAIR,
     "width": 512,
     "height": 768,
     "seed": 0,
@@ -96,13 +98,14 @@ WISHES: dict[str, Any] = {
     "persona_example_id": "pe1",
     "reference_avatar_id": "a1",
     "reference_strength": 0.25,
+    "priority": GenerationPriority.GENERATION_PRIORITY_BULK,
 }
-WANTED = CreateGenerationRequest(
+REQUEST = CreateGenerationRequest(
     project_id="p1",
     prompt="a portrait",
     avatar_name="Sarah",
     persona=Persona(age=30),
-    attributes=SHORT,
+    attributes=SHORT_HAIR,
     options=GenerationOptions(
         width=512,
         height=768,
@@ -117,14 +120,15 @@ WANTED = CreateGenerationRequest(
     preset_id="pr1",
     persona_example_id="pe1",
     reference_avatar_id="a1",
+    priority=GenerationPriority.GENERATION_PRIORITY_BULK,
 )
-ESTIMATED = EstimateGenerationResponse(price_micros=105_000, warnings=["no negative prompt"])
+ESTIMATE = EstimateGenerationResponse(price_micros=105_000, warnings=["no negative prompt"])
 
 
-def wanted(**fields: Any) -> CreateGenerationRequest:
-    """The request for `WISHES`, with more in it."""
+def request_with(**fields: Any) -> CreateGenerationRequest:
+    """Return the request for `PARAMETERS` with more fields set."""
     request = CreateGenerationRequest(**fields)
-    request.MergeFrom(WANTED)
+    request.MergeFrom(REQUEST)
     return request
 
 
@@ -143,7 +147,7 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
         OPENED,
         OPENED,
     ),
-    "projects.update, one emptied": (
+    "projects.update, one cleared": (
         "UpdateProject",
         lambda c: c.projects.update("p1", description=""),
         UpdateProjectRequest(project=AvatarProject(id="p1"), update_mask=FieldMask(paths=["description"])),
@@ -176,9 +180,9 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "avatars.update": (
         "UpdateAvatar",
-        lambda c: c.avatars.update("a1", persona=Persona(), attributes=SHORT),
+        lambda c: c.avatars.update("a1", persona=Persona(), attributes=SHORT_HAIR),
         UpdateAvatarRequest(
-            avatar=Avatar(id="a1", persona=Persona(), attributes=SHORT),
+            avatar=Avatar(id="a1", persona=Persona(), attributes=SHORT_HAIR),
             update_mask=FieldMask(paths=["persona", "attributes"]),
         ),
         UpdateAvatarResponse(avatar=AVATAR),
@@ -193,15 +197,15 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "generations.create": (
         "CreateGeneration",
-        lambda c: c.generations.create("p1", **WISHES, request_id="r1"),
-        wanted(request_id="r1"),
+        lambda c: c.generations.create("p1", **PARAMETERS, request_id="r1"),
+        request_with(request_id="r1"),
         CreateGenerationResponse(generation=GENERATION),
         GENERATION,
     ),
     "generations.create_variations": (
         "CreateGeneration",
-        lambda c: c.generations.create_variations("p1", **WISHES, count=2, request_id="r1"),
-        wanted(variation_count=2, request_id="r1"),
+        lambda c: c.generations.create_variations("p1", **PARAMETERS, count=2, request_id="r1"),
+        request_with(variation_count=2, request_id="r1"),
         CreateGenerationResponse(generation=GENERATION, variations=[VARIATION]),
         [GENERATION, VARIATION],
     ),
@@ -216,17 +220,17 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "generations.estimate": (
         "EstimateGeneration",
-        lambda c: c.generations.estimate("p1", **WISHES),
-        EstimateGenerationRequest(generation=wanted(variation_count=1)),
-        ESTIMATED,
-        ESTIMATED,
+        lambda c: c.generations.estimate("p1", **PARAMETERS),
+        EstimateGenerationRequest(generation=request_with(variation_count=1)),
+        ESTIMATE,
+        ESTIMATE,
     ),
     "generations.estimate, of variations": (
         "EstimateGeneration",
-        lambda c: c.generations.estimate("p1", **WISHES, variation_count=3),
-        EstimateGenerationRequest(generation=wanted(variation_count=3)),
-        ESTIMATED,
-        ESTIMATED,
+        lambda c: c.generations.estimate("p1", **PARAMETERS, variation_count=3),
+        EstimateGenerationRequest(generation=request_with(variation_count=3)),
+        ESTIMATE,
+        ESTIMATE,
     ),
     "generations.get": (
         "GetGeneration",
@@ -291,6 +295,19 @@ def test_a_call_sends_its_arguments_and_returns_the_resource(
     assert server.calls[0].request == request
 
 
+def test_the_table_of_calls_uses_every_generation_parameter() -> None:
+    assert PARAMETERS.keys() - {"prompt"} == GenerationParameters.__optional_keys__
+
+
+@pytest.mark.parametrize("method", ["create", "estimate", "create_and_wait"])
+def test_an_unknown_generation_parameter_is_an_error(
+    method: str, client: Any, server: ScriptedServer
+) -> None:
+    with pytest.raises(TypeError, match="unknown keyword argument widht"):
+        getattr(client.generations, method)("p1", "a portrait", widht=512)
+    assert server.calls == []
+
+
 def test_a_project_is_created_with_a_description(client: Any, server: ScriptedServer) -> None:
     server.script("CreateProject", [CreateProjectResponse(project=PROJECT)])
     assert client.projects.create("Spring", "all of it") == PROJECT
@@ -298,7 +315,7 @@ def test_a_project_is_created_with_a_description(client: Any, server: ScriptedSe
     assert (request.name, request.description) == ("Spring", "all of it")
 
 
-def test_a_use_is_recorded_with_metadata_of_the_app(client: Any, server: ScriptedServer) -> None:
+def test_a_usage_record_carries_metadata_of_the_app(client: Any, server: ScriptedServer) -> None:
     answer = RecordUsageResponse(usage=UsageRecord(id="u1"), usage_count=7)
     server.script("RecordUsage", [answer])
     metadata = {"poses": ["standing", "sitting"], "quality": {"score": 0.5, "checked": True}, "note": None}
@@ -308,14 +325,14 @@ def test_a_use_is_recorded_with_metadata_of_the_app(client: Any, server: Scripte
     assert MessageToDict(request.metadata) == metadata
 
 
-def test_an_update_of_nothing_is_a_mistake(client: Any) -> None:
+def test_an_update_without_fields_is_an_error(client: Any) -> None:
     with pytest.raises(ValueError, match="name, description"):
         client.projects.update("p1")
     with pytest.raises(ValueError, match="name, persona, attributes"):
         client.avatars.update("a1")
 
 
-def test_an_update_by_paths_says_all_that_it_writes(client: Any, server: ScriptedServer) -> None:
+def test_the_paths_of_an_update_must_name_every_given_field(client: Any, server: ScriptedServer) -> None:
     with pytest.raises(ValueError, match="name is given but not named in paths"):
         client.avatars.update("a1", name="New", persona=Persona(age=5), paths=["persona.age"])
     with pytest.raises(ValueError, match="nothing to update"):
@@ -326,13 +343,13 @@ def test_an_update_by_paths_says_all_that_it_writes(client: Any, server: Scripte
     assert (list(request.update_mask.paths), request.avatar.HasField("persona")) == (["persona"], False)
 
 
-def test_one_id_is_not_taken_for_several(client: Any) -> None:
-    with pytest.raises(ValueError, match="several ids"):
+def test_one_string_is_not_a_list_of_ids(client: Any) -> None:
+    with pytest.raises(ValueError, match="not one string"):
         client.avatars.batch_get("a1")
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_no_generations_are_not_taken_for_one(count: int, client: Any) -> None:
+def test_a_count_below_one_is_an_error(count: int, client: Any) -> None:
     with pytest.raises(ValueError, match="1 or more"):
         client.generations.create_variations("p1", "a portrait", count)
     with pytest.raises(ValueError, match="1 or more"):

@@ -27,17 +27,19 @@ FIRST_STATE = WatchGenerationResponse(generation=Generation(id="g1", revision=1)
 
 
 class TestToken:
-    def test_it_is_sent_with_a_plaintext_call(self, connect: Connector, server: ScriptedServer) -> None:
+    def test_a_token_is_sent_with_a_plaintext_call(self, connect: Connector, server: ScriptedServer) -> None:
         server.script("GetProject", [ANSWER])
         connect(server.target, token="a-token").projects.get("p1")
         assert server.calls[0].metadata["authorization"] == "Bearer a-token"
 
-    def test_none_is_sent_without_one(self, connect: Connector, server: ScriptedServer) -> None:
+    def test_a_call_without_a_token_has_no_authorization(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
         server.script("GetProject", [ANSWER])
         connect(server.target).projects.get("p1")
         assert "authorization" not in server.calls[0].metadata
 
-    def test_a_callable_is_asked_before_every_attempt(
+    def test_a_callable_token_is_called_before_every_attempt(
         self, connect: Connector, server: ScriptedServer
     ) -> None:
         tokens = iter("abcdef")
@@ -55,26 +57,28 @@ class TestToken:
             "Bearer d",
         ]
 
-    def test_blanks_around_it_are_no_part_of_it(self, connect: Connector, server: ScriptedServer) -> None:
+    def test_blanks_around_a_token_are_removed(self, connect: Connector, server: ScriptedServer) -> None:
         server.script("GetProject", [ANSWER])
         connect(server.target, token=" a-token\n").projects.get("p1")
         assert server.calls[0].metadata["authorization"] == "Bearer a-token"
 
-    def test_one_that_metadata_cannot_carry_is_refused(
+    def test_a_token_that_metadata_cannot_carry_is_an_error(
         self, connect: Connector, server: ScriptedServer
     ) -> None:
         with pytest.raises(ValueError, match="printable ASCII"):
             connect(server.target, token="tök\nen").projects.get("p1")
         assert not server.calls
 
-    def test_its_error_reaches_the_caller(self, connect: Connector, server: ScriptedServer) -> None:
+    def test_an_error_of_a_callable_token_reaches_the_caller(
+        self, connect: Connector, server: ScriptedServer
+    ) -> None:
         def refuse() -> str:
             raise LookupError("no token today")
 
         with pytest.raises(LookupError, match="today"):
             connect(server.target, token=refuse).projects.get("p1")
 
-    async def test_an_async_callable_is_awaited(self, server: ScriptedServer) -> None:
+    async def test_an_async_callable_token_is_awaited(self, server: ScriptedServer) -> None:
         async def token() -> str:
             return "fetched"
 
@@ -98,14 +102,14 @@ class TestDeadline:
     @pytest.mark.parametrize(
         ("options", "expected"), [({}, 60), ({"transfer_timeout": 30.0}, 30)], ids=["default", "the client's"]
     )
-    def test_an_upload_has_a_longer_one(
+    def test_an_upload_has_a_longer_deadline(
         self, options: dict[str, float], expected: float, connect: Connector, server: ScriptedServer
     ) -> None:
         server.script("UploadAvatar", [UploadAvatarResponse()])
         connect(server.target, **options).avatars.upload("p1", b"x", name="S")
         assert server.calls[0].seconds_left == pytest.approx(expected, abs=1)
 
-    def test_that_of_a_call_goes_first(self, client: Any, server: ScriptedServer) -> None:
+    def test_the_timeout_of_a_call_wins(self, client: Any, server: ScriptedServer) -> None:
         server.script("GetProject", [ANSWER])
         client.projects.get("p1", timeout=3.0)
         assert server.calls[0].seconds_left == pytest.approx(3, abs=1)
@@ -113,7 +117,7 @@ class TestDeadline:
 
 @pytest.fixture(scope="module")
 def certificate() -> tuple[bytes, bytes]:
-    """Key and self-signed certificate of localhost, PEM."""
+    """Create a key and a self-signed certificate of localhost, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -144,7 +148,7 @@ def tls_server(certificate: tuple[bytes, bytes]) -> Iterator[ScriptedServer]:
 
 
 class TestTls:
-    def test_a_server_with_a_trusted_certificate_is_spoken_to(
+    def test_a_call_reaches_a_server_with_a_trusted_certificate(
         self, connect: Connector, tls_server: ScriptedServer, certificate: tuple[bytes, bytes]
     ) -> None:
         tls_server.script("GetProject", [ANSWER])
@@ -152,12 +156,14 @@ class TestTls:
         assert client.projects.get("p1").id == "p1"
         assert tls_server.calls[0].metadata["authorization"] == "Bearer a-token"
 
-    def test_any_other_server_is_not(self, connect: Connector, tls_server: ScriptedServer) -> None:
+    def test_a_call_does_not_reach_a_server_with_an_untrusted_certificate(
+        self, connect: Connector, tls_server: ScriptedServer
+    ) -> None:
         with pytest.raises(Exception, match="UNAVAILABLE"):
             connect(tls_server.target, tls=True).avatars.delete("a1")
         assert tls_server.calls == []
 
-    def test_root_certificates_without_tls_are_a_mistake(self, connect: Connector) -> None:
+    def test_root_certificates_without_tls_are_an_error(self, connect: Connector) -> None:
         with pytest.raises(ValueError, match="tls"):
             connect("localhost:1", root_certificates=b"pem")
 
@@ -187,7 +193,7 @@ class TestClosing:
             next(states)
         assert server.calls[0].over.wait(5)
 
-    def test_closing_ends_a_call_that_waits_on_another_thread(self, server: ScriptedServer) -> None:
+    def test_closing_ends_a_call_of_another_thread(self, server: ScriptedServer) -> None:
         server.script("GetProject", [UntilClientLeaves()])
         errors: list[BaseException] = []
         client = AvatarCreator(server.target)
@@ -205,7 +211,7 @@ class TestClosing:
         waiting.join(5)
         assert len(errors) == 1
 
-    async def test_closing_ends_a_call_that_waits_in_another_task(self, server: ScriptedServer) -> None:
+    async def test_closing_ends_a_call_of_another_task(self, server: ScriptedServer) -> None:
         server.script("GetProject", [UntilClientLeaves()])
         client = AsyncAvatarCreator(server.target)
         waiting = asyncio.create_task(client.projects.get("p1"))
@@ -214,13 +220,13 @@ class TestClosing:
         with pytest.raises(CallCancelledError):
             await waiting
 
-    def test_a_context_closes(self, server: ScriptedServer) -> None:
+    def test_leaving_the_context_closes_the_client(self, server: ScriptedServer) -> None:
         with AvatarCreator(server.target) as client:
             pass
         with pytest.raises(CallCancelledError):
             client.projects.get("p1")
 
-    def test_a_channel_that_was_given_stays_open(self, server: ScriptedServer) -> None:
+    def test_a_given_channel_stays_open(self, server: ScriptedServer) -> None:
         server.script("GetProject", [ANSWER], [ANSWER])
         with grpc.insecure_channel(server.target) as channel:
             for _ in range(2):
@@ -238,7 +244,7 @@ class TestCancellingATask:
             ("WatchGeneration", lambda c: anext(c.generations.watch("g1"))),
         ],
     )
-    async def test_it_is_cancelled_and_so_is_its_call(
+    async def test_cancelling_a_task_cancels_its_call(
         self, method: str, use: Callable[[AsyncAvatarCreator], Any], server: ScriptedServer
     ) -> None:
         server.script(method, [UntilClientLeaves()])

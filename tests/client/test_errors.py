@@ -1,4 +1,4 @@
-"""Whatever goes wrong arrives as one typed error with all its details."""
+"""Every failure is raised as one typed error with all its details."""
 
 from __future__ import annotations
 
@@ -77,22 +77,22 @@ DETAILS = (
 )
 
 
-def test_every_status_has_its_class() -> None:
+def test_every_status_has_an_error_class() -> None:
     assert CLASS_BY_CODE == ERROR_BY_CODE
     assert CLASS_BY_CODE.keys() == set(grpc.StatusCode) - {grpc.StatusCode.OK}
 
 
 @pytest.mark.parametrize("code", CLASS_BY_CODE, ids=lambda code: code.name)
-def test_a_status_arrives_as_its_class_with_all_details(
+def test_a_status_is_raised_as_its_class_with_all_details(
     code: grpc.StatusCode, client: Any, server: ScriptedServer
 ) -> None:
-    server.script("DeleteProject", [Failure(code, DETAILS, "no such luck")])
+    server.script("DeleteProject", [Failure(code, DETAILS, "not possible")])
     with pytest.raises(AvatarCreatorError) as caught:
         client.projects.delete("p1")
     error = caught.value
     assert type(error) is CLASS_BY_CODE[code]
     assert error.code is code
-    assert error.message == "no such luck"
+    assert error.message == "not possible"
     assert error.reason == "SOME_REASON"
     assert error.metadata == {"key": "value"}
     assert error.field_violations == [
@@ -103,11 +103,11 @@ def test_a_status_arrives_as_its_class_with_all_details(
     assert error.retry_after == 1.5
     assert error.resource == Resource("project", "p1")
     assert isinstance(error.__cause__, grpc.RpcError)
-    # The service's message names every violation already.
-    assert str(error) == "SOME_REASON: no such luck"
+    # The service's message already names every violation.
+    assert str(error) == "SOME_REASON: not possible"
 
 
-def test_a_status_without_details_has_empty_ones(client: Any, server: ScriptedServer) -> None:
+def test_an_error_without_details_has_empty_details(client: Any, server: ScriptedServer) -> None:
     server.script("GetAvatar", [Failure(grpc.StatusCode.NOT_FOUND)])
     with pytest.raises(NotFoundError) as caught:
         client.avatars.get("a1")
@@ -116,7 +116,7 @@ def test_a_status_without_details_has_empty_ones(client: Any, server: ScriptedSe
     assert (error.retry_after, error.resource) == (None, None)
 
 
-def test_a_limit_says_which_how_much_and_until_when(client: Any, server: ScriptedServer) -> None:
+def test_a_limit_error_has_the_limit_its_value_and_the_delay(client: Any, server: ScriptedServer) -> None:
     details = (
         rpc_details.ErrorInfo(
             reason="GENERATION_LIMIT", metadata={"limit": "spend_per_day", "most": "20000000"}
@@ -137,7 +137,7 @@ def test_a_limit_says_which_how_much_and_until_when(client: Any, server: Scripte
 
 
 @pytest.mark.parametrize("number", ErrorReason.values()[1:])
-def test_every_reason_of_a_failed_generation_has_its_word(number: Any) -> None:
+def test_every_reason_of_a_failed_generation_has_its_name(number: Any) -> None:
     error = GenerationFailedError(Generation(id="g1", error=GenerationError(reason=number, message="no")))
     assert f"ERROR_REASON_{error.reason}" == ErrorReason.Name(number)
 
@@ -155,7 +155,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize(
     "code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED], ids=lambda code: code.name
 )
-def test_no_raw_error_leaves_a_list_or_a_stream(
+def test_lists_and_streams_raise_no_raw_grpc_errors(
     method: str, code: grpc.StatusCode, client: Any, server: ScriptedServer
 ) -> None:
     server.script(method, [Failure(code)])
@@ -172,13 +172,13 @@ def test_an_error_in_the_middle_of_a_stream_is_typed(client: Any, server: Script
         next(states)
 
 
-def test_no_server_is_unavailable_once_the_time_is_over(connect: Connector, server: ScriptedServer) -> None:
+def test_a_missing_server_is_an_unavailable_error(connect: Connector, server: ScriptedServer) -> None:
     server.stop()
     with pytest.raises(UnavailableError):
         connect(server.target).projects.delete("p1")
 
 
-def test_a_deadline_is_typed(client: Any, server: ScriptedServer) -> None:
+def test_a_passed_deadline_is_typed(client: Any, server: ScriptedServer) -> None:
     server.script("GetProject", [UntilClientLeaves()])
     with pytest.raises(DeadlineExceededError):
         client.projects.get("p1", timeout=0.05)
@@ -197,7 +197,7 @@ def test_a_deadline_is_typed(client: Any, server: ScriptedServer) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_survives_the_way_to_another_process(error: AvatarCreatorError) -> None:
+def test_an_error_can_be_pickled(error: AvatarCreatorError) -> None:
     arrived = pickle.loads(pickle.dumps(error))
     assert type(arrived) is type(error)
     assert vars(arrived) == vars(error)

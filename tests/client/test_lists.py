@@ -1,4 +1,4 @@
-"""Lists run over all pages and ask for each only when it is needed."""
+"""Lists iterate over all pages and request each page only when they reach it."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def page(*ids: str, then: str = "") -> ListProjectsResponse:
     return ListProjectsResponse(projects=[AvatarProject(id=id) for id in ids], next_page_token=then)
 
 
-def test_all_pages_come_in_order_with_the_same_arguments(client: Any, server: ScriptedServer) -> None:
+def test_a_list_requests_all_pages_with_the_same_arguments(client: Any, server: ScriptedServer) -> None:
     server.script("ListProjects", [page("p1", "p2", then="second")], [page(then="third")], [page("p3")])
     assert [project.id for project in client.projects.list(page_size=2)] == ["p1", "p2", "p3"]
-    asked = [call.request for call in server.received("ListProjects")]
-    assert [(request.page_token, request.page_size) for request in asked] == [
+    requests = [call.request for call in server.received("ListProjects")]
+    assert [(request.page_token, request.page_size) for request in requests] == [
         ("", 2),
         ("second", 2),
         ("third", 2),
     ]
 
 
-def test_a_page_is_asked_for_when_it_is_needed(client: Any, server: ScriptedServer) -> None:
+def test_a_page_is_requested_when_iteration_reaches_it(client: Any, server: ScriptedServer) -> None:
     server.script("ListProjects", [page("p1", "p2", then="second")], [page("p3")])
     projects = client.projects.list()
     assert len(server.calls) == 0
@@ -55,21 +55,21 @@ def test_a_page_is_asked_for_when_it_is_needed(client: Any, server: ScriptedServ
     assert len(server.calls) == 2
 
 
-def test_one_page_may_be_read_alone_and_the_next_by_its_token(client: Any, server: ScriptedServer) -> None:
+def test_single_pages_are_read_by_their_tokens(client: Any, server: ScriptedServer) -> None:
     server.script("ListProjects", [page("p1", "p2", then="second")], [LOST], [page("p3")])
     first = client.projects.list(page_size=2).page()
     assert ([project.id for project in first.items], first.next_page_token) == (["p1", "p2"], "second")
     last = client.projects.list(page_size=2, page_token=first.next_page_token).page()
     assert ([project.id for project in last.items], last.next_page_token) == (["p3"], "")
-    asked = [call.request for call in server.received("ListProjects")]
-    assert [(request.page_token, request.page_size) for request in asked] == [
+    requests = [call.request for call in server.received("ListProjects")]
+    assert [(request.page_token, request.page_size) for request in requests] == [
         ("", 2),
         ("second", 2),
         ("second", 2),
     ]
 
 
-def test_a_page_that_is_lost_is_asked_for_again(client: Any, server: ScriptedServer) -> None:
+def test_a_lost_page_is_requested_again(client: Any, server: ScriptedServer) -> None:
     server.script("ListProjects", [page("p1", then="second")], [LOST], [page("p2")])
     assert [project.id for project in client.projects.list()] == ["p1", "p2"]
 
@@ -93,7 +93,7 @@ def test_a_page_that_is_lost_is_asked_for_again(client: Any, server: ScriptedSer
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_list_gives_its_resources(
+def test_every_list_returns_its_resources(
     method: str, listed: Callable[[Any], Any], answer: Any, client: Any, server: ScriptedServer
 ) -> None:
     server.script(method, [answer])
@@ -118,13 +118,13 @@ def test_the_filters_of_avatars_are_sent(client: Any, server: ScriptedServer) ->
     assert server.calls[0].request == ListAvatarsRequest(project_id="p1", **filters)
 
 
-def test_the_variations_of_one_call_may_be_listed(client: Any, server: ScriptedServer) -> None:
+def test_a_list_can_be_limited_to_one_group(client: Any, server: ScriptedServer) -> None:
     server.script("ListGenerations", [ListGenerationsResponse()])
     assert list(client.generations.list(group_id="g1")) == []
     assert server.calls[0].request == ListGenerationsRequest(group_id="g1")
 
 
-def test_times_are_sent_as_moments(client: Any, server: ScriptedServer) -> None:
+def test_times_are_sent_as_timestamps(client: Any, server: ScriptedServer) -> None:
     server.script("ListGenerations", [ListGenerationsResponse()])
     since = datetime(2026, 1, 2, tzinfo=UTC)
     until = since + timedelta(days=1)
@@ -136,6 +136,6 @@ def test_times_are_sent_as_moments(client: Any, server: ScriptedServer) -> None:
     assert list(request.states) == states
 
 
-def test_a_time_without_a_zone_is_refused(client: Any) -> None:
+def test_a_time_without_a_time_zone_is_an_error(client: Any) -> None:
     with pytest.raises(ValueError, match="time zone"):
         client.generations.list(create_time_from=datetime(2026, 1, 2))

@@ -1,4 +1,4 @@
-"""Uploads go in chunks; downloads are checked, and are whole or not there."""
+"""Uploads are sent in chunks; downloads are verified and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from avatar_creator.pictures import CHUNK_BYTES
 from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, UploadAvatarResponse
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, Step, Unread
 
-PICTURE = bytes(range(256)) * 1025  # two full chunks and a rest
+PICTURE = bytes(range(256)) * 1025  # two full chunks and a smaller one
 CHUNKS = [CHUNK_BYTES, CHUNK_BYTES, len(PICTURE) - 2 * CHUNK_BYTES]
 ANSWER = UploadAvatarResponse(avatar=Avatar(id="a1"))
 
@@ -34,14 +34,14 @@ def chunks_of(call: Any) -> list[bytes]:
 
 
 class Pipe(BytesIO):
-    """A file that cannot be rewound."""
+    """A file that is not seekable."""
 
     def seekable(self) -> bool:
         return False
 
 
 class Unreadable(BytesIO):
-    """A file whose disk goes away after the first chunk."""
+    """A file that fails after the first chunk."""
 
     reads = 0
 
@@ -54,7 +54,7 @@ class Unreadable(BytesIO):
 
 class TestUpload:
     @pytest.mark.parametrize("kind", ["path", "string", "bytes", "file"])
-    def test_a_picture_goes_in_chunks_after_its_metadata(
+    def test_a_picture_is_sent_in_chunks_after_its_metadata(
         self, kind: str, client: Any, server: ScriptedServer, tmp_path: Path
     ) -> None:
         path = tmp_path / "sarah.jpg"
@@ -80,7 +80,7 @@ class TestUpload:
         assert b"".join(chunks_of(call)) == PICTURE
         assert progress == [(sum(CHUNKS[:n]), len(PICTURE)) for n in (1, 2, 3)]
 
-    def test_a_file_is_sent_from_where_it_stands_and_stays_open(
+    def test_a_file_object_is_sent_from_its_position_and_stays_open(
         self, client: Any, server: ScriptedServer
     ) -> None:
         file = BytesIO(b"header" + b"picture")
@@ -92,59 +92,53 @@ class TestUpload:
         assert progress == [(7, 7)]
         assert not file.closed
 
-    def test_a_pipe_has_no_total(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_pipe_has_no_total_size(self, client: Any, server: ScriptedServer) -> None:
         server.script("UploadAvatar", [ANSWER])
         progress: list[tuple[int, int | None]] = []
         client.avatars.upload("p1", Pipe(b"picture"), name="S", on_progress=lambda *s: progress.append(s))
         assert progress == [(7, None)]
 
-    def test_a_file_on_disk_is_read_again_for_a_repetition(
-        self, client: Any, server: ScriptedServer, tmp_path: Path
-    ) -> None:
+    def test_a_retry_reads_a_file_again(self, client: Any, server: ScriptedServer, tmp_path: Path) -> None:
         path = tmp_path / "sarah.jpg"
         path.write_bytes(PICTURE)
         server.script("UploadAvatar", [LOST], [ANSWER])
         client.avatars.upload("p1", path, name="S")
         assert [b"".join(chunks_of(call)) for call in server.calls] == [PICTURE, PICTURE]
 
-    def test_a_file_that_cannot_be_read_is_told_as_it_is(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_read_error_reaches_the_caller(self, client: Any, server: ScriptedServer) -> None:
         server.script("UploadAvatar", [ANSWER])
         with pytest.raises(OSError, match="the disk is gone"):
             client.avatars.upload("p1", Unreadable(PICTURE), name="S")
 
-    def test_a_file_that_is_not_there_is_told_as_it_is(
-        self, client: Any, server: ScriptedServer, tmp_path: Path
-    ) -> None:
+    def test_a_missing_file_is_an_error(self, client: Any, server: ScriptedServer, tmp_path: Path) -> None:
         server.script("UploadAvatar", [ANSWER])
         with pytest.raises(FileNotFoundError):
             client.avatars.upload("p1", tmp_path / "sarah.jpg", name="S")
 
-    def test_a_refusal_that_does_not_wait_for_all_bytes_is_told(
-        self, client: Any, server: ScriptedServer
-    ) -> None:
-        # Many times, because writing and being refused race.
+    def test_an_error_before_all_bytes_are_sent_is_raised(self, client: Any, server: ScriptedServer) -> None:
+        # Many times, because the client's writes and the server's answer race.
         for size in [1, 4, 40] * 10:
             server.script("UploadAvatar", [Unread(Failure(grpc.StatusCode.INVALID_ARGUMENT))])
             with pytest.raises(InvalidArgumentError):
                 client.avatars.upload("p1", PICTURE * size, name="S")
 
-    def test_an_answer_that_does_not_wait_for_all_bytes_counts(
+    def test_an_answer_before_all_bytes_are_sent_is_returned(
         self, client: Any, server: ScriptedServer
     ) -> None:
         for size in [1, 4, 40] * 10:
             server.script("UploadAvatar", [Unread(ANSWER)])
             assert client.avatars.upload("p1", PICTURE * size, name="S").id == "a1"
 
-    def test_an_error_of_the_callback_is_told_as_it_is(self, client: Any, server: ScriptedServer) -> None:
+    def test_an_error_of_the_callback_reaches_the_caller(self, client: Any, server: ScriptedServer) -> None:
         def fail(sent: int, total: int | None) -> None:
-            raise RuntimeError("the caller's own")
+            raise RuntimeError("error of the callback")
 
         server.script("UploadAvatar", [ANSWER])
-        with pytest.raises(RuntimeError, match="own"):
+        with pytest.raises(RuntimeError, match="of the callback"):
             client.avatars.upload("p1", PICTURE, name="S", on_progress=fail)
 
 
-def facts(data: bytes, **changes: Any) -> DownloadImageResponse:
+def metadata(data: bytes, **changes: Any) -> DownloadImageResponse:
     image = Image(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     image.MergeFrom(Image(**changes))
     return DownloadImageResponse(metadata=image)
@@ -155,29 +149,29 @@ def pieces(data: bytes) -> list[Step]:
 
 
 DAMAGED: dict[str, list[Step]] = {
-    "other bytes": [facts(PICTURE), *pieces(PICTURE[:-1] + b"?")],
-    "too few bytes": [facts(PICTURE), *pieces(PICTURE[:-1])],
-    "too many bytes": [facts(PICTURE), *pieces(PICTURE + b"?")],
-    "other checksum": [facts(PICTURE, sha256="0" * 64), *pieces(PICTURE)],
-    "no facts": pieces(PICTURE),
-    "facts twice": [facts(PICTURE), facts(PICTURE), *pieces(PICTURE)],
+    "other bytes": [metadata(PICTURE), *pieces(PICTURE[:-1] + b"?")],
+    "too few bytes": [metadata(PICTURE), *pieces(PICTURE[:-1])],
+    "too many bytes": [metadata(PICTURE), *pieces(PICTURE + b"?")],
+    "other checksum": [metadata(PICTURE, sha256="0" * 64), *pieces(PICTURE)],
+    "no metadata": pieces(PICTURE),
+    "metadata twice": [metadata(PICTURE), metadata(PICTURE), *pieces(PICTURE)],
     "nothing": [],
 }
 
 
 class TestDownload:
-    def test_bytes_are_returned(self, client: Any, server: ScriptedServer) -> None:
-        server.script("DownloadImage", [facts(PICTURE), *pieces(PICTURE)])
+    def test_a_download_returns_bytes(self, client: Any, server: ScriptedServer) -> None:
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
         assert client.avatars.download("a1") == PICTURE
         request = server.calls[0].request
         assert (request.avatar_id, request.variant) == ("a1", ImageVariant.IMAGE_VARIANT_ORIGINAL)
 
-    def test_a_file_is_written_over_what_was_there(
+    def test_a_download_replaces_an_existing_file(
         self, client: Any, server: ScriptedServer, tmp_path: Path
     ) -> None:
         path = tmp_path / "sarah.webp"
         path.write_bytes(b"older")
-        server.script("DownloadImage", [facts(PICTURE), *pieces(PICTURE)])
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
         variant = ImageVariant.IMAGE_VARIANT_THUMBNAIL
         assert client.avatars.download("a1", variant=variant, to=str(path)) == path
         assert path.read_bytes() == PICTURE
@@ -185,7 +179,7 @@ class TestDownload:
         assert server.calls[0].request.variant == variant
 
     @pytest.mark.parametrize("steps", DAMAGED.values(), ids=DAMAGED)
-    def test_a_damaged_picture_leaves_nothing(
+    def test_a_damaged_picture_leaves_no_file(
         self, steps: list[Step], client: Any, server: ScriptedServer, tmp_path: Path
     ) -> None:
         server.script("DownloadImage", steps)
@@ -193,25 +187,27 @@ class TestDownload:
             client.avatars.download("a1", to=tmp_path / "sarah.jpg")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_file_that_cannot_be_put_in_place_leaves_nothing(
+    def test_a_failed_replacement_leaves_no_file(
         self, client: Any, server: ScriptedServer, tmp_path: Path
     ) -> None:
         folder = tmp_path / "a-folder"
         folder.mkdir()
-        server.script("DownloadImage", [facts(PICTURE), *pieces(PICTURE)])
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
         with pytest.raises(OSError, match="a-folder"):
             client.avatars.download("a1", to=folder)
         assert list(tmp_path.iterdir()) == [folder]
 
-    def test_one_that_breaks_off_begins_again(self, client: Any, server: ScriptedServer) -> None:
+    def test_an_interrupted_download_starts_again(self, client: Any, server: ScriptedServer) -> None:
         server.script(
-            "DownloadImage", [facts(PICTURE), pieces(PICTURE)[0], LOST], [facts(PICTURE), *pieces(PICTURE)]
+            "DownloadImage",
+            [metadata(PICTURE), pieces(PICTURE)[0], LOST],
+            [metadata(PICTURE), *pieces(PICTURE)],
         )
         assert client.avatars.download("a1") == PICTURE
 
-    def test_an_error_leaves_nothing(self, client: Any, server: ScriptedServer, tmp_path: Path) -> None:
+    def test_an_error_leaves_no_file(self, client: Any, server: ScriptedServer, tmp_path: Path) -> None:
         server.script(
-            "DownloadImage", [facts(PICTURE), pieces(PICTURE)[0], Failure(grpc.StatusCode.INTERNAL)]
+            "DownloadImage", [metadata(PICTURE), pieces(PICTURE)[0], Failure(grpc.StatusCode.INTERNAL)]
         )
         with pytest.raises(Exception, match="it failed"):
             client.avatars.download("a1", to=tmp_path / "sarah.jpg")

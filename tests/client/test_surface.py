@@ -1,14 +1,18 @@
-"""Both clients have the whole contract, and the same shape."""
+"""Both clients cover the whole contract, with the same methods, parameters and documentation."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import Any, Unpack, get_type_hints
 
 import pytest
 
 import avatar_creator
-from avatar_creator import AsyncAvatarCreator, AvatarCreator, aio, rpcs, sync
+from avatar_creator import AsyncAvatarCreator, AvatarCreator, GenerationParameters, rpcs
 from tests.client.scripted_server import GENERATED
 
 METHOD_BY_RPC = {
@@ -42,12 +46,12 @@ METHOD_BY_RPC = {
     "PresetService.GetPersonaExample": "personas.get",
 }
 NAMESPACES = {
-    "projects": (sync.Projects, aio.AsyncProjects),
-    "avatars": (sync.Avatars, aio.AsyncAvatars),
-    "generations": (sync.Generations, aio.AsyncGenerations),
-    "usage": (sync.Usage, aio.AsyncUsage),
-    "presets": (sync.Presets, aio.AsyncPresets),
-    "personas": (sync.Personas, aio.AsyncPersonas),
+    "projects": (avatar_creator.Projects, avatar_creator.AsyncProjects),
+    "avatars": (avatar_creator.Avatars, avatar_creator.AsyncAvatars),
+    "generations": (avatar_creator.Generations, avatar_creator.AsyncGenerations),
+    "usage": (avatar_creator.Usage, avatar_creator.AsyncUsage),
+    "presets": (avatar_creator.Presets, avatar_creator.AsyncPresets),
+    "personas": (avatar_creator.Personas, avatar_creator.AsyncPersonas),
 }
 CONTRACT = {
     f"{service.name}.{method.name}": method
@@ -65,6 +69,15 @@ def parameters(member: Any) -> list[tuple[str, Any, Any]]:
     return [(p.name, p.kind, p.default) for p in inspect.signature(member).parameters.values()]
 
 
+METHODS = {
+    f"{cls.__name__}.{name}": member
+    for classes in (*NAMESPACES.values(), (AvatarCreator, AsyncAvatarCreator))
+    for cls in classes
+    for name, member in public(cls).items()
+}
+GENERATIONS = (avatar_creator.Generations, avatar_creator.AsyncGenerations)
+
+
 def test_the_table_has_every_rpc_of_the_contract() -> None:
     assert METHOD_BY_RPC.keys() == CONTRACT.keys()
 
@@ -74,6 +87,14 @@ def test_every_rpc_is_a_documented_method_of_both_clients(path: str) -> None:
     namespace, method = path.split(".")
     for cls in NAMESPACES[namespace]:
         assert inspect.getdoc(getattr(cls, method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_parameter_of_a_method_is_documented(method: str) -> None:
+    documentation = inspect.getdoc(METHODS[method]) or ""
+    names = [name for name in inspect.signature(METHODS[method]).parameters if name != "self"]
+    for name in names:
+        assert re.search(rf"^    (\*\*)?{name}: \S", documentation, re.MULTILINE), name
 
 
 def test_namespaces_are_those_the_clients_have() -> None:
@@ -96,16 +117,26 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters(
         assert parameters(member) == parameters(public(asynchronous)[name]), name
 
 
-@pytest.mark.parametrize("generations", [sync.Generations, aio.AsyncGenerations])
-@pytest.mark.parametrize("method", ["create_variations", "estimate", "create_and_wait"])
-def test_whatever_starts_generations_takes_the_same_wishes(generations: type[Any], method: str) -> None:
-    wishes = dict(inspect.signature(generations.create).parameters)
-    del wishes["request_id"], wishes["timeout"], wishes["prompt"]
-    offered = inspect.signature(getattr(generations, method)).parameters
-    assert {name: offered.get(name) for name in wishes} == wishes
+@pytest.mark.parametrize("generations", GENERATIONS)
+@pytest.mark.parametrize("method", ["create", "create_variations", "estimate", "create_and_wait"])
+def test_every_method_that_starts_generations_takes_all_generation_parameters(
+    generations: type[Any], method: str
+) -> None:
+    member = getattr(generations, method)
+    assert {p.name: p.kind for p in inspect.signature(member).parameters.values()}["parameters"] is (
+        inspect.Parameter.VAR_KEYWORD
+    )
+    assert get_type_hints(member)["parameters"] == Unpack[GenerationParameters]
 
 
-def test_both_clients_are_made_with_the_same_parameters() -> None:
+def test_every_generation_parameter_is_optional_and_documented() -> None:
+    assert GenerationParameters.__optional_keys__ == GenerationParameters.__annotations__.keys()
+    documentation = inspect.getdoc(GenerationParameters) or ""
+    for name in GenerationParameters.__annotations__:
+        assert f"\n    {name}: " in documentation, name
+
+
+def test_both_clients_are_created_with_the_same_parameters() -> None:
     names = [p.name for p in inspect.signature(AvatarCreator).parameters.values()]
     assert names == [p.name for p in inspect.signature(AsyncAvatarCreator).parameters.values()]
 
@@ -121,3 +152,14 @@ def test_every_rpc_is_described_as_the_contract_has_it() -> None:
 
 def test_everything_that_is_exported_exists() -> None:
     assert all(hasattr(avatar_creator, name) for name in avatar_creator.__all__)
+    assert not hasattr(avatar_creator, "no_such_name")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert avatar_creator.__version__ == version("avatar-creator-client")
+
+
+def test_importing_the_client_does_not_read_its_version() -> None:
+    command = "import sys, avatar_creator; print('importlib.metadata' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert finished.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""A watch delivers each state once, in order, and its end once, whatever the connection does."""
+"""A watch delivers each state once and in order, and the final state once, over any number of connections."""
 
 from __future__ import annotations
 
@@ -87,19 +87,21 @@ def changed_since(server: ScriptedServer) -> list[float | None]:
 
 
 class TestOneGeneration:
-    def test_states_come_until_the_end(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_watch_yields_states_until_the_generation_has_ended(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
         server.script("WatchGeneration", [one(1), one(4), one(5, COMPLETED)])
         assert revisions(client.generations.watch("g1")) == [1, 4, 5]
         assert server.received("WatchGeneration")[0].request.generation_id == "g1"
 
-    def test_a_lost_connection_is_taken_up_after_the_last_revision(
+    def test_a_lost_connection_is_resumed_after_the_last_revision(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script("WatchGeneration", [one(1), one(2), LOST], [LOST], [one(4), LOST], [one(5, COMPLETED)])
         assert revisions(client.generations.watch("g1")) == [1, 2, 4, 5]
         assert known(server) == [0, 2, 2, 4]
 
-    def test_no_state_comes_twice_and_none_goes_back(self, client: Any, server: ScriptedServer) -> None:
+    def test_no_state_comes_twice_or_out_of_order(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(3), one(3), LOST], [one(3), one(2), one(4), one(6, FAILED)])
         assert revisions(client.generations.watch("g1")) == [3, 4, 6]
 
@@ -110,18 +112,20 @@ class TestOneGeneration:
         assert revisions(client.generations.watch("g1", known_revision=7)) == [8]
         assert known(server) == [7]
 
-    def test_an_end_that_is_known_by_revision_comes_once(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_final_state_with_a_known_revision_comes_once(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
         server.script("WatchGeneration", [one(7, COMPLETED)])
         assert revisions(client.generations.watch("g1", known_revision=7)) == [7]
 
-    def test_the_end_comes_once_when_the_connection_is_lost_right_after(
+    def test_the_final_state_comes_once_when_the_connection_is_lost_right_after(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script("WatchGeneration", [one(1), one(2, CANCELLED), LOST])
         assert revisions(client.generations.watch("g1")) == [1, 2]
         assert len(server.received("WatchGeneration")) == 1
 
-    def test_a_stream_that_ends_without_an_end_is_a_lost_connection(
+    def test_a_stream_that_closes_too_early_is_a_lost_connection(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script("WatchGeneration", [one(1)], [one(2, COMPLETED)])
@@ -135,9 +139,7 @@ class TestOneGeneration:
         with pytest.raises(NotFoundError):
             next(states)
 
-    def test_a_server_that_is_killed_and_comes_back_is_found_again(
-        self, client: Any, server: ScriptedServer
-    ) -> None:
+    def test_a_watch_reconnects_to_a_restarted_server(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(3), UntilClientLeaves()])
         states = client.generations.watch("g1")
         assert next(states).revision == 3
@@ -148,7 +150,7 @@ class TestOneGeneration:
         assert known(successor) == [3]
         successor.stop()
 
-    def test_it_gives_up_after_so_many_seconds_without_a_message(
+    def test_a_watch_fails_after_reconnect_for_without_a_message(
         self, connect: Connector, server: ScriptedServer, time: FakeTime
     ) -> None:
         client = connect(server.target, backoff=Backoff(initial=1.0, maximum=4.0, random=lambda: 1.0))
@@ -157,7 +159,7 @@ class TestOneGeneration:
             next(client.generations.watch("g1", reconnect_for=10))
         assert time.slept == [1.0, 2.0, 4.0, 4.0]
 
-    def test_any_message_makes_earlier_failures_count_no_more(
+    def test_any_message_resets_earlier_failures(
         self, connect: Connector, server: ScriptedServer, time: FakeTime
     ) -> None:
         client = connect(server.target, backoff=Backoff(initial=1.0, maximum=4.0, random=lambda: 1.0))
@@ -167,26 +169,24 @@ class TestOneGeneration:
         assert revisions(client.generations.watch("g1", reconnect_for=8)) == [1, 2]
         assert time.slept == [1.0, 2.0, 4.0, 1.0, 2.0, 4.0]
 
-    def test_a_quiet_hour_does_not_count_as_failing(
-        self, client: Any, server: ScriptedServer, time: FakeTime
-    ) -> None:
+    def test_a_quiet_hour_is_not_a_failure(self, client: Any, server: ScriptedServer, time: FakeTime) -> None:
         server.script("WatchGeneration", [one(1), LOST], [one(2, COMPLETED)])
         states = client.generations.watch("g1", reconnect_for=10)
         assert next(states).revision == 1
         time.now += 3600
         assert next(states).revision == 2
 
-    def test_it_goes_on_with_a_fresh_token_however_often_one_expires(
+    def test_a_watch_continues_with_a_fresh_token_each_time_one_expires(
         self, connect: Connector, server: ScriptedServer
     ) -> None:
         tokens = iter("abcd")
         client = connect(server.target, token=lambda: next(tokens))
         server.script("WatchGeneration", [one(1), EXPIRED], [EXPIRED], [EXPIRED], [one(2, COMPLETED)])
         assert revisions(client.generations.watch("g1")) == [1, 2]
-        shown = [call.metadata["authorization"] for call in server.received("WatchGeneration")]
-        assert shown == ["Bearer a", "Bearer b", "Bearer c", "Bearer d"]
+        sent = [call.metadata["authorization"] for call in server.received("WatchGeneration")]
+        assert sent == ["Bearer a", "Bearer b", "Bearer c", "Bearer d"]
 
-    def test_it_ends_when_the_expired_token_is_given_again(
+    def test_a_watch_fails_when_the_callable_returns_the_expired_token(
         self, connect: Connector, server: ScriptedServer
     ) -> None:
         client = connect(server.target, token=lambda: "a")
@@ -196,7 +196,7 @@ class TestOneGeneration:
         assert raised.value.reason == "TOKEN_EXPIRED"
         assert len(server.received("WatchGeneration")) == 1
 
-    def test_it_gives_up_when_every_token_is_refused(
+    def test_a_watch_fails_when_every_token_is_expired(
         self, connect: Connector, server: ScriptedServer
     ) -> None:
         tokens = (str(number) for number in count())
@@ -208,12 +208,12 @@ class TestOneGeneration:
             list(client.generations.watch("g1", reconnect_for=20.0))
         assert 2 < len(server.received("WatchGeneration")) < 200
 
-    def test_it_has_no_deadline_of_its_own(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_watch_has_no_default_deadline(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(1, COMPLETED)])
         assert revisions(client.generations.watch("g1")) == [1]
         assert server.received("WatchGeneration")[0].seconds_left > 1_000_000
 
-    def test_its_timeout_ends_an_open_stream(self, client: Any, server: ScriptedServer) -> None:
+    def test_the_timeout_ends_an_open_stream(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(1), UntilClientLeaves()])
         states = client.generations.watch("g1", timeout=0.2)
         assert next(states).revision == 1
@@ -221,7 +221,7 @@ class TestOneGeneration:
             next(states)
         assert caught.value.resource == Resource("generation", "g1")
 
-    def test_its_timeout_ends_reconnecting(
+    def test_the_timeout_ends_reconnecting(
         self, connect: Connector, server: ScriptedServer, time: FakeTime
     ) -> None:
         client = connect(server.target, backoff=Backoff(initial=4.0, random=lambda: 1.0))
@@ -231,7 +231,7 @@ class TestOneGeneration:
         assert caught.value.resource == Resource("generation", "g1")
         assert time.slept == [4.0, 3.0]
 
-    def test_closing_it_ends_the_call(self, client: Any, server: ScriptedServer) -> None:
+    def test_closing_a_watch_ends_its_call(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(1), UntilClientLeaves()])
         states = client.generations.watch("g1")
         next(states)
@@ -240,7 +240,7 @@ class TestOneGeneration:
 
 
 class TestSeveralGenerations:
-    def test_it_ends_when_all_have_ended(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_watch_ends_when_all_generations_have_ended(self, client: Any, server: ScriptedServer) -> None:
         server.script(
             "WatchGenerations",
             [many("g1", 1), many("g2", 1), many("g1", 2, COMPLETED), many("g2", 3, FAILED)],
@@ -249,7 +249,7 @@ class TestSeveralGenerations:
         assert named(states) == [("g1", 1), ("g2", 1), ("g1", 2), ("g2", 3)]
         assert targets(server) == [{"g1": 0, "g2": 0}]
 
-    def test_a_lost_connection_is_taken_up_without_those_that_ended(
+    def test_a_lost_connection_is_resumed_without_ended_generations(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script(
@@ -261,11 +261,13 @@ class TestSeveralGenerations:
         assert named(states) == [("g1", 6), ("g2", 2), ("g1", 9)]
         assert targets(server) == [{"g1": 5, "g2": 0}, {"g1": 6}]
 
-    def test_a_stream_that_ends_early_is_a_lost_connection(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_stream_that_closes_too_early_is_a_lost_connection(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
         server.script("WatchGenerations", [many("g1", 1, FAILED)], [many("g2", 1, FAILED)])
         assert named(client.generations.watch_many(["g1", "g2"])) == [("g1", 1), ("g2", 1)]
 
-    def test_nothing_to_watch_has_ended(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_watch_without_targets_ends_at_once(self, client: Any, server: ScriptedServer) -> None:
         assert named(client.generations.watch_many([])) == []
         assert server.calls == []
 
@@ -281,7 +283,7 @@ class TestSeveralGenerations:
         ],
         ids=str,
     )
-    def test_targets_or_a_project_or_a_group_must_be_given(
+    def test_exactly_one_of_targets_project_and_group_is_required(
         self, arguments: dict[str, Any], client: Any
     ) -> None:
         with pytest.raises(ValueError, match="targets"):
@@ -289,7 +291,9 @@ class TestSeveralGenerations:
 
 
 class TestGroup:
-    def test_it_ends_when_the_service_has_told_of_all(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_watch_ends_when_the_service_closes_the_stream(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
         server.script(
             "WatchGenerations",
             [many("g1", 1), many("g1", 2, COMPLETED), many("g2", 1), many("g2", 3, FAILED)],
@@ -299,7 +303,7 @@ class TestGroup:
         request = server.received("WatchGenerations")[0].request
         assert request == WatchGenerationsRequest(group_id="g1")
 
-    def test_a_lost_connection_is_taken_up_and_nothing_comes_twice(
+    def test_a_lost_connection_is_resumed_and_no_state_comes_twice(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script(
@@ -313,11 +317,13 @@ class TestGroup:
         assert named(states) == [("g1", 2), ("g2", 1), ("g3", 4), ("g2", 3), ("g2", 5)]
         assert len(server.received("WatchGenerations")) == 4
 
-    def test_an_end_that_was_lost_is_asked_for_again(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_lost_end_of_stream_is_requested_again(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [many("g1", 2, COMPLETED), LOST], [many("g1", 2, COMPLETED)])
         assert named(client.generations.watch_many(group_id="g1")) == [("g1", 2)]
 
-    def test_a_stream_that_ends_early_is_a_lost_connection(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_stream_that_closes_too_early_is_a_lost_connection(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
         server.script(
             "WatchGenerations",
             [],
@@ -327,7 +333,7 @@ class TestGroup:
         states = client.generations.watch_many(group_id="g1")
         assert named(states) == [("g1", 1), ("g2", 1), ("g1", 2)]
 
-    def test_its_timeout_names_the_group(self, client: Any, server: ScriptedServer) -> None:
+    def test_the_timeout_error_names_the_group(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [many("g1", 1), UntilClientLeaves()])
         states = client.generations.watch_many(group_id="g1", timeout=0.2)
         assert next(states).id == "g1"
@@ -335,7 +341,7 @@ class TestGroup:
             next(states)
         assert caught.value.resource == Resource("group", "g1")
 
-    def test_one_that_is_deleted_is_not_found(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_deleted_group_is_not_found(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [many("g1", 1), LOST], [NOT_FOUND])
         states = client.generations.watch_many(group_id="g1")
         assert next(states).id == "g1"
@@ -344,7 +350,7 @@ class TestGroup:
 
 
 class TestProject:
-    def test_it_goes_on_until_it_is_closed(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_project_watch_continues_until_it_is_closed(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [many("g1", 1, COMPLETED), many("g2", 1), UntilClientLeaves()])
         states = client.generations.watch_many(project_id="p1")
         assert (next(states).id, next(states).id) == ("g1", "g2")
@@ -353,7 +359,7 @@ class TestProject:
         assert call.over.wait(5)
         assert (call.request.project_id, len(call.request.targets)) == ("p1", 0)
 
-    def test_it_is_taken_up_at_the_newest_change_seen_and_nothing_comes_twice(
+    def test_a_lost_connection_is_resumed_at_the_newest_change_and_no_state_comes_twice(
         self, client: Any, server: ScriptedServer
     ) -> None:
         server.script(
@@ -369,20 +375,18 @@ class TestProject:
             next(states)
         assert changed_since(server) == [None, 20, 20, 30]
 
-    def test_while_nothing_was_seen_it_is_taken_up_at_its_start(
+    def test_a_lost_connection_without_changes_is_resumed_at_the_start(
         self, client: Any, server: ScriptedServer
     ) -> None:
-        began = time.time()
+        start = time.time()
         server.script("WatchGenerations", [LOST], [many("g1", 4, COMPLETED, at=30), NOT_FOUND])
         assert next(client.generations.watch_many(project_id="p1")).id == "g1"
         first, second = changed_since(server)
         assert first is None
         assert second is not None
-        assert began - 1 <= second <= time.time()
+        assert start - 1 <= second <= time.time()
 
-    def test_a_time_to_begin_at_is_asked_for_until_something_was_seen(
-        self, client: Any, server: ScriptedServer
-    ) -> None:
+    def test_changed_since_is_sent_until_a_change_was_seen(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [LOST], [many("g1", 4, at=30), LOST], [NOT_FOUND])
         since = datetime.fromtimestamp(25, UTC)
         states = client.generations.watch_many(project_id="p1", changed_since=since)
@@ -391,7 +395,7 @@ class TestProject:
             next(states)
         assert changed_since(server) == [25, 25, 30]
 
-    def test_a_time_to_begin_at_goes_with_a_project_only(self, client: Any) -> None:
+    def test_changed_since_works_with_a_project_only(self, client: Any) -> None:
         with pytest.raises(ValueError, match="project_id only"):
             client.generations.watch_many(["g1"], changed_since=datetime.now(UTC))
         with pytest.raises(ValueError, match="project_id only"):
@@ -416,7 +420,7 @@ class TestCreateAndWait:
         assert (request.prompt, request.options.HasField("seed")) == ("a portrait", True)
         assert (request.options.steps, request.reference_avatar_id) == (40, "a1")
 
-    def test_a_failure_is_raised_with_its_reason(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_failed_generation_is_raised_with_its_reason(self, client: Any, server: ScriptedServer) -> None:
         failed = generation(2, FAILED)
         failed.error.CopyFrom(
             GenerationError(reason=ErrorReason.ERROR_REASON_PROVIDER_REJECTED, message="not that prompt")
@@ -432,14 +436,14 @@ class TestCreateAndWait:
             "not that prompt",
         )
 
-    def test_cancelling_is_raised(self, client: Any, server: ScriptedServer) -> None:
+    def test_a_cancelled_generation_is_raised(self, client: Any, server: ScriptedServer) -> None:
         server.script("CreateGeneration", [self.CREATED])
         server.script("WatchGeneration", [one(2, CANCELLED)])
         with pytest.raises(GenerationCancelledError) as caught:
             client.generations.create_and_wait("p1", "a portrait")
         assert caught.value.generation.revision == 2
 
-    def test_its_timeout_names_the_generation(self, client: Any, server: ScriptedServer) -> None:
+    def test_the_timeout_error_names_the_generation(self, client: Any, server: ScriptedServer) -> None:
         server.script("CreateGeneration", [self.CREATED])
         server.script("WatchGeneration", [one(1), UntilClientLeaves()])
         with pytest.raises(DeadlineExceededError) as caught:
@@ -449,10 +453,10 @@ class TestCreateAndWait:
 
     def test_an_error_of_the_callback_ends_the_watch(self, client: Any, server: ScriptedServer) -> None:
         def fail(state: Generation) -> None:
-            raise RuntimeError("the caller's own")
+            raise RuntimeError("error of the callback")
 
         server.script("CreateGeneration", [self.CREATED])
         server.script("WatchGeneration", [one(1), UntilClientLeaves()])
-        with pytest.raises(RuntimeError, match="own"):
+        with pytest.raises(RuntimeError, match="of the callback"):
             client.generations.create_and_wait("p1", "a portrait", on_progress=fail)
         assert server.received("WatchGeneration")[0].over.wait(5)

@@ -103,9 +103,7 @@ def test_without_the_service_an_apps_tests_fail_and_say_what_to_install(tmp_path
 
     assert finished.returncode == 1, finished.stdout + finished.stderr
     assert "2 errors" in finished.stdout
-    assert "the service is not installed beside its client: install the distribution avatar-creator" in (
-        finished.stdout
-    )
+    assert "the service is not installed: install the distribution avatar-creator" in finished.stdout
 
 
 def test_tokens_are_of_the_user_app_and_role_that_were_asked_for(tmp_path: Path) -> None:

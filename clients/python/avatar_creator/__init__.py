@@ -1,6 +1,23 @@
 """Typed client of Avatar Creator: `AvatarCreator`, `AsyncAvatarCreator`, their resources and their errors."""
 
-from avatar_creator.aio import AsyncAvatarCreator, AsyncItems, AsyncToken
+from typing import TYPE_CHECKING
+
+from avatar_creator._async.avatars import AsyncAvatars
+from avatar_creator._async.client import AsyncAvatarCreator
+from avatar_creator._async.connection import AsyncToken
+from avatar_creator._async.generations import AsyncGenerations
+from avatar_creator._async.items import AsyncItems
+from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
+from avatar_creator._async.projects import AsyncProjects
+from avatar_creator._async.usage import AsyncUsage
+from avatar_creator._sync.avatars import Avatars
+from avatar_creator._sync.client import AvatarCreator
+from avatar_creator._sync.connection import Token
+from avatar_creator._sync.generations import Generations
+from avatar_creator._sync.items import Items
+from avatar_creator._sync.presets import Personas, Presets
+from avatar_creator._sync.projects import Projects
+from avatar_creator._sync.usage import Usage
 from avatar_creator.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -26,10 +43,10 @@ from avatar_creator.errors import (
     UnimplementedError,
     UnknownError,
 )
+from avatar_creator.parameters import GenerationParameters
 from avatar_creator.pictures import Picture, UploadProgress
 from avatar_creator.requests import Page
 from avatar_creator.retries import Backoff
-from avatar_creator.sync import AvatarCreator, Items, Token
 from avatar_creator.v1.attributes_pb2 import (
     AgeRange,
     Attributes,
@@ -77,8 +94,14 @@ __all__ = [
     "AlreadyExistsError",
     "AppUsageSummary",
     "AsyncAvatarCreator",
+    "AsyncAvatars",
+    "AsyncGenerations",
     "AsyncItems",
+    "AsyncPersonas",
+    "AsyncPresets",
+    "AsyncProjects",
     "AsyncToken",
+    "AsyncUsage",
     "AttemptOutcome",
     "Attributes",
     "Avatar",
@@ -87,6 +110,7 @@ __all__ = [
     "AvatarOrder",
     "AvatarPreset",
     "AvatarProject",
+    "Avatars",
     "Backoff",
     "BatchGetAvatarsResponse",
     "BodyType",
@@ -107,10 +131,12 @@ __all__ = [
     "GenerationError",
     "GenerationFailedError",
     "GenerationOptions",
+    "GenerationParameters",
     "GenerationPriority",
     "GenerationStage",
     "GenerationState",
     "GenerationStateCount",
+    "Generations",
     "GetProjectResponse",
     "GetStatsResponse",
     "HairColor",
@@ -127,7 +153,10 @@ __all__ = [
     "PermissionDeniedError",
     "Persona",
     "PersonaExample",
+    "Personas",
     "Picture",
+    "Presets",
+    "Projects",
     "QuotaViolation",
     "Recipe",
     "RecordUsageResponse",
@@ -143,5 +172,20 @@ __all__ = [
     "UnimplementedError",
     "UnknownError",
     "UploadProgress",
+    "Usage",
     "UsageRecord",
+    "__version__",
 ]
+
+__version__: str
+"""Version of the distribution `avatar-creator-client`."""
+
+if not TYPE_CHECKING:  # type checkers would take any name for an attribute of this package
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":
+            # Imported only here, because the import takes about 50 ms.
+            from importlib.metadata import version
+
+            return version("avatar-creator-client")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

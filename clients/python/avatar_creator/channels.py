@@ -1,4 +1,4 @@
-"""How the client connects: channel options and credentials."""
+"""Channel options, transport credentials and the bearer token of a call."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ import grpc
 from grpc import aio
 
 OPTIONS: list[tuple[str, Any]] = [
-    # 100 avatars with thumbnails of about 40 KiB come in one message; the default limit is 4 MiB.
+    # A page of 100 avatars with thumbnails of about 40 KiB is one message; the default limit is 4 MiB.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    # The client repeats calls itself, and knows which it may.
+    # The client retries calls itself, because it knows which calls are safe to retry.
     ("grpc.enable_retries", 0),
-    # Finds a dead connection under a quiet watch. The service allows a ping every 10 s, more than gRPC does
-    # by default.
+    # Keepalive pings detect a dead connection under a quiet watch. The service allows a ping every 10 s,
+    # which is more often than gRPC's default.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # By default a channel waits up to two minutes before it connects again, however often a watch asks.
+    # By default a channel waits up to two minutes between connection attempts, even if a watch asks sooner.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 ]
 
 
 def connect(target: str, *, tls: bool, root_certificates: bytes | None) -> grpc.Channel:
-    """A channel for the sync client; nothing is sent yet."""
+    """Create a channel for the sync client. It connects at the first call.
+
+    Args:
+        target: Host and port, or any other gRPC name.
+        tls: True encrypts the connection with TLS.
+        root_certificates: PEM certificates that may sign the server's certificate; None uses gRPC's defaults.
+
+    Raises:
+        ValueError: `root_certificates` are given without `tls`.
+    """
     credentials = _credentials(tls, root_certificates)
     if credentials is None:
         return grpc.insecure_channel(target, options=OPTIONS)
@@ -32,7 +41,7 @@ def connect(target: str, *, tls: bool, root_certificates: bytes | None) -> grpc.
 
 
 def connect_async(target: str, *, tls: bool, root_certificates: bytes | None) -> aio.Channel:
-    """A channel for the async client; nothing is sent yet."""
+    """Create a channel for the async client. See `connect` for the arguments."""
     credentials = _credentials(tls, root_certificates)
     if credentials is None:
         return aio.insecure_channel(target, options=OPTIONS)
@@ -40,18 +49,19 @@ def connect_async(target: str, *, tls: bool, root_certificates: bytes | None) ->
 
 
 def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Call metadata that carries the token. Call metadata, because channel credentials need TLS.
+    """Return the call metadata that carries the token; empty without a token.
 
-    Blanks around the token, as a file or a shell leaves them, are not part of it.
+    Call metadata, because gRPC's call credentials work only with TLS. Blanks around the token, which a file
+    or a shell may leave there, are removed.
 
     Raises:
-        ValueError: the token has characters that metadata cannot carry.
+        ValueError: The token has characters that metadata cannot carry.
     """
     if token is None:
         return ()
     token = token.strip()
     if not (token.isascii() and token.isprintable()):
-        raise ValueError("the token has characters that are not printable ASCII")
+        raise ValueError("the token must have printable ASCII characters only; check where it is read from")
     return (("authorization", f"Bearer {token}"),)
 
 
@@ -59,5 +69,5 @@ def _credentials(tls: bool, root_certificates: bytes | None) -> grpc.ChannelCred
     if tls:
         return grpc.ssl_channel_credentials(root_certificates)
     if root_certificates is not None:
-        raise ValueError("root_certificates are for tls=True")
+        raise ValueError("root_certificates need tls=True")
     return None

@@ -1,4 +1,4 @@
-"""Every error the client raises, and the one place where a gRPC status becomes one of them."""
+"""Every error that the client raises, and their translation from gRPC statuses."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field of a request that breaks the contract, from `google.rpc.BadRequest`."""
+    """A field of a request that breaks the contract, from `google.rpc.BadRequest`."""
 
     field: str
     """Path of the field, for example `persona.age`."""
     description: str
-    """What is wrong with it, for people."""
+    """Explanation of the violation, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaViolation:
-    """One limit that was reached, from `google.rpc.QuotaFailure`."""
+    """A limit that the call would exceed, from `google.rpc.QuotaFailure`."""
 
     subject: str
     """Name of the limit, for example `per_day`."""
     description: str
-    """How it was reached, for people."""
+    """Explanation of the violation, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What an error is about, from `google.rpc.ResourceInfo`."""
+    """The resource that an error is about, from `google.rpc.ResourceInfo`."""
 
     type: str
-    """The type's name, as the service gives it."""
+    """Name of the resource type, for example `project`."""
     id: str
-    """The id that was asked for."""
+    """Id of the resource, as the request gave it."""
 
 
 class AvatarCreatorError(Exception):
-    """A call that failed. The gRPC error it came from, if any, is its `__cause__`.
+    """A failed call. Its `__cause__` is the gRPC error, if there was one.
 
     Attributes:
-        message: what happened, for people.
-        code: the gRPC status; the same for all errors of one class.
-        reason: name of an `ErrorReason` without its prefix, for example `RESOURCE_NOT_FOUND`. Empty when
-            the error was not made by the service: no connection, deadline passed, damaged picture.
-        metadata: what the reason's comment in the contract says it carries.
-        field_violations: all fields that break the contract; empty for other errors.
-        quota_violations: the limits that were reached; empty for other errors.
-        retry_after: seconds after which the same call may succeed; None if the service gave none.
-        resource: what was not found, or otherwise is in question; None if the service named none.
+        message: Explanation of the error, for people.
+        code: The gRPC status; the same for all errors of one class.
+        reason: Name of an `ErrorReason` without its prefix, for example `RESOURCE_NOT_FOUND`. Empty if the
+            error does not come from the service: no connection, deadline passed, damaged picture.
+        metadata: Facts about the error; `error_reason.proto` says which keys a reason has.
+        field_violations: All fields that break the contract; empty for other errors.
+        quota_violations: The limits that the call would exceed; empty for other errors.
+        retry_after: Seconds after which the same call may succeed; None if the service gave none.
+        resource: The resource that the error is about; None if the service named none.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -88,94 +88,101 @@ class AvatarCreatorError(Exception):
 
 
 class CallCancelledError(AvatarCreatorError):
-    """The call was cut short, as by `close()`. Cancelling an asyncio task raises `asyncio.CancelledError`."""
+    """The call was cancelled, for example by `close()`.
+
+    Cancelling an asyncio task raises `asyncio.CancelledError` instead.
+    """
 
     code = grpc.StatusCode.CANCELLED
 
 
 class UnknownError(AvatarCreatorError):
-    """The service failed and did not say how."""
+    """The service failed and gave no usable status."""
 
     code = grpc.StatusCode.UNKNOWN
 
 
 class InvalidArgumentError(AvatarCreatorError):
-    """The request breaks the contract; `field_violations` says where."""
+    """The request breaks the contract; `field_violations` lists the fields."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class DeadlineExceededError(AvatarCreatorError):
-    """The call's `timeout` passed. What it asked for may have been done."""
+    """The `timeout` of the call passed. The service may still have carried out the call."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class NotFoundError(AvatarCreatorError):
-    """No such thing, or another user's; `resource` says which."""
+    """The resource does not exist or belongs to another user; `resource` names it."""
 
     code = grpc.StatusCode.NOT_FOUND
 
 
 class AlreadyExistsError(AvatarCreatorError):
-    """The `request_id` was used before for something else."""
+    """The `request_id` was used before for a different call."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 
 
 class PermissionDeniedError(AvatarCreatorError):
-    """The token does not allow this."""
+    """The token does not allow the call."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class ResourceExhaustedError(AvatarCreatorError):
-    """A limit was reached: `quota_violations` says which, `retry_after` when there is room again.
+    """The call would exceed a limit; `quota_violations` names it.
 
-    `metadata["most"]` is how much is allowed, for the limit `spend_per_day` in millionths of a US dollar.
+    The call may succeed after `retry_after` seconds. `metadata["most"]` is the value of the limit; that of
+    `spend_per_day` is in millionths of a US dollar.
     """
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class FailedPreconditionError(AvatarCreatorError):
-    """Not in the state the thing is in now."""
+    """The resource is in the wrong state for the call."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class AbortedError(AvatarCreatorError):
-    """Another call came in between."""
+    """A concurrent call changed the same resource."""
 
     code = grpc.StatusCode.ABORTED
 
 
 class OutOfRangeError(AvatarCreatorError):
-    """Past the end of what there is."""
+    """The request points past the end of a range."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
 
 
 class UnimplementedError(AvatarCreatorError):
-    """This server does not serve the call, or is not an Avatar Creator."""
+    """The server does not implement the call, or is not an Avatar Creator service."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
 
 
 class InternalError(AvatarCreatorError):
-    """A defect of the service; `metadata["incident_id"]` is for its operators."""
+    """A defect of the service. Report `metadata["incident_id"]` to its operators."""
 
     code = grpc.StatusCode.INTERNAL
 
 
 class UnavailableError(AvatarCreatorError):
-    """No connection, or the service cannot work now, and repeating was not allowed or no help."""
+    """The service cannot be reached or is temporarily unavailable.
+
+    Retries were not safe or did not help.
+    """
 
     code = grpc.StatusCode.UNAVAILABLE
 
 
 class DataLossError(AvatarCreatorError):
-    """The picture that arrived is not the one that was announced."""
+    """The downloaded picture is damaged: its size or checksum is wrong."""
 
     code = grpc.StatusCode.DATA_LOSS
 
@@ -187,10 +194,10 @@ class UnauthenticatedError(AvatarCreatorError):
 
 
 class GenerationEndedError(AvatarCreatorError):
-    """A generation that was waited for ended without an avatar. All calls went well, so `code` is OK.
+    """The generation ended without an avatar. All calls succeeded, so `code` is OK.
 
     Attributes:
-        generation: its last state.
+        generation: The last state of the generation.
     """
 
     code = grpc.StatusCode.OK
@@ -207,7 +214,7 @@ class GenerationEndedError(AvatarCreatorError):
 
 
 class GenerationFailedError(GenerationEndedError):
-    """The generation FAILED; `reason` and `message` are those of its error."""
+    """The generation FAILED; `reason` and `message` come from its error."""
 
     def __init__(self, generation: Generation) -> None:
         name = ErrorReason.Name(generation.error.reason) if _is_known(generation.error.reason) else ""
@@ -215,7 +222,7 @@ class GenerationFailedError(GenerationEndedError):
 
 
 class GenerationCancelledError(GenerationEndedError):
-    """The generation was CANCELLED by the user."""
+    """The generation was CANCELLED."""
 
     def __init__(self, generation: Generation) -> None:
         super().__init__(generation, f"generation {generation.id} was cancelled")
@@ -242,11 +249,11 @@ ERROR_BY_CODE: Mapping[grpc.StatusCode, type[AvatarCreatorError]] = {
         UnauthenticatedError,
     )
 }
-"""Every gRPC status but OK, and the class it is raised as."""
+"""Error class of every gRPC status except OK."""
 
 
 class _Status(Protocol):
-    """What both `grpc.Call` and `grpc.aio.AioRpcError` know of a failed call."""
+    """The methods that `grpc.Call` and `grpc.aio.AioRpcError` share."""
 
     def code(self) -> grpc.StatusCode: ...
     def details(self) -> str | None: ...
@@ -254,7 +261,7 @@ class _Status(Protocol):
 
 
 def from_rpc_error(raised: grpc.RpcError) -> AvatarCreatorError:
-    """The typed error for `raised`, its cause, with all `google.rpc` details that came along."""
+    """Return the typed error of a gRPC error, with its `google.rpc` details and with it as the cause."""
     status = cast(_Status, raised)
     error = ERROR_BY_CODE[status.code()](status.details() or "", **_details(status.trailing_metadata() or ()))
     error.__cause__ = raised
@@ -262,14 +269,14 @@ def from_rpc_error(raised: grpc.RpcError) -> AvatarCreatorError:
 
 
 def _details(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, Any]:
-    """Arguments of the error from `google.rpc.Status`; what is broken or unknown is left out."""
+    """Return arguments for the error from `google.rpc.Status`, without damaged and unknown details."""
     details: dict[str, Any] = {}
-    rich = status_pb2.Status()
+    status = status_pb2.Status()
     try:
         for key, value in trailing_metadata:
             if key == _DETAILS_KEY:
-                rich.ParseFromString(value)
-        for detail in rich.details:
+                status.ParseFromString(value)
+        for detail in status.details:
             details |= _detail(detail)
     except DecodeError:
         pass

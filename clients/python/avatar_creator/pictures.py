@@ -1,4 +1,4 @@
-"""Pictures on their way: read in chunks for an upload, checked after a download, put on disk whole."""
+"""Uploads in chunks, and downloads that are verified and written to disk as a whole."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from avatar_creator.v1.avatar_service_pb2 import (
 )
 
 CHUNK_BYTES = 128 * 1024
-"""Size of all upload chunks but the last; the contract asks for 64 to 256 KiB."""
+"""Size of every upload chunk except the last; the contract recommends 64 to 256 KiB."""
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 """A picture to upload: the path of a file, its bytes, or a file open for reading in binary mode."""
 
 UploadProgress: TypeAlias = Callable[[int, int | None], None]
-"""Called with the bytes sent and the bytes in all; None where a file object does not tell its size."""
+"""Function called with the bytes sent and the total bytes; None if a file object has no known size."""
 
 
 class PictureSource:
-    """A picture to upload, wherever its bytes are."""
+    """A picture to upload, from a path, bytes or a file object."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self.repeatable = isinstance(picture, str | os.PathLike | bytes)
-        """Whether it can be read a second time: a file object may be a pipe, and belongs to the caller."""
+        self.retryable = isinstance(picture, str | os.PathLike | bytes)
+        """True if the picture can be read twice. A file object may be a pipe."""
 
     def open(self) -> AbstractContextManager[BinaryIO]:
-        """The bytes, from the first one; closed after use only if opened here."""
+        """Open the picture at its first byte. Leaving the context closes only a file that was opened here."""
         if isinstance(self._picture, bytes):
             return BytesIO(self._picture)
         if isinstance(self._picture, str | os.PathLike):
@@ -47,17 +47,17 @@ class PictureSource:
 
 
 def total_bytes(file: BinaryIO) -> int | None:
-    """How many bytes are left to read; None if the file cannot tell."""
+    """Return the number of bytes left to read; None if the file is not seekable."""
     if not file.seekable():
         return None
-    here = file.tell()
+    position = file.seek(0, os.SEEK_CUR)
     end = file.seek(0, os.SEEK_END)
-    file.seek(here)
-    return end - here
+    file.seek(position)
+    return end - position
 
 
 def chunks(file: BinaryIO) -> Iterator[bytes]:
-    """What is left of the file, in chunks of `CHUNK_BYTES`."""
+    """Yield the rest of the file in chunks of `CHUNK_BYTES`."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
 
@@ -65,7 +65,7 @@ def chunks(file: BinaryIO) -> Iterator[bytes]:
 def upload_messages(
     metadata: UploadAvatarMetadata, source: PictureSource, on_progress: UploadProgress | None
 ) -> Iterator[UploadAvatarRequest]:
-    """All messages of an upload. Asking for the next one means that the one before is sent."""
+    """Yield all messages of an upload. gRPC takes the next message when it has sent the one before."""
     yield UploadAvatarRequest(metadata=metadata)
     with source.open() as file:
         total = total_bytes(file)
@@ -78,48 +78,52 @@ def upload_messages(
 
 
 class ReceivedPicture:
-    """A picture as it arrives, message by message."""
+    """A download in progress, message by message."""
 
     def __init__(self) -> None:
-        self._facts: Image | None = None
+        self._metadata: Image | None = None
         self._data = bytearray()
 
-    def take(self, message: DownloadImageResponse) -> None:
-        """Adds one message.
+    def add(self, message: DownloadImageResponse) -> None:
+        """Add one message.
 
         Raises:
-            DataLossError: it is out of order, or there are more bytes than were announced.
+            DataLossError: The message is out of order, or there are more bytes than announced.
         """
-        if self._facts is None:
+        if self._metadata is None:
             if not message.HasField("metadata"):
-                raise DataLossError("the picture came without its facts")
-            self._facts = message.metadata
+                raise DataLossError("the picture arrived without its metadata; download it again")
+            self._metadata = message.metadata
         elif not message.HasField("chunk"):
-            raise DataLossError("the facts of the picture came twice")
+            raise DataLossError("the metadata of the picture arrived twice; download it again")
         else:
             self._data += message.chunk
-            if len(self._data) > self._facts.size_bytes:
-                raise DataLossError(f"more than the {self._facts.size_bytes} bytes that were announced")
+            if len(self._data) > self._metadata.size_bytes:
+                raise DataLossError(
+                    f"more than the {self._metadata.size_bytes} announced bytes arrived; download it again"
+                )
 
-    def checked(self) -> bytes:
-        """The whole picture.
+    def verified(self) -> bytes:
+        """Return the whole picture after checking its size and SHA-256.
 
         Raises:
-            DataLossError: its size or SHA-256 is not the announced one.
+            DataLossError: The size or the SHA-256 is not the announced one, or no message arrived.
         """
-        if self._facts is None:
-            raise DataLossError("no picture came")
-        if len(self._data) != self._facts.size_bytes:
-            raise DataLossError(f"{len(self._data)} of {self._facts.size_bytes} bytes came")
-        if hashlib.sha256(self._data).hexdigest() != self._facts.sha256:
-            raise DataLossError("the picture's SHA-256 is not the one that was announced")
+        if self._metadata is None:
+            raise DataLossError("the service sent no picture; download it again")
+        if len(self._data) != self._metadata.size_bytes:
+            raise DataLossError(
+                f"{len(self._data)} of {self._metadata.size_bytes} bytes arrived; download it again"
+            )
+        if hashlib.sha256(self._data).hexdigest() != self._metadata.sha256:
+            raise DataLossError("the SHA-256 of the picture is not the announced one; download it again")
         return bytes(self._data)
 
 
 def save(data: bytes, path: Path) -> None:
-    """Writes the file at `path`, replacing what is there only once all bytes are written."""
-    # Made by open() and not by tempfile, whose files are private to the user whatever the umask says.
-    # Without the file's own name, which may be as long as names can be.
+    """Write the file at `path`. An existing file is replaced only after all bytes are written."""
+    # Created by open() and not by tempfile, because tempfile ignores the umask and makes private files.
+    # The temporary name leaves out the file's own name, which may already have the maximum length.
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with unfinished.open("xb") as file:

@@ -1,7 +1,7 @@
-"""What each call of the client sends, and what it hands back of the answer.
+"""The request of each call, and the part of its response that the client returns.
 
-Arguments that are None were not given. A `request_id` that was not given is filled in here, once per logical
-call, so that all its attempts carry the same one.
+An argument that is None was not given. A missing `request_id` is created here, once per logical call, so that
+all attempts carry the same id.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import rpcs
+from avatar_creator.parameters import GenerationParameters
 from avatar_creator.rpcs import Response, Rpc
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
@@ -105,54 +106,55 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Response, Result]):
-    """One call with one answer."""
+    """A call with one response."""
 
     rpc: Rpc[Response]
     request: Message
     result: Callable[[Response], Result]
-    """What the caller gets of the answer."""
+    """Function that takes the caller's result from the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some of a list's items."""
+    """One page of a list."""
 
     items: Sequence[Item]
+    """Items on the page, in the order of the list."""
     next_page_token: str
-    """The `page_token` of the page after them, for the same call with these arguments; empty on the last."""
+    """Value of `page_token` that returns the next page with the same arguments; empty on the last page."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListCall(Generic[Response, Item]):
-    """The call for one page of a list."""
+    """A call for one page of a list."""
 
     rpc: Rpc[Response]
     request: Any
     items: Callable[[Response], Sequence[Item]]
-    """The items on a page."""
+    """Function that takes the items of the page from the response."""
 
     def at(self, page_token: str, page_size: int) -> ListCall[Response, Item]:
-        """The call for the page where this token points, in pages of this size."""
+        """Return the call for the page that starts at the token, in pages of this size."""
         request = type(self.request)()
         request.CopyFrom(self.request)
         request.page_token, request.page_size = page_token, page_size
         return replace(self, request=request)
 
     def page(self) -> Call[Any, Page[Item]]:
-        """The call for this page alone."""
+        """Return the call for this page alone."""
         return Call(
             self.rpc, self.request, lambda response: Page(self.items(response), response.next_page_token)
         )
 
     def after(self, page: Page[Item]) -> ListCall[Response, Item] | None:
-        """The call for the page after this one; None if it was the last."""
+        """Return the call for the page after this one; None if this one is the last."""
         return self.at(page.next_page_token, self.request.page_size) if page.next_page_token else None
 
 
 def create_project(
     name: str, description: str, request_id: str | None
 ) -> Call[CreateProjectResponse, AvatarProject]:
-    request = CreateProjectRequest(name=name, description=description, request_id=_filled(request_id))
+    request = CreateProjectRequest(name=name, description=description, request_id=_given_or_new(request_id))
     return Call(rpcs.CREATE_PROJECT, request, lambda response: response.project)
 
 
@@ -199,7 +201,7 @@ def upload_avatar(
         persona=persona,
         attributes=attributes,
         content_type=content_type,
-        request_id=_filled(request_id),
+        request_id=_given_or_new(request_id),
     )
 
 
@@ -211,7 +213,7 @@ def batch_get_avatars(
     avatar_ids: Iterable[str], include_thumbnails: bool
 ) -> Call[BatchGetAvatarsResponse, BatchGetAvatarsResponse]:
     if isinstance(avatar_ids, str):
-        raise ValueError("avatar_ids are several ids; for one id there is get()")
+        raise ValueError("avatar_ids must be a list of ids, not one string; use get() for one id")
     request = BatchGetAvatarsRequest(avatar_ids=avatar_ids, include_thumbnails=include_thumbnails)
     return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
 
@@ -265,64 +267,51 @@ def download_image(avatar_id: str, variant: ImageVariant.ValueType) -> DownloadI
     return DownloadImageRequest(avatar_id=avatar_id, variant=variant)
 
 
-def wanted_generation(
-    *,
-    project_id: str,
-    prompt: str,
-    avatar_name: str,
-    persona: Persona | None,
-    attributes: Attributes | None,
-    width: int,
-    height: int,
-    seed: int | None,
-    steps: int,
-    guidance_scale: float,
-    negative_prompt: str,
-    strict: bool,
-    omit_recipe: bool,
-    preset_id: str,
-    persona_example_id: str,
-    reference_avatar_id: str,
-    reference_strength: float,
-    priority: GenerationPriority.ValueType,
+def generation_request(
+    project_id: str, prompt: str, parameters: GenerationParameters
 ) -> CreateGenerationRequest:
+    unknown = parameters.keys() - GenerationParameters.__optional_keys__
+    if unknown:
+        raise TypeError(
+            f"unknown keyword argument {', '.join(sorted(unknown))}; see avatar_creator.GenerationParameters"
+        )
     return CreateGenerationRequest(
         project_id=project_id,
         prompt=prompt,
-        avatar_name=avatar_name,
-        persona=persona,
-        attributes=attributes,
+        avatar_name=parameters.get("avatar_name", ""),
+        persona=parameters.get("persona"),
+        attributes=parameters.get("attributes"),
         options=GenerationOptions(
-            width=width,
-            height=height,
-            seed=seed,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            negative_prompt=negative_prompt,
-            reference_strength=reference_strength,
-            strict=strict,
-            omit_recipe=omit_recipe,
+            width=parameters.get("width", 0),
+            height=parameters.get("height", 0),
+            seed=parameters.get("seed"),
+            steps=parameters.get("steps", 0),
+            guidance_scale=parameters.get("guidance_scale", 0.0),
+            negative_prompt=parameters.get("negative_prompt", ""),
+            reference_strength=parameters.get("reference_strength", 0.0),
+            strict=parameters.get("strict", False),
+            omit_recipe=parameters.get("omit_recipe", False),
         ),
-        preset_id=preset_id,
-        persona_example_id=persona_example_id,
-        reference_avatar_id=reference_avatar_id,
-        priority=priority,
+        preset_id=parameters.get("preset_id", ""),
+        persona_example_id=parameters.get("persona_example_id", ""),
+        reference_avatar_id=parameters.get("reference_avatar_id", ""),
+        priority=parameters.get("priority", GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED),
     )
 
 
 def create_generation(
-    wanted: CreateGenerationRequest, request_id: str | None
+    request: CreateGenerationRequest, request_id: str | None
 ) -> Call[CreateGenerationResponse, Generation]:
-    wanted.request_id = _filled(request_id)
-    return Call(rpcs.CREATE_GENERATION, wanted, lambda response: response.generation)
+    request.request_id = _given_or_new(request_id)
+    return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)
 
 
 def create_variations(
-    wanted: CreateGenerationRequest, count: int, request_id: str | None
+    request: CreateGenerationRequest, count: int, request_id: str | None
 ) -> Call[CreateGenerationResponse, list[Generation]]:
-    wanted.variation_count = _at_least_one(count)
-    wanted.request_id = _filled(request_id)
-    return Call(rpcs.CREATE_GENERATION, wanted, lambda response: [response.generation, *response.variations])
+    request.variation_count = _at_least_one("count", count)
+    request.request_id = _given_or_new(request_id)
+    return Call(rpcs.CREATE_GENERATION, request, lambda response: [response.generation, *response.variations])
 
 
 def reproduce_generation(
@@ -337,16 +326,16 @@ def reproduce_generation(
         avatar_name=avatar_name,
         reproduce_generation_id=generation_id,
         priority=priority,
-        request_id=_filled(request_id),
+        request_id=_given_or_new(request_id),
     )
     return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)
 
 
 def estimate_generation(
-    wanted: CreateGenerationRequest, variation_count: int
+    generation: CreateGenerationRequest, variation_count: int
 ) -> Call[EstimateGenerationResponse, EstimateGenerationResponse]:
-    wanted.variation_count = _at_least_one(variation_count)
-    request = EstimateGenerationRequest(generation=wanted)
+    generation.variation_count = _at_least_one("variation_count", variation_count)
+    request = EstimateGenerationRequest(generation=generation)
     return Call(rpcs.ESTIMATE_GENERATION, request, lambda response: response)
 
 
@@ -414,7 +403,7 @@ def cancel_generation(generation_id: str) -> Call[CancelGenerationResponse, Gene
 
 
 def retry_generation(generation_id: str, request_id: str | None) -> Call[RetryGenerationResponse, Generation]:
-    request = RetryGenerationRequest(generation_id=generation_id, request_id=_filled(request_id))
+    request = RetryGenerationRequest(generation_id=generation_id, request_id=_given_or_new(request_id))
     return Call(rpcs.RETRY_GENERATION, request, lambda response: response.generation)
 
 
@@ -436,7 +425,7 @@ def record_usage(
         reference_id=reference_id,
         reference_type=reference_type,
         metadata=_struct(metadata),
-        request_id=_filled(request_id),
+        request_id=_given_or_new(request_id),
     )
     return Call(rpcs.RECORD_USAGE, request, lambda response: response)
 
@@ -476,39 +465,42 @@ def get_persona_example(persona_example_id: str) -> Call[GetPersonaExampleRespon
     return Call(rpcs.GET_PERSONA_EXAMPLE, request, lambda response: response.persona_example)
 
 
-def _filled(request_id: str | None) -> str:
+def _given_or_new(request_id: str | None) -> str:
     return request_id or str(uuid.uuid4())
 
 
-def _at_least_one(count: int) -> int:
+def _at_least_one(name: str, count: int) -> int:
     if count < 1:
-        # To the service 0 means 1: whoever counts down to none would pay for one.
-        raise ValueError(f"{count} generations cannot be made; give 1 or more")
+        # The service reads 0 as 1, so a caller whose count reaches 0 would pay for one generation.
+        raise ValueError(f"{name} must be 1 or more (got {count})")
     return count
 
 
 def _mask(paths: Iterable[str] | None, **changes: object) -> FieldMask:
     given = [name for name, value in changes.items() if value is not None]
-    named = given if paths is None else list(paths)
-    if not named:
-        # To the service an empty mask means all that is populated, which is not what "nothing given" says.
-        raise ValueError(f"nothing to update: give at least one of {', '.join(changes)}")
+    written = given if paths is None else list(paths)
+    if not written:
+        # The service reads an empty mask as "all populated fields", so an empty update would not be empty.
+        raise ValueError(f"nothing to update; give at least one of {', '.join(changes)}")
     for name in given:
-        if not any(path == "*" or path.partition(".")[0] == name for path in named):
-            raise ValueError(f"{name} is given but not named in paths, so it would not be written")
-    return FieldMask(paths=named)
+        if not any(path == "*" or path.partition(".")[0] == name for path in written):
+            raise ValueError(
+                f"{name} is given but not named in paths, so it would not be written; "
+                "add it to paths or leave it out"
+            )
+    return FieldMask(paths=written)
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:
-    """A time as the contract writes it.
+    """Return the time as a message of the contract; None if none is given.
 
     Raises:
-        ValueError: it has no time zone.
+        ValueError: The time has no time zone.
     """
     if time is None:
         return None
     if time.tzinfo is None:
-        raise ValueError("a time needs a time zone, for example datetime.now(UTC)")
+        raise ValueError(f"{time} has no time zone; give one, for example datetime.now(UTC)")
     message = Timestamp()
     message.FromDatetime(time)
     return message

@@ -1,5 +1,7 @@
-"""When a failed call is sent again, and when it is given up. Nothing here waits, sends or reads a clock of
-its own."""
+"""Decisions about retries: which failed call to send again, after which delay, and when to stop.
+
+Nothing here waits, sends, or reads a clock of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,51 +15,56 @@ from avatar_creator.errors import AvatarCreatorError, DeadlineExceededError, Res
 T = TypeVar("T")
 
 _ACCEPTED_SECONDS = 1.0
-"""A watch whose token expires after this long was accepted before, and did not fail."""
+"""Age in seconds from which an expired token counts as accepted before it expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential delays with full jitter: each is random between 0 and a bound that grows per failure.
+    """Exponential backoff with full jitter: each delay is random, from 0 to a bound that grows per failure.
 
-    Full jitter, because a restarted server meets all its watchers at once.
+    Full jitter spreads the reconnects of all watchers after a server restart.
     """
 
     initial: float = 0.1
-    """Bound of the first delay, seconds."""
+    """Upper bound of the first delay, in seconds."""
     factor: float = 2.0
-    """Growth of the bound per failure."""
+    """Growth of the upper bound per failure."""
     maximum: float = 5.0
-    """Largest bound, seconds."""
+    """Largest upper bound, in seconds."""
     random: Callable[[], float] = random.random
-    """Where jitter comes from: a number in [0, 1)."""
+    """Source of the jitter: returns a number in [0, 1)."""
 
     def delay(self, failures: int, retry_after: float | None = None) -> float:
-        """Seconds to wait after this many failures in a row, never less than `retry_after`."""
-        # The exponent is capped because 2.0**1024 overflows and a watch may fail that often.
+        """Return the delay before the next attempt, in seconds.
+
+        Args:
+            failures: Number of consecutive failures, at least 1.
+            retry_after: Minimum delay that the service asked for, in seconds; None if it asked for none.
+        """
+        # The exponent is capped: 2.0**1024 overflows, and a watch may fail that often.
         bound = min(self.maximum, self.initial * self.factor ** min(failures - 1, 64))
         return (retry_after or 0.0) + bound * self.random()
 
 
 class CallRetries:
-    """The attempts of one logical call. It began when this was made."""
+    """Attempts of one logical call. Its timeout starts when this object is created."""
 
     def __init__(
-        self, backoff: Backoff, clock: Callable[[], float], *, timeout: float, repeatable: bool
+        self, backoff: Backoff, clock: Callable[[], float], *, timeout: float, retryable: bool
     ) -> None:
         self._backoff = backoff
         self._clock = clock
         self._deadline = clock() + timeout
-        self._repeatable = repeatable
+        self._retryable = retryable
         self._failures = 0
 
     def remaining(self) -> float:
-        """Seconds the next attempt may take."""
+        """Return the seconds left for the next attempt."""
         return max(0.0, self._deadline - self._clock())
 
     def delay_after(self, error: AvatarCreatorError) -> float | None:
-        """Seconds to wait before the next attempt; None: there is none, raise `error`."""
-        if not (self._repeatable and isinstance(error, UnavailableError)):
+        """Return the seconds to wait before the next attempt; None if the caller must raise `error`."""
+        if not (self._retryable and isinstance(error, UnavailableError)):
             return None
         self._failures += 1
         delay = self._backoff.delay(self._failures, error.retry_after)
@@ -65,7 +72,7 @@ class CallRetries:
 
 
 class Reconnects:
-    """The connections of one watch. It began when this was made."""
+    """Connections of one watch. Its timeout starts when this object is created."""
 
     def __init__(
         self,
@@ -82,39 +89,41 @@ class Reconnects:
         self._reconnect_for = reconnect_for
         self._resource = resource
         self._renews_token = renews_token
-        self._expired: AvatarCreatorError | None = None
-        self._shown: object = None
-        self._connected = clock()
+        self._token_expired: AvatarCreatorError | None = None
+        self._last_authorization: object = None
+        self._connect_time = clock()
         self._deadline = None if timeout is None else clock() + timeout
         self._failures = 0
         self._failing_since: float | None = None
 
-    def show(self, authorization: T) -> T:
-        """Connect with this now.
+    def connecting_with(self, authorization: T) -> T:
+        """Record that a connection starts now with this authorization, and return it.
 
         Raises:
-            AvatarCreatorError: what the last connection ended with, if this is the token that had expired.
+            AvatarCreatorError: The error of the last connection, if this is the token that had expired.
         """
-        if self._expired is not None and authorization == self._shown:
-            raise self._expired
-        self._expired, self._shown, self._connected = None, authorization, self._clock()
+        if self._token_expired is not None and authorization == self._last_authorization:
+            raise self._token_expired
+        self._token_expired = None
+        self._last_authorization = authorization
+        self._connect_time = self._clock()
         return authorization
 
     def remaining(self) -> float | None:
-        """Seconds the next connection may last; None: as long as it does."""
+        """Return the seconds left for the next connection; None if there is no limit."""
         return None if self._deadline is None else max(0.0, self._deadline - self._clock())
 
     def progressed(self) -> None:
-        """A message came: earlier failures no longer count."""
+        """Forget earlier failures, because a message arrived."""
         self._failures = 0
         self._failing_since = None
 
     def delay_after(self, error: AvatarCreatorError) -> float:
-        """Seconds to wait before connecting again.
+        """Return the seconds to wait before the next connection.
 
         Raises:
-            AvatarCreatorError: `error` itself, when it is final or has lasted for `reconnect_for`.
-            DeadlineExceededError: the watch's own time is over; it names what was watched.
+            AvatarCreatorError: `error` itself, if it is final or if no connection worked for `reconnect_for`.
+            DeadlineExceededError: The timeout of the watch passed; `resource` is what it watched.
         """
         now = self._clock()
         if self._deadline is not None and (
@@ -122,11 +131,12 @@ class Reconnects:
             or (isinstance(error, UnavailableError) and now >= self._deadline)
         ):
             raise DeadlineExceededError(
-                "the watch's timeout passed; what it watched goes on", resource=self._resource
+                "the timeout of the watch passed; the service continues the work, so watch it again",
+                resource=self._resource,
             ) from error
         if self._renews_token and error.reason == "TOKEN_EXPIRED":
-            self._expired = error
-            if now - self._connected >= _ACCEPTED_SECONDS:
+            self._token_expired = error
+            if now - self._connect_time >= _ACCEPTED_SECONDS:
                 self.progressed()
         elif not isinstance(error, UnavailableError):
             raise error

@@ -1,4 +1,4 @@
-"""All RPCs of the contract: where they are, what they answer, and whether the client may send them twice."""
+"""Every RPC of the contract: its path, its response class and whether the client may retry it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ Response = TypeVar("Response", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Rpc(Generic[Response]):
-    """One RPC."""
+    """One RPC of the contract."""
 
     service: str
+    """Name of the gRPC service, without its package."""
     method: str
+    """Name of the RPC in its service."""
     response: type[Response]
-    """Class of its answer, or of each message of it."""
-    repeatable: bool
-    """Whether the same call may be sent again after UNAVAILABLE, when the first may have been carried out."""
+    """Class of the response, or of each message of a response stream."""
+    retryable: bool
+    """True if a second call is safe after UNAVAILABLE, when the first one may have succeeded."""
     transfer: bool = False
-    """Whether it carries a picture and so has the longer default deadline."""
+    """True if the call carries a picture and therefore has the longer default deadline."""
 
     @property
     def path(self) -> str:
-        """Its HTTP/2 path."""
+        """The HTTP/2 path of the RPC."""
         return f"/avatar_creator.v1.{self.service}/{self.method}"
 
 
@@ -43,9 +45,9 @@ _GENERATIONS = "GenerationService"
 _USAGE = "UsageService"
 _PRESETS = "PresetService"
 
-# Repeatable are: reads; calls with a request_id, which the client always fills; updates, which write the same
-# values again; and cancelling, which answers alike the second time. Deletes are not: the second one would be
-# NOT_FOUND though the first did what was asked.
+# The client retries reads; calls with a request_id, which it always sets; updates, which write the same
+# values again; and cancels, which return the same result the second time. It never retries deletes: the
+# second one would fail with NOT_FOUND although the first one succeeded.
 
 CREATE_PROJECT = Rpc(_PROJECTS, "CreateProject", avatar_project_service_pb2.CreateProjectResponse, True)
 GET_PROJECT = Rpc(_PROJECTS, "GetProject", avatar_project_service_pb2.GetProjectResponse, True)
@@ -94,5 +96,5 @@ ALL: tuple[Rpc[Any], ...] = tuple(value for value in vars().values() if isinstan
 
 
 def serialize(request: Message) -> bytes:
-    """The request as it travels."""
+    """Return the bytes of the request, as gRPC sends them."""
     return request.SerializeToString()

@@ -1,17 +1,17 @@
-"""A real Avatar Creator for the tests of apps that use this client.
+"""A real Avatar Creator service for the tests of apps that use this client.
 
-With pytest, the app's top `conftest.py` names this module:
+With pytest, name this module in the app's top `conftest.py`:
 
     pytest_plugins = ["avatar_creator.testing"]
 
-and a test asks for the service:
+A test then requests the service as a fixture:
 
-    def test_a_project_is_made(avatar_creator_service):
+    def test_a_project_is_created(avatar_creator_service):
         with avatar_creator_service.client("sarah") as avatars:
             assert avatars.projects.create("Spring campaign").user_id == "sarah"
 
-With anything else, `local_service` is a context manager. Both need the service beside the client: install its
-repository, or its wheel `avatar_creator-*.whl`, into the environment of the tests.
+Without pytest, use the context manager `local_service`. Both need the service: install its repository, or its
+wheel `avatar_creator-*.whl`, into the environment of the tests.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal, TypeAlias
 
-from avatar_creator.aio import AsyncAvatarCreator
-from avatar_creator.sync import AvatarCreator
+from avatar_creator._async.client import AsyncAvatarCreator
+from avatar_creator._sync.client import AvatarCreator
 
 Role: TypeAlias = Literal["", "ops"]
-"""What a token lets its user do beyond their own things: nothing, or what operators may."""
+"""Role in a token: none, or `ops` for the extra rights of operators."""
 
 _DISTRIBUTION = "avatar-creator"
 _START_SECONDS = 30.0
@@ -42,11 +42,12 @@ _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _SHOWN_LINES = 50
 
-# What its process needs of ours. Nothing else passes: a developer's own DATABASE_URL or API key must not
-# decide what is tested, nor be used by it.
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH")
+# Environment variables that the service inherits. A developer's own DATABASE_URL or API key must not change
+# what is tested, and no test may use them.
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH")
 
-# `python -m avatar_creator_server.cli serve` that ends with its standard input, too: if we are killed, so is our end of it.
+# Runs `python -m avatar_creator_server.cli serve`, and ends it when its standard input closes, which happens
+# even if the tests are killed.
 _SERVE = """
 import os, runpy, signal, sys, threading
 
@@ -61,18 +62,18 @@ runpy.run_module("avatar_creator_server.cli", run_name="__main__")
 
 
 class LocalServiceError(Exception):
-    """The service is not installed, or did not start; the message says what to do, or what it wrote."""
+    """The service is not installed or did not start. The message has the remedy or the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """A running service, and the tokens it accepts.
+    """A running service, and a source of tokens that it accepts.
 
-    Whatever it is told by one test is there for the next, so each test should be a user of its own.
+    The tests of a run share the service and its data, so each test should use a user of its own.
     """
 
     target: str
-    """Where it listens, `host:port`."""
+    """Address of the service, `host:port`."""
     _secret: str = field(repr=False)
 
     def token(
@@ -83,15 +84,19 @@ class LocalService:
         role: Role = "",
         expires_in: int = 3600,
     ) -> str:
-        """Makes a token.
+        """Create a token.
 
         Args:
-            user_id: letters, digits and `. _ @ | : + -`, at most 128, the first a letter or digit.
-            app_id: the app the token is bound to; empty: none.
-            role: `ops` for an operator's powers.
-            expires_in: seconds it is valid; less than 1 makes one that has expired.
+            user_id: Id of the user: at most 128 letters, digits and `. _ @ | : + -`, starting with a letter
+                or a digit.
+            app_id: App that the token is bound to; empty means none.
+            role: `ops` gives the rights of an operator; empty gives none.
+            expires_in: Validity in seconds; less than 1 creates an expired token.
+
+        Returns:
+            A JSON Web Token that this service accepts.
         """
-        import jwt  # comes with the service
+        import jwt  # installed with the service
 
         now = int(time.time())
         claims: dict[str, str | int] = {"sub": user_id, "iat": now, "exp": now + expires_in}
@@ -104,7 +109,14 @@ class LocalService:
     def client(
         self, user_id: str, *, app_id: str = "", role: Role = "", timeout: float = 10.0
     ) -> AvatarCreator:
-        """A client that calls as `user_id`, to be closed by the caller; args as for `token`."""
+        """Create a client of a user. The caller closes it.
+
+        Args:
+            user_id: Id of the user; see `token`.
+            app_id: App that the token is bound to; empty means none.
+            role: `ops` gives the rights of an operator; empty gives none.
+            timeout: Default seconds for a call.
+        """
         return AvatarCreator(
             self.target, token=self.token(user_id, app_id=app_id, role=role), timeout=timeout
         )
@@ -112,7 +124,7 @@ class LocalService:
     def async_client(
         self, user_id: str, *, app_id: str = "", role: Role = "", timeout: float = 10.0
     ) -> AsyncAvatarCreator:
-        """As `client`, for asyncio."""
+        """Create an async client of a user. The caller closes it. See `client` for the arguments."""
         return AsyncAvatarCreator(
             self.target, token=self.token(user_id, app_id=app_id, role=role), timeout=timeout
         )
@@ -120,53 +132,56 @@ class LocalService:
 
 @contextmanager
 def local_service(folder: str | os.PathLike[str]) -> Iterator[LocalService]:
-    """Runs an embedded service while the context is open, on a free port of 127.0.0.1.
+    """Run an embedded service on a free port of 127.0.0.1 while the context is open.
 
-    It is a process of its own, because asyncio gRPC allows one event loop a process, and that one is for the
-    tests. It has a secret of its own, and none of the environment's settings reach it.
+    The service runs in its own process, because asyncio gRPC allows one event loop per process and the tests
+    need that one. It has its own secret, and it ignores the settings in the environment.
 
     Args:
-        folder: gets its database, its pictures and its log; made if need be. One service at a time may run
-            in it.
+        folder: Folder for the database, the pictures and the log; created if it is missing. Only one service
+            at a time can run in it.
+
+    Yields:
+        The running service.
 
     Raises:
-        LocalServiceError: it is not installed, or did not start.
+        LocalServiceError: The service is not installed or did not start.
     """
     try:
         distribution(_DISTRIBUTION)
     except PackageNotFoundError as error:
         raise LocalServiceError(
-            f"the service is not installed beside its client: install the distribution {_DISTRIBUTION}, "
-            "from its repository or its wheel"
+            f"the service is not installed: install the distribution {_DISTRIBUTION} from its repository or "
+            "its wheel into this environment"
         ) from error
-    place = Path(folder).absolute()
-    place.mkdir(parents=True, exist_ok=True)
+    directory = Path(folder).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_hex(32)
-    # Its output goes to a file, because a pipe that nobody reads would stop it once it is full.
-    with NamedTemporaryFile(prefix="service-", suffix=".log", dir=place, delete=False) as output:
+    # The output goes to a file, because a full pipe without a reader would block the service.
+    with NamedTemporaryFile(prefix="service-", suffix=".log", dir=directory, delete=False) as output:
         process = subprocess.Popen(
-            # -P: what lies in the folder is never taken for a module.
+            # -P keeps Python from importing modules from the folder.
             [sys.executable, "-P", "-c", _SERVE],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            cwd=place,
+            cwd=directory,
             env={
-                **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                **{name: os.environ[name] for name in _INHERITED if name in os.environ},
                 "LISTEN_ADDRESS": "127.0.0.1:0",
-                "DATA_PATH": str(place / "data"),
-                "UPLOAD_PATH": str(place / "uploads"),
+                "DATA_PATH": str(directory / "data"),
+                "UPLOAD_PATH": str(directory / "uploads"),
                 "JWT_SECRET": secret,
             },
         )
     try:
         yield LocalService(f"127.0.0.1:{_port_of(process, Path(output.name))}", secret)
     finally:
-        _end(process)
+        _stop(process)
 
 
 def _port_of(process: subprocess.Popen[bytes], log: Path) -> int:
-    """The port that the system chose, once the service says that it is ready."""
+    """Return the port of the service, which the system chose, as soon as the log says that it is ready."""
     deadline = time.monotonic() + _START_SECONDS
     while True:
         code = process.poll()
@@ -175,13 +190,13 @@ def _port_of(process: subprocess.Popen[bytes], log: Path) -> int:
             if '"server_ready"' in line and line.endswith("\n"):
                 return int(json.loads(line)["port"])
         if code is not None or time.monotonic() > deadline:
-            happened = f"did not start within {_START_SECONDS:g} s" if code is None else f"ended with {code}"
+            problem = f"did not start within {_START_SECONDS:g} s" if code is None else f"exited with {code}"
             end = "\n".join(written.splitlines()[-_SHOWN_LINES:])
-            raise LocalServiceError(f"the service {happened}; the end of {log}:\n{end}")
+            raise LocalServiceError(f"the service {problem}; the end of its log {log}:\n{end}")
         time.sleep(_POLL_SECONDS)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         with suppress(subprocess.TimeoutExpired):
@@ -193,13 +208,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 try:
     import pytest
-except ModuleNotFoundError:  # other test runners use `local_service`
+except ModuleNotFoundError:  # without pytest, `local_service` still works
     pass
 else:
 
     @pytest.fixture(scope="session")
     def avatar_creator_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-        """A real service for the whole run; fails, and does not skip, where it cannot be started."""
+        """Run a real service for all tests. A test fails, and is not skipped, if the service cannot start."""
         try:
             with local_service(tmp_path_factory.mktemp("avatar-creator")) as service:
                 yield service

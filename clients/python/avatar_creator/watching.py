@@ -1,4 +1,4 @@
-"""What a watch has delivered, so that it can be taken up elsewhere and nothing comes twice."""
+"""Progress of a watch, so that a new connection resumes it and no state is delivered twice."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ ENDED = frozenset(
         GenerationState.GENERATION_STATE_CANCELLED,
     }
 )
-"""States a generation never leaves."""
+"""The final states of a generation."""
 
 
 class ResumePoint(ABC):
-    """How far a watch has come.
+    """Progress of a watch: the states delivered so far, and the request for the rest.
 
-    A state is news when its revision is higher than that of the last one seen. An end is news once, whatever
-    revision is known: the service sends it again so that no watch closes without its outcome.
+    A state is new if its revision is higher than the last delivered one. A final state is new once, even if
+    its revision is known: the service sends it again so that no watch ends without the outcome.
     """
 
     rpc: Rpc[Any]
     """The RPC that watches."""
     resource: Resource | None = None
-    """What is watched; None where there are several."""
+    """The watched resource; None if there are several."""
 
     def __init__(self, known_revisions: Mapping[str, int]) -> None:
         self._open = dict(known_revisions)
         self._ended: set[str] = set()
 
-    def is_news(self, generation: Generation) -> bool:
-        """Whether the caller has yet to see this state; it is remembered as seen."""
+    def is_new(self, generation: Generation) -> bool:
+        """Return True if the caller has not seen this state, and record it as seen."""
         if generation.id in self._ended:
             return False
         if generation.state in ENDED:
@@ -61,16 +61,16 @@ class ResumePoint(ABC):
 
     @abstractmethod
     def request(self) -> Message:
-        """Asks for what has not been delivered yet."""
+        """Return the request for the states that are not delivered yet."""
 
     @property
     def finished(self) -> bool:
-        """Whether all that was watched has ended and was delivered."""
+        """True if every watched generation has ended and its final state was delivered."""
         return not self._open
 
     @property
     def finished_if_closed(self) -> bool:
-        """Likewise, where the service has just ended its stream with OK."""
+        """True if the watch is complete once the service has closed the stream with OK."""
         return self.finished
 
 
@@ -89,7 +89,7 @@ class OneGeneration(ResumePoint):
 
 
 class SeveralGenerations(ResumePoint):
-    """A watch on generations that are named."""
+    """A watch on several generations, given by their ids."""
 
     rpc = rpcs.WATCH_GENERATIONS
 
@@ -98,9 +98,9 @@ class SeveralGenerations(ResumePoint):
 
 
 class WholeGroup(ResumePoint):
-    """A watch on the variations that one call asked for.
+    """A watch on all variations of one call.
 
-    The service alone knows how many there are, so that only its stream's end tells that all have ended.
+    Only the service knows how many there are, so only the end of its stream shows that all have ended.
     """
 
     rpc = rpcs.WATCH_GENERATIONS
@@ -123,10 +123,11 @@ class WholeGroup(ResumePoint):
 
 
 class WholeProject(ResumePoint):
-    """A watch on a project, now and later.
+    """A watch on all generations of a project, including later ones.
 
-    It is taken up at the newest of the service's times it has seen or, while it has seen none, at our own of
-    its start. The service sends a little more than it is asked for, so our clock may be some seconds off.
+    A new connection resumes at the newest `update_time` seen, or at the start time of the watch if none was
+    seen. The start time comes from this machine's clock. The service sends some earlier changes too, so the
+    clock may be wrong by some seconds.
     """
 
     rpc = rpcs.WATCH_GENERATIONS
@@ -137,18 +138,18 @@ class WholeProject(ResumePoint):
         self._project_id = project_id
         self._changed_since = requests.timestamp(changed_since)
         self._started = requests.timestamp(started)
-        self._asked = False
+        self._requested = False
         self._newest: Timestamp | None = None
 
-    def is_news(self, generation: Generation) -> bool:
+    def is_new(self, generation: Generation) -> bool:
         changed = generation.update_time
         if self._newest is None or changed.ToNanoseconds() > self._newest.ToNanoseconds():
             self._newest = changed
-        return super().is_news(generation)
+        return super().is_new(generation)
 
     def request(self) -> Message:
-        since = self._newest or self._changed_since or (self._started if self._asked else None)
-        self._asked = True
+        since = self._newest or self._changed_since or (self._started if self._requested else None)
+        self._requested = True
         return requests.watch_project(self._project_id, since)
 
     @property
@@ -163,37 +164,48 @@ def resume_point(
     changed_since: datetime | None,
     started: datetime,
 ) -> ResumePoint:
-    """Where a watch on several generations begins.
+    """Return the start of a watch on several generations.
+
+    Args:
+        targets: Ids, or a mapping of ids to the highest revisions seen; None if `project_id` or `group_id` is
+            given.
+        project_id: The project to watch; empty for none.
+        group_id: The group of variations to watch; empty for none.
+        changed_since: Time from which changes in the project are new; None for only unfinished generations.
+        started: The current time.
 
     Raises:
-        ValueError: not exactly one of them is given, or a time without its time zone or without a project.
+        ValueError: The arguments do not name exactly one of targets, project and group, or `changed_since`
+            has no time zone or comes without a project.
     """
     if [targets is not None, bool(project_id), bool(group_id)].count(True) != 1:
-        raise ValueError("give either targets, project_id or group_id")
+        raise ValueError("give exactly one of targets, project_id and group_id")
     if project_id:
         return WholeProject(project_id, changed_since, started)
     if changed_since is not None:
-        raise ValueError("changed_since goes with project_id only")
+        raise ValueError(
+            "changed_since works with project_id only; for targets give a mapping of ids to revisions"
+        )
     if targets is None:
         return WholeGroup(group_id)
     if isinstance(targets, str):
-        raise ValueError("targets are several ids; for one id there is watch()")
+        raise ValueError("targets must be a list or mapping of ids, not one string; use watch() for one id")
     if isinstance(targets, Mapping):
         return SeveralGenerations(targets)
     return SeveralGenerations(dict.fromkeys(targets, 0))
 
 
 def stream_ended_early() -> UnavailableError:
-    """A stream that closed with OK before what it watches had ended: as good as a lost connection."""
-    return UnavailableError("the service ended the watch before the generation ended")
+    """Return the error of a stream that closed with OK too early, which counts as a lost connection."""
+    return UnavailableError("the service closed the watch before the generation ended; watch it again")
 
 
 def completed(generation: Generation) -> Generation:
-    """`generation`, which has ended, if it made an avatar.
+    """Return the ended generation if it made an avatar.
 
     Raises:
-        GenerationFailedError: it failed.
-        GenerationCancelledError: it was cancelled.
+        GenerationFailedError: The generation failed.
+        GenerationCancelledError: The generation was cancelled.
     """
     if generation.state == GenerationState.GENERATION_STATE_FAILED:
         raise GenerationFailedError(generation)

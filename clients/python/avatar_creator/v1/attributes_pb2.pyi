@@ -24,7 +24,7 @@ class _Gender:
 class _GenderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gender.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GENDER_UNSPECIFIED: _Gender.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     GENDER_FEMALE: _Gender.ValueType  # 1
     """Prompt: `female`."""
     GENDER_MALE: _Gender.ValueType  # 2
@@ -33,10 +33,10 @@ class _GenderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gender.ValueTy
     """Prompt: `non-binary`."""
 
 class Gender(_Gender, metaclass=_GenderEnumTypeWrapper):
-    """Gender as it is shown in the picture."""
+    """Gender that the picture shows."""
 
 GENDER_UNSPECIFIED: Gender.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 GENDER_FEMALE: Gender.ValueType  # 1
 """Prompt: `female`."""
 GENDER_MALE: Gender.ValueType  # 2
@@ -52,7 +52,7 @@ class _AgeRange:
 class _AgeRangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgeRange.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AGE_RANGE_UNSPECIFIED: _AgeRange.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     AGE_RANGE_CHILD: _AgeRange.ValueType  # 1
     """Ages 1 to 12. Prompt: `child (under 13 years old)`."""
     AGE_RANGE_TEENAGER: _AgeRange.ValueType  # 2
@@ -67,10 +67,10 @@ class _AgeRangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgeRange.Val
     """Ages 66 and over. Prompt: `senior (over 65 years old)`."""
 
 class AgeRange(_AgeRange, metaclass=_AgeRangeEnumTypeWrapper):
-    """Age range as it is shown in the picture."""
+    """Age range that the picture shows, in years."""
 
 AGE_RANGE_UNSPECIFIED: AgeRange.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 AGE_RANGE_CHILD: AgeRange.ValueType  # 1
 """Ages 1 to 12. Prompt: `child (under 13 years old)`."""
 AGE_RANGE_TEENAGER: AgeRange.ValueType  # 2
@@ -92,7 +92,7 @@ class _BodyType:
 class _BodyTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BodyType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     BODY_TYPE_UNSPECIFIED: _BodyType.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     BODY_TYPE_SLIM: _BodyType.ValueType  # 1
     """Prompt: `slim build`."""
     BODY_TYPE_AVERAGE: _BodyType.ValueType  # 2
@@ -107,10 +107,10 @@ class _BodyTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BodyType.Val
     """Prompt: `plus-size build`."""
 
 class BodyType(_BodyType, metaclass=_BodyTypeEnumTypeWrapper):
-    """Build of the body."""
+    """Body type."""
 
 BODY_TYPE_UNSPECIFIED: BodyType.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 BODY_TYPE_SLIM: BodyType.ValueType  # 1
 """Prompt: `slim build`."""
 BODY_TYPE_AVERAGE: BodyType.ValueType  # 2
@@ -132,9 +132,9 @@ class _HairStyle:
 class _HairStyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HairStyle.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HAIR_STYLE_UNSPECIFIED: _HairStyle.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     HAIR_STYLE_BALD: _HairStyle.ValueType  # 1
-    """Prompt: `bald head`; the hair colour is left out."""
+    """Prompt: `bald head`; the prompt leaves the hair color out."""
     HAIR_STYLE_BUZZ_CUT: _HairStyle.ValueType  # 2
     """Prompt: `buzz-cut … hair`."""
     HAIR_STYLE_SHORT: _HairStyle.ValueType  # 3
@@ -157,12 +157,14 @@ class _HairStyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HairStyle.V
     """Prompt: `… hair in a ponytail`."""
 
 class HairStyle(_HairStyle, metaclass=_HairStyleEnumTypeWrapper):
-    """Cut or dressing of the hair. Together with a colour the prompt reads, for example, `long black hair`."""
+    """Hair style. In the quoted words, `…` stands for the hair color, so LONG with BLACK gives `long black hair`.
+    Without a hair color, the words are used without `…`.
+    """
 
 HAIR_STYLE_UNSPECIFIED: HairStyle.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 HAIR_STYLE_BALD: HairStyle.ValueType  # 1
-"""Prompt: `bald head`; the hair colour is left out."""
+"""Prompt: `bald head`; the prompt leaves the hair color out."""
 HAIR_STYLE_BUZZ_CUT: HairStyle.ValueType  # 2
 """Prompt: `buzz-cut … hair`."""
 HAIR_STYLE_SHORT: HairStyle.ValueType  # 3
@@ -192,7 +194,7 @@ class _HairColor:
 class _HairColorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HairColor.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HAIR_COLOR_UNSPECIFIED: _HairColor.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     HAIR_COLOR_BLACK: _HairColor.ValueType  # 1
     """Prompt: `black`."""
     HAIR_COLOR_DARK_BROWN: _HairColor.ValueType  # 2
@@ -209,10 +211,12 @@ class _HairColorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HairColor.V
     """Prompt: `white`."""
 
 class HairColor(_HairColor, metaclass=_HairColorEnumTypeWrapper):
-    """Colour of the hair."""
+    """Hair color. It completes the words of the hair style: `long black hair`. Without a hair style, the prompt says
+    `black hair`.
+    """
 
 HAIR_COLOR_UNSPECIFIED: HairColor.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 HAIR_COLOR_BLACK: HairColor.ValueType  # 1
 """Prompt: `black`."""
 HAIR_COLOR_DARK_BROWN: HairColor.ValueType  # 2
@@ -236,7 +240,7 @@ class _EyeColor:
 class _EyeColorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EyeColor.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EYE_COLOR_UNSPECIFIED: _EyeColor.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     EYE_COLOR_BROWN: _EyeColor.ValueType  # 1
     """Prompt: `brown eyes`."""
     EYE_COLOR_DARK_BROWN: _EyeColor.ValueType  # 2
@@ -253,10 +257,10 @@ class _EyeColorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EyeColor.Val
     """Prompt: `gray eyes`."""
 
 class EyeColor(_EyeColor, metaclass=_EyeColorEnumTypeWrapper):
-    """Colour of the eyes. Prompt, for example: `brown eyes`."""
+    """Eye color."""
 
 EYE_COLOR_UNSPECIFIED: EyeColor.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 EYE_COLOR_BROWN: EyeColor.ValueType  # 1
 """Prompt: `brown eyes`."""
 EYE_COLOR_DARK_BROWN: EyeColor.ValueType  # 2
@@ -280,7 +284,7 @@ class _SkinTone:
 class _SkinToneEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SkinTone.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SKIN_TONE_UNSPECIFIED: _SkinTone.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     SKIN_TONE_VERY_LIGHT: _SkinTone.ValueType  # 1
     """Prompt: `very light skin`."""
     SKIN_TONE_LIGHT: _SkinTone.ValueType  # 2
@@ -297,10 +301,10 @@ class _SkinToneEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SkinTone.Val
     """Prompt: `dark skin`."""
 
 class SkinTone(_SkinTone, metaclass=_SkinToneEnumTypeWrapper):
-    """Tone of the skin, light to dark."""
+    """Skin tone, from light to dark."""
 
 SKIN_TONE_UNSPECIFIED: SkinTone.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 SKIN_TONE_VERY_LIGHT: SkinTone.ValueType  # 1
 """Prompt: `very light skin`."""
 SKIN_TONE_LIGHT: SkinTone.ValueType  # 2
@@ -324,7 +328,7 @@ class _Style:
 class _StyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Style.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STYLE_UNSPECIFIED: _Style.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     STYLE_PROFESSIONAL: _Style.ValueType  # 1
     """Prompt: `wearing professional attire`."""
     STYLE_CASUAL: _Style.ValueType  # 2
@@ -343,10 +347,10 @@ class _StyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Style.ValueType
     """Prompt: `wearing streetwear attire`."""
 
 class Style(_Style, metaclass=_StyleEnumTypeWrapper):
-    """Style of the clothes. Prompt, for example: `wearing professional attire`."""
+    """Clothing style."""
 
 STYLE_UNSPECIFIED: Style.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 STYLE_PROFESSIONAL: Style.ValueType  # 1
 """Prompt: `wearing professional attire`."""
 STYLE_CASUAL: Style.ValueType  # 2
@@ -372,13 +376,13 @@ class _Headwear:
 class _HeadwearEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Headwear.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HEADWEAR_UNSPECIFIED: _Headwear.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     HEADWEAR_HIJAB: _Headwear.ValueType  # 1
     """Prompt: `wearing a hijab`."""
     HEADWEAR_HEADSCARF: _Headwear.ValueType  # 2
     """Prompt: `wearing a headscarf`."""
     HEADWEAR_PECI: _Headwear.ValueType  # 3
-    """The black felt cap of Indonesia and Malaysia, also songkok. Prompt: `wearing a peci`."""
+    """Black felt cap worn in Indonesia and Malaysia, also called songkok. Prompt: `wearing a peci`."""
     HEADWEAR_TURBAN: _Headwear.ValueType  # 4
     """Prompt: `wearing a turban`."""
     HEADWEAR_KIPPAH: _Headwear.ValueType  # 5
@@ -393,16 +397,16 @@ class _HeadwearEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Headwear.Val
     """Prompt: `wearing a sun hat`."""
 
 class Headwear(_Headwear, metaclass=_HeadwearEnumTypeWrapper):
-    """What is worn on the head."""
+    """Head covering."""
 
 HEADWEAR_UNSPECIFIED: Headwear.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 HEADWEAR_HIJAB: Headwear.ValueType  # 1
 """Prompt: `wearing a hijab`."""
 HEADWEAR_HEADSCARF: Headwear.ValueType  # 2
 """Prompt: `wearing a headscarf`."""
 HEADWEAR_PECI: Headwear.ValueType  # 3
-"""The black felt cap of Indonesia and Malaysia, also songkok. Prompt: `wearing a peci`."""
+"""Black felt cap worn in Indonesia and Malaysia, also called songkok. Prompt: `wearing a peci`."""
 HEADWEAR_TURBAN: Headwear.ValueType  # 4
 """Prompt: `wearing a turban`."""
 HEADWEAR_KIPPAH: Headwear.ValueType  # 5
@@ -419,7 +423,11 @@ Global___Headwear: _TypeAlias = Headwear  # noqa: Y015
 
 @_typing.final
 class Attributes(_message.Message):
-    """How the person looks. All fields are optional; absent ones add nothing to a prompt."""
+    """Visible features of the person in the picture. All fields are optional: an absent field adds nothing to the
+    prompt.
+
+    The comment of each enum value quotes the words that the value adds to the prompt: "Prompt: `female`".
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -434,25 +442,27 @@ class Attributes(_message.Message):
     STYLE_FIELD_NUMBER: _builtins.int
     HEADWEAR_FIELD_NUMBER: _builtins.int
     gender: Global___Gender.ValueType
-    """Gender as it is shown."""
+    """Gender that the picture shows."""
     age_range: Global___AgeRange.ValueType
-    """Age range as it is shown. When absent and the persona has an age, the prompt takes the range of that age."""
+    """Age range that the picture shows. If it is absent and the persona has an age, the prompt uses the range of that
+    age.
+    """
     ethnicity: _builtins.str
-    """Ethnicity in the caller's words, at most 60 characters, for example `Indonesian`."""
+    """Ethnicity in the caller's own words, at most 60 characters. Example: `Indonesian`."""
     body_type: Global___BodyType.ValueType
-    """Build of the body."""
+    """Body type."""
     hair_style: Global___HairStyle.ValueType
-    """Cut or dressing of the hair."""
+    """Hair style."""
     hair_color: Global___HairColor.ValueType
-    """Colour of the hair."""
+    """Hair color."""
     eye_color: Global___EyeColor.ValueType
-    """Colour of the eyes."""
+    """Eye color."""
     skin_tone: Global___SkinTone.ValueType
-    """Tone of the skin."""
+    """Skin tone."""
     style: Global___Style.ValueType
-    """Style of the clothes."""
+    """Clothing style."""
     headwear: Global___Headwear.ValueType
-    """What is worn on the head."""
+    """Head covering, for example a cap or a hijab."""
     def __init__(
         self,
         *,

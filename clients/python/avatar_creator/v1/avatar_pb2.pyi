@@ -27,34 +27,34 @@ class _SourceType:
 class _SourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SOURCE_TYPE_UNSPECIFIED: _SourceType.ValueType  # 0
-    """Not given."""
+    """Not specified."""
     SOURCE_TYPE_UPLOADED: _SourceType.ValueType  # 1
-    """A picture the user uploaded."""
+    """Picture that the user uploaded."""
     SOURCE_TYPE_TEXT_TO_IMAGE: _SourceType.ValueType  # 2
     """Generated from a prompt."""
     SOURCE_TYPE_FROM_PRESET: _SourceType.ValueType  # 3
     """Generated from a preset."""
     SOURCE_TYPE_FROM_REFERENCE: _SourceType.ValueType  # 4
-    """Generated from another avatar's picture."""
+    """Generated from the picture of another avatar (a reference)."""
 
 class SourceType(_SourceType, metaclass=_SourceTypeEnumTypeWrapper):
-    """How an avatar came to be."""
+    """Origin of an avatar."""
 
 SOURCE_TYPE_UNSPECIFIED: SourceType.ValueType  # 0
-"""Not given."""
+"""Not specified."""
 SOURCE_TYPE_UPLOADED: SourceType.ValueType  # 1
-"""A picture the user uploaded."""
+"""Picture that the user uploaded."""
 SOURCE_TYPE_TEXT_TO_IMAGE: SourceType.ValueType  # 2
 """Generated from a prompt."""
 SOURCE_TYPE_FROM_PRESET: SourceType.ValueType  # 3
 """Generated from a preset."""
 SOURCE_TYPE_FROM_REFERENCE: SourceType.ValueType  # 4
-"""Generated from another avatar's picture."""
+"""Generated from the picture of another avatar (a reference)."""
 Global___SourceType: _TypeAlias = SourceType  # noqa: Y015
 
 @_typing.final
 class Avatar(_message.Message):
-    """A person that apps can put on screen: a picture, its thumbnail, a persona and attributes."""
+    """A person that apps can show: a picture, its thumbnail, a persona and attributes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -78,56 +78,58 @@ class Avatar(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7, set by the service."""
+    """Id of the avatar, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
-    """The owner, taken from the token that created it."""
+    """Id of the owner: the user named by the token that created the avatar."""
     project_id: _builtins.str
-    """The project it belongs to."""
+    """Id of the project that the avatar belongs to."""
     name: _builtins.str
-    """1 to 120 characters, no control characters, not only blanks."""
+    """Name, 1 to 120 characters, not only whitespace, no control characters."""
     thumbnail_pending: _builtins.bool
     """True until a worker has made the thumbnail."""
     thumbnail_data: _builtins.bytes
-    """The thumbnail's bytes, only where a request's `include_thumbnails` asked for them."""
+    """Bytes of the thumbnail. Set only if the request had `include_thumbnails` (or `include_avatars`)."""
     source_type: Global___SourceType.ValueType
-    """How it came to be."""
+    """Origin of the avatar: uploaded, or generated in one of several ways."""
     generation_prompt: _builtins.str
-    """The caller's prompt, for generated avatars."""
+    """Prompt of the caller who generated the avatar. Empty for uploads."""
     seed_used: _builtins.int
-    """The seed the picture was made with, 0 to 2^32-1; absent for uploads."""
+    """Seed of the picture, 0 to 2^32-1. Absent for uploads."""
     generation_id: _builtins.str
-    """The generation that made it; empty for uploads."""
+    """Id of the generation that made the avatar. Empty for uploads."""
     usage_count: _builtins.int
-    """How often apps recorded a use of it."""
+    """Number of uses that apps have recorded with `RecordUsage`."""
     reference_avatar_id: _builtins.str
-    """The avatar whose picture it was made from; empty if none. It stays when that avatar is deleted."""
+    """Id of the reference: the avatar whose picture this one was made from. Empty if there was none. The id stays when
+    that avatar is deleted.
+    """
     @_builtins.property
     def image(self) -> Global___Image:
-        """The full-size picture; bytes by `DownloadImage`."""
+        """Facts about the full-size picture. `DownloadImage` returns its bytes."""
 
     @_builtins.property
     def thumbnail(self) -> Global___Image:
-        """The 300x300 WebP thumbnail; absent while `thumbnail_pending`."""
+        """Facts about the thumbnail, a WebP of 300x300 pixels. Absent while `thumbnail_pending`."""
 
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
-        """Who the person is."""
+        """Character of the person: name, age, personality and background."""
 
     @_builtins.property
     def attributes(self) -> _attributes_pb2.Attributes:
-        """How the person looks."""
+        """Visible features of the person."""
 
     @_builtins.property
     def last_used_time(self) -> _timestamp_pb2.Timestamp:
-        """When a use was last recorded; absent if never."""
+        """Time of the last recorded use. Absent if there was none."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """Creation time."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its name, persona, attributes or pictures last changed."""
+        """Time of the last change of the name, persona, attributes or pictures."""
 
     def __init__(
         self,
@@ -164,7 +166,7 @@ Global___Avatar: _TypeAlias = Avatar  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
-    """A stored picture."""
+    """Facts about a stored picture."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -174,12 +176,12 @@ class Image(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     content_type: _builtins.str
-    """`image/jpeg`, `image/png` or `image/webp`."""
+    """Media type: `image/jpeg`, `image/png` or `image/webp`."""
     size_bytes: _builtins.int
     """Length in bytes."""
     sha256: _builtins.str
-    """SHA-256 of the stored bytes, 64 lower-case hex digits. An upload's metadata is removed before it is
-    stored, so this may differ from the hash of the uploaded file.
+    """SHA-256 of the stored bytes, as 64 lower-case hexadecimal digits. The service removes the metadata of an uploaded
+    file before it stores the file, so this can differ from the hash of the upload.
     """
     width: _builtins.int
     """Width in pixels."""

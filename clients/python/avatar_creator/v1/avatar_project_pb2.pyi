@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AvatarProject(_message.Message):
-    """A folder of avatars that belongs to one user."""
+    """A folder of avatars. It belongs to one user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,24 +32,24 @@ class AvatarProject(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7, set by the service."""
+    """Id of the project, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
-    """The owner, taken from the token that created it."""
+    """Id of the owner: the user named by the token that created the project."""
     name: _builtins.str
-    """1 to 120 characters, no control characters, not only blanks."""
+    """Name, 1 to 120 characters, not only whitespace, no control characters."""
     description: _builtins.str
-    """At most 2,000 characters."""
+    """Description, at most 2,000 characters."""
     avatar_count: _builtins.int
-    """How many avatars it holds now."""
+    """Number of avatars in the project now."""
     cover_avatar_id: _builtins.str
-    """The newest avatar in it, to be shown as its cover; empty while it has none."""
+    """Id of the newest avatar in the project, to show as its cover. Empty while the project has no avatar."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """Creation time."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its name or description last changed."""
+        """Time of the last change of the name or description."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateProjectRequest(_message.Message):
-    """Asks for a new project."""
+    """Request to create a project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,12 +31,15 @@ class CreateProjectRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """1 to 120 characters, no control characters, not only blanks."""
+    """Name, 1 to 120 characters, not only whitespace, no control characters."""
     description: _builtins.str
-    """At most 2,000 characters."""
+    """Description, at most 2,000 characters."""
     request_id: _builtins.str
-    """UUID of this logical call. The same id with the same body within 7 days answers with the project it
-    made; with another body it is ALREADY_EXISTS, reason REQUEST_ID_REUSED. Empty: not idempotent.
+    """Idempotency key: a UUID that identifies this logical call, so that the client can repeat it safely.
+
+    The service remembers the id for 7 days, per user and RPC. A repeated call with the same id and body creates
+    nothing and returns the project that the first call created. The same id with a different body fails with
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Empty: the call is not idempotent.
     """
     def __init__(
         self,
@@ -55,14 +58,14 @@ Global___CreateProjectRequest: _TypeAlias = CreateProjectRequest  # noqa: Y015
 
 @_typing.final
 class CreateProjectResponse(_message.Message):
-    """The new project."""
+    """Response with the new project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def project(self) -> _avatar_project_pb2.AvatarProject:
-        """As stored."""
+        """The project as stored."""
 
     def __init__(
         self,
@@ -79,16 +82,16 @@ Global___CreateProjectResponse: _TypeAlias = CreateProjectResponse  # noqa: Y015
 
 @_typing.final
 class GetProjectRequest(_message.Message):
-    """Asks for one project."""
+    """Request for one project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     INCLUDE_AVATARS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project's id."""
+    """Id of the project."""
     include_avatars: _builtins.bool
-    """Also return the first page (20) of its avatars, newest first, with inline thumbnails."""
+    """Whether to return the first page (20) of the project's avatars too, newest first, with `thumbnail_data`."""
     def __init__(
         self,
         *,
@@ -105,7 +108,7 @@ Global___GetProjectRequest: _TypeAlias = GetProjectRequest  # noqa: Y015
 
 @_typing.final
 class GetProjectResponse(_message.Message):
-    """The project."""
+    """Response with one project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -113,16 +116,18 @@ class GetProjectResponse(_message.Message):
     AVATARS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For `ListAvatars` with this `project_id`, no filter and the default order: the page after `avatars`.
-    `page_size` and `include_thumbnails` are free. Empty when there is none.
+    """Page token for the page after `avatars`; see `ListProjectsRequest.page_token`. Empty if none follow.
+
+    Use it with `ListAvatars`, this `project_id`, no filter and the default order. `page_size` and
+    `include_thumbnails` can have any value.
     """
     @_builtins.property
     def project(self) -> _avatar_project_pb2.AvatarProject:
-        """As stored."""
+        """The project as stored."""
 
     @_builtins.property
     def avatars(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_pb2.Avatar]:
-        """Newest first; empty unless `include_avatars` was set."""
+        """First page of avatars, newest first. Empty unless the request had `include_avatars`."""
 
     def __init__(
         self,
@@ -141,7 +146,7 @@ Global___GetProjectResponse: _TypeAlias = GetProjectResponse  # noqa: Y015
 
 @_typing.final
 class ListProjectsRequest(_message.Message):
-    """Asks for a page of projects."""
+    """Request for a page of projects."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -149,12 +154,20 @@ class ListProjectsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
+    """Maximum number of projects to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails
+    with INVALID_ARGUMENT.
+    """
     page_token: _builtins.str
-    """From the previous page's answer; empty for the first page."""
+    """Page token: the `next_page_token` of the previous response. Empty for the first page.
+
+    A page token says where the next page of a list starts. It is valid only for the same user and call, with the
+    same filters and order. Any other token fails with INVALID_ARGUMENT, reason PAGE_TOKEN_INVALID.
+    """
     user_id: _builtins.str
-    """Whose, for a token with `role: ops`: a user's id, or `-` for all users'. Empty: the caller's own. Naming
-    another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """Id of the user whose projects to list; `-` for all users; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED.
     """
     def __init__(
         self,
@@ -173,17 +186,17 @@ Global___ListProjectsRequest: _TypeAlias = ListProjectsRequest  # noqa: Y015
 
 @_typing.final
 class ListProjectsResponse(_message.Message):
-    """A page of projects."""
+    """Response with a page of projects."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def projects(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_project_pb2.AvatarProject]:
-        """Newest first."""
+        """Projects, newest first."""
 
     def __init__(
         self,
@@ -201,7 +214,7 @@ Global___ListProjectsResponse: _TypeAlias = ListProjectsResponse  # noqa: Y015
 
 @_typing.final
 class UpdateProjectRequest(_message.Message):
-    """Asks for a change of a project."""
+    """Request to change a project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -213,8 +226,10 @@ class UpdateProjectRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths to write: `name`, `description`, or `*` for both. Empty: those that are populated, and if none is,
-        nothing changes. Any other path, and more than 100, is INVALID_ARGUMENT.
+        """Paths of the fields to write: `name`, `description`, or `*` for both.
+
+        Empty: the service writes the populated fields, and changes nothing if none is populated. Any other path, or more
+        than 100 paths, fails with INVALID_ARGUMENT.
         """
 
     def __init__(
@@ -233,14 +248,14 @@ Global___UpdateProjectRequest: _TypeAlias = UpdateProjectRequest  # noqa: Y015
 
 @_typing.final
 class UpdateProjectResponse(_message.Message):
-    """The project after the change."""
+    """Response with the changed project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def project(self) -> _avatar_project_pb2.AvatarProject:
-        """As stored."""
+        """The project as stored."""
 
     def __init__(
         self,
@@ -257,13 +272,13 @@ Global___UpdateProjectResponse: _TypeAlias = UpdateProjectResponse  # noqa: Y015
 
 @_typing.final
 class DeleteProjectRequest(_message.Message):
-    """Asks to delete a project."""
+    """Request to delete a project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project's id."""
+    """Id of the project."""
     def __init__(
         self,
         *,
@@ -279,7 +294,7 @@ Global___DeleteProjectRequest: _TypeAlias = DeleteProjectRequest  # noqa: Y015
 
 @_typing.final
 class DeleteProjectResponse(_message.Message):
-    """The project is gone."""
+    """Empty response: the project no longer exists."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,8 +26,13 @@ if _version_not_supported:
 
 
 class AvatarProjectServiceStub(object):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Projects of the calling user.
+
+    Every call needs a token in the metadata `authorization: Bearer <token>`. The token names the calling user, and
+    may name an app and a role. A project of another user is NOT_FOUND, reason RESOURCE_NOT_FOUND. A token with
+    `role: ops` (an operator's) can read the projects of all users.
+
+    An error status has a reason, one of the values of `ErrorReason`.
     """
 
     def __init__(self, channel):
@@ -64,41 +69,50 @@ class AvatarProjectServiceStub(object):
 
 
 class AvatarProjectServiceServicer(object):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Projects of the calling user.
+
+    Every call needs a token in the metadata `authorization: Bearer <token>`. The token names the calling user, and
+    may name an app and a role. A project of another user is NOT_FOUND, reason RESOURCE_NOT_FOUND. A token with
+    `role: ops` (an operator's) can read the projects of all users.
+
+    An error status has a reason, one of the values of `ErrorReason`.
     """
 
     def CreateProject(self, request, context):
-        """Creates a project. Idempotent by `request_id`.
+        """Create a project. Idempotent by `request_id`.
+
+        Errors: ALREADY_EXISTS, reason REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetProject(self, request, context):
-        """Reads one project, on request together with its newest avatars and their thumbnails.
+        """Return one project, optionally with its newest avatars and their thumbnails.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProjects(self, request, context):
-        """Lists the caller's projects, newest first.
+        """List the projects of the caller, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProject(self, request, context):
-        """Changes name or description.
+        """Change the name or description of a project.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteProject(self, request, context):
-        """Deletes a project with its avatars and generations. Running generations are cancelled, their watchers
-        get NOT_FOUND, and the files are removed soon after, surviving restarts.
+        """Delete a project with its avatars and generations.
+
+        The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
+        background soon after the call, even if it restarts before that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,8 +155,13 @@ def add_AvatarProjectServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AvatarProjectService(object):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Projects of the calling user.
+
+    Every call needs a token in the metadata `authorization: Bearer <token>`. The token names the calling user, and
+    may name an app and a role. A project of another user is NOT_FOUND, reason RESOURCE_NOT_FOUND. A token with
+    `role: ops` (an operator's) can read the projects of all users.
+
+    An error status has a reason, one of the values of `ErrorReason`.
     """
 
     @staticmethod

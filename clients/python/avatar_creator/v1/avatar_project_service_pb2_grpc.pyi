@@ -27,8 +27,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AvatarProjectServiceStub:
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Projects of the calling user.
+
+    Every call needs a token in the metadata `authorization: Bearer <token>`. The token names the calling user, and
+    may name an app and a role. A project of another user is NOT_FOUND, reason RESOURCE_NOT_FOUND. A token with
+    `role: ops` (an operator's) can read the projects of all users.
+
+    An error status has a reason, one of the values of `ErrorReason`.
     """
 
     @_typing.overload
@@ -36,41 +41,61 @@ class AvatarProjectServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AvatarProjectServiceAsyncStub: ...
     CreateProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.CreateProjectRequest, _avatar_project_service_pb2.CreateProjectResponse]
-    """Creates a project. Idempotent by `request_id`."""
+    """Create a project. Idempotent by `request_id`.
+
+    Errors: ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
     GetProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.GetProjectRequest, _avatar_project_service_pb2.GetProjectResponse]
-    """Reads one project, on request together with its newest avatars and their thumbnails."""
+    """Return one project, optionally with its newest avatars and their thumbnails."""
     ListProjects: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.ListProjectsRequest, _avatar_project_service_pb2.ListProjectsResponse]
-    """Lists the caller's projects, newest first."""
+    """List the projects of the caller, newest first."""
     UpdateProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.UpdateProjectRequest, _avatar_project_service_pb2.UpdateProjectResponse]
-    """Changes name or description."""
+    """Change the name or description of a project."""
     DeleteProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.DeleteProjectRequest, _avatar_project_service_pb2.DeleteProjectResponse]
-    """Deletes a project with its avatars and generations. Running generations are cancelled, their watchers
-    get NOT_FOUND, and the files are removed soon after, surviving restarts.
+    """Delete a project with its avatars and generations.
+
+    The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
+    background soon after the call, even if it restarts before that.
     """
 
 @_typing.type_check_only
 class AvatarProjectServiceAsyncStub(AvatarProjectServiceStub):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Projects of the calling user.
+
+    Every call needs a token in the metadata `authorization: Bearer <token>`. The token names the calling user, and
+    may name an app and a role. A project of another user is NOT_FOUND, reason RESOURCE_NOT_FOUND. A token with
+    `role: ops` (an operator's) can read the projects of all users.
+
+    An error status has a reason, one of the values of `ErrorReason`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.CreateProjectRequest, _avatar_project_service_pb2.CreateProjectResponse]  # type: ignore[assignment]
-    """Creates a project. Idempotent by `request_id`."""
+    """Create a project. Idempotent by `request_id`.
+
+    Errors: ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
     GetProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.GetProjectRequest, _avatar_project_service_pb2.GetProjectResponse]  # type: ignore[assignment]
-    """Reads one project, on request together with its newest avatars and their thumbnails."""
+    """Return one project, optionally with its newest avatars and their thumbnails."""
     ListProjects: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.ListProjectsRequest, _avatar_project_service_pb2.ListProjectsResponse]  # type: ignore[assignment]
-    """Lists the caller's projects, newest first."""
+    """List the projects of the caller, newest first."""
     UpdateProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.UpdateProjectRequest, _avatar_project_service_pb2.UpdateProjectResponse]  # type: ignore[assignment]
-    """Changes name or description."""
+    """Change the name or description of a project."""
     DeleteProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.DeleteProjectRequest, _avatar_project_service_pb2.DeleteProjectResponse]  # type: ignore[assignment]
-    """Deletes a project with its avatars and generations. Running generations are cancelled, their watchers
-    get NOT_FOUND, and the files are removed soon after, surviving restarts.
+    """Delete a project with its avatars and generations.
+
+    The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
+    background soon after the call, even if it restarts before that.
     """
 
 class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Projects of the calling user. Every call needs a token; another user's project is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Projects of the calling user.
+
+    Every call needs a token in the metadata `authorization: Bearer <token>`. The token names the calling user, and
+    may name an app and a role. A project of another user is NOT_FOUND, reason RESOURCE_NOT_FOUND. A token with
+    `role: ops` (an operator's) can read the projects of all users.
+
+    An error status has a reason, one of the values of `ErrorReason`.
     """
 
     @_abc_1.abstractmethod
@@ -79,7 +104,10 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_project_service_pb2.CreateProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_project_service_pb2.CreateProjectResponse, _abc.Awaitable[_avatar_project_service_pb2.CreateProjectResponse]]:
-        """Creates a project. Idempotent by `request_id`."""
+        """Create a project. Idempotent by `request_id`.
+
+        Errors: ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def GetProject(
@@ -87,7 +115,7 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_project_service_pb2.GetProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_project_service_pb2.GetProjectResponse, _abc.Awaitable[_avatar_project_service_pb2.GetProjectResponse]]:
-        """Reads one project, on request together with its newest avatars and their thumbnails."""
+        """Return one project, optionally with its newest avatars and their thumbnails."""
 
     @_abc_1.abstractmethod
     def ListProjects(
@@ -95,7 +123,7 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_project_service_pb2.ListProjectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_project_service_pb2.ListProjectsResponse, _abc.Awaitable[_avatar_project_service_pb2.ListProjectsResponse]]:
-        """Lists the caller's projects, newest first."""
+        """List the projects of the caller, newest first."""
 
     @_abc_1.abstractmethod
     def UpdateProject(
@@ -103,7 +131,7 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_project_service_pb2.UpdateProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_project_service_pb2.UpdateProjectResponse, _abc.Awaitable[_avatar_project_service_pb2.UpdateProjectResponse]]:
-        """Changes name or description."""
+        """Change the name or description of a project."""
 
     @_abc_1.abstractmethod
     def DeleteProject(
@@ -111,8 +139,10 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_project_service_pb2.DeleteProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_project_service_pb2.DeleteProjectResponse, _abc.Awaitable[_avatar_project_service_pb2.DeleteProjectResponse]]:
-        """Deletes a project with its avatars and generations. Running generations are cancelled, their watchers
-        get NOT_FOUND, and the files are removed soon after, surviving restarts.
+        """Delete a project with its avatars and generations.
+
+        The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
+        background soon after the call, even if it restarts before that.
         """
 
 def add_AvatarProjectServiceServicer_to_server(servicer: AvatarProjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,24 +30,26 @@ class _AvatarOrder:
 class _AvatarOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AvatarOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AVATAR_ORDER_UNSPECIFIED: _AvatarOrder.ValueType  # 0
-    """As AVATAR_ORDER_NEWEST_FIRST."""
+    """Same as AVATAR_ORDER_NEWEST_FIRST."""
     AVATAR_ORDER_NEWEST_FIRST: _AvatarOrder.ValueType  # 1
-    """Newest created first."""
+    """By creation time, newest first."""
     AVATAR_ORDER_LAST_USED_FIRST: _AvatarOrder.ValueType  # 2
-    """Last used first; never used ones last, newest first. One that is used while the pages are read moves to the
-    front, so it may be missed.
+    """By the time of the last use, latest first. Avatars that were never used come last, newest first.
+
+    An avatar that is used while a client reads the pages moves to the front, so the client may miss it.
     """
 
 class AvatarOrder(_AvatarOrder, metaclass=_AvatarOrderEnumTypeWrapper):
-    """Order of a list of avatars."""
+    """Sort order of a list of avatars."""
 
 AVATAR_ORDER_UNSPECIFIED: AvatarOrder.ValueType  # 0
-"""As AVATAR_ORDER_NEWEST_FIRST."""
+"""Same as AVATAR_ORDER_NEWEST_FIRST."""
 AVATAR_ORDER_NEWEST_FIRST: AvatarOrder.ValueType  # 1
-"""Newest created first."""
+"""By creation time, newest first."""
 AVATAR_ORDER_LAST_USED_FIRST: AvatarOrder.ValueType  # 2
-"""Last used first; never used ones last, newest first. One that is used while the pages are read moves to the
-front, so it may be missed.
+"""By the time of the last use, latest first. Avatars that were never used come last, newest first.
+
+An avatar that is used while a client reads the pages moves to the front, so the client may miss it.
 """
 Global___AvatarOrder: _TypeAlias = AvatarOrder  # noqa: Y015
 
@@ -58,21 +60,21 @@ class _ImageVariant:
 class _ImageVariantEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageVariant.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     IMAGE_VARIANT_UNSPECIFIED: _ImageVariant.ValueType  # 0
-    """As IMAGE_VARIANT_ORIGINAL."""
+    """Same as IMAGE_VARIANT_ORIGINAL."""
     IMAGE_VARIANT_ORIGINAL: _ImageVariant.ValueType  # 1
-    """The full-size picture."""
+    """Full-size picture."""
     IMAGE_VARIANT_THUMBNAIL: _ImageVariant.ValueType  # 2
-    """The 300x300 thumbnail."""
+    """Thumbnail of 300x300 pixels."""
 
 class ImageVariant(_ImageVariant, metaclass=_ImageVariantEnumTypeWrapper):
-    """Which picture of an avatar."""
+    """One of the two pictures of an avatar."""
 
 IMAGE_VARIANT_UNSPECIFIED: ImageVariant.ValueType  # 0
-"""As IMAGE_VARIANT_ORIGINAL."""
+"""Same as IMAGE_VARIANT_ORIGINAL."""
 IMAGE_VARIANT_ORIGINAL: ImageVariant.ValueType  # 1
-"""The full-size picture."""
+"""Full-size picture."""
 IMAGE_VARIANT_THUMBNAIL: ImageVariant.ValueType  # 2
-"""The 300x300 thumbnail."""
+"""Thumbnail of 300x300 pixels."""
 Global___ImageVariant: _TypeAlias = ImageVariant  # noqa: Y015
 
 @_typing.final
@@ -84,10 +86,10 @@ class UploadAvatarRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """Next bytes of the file, less than 1 MiB; all together at most 10 MiB (10,485,760 bytes)."""
+    """Next bytes of the file, less than 1 MiB. All chunks together have at most 10 MiB (10,485,760 bytes)."""
     @_builtins.property
     def metadata(self) -> Global___UploadAvatarMetadata:
-        """First message only."""
+        """Metadata of the avatar; only in the first message."""
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ Global___UploadAvatarRequest: _TypeAlias = UploadAvatarRequest  # noqa: Y015
 
 @_typing.final
 class UploadAvatarMetadata(_message.Message):
-    """What the avatar is to be, beside its picture."""
+    """Properties of the new avatar, besides its picture."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,22 +120,24 @@ class UploadAvatarMetadata(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project it goes to."""
+    """Id of the project that the avatar will belong to."""
     name: _builtins.str
-    """1 to 120 characters, no control characters, not only blanks."""
+    """Name, 1 to 120 characters, not only whitespace, no control characters."""
     content_type: _builtins.str
-    """`image/jpeg`, `image/png` or `image/webp`; must be the type of the bytes. Empty: found from the bytes."""
+    """Media type of the file: `image/jpeg`, `image/png` or `image/webp`. Empty: the service finds the type from the
+    bytes. A type that does not match the bytes fails with INVALID_ARGUMENT, reason IMAGE_TYPE_MISMATCH.
+    """
     request_id: _builtins.str
-    """UUID of this logical call; see `CreateProjectRequest.request_id`. The body is this metadata and the
-    SHA-256 of the bytes.
+    """Idempotency key, a UUID; see `CreateProjectRequest.request_id`. The body that it covers is this metadata and the
+    SHA-256 of the picture's bytes.
     """
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
-        """Who the person is."""
+        """Character of the person: name, age, personality and background."""
 
     @_builtins.property
     def attributes(self) -> _attributes_pb2.Attributes:
-        """How the person looks."""
+        """Visible features of the person."""
 
     def __init__(
         self,
@@ -155,14 +159,14 @@ Global___UploadAvatarMetadata: _TypeAlias = UploadAvatarMetadata  # noqa: Y015
 
 @_typing.final
 class UploadAvatarResponse(_message.Message):
-    """The new avatar."""
+    """Response with the new avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def avatar(self) -> _avatar_pb2.Avatar:
-        """As stored."""
+        """The avatar as stored."""
 
     def __init__(
         self,
@@ -179,13 +183,13 @@ Global___UploadAvatarResponse: _TypeAlias = UploadAvatarResponse  # noqa: Y015
 
 @_typing.final
 class GetAvatarRequest(_message.Message):
-    """Asks for one avatar."""
+    """Request for one avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_ID_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The avatar's id."""
+    """Id of the avatar."""
     def __init__(
         self,
         *,
@@ -201,14 +205,14 @@ Global___GetAvatarRequest: _TypeAlias = GetAvatarRequest  # noqa: Y015
 
 @_typing.final
 class GetAvatarResponse(_message.Message):
-    """The avatar."""
+    """Response with one avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def avatar(self) -> _avatar_pb2.Avatar:
-        """As stored."""
+        """The avatar as stored."""
 
     def __init__(
         self,
@@ -225,17 +229,17 @@ Global___GetAvatarResponse: _TypeAlias = GetAvatarResponse  # noqa: Y015
 
 @_typing.final
 class BatchGetAvatarsRequest(_message.Message):
-    """Asks for several avatars."""
+    """Request for several avatars."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
     include_thumbnails: _builtins.bool
-    """Fill `thumbnail_data`."""
+    """Whether to fill `Avatar.thumbnail_data`."""
     @_builtins.property
     def avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 100 ids; one that is named twice is answered once."""
+        """Ids of 1 to 100 avatars. The service answers a repeated id once."""
 
     def __init__(
         self,
@@ -253,7 +257,7 @@ Global___BatchGetAvatarsRequest: _TypeAlias = BatchGetAvatarsRequest  # noqa: Y0
 
 @_typing.final
 class BatchGetAvatarsResponse(_message.Message):
-    """The avatars that were found and the ids that were not."""
+    """Response with the avatars that were found and the ids that were not."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -261,11 +265,11 @@ class BatchGetAvatarsResponse(_message.Message):
     MISSING_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def avatars(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_pb2.Avatar]:
-        """In the order of the request."""
+        """Avatars that were found, in the order of the request."""
 
     @_builtins.property
     def missing_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of no avatar of the caller's."""
+        """Ids for which the caller has no avatar."""
 
     def __init__(
         self,
@@ -283,7 +287,7 @@ Global___BatchGetAvatarsResponse: _TypeAlias = BatchGetAvatarsResponse  # noqa: 
 
 @_typing.final
 class ListAvatarsRequest(_message.Message):
-    """Asks for a page of avatars. All filters given must hold."""
+    """Request for a page of avatars. An avatar must match all filters that are set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -300,34 +304,40 @@ class ListAvatarsRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """Only avatars of this project; empty: of all projects."""
+    """Filter by project id. Empty: all projects."""
     page_size: _builtins.int
-    """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
+    """Maximum number of avatars to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails
+    with INVALID_ARGUMENT.
+    """
     page_token: _builtins.str
-    """From the previous page's answer; empty for the first page."""
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page.
+    """
     include_thumbnails: _builtins.bool
-    """Fill `thumbnail_data`, so that a gallery is one call."""
+    """Whether to fill `Avatar.thumbnail_data`, so that an app can show a gallery after one call."""
     gender: _attributes_pb2.Gender.ValueType
-    """Only avatars of this gender."""
+    """Filter by gender. UNSPECIFIED: all."""
     age_range: _attributes_pb2.AgeRange.ValueType
-    """Only avatars whose attributes have this age range; the persona's age does not count."""
+    """Filter by the age range in the avatar's attributes. The age of its persona does not count. UNSPECIFIED: all."""
     ethnicity: _builtins.str
-    """Only avatars of this ethnicity; case and accents are ignored. At most 60 characters."""
+    """Filter by ethnicity, at most 60 characters. Case and accents do not matter. Empty: all."""
     style: _attributes_pb2.Style.ValueType
-    """Only avatars of this style."""
+    """Filter by clothing style. UNSPECIFIED: all."""
     query: _builtins.str
-    """Only avatars whose name, persona name or prompt has each of these words, as parts of words; case and
-    accents are ignored. At most 200 characters.
+    """Search words, at most 200 characters. Every word must occur in the avatar's name, persona name or prompt, also as
+    a part of a longer word. Case and accents do not matter. Empty: all.
     """
     order: Global___AvatarOrder.ValueType
-    """The order of the answer."""
+    """Sort order of the list."""
     user_id: _builtins.str
-    """Whose, for a token with `role: ops`: a user's id, or `-` for all users'. Empty: the caller's own, or
-    those of `project_id`. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """Id of the user whose avatars to list; `-` for all users; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED. With that role and a `project_id`, empty means the project's owner.
     """
     @_builtins.property
     def source_types(self) -> _containers.RepeatedScalarFieldContainer[_avatar_pb2.SourceType.ValueType]:
-        """Only avatars that came to be in one of these ways; at most 10 entries, none UNSPECIFIED."""
+        """Filter by origin: any of these values. At most 10 entries, none UNSPECIFIED. Empty: all origins."""
 
     def __init__(
         self,
@@ -355,17 +365,17 @@ Global___ListAvatarsRequest: _TypeAlias = ListAvatarsRequest  # noqa: Y015
 
 @_typing.final
 class ListAvatarsResponse(_message.Message):
-    """A page of avatars."""
+    """Response with a page of avatars."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATARS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def avatars(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_pb2.Avatar]:
-        """In the order asked for."""
+        """Avatars in the requested order."""
 
     def __init__(
         self,
@@ -383,7 +393,7 @@ Global___ListAvatarsResponse: _TypeAlias = ListAvatarsResponse  # noqa: Y015
 
 @_typing.final
 class UpdateAvatarRequest(_message.Message):
-    """Asks for a change of an avatar."""
+    """Request to change an avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -395,9 +405,12 @@ class UpdateAvatarRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths to write: `name`, `persona`, `attributes`, one of their fields (`persona.age`), or `*` for all of
-        these. Empty: those that are populated, the fields of `persona` and `attributes` each for itself, and if
-        none is, nothing changes. Any other path, and more than 100, is INVALID_ARGUMENT.
+        """Paths of the fields to write: `name`, `persona`, `attributes`, a field of the latter two such as `persona.age`,
+        or `*` for all of them.
+
+        Empty: the service writes the populated fields, and changes nothing if none is populated. For `persona` and
+        `attributes`, each of their fields counts alone. Any other path, or more than 100 paths, fails with
+        INVALID_ARGUMENT.
         """
 
     def __init__(
@@ -416,14 +429,14 @@ Global___UpdateAvatarRequest: _TypeAlias = UpdateAvatarRequest  # noqa: Y015
 
 @_typing.final
 class UpdateAvatarResponse(_message.Message):
-    """The avatar after the change."""
+    """Response with the changed avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def avatar(self) -> _avatar_pb2.Avatar:
-        """As stored."""
+        """The avatar as stored."""
 
     def __init__(
         self,
@@ -440,13 +453,13 @@ Global___UpdateAvatarResponse: _TypeAlias = UpdateAvatarResponse  # noqa: Y015
 
 @_typing.final
 class DeleteAvatarRequest(_message.Message):
-    """Asks to delete an avatar."""
+    """Request to delete an avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_ID_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The avatar's id."""
+    """Id of the avatar."""
     def __init__(
         self,
         *,
@@ -462,7 +475,7 @@ Global___DeleteAvatarRequest: _TypeAlias = DeleteAvatarRequest  # noqa: Y015
 
 @_typing.final
 class DeleteAvatarResponse(_message.Message):
-    """The avatar is gone."""
+    """Empty response: the avatar no longer exists."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -479,16 +492,16 @@ Global___DeleteAvatarResponse: _TypeAlias = DeleteAvatarResponse  # noqa: Y015
 
 @_typing.final
 class DownloadImageRequest(_message.Message):
-    """Asks for a picture."""
+    """Request for the bytes of a picture."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_ID_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The avatar's id."""
+    """Id of the avatar."""
     variant: Global___ImageVariant.ValueType
-    """Which of its pictures."""
+    """Picture to download: original or thumbnail."""
     def __init__(
         self,
         *,
@@ -515,7 +528,9 @@ class DownloadImageResponse(_message.Message):
     """Next bytes of the picture, at most 256 KiB."""
     @_builtins.property
     def metadata(self) -> _avatar_pb2.Image:
-        """First message only: content type, size and SHA-256 of what follows."""
+        """Content type, size and SHA-256 of the bytes that follow, and the picture's width and height. Only in the first
+        message.
+        """
 
     def __init__(
         self,

@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class AvatarServiceStub(object):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Avatars of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the avatars of all users.
     """
 
     def __init__(self, channel):
@@ -74,59 +76,68 @@ class AvatarServiceStub(object):
 
 
 class AvatarServiceServicer(object):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Avatars of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the avatars of all users.
     """
 
     def UploadAvatar(self, request_iterator, context):
-        """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
-        2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
-        Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
-        taken, NOT_FOUND for the project.
+        """Create an avatar from a picture. Idempotent by `request_id`.
+
+        The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
+        call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
+        back with `thumbnail_pending`.
+
+        Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
+        picture that the service does not accept. NOT_FOUND for the project.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAvatar(self, request, context):
-        """Reads one avatar.
+        """Return one avatar.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetAvatars(self, request, context):
-        """Reads up to 100 avatars by id, telling found from missing.
+        """Return up to 100 avatars by id, and the ids that were not found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAvatars(self, request, context):
-        """Lists avatars, filtered and ordered as asked.
+        """List avatars, with filters and a choice of order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAvatar(self, request, context):
-        """Changes name, persona or attributes.
+        """Change the name, persona or attributes of an avatar.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAvatar(self, request, context):
-        """Deletes an avatar; its files are removed soon after, surviving restarts. The generation that made it
-        stays, without an avatar id.
+        """Delete an avatar.
+
+        The service removes its files in the background soon after the call, even if it restarts before that. The
+        generation that made the avatar stays, with an empty `avatar_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadImage(self, request, context):
-        """Streams a picture: its facts in the first message, then its bytes in chunks of at most 256 KiB.
-        FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while the thumbnail has not been made.
+        """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
+
+        Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,8 +190,10 @@ def add_AvatarServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AvatarService(object):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Avatars of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the avatars of all users.
     """
 
     @staticmethod

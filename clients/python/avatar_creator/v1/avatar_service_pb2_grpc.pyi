@@ -27,8 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AvatarServiceStub:
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Avatars of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the avatars of all users.
     """
 
     @_typing.overload
@@ -36,61 +38,79 @@ class AvatarServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AvatarServiceAsyncStub: ...
     UploadAvatar: _grpc.StreamUnaryMultiCallable[_avatar_service_pb2.UploadAvatarRequest, _avatar_service_pb2.UploadAvatarResponse]
-    """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
-    2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
-    Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
-    taken, NOT_FOUND for the project.
+    """Create an avatar from a picture. Idempotent by `request_id`.
+
+    The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
+    call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
+    back with `thumbnail_pending`.
+
+    Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
+    picture that the service does not accept. NOT_FOUND for the project.
     """
     GetAvatar: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.GetAvatarRequest, _avatar_service_pb2.GetAvatarResponse]
-    """Reads one avatar."""
+    """Return one avatar."""
     BatchGetAvatars: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.BatchGetAvatarsRequest, _avatar_service_pb2.BatchGetAvatarsResponse]
-    """Reads up to 100 avatars by id, telling found from missing."""
+    """Return up to 100 avatars by id, and the ids that were not found."""
     ListAvatars: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.ListAvatarsRequest, _avatar_service_pb2.ListAvatarsResponse]
-    """Lists avatars, filtered and ordered as asked."""
+    """List avatars, with filters and a choice of order."""
     UpdateAvatar: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.UpdateAvatarRequest, _avatar_service_pb2.UpdateAvatarResponse]
-    """Changes name, persona or attributes."""
+    """Change the name, persona or attributes of an avatar."""
     DeleteAvatar: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.DeleteAvatarRequest, _avatar_service_pb2.DeleteAvatarResponse]
-    """Deletes an avatar; its files are removed soon after, surviving restarts. The generation that made it
-    stays, without an avatar id.
+    """Delete an avatar.
+
+    The service removes its files in the background soon after the call, even if it restarts before that. The
+    generation that made the avatar stays, with an empty `avatar_id`.
     """
     DownloadImage: _grpc.UnaryStreamMultiCallable[_avatar_service_pb2.DownloadImageRequest, _avatar_service_pb2.DownloadImageResponse]
-    """Streams a picture: its facts in the first message, then its bytes in chunks of at most 256 KiB.
-    FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while the thumbnail has not been made.
+    """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
+
+    Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
     """
 
 @_typing.type_check_only
 class AvatarServiceAsyncStub(AvatarServiceStub):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Avatars of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the avatars of all users.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadAvatar: _aio.StreamUnaryMultiCallable[_avatar_service_pb2.UploadAvatarRequest, _avatar_service_pb2.UploadAvatarResponse]  # type: ignore[assignment]
-    """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
-    2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
-    Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
-    taken, NOT_FOUND for the project.
+    """Create an avatar from a picture. Idempotent by `request_id`.
+
+    The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
+    call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
+    back with `thumbnail_pending`.
+
+    Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
+    picture that the service does not accept. NOT_FOUND for the project.
     """
     GetAvatar: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.GetAvatarRequest, _avatar_service_pb2.GetAvatarResponse]  # type: ignore[assignment]
-    """Reads one avatar."""
+    """Return one avatar."""
     BatchGetAvatars: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.BatchGetAvatarsRequest, _avatar_service_pb2.BatchGetAvatarsResponse]  # type: ignore[assignment]
-    """Reads up to 100 avatars by id, telling found from missing."""
+    """Return up to 100 avatars by id, and the ids that were not found."""
     ListAvatars: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.ListAvatarsRequest, _avatar_service_pb2.ListAvatarsResponse]  # type: ignore[assignment]
-    """Lists avatars, filtered and ordered as asked."""
+    """List avatars, with filters and a choice of order."""
     UpdateAvatar: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.UpdateAvatarRequest, _avatar_service_pb2.UpdateAvatarResponse]  # type: ignore[assignment]
-    """Changes name, persona or attributes."""
+    """Change the name, persona or attributes of an avatar."""
     DeleteAvatar: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.DeleteAvatarRequest, _avatar_service_pb2.DeleteAvatarResponse]  # type: ignore[assignment]
-    """Deletes an avatar; its files are removed soon after, surviving restarts. The generation that made it
-    stays, without an avatar id.
+    """Delete an avatar.
+
+    The service removes its files in the background soon after the call, even if it restarts before that. The
+    generation that made the avatar stays, with an empty `avatar_id`.
     """
     DownloadImage: _aio.UnaryStreamMultiCallable[_avatar_service_pb2.DownloadImageRequest, _avatar_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
-    """Streams a picture: its facts in the first message, then its bytes in chunks of at most 256 KiB.
-    FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while the thumbnail has not been made.
+    """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
+
+    Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
     """
 
 class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Avatars of the calling user. Every call needs a token; another user's avatar is NOT_FOUND, except that a token
-    with `role: ops` may read those of all users.
+    """Avatars of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the avatars of all users.
     """
 
     @_abc_1.abstractmethod
@@ -99,10 +119,14 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_avatar_service_pb2.UploadAvatarRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.UploadAvatarResponse, _abc.Awaitable[_avatar_service_pb2.UploadAvatarResponse]]:
-        """Makes an avatar of a picture: metadata in the first message, then chunks, best of 64 to 256 KiB. Waits up to
-        2 seconds for the thumbnail; without a worker the avatar comes back with `thumbnail_pending`.
-        Idempotent by `request_id`. Errors: INVALID_ARGUMENT with an IMAGE_… reason for a picture that cannot be
-        taken, NOT_FOUND for the project.
+        """Create an avatar from a picture. Idempotent by `request_id`.
+
+        The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
+        call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
+        back with `thumbnail_pending`.
+
+        Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
+        picture that the service does not accept. NOT_FOUND for the project.
         """
 
     @_abc_1.abstractmethod
@@ -111,7 +135,7 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.GetAvatarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.GetAvatarResponse, _abc.Awaitable[_avatar_service_pb2.GetAvatarResponse]]:
-        """Reads one avatar."""
+        """Return one avatar."""
 
     @_abc_1.abstractmethod
     def BatchGetAvatars(
@@ -119,7 +143,7 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.BatchGetAvatarsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.BatchGetAvatarsResponse, _abc.Awaitable[_avatar_service_pb2.BatchGetAvatarsResponse]]:
-        """Reads up to 100 avatars by id, telling found from missing."""
+        """Return up to 100 avatars by id, and the ids that were not found."""
 
     @_abc_1.abstractmethod
     def ListAvatars(
@@ -127,7 +151,7 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.ListAvatarsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.ListAvatarsResponse, _abc.Awaitable[_avatar_service_pb2.ListAvatarsResponse]]:
-        """Lists avatars, filtered and ordered as asked."""
+        """List avatars, with filters and a choice of order."""
 
     @_abc_1.abstractmethod
     def UpdateAvatar(
@@ -135,7 +159,7 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.UpdateAvatarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.UpdateAvatarResponse, _abc.Awaitable[_avatar_service_pb2.UpdateAvatarResponse]]:
-        """Changes name, persona or attributes."""
+        """Change the name, persona or attributes of an avatar."""
 
     @_abc_1.abstractmethod
     def DeleteAvatar(
@@ -143,8 +167,10 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.DeleteAvatarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.DeleteAvatarResponse, _abc.Awaitable[_avatar_service_pb2.DeleteAvatarResponse]]:
-        """Deletes an avatar; its files are removed soon after, surviving restarts. The generation that made it
-        stays, without an avatar id.
+        """Delete an avatar.
+
+        The service removes its files in the background soon after the call, even if it restarts before that. The
+        generation that made the avatar stays, with an empty `avatar_id`.
         """
 
     @_abc_1.abstractmethod
@@ -153,8 +179,9 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.DownloadImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_avatar_service_pb2.DownloadImageResponse], _abc.AsyncIterator[_avatar_service_pb2.DownloadImageResponse]]:
-        """Streams a picture: its facts in the first message, then its bytes in chunks of at most 256 KiB.
-        FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while the thumbnail has not been made.
+        """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
+
+        Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
         """
 
 def add_AvatarServiceServicer_to_server(servicer: AvatarServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,348 +30,709 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations, at most 20, are
-    listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded.
-    Metadata: none. Retry: no, correct the fields.
-    Example: `CreateProject` with an empty `name`.
+    """One or more fields of the request break a limit of the contract.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest`, which lists the violations, at most 20. The field is `request` if
+      the service cannot decode the message.
+    - Metadata: none.
+    - Retry: no; correct the fields first.
+    - Example: `CreateProject` with an empty `name`.
     """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. The page token was not made by this service, or was made for another user, call or
-    set of filters and order. `BadRequest` names `page_token`. Retry: no, list again from the first page.
+    """The service did not make this page token, or made it for another user, call, sort order or set of filters.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `page_token`.
+    - Metadata: none.
+    - Retry: no; list again from the first page.
+    - Example: `ListAvatars` with the token of a list that had another `query`.
     """
     ERROR_REASON_UPLOAD_OUT_OF_ORDER: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT. Upload messages came in the wrong order: metadata must come first and once, and at
-    least one chunk must follow. `BadRequest` names the field. Retry: no.
+    """The messages of an upload came in the wrong order. The first message must have the metadata, and all later ones a
+    chunk. There must be at least one byte.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata` or `chunk`.
+    - Metadata: none.
+    - Retry: no; send the messages in the right order.
+    - Example: `UploadAvatar` with a chunk in the first message.
     """
     ERROR_REASON_IMAGE_TOO_LARGE: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT. The picture is larger than 10 MiB. `BadRequest` names `chunk`. Metadata:
-    `limit_bytes`. The stream is refused at the first byte over the limit. Retry: no.
+    """The picture is larger than 10 MiB. The service ends the stream at the first byte over the limit.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+    - Metadata: `limit_bytes`.
+    - Retry: no; send a smaller file.
+    - Example: `UploadAvatar` with a file of 12 MiB.
     """
     ERROR_REASON_IMAGE_TOO_MANY_PIXELS: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT. The picture has more than 50 million pixels. `BadRequest` names `chunk`. Metadata:
-    `limit_pixels`. The picture is refused before it is decoded. Retry: no.
+    """The picture has more than 50 million pixels. The service refuses it before it decodes the pixels.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+    - Metadata: `limit_pixels`.
+    - Retry: no; send a picture with fewer pixels.
+    - Example: `UploadAvatar` with a picture of 10,000x6,000 pixels.
     """
     ERROR_REASON_IMAGE_UNSUPPORTED: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT. The bytes are not a JPEG, PNG or WebP picture, whatever the name or the declared
-    type says. `BadRequest` names `chunk`. Retry: no.
+    """The bytes are not a JPEG, PNG or WebP picture. The file name and the declared type do not matter.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+    - Metadata: none.
+    - Retry: no; send one of these formats.
+    - Example: `UploadAvatar` with a GIF file.
     """
     ERROR_REASON_IMAGE_CORRUPT: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT. The picture is truncated or broken and cannot be decoded to its last pixel.
-    `BadRequest` names `chunk`. Retry: only with the whole file.
+    """The picture is truncated or damaged: the service cannot decode it to its last pixel.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+    - Metadata: none.
+    - Retry: only with the complete file.
+    - Example: `UploadAvatar` with the first half of a JPEG file.
     """
     ERROR_REASON_IMAGE_ANIMATED: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT. The picture moves: an animated WebP or an APNG. `BadRequest` names `chunk`.
-    Retry: no, send a still picture.
+    """The picture is an animation: an animated WebP or an APNG.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+    - Metadata: none.
+    - Retry: no; send a still picture.
+    - Example: `UploadAvatar` with an animated WebP sticker.
     """
     ERROR_REASON_IMAGE_TYPE_MISMATCH: _ErrorReason.ValueType  # 9
-    """INVALID_ARGUMENT. The declared `content_type` is not the type of the bytes. `BadRequest` names
-    `metadata.content_type`. Metadata: `declared`, `actual`. Retry: no, declare the actual type or none.
+    """The declared `content_type` is not the type of the bytes.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata.content_type`.
+    - Metadata: `declared` and `actual`, both media types.
+    - Retry: no; declare the actual type, or none.
+    - Example: `content_type` `image/png` for the bytes of a JPEG file.
     """
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 10
-    """UNAUTHENTICATED. The call has no `authorization: Bearer <token>` metadata. Retry: with a token."""
+    """The call has no `authorization: Bearer <token>` metadata.
+
+    - Status: UNAUTHENTICATED.
+    - Metadata: none.
+    - Retry: yes, with a token.
+    - Example: `ListProjects` without any metadata.
+    """
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 11
-    """UNAUTHENTICATED. The token's signature, algorithm, issuer, audience or claims are not accepted.
-    Retry: with another token.
+    """The service does not accept the token's signature, algorithm, issuer, audience or claims.
+
+    - Status: UNAUTHENTICATED.
+    - Metadata: none.
+    - Retry: yes, with another token.
+    - Example: a token signed with another secret.
     """
     ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 12
-    """UNAUTHENTICATED. The token's `exp` is past; it ends a watch too. Retry: with a fresh token."""
+    """The token's expiry time (`exp`) has passed. This also ends a running watch.
+
+    - Status: UNAUTHENTICATED.
+    - Metadata: none.
+    - Retry: yes, with a new token.
+    - Example: `WatchGeneration` that runs longer than its token is valid.
+    """
     ERROR_REASON_APP_MISMATCH: _ErrorReason.ValueType  # 13
-    """PERMISSION_DENIED. The token was issued to one app and the request names another. Metadata:
-    `token_app_id`, `request_app_id`. Retry: no.
+    """The token belongs to one app, and the request names another.
+
+    - Status: PERMISSION_DENIED.
+    - Metadata: `token_app_id` and `request_app_id`.
+    - Retry: no; leave `app_id` empty, or use a token of that app.
+    - Example: `RecordUsage` for `pose-generator` with the token of `video-editor`.
     """
     ERROR_REASON_RESOURCE_NOT_FOUND: _ErrorReason.ValueType  # 14
-    """NOT_FOUND. No such resource, or one of another user: the two are never told apart. `ResourceInfo` has
-    the type and the id. Metadata: `resource_type`, `resource_id`. Retry: no.
+    """The resource does not exist, or belongs to another user. The service does not reveal which of the two.
+
+    - Status: NOT_FOUND, with `ResourceInfo` for the type and id.
+    - Metadata: `resource_type` and `resource_id`.
+    - Retry: no.
+    - Example: `GetAvatar` with the id of a deleted avatar.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 15
-    """ALREADY_EXISTS. This `request_id` was used within the last 7 days by a call with another body.
-    Metadata: `request_id`. Retry: with a new `request_id`.
+    """A call of the same RPC with a different body used this `request_id` within the last 7 days.
+
+    - Status: ALREADY_EXISTS.
+    - Metadata: `request_id`.
+    - Retry: yes, with a new `request_id`.
+    - Example: two `CreateProject` calls with one `request_id` and two names.
     """
     ERROR_REASON_GENERATION_FINISHED: _ErrorReason.ValueType  # 16
-    """FAILED_PRECONDITION. The generation has already completed or failed, so it cannot be cancelled.
-    Metadata: `state`. Retry: no.
+    """The generation has already completed or failed, so it cannot be cancelled.
+
+    - Status: FAILED_PRECONDITION.
+    - Metadata: `state`: `COMPLETED` or `FAILED`.
+    - Retry: no.
+    - Example: `CancelGeneration` just after the avatar was made.
     """
     ERROR_REASON_GENERATION_NOT_RETRYABLE: _ErrorReason.ValueType  # 17
-    """FAILED_PRECONDITION. Only failed and cancelled generations can be retried. Metadata: `state`.
-    Retry: no, until it has failed or been cancelled.
+    """The generation cannot be retried, because it is not FAILED or CANCELLED.
+
+    - Status: FAILED_PRECONDITION.
+    - Metadata: `state`: `PENDING`, `PROCESSING` or `COMPLETED`.
+    - Retry: only after the generation has failed or was cancelled.
+    - Example: `RetryGeneration` for a COMPLETED generation.
     """
     ERROR_REASON_THUMBNAIL_PENDING: _ErrorReason.ValueType  # 18
-    """FAILED_PRECONDITION. The thumbnail has not been made yet. `RetryInfo` says when to ask again. Retry: yes."""
+    """No worker has made the thumbnail yet.
+
+    - Status: FAILED_PRECONDITION, with `RetryInfo`.
+    - Metadata: none.
+    - Retry: yes, after the delay in `RetryInfo`.
+    - Example: `DownloadImage` of a thumbnail right after the upload.
+    """
     ERROR_REASON_GENERATION_LIMIT: _ErrorReason.ValueType  # 19
-    """RESOURCE_EXHAUSTED. The user has too many generations running, has started too many of late or has spent too
-    much. `QuotaFailure` names the limit, `RetryInfo` says when there is room again. Metadata: `limit`, one of
-    `concurrent`, `per_minute`, `per_day`, `spend_per_day`; `most`, how many are allowed (for spend: millionths of
-    a US dollar). Nothing was created. Retry: after that delay, with the same `request_id`.
+    """The user has too many unfinished generations, has started too many recently, or has spent too much. The call
+    created nothing.
+
+    - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+    - Metadata: `limit`: `concurrent`, `per_minute`, `per_day` or `spend_per_day`. `most`: the allowed number, in
+      millionths of a US dollar for `spend_per_day`.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+    - Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 20
-    """UNAVAILABLE. The database cannot be reached. `RetryInfo` says when to try again. Retry: yes, with
-    the same `request_id`.
+    """The service cannot reach its database.
+
+    - Status: UNAVAILABLE, with `RetryInfo`.
+    - Metadata: none.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+    - Example: any call while the database restarts.
     """
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 21
-    """UNAVAILABLE. The file storage cannot be reached or refuses to write. `RetryInfo` says when to try
-    again. Retry: yes, with the same `request_id`.
+    """The file storage cannot be reached, or does not accept a file.
+
+    - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+    - Example: `UploadAvatar` while the disk is full.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 22
-    """UNAVAILABLE. This server is shutting down and ends its watches. Retry: yes, at once; another server
-    or its successor takes the call.
+    """This server is shutting down and ends its watches.
+
+    - Status: UNAVAILABLE, with `RetryInfo`.
+    - Metadata: none.
+    - Retry: yes, at once; another server, or this one after its restart, answers.
+    - Example: `WatchGeneration` while the operator installs a new version.
     """
     @_builtins.property
     @_deprecated("""This enum value has been marked as deprecated using proto enum value options.""")
     def ERROR_REASON_METHOD_NOT_SERVED(self) -> _ErrorReason.ValueType:   # 23
-        """UNIMPLEMENTED. Not sent any more, as every RPC is served. Retry: no."""
+        """No longer sent, because the service implements every RPC.
+
+        - Status: UNIMPLEMENTED.
+        - Metadata: none.
+        - Retry: no.
+        - Example: none.
+        """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 24
-    """INTERNAL, or the reason of a failed generation. A defect of this service. Metadata: `incident_id`, to
-    be quoted to its operators; nothing else is told. Retry: may help.
+    """The service has a bug. It reveals only the incident id; the operators find the details in the log.
+
+    - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
+    - Metadata: `incident_id`, for a report to the operators.
+    - Retry: may help. The service itself retries an attempt.
+    - Example: any call that runs into the bug.
     """
     ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
-    """Reason of a failed generation. The provider could not be reached or failed, and all retries are spent; before
-    that, of a failed attempt. Retry: yes, later, as a new generation.
+    """The provider could not be reached, or it failed.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+    - Example: the provider answers with HTTP status 500.
     """
     ERROR_REASON_PROVIDER_REJECTED: _ErrorReason.ValueType  # 26
-    """Reason of a failed generation. The provider refused the request as it stands, so it was not retried.
-    Retry: no.
+    """The provider refused the request in its present form. The service does not retry.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: no; change the request.
+    - Example: the provider answers with HTTP status 400.
     """
     ERROR_REASON_WORKER_LOST: _ErrorReason.ValueType  # 27
-    """Reason of a failed generation. The workers that ran it were lost three times over (killed, cut off or
-    out of memory). Retry: yes, as a new generation.
+    """A worker was lost during the attempt: killed, cut off, or out of memory. The generation fails after three lost
+    workers.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes, with `RetryGeneration`.
+    - Example: three workers in turn run out of memory with this generation.
     """
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 28
-    """PERMISSION_DENIED. The request names another user in `user_id`, which only a token with `role: ops` may.
-    Metadata: `role`, the one that is needed. Retry: no.
+    """The request names another user in `user_id`. This needs a token with `role: ops`.
+
+    - Status: PERMISSION_DENIED.
+    - Metadata: `role`: the role that the token needs.
+    - Retry: no; use a token with that role, or leave `user_id` empty.
+    - Example: `ListProjects` of all users with the token of an ordinary user.
     """
     ERROR_REASON_PROMPT_REFUSED: _ErrorReason.ValueType  # 29
-    """INVALID_ARGUMENT. Words of the request are on the operator's deny-list, or the operator's moderation service
-    flagged them. `BadRequest` names the fields. Nothing was created. Metadata: `source`, `deny-list` or
-    `moderation`. Retry: no, choose other words.
-    Example: a `prompt` with a word of the deny-list.
+    """The request has words from the operator's deny list, or the operator's moderation service flagged it. The call
+    created nothing.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
+    - Metadata: `source`: `deny-list` or `moderation`.
+    - Retry: no; use other words.
+    - Example: a `prompt` with a word from the deny list.
     """
     ERROR_REASON_MODERATION_UNAVAILABLE: _ErrorReason.ValueType  # 30
-    """UNAVAILABLE. The operator's moderation service does not answer, and nothing is created unseen. `RetryInfo` says
-    when to try again. Retry: yes, with the same `request_id`.
+    """The operator's moderation service does not answer. The call created nothing, because the service accepts no words
+    without moderation.
+
+    - Status: UNAVAILABLE, with `RetryInfo`.
+    - Metadata: none.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+    - Example: `CreateGeneration` while the moderation service is down.
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
-    """INVALID_ARGUMENT. `options.strict` was set and the service's route cannot honour fields of the request, or it
-    can make no picture from a reference at all. `BadRequest` names them. Metadata: `provider`, `route`. Retry: no.
-    Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
+    """`options.strict` is set, and the service's route does not support some fields of the request. A reference that
+    the route cannot use is refused even without `strict`.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
+    - Metadata: `provider` and `route`.
+    - Retry: no; leave these fields out, or unset `strict`.
+    - Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
     """
     ERROR_REASON_NOT_REPRODUCIBLE: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION. The generation to reproduce has not completed, keeps no recipe, or was made by another
-    route, model or LoRA than the service has now. Metadata: `difference`, which of these. Retry: no.
+    """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
+    the service uses now.
+
+    - Status: FAILED_PRECONDITION.
+    - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
+    - Retry: no.
+    - Example: `reproduce_generation_id` of a generation from before a change of the model.
     """
     ERROR_REASON_PROVIDER_CREDENTIALS: _ErrorReason.ValueType  # 33
-    """Reason of a failed generation. The provider refused the service's key. Not attempted again, and no request is
-    sent for a while. Retry: once the operator has mended it.
+    """The provider refused the service's API key. The service does not retry, and pauses the route: for 1 minute first,
+    then for up to 15 minutes at a time (circuit breaker).
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes, with `RetryGeneration`, after the operator has fixed the key.
+    - Example: the operator's API key was revoked.
     """
     ERROR_REASON_PROVIDER_CREDIT: _ErrorReason.ValueType  # 34
-    """Reason of a failed generation. The service has no credit left at the provider. Not attempted again, and no
-    request is sent for a while. Retry: once the operator has mended it.
+    """The service has no credit left at the provider. It does not retry, and pauses the route: for 1 minute first, then
+    for up to 15 minutes at a time (circuit breaker).
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes, with `RetryGeneration`, after the operator has added credit.
+    - Example: the monthly credit at the provider is used up.
     """
     ERROR_REASON_PROVIDER_CONTENT_REFUSED: _ErrorReason.ValueType  # 35
-    """Reason of a failed generation. The provider's content policy refused the prompt or the reference. Not
-    attempted again. Retry: no, choose other words.
+    """The provider's content policy refused the prompt or the reference. The service does not retry.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: no; use other words.
+    - Example: a prompt that the provider's policy does not allow.
     """
     ERROR_REASON_PROVIDER_NSFW: _ErrorReason.ValueType  # 36
-    """Reason of a failed generation. The provider drew a picture and withheld it as not safe for work. It may have
-    charged. Not attempted again. Retry: with another seed or other words.
+    """The provider drew a picture and withheld it as not safe for work. It may have charged for it. The service does
+    not retry.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes, with another seed or other words.
+    - Example: the provider's safety checker flags the picture.
     """
     ERROR_REASON_PROVIDER_OVERLOADED: _ErrorReason.ValueType  # 37
-    """Reason of a failed generation. The provider has too many requests of this service, or its model is still
-    loading, and all retries are spent; before that, of a failed attempt, after which the next one waits at least as
-    long as the provider's Retry-After says. Retry: yes, later, as a new generation.
+    """The provider has too many requests from this service, or its model is still loading. The next attempt waits at
+    least as long as the provider's `Retry-After` header says.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+    - Example: the provider answers with HTTP status 429.
     """
     ERROR_REASON_PROVIDER_TIMEOUT: _ErrorReason.ValueType  # 38
-    """Reason of a failed generation. The provider took too long, and all retries are spent; before that, of a failed
-    attempt. It may have charged. Retry: yes, later, as a new generation.
+    """The provider took too long. It may have charged for the request.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+    - Example: the picture is not ready before the operator's deadline.
     """
     ERROR_REASON_PROVIDER_BAD_ANSWER: _ErrorReason.ValueType  # 39
-    """Reason of a failed generation. What the provider answered was not what it documents (no JSON, no picture, one that
-    is broken or of another size), and all retries are spent; before that, of a failed attempt. It may have
-    charged. Retry: yes, later, as a new generation.
+    """The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged or has another
+    size. It may have charged for the request.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+    - Example: the provider sends an HTML page instead of a picture.
     """
     ERROR_REASON_PROVIDER_GONE: _ErrorReason.ValueType  # 40
-    """Reason of a failed generation. The provider has no such model, or serves it no longer. Not attempted again.
-    Retry: once the operator has mended it.
+    """The provider does not have the model, or no longer serves it. The service does not retry.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: yes, with `RetryGeneration`, after the operator has chosen another model or provider.
+    - Example: the provider answers with HTTP status 410.
     """
     ERROR_REASON_REFERENCE_GONE: _ErrorReason.ValueType  # 41
-    """Reason of a failed generation. The avatar it was to start from was deleted before it began. Not attempted
-    again. Retry: no.
+    """The reference avatar was deleted before the attempt began. The service does not retry.
+
+    - Status: none; the error of a failed generation or attempt.
+    - Metadata: none.
+    - Retry: no.
+    - Example: `DeleteAvatar` of the reference while the generation waits in the queue.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call was refused or a generation failed.
+    """Reason why a call was refused, or why a generation or an attempt failed.
 
-    Every error status of this service (not those gRPC itself answers: an unknown method, a message over 1 MiB,
-    metadata over 16 KiB) carries a `google.rpc.ErrorInfo` whose `domain` is `avatar-creator` and whose
-    `reason` is the name of one of these values without its `ERROR_REASON_` prefix, for example
-    `RESOURCE_NOT_FOUND`. Each value says which status it travels with, which keys `ErrorInfo.metadata`
-    has, which other `google.rpc` details come along, and whether sending the same call again can help.
+    A refused call has a gRPC status with a `google.rpc.ErrorInfo`. Its `domain` is `avatar-creator`. Its `reason` is the
+    name of one of these values without the prefix `ERROR_REASON_`, for example `RESOURCE_NOT_FOUND`. gRPC itself answers
+    some calls without an `ErrorInfo`: an unknown method, a message over 1 MiB, or metadata over 16 KiB.
+
+    A failed generation or attempt has the reason in `GenerationError.reason`. An attempt can fail with a reason while
+    its generation goes on: the service retries some failures itself, up to three times.
+
+    The comment of each value first says what happened, and then:
+    - Status: the gRPC status of the call, and the other `google.rpc` details that come with it.
+    - Metadata: the keys of `ErrorInfo.metadata`.
+    - Retry: whether the same call, or a new generation, can succeed.
+    - Example: one case.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT. One or more fields break a limit of the contract. All violations, at most 20, are
-listed in `BadRequest.field_violations`; the field is `request` when the message cannot be decoded.
-Metadata: none. Retry: no, correct the fields.
-Example: `CreateProject` with an empty `name`.
+"""One or more fields of the request break a limit of the contract.
+
+- Status: INVALID_ARGUMENT, with `BadRequest`, which lists the violations, at most 20. The field is `request` if
+  the service cannot decode the message.
+- Metadata: none.
+- Retry: no; correct the fields first.
+- Example: `CreateProject` with an empty `name`.
 """
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. The page token was not made by this service, or was made for another user, call or
-set of filters and order. `BadRequest` names `page_token`. Retry: no, list again from the first page.
+"""The service did not make this page token, or made it for another user, call, sort order or set of filters.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `page_token`.
+- Metadata: none.
+- Retry: no; list again from the first page.
+- Example: `ListAvatars` with the token of a list that had another `query`.
 """
 ERROR_REASON_UPLOAD_OUT_OF_ORDER: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT. Upload messages came in the wrong order: metadata must come first and once, and at
-least one chunk must follow. `BadRequest` names the field. Retry: no.
+"""The messages of an upload came in the wrong order. The first message must have the metadata, and all later ones a
+chunk. There must be at least one byte.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `metadata` or `chunk`.
+- Metadata: none.
+- Retry: no; send the messages in the right order.
+- Example: `UploadAvatar` with a chunk in the first message.
 """
 ERROR_REASON_IMAGE_TOO_LARGE: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT. The picture is larger than 10 MiB. `BadRequest` names `chunk`. Metadata:
-`limit_bytes`. The stream is refused at the first byte over the limit. Retry: no.
+"""The picture is larger than 10 MiB. The service ends the stream at the first byte over the limit.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+- Metadata: `limit_bytes`.
+- Retry: no; send a smaller file.
+- Example: `UploadAvatar` with a file of 12 MiB.
 """
 ERROR_REASON_IMAGE_TOO_MANY_PIXELS: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT. The picture has more than 50 million pixels. `BadRequest` names `chunk`. Metadata:
-`limit_pixels`. The picture is refused before it is decoded. Retry: no.
+"""The picture has more than 50 million pixels. The service refuses it before it decodes the pixels.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+- Metadata: `limit_pixels`.
+- Retry: no; send a picture with fewer pixels.
+- Example: `UploadAvatar` with a picture of 10,000x6,000 pixels.
 """
 ERROR_REASON_IMAGE_UNSUPPORTED: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT. The bytes are not a JPEG, PNG or WebP picture, whatever the name or the declared
-type says. `BadRequest` names `chunk`. Retry: no.
+"""The bytes are not a JPEG, PNG or WebP picture. The file name and the declared type do not matter.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+- Metadata: none.
+- Retry: no; send one of these formats.
+- Example: `UploadAvatar` with a GIF file.
 """
 ERROR_REASON_IMAGE_CORRUPT: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT. The picture is truncated or broken and cannot be decoded to its last pixel.
-`BadRequest` names `chunk`. Retry: only with the whole file.
+"""The picture is truncated or damaged: the service cannot decode it to its last pixel.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+- Metadata: none.
+- Retry: only with the complete file.
+- Example: `UploadAvatar` with the first half of a JPEG file.
 """
 ERROR_REASON_IMAGE_ANIMATED: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT. The picture moves: an animated WebP or an APNG. `BadRequest` names `chunk`.
-Retry: no, send a still picture.
+"""The picture is an animation: an animated WebP or an APNG.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
+- Metadata: none.
+- Retry: no; send a still picture.
+- Example: `UploadAvatar` with an animated WebP sticker.
 """
 ERROR_REASON_IMAGE_TYPE_MISMATCH: ErrorReason.ValueType  # 9
-"""INVALID_ARGUMENT. The declared `content_type` is not the type of the bytes. `BadRequest` names
-`metadata.content_type`. Metadata: `declared`, `actual`. Retry: no, declare the actual type or none.
+"""The declared `content_type` is not the type of the bytes.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `metadata.content_type`.
+- Metadata: `declared` and `actual`, both media types.
+- Retry: no; declare the actual type, or none.
+- Example: `content_type` `image/png` for the bytes of a JPEG file.
 """
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 10
-"""UNAUTHENTICATED. The call has no `authorization: Bearer <token>` metadata. Retry: with a token."""
+"""The call has no `authorization: Bearer <token>` metadata.
+
+- Status: UNAUTHENTICATED.
+- Metadata: none.
+- Retry: yes, with a token.
+- Example: `ListProjects` without any metadata.
+"""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 11
-"""UNAUTHENTICATED. The token's signature, algorithm, issuer, audience or claims are not accepted.
-Retry: with another token.
+"""The service does not accept the token's signature, algorithm, issuer, audience or claims.
+
+- Status: UNAUTHENTICATED.
+- Metadata: none.
+- Retry: yes, with another token.
+- Example: a token signed with another secret.
 """
 ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 12
-"""UNAUTHENTICATED. The token's `exp` is past; it ends a watch too. Retry: with a fresh token."""
+"""The token's expiry time (`exp`) has passed. This also ends a running watch.
+
+- Status: UNAUTHENTICATED.
+- Metadata: none.
+- Retry: yes, with a new token.
+- Example: `WatchGeneration` that runs longer than its token is valid.
+"""
 ERROR_REASON_APP_MISMATCH: ErrorReason.ValueType  # 13
-"""PERMISSION_DENIED. The token was issued to one app and the request names another. Metadata:
-`token_app_id`, `request_app_id`. Retry: no.
+"""The token belongs to one app, and the request names another.
+
+- Status: PERMISSION_DENIED.
+- Metadata: `token_app_id` and `request_app_id`.
+- Retry: no; leave `app_id` empty, or use a token of that app.
+- Example: `RecordUsage` for `pose-generator` with the token of `video-editor`.
 """
 ERROR_REASON_RESOURCE_NOT_FOUND: ErrorReason.ValueType  # 14
-"""NOT_FOUND. No such resource, or one of another user: the two are never told apart. `ResourceInfo` has
-the type and the id. Metadata: `resource_type`, `resource_id`. Retry: no.
+"""The resource does not exist, or belongs to another user. The service does not reveal which of the two.
+
+- Status: NOT_FOUND, with `ResourceInfo` for the type and id.
+- Metadata: `resource_type` and `resource_id`.
+- Retry: no.
+- Example: `GetAvatar` with the id of a deleted avatar.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 15
-"""ALREADY_EXISTS. This `request_id` was used within the last 7 days by a call with another body.
-Metadata: `request_id`. Retry: with a new `request_id`.
+"""A call of the same RPC with a different body used this `request_id` within the last 7 days.
+
+- Status: ALREADY_EXISTS.
+- Metadata: `request_id`.
+- Retry: yes, with a new `request_id`.
+- Example: two `CreateProject` calls with one `request_id` and two names.
 """
 ERROR_REASON_GENERATION_FINISHED: ErrorReason.ValueType  # 16
-"""FAILED_PRECONDITION. The generation has already completed or failed, so it cannot be cancelled.
-Metadata: `state`. Retry: no.
+"""The generation has already completed or failed, so it cannot be cancelled.
+
+- Status: FAILED_PRECONDITION.
+- Metadata: `state`: `COMPLETED` or `FAILED`.
+- Retry: no.
+- Example: `CancelGeneration` just after the avatar was made.
 """
 ERROR_REASON_GENERATION_NOT_RETRYABLE: ErrorReason.ValueType  # 17
-"""FAILED_PRECONDITION. Only failed and cancelled generations can be retried. Metadata: `state`.
-Retry: no, until it has failed or been cancelled.
+"""The generation cannot be retried, because it is not FAILED or CANCELLED.
+
+- Status: FAILED_PRECONDITION.
+- Metadata: `state`: `PENDING`, `PROCESSING` or `COMPLETED`.
+- Retry: only after the generation has failed or was cancelled.
+- Example: `RetryGeneration` for a COMPLETED generation.
 """
 ERROR_REASON_THUMBNAIL_PENDING: ErrorReason.ValueType  # 18
-"""FAILED_PRECONDITION. The thumbnail has not been made yet. `RetryInfo` says when to ask again. Retry: yes."""
+"""No worker has made the thumbnail yet.
+
+- Status: FAILED_PRECONDITION, with `RetryInfo`.
+- Metadata: none.
+- Retry: yes, after the delay in `RetryInfo`.
+- Example: `DownloadImage` of a thumbnail right after the upload.
+"""
 ERROR_REASON_GENERATION_LIMIT: ErrorReason.ValueType  # 19
-"""RESOURCE_EXHAUSTED. The user has too many generations running, has started too many of late or has spent too
-much. `QuotaFailure` names the limit, `RetryInfo` says when there is room again. Metadata: `limit`, one of
-`concurrent`, `per_minute`, `per_day`, `spend_per_day`; `most`, how many are allowed (for spend: millionths of
-a US dollar). Nothing was created. Retry: after that delay, with the same `request_id`.
+"""The user has too many unfinished generations, has started too many recently, or has spent too much. The call
+created nothing.
+
+- Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+- Metadata: `limit`: `concurrent`, `per_minute`, `per_day` or `spend_per_day`. `most`: the allowed number, in
+  millionths of a US dollar for `spend_per_day`.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+- Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 20
-"""UNAVAILABLE. The database cannot be reached. `RetryInfo` says when to try again. Retry: yes, with
-the same `request_id`.
+"""The service cannot reach its database.
+
+- Status: UNAVAILABLE, with `RetryInfo`.
+- Metadata: none.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+- Example: any call while the database restarts.
 """
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 21
-"""UNAVAILABLE. The file storage cannot be reached or refuses to write. `RetryInfo` says when to try
-again. Retry: yes, with the same `request_id`.
+"""The file storage cannot be reached, or does not accept a file.
+
+- Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+- Example: `UploadAvatar` while the disk is full.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
-"""UNAVAILABLE. This server is shutting down and ends its watches. Retry: yes, at once; another server
-or its successor takes the call.
+"""This server is shutting down and ends its watches.
+
+- Status: UNAVAILABLE, with `RetryInfo`.
+- Metadata: none.
+- Retry: yes, at once; another server, or this one after its restart, answers.
+- Example: `WatchGeneration` while the operator installs a new version.
 """
 ERROR_REASON_METHOD_NOT_SERVED: ErrorReason.ValueType  # 23
-"""UNIMPLEMENTED. Not sent any more, as every RPC is served. Retry: no."""
+"""No longer sent, because the service implements every RPC.
+
+- Status: UNIMPLEMENTED.
+- Metadata: none.
+- Retry: no.
+- Example: none.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
-"""INTERNAL, or the reason of a failed generation. A defect of this service. Metadata: `incident_id`, to
-be quoted to its operators; nothing else is told. Retry: may help.
+"""The service has a bug. It reveals only the incident id; the operators find the details in the log.
+
+- Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
+- Metadata: `incident_id`, for a report to the operators.
+- Retry: may help. The service itself retries an attempt.
+- Example: any call that runs into the bug.
 """
 ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
-"""Reason of a failed generation. The provider could not be reached or failed, and all retries are spent; before
-that, of a failed attempt. Retry: yes, later, as a new generation.
+"""The provider could not be reached, or it failed.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+- Example: the provider answers with HTTP status 500.
 """
 ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 26
-"""Reason of a failed generation. The provider refused the request as it stands, so it was not retried.
-Retry: no.
+"""The provider refused the request in its present form. The service does not retry.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: no; change the request.
+- Example: the provider answers with HTTP status 400.
 """
 ERROR_REASON_WORKER_LOST: ErrorReason.ValueType  # 27
-"""Reason of a failed generation. The workers that ran it were lost three times over (killed, cut off or
-out of memory). Retry: yes, as a new generation.
+"""A worker was lost during the attempt: killed, cut off, or out of memory. The generation fails after three lost
+workers.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes, with `RetryGeneration`.
+- Example: three workers in turn run out of memory with this generation.
 """
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 28
-"""PERMISSION_DENIED. The request names another user in `user_id`, which only a token with `role: ops` may.
-Metadata: `role`, the one that is needed. Retry: no.
+"""The request names another user in `user_id`. This needs a token with `role: ops`.
+
+- Status: PERMISSION_DENIED.
+- Metadata: `role`: the role that the token needs.
+- Retry: no; use a token with that role, or leave `user_id` empty.
+- Example: `ListProjects` of all users with the token of an ordinary user.
 """
 ERROR_REASON_PROMPT_REFUSED: ErrorReason.ValueType  # 29
-"""INVALID_ARGUMENT. Words of the request are on the operator's deny-list, or the operator's moderation service
-flagged them. `BadRequest` names the fields. Nothing was created. Metadata: `source`, `deny-list` or
-`moderation`. Retry: no, choose other words.
-Example: a `prompt` with a word of the deny-list.
+"""The request has words from the operator's deny list, or the operator's moderation service flagged it. The call
+created nothing.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
+- Metadata: `source`: `deny-list` or `moderation`.
+- Retry: no; use other words.
+- Example: a `prompt` with a word from the deny list.
 """
 ERROR_REASON_MODERATION_UNAVAILABLE: ErrorReason.ValueType  # 30
-"""UNAVAILABLE. The operator's moderation service does not answer, and nothing is created unseen. `RetryInfo` says
-when to try again. Retry: yes, with the same `request_id`.
+"""The operator's moderation service does not answer. The call created nothing, because the service accepts no words
+without moderation.
+
+- Status: UNAVAILABLE, with `RetryInfo`.
+- Metadata: none.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+- Example: `CreateGeneration` while the moderation service is down.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
-"""INVALID_ARGUMENT. `options.strict` was set and the service's route cannot honour fields of the request, or it
-can make no picture from a reference at all. `BadRequest` names them. Metadata: `provider`, `route`. Retry: no.
-Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
+"""`options.strict` is set, and the service's route does not support some fields of the request. A reference that
+the route cannot use is refused even without `strict`.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
+- Metadata: `provider` and `route`.
+- Retry: no; leave these fields out, or unset `strict`.
+- Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
 """
 ERROR_REASON_NOT_REPRODUCIBLE: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION. The generation to reproduce has not completed, keeps no recipe, or was made by another
-route, model or LoRA than the service has now. Metadata: `difference`, which of these. Retry: no.
+"""The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
+the service uses now.
+
+- Status: FAILED_PRECONDITION.
+- Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
+- Retry: no.
+- Example: `reproduce_generation_id` of a generation from before a change of the model.
 """
 ERROR_REASON_PROVIDER_CREDENTIALS: ErrorReason.ValueType  # 33
-"""Reason of a failed generation. The provider refused the service's key. Not attempted again, and no request is
-sent for a while. Retry: once the operator has mended it.
+"""The provider refused the service's API key. The service does not retry, and pauses the route: for 1 minute first,
+then for up to 15 minutes at a time (circuit breaker).
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes, with `RetryGeneration`, after the operator has fixed the key.
+- Example: the operator's API key was revoked.
 """
 ERROR_REASON_PROVIDER_CREDIT: ErrorReason.ValueType  # 34
-"""Reason of a failed generation. The service has no credit left at the provider. Not attempted again, and no
-request is sent for a while. Retry: once the operator has mended it.
+"""The service has no credit left at the provider. It does not retry, and pauses the route: for 1 minute first, then
+for up to 15 minutes at a time (circuit breaker).
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes, with `RetryGeneration`, after the operator has added credit.
+- Example: the monthly credit at the provider is used up.
 """
 ERROR_REASON_PROVIDER_CONTENT_REFUSED: ErrorReason.ValueType  # 35
-"""Reason of a failed generation. The provider's content policy refused the prompt or the reference. Not
-attempted again. Retry: no, choose other words.
+"""The provider's content policy refused the prompt or the reference. The service does not retry.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: no; use other words.
+- Example: a prompt that the provider's policy does not allow.
 """
 ERROR_REASON_PROVIDER_NSFW: ErrorReason.ValueType  # 36
-"""Reason of a failed generation. The provider drew a picture and withheld it as not safe for work. It may have
-charged. Not attempted again. Retry: with another seed or other words.
+"""The provider drew a picture and withheld it as not safe for work. It may have charged for it. The service does
+not retry.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes, with another seed or other words.
+- Example: the provider's safety checker flags the picture.
 """
 ERROR_REASON_PROVIDER_OVERLOADED: ErrorReason.ValueType  # 37
-"""Reason of a failed generation. The provider has too many requests of this service, or its model is still
-loading, and all retries are spent; before that, of a failed attempt, after which the next one waits at least as
-long as the provider's Retry-After says. Retry: yes, later, as a new generation.
+"""The provider has too many requests from this service, or its model is still loading. The next attempt waits at
+least as long as the provider's `Retry-After` header says.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+- Example: the provider answers with HTTP status 429.
 """
 ERROR_REASON_PROVIDER_TIMEOUT: ErrorReason.ValueType  # 38
-"""Reason of a failed generation. The provider took too long, and all retries are spent; before that, of a failed
-attempt. It may have charged. Retry: yes, later, as a new generation.
+"""The provider took too long. It may have charged for the request.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+- Example: the picture is not ready before the operator's deadline.
 """
 ERROR_REASON_PROVIDER_BAD_ANSWER: ErrorReason.ValueType  # 39
-"""Reason of a failed generation. What the provider answered was not what it documents (no JSON, no picture, one that
-is broken or of another size), and all retries are spent; before that, of a failed attempt. It may have
-charged. Retry: yes, later, as a new generation.
+"""The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged or has another
+size. It may have charged for the request.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+- Example: the provider sends an HTML page instead of a picture.
 """
 ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
-"""Reason of a failed generation. The provider has no such model, or serves it no longer. Not attempted again.
-Retry: once the operator has mended it.
+"""The provider does not have the model, or no longer serves it. The service does not retry.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: yes, with `RetryGeneration`, after the operator has chosen another model or provider.
+- Example: the provider answers with HTTP status 410.
 """
 ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
-"""Reason of a failed generation. The avatar it was to start from was deleted before it began. Not attempted
-again. Retry: no.
+"""The reference avatar was deleted before the attempt began. The service does not retry.
+
+- Status: none; the error of a failed generation or attempt.
+- Metadata: none.
+- Retry: no.
+- Example: `DeleteAvatar` of the reference while the generation waits in the queue.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

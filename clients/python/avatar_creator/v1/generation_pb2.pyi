@@ -30,28 +30,29 @@ class _GenerationPriority:
 class _GenerationPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GenerationPriority.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GENERATION_PRIORITY_UNSPECIFIED: _GenerationPriority.ValueType  # 0
-    """In a request: NORMAL. Never sent."""
+    """Same as NORMAL in a request. Never sent."""
     GENERATION_PRIORITY_INTERACTIVE: _GenerationPriority.ValueType  # 1
-    """Somebody looks at the screen and waits for it."""
+    """A user looks at the screen and waits for the result."""
     GENERATION_PRIORITY_NORMAL: _GenerationPriority.ValueType  # 2
-    """It is wanted soon."""
+    """A user expects the result soon."""
     GENERATION_PRIORITY_BULK: _GenerationPriority.ValueType  # 3
-    """One of many that may take hours."""
+    """One of many generations that may take hours."""
 
 class GenerationPriority(_GenerationPriority, metaclass=_GenerationPriorityEnumTypeWrapper):
-    """How urgent a generation is. Whatever is due of a higher priority is begun first, however long a lower one has
-    waited; within a priority users take turns, so that one with a thousand generations does not keep another waiting
-    for the first.
+    """Priority of a generation in the queue.
+
+    Workers start all due generations of a higher priority first, however long those of a lower priority have waited.
+    Within a priority, users take turns, so a user with a thousand generations does not delay another user's first one.
     """
 
 GENERATION_PRIORITY_UNSPECIFIED: GenerationPriority.ValueType  # 0
-"""In a request: NORMAL. Never sent."""
+"""Same as NORMAL in a request. Never sent."""
 GENERATION_PRIORITY_INTERACTIVE: GenerationPriority.ValueType  # 1
-"""Somebody looks at the screen and waits for it."""
+"""A user looks at the screen and waits for the result."""
 GENERATION_PRIORITY_NORMAL: GenerationPriority.ValueType  # 2
-"""It is wanted soon."""
+"""A user expects the result soon."""
 GENERATION_PRIORITY_BULK: GenerationPriority.ValueType  # 3
-"""One of many that may take hours."""
+"""One of many generations that may take hours."""
 Global___GenerationPriority: _TypeAlias = GenerationPriority  # noqa: Y015
 
 class _GenerationState:
@@ -63,29 +64,29 @@ class _GenerationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gener
     GENERATION_STATE_UNSPECIFIED: _GenerationState.ValueType  # 0
     """Never sent."""
     GENERATION_STATE_PENDING: _GenerationState.ValueType  # 1
-    """Waiting for a worker, or for its next attempt."""
+    """Waiting for a worker, or for the time of the next attempt."""
     GENERATION_STATE_PROCESSING: _GenerationState.ValueType  # 2
-    """A worker is at it."""
+    """A worker runs an attempt."""
     GENERATION_STATE_COMPLETED: _GenerationState.ValueType  # 3
     """Ended: the avatar exists."""
     GENERATION_STATE_FAILED: _GenerationState.ValueType  # 4
-    """Ended: `error` says why."""
+    """Ended: `Generation.error` has the reason."""
     GENERATION_STATE_CANCELLED: _GenerationState.ValueType  # 5
     """Ended: the user cancelled it."""
 
 class GenerationState(_GenerationState, metaclass=_GenerationStateEnumTypeWrapper):
-    """Where a generation stands."""
+    """State of a generation."""
 
 GENERATION_STATE_UNSPECIFIED: GenerationState.ValueType  # 0
 """Never sent."""
 GENERATION_STATE_PENDING: GenerationState.ValueType  # 1
-"""Waiting for a worker, or for its next attempt."""
+"""Waiting for a worker, or for the time of the next attempt."""
 GENERATION_STATE_PROCESSING: GenerationState.ValueType  # 2
-"""A worker is at it."""
+"""A worker runs an attempt."""
 GENERATION_STATE_COMPLETED: GenerationState.ValueType  # 3
 """Ended: the avatar exists."""
 GENERATION_STATE_FAILED: GenerationState.ValueType  # 4
-"""Ended: `error` says why."""
+"""Ended: `Generation.error` has the reason."""
 GENERATION_STATE_CANCELLED: GenerationState.ValueType  # 5
 """Ended: the user cancelled it."""
 Global___GenerationState: _TypeAlias = GenerationState  # noqa: Y015
@@ -99,39 +100,39 @@ class _GenerationStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Gener
     GENERATION_STAGE_UNSPECIFIED: _GenerationStage.ValueType  # 0
     """Never sent."""
     GENERATION_STAGE_QUEUED: _GenerationStage.ValueType  # 1
-    """Waiting for a worker."""
+    """Waiting in the queue for a worker."""
     GENERATION_STAGE_CLAIMED: _GenerationStage.ValueType  # 2
-    """Taken by a worker, 10 %."""
+    """A worker has claimed it. Progress: 10 %."""
     GENERATION_STAGE_DRAWING: _GenerationStage.ValueType  # 3
-    """The provider draws, 20-70 %."""
+    """The provider draws the picture. Progress: 20 to 70 %."""
     GENERATION_STAGE_SAVING: _GenerationStage.ValueType  # 4
-    """Picture and thumbnail are saved, 70-90 %."""
+    """The worker saves the picture and the thumbnail. Progress: 70 to 90 %."""
     GENERATION_STAGE_FINISHING: _GenerationStage.ValueType  # 5
-    """The avatar is written, 90 %."""
+    """The worker writes the avatar. Progress: 90 %."""
     GENERATION_STAGE_ENDED: _GenerationStage.ValueType  # 6
-    """Nothing is left to do."""
+    """The generation has ended."""
     GENERATION_STAGE_WAITING_TO_RETRY: _GenerationStage.ValueType  # 7
-    """The last attempt failed; waiting for the next."""
+    """The last attempt failed; waiting for the next one."""
 
 class GenerationStage(_GenerationStage, metaclass=_GenerationStageEnumTypeWrapper):
-    """What is being done with a generation at present."""
+    """Current step of a generation."""
 
 GENERATION_STAGE_UNSPECIFIED: GenerationStage.ValueType  # 0
 """Never sent."""
 GENERATION_STAGE_QUEUED: GenerationStage.ValueType  # 1
-"""Waiting for a worker."""
+"""Waiting in the queue for a worker."""
 GENERATION_STAGE_CLAIMED: GenerationStage.ValueType  # 2
-"""Taken by a worker, 10 %."""
+"""A worker has claimed it. Progress: 10 %."""
 GENERATION_STAGE_DRAWING: GenerationStage.ValueType  # 3
-"""The provider draws, 20-70 %."""
+"""The provider draws the picture. Progress: 20 to 70 %."""
 GENERATION_STAGE_SAVING: GenerationStage.ValueType  # 4
-"""Picture and thumbnail are saved, 70-90 %."""
+"""The worker saves the picture and the thumbnail. Progress: 70 to 90 %."""
 GENERATION_STAGE_FINISHING: GenerationStage.ValueType  # 5
-"""The avatar is written, 90 %."""
+"""The worker writes the avatar. Progress: 90 %."""
 GENERATION_STAGE_ENDED: GenerationStage.ValueType  # 6
-"""Nothing is left to do."""
+"""The generation has ended."""
 GENERATION_STAGE_WAITING_TO_RETRY: GenerationStage.ValueType  # 7
-"""The last attempt failed; waiting for the next."""
+"""The last attempt failed; waiting for the next one."""
 Global___GenerationStage: _TypeAlias = GenerationStage  # noqa: Y015
 
 class _AttemptOutcome:
@@ -143,53 +144,54 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     ATTEMPT_OUTCOME_UNSPECIFIED: _AttemptOutcome.ValueType  # 0
     """Never sent."""
     ATTEMPT_OUTCOME_RUNNING: _AttemptOutcome.ValueType  # 1
-    """It runs; the provider has not been called."""
+    """Running: the worker has not called the provider yet."""
     ATTEMPT_OUTCOME_SUBMITTING: _AttemptOutcome.ValueType  # 2
-    """It runs; the provider is being called or draws."""
+    """Running: the worker is calling the provider, or the provider draws."""
     ATTEMPT_OUTCOME_SUCCEEDED: _AttemptOutcome.ValueType  # 3
-    """Ended: the avatar was written."""
+    """Ended: the worker wrote the avatar."""
     ATTEMPT_OUTCOME_RETRYABLE: _AttemptOutcome.ValueType  # 4
-    """Ended: failed in a way that another try may mend."""
+    """Ended: failed, and a retry may succeed."""
     ATTEMPT_OUTCOME_FATAL: _AttemptOutcome.ValueType  # 5
-    """Ended: failed in a way that no try will mend."""
+    """Ended: failed, and an automatic retry would not help."""
     ATTEMPT_OUTCOME_WORKER_LOST: _AttemptOutcome.ValueType  # 6
-    """Ended: its worker went away and another took over."""
+    """Ended: the worker was lost, and another worker took over."""
     ATTEMPT_OUTCOME_RELEASED: _AttemptOutcome.ValueType  # 7
-    """Ended: its worker shut down and handed it back."""
+    """Ended: the worker shut down and returned the generation to the queue."""
     ATTEMPT_OUTCOME_CANCELLED: _AttemptOutcome.ValueType  # 8
-    """Ended: the user cancelled."""
+    """Ended: the user cancelled the generation."""
     ATTEMPT_OUTCOME_SUBMIT_UNKNOWN: _AttemptOutcome.ValueType  # 9
-    """Ended: the provider's answer to the submission was lost, so it may have been charged."""
+    """Ended: the provider's answer to the submission was lost, so the provider may have charged for it."""
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
-    """Where an attempt stands or how it ended."""
+    """Outcome of an attempt, or its current step."""
 
 ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome.ValueType  # 0
 """Never sent."""
 ATTEMPT_OUTCOME_RUNNING: AttemptOutcome.ValueType  # 1
-"""It runs; the provider has not been called."""
+"""Running: the worker has not called the provider yet."""
 ATTEMPT_OUTCOME_SUBMITTING: AttemptOutcome.ValueType  # 2
-"""It runs; the provider is being called or draws."""
+"""Running: the worker is calling the provider, or the provider draws."""
 ATTEMPT_OUTCOME_SUCCEEDED: AttemptOutcome.ValueType  # 3
-"""Ended: the avatar was written."""
+"""Ended: the worker wrote the avatar."""
 ATTEMPT_OUTCOME_RETRYABLE: AttemptOutcome.ValueType  # 4
-"""Ended: failed in a way that another try may mend."""
+"""Ended: failed, and a retry may succeed."""
 ATTEMPT_OUTCOME_FATAL: AttemptOutcome.ValueType  # 5
-"""Ended: failed in a way that no try will mend."""
+"""Ended: failed, and an automatic retry would not help."""
 ATTEMPT_OUTCOME_WORKER_LOST: AttemptOutcome.ValueType  # 6
-"""Ended: its worker went away and another took over."""
+"""Ended: the worker was lost, and another worker took over."""
 ATTEMPT_OUTCOME_RELEASED: AttemptOutcome.ValueType  # 7
-"""Ended: its worker shut down and handed it back."""
+"""Ended: the worker shut down and returned the generation to the queue."""
 ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome.ValueType  # 8
-"""Ended: the user cancelled."""
+"""Ended: the user cancelled the generation."""
 ATTEMPT_OUTCOME_SUBMIT_UNKNOWN: AttemptOutcome.ValueType  # 9
-"""Ended: the provider's answer to the submission was lost, so it may have been charged."""
+"""Ended: the provider's answer to the submission was lost, so the provider may have charged for it."""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
 
 @_typing.final
 class Generation(_message.Message):
-    """The making of one portrait from a prompt. It is a durable record: it outlives restarts and stays as
-    history when it has ended.
+    """The making of one picture from a prompt, from the request to the finished avatar.
+
+    A generation is a durable record: it survives restarts, and stays as history after it has ended.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -235,126 +237,149 @@ class Generation(_message.Message):
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7, set by the service."""
+    """Id of the generation, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
-    """The owner, taken from the token that created it."""
+    """Id of the owner: the user named by the token that created the generation."""
     project_id: _builtins.str
-    """The project the avatar goes to."""
+    """Id of the project that the avatar will belong to."""
     revision: _builtins.int
-    """Raised by one or more with every change that a watcher should see. A later state always has the higher
-    revision.
+    """Version number of this state. Every change that a watcher should see raises it by one or more. Of two states of a
+    generation, the one with the higher revision is newer.
     """
     state: Global___GenerationState.ValueType
-    """Where it stands."""
+    """State: waiting, running or ended."""
     stage: Global___GenerationStage.ValueType
-    """What is being done at present."""
+    """Current step within the state."""
     progress_percent: _builtins.int
-    """0 to 100. Never goes down while an attempt runs, and is 0 while PENDING: 10 claimed, 20-70 the provider
-    draws, 70-90 picture and thumbnail saved, 90 avatar written, 100 completed.
+    """Progress, 0 to 100. It is 0 while PENDING, and never goes down while an attempt runs.
+
+    10: a worker claimed the generation. 20 to 70: the provider draws. 70 to 90: the worker saves the picture and the
+    thumbnail. 90: the worker writes the avatar. 100: completed.
     """
     progress_estimated: _builtins.bool
-    """True when the part between 20 and 70 is an estimate, because the provider tells no steps."""
+    """True if the progress between 20 and 70 is an estimate, because the provider reports no steps."""
     attempt_number: _builtins.int
-    """Number of the current or last attempt, from 1; 0 while none has begun. Progress may start again at a
+    """Number of the current or last attempt, starting at 1. 0 before the first attempt.
+
+    An attempt is one try of a worker to make the picture; see `GenerationAttempt`. Progress can start again with a
     new attempt.
     """
     retry_count: _builtins.int
-    """Retries spent after provider failures, 0 to 3. They wait 10, 100 and 1,000 seconds."""
+    """Number of automatic retries used after failed attempts, 0 to 3.
+
+    The retries wait 10, 100 and 1,000 seconds, or longer if the provider asks for it. A new attempt after a lost
+    worker or a shutdown uses no retry.
+    """
     avatar_name: _builtins.str
-    """Name of the avatar it makes."""
+    """Name of the avatar that the generation makes."""
     prompt: _builtins.str
     """The caller's prompt."""
     enhanced_prompt: _builtins.str
-    """The prompt built from persona, attributes and prompt."""
+    """Prompt that the service built from persona, attributes and prompt."""
     negative_prompt: _builtins.str
-    """What is to be kept out of the picture: the caller's own words, else the service's. It is sent only where the
-    model has a negative prompt; `Recipe.negative_prompt` is what was sent.
+    """Negative prompt: words for things that the picture should not show. They are the caller's own, or else the
+    service's list.
+
+    The service sends it only if the model supports a negative prompt. `Recipe.negative_prompt` is the text that was
+    sent.
     """
     provider: _builtins.str
-    """Which provider drew it, for example `sketch`; empty until an attempt has begun."""
+    """Name of the provider that draws the picture. Example: `sketch`. Empty until the first attempt calls it."""
     provider_prompt: _builtins.str
-    """The prompt as it was sent to the provider; empty until an attempt has begun."""
+    """Prompt as sent to the provider. Empty until the first attempt calls it."""
     seed_used: _builtins.int
-    """The seed in use, 0 to 2^32-1: the one asked for, or one the service chose at creation."""
+    """Seed in use, 0 to 2^32-1. It is the requested seed, or one that the service chose when it created the generation."""
     avatar_id: _builtins.str
-    """The avatar it made; empty until COMPLETED, and again once that avatar is deleted."""
+    """Id of the new avatar. Empty until COMPLETED, and empty again after that avatar is deleted."""
     preset_id: _builtins.str
-    """The preset it was started from; empty if none."""
+    """Id of the preset that the generation started from. Empty if there was none."""
     persona_example_id: _builtins.str
-    """The persona example it was started from; empty if none."""
+    """Id of the persona example that the generation started from. Empty if there was none."""
     retry_of: _builtins.str
-    """The generation it is a retry of; empty if none."""
+    """Id of the generation that this one retries. Empty if there is none."""
     queue_position: _builtins.int
-    """While PENDING: how many generations of all users come before it if no more are created; 0 for the next one. It is
-    of the moment it was read, in answers and in the first message of a watch: it changes without a revision, and is
-    absent in later messages of a watch.
+    """Position in the queue: number of generations of all users that come before this one. 0 means that it is next.
+
+    Set only while PENDING. The service computes the position for each response, and for the first message of a watch.
+    It can change without a new revision, so later messages of a watch do not have it. New generations can push it
+    back.
     """
     expected_seconds: _builtins.int
-    """While PENDING: in how many seconds it will probably have ended, by its place in the queue and by how long
-    the last ones took. Given as `queue_position` is, and absent while none has completed yet.
+    """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
+
+    Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
+    completed yet.
     """
     app_id: _builtins.str
-    """The app of the token that created it; empty if that token names none. Its spending is counted for this app."""
+    """Id of the app that the token named when the generation was created. Empty if it named none. The cost of the
+    generation counts for this app.
+    """
     group_id: _builtins.str
-    """The first of the variations that one call asked for, this one included; empty if it was asked for alone. Lists
-    and watches can be of one group.
+    """Variation group: id of the first of the variations that one `CreateGeneration` call created. The first variation
+    has its own id here. Empty if the call created only one generation.
+
+    `ListGenerations` and `WatchGenerations` can select a group.
     """
     reference_avatar_id: _builtins.str
-    """The avatar whose picture it starts from; empty if none. It stays when that avatar is deleted."""
+    """Reference: id of the avatar whose picture the new picture starts from. Empty if there is none. The id stays when
+    that avatar is deleted.
+    """
     reproduce_of: _builtins.str
-    """The generation whose recipe it runs again; empty if none. It stays when that one is deleted."""
+    """Id of the generation whose recipe this one runs again. Empty if there is none. The id stays when that generation
+    is deleted.
+    """
     price_micros: _builtins.int
-    """What its attempts cost so far, in millionths of a US dollar, by the operator's price list; an attempt that was
-    possibly charged counts in full.
+    """Cost of all attempts so far, in millionths of a US dollar, by the operator's price list. An attempt that the
+    provider possibly charged for counts in full.
     """
     priority: Global___GenerationPriority.ValueType
-    """How urgent it is; NORMAL where nothing was asked for."""
+    """Priority in the queue. NORMAL if the request had none."""
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is due next; set while PENDING."""
+        """Time when the next attempt is due. Set only while PENDING."""
 
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
-        """Who the person is."""
+        """Character of the person: name, age, personality and background."""
 
     @_builtins.property
     def attributes(self) -> _attributes_pb2.Attributes:
-        """How the person looks."""
+        """Visible features of the person."""
 
     @_builtins.property
     def options(self) -> Global___GenerationOptions:
-        """What was asked for beside the content."""
+        """Size, seed and other options of the request."""
 
     @_builtins.property
     def error(self) -> Global___GenerationError:
-        """Why it FAILED, or why its last attempt failed while it waits for a retry; absent otherwise."""
+        """Reason of the failure. Set if the generation FAILED, or if its last attempt failed and it waits for a retry."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What could not be honoured, a sentence each for a person: options the route does not have, words of the prompt
-        that the model will not read. The next attempt may add to them.
+        """Parts of the request that the route does not support, one sentence each, for people. Examples: an option that was
+        left out, words of the prompt that the model will not read. The next attempt may add more.
         """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """Creation time."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When its first attempt began."""
+        """Time when the first attempt began."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it became COMPLETED, FAILED or CANCELLED."""
+        """Time when the generation became COMPLETED, FAILED or CANCELLED."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """Time of the last change."""
 
     @_builtins.property
     def reproduction(self) -> Global___Reproduction:
-        """How the picture compares with that of `reproduce_of`; absent until COMPLETED, and where that one's recipe is
-        gone.
+        """Comparison of the picture with that of `reproduce_of`. Absent until COMPLETED, and if the recipe of `reproduce_of`
+        no longer exists.
         """
 
     def __init__(
@@ -418,7 +443,11 @@ Global___Generation: _TypeAlias = Generation  # noqa: Y015
 
 @_typing.final
 class GenerationOptions(_message.Message):
-    """What the picture is to be like, beside its content."""
+    """Technical options of a generation, besides the content of the picture.
+
+    The *route* is the service's way to make pictures: a provider, a model and perhaps a LoRA. A route may not support
+    all options; `strict` says what happens then.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -432,26 +461,37 @@ class GenerationOptions(_message.Message):
     STRICT_FIELD_NUMBER: _builtins.int
     OMIT_RECIPE_FIELD_NUMBER: _builtins.int
     width: _builtins.int
-    """Width in pixels: 256 to 1,440 in multiples of 16; 0 means 1,024."""
+    """Width in pixels: 256 to 1,440 in multiples of 16. 0 means 1,024."""
     height: _builtins.int
-    """Height in pixels: 256 to 1,440 in multiples of 16; 0 means 1,024."""
+    """Height in pixels: 256 to 1,440 in multiples of 16. 0 means 1,024."""
     seed: _builtins.int
-    """Same seed, same everything else, same provider: same picture. 0 to 2^32-1; absent: chosen by the service."""
+    """Seed of the random numbers, 0 to 2^32-1. Absent: the service chooses one.
+
+    The same seed gives the same picture, if everything else in the request and the provider are the same.
+    """
     steps: _builtins.int
-    """Denoising steps, 1 to 50; 0 means 28. More are finer and slower."""
+    """Number of denoising steps, 1 to 50. 0 means 28. More steps give finer pictures and take longer."""
     guidance_scale: _builtins.float
-    """How closely the model follows the prompt, 1 to 20; 0 means 3.5."""
+    """Guidance scale, 1 to 20: how closely the model follows the prompt. 0 means 3.5."""
     negative_prompt: _builtins.str
-    """What is to be kept out of the picture, at most 2,000 characters; empty: the service's own list, where the model
-    takes one. FLUX models have no negative prompt: hosted routes leave it out with a warning, and `diffusers`
-    honours it by true classifier-free guidance, which takes twice as long.
+    """Words for things that the picture should not show, at most 2,000 characters. Empty: the service's own list, on
+    routes where a negative prompt costs nothing extra.
+
+    FLUX models have no negative prompt. Hosted routes leave it out and warn. The provider `diffusers` supports it by
+    true classifier-free guidance, which takes twice as long.
     """
     reference_strength: _builtins.float
-    """With a reference: how far the picture may go from it, above 0 to 1; 0 means 0.6."""
+    """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ more. 0 means 0.6.
+    Valid only with `reference_avatar_id`.
+    """
     strict: _builtins.bool
-    """Refuse what cannot be honoured, with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, instead of warning of it."""
+    """Whether an option that the route does not support is an error.
+
+    True: the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED. False: the service leaves the option out
+    and adds a sentence to `Generation.warnings`.
+    """
     omit_recipe: _builtins.bool
-    """Keep the recipe out of the picture's file. The service's own record keeps it."""
+    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any case."""
     def __init__(
         self,
         *,
@@ -477,7 +517,10 @@ Global___GenerationOptions: _TypeAlias = GenerationOptions  # noqa: Y015
 
 @_typing.final
 class Recipe(_message.Message):
-    """What made a picture. The original's file carries it too, as PNG text and XMP, unless `omit_recipe`."""
+    """Recipe: the inputs and settings that made a picture. `reproduce_generation_id` runs a recipe again.
+
+    The file of the full-size picture has the recipe too, as PNG text and XMP, unless `omit_recipe` was set.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -524,52 +567,58 @@ class Recipe(_message.Message):
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """`huggingface`, `diffusers` or `sketch`."""
+    """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
     route: _builtins.str
-    """The provider's way of making it: `fal-ai`, `fal-ai-kontext`, `hf-inference`, `endpoint` or `local`."""
+    """Route within the provider: `fal-ai`, `fal-ai-kontext`, `hf-inference`, `endpoint` or `local`."""
     model: _builtins.str
-    """The model's id on the hub, or its folder; empty for `sketch`."""
+    """Id of the model on the Hugging Face Hub, or its folder. Empty for `sketch`."""
     model_revision: _builtins.str
-    """Commit or tag of the model; empty where the route does not say."""
+    """Commit or tag of the model. Empty if the route does not report it."""
     lora: _builtins.str
-    """The LoRA's repository; empty without one."""
+    """Repository of the LoRA (low-rank adaptation: extra weights for the model). Empty if there was none."""
     lora_weight_file: _builtins.str
-    """The LoRA's file in it; empty: its only one."""
+    """File of the LoRA in its repository. Empty: the only file there."""
     lora_revision: _builtins.str
-    """Commit or tag of the LoRA; empty where it is not pinned."""
+    """Commit or tag of the LoRA. Empty if it is not pinned."""
     lora_scale: _builtins.float
-    """How strongly the LoRA acted; 0 without one."""
+    """Strength of the LoRA. 0 if there was none."""
     seed: _builtins.int
-    """0 to 2^32-1."""
+    """Seed, 0 to 2^32-1."""
     width: _builtins.int
     """Width in pixels."""
     height: _builtins.int
     """Height in pixels."""
     steps: _builtins.int
-    """Denoising steps; 0 where there are none."""
+    """Number of denoising steps. 0 if the route has none."""
     guidance_scale: _builtins.float
-    """Guidance; 0 where there is none."""
+    """Guidance scale. 0 if the route has none."""
     enhanced_prompt: _builtins.str
-    """The prompt built from persona, attributes and prompt."""
+    """Prompt that the service built from persona, attributes and prompt."""
     provider_prompt: _builtins.str
-    """The prompt as it was sent."""
+    """Prompt as sent to the provider."""
     negative_prompt: _builtins.str
-    """The negative prompt as it was sent; empty if none was."""
+    """Negative prompt as sent to the provider. Empty if none was sent."""
     reference_avatar_id: _builtins.str
-    """The avatar it started from; empty if none."""
+    """Id of the reference, the avatar whose picture this one started from. Empty if there was none."""
     reference_sha256: _builtins.str
-    """SHA-256 of that avatar's picture as it was then, 64 lower-case hex digits; empty if none."""
+    """SHA-256 of the reference's picture file at that time, as 64 lower-case hexadecimal digits. Empty if there was no
+    reference.
+    """
     reference_strength: _builtins.float
-    """How far it was let go from the reference; 0 without one."""
+    """Allowed distance from the reference; see `GenerationOptions.reference_strength`. 0 if there was no reference, or if
+    the route has no such option.
+    """
     pixels_sha256: _builtins.str
-    """SHA-256 of width and height, 4 bytes each, most significant first, and then of the RGB bytes row by row, as 64
-    lower-case hex digits.
+    """SHA-256 of the pixels, as 64 lower-case hexadecimal digits.
+
+    The hashed bytes are the width, the height, and then the RGB bytes row by row. Width and height have 4 bytes each,
+    most significant byte first.
     """
     software: _builtins.str
-    """The service's version."""
+    """Name and version of the service. Example: `avatar-creator 0.1.0`."""
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The provider's own facts, such as its request's id or the device it ran on."""
+        """Facts that the provider reported, such as its request id or the device that it used."""
 
     def __init__(
         self,
@@ -607,17 +656,19 @@ Global___Recipe: _TypeAlias = Recipe  # noqa: Y015
 
 @_typing.final
 class Reproduction(_message.Message):
-    """How a picture compares with the one whose recipe it was made by."""
+    """Comparison of a picture with the one whose recipe it was made from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     IDENTICAL_PIXELS_FIELD_NUMBER: _builtins.int
     COLOUR_DIFFERENCE_FIELD_NUMBER: _builtins.int
     identical_pixels: _builtins.bool
-    """Whether every pixel is the same."""
+    """Whether all pixels are the same."""
     colour_difference: _builtins.float
-    """How far apart the two look: the mean colour difference (CIE 1976, delta E*ab) of both at 64x64. 0 is the same,
-    about 2.3 just noticeable. Absent when the other picture is gone.
+    """Mean color difference of the two pictures, both scaled to 64x64 pixels (CIE 1976, delta E*ab).
+
+    0 means that they look the same; about 2.3 is a difference that people just notice. Absent if the other picture no
+    longer exists.
     """
     def __init__(
         self,
@@ -637,16 +688,16 @@ Global___Reproduction: _TypeAlias = Reproduction  # noqa: Y015
 
 @_typing.final
 class GenerationError(_message.Message):
-    """Why a generation or an attempt failed."""
+    """Reason why a generation or an attempt failed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: _error_reason_pb2.ErrorReason.ValueType
-    """For programs."""
+    """Reason, for programs."""
     message: _builtins.str
-    """For people; has no secrets in it."""
+    """Explanation, for people. It contains no secrets."""
     def __init__(
         self,
         *,
@@ -663,7 +714,12 @@ Global___GenerationError: _TypeAlias = GenerationError  # noqa: Y015
 
 @_typing.final
 class GenerationAttempt(_message.Message):
-    """One try of a worker at a generation."""
+    """Attempt: one try of a worker to make the picture of a generation.
+
+    During an attempt, the worker holds a *lease* on the generation: no other worker may take it. A lease lasts 15
+    seconds, and the worker renews it while it works. If the worker dies, the lease expires, and another worker takes
+    over with a new attempt.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -679,32 +735,32 @@ class GenerationAttempt(_message.Message):
     ROUTE_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     attempt_number: _builtins.int
-    """From 1."""
+    """Number of the attempt, starting at 1."""
     outcome: Global___AttemptOutcome.ValueType
-    """Where it stands or how it ended."""
+    """Outcome, or the current step if the attempt still runs."""
     worker: _builtins.str
-    """The worker that ran it: host, process id and a random part."""
+    """Name of the worker: its host, process id and a random part."""
     provider: _builtins.str
-    """The provider it called."""
+    """Provider that the worker called."""
     provider_request_id: _builtins.str
-    """The provider's own id of the request; empty if it gives none."""
+    """The provider's id of the request. Empty if it gives none."""
     possibly_charged: _builtins.bool
-    """True when the provider may have charged for it."""
+    """True if the provider may have charged for this attempt."""
     route: _builtins.str
-    """The route it took; see `Recipe.route`."""
+    """Route that the worker used; see `Recipe.route`."""
     price_micros: _builtins.int
-    """What it costs by the operator's price list, in millionths of a US dollar; 0 unless `possibly_charged`."""
+    """Cost in millionths of a US dollar, by the operator's price list. 0 unless `possibly_charged`."""
     @_builtins.property
     def error(self) -> Global___GenerationError:
-        """Why it failed; absent otherwise."""
+        """Reason of the failure. Absent if the attempt did not fail."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """Time when the attempt began."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; absent while it runs."""
+        """Time when the attempt ended. Absent while it runs."""
 
     def __init__(
         self,

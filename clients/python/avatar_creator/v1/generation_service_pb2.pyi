@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateGenerationRequest(_message.Message):
-    """Asks for a new generation."""
+    """Request to create a generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -42,45 +42,53 @@ class CreateGenerationRequest(_message.Message):
     VARIATION_COUNT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The project the avatar goes to."""
+    """Id of the project that the avatar will belong to."""
     prompt: _builtins.str
-    """What to draw, 1 to 2,000 characters. May be empty only with `preset_id` or `reproduce_generation_id`."""
+    """Text that describes the picture, 1 to 2,000 characters. It can be empty only with `preset_id` or
+    `reproduce_generation_id`.
+    """
     avatar_name: _builtins.str
-    """Name of the avatar, at most 120 characters. Empty or only blanks: the persona's name, else the prompt's
-    first words.
+    """Name of the avatar, at most 120 characters. Empty or only whitespace: the persona's name, or else the first words
+    of the prompt.
     """
     preset_id: _builtins.str
-    """Start from this preset: its prompt, persona and attributes fill what this request leaves out."""
+    """Id of a preset to start from. Its prompt, persona and attributes fill the fields that this request leaves out."""
     persona_example_id: _builtins.str
-    """Start from this persona example: its persona fills what this request leaves out."""
+    """Id of a persona example to start from. Its persona fills the fields that this request leaves out."""
     request_id: _builtins.str
-    """UUID of this logical call; see `CreateProjectRequest.request_id`."""
+    """Idempotency key, a UUID; see `CreateProjectRequest.request_id`."""
     reference_avatar_id: _builtins.str
-    """Start from the picture of this avatar of the caller's: the new one gets `source_type` FROM_REFERENCE.
-    INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, where the service's route cannot.
+    """Reference: id of an avatar of the caller whose picture the new picture starts from. The new avatar gets the
+    `source_type` FROM_REFERENCE.
+
+    If the service's route cannot use a reference, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
     """
     reproduce_generation_id: _builtins.str
-    """Run the recipe of this COMPLETED generation of the caller's again; `reproduction` then says how the two compare.
-    Only `project_id`, `avatar_name`, `priority` and `request_id` go with it. FAILED_PRECONDITION, reason NOT_REPRODUCIBLE,
-    when it has no recipe or the service now draws by another model, LoRA or route.
+    """Id of a COMPLETED generation of the caller whose recipe to run again. `Generation.reproduction` then compares the
+    two pictures.
+
+    Only `project_id`, `avatar_name`, `priority` and `request_id` can be set with it. If there is no recipe, or the
+    service now uses another model, LoRA or route, the call fails with FAILED_PRECONDITION, reason NOT_REPRODUCIBLE.
     """
     variation_count: _builtins.int
-    """How many to make, 1 to 8; 0 means 1. The first has the seed asked for or chosen, each further one the next
-    higher (after 2^32-1 comes 0); all bear the first one's id as `group_id`.
+    """Number of variations to create, 1 to 8. 0 means 1.
+
+    The first variation has the requested or chosen seed. Each further one has the next higher seed; 0 follows
+    2^32-1. All variations have the id of the first one as `group_id`.
     """
     priority: _generation_pb2.GenerationPriority.ValueType
-    """How urgent it is; UNSPECIFIED means NORMAL."""
+    """Priority in the queue. UNSPECIFIED means NORMAL."""
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
-        """Who the person is."""
+        """Character of the person: name, age, personality and background."""
 
     @_builtins.property
     def attributes(self) -> _attributes_pb2.Attributes:
-        """How the person looks."""
+        """Visible features of the person."""
 
     @_builtins.property
     def options(self) -> _generation_pb2.GenerationOptions:
-        """Size, seed and the like."""
+        """Size, seed and other options."""
 
     def __init__(
         self,
@@ -109,7 +117,7 @@ Global___CreateGenerationRequest: _TypeAlias = CreateGenerationRequest  # noqa: 
 
 @_typing.final
 class CreateGenerationResponse(_message.Message):
-    """The new generation, or the first of several."""
+    """Response with the new generation, or with all variations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -117,11 +125,11 @@ class CreateGenerationResponse(_message.Message):
     VARIATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
-        """PENDING, or further on already."""
+        """The generation, or the first variation. It is PENDING, or already in a later state."""
 
     @_builtins.property
     def variations(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.Generation]:
-        """The further variations, in the order of their seeds."""
+        """The further variations, by seed."""
 
     def __init__(
         self,
@@ -139,14 +147,14 @@ Global___CreateGenerationResponse: _TypeAlias = CreateGenerationResponse  # noqa
 
 @_typing.final
 class EstimateGenerationRequest(_message.Message):
-    """Asks what a generation would cost and take."""
+    """Request to estimate a generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> Global___CreateGenerationRequest:
-        """The generation as CreateGeneration would be asked for it; `request_id` may be empty."""
+        """The generation request, as for CreateGeneration. `request_id` can be empty."""
 
     def __init__(
         self,
@@ -163,7 +171,7 @@ Global___EstimateGenerationRequest: _TypeAlias = EstimateGenerationRequest  # no
 
 @_typing.final
 class EstimateGenerationResponse(_message.Message):
-    """What it would cost and take."""
+    """Response with the estimate of a generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -175,22 +183,26 @@ class EstimateGenerationResponse(_message.Message):
     EXPECTED_SECONDS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """The provider that would draw it."""
+    """Provider that would draw the picture."""
     route: _builtins.str
-    """The route it would take; see `Recipe.route`."""
+    """Route that the generation would take; see `Recipe.route`."""
     price_micros: _builtins.int
-    """The price of all variations, one attempt each, in millionths of a US dollar, by the operator's price list."""
+    """Price of one attempt for each variation, summed, in millionths of a US dollar, by the operator's price list."""
     seconds_p50: _builtins.float
-    """Half of the recent generations by this route took at most so many seconds from claim to end; absent while none
-    has completed by it.
+    """Median duration of recent generations on this route, in seconds from claim to end. Absent if none has completed on
+    it.
     """
     seconds_p90: _builtins.float
-    """Nine in ten of them took at most so many."""
+    """Duration that nine of ten recent generations on this route did not exceed, in seconds from claim to end. Absent if
+    none has completed on it.
+    """
     expected_seconds: _builtins.int
-    """In how many seconds all would probably have ended if ordered now, by the length of the queue; absent likewise."""
+    """Estimated number of seconds until all variations would end if they were created now, from the length of the queue.
+    Absent if no generation has completed yet.
+    """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As `Generation.warnings` would have them."""
+        """Sentences that `Generation.warnings` would have."""
 
     def __init__(
         self,
@@ -224,13 +236,13 @@ Global___EstimateGenerationResponse: _TypeAlias = EstimateGenerationResponse  # 
 
 @_typing.final
 class GetGenerationRequest(_message.Message):
-    """Asks for one generation."""
+    """Request for one generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
-    """The generation's id."""
+    """Id of the generation."""
     def __init__(
         self,
         *,
@@ -246,7 +258,7 @@ Global___GetGenerationRequest: _TypeAlias = GetGenerationRequest  # noqa: Y015
 
 @_typing.final
 class GetGenerationResponse(_message.Message):
-    """The generation and its attempts."""
+    """Response with one generation, its attempts and its recipe."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -255,15 +267,15 @@ class GetGenerationResponse(_message.Message):
     RECIPE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
-        """As stored."""
+        """The generation as stored."""
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.GenerationAttempt]:
-        """First to last."""
+        """Attempts, first to last."""
 
     @_builtins.property
     def recipe(self) -> _generation_pb2.Recipe:
-        """What made its picture; absent until it is COMPLETED."""
+        """Recipe of the picture. Absent until COMPLETED."""
 
     def __init__(
         self,
@@ -282,7 +294,7 @@ Global___GetGenerationResponse: _TypeAlias = GetGenerationResponse  # noqa: Y015
 
 @_typing.final
 class ListGenerationsRequest(_message.Message):
-    """Asks for a page of generations. All filters given must hold."""
+    """Request for a page of generations. A generation must match all filters that are set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -295,28 +307,34 @@ class ListGenerationsRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """Only generations of this project; empty: of all projects."""
+    """Filter by project id. Empty: all projects."""
     page_size: _builtins.int
-    """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
+    """Maximum number of generations to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails
+    with INVALID_ARGUMENT.
+    """
     page_token: _builtins.str
-    """From the previous page's answer; empty for the first page."""
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page.
+    """
     user_id: _builtins.str
-    """Whose, for a token with `role: ops`: a user's id, or `-` for all users'. Empty: the caller's own, or
-    those of `project_id`. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """Id of the user whose generations to list; `-` for all users; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED. With that role and a `project_id`, empty means the project's owner.
     """
     group_id: _builtins.str
-    """Only the variations of this group; empty: all."""
+    """Filter by variation group; see `Generation.group_id`. Empty: all generations."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationState.ValueType]:
-        """Only generations in one of these states; at most 10 entries, none UNSPECIFIED."""
+        """Filter by state: any of these values. At most 10 entries, none UNSPECIFIED. Empty: all states."""
 
     @_builtins.property
     def create_time_from(self) -> _timestamp_pb2.Timestamp:
-        """Only generations created at or after this time."""
+        """Filter by creation time: at or after this time."""
 
     @_builtins.property
     def create_time_to(self) -> _timestamp_pb2.Timestamp:
-        """Only generations created before this time."""
+        """Filter by creation time: before this time."""
 
     def __init__(
         self,
@@ -340,17 +358,17 @@ Global___ListGenerationsRequest: _TypeAlias = ListGenerationsRequest  # noqa: Y0
 
 @_typing.final
 class ListGenerationsResponse(_message.Message):
-    """A page of generations."""
+    """Response with a page of generations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.Generation]:
-        """Newest first."""
+        """Generations, newest first."""
 
     def __init__(
         self,
@@ -368,17 +386,19 @@ Global___ListGenerationsResponse: _TypeAlias = ListGenerationsResponse  # noqa: 
 
 @_typing.final
 class WatchGenerationRequest(_message.Message):
-    """Asks to follow a generation."""
+    """Request to watch one generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     KNOWN_REVISION_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
-    """The generation's id."""
+    """Id of the generation."""
     known_revision: _builtins.int
-    """The highest revision already seen; only later ones are sent. 0: send the current state at once. A
-    generation that has ended is always sent, so that the stream never ends without its outcome.
+    """Highest revision that the client has seen. The stream has only states with a higher revision. 0: the stream starts
+    with the current state.
+
+    A generation that has ended is always sent, so that a stream never ends without the outcome.
     """
     def __init__(
         self,
@@ -396,7 +416,7 @@ Global___WatchGenerationRequest: _TypeAlias = WatchGenerationRequest  # noqa: Y0
 
 @_typing.final
 class WatchGenerationResponse(_message.Message):
-    """A state of the watched generation."""
+    """One state of the watched generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -420,16 +440,16 @@ Global___WatchGenerationResponse: _TypeAlias = WatchGenerationResponse  # noqa: 
 
 @_typing.final
 class WatchTarget(_message.Message):
-    """A generation to follow and what is known of it."""
+    """A generation to watch, and the revision that the client knows."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     KNOWN_REVISION_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
-    """The generation's id."""
+    """Id of the generation."""
     known_revision: _builtins.int
-    """The highest revision already seen; 0 for none."""
+    """Highest revision that the client has seen. 0 if it has seen none."""
     def __init__(
         self,
         *,
@@ -446,7 +466,7 @@ Global___WatchTarget: _TypeAlias = WatchTarget  # noqa: Y015
 
 @_typing.final
 class WatchGenerationsRequest(_message.Message):
-    """Asks to follow several generations: by targets, by group, or by project."""
+    """Request to watch several generations. Exactly one of `targets`, `project_id` and `group_id` must be set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,19 +475,22 @@ class WatchGenerationsRequest(_message.Message):
     CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """All generations of this project."""
+    """Id of the project whose generations to watch."""
     group_id: _builtins.str
-    """The variations of this group, as they are when the watch begins. As by targets, the stream ends when all
-    have ended.
+    """Id of the variation group to watch, with the generations that it has when the watch begins. The stream ends when
+    all of them have ended.
     """
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
-        """1 to 100 generations, each named once."""
+        """1 to 100 generations. Each id may occur once."""
 
     @_builtins.property
     def changed_since(self) -> _timestamp_pb2.Timestamp:
-        """Only with `project_id`: send those too that changed at or after this time, ended ones included. The newest
-        `update_time` seen resumes a watch: nothing is missed, and what was seen already may come again.
+        """Start time for a watch by `project_id`. The stream also has the generations that changed at or after this time, even
+        if they have ended.
+
+        To resume a watch, give the newest `update_time` that the client has seen. The client misses nothing, but may
+        receive some states again. Valid only with `project_id`.
         """
 
     def __init__(
@@ -488,7 +511,7 @@ Global___WatchGenerationsRequest: _TypeAlias = WatchGenerationsRequest  # noqa: 
 
 @_typing.final
 class WatchGenerationsResponse(_message.Message):
-    """A state of one of the watched generations."""
+    """One state of one of the watched generations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -512,13 +535,13 @@ Global___WatchGenerationsResponse: _TypeAlias = WatchGenerationsResponse  # noqa
 
 @_typing.final
 class CancelGenerationRequest(_message.Message):
-    """Asks to cancel a generation."""
+    """Request to cancel a generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
-    """The generation's id."""
+    """Id of the generation."""
     def __init__(
         self,
         *,
@@ -534,14 +557,14 @@ Global___CancelGenerationRequest: _TypeAlias = CancelGenerationRequest  # noqa: 
 
 @_typing.final
 class CancelGenerationResponse(_message.Message):
-    """The generation after the call."""
+    """Response with the cancelled generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
-        """CANCELLED."""
+        """The generation, in the state CANCELLED."""
 
     def __init__(
         self,
@@ -558,16 +581,16 @@ Global___CancelGenerationResponse: _TypeAlias = CancelGenerationResponse  # noqa
 
 @_typing.final
 class RetryGenerationRequest(_message.Message):
-    """Asks to start a failed or cancelled generation again."""
+    """Request to start a failed or cancelled generation again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
-    """The failed or cancelled generation's id."""
+    """Id of the failed or cancelled generation."""
     request_id: _builtins.str
-    """UUID of this logical call; see `CreateProjectRequest.request_id`."""
+    """Idempotency key, a UUID; see `CreateProjectRequest.request_id`."""
     def __init__(
         self,
         *,
@@ -584,14 +607,14 @@ Global___RetryGenerationRequest: _TypeAlias = RetryGenerationRequest  # noqa: Y0
 
 @_typing.final
 class RetryGenerationResponse(_message.Message):
-    """The new generation."""
+    """Response with the new generation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
-        """PENDING, or further on already."""
+        """The new generation. It is PENDING, or already in a later state."""
 
     def __init__(
         self,

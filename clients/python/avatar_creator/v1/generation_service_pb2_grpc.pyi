@@ -27,8 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
-    that a token with `role: ops` may read, watch, cancel and retry those of all users.
+    """Generations of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. A generation of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read, watch, cancel and retry the generations of all users.
     """
 
     @_typing.overload
@@ -36,95 +38,149 @@ class GenerationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
     CreateGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CreateGenerationRequest, _generation_service_pb2.CreateGenerationResponse]
-    """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
-    `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
-    reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
-    `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
-    GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+    """Start a generation, or up to 8 variations of it, and return at once. Idempotent by `request_id`.
+
+    The service stores the generations, and workers run them.
+
+    Errors:
+    - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
+    - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
+    - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+    - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
+    - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
+    - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
     """
     EstimateGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.EstimateGenerationRequest, _generation_service_pb2.EstimateGenerationResponse]
-    """Says what a generation would cost and take, and of what its caller would be warned, without creating
-    anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
+    """Return the estimated price, duration and warnings of a generation, without creating anything.
+
+    Errors: as CreateGeneration, except GENERATION_LIMIT and MODERATION_UNAVAILABLE. The call checks no limits and
+    does not ask the moderation service.
     """
     GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]
-    """Reads one generation and the history of its attempts."""
+    """Return one generation with the history of its attempts, and its recipe."""
     ListGenerations: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]
-    """Lists the caller's generations, newest first."""
+    """List the generations of the caller, newest first."""
     WatchGeneration: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]
-    """Follows one generation. Every message is its whole current state; the first comes at once, each later
-    one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
-    after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-    reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
-    with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
+    """Watch one generation until it ends.
+
+    Every message has the whole current state. The first one comes at once, if it is newer than `known_revision`. Each
+    later one has a higher revision. A slow reader skips states, but never the last one.
+
+    The stream ends with:
+    - OK after COMPLETED, FAILED or CANCELLED.
+    - NOT_FOUND, if the generation does not exist or is deleted.
+    - UNAVAILABLE, reason SERVER_DRAINING, if this server shuts down. Watch again from the last revision seen.
+    - UNAUTHENTICATED, reason TOKEN_EXPIRED, if the token expires. Do the same, with a new token.
     """
     WatchGenerations: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]
-    """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-    different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
-    one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
-    ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-    project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
+    """Watch several generations, or all generations of a project.
+
+    The rules for each generation are those of WatchGeneration. Messages about different generations come in any
+    order.
+
+    By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
+    already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
+
+    By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
+    until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
+    deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
     """
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]
-    """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
-    unless it was cancelled before: then it is returned as it is.
+    """Cancel a generation that has not ended.
+
+    A generation that was already cancelled is returned unchanged.
+
+    Errors: FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has completed or failed.
     """
     RetryGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.RetryGenerationRequest, _generation_service_pb2.RetryGenerationResponse]
-    """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
-    `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
-    GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
+    """Start a failed or cancelled generation again, as a new generation. Idempotent by `request_id`.
+
+    The new generation belongs to the same user, has the same request, and has `retry_of` set. If the request had no
+    seed, the service chooses a new one.
+
+    Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. PROMPT_REFUSED,
+    OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
-    that a token with `role: ops` may read, watch, cancel and retry those of all users.
+    """Generations of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. A generation of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read, watch, cancel and retry the generations of all users.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CreateGenerationRequest, _generation_service_pb2.CreateGenerationResponse]  # type: ignore[assignment]
-    """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
-    `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
-    reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
-    `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
-    GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+    """Start a generation, or up to 8 variations of it, and return at once. Idempotent by `request_id`.
+
+    The service stores the generations, and workers run them.
+
+    Errors:
+    - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
+    - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
+    - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+    - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
+    - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
+    - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
     """
     EstimateGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.EstimateGenerationRequest, _generation_service_pb2.EstimateGenerationResponse]  # type: ignore[assignment]
-    """Says what a generation would cost and take, and of what its caller would be warned, without creating
-    anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
+    """Return the estimated price, duration and warnings of a generation, without creating anything.
+
+    Errors: as CreateGeneration, except GENERATION_LIMIT and MODERATION_UNAVAILABLE. The call checks no limits and
+    does not ask the moderation service.
     """
     GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]  # type: ignore[assignment]
-    """Reads one generation and the history of its attempts."""
+    """Return one generation with the history of its attempts, and its recipe."""
     ListGenerations: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]  # type: ignore[assignment]
-    """Lists the caller's generations, newest first."""
+    """List the generations of the caller, newest first."""
     WatchGeneration: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]  # type: ignore[assignment]
-    """Follows one generation. Every message is its whole current state; the first comes at once, each later
-    one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
-    after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-    reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
-    with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
+    """Watch one generation until it ends.
+
+    Every message has the whole current state. The first one comes at once, if it is newer than `known_revision`. Each
+    later one has a higher revision. A slow reader skips states, but never the last one.
+
+    The stream ends with:
+    - OK after COMPLETED, FAILED or CANCELLED.
+    - NOT_FOUND, if the generation does not exist or is deleted.
+    - UNAVAILABLE, reason SERVER_DRAINING, if this server shuts down. Watch again from the last revision seen.
+    - UNAUTHENTICATED, reason TOKEN_EXPIRED, if the token expires. Do the same, with a new token.
     """
     WatchGenerations: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]  # type: ignore[assignment]
-    """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-    different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
-    one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
-    ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-    NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-    project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
+    """Watch several generations, or all generations of a project.
+
+    The rules for each generation are those of WatchGeneration. Messages about different generations come in any
+    order.
+
+    By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
+    already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
+
+    By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
+    until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
+    deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
     """
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
-    """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
-    unless it was cancelled before: then it is returned as it is.
+    """Cancel a generation that has not ended.
+
+    A generation that was already cancelled is returned unchanged.
+
+    Errors: FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has completed or failed.
     """
     RetryGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.RetryGenerationRequest, _generation_service_pb2.RetryGenerationResponse]  # type: ignore[assignment]
-    """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
-    `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
-    GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
+    """Start a failed or cancelled generation again, as a new generation. Idempotent by `request_id`.
+
+    The new generation belongs to the same user, has the same request, and has `retry_of` set. If the request had no
+    seed, the service chooses a new one.
+
+    Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. PROMPT_REFUSED,
+    OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Generations of the calling user. Every call needs a token; another user's generation is NOT_FOUND, except
-    that a token with `role: ops` may read, watch, cancel and retry those of all users.
+    """Generations of the calling user.
+
+    Every call needs a token; see `AvatarProjectService`. A generation of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read, watch, cancel and retry the generations of all users.
     """
 
     @_abc_1.abstractmethod
@@ -133,11 +189,17 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.CreateGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.CreateGenerationResponse, _abc.Awaitable[_generation_service_pb2.CreateGenerationResponse]]:
-        """Starts a generation, or up to 8 variations, and returns at once; workers pick them up. Idempotent by
-        `request_id`. Errors: NOT_FOUND for project, preset, persona example, reference avatar or generation to
-        reproduce; INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed, and OPTION_NOT_HONOURED as
-        `options.strict` asks; FAILED_PRECONDITION, reason NOT_REPRODUCIBLE; RESOURCE_EXHAUSTED, reason
-        GENERATION_LIMIT, over the user's limits; UNAVAILABLE, reason MODERATION_UNAVAILABLE.
+        """Start a generation, or up to 8 variations of it, and return at once. Idempotent by `request_id`.
+
+        The service stores the generations, and workers run them.
+
+        Errors:
+        - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
+        - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
+        - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+        - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
+        - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
+        - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -146,8 +208,10 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.EstimateGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.EstimateGenerationResponse, _abc.Awaitable[_generation_service_pb2.EstimateGenerationResponse]]:
-        """Says what a generation would cost and take, and of what its caller would be warned, without creating
-        anything. Errors as CreateGeneration, but for the limits and the moderation service, which are not asked.
+        """Return the estimated price, duration and warnings of a generation, without creating anything.
+
+        Errors: as CreateGeneration, except GENERATION_LIMIT and MODERATION_UNAVAILABLE. The call checks no limits and
+        does not ask the moderation service.
         """
 
     @_abc_1.abstractmethod
@@ -156,7 +220,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.GetGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.GetGenerationResponse, _abc.Awaitable[_generation_service_pb2.GetGenerationResponse]]:
-        """Reads one generation and the history of its attempts."""
+        """Return one generation with the history of its attempts, and its recipe."""
 
     @_abc_1.abstractmethod
     def ListGenerations(
@@ -164,7 +228,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.ListGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.ListGenerationsResponse, _abc.Awaitable[_generation_service_pb2.ListGenerationsResponse]]:
-        """Lists the caller's generations, newest first."""
+        """List the generations of the caller, newest first."""
 
     @_abc_1.abstractmethod
     def WatchGeneration(
@@ -172,11 +236,16 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.WatchGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.WatchGenerationResponse], _abc.AsyncIterator[_generation_service_pb2.WatchGenerationResponse]]:
-        """Follows one generation. Every message is its whole current state; the first comes at once, each later
-        one has a higher revision, and a slow reader skips states but never the last. The stream ends with OK
-        after COMPLETED, FAILED or CANCELLED; with NOT_FOUND when the generation is deleted; with UNAVAILABLE,
-        reason SERVER_DRAINING, when this server shuts down: watch again with the last revision seen;
-        with UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token's time is over: likewise, with a fresh token.
+        """Watch one generation until it ends.
+
+        Every message has the whole current state. The first one comes at once, if it is newer than `known_revision`. Each
+        later one has a higher revision. A slow reader skips states, but never the last one.
+
+        The stream ends with:
+        - OK after COMPLETED, FAILED or CANCELLED.
+        - NOT_FOUND, if the generation does not exist or is deleted.
+        - UNAVAILABLE, reason SERVER_DRAINING, if this server shuts down. Watch again from the last revision seen.
+        - UNAUTHENTICATED, reason TOKEN_EXPIRED, if the token expires. Do the same, with a new token.
         """
 
     @_abc_1.abstractmethod
@@ -185,12 +254,17 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.WatchGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.WatchGenerationsResponse], _abc.AsyncIterator[_generation_service_pb2.WatchGenerationsResponse]]:
-        """Follows several generations, or all of a project; each as WatchGeneration does, with messages about
-        different generations in any order. By ids or group the stream ends with OK when all have ended, with NOT_FOUND when
-        one does not exist or is deleted, and one that has ended is always sent. By project it sends the unfinished
-        ones, then every change and every new one, until the caller leaves; deleted ones are no longer sent, and
-        NOT_FOUND ends it when the project is deleted. UNAVAILABLE, reason SERVER_DRAINING, as WatchGeneration: by
-        project `changed_since` then resumes the watch without a gap. UNAUTHENTICATED, reason TOKEN_EXPIRED, likewise.
+        """Watch several generations, or all generations of a project.
+
+        The rules for each generation are those of WatchGeneration. Messages about different generations come in any
+        order.
+
+        By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
+        already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
+
+        By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
+        until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
+        deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
         """
 
     @_abc_1.abstractmethod
@@ -199,8 +273,11 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.CancelGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.CancelGenerationResponse, _abc.Awaitable[_generation_service_pb2.CancelGenerationResponse]]:
-        """Cancels a generation that has not ended. FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has,
-        unless it was cancelled before: then it is returned as it is.
+        """Cancel a generation that has not ended.
+
+        A generation that was already cancelled is returned unchanged.
+
+        Errors: FAILED_PRECONDITION, reason GENERATION_FINISHED, if it has completed or failed.
         """
 
     @_abc_1.abstractmethod
@@ -209,9 +286,13 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.RetryGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.RetryGenerationResponse, _abc.Awaitable[_generation_service_pb2.RetryGenerationResponse]]:
-        """Starts a failed or cancelled generation again as a new one of the same user, with the same wishes and
-        `retry_of` set; a seed that was not asked for is chosen anew. FAILED_PRECONDITION, reason
-        GENERATION_NOT_RETRYABLE, in any other state. Idempotent by `request_id`.
+        """Start a failed or cancelled generation again, as a new generation. Idempotent by `request_id`.
+
+        The new generation belongs to the same user, has the same request, and has `retry_of` set. If the request had no
+        seed, the service chooses a new one.
+
+        Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. PROMPT_REFUSED,
+        OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -20,8 +20,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Persona(_message.Message):
-    """Who the person in the picture is: the part of an avatar that apps use as a character.
-    All fields are optional; absent ones add nothing to a prompt.
+    """Character of the person in the picture: name, age, personality and background.
+
+    Apps use it to play the avatar as a character. All fields are optional: an absent field adds nothing to the prompt.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -31,14 +32,14 @@ class Persona(_message.Message):
     PERSONALITY_FIELD_NUMBER: _builtins.int
     BACKGROUND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The person's name, at most 120 characters, for example `Sarah`."""
+    """Name of the person, at most 120 characters. Example: `Sarah`."""
     age: _builtins.int
-    """Age in years, 1 to 120; 0 means not given."""
+    """Age in years, 1 to 120. 0 means not specified."""
     background: _builtins.str
-    """Life story, at most 4,000 characters. Kept for the apps; it does not enter the prompt."""
+    """Life story, at most 4,000 characters. The service stores it for the apps and does not put it into the prompt."""
     @_builtins.property
     def personality(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Traits, at most 12 of 1 to 60 characters each, for example `professional`."""
+        """At most 12 traits, 1 to 60 characters each. Example: `professional`."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ Global___Persona: _TypeAlias = Persona  # noqa: Y015
 
 @_typing.final
 class PersonaExample(_message.Message):
-    """A ready-made persona to start an avatar from."""
+    """A ready-made persona that a generation can start from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -69,18 +70,20 @@ class PersonaExample(_message.Message):
     PERSONA_FIELD_NUMBER: _builtins.int
     USE_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7."""
+    """Id of the persona example, a UUIDv7 (RFC 9562)."""
     name: _builtins.str
-    """What the gallery calls it, 1 to 120 characters."""
+    """Name in the gallery, 1 to 120 characters."""
     description: _builtins.str
-    """One or two sentences about it, at most 2,000 characters."""
+    """Description of one or two sentences, at most 2,000 characters."""
     category: _builtins.str
-    """The shelf it stands on, for example `business`."""
+    """Gallery category. Example: `business`."""
     use_count: _builtins.int
-    """How many generations were started from it; retries are not counted again."""
+    """Number of `CreateGeneration` calls that started from this example. Variations of one call count once. Retries do
+    not count.
+    """
     @_builtins.property
     def persona(self) -> Global___Persona:
-        """The persona itself."""
+        """The persona."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AvatarPreset(_message.Message):
-    """A ready-made starting point for an avatar."""
+    """A ready-made prompt, persona and attributes that a generation can start from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -34,26 +34,30 @@ class AvatarPreset(_message.Message):
     POPULARITY_FIELD_NUMBER: _builtins.int
     IMAGE_DATA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7."""
+    """Id of the preset, a UUIDv7 (RFC 9562)."""
     name: _builtins.str
-    """What the gallery calls it, 1 to 120 characters."""
+    """Name in the gallery, 1 to 120 characters."""
     description: _builtins.str
-    """One or two sentences about it, at most 2,000 characters."""
+    """Description of one or two sentences, at most 2,000 characters."""
     category: _builtins.str
-    """The shelf it stands on, for example `business`."""
+    """Gallery category. Example: `business`."""
     prompt: _builtins.str
-    """The prompt it starts from."""
+    """Prompt of the preset."""
     popularity: _builtins.int
-    """How many generations were started from it; retries are not counted again."""
+    """Number of `CreateGeneration` calls that started from this preset. Variations of one call count once. Retries do
+    not count.
+    """
     image_data: _builtins.bytes
-    """Its 300x300 WebP picture, only where a request's `include_images` asked for it."""
+    """Picture of the preset, a WebP of 300x300 pixels. `GetPreset` always returns it, `ListPresets` only with
+    `include_images`.
+    """
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
-        """The persona it starts from."""
+        """Persona of the preset."""
 
     @_builtins.property
     def attributes(self) -> _attributes_pb2.Attributes:
-        """The attributes it starts from."""
+        """Attributes of the preset."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListPresetsRequest(_message.Message):
-    """Asks for a page of presets."""
+    """Request for a page of presets. A preset must match all filters that are set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,17 +32,21 @@ class ListPresetsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     category: _builtins.str
-    """Only presets of this category, at most 60 characters; empty: of all."""
+    """Filter by category, at most 60 characters. Empty: all categories."""
     query: _builtins.str
-    """Only presets whose name or description has each of these words; case and accents are ignored. At most 200
-    characters.
+    """Search words, at most 200 characters. Every word must occur in the preset's name or description. Case and accents
+    do not matter. Empty: all presets.
     """
     include_images: _builtins.bool
-    """Fill `image_data`, so that a gallery is one call."""
+    """Whether to fill `AvatarPreset.image_data`, so that an app can show a gallery after one call."""
     page_size: _builtins.int
-    """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
+    """Maximum number of presets to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails
+    with INVALID_ARGUMENT.
+    """
     page_token: _builtins.str
-    """From the previous page's answer; empty for the first page."""
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page.
+    """
     def __init__(
         self,
         *,
@@ -62,17 +66,17 @@ Global___ListPresetsRequest: _TypeAlias = ListPresetsRequest  # noqa: Y015
 
 @_typing.final
 class ListPresetsResponse(_message.Message):
-    """A page of presets."""
+    """Response with a page of presets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PRESETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def presets(self) -> _containers.RepeatedCompositeFieldContainer[_preset_pb2.AvatarPreset]:
-        """Most popular first."""
+        """Presets, most popular first."""
 
     def __init__(
         self,
@@ -90,13 +94,13 @@ Global___ListPresetsResponse: _TypeAlias = ListPresetsResponse  # noqa: Y015
 
 @_typing.final
 class GetPresetRequest(_message.Message):
-    """Asks for one preset."""
+    """Request for one preset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PRESET_ID_FIELD_NUMBER: _builtins.int
     preset_id: _builtins.str
-    """The preset's id."""
+    """Id of the preset."""
     def __init__(
         self,
         *,
@@ -112,14 +116,14 @@ Global___GetPresetRequest: _TypeAlias = GetPresetRequest  # noqa: Y015
 
 @_typing.final
 class GetPresetResponse(_message.Message):
-    """The preset."""
+    """Response with one preset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PRESET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def preset(self) -> _preset_pb2.AvatarPreset:
-        """With its picture."""
+        """The preset with its picture."""
 
     def __init__(
         self,
@@ -136,7 +140,7 @@ Global___GetPresetResponse: _TypeAlias = GetPresetResponse  # noqa: Y015
 
 @_typing.final
 class ListPersonaExamplesRequest(_message.Message):
-    """Asks for a page of persona examples."""
+    """Request for a page of persona examples."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -144,11 +148,15 @@ class ListPersonaExamplesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     category: _builtins.str
-    """Only examples of this category, at most 60 characters; empty: of all."""
+    """Filter by category, at most 60 characters. Empty: all categories."""
     page_size: _builtins.int
-    """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
+    """Maximum number of persona examples to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number
+    fails with INVALID_ARGUMENT.
+    """
     page_token: _builtins.str
-    """From the previous page's answer; empty for the first page."""
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page.
+    """
     def __init__(
         self,
         *,
@@ -166,17 +174,17 @@ Global___ListPersonaExamplesRequest: _TypeAlias = ListPersonaExamplesRequest  # 
 
 @_typing.final
 class ListPersonaExamplesResponse(_message.Message):
-    """A page of persona examples."""
+    """Response with a page of persona examples."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PERSONA_EXAMPLES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def persona_examples(self) -> _containers.RepeatedCompositeFieldContainer[_persona_pb2.PersonaExample]:
-        """Most used first."""
+        """Persona examples, most used first."""
 
     def __init__(
         self,
@@ -194,13 +202,13 @@ Global___ListPersonaExamplesResponse: _TypeAlias = ListPersonaExamplesResponse  
 
 @_typing.final
 class GetPersonaExampleRequest(_message.Message):
-    """Asks for one persona example."""
+    """Request for one persona example."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PERSONA_EXAMPLE_ID_FIELD_NUMBER: _builtins.int
     persona_example_id: _builtins.str
-    """The persona example's id."""
+    """Id of the persona example."""
     def __init__(
         self,
         *,
@@ -216,14 +224,14 @@ Global___GetPersonaExampleRequest: _TypeAlias = GetPersonaExampleRequest  # noqa
 
 @_typing.final
 class GetPersonaExampleResponse(_message.Message):
-    """The persona example."""
+    """Response with one persona example."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PERSONA_EXAMPLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def persona_example(self) -> _persona_pb2.PersonaExample:
-        """As stored."""
+        """The persona example as stored."""
 
     def __init__(
         self,

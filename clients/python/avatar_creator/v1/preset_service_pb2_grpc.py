@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class PresetServiceStub(object):
-    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
-    while the pages of a list are read moves to the front, so it may be missed.
+    """Gallery of presets and persona examples, the same for every user.
+
+    Every call needs a token; see `AvatarProjectService`. The lists show popular entries first. An entry that moves to
+    the front while a client reads the pages may be missed.
     """
 
     def __init__(self, channel):
@@ -59,33 +61,35 @@ class PresetServiceStub(object):
 
 
 class PresetServiceServicer(object):
-    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
-    while the pages of a list are read moves to the front, so it may be missed.
+    """Gallery of presets and persona examples, the same for every user.
+
+    Every call needs a token; see `AvatarProjectService`. The lists show popular entries first. An entry that moves to
+    the front while a client reads the pages may be missed.
     """
 
     def ListPresets(self, request, context):
-        """Lists presets, most popular first.
+        """List presets, most popular first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPreset(self, request, context):
-        """Reads one preset with its picture.
+        """Return one preset with its picture.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPersonaExamples(self, request, context):
-        """Lists persona examples, most used first.
+        """List persona examples, most used first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPersonaExample(self, request, context):
-        """Reads one persona example.
+        """Return one persona example.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,8 +127,10 @@ def add_PresetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PresetService(object):
-    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
-    while the pages of a list are read moves to the front, so it may be missed.
+    """Gallery of presets and persona examples, the same for every user.
+
+    Every call needs a token; see `AvatarProjectService`. The lists show popular entries first. An entry that moves to
+    the front while a client reads the pages may be missed.
     """
 
     @staticmethod

@@ -27,8 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PresetServiceStub:
-    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
-    while the pages of a list are read moves to the front, so it may be missed.
+    """Gallery of presets and persona examples, the same for every user.
+
+    Every call needs a token; see `AvatarProjectService`. The lists show popular entries first. An entry that moves to
+    the front while a client reads the pages may be missed.
     """
 
     @_typing.overload
@@ -36,33 +38,37 @@ class PresetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PresetServiceAsyncStub: ...
     ListPresets: _grpc.UnaryUnaryMultiCallable[_preset_service_pb2.ListPresetsRequest, _preset_service_pb2.ListPresetsResponse]
-    """Lists presets, most popular first."""
+    """List presets, most popular first."""
     GetPreset: _grpc.UnaryUnaryMultiCallable[_preset_service_pb2.GetPresetRequest, _preset_service_pb2.GetPresetResponse]
-    """Reads one preset with its picture."""
+    """Return one preset with its picture."""
     ListPersonaExamples: _grpc.UnaryUnaryMultiCallable[_preset_service_pb2.ListPersonaExamplesRequest, _preset_service_pb2.ListPersonaExamplesResponse]
-    """Lists persona examples, most used first."""
+    """List persona examples, most used first."""
     GetPersonaExample: _grpc.UnaryUnaryMultiCallable[_preset_service_pb2.GetPersonaExampleRequest, _preset_service_pb2.GetPersonaExampleResponse]
-    """Reads one persona example."""
+    """Return one persona example."""
 
 @_typing.type_check_only
 class PresetServiceAsyncStub(PresetServiceStub):
-    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
-    while the pages of a list are read moves to the front, so it may be missed.
+    """Gallery of presets and persona examples, the same for every user.
+
+    Every call needs a token; see `AvatarProjectService`. The lists show popular entries first. An entry that moves to
+    the front while a client reads the pages may be missed.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPresets: _aio.UnaryUnaryMultiCallable[_preset_service_pb2.ListPresetsRequest, _preset_service_pb2.ListPresetsResponse]  # type: ignore[assignment]
-    """Lists presets, most popular first."""
+    """List presets, most popular first."""
     GetPreset: _aio.UnaryUnaryMultiCallable[_preset_service_pb2.GetPresetRequest, _preset_service_pb2.GetPresetResponse]  # type: ignore[assignment]
-    """Reads one preset with its picture."""
+    """Return one preset with its picture."""
     ListPersonaExamples: _aio.UnaryUnaryMultiCallable[_preset_service_pb2.ListPersonaExamplesRequest, _preset_service_pb2.ListPersonaExamplesResponse]  # type: ignore[assignment]
-    """Lists persona examples, most used first."""
+    """List persona examples, most used first."""
     GetPersonaExample: _aio.UnaryUnaryMultiCallable[_preset_service_pb2.GetPersonaExampleRequest, _preset_service_pb2.GetPersonaExampleResponse]  # type: ignore[assignment]
-    """Reads one persona example."""
+    """Return one persona example."""
 
 class PresetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The gallery of starting points, the same for every user. Every call needs a token. What becomes more popular
-    while the pages of a list are read moves to the front, so it may be missed.
+    """Gallery of presets and persona examples, the same for every user.
+
+    Every call needs a token; see `AvatarProjectService`. The lists show popular entries first. An entry that moves to
+    the front while a client reads the pages may be missed.
     """
 
     @_abc_1.abstractmethod
@@ -71,7 +77,7 @@ class PresetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preset_service_pb2.ListPresetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_preset_service_pb2.ListPresetsResponse, _abc.Awaitable[_preset_service_pb2.ListPresetsResponse]]:
-        """Lists presets, most popular first."""
+        """List presets, most popular first."""
 
     @_abc_1.abstractmethod
     def GetPreset(
@@ -79,7 +85,7 @@ class PresetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preset_service_pb2.GetPresetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_preset_service_pb2.GetPresetResponse, _abc.Awaitable[_preset_service_pb2.GetPresetResponse]]:
-        """Reads one preset with its picture."""
+        """Return one preset with its picture."""
 
     @_abc_1.abstractmethod
     def ListPersonaExamples(
@@ -87,7 +93,7 @@ class PresetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preset_service_pb2.ListPersonaExamplesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_preset_service_pb2.ListPersonaExamplesResponse, _abc.Awaitable[_preset_service_pb2.ListPersonaExamplesResponse]]:
-        """Lists persona examples, most used first."""
+        """List persona examples, most used first."""
 
     @_abc_1.abstractmethod
     def GetPersonaExample(
@@ -95,6 +101,6 @@ class PresetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _preset_service_pb2.GetPersonaExampleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_preset_service_pb2.GetPersonaExampleResponse, _abc.Awaitable[_preset_service_pb2.GetPersonaExampleResponse]]:
-        """Reads one persona example."""
+        """Return one persona example."""
 
 def add_PresetServiceServicer_to_server(servicer: PresetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -37,28 +37,28 @@ class UsageRecord(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """UUIDv7, set by the service."""
+    """Id of the record, a UUIDv7 (RFC 9562). The service sets it."""
     avatar_id: _builtins.str
-    """The avatar that was used."""
+    """Id of the avatar that the app used."""
     user_id: _builtins.str
-    """The user on whose behalf it was used, taken from the token."""
+    """Id of the user that the app acted for: the user named by the token."""
     app_id: _builtins.str
-    """The app, for example `pose-generator`."""
+    """Id of the app. Example: `pose-generator`."""
     app_name: _builtins.str
-    """The app's name for people, for example `Pose Generator`."""
+    """Name of the app, for people. Example: `Pose Generator`."""
     action: _builtins.str
-    """What the app did with it, for example `generate_poses`."""
+    """Action of the app. Example: `generate_poses`."""
     reference_id: _builtins.str
-    """The app's own id of what it made; empty if none."""
+    """The app's own id of the result that it made with the avatar. Empty if there is none."""
     reference_type: _builtins.str
-    """What `reference_id` is an id of, for example `pose_set`; empty if none."""
+    """Type of the result that `reference_id` identifies. Example: `pose_set`. Empty if there is none."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Anything else the app wants to keep."""
+        """Any other data that the app wants to keep."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was recorded."""
+        """Time when the use was recorded."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ Global___UsageRecord: _TypeAlias = UsageRecord  # noqa: Y015
 
 @_typing.final
 class AppUsageSummary(_message.Message):
-    """The uses of one avatar by one app, summed."""
+    """Sum of the uses of one avatar by one app."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -95,22 +95,22 @@ class AppUsageSummary(_message.Message):
     LAST_USED_TIME_FIELD_NUMBER: _builtins.int
     ACTIONS_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """The app."""
+    """Id of the app."""
     app_name: _builtins.str
-    """The app's name as it was last given; its id if it never was."""
+    """Name of the app, as it was last given. The app's id if no name was ever given."""
     usage_count: _builtins.int
-    """How many uses were recorded."""
+    """Number of recorded uses."""
     @_builtins.property
     def first_used_time(self) -> _timestamp_pb2.Timestamp:
-        """When the first was recorded."""
+        """Time of the first recorded use."""
 
     @_builtins.property
     def last_used_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last was recorded."""
+        """Time of the last recorded use."""
 
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionCount]:
-        """Uses by action, most first."""
+        """Number of uses by action, highest first."""
 
     def __init__(
         self,
@@ -132,16 +132,16 @@ Global___AppUsageSummary: _TypeAlias = AppUsageSummary  # noqa: Y015
 
 @_typing.final
 class ActionCount(_message.Message):
-    """How often an app did one thing with an avatar."""
+    """Number of times that an app did one action with an avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTION_FIELD_NUMBER: _builtins.int
     USAGE_COUNT_FIELD_NUMBER: _builtins.int
     action: _builtins.str
-    """The action, for example `generate_poses`."""
+    """Action of the app. Example: `generate_poses`."""
     usage_count: _builtins.int
-    """How many uses were recorded."""
+    """Number of recorded uses."""
     def __init__(
         self,
         *,

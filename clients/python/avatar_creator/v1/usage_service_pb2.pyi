@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class RecordUsageRequest(_message.Message):
-    """Asks to record a use."""
+    """Request to record one use of an avatar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -36,25 +36,29 @@ class RecordUsageRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The avatar that was used."""
+    """Id of the avatar that the app used."""
     app_id: _builtins.str
-    """The app, 1 to 120 characters, not only blanks. May be empty when the token has an app; must then be that
-    app if given.
+    """Id of the app, 1 to 120 characters, not only whitespace.
+
+    If the token names an app, this field can be empty; otherwise it must be that app. If the token names no app,
+    this field is required.
     """
     app_name: _builtins.str
-    """The app's name for people, at most 120 characters. Empty or only blanks: the app's id."""
+    """Name of the app, for people, at most 120 characters. Empty or only whitespace: the app's id."""
     action: _builtins.str
-    """What the app did, 1 to 120 characters."""
+    """Action of the app, 1 to 120 characters, not only whitespace. Example: `generate_poses`."""
     reference_id: _builtins.str
-    """The app's own id of what it made, at most 200 characters."""
+    """The app's own id of the result that it made with the avatar, at most 200 characters."""
     reference_type: _builtins.str
-    """What `reference_id` is an id of, at most 120 characters."""
+    """Type of the result that `reference_id` identifies, at most 120 characters."""
     request_id: _builtins.str
-    """UUID of this logical call; see `CreateProjectRequest.request_id`."""
+    """Idempotency key, a UUID; see `CreateProjectRequest.request_id`."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Anything else, at most 8 KiB (8,192 bytes) as JSON without blanks, nested at most 20 deep. All numbers are
-        finite, all values have a kind, and no text has a zero character (U+0000). A negative zero is kept as zero.
+        """Any other data, at most 8 KiB (8,192 bytes) as JSON without spaces, nested at most 20 levels deep.
+
+        All numbers must be finite, every value must have a kind, and no text may have the character U+0000. The service
+        stores a negative zero as zero.
         """
 
     def __init__(
@@ -79,17 +83,17 @@ Global___RecordUsageRequest: _TypeAlias = RecordUsageRequest  # noqa: Y015
 
 @_typing.final
 class RecordUsageResponse(_message.Message):
-    """The recorded use."""
+    """Response with the recorded use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USAGE_FIELD_NUMBER: _builtins.int
     USAGE_COUNT_FIELD_NUMBER: _builtins.int
     usage_count: _builtins.int
-    """The avatar's count after this use."""
+    """Number of uses of the avatar after this one."""
     @_builtins.property
     def usage(self) -> _usage_pb2.UsageRecord:
-        """As stored."""
+        """The use as stored."""
 
     def __init__(
         self,
@@ -107,7 +111,7 @@ Global___RecordUsageResponse: _TypeAlias = RecordUsageResponse  # noqa: Y015
 
 @_typing.final
 class ListUsageRequest(_message.Message):
-    """Asks for a page of uses."""
+    """Request for a page of uses. A use must match all filters that are set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -117,15 +121,19 @@ class ListUsageRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The avatar."""
+    """Id of the avatar."""
     app_id: _builtins.str
-    """Only uses by this app, at most 120 characters; empty: by all."""
+    """Filter by app id, at most 120 characters. Empty: all apps."""
     action: _builtins.str
-    """Only uses with this action, at most 120 characters; empty: with any."""
+    """Filter by action, at most 120 characters. Empty: all actions."""
     page_size: _builtins.int
-    """1 to 100; 0 means 20, more than 100 means 100, negative is refused."""
+    """Maximum number of uses to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails with
+    INVALID_ARGUMENT.
+    """
     page_token: _builtins.str
-    """From the previous page's answer; empty for the first page."""
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page.
+    """
     def __init__(
         self,
         *,
@@ -145,17 +153,17 @@ Global___ListUsageRequest: _TypeAlias = ListUsageRequest  # noqa: Y015
 
 @_typing.final
 class ListUsageResponse(_message.Message):
-    """A page of uses."""
+    """Response with a page of uses."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USAGES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def usages(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.UsageRecord]:
-        """Newest first."""
+        """Uses, newest first."""
 
     def __init__(
         self,
@@ -173,13 +181,13 @@ Global___ListUsageResponse: _TypeAlias = ListUsageResponse  # noqa: Y015
 
 @_typing.final
 class SummarizeUsageRequest(_message.Message):
-    """Asks for an avatar's uses by app."""
+    """Request for the uses of an avatar, summed by app."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_ID_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
-    """The avatar."""
+    """Id of the avatar."""
     def __init__(
         self,
         *,
@@ -195,14 +203,14 @@ Global___SummarizeUsageRequest: _TypeAlias = SummarizeUsageRequest  # noqa: Y015
 
 @_typing.final
 class SummarizeUsageResponse(_message.Message):
-    """An avatar's uses by app."""
+    """Response with the uses of an avatar, summed by app."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     APPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apps(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.AppUsageSummary]:
-        """Most used first."""
+        """One sum for each app, most used first."""
 
     def __init__(
         self,
@@ -219,14 +227,16 @@ Global___SummarizeUsageResponse: _TypeAlias = SummarizeUsageResponse  # noqa: Y0
 
 @_typing.final
 class GetStatsRequest(_message.Message):
-    """Asks for the caller's figures."""
+    """Request for the statistics of a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """Whose, for a token with `role: ops`: a user's id, or `-` for the sum over all users. Empty: the
-    caller's own. Naming another user without that role is PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """Id of the user; `-` for the sum over all users; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED.
     """
     def __init__(
         self,
@@ -243,7 +253,7 @@ Global___GetStatsRequest: _TypeAlias = GetStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetStatsResponse(_message.Message):
-    """The caller's figures."""
+    """Response with the statistics of a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -254,21 +264,23 @@ class GetStatsResponse(_message.Message):
     GENERATIONS_FIELD_NUMBER: _builtins.int
     SPENDING_FIELD_NUMBER: _builtins.int
     avatar_count: _builtins.int
-    """Avatars in all."""
+    """Number of avatars."""
     recent_upload_count: _builtins.int
-    """Of these, uploaded in the last 7 days: this UTC day and the six before it."""
+    """Number of these avatars that were uploaded in the last 7 days: the current UTC day and the six days before it."""
     usage_count: _builtins.int
-    """Uses recorded by all apps for the avatars that exist now."""
+    """Number of uses that all apps recorded for the avatars that exist now."""
     average_usage_per_avatar: _builtins.float
-    """`usage_count` over `avatar_count`; 0 without avatars."""
+    """`usage_count` divided by `avatar_count`. 0 if there are no avatars."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerationStateCount]:
-        """Generations by the state they are in, every state once."""
+        """Number of generations by state. Every state is listed once."""
 
     @_builtins.property
     def spending(self) -> _containers.RepeatedCompositeFieldContainer[Global___DailySpend]:
-        """What generations cost by day and app, newest day first: of this UTC day and the 29 before it. Days without
-        attempts that cost anything are left out.
+        """Cost of the generations by day and app, newest day first.
+
+        The list covers the current UTC day and the 29 days before it. It leaves out days without an attempt that cost
+        anything.
         """
 
     def __init__(
@@ -291,7 +303,7 @@ Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
 
 @_typing.final
 class DailySpend(_message.Message):
-    """What the generations of an app cost on one day."""
+    """Cost of the generations of one app on one day."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -300,13 +312,13 @@ class DailySpend(_message.Message):
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
     day: _builtins.str
-    """UTC day, as `2026-11-22`."""
+    """UTC day. Example: `2026-11-22`."""
     app_id: _builtins.str
-    """The app whose token started them; empty for tokens without one."""
+    """Id of the app that the token named when the generations were created. Empty if it named none."""
     price_micros: _builtins.int
-    """Millionths of a US dollar, by the operator's price list at that time."""
+    """Cost in millionths of a US dollar, by the operator's price list at that time."""
     attempt_count: _builtins.int
-    """How many attempts that is."""
+    """Number of attempts that cost something."""
     def __init__(
         self,
         *,
@@ -325,16 +337,16 @@ Global___DailySpend: _TypeAlias = DailySpend  # noqa: Y015
 
 @_typing.final
 class GenerationStateCount(_message.Message):
-    """How many generations are in a state."""
+    """Number of generations in one state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
     GENERATION_COUNT_FIELD_NUMBER: _builtins.int
     state: _generation_pb2.GenerationState.ValueType
-    """The state."""
+    """State of the generations."""
     generation_count: _builtins.int
-    """How many are in it."""
+    """Number of generations in this state."""
     def __init__(
         self,
         *,

@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class UsageServiceStub(object):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
-    except that a token with `role: ops` may read the uses of all users' avatars.
+    """Uses of the calling user's avatars by apps.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the uses of all users' avatars.
     """
 
     def __init__(self, channel):
@@ -59,34 +61,39 @@ class UsageServiceStub(object):
 
 
 class UsageServiceServicer(object):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
-    except that a token with `role: ops` may read the uses of all users' avatars.
+    """Uses of the calling user's avatars by apps.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the uses of all users' avatars.
     """
 
     def RecordUsage(self, request, context):
-        """Records one use; the avatar's `usage_count` and `last_used_time` follow in the same transaction.
-        Idempotent by `request_id`. PERMISSION_DENIED, reason APP_MISMATCH, when the token belongs to another app.
+        """Record one use of an avatar. Idempotent by `request_id`.
+
+        The same transaction updates the avatar's `usage_count` and `last_used_time`.
+
+        Errors: PERMISSION_DENIED, reason APP_MISMATCH, if the token belongs to another app than `app_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUsage(self, request, context):
-        """Lists the uses of an avatar, newest first.
+        """List the uses of an avatar, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SummarizeUsage(self, request, context):
-        """Sums the uses of an avatar by app, most used first.
+        """Sum the uses of an avatar by app, most used first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """Figures about all the caller's avatars and generations.
+        """Return statistics about all avatars and generations of the caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +131,10 @@ def add_UsageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UsageService(object):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
-    except that a token with `role: ops` may read the uses of all users' avatars.
+    """Uses of the calling user's avatars by apps.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the uses of all users' avatars.
     """
 
     @staticmethod

@@ -27,8 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UsageServiceStub:
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
-    except that a token with `role: ops` may read the uses of all users' avatars.
+    """Uses of the calling user's avatars by apps.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the uses of all users' avatars.
     """
 
     @_typing.overload
@@ -36,37 +38,47 @@ class UsageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UsageServiceAsyncStub: ...
     RecordUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.RecordUsageRequest, _usage_service_pb2.RecordUsageResponse]
-    """Records one use; the avatar's `usage_count` and `last_used_time` follow in the same transaction.
-    Idempotent by `request_id`. PERMISSION_DENIED, reason APP_MISMATCH, when the token belongs to another app.
+    """Record one use of an avatar. Idempotent by `request_id`.
+
+    The same transaction updates the avatar's `usage_count` and `last_used_time`.
+
+    Errors: PERMISSION_DENIED, reason APP_MISMATCH, if the token belongs to another app than `app_id`.
     """
     ListUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageRequest, _usage_service_pb2.ListUsageResponse]
-    """Lists the uses of an avatar, newest first."""
+    """List the uses of an avatar, newest first."""
     SummarizeUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.SummarizeUsageRequest, _usage_service_pb2.SummarizeUsageResponse]
-    """Sums the uses of an avatar by app, most used first."""
+    """Sum the uses of an avatar by app, most used first."""
     GetStats: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.GetStatsRequest, _usage_service_pb2.GetStatsResponse]
-    """Figures about all the caller's avatars and generations."""
+    """Return statistics about all avatars and generations of the caller."""
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
-    except that a token with `role: ops` may read the uses of all users' avatars.
+    """Uses of the calling user's avatars by apps.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the uses of all users' avatars.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.RecordUsageRequest, _usage_service_pb2.RecordUsageResponse]  # type: ignore[assignment]
-    """Records one use; the avatar's `usage_count` and `last_used_time` follow in the same transaction.
-    Idempotent by `request_id`. PERMISSION_DENIED, reason APP_MISMATCH, when the token belongs to another app.
+    """Record one use of an avatar. Idempotent by `request_id`.
+
+    The same transaction updates the avatar's `usage_count` and `last_used_time`.
+
+    Errors: PERMISSION_DENIED, reason APP_MISMATCH, if the token belongs to another app than `app_id`.
     """
     ListUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageRequest, _usage_service_pb2.ListUsageResponse]  # type: ignore[assignment]
-    """Lists the uses of an avatar, newest first."""
+    """List the uses of an avatar, newest first."""
     SummarizeUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.SummarizeUsageRequest, _usage_service_pb2.SummarizeUsageResponse]  # type: ignore[assignment]
-    """Sums the uses of an avatar by app, most used first."""
+    """Sum the uses of an avatar by app, most used first."""
     GetStats: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetStatsRequest, _usage_service_pb2.GetStatsResponse]  # type: ignore[assignment]
-    """Figures about all the caller's avatars and generations."""
+    """Return statistics about all avatars and generations of the caller."""
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What apps do with the calling user's avatars. Every call needs a token; another user's avatar is NOT_FOUND,
-    except that a token with `role: ops` may read the uses of all users' avatars.
+    """Uses of the calling user's avatars by apps.
+
+    Every call needs a token; see `AvatarProjectService`. An avatar of another user is NOT_FOUND, reason
+    RESOURCE_NOT_FOUND. A token with `role: ops` can read the uses of all users' avatars.
     """
 
     @_abc_1.abstractmethod
@@ -75,8 +87,11 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.RecordUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.RecordUsageResponse, _abc.Awaitable[_usage_service_pb2.RecordUsageResponse]]:
-        """Records one use; the avatar's `usage_count` and `last_used_time` follow in the same transaction.
-        Idempotent by `request_id`. PERMISSION_DENIED, reason APP_MISMATCH, when the token belongs to another app.
+        """Record one use of an avatar. Idempotent by `request_id`.
+
+        The same transaction updates the avatar's `usage_count` and `last_used_time`.
+
+        Errors: PERMISSION_DENIED, reason APP_MISMATCH, if the token belongs to another app than `app_id`.
         """
 
     @_abc_1.abstractmethod
@@ -85,7 +100,7 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.ListUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.ListUsageResponse, _abc.Awaitable[_usage_service_pb2.ListUsageResponse]]:
-        """Lists the uses of an avatar, newest first."""
+        """List the uses of an avatar, newest first."""
 
     @_abc_1.abstractmethod
     def SummarizeUsage(
@@ -93,7 +108,7 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.SummarizeUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.SummarizeUsageResponse, _abc.Awaitable[_usage_service_pb2.SummarizeUsageResponse]]:
-        """Sums the uses of an avatar by app, most used first."""
+        """Sum the uses of an avatar by app, most used first."""
 
     @_abc_1.abstractmethod
     def GetStats(
@@ -101,6 +116,6 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.GetStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.GetStatsResponse, _abc.Awaitable[_usage_service_pb2.GetStatsResponse]]:
-        """Figures about all the caller's avatars and generations."""
+        """Return statistics about all avatars and generations of the caller."""
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

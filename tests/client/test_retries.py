@@ -1,4 +1,4 @@
-"""What is sent again, with what, and how long."""
+"""Retries: which calls, with which request id, after which delays."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def request_id(call: Any) -> str:
 
 
 @pytest.mark.parametrize("call", WITH_REQUEST_ID)
-def test_a_repeated_call_carries_one_request_id(call: str, client: Any, server: ScriptedServer) -> None:
+def test_all_attempts_of_a_call_have_one_request_id(call: str, client: Any, server: ScriptedServer) -> None:
     use, answer = WITH_REQUEST_ID[call]
     method = call.partition(",")[0]
     server.script(method, [LOST], [LOST], [answer], [answer])
@@ -66,7 +66,7 @@ def test_a_repeated_call_carries_one_request_id(call: str, client: Any, server: 
 
 
 @pytest.mark.parametrize("call", WITH_REQUEST_ID)
-def test_a_request_id_that_is_given_is_used(call: str, client: Any, server: ScriptedServer) -> None:
+def test_a_given_request_id_is_used(call: str, client: Any, server: ScriptedServer) -> None:
     use, answer = WITH_REQUEST_ID[call]
     method = call.partition(",")[0]
     server.script(method, [answer])
@@ -84,7 +84,7 @@ def test_a_request_id_that_is_given_is_used(call: str, client: Any, server: Scri
     ],
     ids=["read", "update", "cancel", "estimate"],
 )
-def test_reads_updates_and_cancelling_are_repeated(
+def test_reads_updates_and_cancels_are_retried(
     method: str, use: Use, answer: Step, client: Any, server: ScriptedServer
 ) -> None:
     server.script(method, [LOST], [answer])
@@ -101,7 +101,7 @@ def test_reads_updates_and_cancelling_are_repeated(
     ],
     ids=["project", "avatar", "upload of a file object"],
 )
-def test_deletes_and_uploads_of_file_objects_are_sent_once(
+def test_deletes_and_uploads_of_file_objects_are_not_retried(
     method: str, use: Use, client: Any, server: ScriptedServer
 ) -> None:
     server.script(method, [LOST])
@@ -115,16 +115,14 @@ def test_deletes_and_uploads_of_file_objects_are_sent_once(
     [code for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE)],
     ids=lambda code: code.name,
 )
-def test_nothing_but_unavailable_is_repeated(
-    code: grpc.StatusCode, client: Any, server: ScriptedServer
-) -> None:
+def test_only_unavailable_is_retried(code: grpc.StatusCode, client: Any, server: ScriptedServer) -> None:
     server.script("GetProject", [Failure(code)])
     with pytest.raises(Exception, match="it failed"):
         client.projects.get("p1")
     assert len(server.received("GetProject")) == 1
 
 
-def test_repetitions_end_with_the_deadline_of_the_call(
+def test_retries_end_with_the_deadline_of_the_call(
     connect: Connector, server: ScriptedServer, time: FakeTime
 ) -> None:
     client = connect(server.target, backoff=Backoff(random=lambda: 1.0))
@@ -136,21 +134,21 @@ def test_repetitions_end_with_the_deadline_of_the_call(
     assert left == pytest.approx([2.0, 1.9, 1.7, 1.3, 0.5], abs=0.2)
 
 
-def test_the_delay_the_service_asks_for_is_kept(
+def test_the_delay_from_the_service_is_respected(
     connect: Connector, server: ScriptedServer, time: FakeTime
 ) -> None:
     client = connect(server.target, backoff=Backoff(random=lambda: 0.5))
-    asked = Failure(grpc.StatusCode.UNAVAILABLE, (RetryInfo(retry_delay=Duration(seconds=3)),))
-    server.script("GetProject", [asked], [GetProjectResponse(project=AvatarProject(id="p1"))])
+    failure = Failure(grpc.StatusCode.UNAVAILABLE, (RetryInfo(retry_delay=Duration(seconds=3)),))
+    server.script("GetProject", [failure], [GetProjectResponse(project=AvatarProject(id="p1"))])
     assert client.projects.get("p1").id == "p1"
     assert time.slept == [3.05]
 
 
-def test_a_delay_that_does_not_fit_the_deadline_is_not_waited_for(
+def test_a_delay_beyond_the_deadline_ends_the_call_at_once(
     client: Any, server: ScriptedServer, time: FakeTime
 ) -> None:
-    asked = Failure(grpc.StatusCode.UNAVAILABLE, (RetryInfo(retry_delay=Duration(seconds=30)),))
-    server.script("GetProject", [asked])
+    failure = Failure(grpc.StatusCode.UNAVAILABLE, (RetryInfo(retry_delay=Duration(seconds=30)),))
+    server.script("GetProject", [failure])
     with pytest.raises(UnavailableError) as caught:
         client.projects.get("p1")
     assert caught.value.retry_after == 30
@@ -162,11 +160,11 @@ def test_jitter_spreads_the_delay_from_zero_to_its_bound() -> None:
     assert delays == pytest.approx([0.0, 0.2, 0.4])
 
 
-def test_delays_are_bounded_however_often_it_failed() -> None:
+def test_delays_are_bounded_after_any_number_of_failures() -> None:
     assert Backoff(random=lambda: 1.0).delay(100_000) == 5.0
 
 
-def test_a_final_error_after_a_lost_one_is_raised(client: Any, server: ScriptedServer) -> None:
+def test_a_final_error_of_a_retry_is_raised(client: Any, server: ScriptedServer) -> None:
     server.script("GetProject", [LOST], [Failure(grpc.StatusCode.NOT_FOUND)])
     with pytest.raises(NotFoundError):
         client.projects.get("p1")

@@ -1,0 +1,89 @@
+"""The gallery of starting points: presets and persona examples."""
+
+from __future__ import annotations
+
+from avatar_creator import requests
+from avatar_creator._async.items import AsyncItems
+from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator.v1.persona_pb2 import PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
+
+
+class AsyncPresets(AsyncNamespace):
+    """Presets: ready-made starting points for an avatar, the same for every user."""
+
+    def list(
+        self,
+        *,
+        category: str = "",
+        query: str = "",
+        include_images: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncItems[AvatarPreset]:
+        """Return an iterator over all presets that match every given filter, most popular first.
+
+        Args:
+            category: Only presets of this category; empty means all.
+            query: Words that must occur in the name or the description; at most 200 characters.
+            include_images: True fills `image_data`.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The presets; iterating requests the pages one by one.
+        """
+        return self._list(
+            requests.list_presets(category, query, include_images), page_token, page_size, timeout
+        )
+
+    async def get(self, preset_id: str, *, timeout: float | None = None) -> AvatarPreset:
+        """Return a preset with its picture.
+
+        Args:
+            preset_id: Id of the preset.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The preset does not exist.
+        """
+        return await self._connection.call(requests.get_preset(preset_id), timeout)
+
+
+class AsyncPersonas(AsyncNamespace):
+    """Persona examples: ready-made personas for an avatar, the same for every user."""
+
+    def list(
+        self,
+        *,
+        category: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> AsyncItems[PersonaExample]:
+        """Return an iterator over all persona examples of the category, most used first.
+
+        Args:
+            category: Only persona examples of this category; empty means all.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The persona examples; iterating requests the pages one by one.
+        """
+        return self._list(requests.list_persona_examples(category), page_token, page_size, timeout)
+
+    async def get(self, persona_example_id: str, *, timeout: float | None = None) -> PersonaExample:
+        """Return a persona example.
+
+        Args:
+            persona_example_id: Id of the persona example.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The persona example does not exist.
+        """
+        return await self._connection.call(requests.get_persona_example(persona_example_id), timeout)

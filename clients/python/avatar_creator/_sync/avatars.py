@@ -1,0 +1,267 @@
+# Generated from avatar_creator/_async/avatars.py by `make client`. Do not edit: change that file instead.
+"""Avatars of a user and their pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import overload
+
+from avatar_creator import requests
+from avatar_creator._sync.items import Items
+from avatar_creator._sync.namespace import Namespace
+from avatar_creator.pictures import Picture, PictureSource, UploadProgress
+from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
+from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
+from avatar_creator.v1.avatar_service_pb2 import AvatarOrder, BatchGetAvatarsResponse, ImageVariant
+from avatar_creator.v1.persona_pb2 import Persona
+
+
+class Avatars(Namespace):
+    """Avatars of the calling user and their pictures."""
+
+    def upload(
+        self,
+        project_id: str,
+        picture: Picture,
+        *,
+        name: str,
+        persona: Persona | None = None,
+        attributes: Attributes | None = None,
+        content_type: str = "",
+        on_progress: UploadProgress | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Avatar:
+        """Create an avatar from a picture: JPEG, PNG or WebP, at most 10 MiB and 50 million pixels.
+
+        The client retries the upload of a path or of bytes after a lost connection. It does not retry a file
+        object, which may not be readable twice, and leaves it open.
+
+        Args:
+            project_id: Project that gets the avatar.
+            picture: Path, bytes, or a file open for reading in binary mode.
+            name: Name of the avatar, 1 to 120 characters.
+            persona: Description of the person.
+            attributes: Appearance of the person.
+            content_type: `image/jpeg`, `image/png` or `image/webp`; empty lets the service detect it.
+            on_progress: Called with the bytes sent and the total bytes, which are None if a file object has
+                no known size. It runs on another thread. A retry starts again at the first byte.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
+
+        Returns:
+            The new avatar, with its thumbnail unless `thumbnail_pending` is true.
+
+        Raises:
+            InvalidArgumentError: The picture is not accepted, or a field exceeds its limit.
+            NotFoundError: The project does not exist or belongs to another user.
+            AlreadyExistsError: The `request_id` was used for another upload.
+            OSError: The file cannot be read.
+        """
+        metadata = requests.upload_avatar(project_id, name, persona, attributes, content_type, request_id)
+        return self._connection.upload(metadata, PictureSource(picture), on_progress, timeout)
+
+    def get(self, avatar_id: str, *, timeout: float | None = None) -> Avatar:
+        """Return an avatar.
+
+        Args:
+            avatar_id: Id of the avatar.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The avatar does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.get_avatar(avatar_id), timeout)
+
+    def batch_get(
+        self,
+        avatar_ids: Iterable[str],
+        *,
+        include_thumbnails: bool = False,
+        timeout: float | None = None,
+    ) -> BatchGetAvatarsResponse:
+        """Return several avatars by their ids. Missing ids are not an error.
+
+        Args:
+            avatar_ids: 1 to 100 ids.
+            include_thumbnails: True fills `thumbnail_data`.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            `avatars`, in the order of the ids, and `missing_avatar_ids`.
+
+        Raises:
+            ValueError: `avatar_ids` is one string.
+            InvalidArgumentError: There are no ids, or more than 100.
+        """
+        return self._connection.call(requests.batch_get_avatars(avatar_ids, include_thumbnails), timeout)
+
+    def list(
+        self,
+        project_id: str = "",
+        *,
+        query: str = "",
+        source_types: Iterable[SourceType.ValueType] = (),
+        gender: Gender.ValueType = Gender.GENDER_UNSPECIFIED,
+        age_range: AgeRange.ValueType = AgeRange.AGE_RANGE_UNSPECIFIED,
+        ethnicity: str = "",
+        style: Style.ValueType = Style.STYLE_UNSPECIFIED,
+        order: AvatarOrder.ValueType = AvatarOrder.AVATAR_ORDER_UNSPECIFIED,
+        include_thumbnails: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        timeout: float | None = None,
+    ) -> Items[Avatar]:
+        """Return an iterator over all avatars that match every given filter.
+
+        Args:
+            project_id: Only avatars of this project; empty means all projects.
+            query: Words that must occur in the name, the persona's name or the prompt; at most 200
+                characters.
+            source_types: Only avatars of these origins; empty means all.
+            gender: Only avatars of this gender; UNSPECIFIED means all.
+            age_range: Only avatars of this age range; UNSPECIFIED means all.
+            ethnicity: Only avatars of this ethnicity, ignoring case and accents, at most 60 characters; empty
+                means all.
+            style: Only avatars of this style; UNSPECIFIED means all.
+            order: Order of the list; UNSPECIFIED means newest first.
+            include_thumbnails: True fills `thumbnail_data`.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page or of `projects.open`; empty starts at the first
+                page.
+            user_id: For operators: the owner of the avatars, or `-` for all users. Empty means the caller, or
+                the owner of the project.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The avatars; iterating requests the pages one by one.
+
+        Raises:
+            InvalidArgumentError: A filter exceeds its limit, or the page token belongs to another list.
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
+        """
+        return self._list(
+            requests.list_avatars(
+                project_id,
+                query,
+                source_types,
+                gender,
+                age_range,
+                ethnicity,
+                style,
+                order,
+                include_thumbnails,
+                user_id,
+            ),
+            page_token,
+            page_size,
+            timeout,
+        )
+
+    def update(
+        self,
+        avatar_id: str,
+        *,
+        name: str | None = None,
+        persona: Persona | None = None,
+        attributes: Attributes | None = None,
+        paths: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> Avatar:
+        """Replace the given fields of an avatar and keep the others.
+
+        `persona` and `attributes` are each replaced as a whole; `persona=Persona()` removes the persona.
+        `paths` replaces single fields of them: `update(id, persona=Persona(age=33), paths=["persona.age"])`
+        keeps the persona's name.
+
+        The client retries an update after a lost connection, so a retry may overwrite a concurrent update.
+
+        Args:
+            avatar_id: Id of the avatar.
+            name: New name, 1 to 120 characters; None keeps the current one.
+            persona: New persona; None keeps the current one.
+            attributes: New attributes; None keeps the current ones.
+            paths: Paths of the fields to write, for example `persona.age`; None writes all given arguments. A
+                path whose field is not given is cleared.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The avatar after the update.
+
+        Raises:
+            ValueError: No field is given, or a given field is not in `paths`.
+            InvalidArgumentError: A field exceeds its limit.
+            NotFoundError: The avatar does not exist or belongs to another user.
+        """
+        return self._connection.call(
+            requests.update_avatar(avatar_id, name, persona, attributes, paths), timeout
+        )
+
+    def delete(self, avatar_id: str, *, timeout: float | None = None) -> None:
+        """Delete an avatar and its pictures. The client does not retry it.
+
+        Args:
+            avatar_id: Id of the avatar.
+            timeout: Seconds for the call; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The avatar does not exist or belongs to another user.
+            UnavailableError: The connection broke; the avatar may be deleted or not.
+        """
+        self._connection.call(requests.delete_avatar(avatar_id), timeout)
+
+    @overload
+    def download(
+        self,
+        avatar_id: str,
+        *,
+        variant: ImageVariant.ValueType = ...,
+        to: None = None,
+        timeout: float | None = None,
+    ) -> bytes: ...
+
+    @overload
+    def download(
+        self,
+        avatar_id: str,
+        *,
+        variant: ImageVariant.ValueType = ...,
+        to: str | os.PathLike[str],
+        timeout: float | None = None,
+    ) -> Path: ...
+
+    def download(
+        self,
+        avatar_id: str,
+        *,
+        variant: ImageVariant.ValueType = ImageVariant.IMAGE_VARIANT_ORIGINAL,
+        to: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> bytes | Path:
+        """Download a picture of an avatar and check its size and SHA-256.
+
+        Args:
+            avatar_id: Id of the avatar.
+            variant: The original, or the thumbnail: WebP, 300x300 pixels.
+            to: Path of the file to write. An existing file is replaced only after the whole picture arrived.
+                None returns the bytes instead.
+            timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
+
+        Returns:
+            The bytes of the picture, or the path of the file.
+
+        Raises:
+            NotFoundError: The avatar does not exist or belongs to another user.
+            FailedPreconditionError: The thumbnail is not ready; try again after `retry_after` seconds.
+            DataLossError: The picture arrived damaged.
+            OSError: The file cannot be written.
+        """
+        data = self._connection.download(requests.download_image(avatar_id, variant), timeout)
+        if to is None:
+            return data
+        path = Path(to)
+        self._connection.save(data, path)
+        return path

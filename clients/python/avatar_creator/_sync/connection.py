@@ -1,0 +1,186 @@
+"""Calls, uploads, downloads and watches of the sync client on one channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from avatar_creator import channels, rpcs, watching
+from avatar_creator.base_connection import BaseConnection, Metadata
+from avatar_creator.errors import AvatarCreatorError, UnavailableError, from_rpc_error
+from avatar_creator.pictures import PictureSource, ReceivedPicture, UploadProgress, save, upload_messages
+from avatar_creator.requests import Call, Result
+from avatar_creator.retries import Backoff
+from avatar_creator.rpcs import Response, Rpc, serialize
+from avatar_creator.v1.avatar_pb2 import Avatar
+from avatar_creator.v1.avatar_service_pb2 import (
+    UploadAvatarMetadata,
+    UploadAvatarRequest,
+    UploadAvatarResponse,
+)
+from avatar_creator.v1.generation_pb2 import Generation
+
+Token: TypeAlias = str | Callable[[], str]
+"""A bearer token, or a function that the client calls before every attempt to get one."""
+
+Sleep: TypeAlias = Callable[[float], None]
+"""Function that waits for a number of seconds."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Connection(BaseConnection):
+    """A channel, and the loops that retry calls on it."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        token: Token | None,
+        timeout: float,
+        transfer_timeout: float,
+        backoff: Backoff,
+        clock: Callable[[], float],
+        sleep: Sleep,
+    ) -> None:
+        super().__init__(timeout=timeout, transfer_timeout=transfer_timeout, backoff=backoff, clock=clock)
+        self._channel = channel
+        self._token = token
+        self._sleep = sleep
+
+    def call(self, call: Call[Response, Result], timeout: float | None) -> Result:
+        """Make a call and return the caller's part of its response."""
+        multicallable = self._channel.unary_unary(call.rpc.path, serialize, call.rpc.response.FromString)
+
+        def attempt(seconds: float, metadata: Metadata) -> Response:
+            return multicallable(call.request, timeout=seconds, metadata=metadata)
+
+        return call.result(self._with_retries(call.rpc, timeout, attempt))
+
+    def upload(
+        self,
+        metadata: UploadAvatarMetadata,
+        source: PictureSource,
+        on_progress: UploadProgress | None,
+        timeout: float | None,
+    ) -> Avatar:
+        """Upload a picture and return its avatar."""
+        rpc = rpcs.UPLOAD_AVATAR
+        multicallable = self._channel.stream_unary(rpc.path, serialize, rpc.response.FromString)
+
+        def attempt(seconds: float, authorization: Metadata) -> UploadAvatarResponse:
+            failures: list[Exception] = []
+            messages = _recording(upload_messages(metadata, source, on_progress), failures)
+            try:
+                return multicallable(messages, timeout=seconds, metadata=authorization)
+            except grpc.RpcError:
+                # gRPC reads the messages on its own thread and reports only that reading failed, not the
+                # error.
+                if failures:
+                    raise failures[0] from None
+                raise
+
+        return self._with_retries(rpc, timeout, attempt, retryable=source.retryable).avatar
+
+    def download(self, request: Message, timeout: float | None) -> bytes:
+        """Download a picture and return its verified bytes."""
+        rpc = rpcs.DOWNLOAD_IMAGE
+
+        def attempt(seconds: float, metadata: Metadata) -> bytes:
+            picture = ReceivedPicture()
+            stream = self._stream(rpc, request, seconds, metadata)
+            try:
+                for message in stream:
+                    picture.add(message)
+            finally:
+                stream.cancel()
+            return picture.verified()
+
+        return self._with_retries(rpc, timeout, attempt)
+
+    def save(self, data: bytes, path: Path) -> None:
+        """Write a file, replacing an existing one only as a whole."""
+        save(data, path)
+
+    def watch(
+        self, resume: watching.ResumePoint, *, timeout: float | None, reconnect_for: float
+    ) -> Generator[Generation, None, None]:
+        """Yield the new states of a watch, over as many connections as it takes."""
+        reconnects = self._reconnects(
+            resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
+        )
+        error: AvatarCreatorError
+        while not resume.finished:
+            stream = None
+            try:
+                self._refuse_if_closed()
+                stream = self._stream(
+                    resume.rpc,
+                    resume.request(),
+                    reconnects.remaining(),
+                    reconnects.connecting_with(self._authorization()),
+                )
+                for message in stream:
+                    reconnects.progressed()
+                    if resume.is_new(message.generation):
+                        yield message.generation
+                    if resume.finished:
+                        return
+                if resume.finished_if_closed:
+                    return
+                error = watching.stream_ended_early()
+            except UnavailableError as unavailable:
+                error = unavailable
+            except grpc.RpcError as raised:
+                error = from_rpc_error(raised)
+            finally:
+                if stream is not None:
+                    stream.cancel()
+            self._sleep(reconnects.delay_after(error))
+
+    def close(self, *, channel: bool) -> None:
+        """Refuse later calls, and close the channel if asked."""
+        self._closed = True
+        if channel:
+            self._channel.close()
+
+    def _stream(self, rpc: Rpc[Response], request: Message, timeout: float | None, metadata: Metadata) -> Any:
+        multicallable = self._channel.unary_stream(rpc.path, serialize, rpc.response.FromString)
+        return multicallable(request, timeout=timeout, metadata=metadata)
+
+    def _with_retries(
+        self,
+        rpc: Rpc[Any],
+        timeout: float | None,
+        attempt: Callable[[float, Metadata], _Answer],
+        *,
+        retryable: bool = True,
+    ) -> _Answer:
+        retries = self._retries(rpc, timeout, retryable=retryable)
+        while True:
+            self._refuse_if_closed()
+            try:
+                return attempt(retries.remaining(), self._authorization())
+            except grpc.RpcError as raised:
+                error = from_rpc_error(raised)
+            delay = retries.delay_after(error)
+            if delay is None:
+                raise error
+            self._sleep(delay)
+
+    def _authorization(self) -> Metadata:
+        return channels.bearer(self._token() if callable(self._token) else self._token)
+
+
+def _recording(
+    messages: Iterator[UploadAvatarRequest], failures: list[Exception]
+) -> Iterator[UploadAvatarRequest]:
+    try:
+        yield from messages
+    except Exception as failure:
+        failures.append(failure)
+        raise

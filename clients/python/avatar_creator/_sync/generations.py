@@ -1,0 +1,394 @@
+# Generated from avatar_creator/_async/generations.py by `make client`. Do not edit: change that file instead.
+"""Generations of a user: portraits that the service draws from a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Unpack
+
+from avatar_creator import requests, watching
+from avatar_creator._sync.items import Items
+from avatar_creator._sync.namespace import Namespace
+from avatar_creator.parameters import GenerationParameters
+from avatar_creator.v1.generation_pb2 import (
+    Generation,
+    GenerationAttempt,
+    GenerationPriority,
+    GenerationState,
+    Recipe,
+)
+from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
+
+
+class Generations(Namespace):
+    """Generations of the calling user. A generation draws one portrait from a prompt."""
+
+    def create(
+        self,
+        project_id: str,
+        prompt: str = "",
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **parameters: Unpack[GenerationParameters],
+    ) -> Generation:
+        """Start a generation and return it at once, without waiting for the picture.
+
+        `watch` follows the generation until it ends; `create_and_wait` does both.
+
+        Args:
+            project_id: Project that gets the avatar.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            **parameters: Size, seed, persona and other options; see `GenerationParameters`.
+
+        Returns:
+            The new generation, which is PENDING or already further.
+
+        Raises:
+            InvalidArgumentError: A field exceeds its limit, contains words that are not allowed, or is not
+                supported; `field_violations` lists the fields.
+            NotFoundError: The project, preset, persona example or reference does not exist; `resource` names
+                it.
+            ResourceExhaustedError: The call would exceed a limit; `quota_violations` names it, and the call
+                may succeed after `retry_after` seconds.
+            AlreadyExistsError: The `request_id` was used for another generation.
+        """
+        request = requests.generation_request(project_id, prompt, parameters)
+        return self._connection.call(requests.create_generation(request, request_id), timeout)
+
+    def create_variations(
+        self,
+        project_id: str,
+        prompt: str,
+        count: int,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **parameters: Unpack[GenerationParameters],
+    ) -> Sequence[Generation]:
+        """Start several generations of the same picture with consecutive seeds.
+
+        All of them have the id of the first one as `group_id`; `list` and `watch_many` accept that id.
+
+        Args:
+            project_id: Project that gets the avatars.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            count: Number of generations, 1 to 8. The service starts all of them or none.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            **parameters: Size, first seed, persona and other options; see `GenerationParameters`.
+
+        Returns:
+            The new generations, in the order of their seeds.
+
+        Raises:
+            ValueError: `count` is less than 1.
+            AvatarCreatorError: The errors of `create`.
+        """
+        request = requests.generation_request(project_id, prompt, parameters)
+        return self._connection.call(requests.create_variations(request, count, request_id), timeout)
+
+    def reproduce(
+        self,
+        generation_id: str,
+        *,
+        project_id: str,
+        avatar_name: str = "",
+        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Generation:
+        """Start a generation that runs the recipe of a completed one again.
+
+        The new generation has `reproduce_of` set. When it is COMPLETED, its `reproduction` compares the two
+        pictures.
+
+        Args:
+            generation_id: Id of the COMPLETED generation.
+            project_id: Project that gets the new avatar.
+            avatar_name: Name of the new avatar, at most 120 characters; empty means the name of the first
+                one.
+            priority: Urgency of the generation; UNSPECIFIED means NORMAL.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The new generation.
+
+        Raises:
+            FailedPreconditionError: The generation has no recipe, or the service now draws with another
+                model, LoRA or route. Its reason is NOT_REPRODUCIBLE, and `metadata["difference"]` names the
+                change.
+            NotFoundError: The generation, project or reference does not exist; `resource` names it.
+            ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
+            AlreadyExistsError: The `request_id` was used for another generation.
+        """
+        return self._connection.call(
+            requests.reproduce_generation(generation_id, project_id, avatar_name, priority, request_id),
+            timeout,
+        )
+
+    def estimate(
+        self,
+        project_id: str,
+        prompt: str = "",
+        *,
+        variation_count: int = 1,
+        timeout: float | None = None,
+        **parameters: Unpack[GenerationParameters],
+    ) -> EstimateGenerationResponse:
+        """Return the expected price, time and warnings of a generation without creating it.
+
+        Args:
+            project_id: Project that would get the avatar.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            variation_count: Number of generations, 1 to 8.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            **parameters: Size, seed, persona and other options; see `GenerationParameters`.
+
+        Raises:
+            ValueError: `variation_count` is less than 1.
+            AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
+        """
+        request = requests.generation_request(project_id, prompt, parameters)
+        return self._connection.call(requests.estimate_generation(request, variation_count), timeout)
+
+    def get(self, generation_id: str, *, timeout: float | None = None) -> Generation:
+        """Return a generation.
+
+        Args:
+            generation_id: Id of the generation.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The generation does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.get_generation(generation_id), timeout)
+
+    def attempts(self, generation_id: str, *, timeout: float | None = None) -> Sequence[GenerationAttempt]:
+        """Return the attempts of the workers at a generation, oldest first.
+
+        Args:
+            generation_id: Id of the generation.
+            timeout: Seconds for all attempts of the call together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The generation does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.list_attempts(generation_id), timeout)
+
+    def recipe(self, generation_id: str, *, timeout: float | None = None) -> Recipe | None:
+        """Return the recipe of a generation: provider, model, seed and prompts of its picture.
+
+        Args:
+            generation_id: Id of the generation.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The recipe; None unless the generation is COMPLETED.
+
+        Raises:
+            NotFoundError: The generation does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.get_recipe(generation_id), timeout)
+
+    def list(
+        self,
+        project_id: str = "",
+        *,
+        group_id: str = "",
+        states: Iterable[GenerationState.ValueType] = (),
+        create_time_from: datetime | None = None,
+        create_time_to: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        timeout: float | None = None,
+    ) -> Items[Generation]:
+        """Return an iterator over all generations that match every given filter, newest first.
+
+        Args:
+            project_id: Only generations of this project; empty means all projects.
+            group_id: Only the variations of this group; empty means all.
+            states: Only generations in one of these states; empty means all.
+            create_time_from: Only generations created at or after this time, which needs a time zone.
+            create_time_to: Only generations created before this time, which needs a time zone.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
+                caller, or the owner of the project.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The generations; iterating requests the pages one by one.
+
+        Raises:
+            ValueError: A time has no time zone.
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
+        """
+        return self._list(
+            requests.list_generations(
+                project_id, group_id, states, create_time_from, create_time_to, user_id
+            ),
+            page_token,
+            page_size,
+            timeout,
+        )
+
+    def watch(
+        self,
+        generation_id: str,
+        *,
+        known_revision: int = 0,
+        timeout: float | None = None,
+        reconnect_for: float = 60.0,
+    ) -> Generator[Generation, None, None]:
+        """Yield the current state of a generation and then every change, until it has ended.
+
+        Each state has a higher revision than the one before. A slow reader skips states, but never the last
+        one. When the connection breaks or the server shuts down, the watch reconnects and continues after the
+        last state. `close()` of the generator ends the watch early.
+
+        Args:
+            generation_id: Id of the generation.
+            known_revision: Highest revision seen before; only later states are sent. A final state is always
+                sent.
+            timeout: Seconds for the whole watch; None means no limit.
+            reconnect_for: Seconds without a connection after which the watch fails. Any message restarts the
+                count.
+
+        Raises:
+            NotFoundError: The generation does not exist, or was deleted.
+            UnavailableError: There was no connection for `reconnect_for` seconds.
+            UnauthenticatedError: The token has expired, and a callable token returned the same token again.
+            DeadlineExceededError: The `timeout` passed; the generation continues.
+        """
+        return self._connection.watch(
+            watching.OneGeneration(generation_id, known_revision),
+            timeout=timeout,
+            reconnect_for=reconnect_for,
+        )
+
+    def watch_many(
+        self,
+        targets: Iterable[str] | Mapping[str, int] | None = None,
+        *,
+        project_id: str = "",
+        group_id: str = "",
+        changed_since: datetime | None = None,
+        timeout: float | None = None,
+        reconnect_for: float = 60.0,
+    ) -> Generator[Generation, None, None]:
+        """Yield the states of several generations: up to 100 targets, a group, or a whole project.
+
+        Each generation is watched as `watch` does. The watch of targets or of a group ends when all have
+        ended. The watch of a project sends the unfinished generations, then every change and every new
+        generation, until the caller closes it with `close()`. It misses no change while it reconnects.
+
+        Args:
+            targets: Ids, or a mapping of ids to the highest revisions seen before.
+            project_id: The project to watch, instead of targets.
+            group_id: The group of variations to watch, instead of targets.
+            changed_since: With a project: also send generations that changed at or after this time, including
+                ended ones. To resume an earlier watch, give the newest `update_time` that it returned.
+            timeout: Seconds for the whole watch; None means no limit.
+            reconnect_for: Seconds without a connection after which the watch fails. Any message restarts the
+                count.
+
+        Raises:
+            ValueError: The arguments do not name exactly one of targets, project and group, or
+                `changed_since` has no time zone.
+            NotFoundError: A target, the project or the group does not exist, or was deleted.
+            UnavailableError: There was no connection for `reconnect_for` seconds.
+            UnauthenticatedError: The token has expired, and a callable token returned the same token again.
+            DeadlineExceededError: The `timeout` passed; the generations continue.
+        """
+        return self._connection.watch(
+            watching.resume_point(targets, project_id, group_id, changed_since, datetime.now(UTC)),
+            timeout=timeout,
+            reconnect_for=reconnect_for,
+        )
+
+    def cancel(self, generation_id: str, *, timeout: float | None = None) -> Generation:
+        """Cancel a generation that has not ended. Cancelling it twice is not an error.
+
+        Args:
+            generation_id: Id of the generation.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The cancelled generation.
+
+        Raises:
+            FailedPreconditionError: The generation has completed or failed.
+            NotFoundError: The generation does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.cancel_generation(generation_id), timeout)
+
+    def retry(
+        self, generation_id: str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> Generation:
+        """Start a failed or cancelled generation again, as a new one with `retry_of` set.
+
+        Args:
+            generation_id: Id of the generation that failed or was cancelled.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The new generation.
+
+        Raises:
+            FailedPreconditionError: The generation has not failed and was not cancelled.
+            NotFoundError: The generation does not exist or belongs to another user.
+            ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
+        """
+        return self._connection.call(requests.retry_generation(generation_id, request_id), timeout)
+
+    def create_and_wait(
+        self,
+        project_id: str,
+        prompt: str = "",
+        *,
+        request_id: str | None = None,
+        on_progress: Callable[[Generation], object] | None = None,
+        timeout: float = 600.0,
+        **parameters: Unpack[GenerationParameters],
+    ) -> Generation:
+        """Start a generation, watch it, and return it when it is COMPLETED.
+
+        Args:
+            project_id: Project that gets the avatar.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            request_id: UUID of this logical call; None creates one.
+            on_progress: Called with every state of the generation, including the last one.
+            timeout: Seconds for the creation and the watch together.
+            **parameters: Size, seed, persona and other options; see `GenerationParameters`.
+
+        Returns:
+            The completed generation; `avatar_id` is the avatar that it made.
+
+        Raises:
+            GenerationFailedError: The generation failed; `reason` and `message` say why.
+            GenerationCancelledError: The generation was cancelled.
+            DeadlineExceededError: The `timeout` passed; the generation continues, and `resource` has its id.
+            AvatarCreatorError: The errors of `create` and `watch`.
+        """
+        remaining = self._connection.countdown(timeout)
+        generation = self.create(
+            project_id,
+            prompt,
+            request_id=request_id,
+            timeout=self._connection.at_most(timeout),
+            **parameters,
+        )
+        with closing(self.watch(generation.id, timeout=remaining())) as states:
+            for state in states:
+                generation = state
+                if on_progress is not None:
+                    on_progress(state)
+        return watching.completed(generation)

@@ -1,0 +1,131 @@
+# Generated from avatar_creator/_async/projects.py by `make client`. Do not edit: change that file instead.
+"""Projects of a user: folders of avatars."""
+
+from __future__ import annotations
+
+from avatar_creator import requests
+from avatar_creator._sync.items import Items
+from avatar_creator._sync.namespace import Namespace
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
+
+
+class Projects(Namespace):
+    """Projects of the calling user. A project is a folder of avatars."""
+
+    def create(
+        self,
+        name: str,
+        description: str = "",
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> AvatarProject:
+        """Create a project.
+
+        Args:
+            name: Name of the project, 1 to 120 characters.
+            description: Description of the project, at most 2,000 characters.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The new project.
+
+        Raises:
+            InvalidArgumentError: The name or the description exceeds its limit.
+            AlreadyExistsError: The `request_id` was used for another project.
+        """
+        return self._connection.call(requests.create_project(name, description, request_id), timeout)
+
+    def get(self, project_id: str, *, timeout: float | None = None) -> AvatarProject:
+        """Return a project.
+
+        Args:
+            project_id: Id of the project.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The project does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.get_project(project_id), timeout)
+
+    def open(self, project_id: str, *, timeout: float | None = None) -> GetProjectResponse:
+        """Return a project with its newest 20 avatars and their thumbnails, in one call.
+
+        Args:
+            project_id: Id of the project.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The project, the avatars, and the `next_page_token` with which `avatars.list` returns the rest.
+
+        Raises:
+            NotFoundError: The project does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.open_project(project_id), timeout)
+
+    def list(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        timeout: float | None = None,
+    ) -> Items[AvatarProject]:
+        """Return an iterator over all projects of the user, newest first.
+
+        Args:
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            user_id: For operators: the owner of the projects, or `-` for all users. Empty means the caller.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The projects; iterating requests the pages one by one.
+
+        Raises:
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
+        """
+        return self._list(requests.list_projects(user_id), page_token, page_size, timeout)
+
+    def update(
+        self,
+        project_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout: float | None = None,
+    ) -> AvatarProject:
+        """Replace the given fields of a project and keep the others.
+
+        The client retries an update after a lost connection, so a retry may overwrite a concurrent update.
+
+        Args:
+            project_id: Id of the project.
+            name: New name, 1 to 120 characters; None keeps the current one.
+            description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The project after the update.
+
+        Raises:
+            ValueError: No field is given.
+            InvalidArgumentError: The name or the description exceeds its limit.
+            NotFoundError: The project does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.update_project(project_id, name, description), timeout)
+
+    def delete(self, project_id: str, *, timeout: float | None = None) -> None:
+        """Delete a project with all its avatars and generations. The client does not retry it.
+
+        Args:
+            project_id: Id of the project.
+            timeout: Seconds for the call; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The project does not exist or belongs to another user.
+            UnavailableError: The connection broke; the project may be deleted or not.
+        """
+        self._connection.call(requests.delete_project(project_id), timeout)

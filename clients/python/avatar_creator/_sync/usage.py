@@ -1,0 +1,110 @@
+# Generated from avatar_creator/_async/usage.py by `make client`. Do not edit: change that file instead.
+"""Uses of avatars by apps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avatar_creator import requests
+from avatar_creator._sync.items import Items
+from avatar_creator._sync.namespace import Namespace
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
+from avatar_creator.v1.usage_service_pb2 import GetStatsResponse, RecordUsageResponse
+
+
+class Usage(Namespace):
+    """Uses of avatars by apps, and the user's statistics."""
+
+    def record(
+        self,
+        avatar_id: str,
+        *,
+        action: str,
+        app_id: str = "",
+        app_name: str = "",
+        reference_id: str = "",
+        reference_type: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> RecordUsageResponse:
+        """Record one use of an avatar.
+
+        Args:
+            avatar_id: The avatar that the app used.
+            action: Name of the app's action, 1 to 120 characters, for example `generate_poses`.
+            app_id: Id of the app, 1 to 120 characters; may be empty if the token is bound to an app.
+            app_name: Display name of the app, at most 120 characters; empty means the id.
+            reference_id: The app's own id of its result, at most 200 characters.
+            reference_type: Type of the thing that `reference_id` identifies, at most 120 characters.
+            metadata: Other facts that JSON can represent, at most 8 KiB (8,192 bytes) as JSON.
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            `usage`, the stored record, and `usage_count`, the avatar's number of uses including this one.
+
+        Raises:
+            InvalidArgumentError: A field exceeds its limit.
+            NotFoundError: The avatar does not exist or belongs to another user.
+            PermissionDeniedError: The token is bound to another app.
+        """
+        return self._connection.call(
+            requests.record_usage(
+                avatar_id, action, app_id, app_name, reference_id, reference_type, metadata, request_id
+            ),
+            timeout,
+        )
+
+    def list(
+        self,
+        avatar_id: str,
+        *,
+        app_id: str = "",
+        action: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Items[UsageRecord]:
+        """Return an iterator over all uses of an avatar, newest first.
+
+        Args:
+            avatar_id: Id of the avatar.
+            app_id: Only uses by this app; empty means all apps.
+            action: Only uses with this action; empty means all actions.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The uses; iterating requests the pages one by one.
+
+        Raises:
+            NotFoundError: The avatar does not exist or belongs to another user.
+        """
+        return self._list(requests.list_usage(avatar_id, app_id, action), page_token, page_size, timeout)
+
+    def summarize(self, avatar_id: str, *, timeout: float | None = None) -> Sequence[AppUsageSummary]:
+        """Return the number of uses of an avatar by each app, most used first.
+
+        Args:
+            avatar_id: Id of the avatar.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The avatar does not exist or belongs to another user.
+        """
+        return self._connection.call(requests.summarize_usage(avatar_id), timeout)
+
+    def stats(self, *, user_id: str = "", timeout: float | None = None) -> GetStatsResponse:
+        """Return statistics about all avatars and generations of the user.
+
+        Args:
+            user_id: For operators: the user, or `-` for the sum over all users. Empty means the caller.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
+        """
+        return self._connection.call(requests.get_stats(user_id), timeout)

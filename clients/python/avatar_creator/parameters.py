@@ -1,0 +1,58 @@
+"""Keyword arguments that several methods of the clients share."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from avatar_creator.v1.attributes_pb2 import Attributes
+from avatar_creator.v1.generation_pb2 import GenerationPriority
+from avatar_creator.v1.persona_pb2 import Persona
+
+
+class GenerationParameters(TypedDict, total=False):
+    """Optional keyword arguments of every method that starts or estimates a generation.
+
+    An app can also keep them in one dictionary and pass it on:
+
+        portrait: GenerationParameters = {"width": 512, "height": 768, "seed": 7}
+        avatars.generations.create(project.id, "calm woman", **portrait)
+
+    Attributes:
+        avatar_name: Name of the avatar, at most 120 characters; empty means the persona's name, or the first
+            words of the prompt if it has none.
+        persona: Description of the person: name, age, personality.
+        attributes: Appearance of the person: gender, hair, clothes and more.
+        width: Width in pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
+        height: Height in pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
+        seed: Start value of the random numbers, 0 to 2^32-1; None lets the service choose. Variations have
+            consecutive seeds from this one on, and 0 follows 2^32-1.
+        steps: Number of denoising steps, 1 to 50; 0 means 28.
+        guidance_scale: Strength of the prompt's influence on the picture, 1 to 20; 0 means 3.5.
+        negative_prompt: Content to keep out of the picture, at most 2,000 characters; empty means the
+            service's own list.
+        strict: True refuses options that the service's route does not support; False ignores them with a
+            warning.
+        omit_recipe: True keeps the recipe out of the picture's file.
+        preset_id: Preset that fills the prompt and the fields of persona and attributes that are left out.
+        persona_example_id: Persona example that fills the fields of the persona that are left out.
+        reference_avatar_id: Avatar to start from; the service uses its picture.
+        reference_strength: Allowed distance from the reference's picture, above 0 to 1; 0 means 0.6.
+        priority: Urgency of the generation; UNSPECIFIED means NORMAL.
+    """
+
+    avatar_name: str
+    persona: Persona | None
+    attributes: Attributes | None
+    width: int
+    height: int
+    seed: int | None
+    steps: int
+    guidance_scale: float
+    negative_prompt: str
+    strict: bool
+    omit_recipe: bool
+    preset_id: str
+    persona_example_id: str
+    reference_avatar_id: str
+    reference_strength: float
+    priority: GenerationPriority.ValueType
