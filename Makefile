@@ -26,6 +26,7 @@ check: .venv/.development build/protos/.generated ## Everything about the code b
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against protos/baseline.binpb
 	diff --recursive --exclude=__pycache__ --exclude=__init__.py \
