@@ -1,18 +1,29 @@
-"""What is published works where nothing of this repository is."""
+"""The wheels work without this repository, and next to packages that other projects install."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
 
+SERVICE_PACKAGES = {"avatar_creator_server", "avatar_creator_tasks", "avatar_creator_migrations"}
+CLIENT_PACKAGES = {"avatar_creator"}
+
+COMMON_NAMES = ("server", "tasks", "migrations", "tests", "bench")
+"""Packages that an app may own: the folders of this repository have the same names."""
+
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+
 
 def run(*command: str | Path, folder: Path) -> str:
-    """Run a command in a folder and return what it printed; its output is in the failure if it fails."""
+    """Run a command in a folder and return what it printed; a failure shows the output."""
     finished = subprocess.run(
         [str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -20,49 +31,108 @@ def run(*command: str | Path, folder: Path) -> str:
     return finished.stdout
 
 
-def test_both_wheels_run_the_demo_in_an_empty_environment(tmp_path: Path) -> None:
-    wheels, environment, elsewhere = tmp_path / "wheels", tmp_path / "environment", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, "clients/python", ".", folder=REPOSITORY)
-    run(sys.executable, "-m", "venv", environment, folder=elsewhere)
-    built = sorted(wheels.glob("*.whl"))
-    assert [wheel.name.split("-")[0] for wheel in built] == ["avatar_creator", "avatar_creator_client"]
+def top_level_names(wheel: Path) -> set[str]:
+    """Return the packages that a wheel installs, without its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.split("/")[0] for name in archive.namelist()}
+    return {name for name in names if not name.endswith(".dist-info")}
+
+
+def write_wheel(folder: Path, distribution: str, packages: Iterable[str]) -> Path:
+    """Write a wheel that installs packages with a module `owner` that names the distribution."""
+    wheel = folder / f"{distribution}-1.0-py3-none-any.whl"
+    info = f"{distribution}-1.0.dist-info"
+    files = {f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"}
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    for package in packages:
+        files[f"{package}/__init__.py"] = ""
+        files[f"{package}/owner.py"] = f"NAME = {distribution!r}\n"
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheels of service and client, by distribution name."""
+    folder = tmp_path_factory.mktemp("wheels")
+    run(*PIP, "wheel", "--no-deps", "--wheel-dir", folder, "clients/python", ".", folder=REPOSITORY)
+    return {wheel.name.split("-")[0]: wheel for wheel in folder.glob("*.whl")}
+
+
+def test_the_wheels_install_only_packages_of_their_own(wheels: dict[str, Path]) -> None:
+    assert {name: top_level_names(wheel) for name, wheel in wheels.items()} == {
+        "avatar_creator": SERVICE_PACKAGES,
+        "avatar_creator_client": CLIENT_PACKAGES,
+    }
+
+
+def test_the_service_works_next_to_an_app_with_common_package_names(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    environment, app = tmp_path / "environment", tmp_path / "app"
+    python = environment / "bin" / "python"
+    command = environment / "bin" / "avatar-creator"
+    # The app owns the names twice: installed, and as folders on its path.
+    for name in COMMON_NAMES:
+        (app / name).mkdir(parents=True)
+        (app / name / "__init__.py").touch()
+    run(sys.executable, "-m", "venv", environment, folder=tmp_path)
     constraints = REPOSITORY / "constraints.txt"
-    run(
-        *pip,
-        "--python",
-        environment / "bin" / "python",
-        "install",
-        "--constraint",
-        constraints,
-        *built,
-        folder=elsewhere,
+    install = (*PIP, "--python", python, "install", "--constraint", constraints)
+    run(*install, *wheels.values(), folder=tmp_path)
+    run(*install, write_wheel(tmp_path, "dummy_app", COMMON_NAMES), folder=tmp_path)
+
+    version = run(command, "--version", folder=app)
+    doctor = run("env", f"PYTHONPATH={app}", command, "doctor", folder=app)
+    demo = run("env", f"PYTHONPATH={app}", command, "demo", "--folder", "pictures", folder=app)
+    owners = run(
+        python,
+        "-c",
+        f"from importlib import import_module\n"
+        f"for name in {COMMON_NAMES}: print(import_module(name + '.owner').NAME)",
+        folder=tmp_path,
     )
 
-    printed = run(environment / "bin" / "avatar-creator", "demo", "--folder", "pictures", folder=elsewhere)
-
-    assert "sketch" in printed
+    assert version.startswith("avatar-creator 0.")
+    assert "provider" in doctor
+    assert "sketch" in demo
+    assert owners.split() == ["dummy_app"] * len(COMMON_NAMES)
     for name, size in {
         "upload.jpeg": (512, 512),
         "upload-thumbnail.webp": (300, 300),
         "portrait.png": (1024, 1024),
         "portrait-thumbnail.webp": (300, 300),
     }.items():
-        with Image.open(elsewhere / "pictures" / name) as picture:
+        with Image.open(app / "pictures" / name) as picture:
             picture.load()
             assert picture.size == size
 
 
-def test_the_client_wheel_alone_brings_only_its_three_libraries(tmp_path: Path) -> None:
+def test_the_wheels_carry_complete_metadata(wheels: dict[str, Path]) -> None:
+    for wheel in wheels.values():
+        with zipfile.ZipFile(wheel) as archive:
+            [metadata_path] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            metadata = archive.read(metadata_path).decode()
+            assert any("licenses/LICENSE" in name for name in archive.namelist())
+        headers, _, readme = metadata.partition("\n\n")
+        for header in ("License-Expression: Apache-2.0", "Author: ", "Classifier: ", "Keywords: "):
+            assert header in headers, f"{wheel.name} lacks {header!r}"
+        # A relative link works in the repository and nowhere else, such as on an index page.
+        links = [link.split(")")[0] for link in readme.split("](")[1:]]
+        assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_the_client_wheel_alone_brings_only_its_three_libraries(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
     environment = tmp_path / "environment"
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(sys.executable, "-m", "venv", "--without-pip", environment, folder=tmp_path)
     python = environment / "bin" / "python"
-    constraints = REPOSITORY / "constraints.txt"
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, "clients/python", folder=REPOSITORY)
-    (wheel,) = tmp_path.glob("*.whl")
-    run(*pip, "--python", python, "install", "--constraint", constraints, wheel, folder=tmp_path)
+    install = (*PIP, "--python", python, "install", "--constraint", REPOSITORY / "constraints.txt")
+    run(*install, wheels["avatar_creator_client"], folder=tmp_path)
 
     installed = run(
         sys.executable, "-m", "pip", "--python", python, "list", "--format", "freeze", folder=tmp_path
