@@ -42,8 +42,8 @@ class Command:
     def matches(self, output: str) -> bool:
         """Compare output with the output shown.
 
-        `…` matches any text. On a line of its own, it matches any number of lines. An id matches any id, and a time
-        any time.
+        `…` matches any text. On a line of its own, it matches any number of lines. An id matches any id.
+        A time matches any time.
         """
         return re.fullmatch("".join(map(_pattern, self.shown)), output) is not None
 
