@@ -472,7 +472,7 @@ class GenerationLeases:
             ),
             now,
         )
-        self._files.own(made.image.id, made.thumbnail.id)
+        self._files.attach(made.image.id, made.thumbnail.id)
         self._spend(lease, completed, now)
         statistics.count(
             ordered.user_id,
