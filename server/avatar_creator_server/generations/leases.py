@@ -384,7 +384,7 @@ class GenerationLeases:
             ),
             now,
         )
-        self._files.own(result.image.id, result.thumbnail.id)
+        self._files.attach(result.image.id, result.thumbnail.id)
         self._spend(lease, completed, now)
         statistics.count(
             before.user_id,
