@@ -13,7 +13,7 @@ __version__: str
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> str:
-        """Read `__version__` from the installed metadata on first use, because most imports do not need it."""
+        """Read `__version__` from the installed metadata on first use: most imports do not need it."""
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib.metadata import version

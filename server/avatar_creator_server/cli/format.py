@@ -50,6 +50,6 @@ def dimensions(image: Image) -> str:
 
 
 def dollars(micros: int) -> str:
-    """Return an amount in millionths of a US dollar as `$1.50`; fractions of a cent are kept, as in `$0.035`."""
+    """Return an amount in millionths of a US dollar as `$1.50`, with fractions of a cent as in `$0.035`."""
     amount = f"{micros / 1_000_000:,.6f}"
     return f"${amount[:-4]}{amount[-4:].rstrip('0')}"

@@ -30,7 +30,7 @@ def default_file_name(name: str, content_type: str, *, thumbnail: bool = False) 
 
 
 def numbered_paths(path: Path, count: int) -> list[Path]:
-    """Return one path for each picture, `portrait-1.png` and so on; for a single picture the path unchanged."""
+    """Return one path for each picture, `portrait-1.png` and so on; a single picture keeps its path."""
     if count == 1:
         return [path]
     return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]

@@ -93,9 +93,7 @@ def _comparison_sentence(generation: Generation) -> str:
     if reproduction.identical_pixels:
         return "The picture is identical to the original, pixel for pixel."
     if not reproduction.HasField("colour_difference"):
-        return (
-            "The picture differs from the original; how much is unknown, because the original no longer exists."
-        )
+        return "The picture differs from the original; how much is unknown: the original no longer exists."
     return (
         "The picture differs from the original by a mean color difference of "
         f"{reproduction.colour_difference:.2f}; about 2.3 is just noticeable."
@@ -170,7 +168,9 @@ def _outlook(state: Generation) -> str:
     """Return the queue position, the expected duration and the last error, as far as they are known."""
     facts = []
     if state.HasField("queue_position"):
-        facts.append(f"{state.queue_position} ahead in the queue" if state.queue_position else "next in the queue")
+        facts.append(
+            f"{state.queue_position} ahead in the queue" if state.queue_position else "next in the queue"
+        )
     if state.HasField("expected_seconds"):
         facts.append(f"done in about {state.expected_seconds} s")
     if state.HasField("error"):

@@ -92,9 +92,7 @@ class Session:
 def open_session(
     target: Annotated[
         str,
-        typer.Option(
-            metavar="HOST:PORT", help="Address of the server.", rich_help_panel=_CONNECTION_PANEL
-        ),
+        typer.Option(metavar="HOST:PORT", help="Address of the server.", rich_help_panel=_CONNECTION_PANEL),
     ] = "127.0.0.1:50051",
     tls: Annotated[
         bool,
@@ -109,8 +107,8 @@ def open_session(
         str,
         typer.Option(
             envvar="AVATAR_CREATOR_TOKEN",
-            help="Token that says who you are. Set the variable rather than the option: other users of this "
-            "machine can see the options of a running command.",
+            help="Token that says who you are. Use the environment variable rather than the option: "
+            "other users of this machine can see the options of a running command.",
             show_default=False,
             rich_help_panel=_CONNECTION_PANEL,
         ),
@@ -147,7 +145,7 @@ def open_session(
 
 
 def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function whose first parameter is a `Session`; its command also has `open_session`'s options."""
+    """Register a function that takes a `Session` first. Its command has the options of `open_session` too."""
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         _, *own = signature(run, eval_str=True).parameters.values()

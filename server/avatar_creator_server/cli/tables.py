@@ -35,14 +35,19 @@ def projects(listed: Sequence[AvatarProject]) -> Table:
     table = _table(_id_column(), _name_column(), _number_column("avatars"), _text_column("created"))
     for project in listed:
         table.add_row(
-            printable(project.id), _shortened(project.name), str(project.avatar_count), local_time(project, "create_time")
+            printable(project.id),
+            _shortened(project.name),
+            str(project.avatar_count),
+            local_time(project, "create_time"),
         )
     return table
 
 
 def avatars(listed: Sequence[Avatar]) -> Table:
     """Return a table with one line for each avatar."""
-    table = _table(_id_column(), _name_column(), _text_column("source"), _number_column("uses"), _text_column("created"))
+    table = _table(
+        _id_column(), _name_column(), _text_column("source"), _number_column("uses"), _text_column("created")
+    )
     for avatar in listed:
         table.add_row(
             printable(avatar.id),
@@ -123,7 +128,9 @@ def recipe(shown: Recipe) -> Table:
 
 def usage_by_app(apps: Sequence[AppUsageSummary]) -> Table:
     """Return how often each app used an avatar, one app on each line."""
-    table = _table("app", _number_column("uses"), _text_column("first used"), _text_column("last used"), "actions")
+    table = _table(
+        "app", _number_column("uses"), _text_column("first used"), _text_column("last used"), "actions"
+    )
     for app in apps:
         table.add_row(
             _shortened(app.app_id),
@@ -185,7 +192,9 @@ def presets(listed: Sequence[AvatarPreset]) -> Table:
     """Return a table with one line for each preset."""
     table = _table(_id_column(), _name_column(), _text_column("category"), _number_column("used"))
     for preset in listed:
-        table.add_row(printable(preset.id), _shortened(preset.name), _shortened(preset.category), str(preset.popularity))
+        table.add_row(
+            printable(preset.id), _shortened(preset.name), _shortened(preset.category), str(preset.popularity)
+        )
     return table
 
 

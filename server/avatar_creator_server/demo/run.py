@@ -1,4 +1,4 @@
-"""`avatar-creator demo`: create a project, upload a photograph, generate a portrait and download the pictures."""
+"""The command `demo`: create a project, upload a photograph, generate a portrait, download the pictures."""
 
 from __future__ import annotations
 

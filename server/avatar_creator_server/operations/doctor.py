@@ -166,7 +166,7 @@ async def _check_provider(core: Core) -> CheckResult:
 
 
 async def _check_reachable(model: str, url: str) -> CheckResult:
-    """Check that a server answers at the URL, without sending the key: only drawing shows whether it is valid."""
+    """Check that the URL answers. The key is not sent, because only drawing shows whether it is valid."""
     try:
         async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as http:
             await http.get(url)

@@ -20,7 +20,7 @@ from avatar_creator_server.settings import SettingsError, host_and_port
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 3.0
-"""Less than Prometheus's own timeout: the process's other metrics arrive even if the database does not answer."""
+"""Less than Prometheus's own timeout, so that it gets the other metrics even without a database."""
 
 _DATABASE_UP = "1 if the database answered, else 0."
 
@@ -71,7 +71,9 @@ class QueueCollector(Collector):
         yield lost
         yield _gauge("live_leases", "Generations that a worker is processing.", figures.live_leases)
         yield _gauge(
-            "expired_leases", "Generations whose worker has stopped renewing its lease.", figures.expired_leases
+            "expired_leases",
+            "Generations whose worker has stopped renewing its lease.",
+            figures.expired_leases,
         )
         yield _gauge("quick_work_depth", "Background jobs that are not done.", figures.jobs_depth)
         yield _gauge(

@@ -1,4 +1,4 @@
-"""The command `generate`: portraits from a prompt, a preset or another picture, or an estimate of their price."""
+"""The command `generate`: draw portraits from a prompt, preset or picture, or estimate their price."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def generate(
         int | None,
         typer.Option(
             metavar="NUMBER",
-            help="Number that the picture is drawn from: the same seed and options give the same picture.",
+            help="Number that fixes all random choices: the same seed and options give the same picture.",
             show_default="a random number",
             min=0,
             max=_LARGEST_SEED,
@@ -92,9 +92,7 @@ def generate(
             metavar="NUMBER", help="How closely the model follows the prompt, 1 to 20.", show_default="3.5"
         ),
     ] = 0.0,
-    negative: Annotated[
-        str, typer.Option(metavar="WORDS", help="What the picture must not show.")
-    ] = "",
+    negative: Annotated[str, typer.Option(metavar="WORDS", help="What the picture must not show.")] = "",
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Fail if an option is not supported, instead of printing a note."),
@@ -133,9 +131,7 @@ def generate(
     if not prompt and not preset:
         raise typer.BadParameter("give a prompt, or choose a preset with --preset", param_hint="PROMPT")
     if estimate and (watch or to):
-        raise typer.BadParameter(
-            "it creates nothing that --watch or --to could use", param_hint="--estimate"
-        )
+        raise typer.BadParameter("it creates nothing that --watch or --to could use", param_hint="--estimate")
     parameters: dict[str, Any] = {
         "prompt": prompt,
         "avatar_name": name,

@@ -21,9 +21,7 @@ def list_projects(session: Session) -> None:
 @client_command(commands, "create")
 def create_project(
     session: Session,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The project's name, 1 to 120 characters.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The project's name, 1 to 120 characters.")],
     description: Annotated[
         str, typer.Option(metavar="TEXT", help="The project's description, at most 2,000 characters.")
     ] = "",

@@ -74,7 +74,9 @@ def token(
     app_id: Annotated[
         str | None,
         typer.Option(
-            "--app", metavar="APP_ID", help="Limit the token to this app: it can record usage of no other app."
+            "--app",
+            metavar="APP_ID",
+            help="Limit the token to this app: it can record usage of no other app.",
         ),
     ] = None,
     role: Annotated[
