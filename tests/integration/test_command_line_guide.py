@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from server.cli.commands import app
-from server.demo.tour import PHOTOGRAPH
+from avatar_creator_server.cli.app import app
+from avatar_creator_server.demo.run import PHOTOGRAPH
 from tests.support.console_guide import REPOSITORY, commands, run_session
 from tests.support.service import Deployment
 

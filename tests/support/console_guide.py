@@ -101,7 +101,9 @@ def run_session(
         env={
             **deployment.settings,
             "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "clients" / "python")]),
+            "PYTHONPATH": os.pathsep.join(
+                str(REPOSITORY / folder) for folder in ("", "clients/python", "server", "tasks", "migrations")
+            ),
             **environment,
         },
     )

@@ -31,7 +31,8 @@ def current_caller() -> Caller:
 def privileged_caller(request: Message) -> Caller:
     """Return the user who makes the current call, with the powers of their role.
 
-    For calls that operators may make for any user. Each such call of an operator is logged with the ids in it.
+    For calls that operators may make for any user. Each such call of an operator is logged with the ids in
+    it.
     """
     identity = _identity.get()
     if not identity.is_ops:

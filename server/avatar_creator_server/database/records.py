@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 @cache
-def field_names(kind: type[Any]) -> tuple[str, ...]:
+def field_names(kind: Any) -> tuple[str, ...]:
     """Return the names of a dataclass's fields, in order."""
     return tuple(field.name for field in fields(kind))
 
