@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-@cache
-def field_names(kind: Any) -> tuple[str, ...]:
-    """Return the names of a dataclass's fields, in order."""
-    return tuple(field.name for field in fields(kind))
+_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
+def field_names(kind: type[Any]) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields, in order. Names are cached, because hot reads use them."""
+    names = _FIELD_NAMES.get(kind)
+    if names is None:
+        names = _FIELD_NAMES[kind] = tuple(field.name for field in fields(kind))
+    return names
 
 
 def read_row(kind: type[T], row: Any, **given: Any) -> T:
