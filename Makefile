@@ -63,7 +63,7 @@ docs: .venv/.development .venv-docs/.installed ## Build the documentation site i
 	mkdir -p build
 	$(BIN)/buf build --exclude-imports --output build/contract.json
 	.venv-docs/bin/python -m docs.site build/contract.json build/docs
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	.venv-docs/bin/python -m docs.site.check build/site
 
 wheels: .venv/.service ## Build both wheels into dist/
