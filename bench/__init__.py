@@ -1,1 +1,1 @@
-"""Measurements, as ratios within one run."""
+"""Benchmarks. Each reports ratios within one run, because milliseconds differ between machines."""

@@ -1,9 +1,10 @@
-"""What the provider `diffusers` adds to diffusers itself, on this machine's card.
+"""Overhead of the provider `diffusers` over the library diffusers, on this machine's GPU.
 
-`python -m bench.gpu` makes a FLUX.1-dev with random weights (25 GB on disk and on the card), which takes as
-long to draw as one that has learned, and draws with it in turns: diffusers' pipeline alone, and the provider
-with a report after each step. Read the ratio, which is to stay below 1.02: seconds are of one machine at one
-moment. It needs the extra `gpu`; with `--tiny` it needs no card, and only shows that it works.
+`python -m bench.gpu` creates a FLUX.1-dev with random weights (25 GB on disk and in GPU memory). It takes as
+long to draw as the trained model. The pipeline of diffusers alone and the provider draw with it alternately;
+the provider reports its progress after each step. Read the ratio, which must stay below 1.02: the seconds are
+valid only for this machine. The benchmark needs the extra `gpu`. With `--tiny` it needs no GPU, and only
+shows that the benchmark works.
 """
 
 from __future__ import annotations
@@ -29,45 +30,45 @@ from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider,
 
 STARTS = 2
 REPORT_SECONDS = 0.005
-"""How long a worker takes to write a step into its database."""
+"""Time that a worker needs to write the progress of a step to its database."""
 _GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How one picture was made."""
+    """Measurements of one picture, or of one start."""
 
     seconds: float
     seconds_per_step: float
     peak_memory_gib: float
-    """0 without a card."""
+    """Maximum GPU memory in use; 0 without a GPU."""
     pixels: bytes
 
 
-class Card:
-    """Where it is measured."""
+class Device:
+    """The device that draws, and its memory."""
 
     def __init__(self, device: str) -> None:
-        """Take torch's name of the device."""
+        """Use the device with this torch name, for example `cuda`."""
         import torch
 
         self._cuda = torch.cuda if device.startswith("cuda") else None
         self.name = torch.cuda.get_device_name(device) if self._cuda else device
 
-    def forget_peak(self) -> None:
-        """Measure the peak of what comes now."""
+    def reset_peak(self) -> None:
+        """Start a new measurement of the peak memory."""
         gc.collect()
         if self._cuda:
             self._cuda.empty_cache()
             self._cuda.reset_peak_memory_stats()
 
     def peak_memory_gib(self) -> float:
-        """The most memory that was in use since `forget_peak`."""
+        """Return the maximum memory in use since `reset_peak`."""
         return float(self._cuda.max_memory_allocated()) / _GIBIBYTE if self._cuda else 0.0
 
 
-def draw_alone(pipeline: Any, request: PortraitRequest, card: Card) -> Drawing:
-    """Call the pipeline as its documentation does."""
+def draw_alone(pipeline: Any, request: PortraitRequest, device: Device) -> Drawing:
+    """Draw with the pipeline, called as in its documentation."""
     import torch
 
     ends: list[float] = []
@@ -76,7 +77,7 @@ def draw_alone(pipeline: Any, request: PortraitRequest, card: Card) -> Drawing:
         ends.append(time.perf_counter())
         return {}
 
-    card.forget_peak()
+    device.reset_peak()
     started = time.perf_counter()
     image = pipeline(
         prompt=request.prompt,
@@ -89,11 +90,11 @@ def draw_alone(pipeline: Any, request: PortraitRequest, card: Card) -> Drawing:
     ).images[0]
     seconds = time.perf_counter() - started
     per_step = (ends[-1] - ends[0]) / (len(ends) - 1)
-    return Drawing(seconds, per_step, card.peak_memory_gib(), image.tobytes())
+    return Drawing(seconds, per_step, device.peak_memory_gib(), image.tobytes())
 
 
-async def draw_by_provider(provider: DiffusersProvider, request: PortraitRequest, card: Card) -> Drawing:
-    """Let the provider draw as a worker does, which writes down each step."""
+async def draw_by_provider(provider: DiffusersProvider, request: PortraitRequest, device: Device) -> Drawing:
+    """Draw with the provider, and report each step as a worker does."""
     ends: list[float] = []
 
     async def progress(_: float) -> None:
@@ -101,52 +102,52 @@ async def draw_by_provider(provider: DiffusersProvider, request: PortraitRequest
         await asyncio.sleep(REPORT_SECONDS)
 
     async def submitted(_: str) -> None:
-        """It has no ids."""
+        """Ignore the request's id, which this provider does not have."""
 
-    card.forget_peak()
+    device.reset_peak()
     started = time.perf_counter()
     portrait = await provider.generate(request, Reports(submitted, progress))
     seconds = time.perf_counter() - started
     per_step = (ends[-1] - ends[0]) / (len(ends) - 1)
-    return Drawing(seconds, per_step, card.peak_memory_gib(), portrait.image.tobytes())
+    return Drawing(seconds, per_step, device.peak_memory_gib(), portrait.image.tobytes())
 
 
-async def measure_starts(settings: FluxSettings, card: Card) -> tuple[list[Drawing], list[Drawing]]:
-    """How long the pipeline alone and the provider take to load the model, in turns; and its memory."""
+async def measure_starts(settings: FluxSettings, device: Device) -> tuple[list[Drawing], list[Drawing]]:
+    """Load the model with the pipeline alone and with the provider alternately; measure time and memory."""
     import torch
     from diffusers import FluxPipeline
 
     dtype = torch.float32 if settings.device == "cpu" else torch.bfloat16
     alone, by_provider = [], []
     for _ in range(STARTS):
-        card.forget_peak()
+        device.reset_peak()
         started = time.perf_counter()
         pipeline = FluxPipeline.from_pretrained(settings.model, dtype=dtype).to(settings.device)
-        alone.append(Drawing(time.perf_counter() - started, 0.0, card.peak_memory_gib(), b""))
+        alone.append(Drawing(time.perf_counter() - started, 0.0, device.peak_memory_gib(), b""))
         del pipeline
-        card.forget_peak()
+        device.reset_peak()
         started = time.perf_counter()
         provider = DiffusersProvider(settings)
         await provider.load()
-        by_provider.append(Drawing(time.perf_counter() - started, 0.0, card.peak_memory_gib(), b""))
+        by_provider.append(Drawing(time.perf_counter() - started, 0.0, device.peak_memory_gib(), b""))
         await provider.close()
     return alone, by_provider
 
 
 async def measure(
-    settings: FluxSettings, request: PortraitRequest, rounds: int, card: Card
+    settings: FluxSettings, request: PortraitRequest, rounds: int, device: Device
 ) -> tuple[list[Drawing], list[Drawing]]:
-    """Pictures by the pipeline alone and by the provider in turns, with the same weights, once warm."""
+    """Draw with the pipeline alone and with the provider alternately, after a warm-up of both."""
     provider = DiffusersProvider(settings)
     pipeline = (await provider.load()).pipeline
     alone, by_provider = [], []
     for number in range(rounds + 1):
-        # Whatever drifts, drifts for both: each goes first in every other round.
+        # Each goes first in every other round, so that any drift affects both equally.
         for turn in ("alone", "provider") if number % 2 else ("provider", "alone"):
             if turn == "alone":
-                alone.append(await asyncio.to_thread(draw_alone, pipeline, request, card))
+                alone.append(await asyncio.to_thread(draw_alone, pipeline, request, device))
             else:
-                by_provider.append(await draw_by_provider(provider, request, card))
+                by_provider.append(await draw_by_provider(provider, request, device))
     await provider.close()
     return alone[1:], by_provider[1:]
 
@@ -154,7 +155,7 @@ async def measure(
 def row(
     name: str, ways: tuple[list[Drawing], list[Drawing]], measured: Callable[[Drawing], float], digits: int
 ) -> tuple[str, ...]:
-    """A line of the table: both medians, and the median of the ratios of each round."""
+    """Return a row of the table: both medians, and the median of the ratios of all rounds."""
     alone, by_provider = ([measured(drawing) for drawing in way] for way in ways)
     if not all(alone):
         return (name, "", "", "")
@@ -164,7 +165,7 @@ def row(
 
 
 async def run(arguments: argparse.Namespace, folder: Path) -> Table:
-    """Make the model and measure everything."""
+    """Create the model, measure everything and return the table."""
     import torch
 
     from tests.support.random_flux import FLUX_1_DEV, TINY, save_random_flux
@@ -175,7 +176,7 @@ async def run(arguments: argparse.Namespace, folder: Path) -> Table:
     else:
         settings = FluxSettings(str(folder), device="cuda")
         save_random_flux(folder, FLUX_1_DEV, device="cuda", dtype=torch.bfloat16)
-    card = Card(settings.device)
+    device = Device(settings.device)
     request = PortraitRequest(
         route=Route("diffusers", "local", "random", "", None, OPTIONS),
         prompt="professional photo studio portrait of a woman",
@@ -185,20 +186,20 @@ async def run(arguments: argparse.Namespace, folder: Path) -> Table:
         height=arguments.side,
         steps=arguments.steps,
     )
-    starts = await measure_starts(settings, card)
-    drawings = await measure(settings, request, arguments.rounds, card)
+    starts = await measure_starts(settings, device)
+    drawings = await measure(settings, request, arguments.rounds, device)
     same = all(bare.pixels == ours.pixels for bare, ours in zip(*drawings, strict=True))
     table = Table(
         "medians",
         "diffusers alone",
         "provider",
         "ratio",
-        title=f"{card.name}, {request.width}x{request.height} pixels, {request.steps} steps",
-        caption=f"torch {torch.__version__}; {'the same' if same else 'NOT the same'} pixels",
+        title=f"{device.name}, {request.width}x{request.height} pixels, {request.steps} steps",
+        caption=f"torch {torch.__version__}; the pixels are {'identical' if same else 'NOT identical'}",
     )
-    table.add_row(*row("seconds a step", drawings, lambda one: one.seconds_per_step, 3))
-    table.add_row(*row("seconds a picture", drawings, lambda one: one.seconds, 3))
-    table.add_row(*row("GiB at the peak", drawings, lambda one: one.peak_memory_gib, 1))
+    table.add_row(*row("seconds per step", drawings, lambda one: one.seconds_per_step, 3))
+    table.add_row(*row("seconds per picture", drawings, lambda one: one.seconds, 3))
+    table.add_row(*row("GiB at peak", drawings, lambda one: one.peak_memory_gib, 1))
     table.add_row(*row("seconds to start", starts, lambda one: one.seconds, 1))
     table.add_row(*row("GiB to start", starts, lambda one: one.peak_memory_gib, 1))
     return table
@@ -208,9 +209,9 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU")
-    parser.add_argument("--side", type=int, default=1024, help="pixels, width and height")
-    parser.add_argument("--steps", type=int, default=28, help="at least 2")
-    parser.add_argument("--rounds", type=int, default=5, help="pictures that count, of each kind")
+    parser.add_argument("--side", type=int, default=1024, help="width and height in pixels")
+    parser.add_argument("--steps", type=int, default=28, help="denoising steps, at least 2")
+    parser.add_argument("--rounds", type=int, default=5, help="measured pictures of each kind")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         table = asyncio.run(run(arguments, Path(folder)))

@@ -1,7 +1,7 @@
-"""How long each promised operation takes, beside a call that does nothing, on the same server in one run.
+"""Latency of each promised operation, compared with a call that does nothing on the same server.
 
-`make bench` runs it on PostgreSQL, Redis and one worker. Read the ratios: milliseconds are of one machine
-at one moment. The floors are what the replaced system promised.
+`make bench` runs it on PostgreSQL, Redis and one worker. Read the ratios: the milliseconds are valid only for
+this machine. The limits are the promises of the system that this one replaced.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SLOW_CALLS = 20
 
 
 def median_milliseconds(operation: Callable[[], object], calls: int) -> float:
-    """The median time of an operation after a tenth as many that do not count.
+    """Return the median duration of an operation, after a warm-up of a tenth as many calls.
 
-    What an operation returns, if it can be called, is called after its time was taken.
+    If an operation returns a function, that function is called after the measurement.
     """
     times = []
     for _ in range(max(calls // 10, 1) + calls):
@@ -44,32 +44,32 @@ def median_milliseconds(operation: Callable[[], object], calls: int) -> float:
 
 
 def measure(target: str, client: AvatarCreator) -> list[tuple[str, float, float]]:
-    """Each operation with its promised floor and its median, both in milliseconds; the null call first."""
+    """Return each operation with its promised limit and its median in milliseconds, the null call first."""
     project = client.projects.create("Bench")
     avatars = [client.avatars.upload(project.id, PHOTOGRAPH, name=f"Face {n}") for n in range(20)]
-    elsewhere = client.projects.create("Bench of generations")
+    other = client.projects.create("Bench of generations")
     health = health_pb2_grpc.HealthStub(grpc.insecure_channel(target))
 
     def record_use() -> None:
         client.usage.record(avatars[0].id, app_id="bench", action="measure")
 
     def upload() -> None:
-        assert not client.avatars.upload(elsewhere.id, PHOTOGRAPH, name="Face").thumbnail_pending
+        assert not client.avatars.upload(other.id, PHOTOGRAPH, name="Face").thumbnail_pending
 
-    def start_and_drop() -> None:
+    def start_and_cancel() -> None:
         client.generations.cancel(
-            client.generations.create(elsewhere.id, prompt="face", width=256, height=256).id
+            client.generations.create(other.id, prompt="face", width=256, height=256).id
         )
 
-    def see_it_picked_up() -> Callable[[], object]:
-        generation = client.generations.create(elsewhere.id, prompt="face", width=256, height=256)
+    def wait_until_claimed() -> Callable[[], object]:
+        generation = client.generations.create(other.id, prompt="face", width=256, height=256)
         with closing(client.generations.watch(generation.id)) as states:
             assert any(state.state != GenerationState.GENERATION_STATE_PENDING for state in states)
-        # The next one is to find a free slot.
+        # Wait for the end, so that the next generation finds a free slot.
         return lambda: list(client.generations.watch(generation.id))
 
-    def see_it_cancelled() -> None:
-        generation = client.generations.create(elsewhere.id, prompt="face", width=256, height=256)
+    def wait_until_cancelled() -> None:
+        generation = client.generations.create(other.id, prompt="face", width=256, height=256)
         with closing(client.generations.watch(generation.id)) as states:
             next(states)
             client.generations.cancel(generation.id)
@@ -79,24 +79,24 @@ def measure(target: str, client: AvatarCreator) -> list[tuple[str, float, float]
         (name, promised, median_milliseconds(operation, calls))
         for name, promised, operation, calls in (
             ("a call that does nothing", 0, lambda: health.Check(health_pb2.HealthCheckRequest()), CALLS),
-            ("one avatar", 200, lambda: client.avatars.get(avatars[0].id), CALLS),
+            ("get an avatar", 200, lambda: client.avatars.get(avatars[0].id), CALLS),
             (
-                "a project with 20 avatars, thumbnails in it",
+                "get a project with 20 avatars and thumbnails",
                 500,
                 lambda: client.projects.open(project.id),
                 CALLS,
             ),
-            ("a use recorded", 300, record_use, CALLS),
-            ("an upload, its thumbnail made", 3000, upload, SLOW_CALLS),
-            ("a generation started (and cancelled)", 1000, start_and_drop, SLOW_CALLS),
-            ("started and seen to be picked up", 2000, see_it_picked_up, SLOW_CALLS),
-            ("started, cancelled, and the watcher told", 5000, see_it_cancelled, SLOW_CALLS),
+            ("record a use", 300, record_use, CALLS),
+            ("upload a picture, with its thumbnail", 3000, upload, SLOW_CALLS),
+            ("start a generation (and cancel it)", 1000, start_and_cancel, SLOW_CALLS),
+            ("start one, and see that a worker claims it", 2000, wait_until_claimed, SLOW_CALLS),
+            ("start and cancel one, and see that it ends", 5000, wait_until_cancelled, SLOW_CALLS),
         )
     ]
 
 
 def main() -> None:
-    """Start everything, measure, and print the table."""
+    """Start a deployment, measure, and print the table."""
     console = Console(width=110)
     postgres, redis = Postgres.start(), Redis.start()
     with tempfile.TemporaryDirectory() as folder:

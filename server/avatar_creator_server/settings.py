@@ -145,7 +145,7 @@ class Settings(BaseSettings):
         """The database's URL; the embedded service's SQLite file if none is set.
 
         Raises:
-            SettingsError: the URL is neither a PostgreSQL nor a SQLite URL.
+            SettingsError: the URL is not a PostgreSQL or SQLite URL.
         """
         url = self.database_url or f"sqlite:///{self.data_path / 'avatar-creator.db'}"
         if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
 
     @property
     def embedded(self) -> bool:
-        """Whether `serve` runs the whole service in one process."""
+        """True if `serve` runs the whole service in one process."""
         return self.database.startswith("sqlite:")
 
     def require_legal_combination(self) -> None:

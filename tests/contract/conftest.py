@@ -1,57 +1,97 @@
-"""Users of the shared service, by raw calls and at the command line."""
+"""Users of the shared service, through RPCs and on the command line."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from tests.contract.calls import Calls
-from tests.support.person import Person
-from tests.support.service import Deployment
+from tests.support.command_line import CommandLine, FinishedCommand
+from tests.support.ports import free_port
+from tests.support.postgres import Postgres
+from tests.support.service import Deployment, run_command
+
+RunWithSettings: TypeAlias = Callable[..., FinishedCommand]
 
 
 @pytest.fixture
 def calls(shared_deployment: Deployment, user: str) -> Iterator[Calls]:
-    """Calls of `shared_deployment`, as `user`."""
+    """RPCs to `shared_deployment`, as `user`."""
     with Calls(shared_deployment.target, shared_deployment.token(user)) as opened:
         yield opened
 
 
 @pytest.fixture
 def stranger() -> str:
-    """Another user nobody else is."""
+    """The id of another user, which only this test uses."""
     return f"stranger-{uuid.uuid4().hex}"
 
 
 @pytest.fixture
 def strangers_calls(shared_deployment: Deployment, stranger: str) -> Iterator[Calls]:
-    """Calls of `shared_deployment`, as `stranger`."""
+    """RPCs to `shared_deployment`, as `stranger`."""
     with Calls(shared_deployment.target, shared_deployment.token(stranger)) as opened:
         yield opened
 
 
 @pytest.fixture
-def person(shared_deployment: Deployment, user: str, tmp_path: Path) -> Person:
-    """`user`, at a command line."""
-    return Person(shared_deployment.target, shared_deployment.token(user), tmp_path)
+def command_line(shared_deployment: Deployment, user: str, tmp_path: Path) -> CommandLine:
+    """Commands of `user` against `shared_deployment`."""
+    return CommandLine(shared_deployment.target, shared_deployment.token(user), tmp_path)
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a PostgreSQL database with nothing in it."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    """Settings of an embedded service, whose folders do not exist yet."""
+    return embedded_settings(tmp_path)
+
+
+@pytest.fixture
+def run(tmp_path: Path, settings: dict[str, str]) -> RunWithSettings:
+    """Runs a command with `settings`; keyword arguments change a setting, and None removes it."""
+
+    def run_with(*arguments: str, **changes: str | None) -> FinishedCommand:
+        chosen = {name: value for name, value in {**settings, **changes}.items() if value is not None}
+        return run_command(*arguments, settings=chosen, directory=tmp_path)
+
+    return run_with
+
+
+def embedded_settings(directory: Path) -> dict[str, str]:
+    """Return the settings of an embedded service in `directory`, on a free port."""
+    return {
+        "JWT_SECRET": "0123456789abcdef" * 4,
+        "DATA_PATH": str(directory / "data"),
+        "UPLOAD_PATH": str(directory / "uploads"),
+        "LISTEN_ADDRESS": f"127.0.0.1:{free_port()}",
+    }
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run commands against servers and workers apart only: to a client both kinds of service are one.
+    """Run the tests of commands against the distributed service only.
 
-    That they are, the tests without commands show; each command takes a process and so a while.
+    A client cannot distinguish it from the embedded service, as the tests without commands show. Each command
+    starts a process, which takes time.
     """
-    twice = [item for item in items if _is_of_a_person(item) and _mode_of(item) == "embedded"]
-    config.hook.pytest_deselected(items=twice)
-    left_out = set(twice)
-    items[:] = [item for item in items if item not in left_out]
+    repeated = {item for item in items if _runs_commands(item) and _mode_of(item) == "embedded"}
+    config.hook.pytest_deselected(items=[item for item in items if item in repeated])
+    items[:] = [item for item in items if item not in repeated]
 
 
-def _is_of_a_person(item: pytest.Item) -> bool:
-    return "person" in getattr(item, "fixturenames", ())
+def _runs_commands(item: pytest.Item) -> bool:
+    return "command_line" in getattr(item, "fixturenames", ())
 
 
 def _mode_of(item: pytest.Item) -> object:

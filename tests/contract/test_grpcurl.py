@@ -1,4 +1,4 @@
-"""The service explains itself: grpcurl, with no proto files, does the main job and reads the errors."""
+"""Reflection: grpcurl needs no proto files for the main use case, and prints readable errors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PACKAGE = "avatar_creator.v1"
 
 
 class Curl:
-    """grpcurl as one user."""
+    """Runs grpcurl as one user."""
 
     def __init__(self, target: str, token: str) -> None:
         self._target = target
         self._authorization = ("-H", f"authorization: Bearer {token}")
 
     def call(self, rpc: str, **request: Any) -> list[Any]:
-        """The messages an RPC answers."""
+        """Call an RPC and return its response messages."""
         printed = grpcurl(*self._authorization, "-d", json.dumps(request), self._target, f"{PACKAGE}.{rpc}")
         messages = []
         decoder = json.JSONDecoder()
@@ -35,7 +35,7 @@ class Curl:
         return messages
 
     def error(self, rpc: str, **request: Any) -> str:
-        """What it prints of a refused call."""
+        """Call an RPC that fails, and return what grpcurl prints."""
         with pytest.raises(GrpcurlError) as raised:
             self.call(rpc, **request)
         return str(raised.value)
@@ -43,7 +43,7 @@ class Curl:
 
 @pytest.fixture
 def curl(shared_deployment: Deployment, user: str) -> Curl:
-    """grpcurl as `user`."""
+    """Calls of `user`."""
     return Curl(shared_deployment.target, shared_deployment.token(user))
 
 
@@ -86,10 +86,10 @@ def test_health_is_checked_without_a_token(shared_deployment: Deployment) -> Non
     assert json.loads(checked) == {"status": "SERVING"}
 
 
-def test_a_portrait_is_made_watched_and_read(curl: Curl) -> None:
+def test_a_portrait_is_generated_watched_and_read(curl: Curl) -> None:
     (created,) = curl.call("AvatarProjectService/CreateProject", name="Spring", request_id=str(uuid.uuid4()))
     project_id = created["project"]["id"]
-    (ordered,) = curl.call(
+    (started,) = curl.call(
         "GenerationService/CreateGeneration",
         project_id=project_id,
         prompt="confident business woman",
@@ -100,7 +100,7 @@ def test_a_portrait_is_made_watched_and_read(curl: Curl) -> None:
     states = [
         message["generation"]
         for message in curl.call(
-            "GenerationService/WatchGeneration", generation_id=ordered["generation"]["id"]
+            "GenerationService/WatchGeneration", generation_id=started["generation"]["id"]
         )
     ]
 
@@ -126,7 +126,7 @@ def test_violations_are_printed_with_their_fields(curl: Curl) -> None:
     assert '"field":"request_id","description":"must be a UUID' in printed
 
 
-def test_a_missing_thing_is_printed_with_its_kind_and_id(curl: Curl) -> None:
+def test_a_missing_resource_is_printed_with_its_type_and_id(curl: Curl) -> None:
     unknown = str(uuid.uuid4())
 
     printed = curl.error("GenerationService/GetGeneration", generation_id=unknown)

@@ -1,4 +1,4 @@
-"""The service that apps test against: it runs from any folder, alone, and leaves nothing behind."""
+"""The service for the tests of apps: it runs in any folder, ignores the app's settings and cleans up."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _END_SECONDS = 10.0
 
 
 def run_pytest(*python: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of an app that lies in `folder`."""
+    """Run the tests of an app in `folder`."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_app.py").write_text(TESTS)
     return subprocess.run(
@@ -65,11 +65,11 @@ def run_pytest(*python: str, folder: Path, **environment: str) -> subprocess.Com
     )
 
 
-def test_an_apps_tests_get_a_service_untouched_by_its_settings_and_leave_nothing(tmp_path: Path) -> None:
+def test_the_service_of_an_apps_tests_ignores_the_apps_settings_and_cleans_up(tmp_path: Path) -> None:
     finished = run_pytest(
         folder=tmp_path,
         PYTHONPATH=CHECKOUT,
-        DATABASE_URL="postgresql://nobody@127.0.0.1:1/production",
+        DATABASE_URL="postgresql://app@127.0.0.1:1/production",
         REDIS_URL="redis://127.0.0.1:1/0",
         STORAGE_URL="s3://production",
         UPLOAD_PATH=str(tmp_path / "production"),
@@ -98,7 +98,7 @@ def test_without_the_service_an_apps_tests_fail_and_say_what_to_install(tmp_path
     app = tmp_path / "app"
     app.mkdir()
 
-    # -S: what is installed is what the path has, and so everything but the service.
+    # With -S, Python finds only the packages on PYTHONPATH: everything except the service.
     finished = run_pytest("-S", folder=app, PYTHONPATH=os.pathsep.join([str(installed), str(CLIENT)]))
 
     assert finished.returncode == 1, finished.stdout + finished.stderr
@@ -106,7 +106,7 @@ def test_without_the_service_an_apps_tests_fail_and_say_what_to_install(tmp_path
     assert "the service is not installed: install the distribution avatar-creator" in finished.stdout
 
 
-def test_tokens_are_of_the_user_app_and_role_that_were_asked_for(tmp_path: Path) -> None:
+def test_tokens_have_the_requested_user_app_and_role(tmp_path: Path) -> None:
     with local_service(tmp_path) as service:
         with service.client("sarah", app_id="pose-generator") as sarahs:
             project = sarahs.projects.create("Spring")
@@ -124,7 +124,7 @@ def test_tokens_are_of_the_user_app_and_role_that_were_asked_for(tmp_path: Path)
             late.projects.get(project.id)
 
 
-def test_a_service_that_does_not_start_says_why_and_is_gone(tmp_path: Path) -> None:
+def test_a_service_that_fails_to_start_reports_why_and_leaves_no_process(tmp_path: Path) -> None:
     before = set(psutil.Process().children())
     with local_service(tmp_path):
         running = set(psutil.Process().children()) - before
@@ -136,7 +136,7 @@ def test_a_service_that_does_not_start_says_why_and_is_gone(tmp_path: Path) -> N
     assert set(psutil.Process().children()) == before
 
 
-def test_it_ends_with_the_tests_even_when_these_are_killed(tmp_path: Path) -> None:
+def test_the_service_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
     tests = subprocess.Popen(
         [sys.executable, "-c", TESTS_THAT_HANG, tmp_path],
         stdout=subprocess.PIPE,

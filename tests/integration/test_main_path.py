@@ -1,4 +1,4 @@
-"""The main job, by one client script, unchanged: embedded, and on PostgreSQL, Redis and a separate worker."""
+"""The main use case with one client script: embedded, and on PostgreSQL, Redis and a separate worker."""
 
 from __future__ import annotations
 

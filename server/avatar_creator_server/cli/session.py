@@ -45,7 +45,7 @@ class Session:
 
     client: AvatarCreator
     as_json: bool
-    """Whether a program reads standard output: it then has nothing but the result as JSON."""
+    """True if a program reads standard output: only the result is printed there, as JSON."""
     output: Console
     """Standard output."""
     notes: Console
@@ -53,7 +53,7 @@ class Session:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether a person can see a progress bar."""
+        """True if a person can see a progress bar."""
         return self.notes.is_terminal and not self.as_json
 
     def print_result(self, result: _Result, render: Callable[[_Result], RenderableType]) -> None:

@@ -34,9 +34,9 @@ class CheckResult:
     """Name of the check, for example `database`."""
     passed: bool
     found: str
-    """What the check found, for a person."""
+    """Finding of the check, for a person."""
     fix: str = ""
-    """What to do; empty if the check passed."""
+    """Advice for the operator; empty if the check passed."""
 
 
 async def run_checks(settings: Settings) -> list[CheckResult]:

@@ -1,0 +1,354 @@
+"""The commands that run a service, except `serve` and `worker` themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from PIL import Image
+
+import avatar_creator_server
+from avatar_creator import AvatarCreator, NotFoundError
+from avatar_creator_server.settings import Settings
+from tests import pictures
+from tests.contract.calls import Calls, refusal
+from tests.contract.conftest import RunWithSettings
+from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
+from tests.support.service import Deployment
+
+UNREACHABLE = "127.0.0.1:1"
+"""An address without a server: port 1."""
+VERSION = version("avatar-creator")
+
+
+# --version
+
+
+def test_the_version_is_that_of_the_distribution(run: RunWithSettings) -> None:
+    finished = run("--version")
+
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, f"avatar-creator {VERSION}\n", "")
+    assert avatar_creator_server.__version__ == VERSION
+
+
+def test_the_version_of_the_client_is_printed_if_it_differs(run: RunWithSettings, tmp_path: Path) -> None:
+    metadata = tmp_path / "avatar_creator_client-99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: avatar-creator-client\nVersion: 99.0\n")
+    folders = [tmp_path, *(REPOSITORY / name for name in ("server", "tasks", "migrations", "clients/python"))]
+
+    finished = run("--version", PYTHONPATH=os.pathsep.join(map(str, folders)))
+
+    assert finished.stdout == f"avatar-creator {VERSION}, avatar-creator-client 99.0\n"
+
+
+def test_servers_and_workers_log_the_version_when_they_are_ready(shared_deployment: Deployment) -> None:
+    server = shared_deployment.servers[0]
+    worker = shared_deployment.workers[0] if shared_deployment.workers else server
+
+    assert [event["version"] for event in server.events("server_ready")] == [VERSION]
+    assert [event["version"] for event in worker.events("worker_ready")] == [VERSION]
+
+
+# migrate
+
+
+def test_migrating_twice_applies_each_migration_once(run: RunWithSettings, empty_database: str) -> None:
+    first = run("migrate", DATABASE_URL=empty_database)
+    second = run("migrate", DATABASE_URL=empty_database)
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "applied 0001_initial" in printed(first)
+    assert "applied 0001_initial" not in printed(second)
+    assert "up to date (0 migration(s) applied now)" in printed(second)
+
+
+@pytest.mark.parametrize("kind", ["PostgreSQL", "SQLite"])
+def test_of_two_migrations_at_once_one_applies(run: RunWithSettings, empty_database: str, kind: str) -> None:
+    url = empty_database if kind == "PostgreSQL" else None
+
+    with ThreadPoolExecutor(2) as threads:
+        results = [threads.submit(run, "migrate", DATABASE_URL=url) for _ in range(2)]
+        texts = [printed(result.result()) for result in results]
+
+    assert [result.result().returncode for result in results] == [0, 0], texts
+    assert sum("applied 0001_initial" in text for text in texts) == 1, texts
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve"])
+def test_tables_of_another_product_are_refused(
+    run: RunWithSettings, tmp_path: Path, empty_database: str, command: str
+) -> None:
+    addresses = {"DATABASE_URL": empty_database, "REDIS_URL": f"redis://{UNREACHABLE}/0"}
+    deployment = Deployment(tmp_path, addresses)
+    deployment.execute("CREATE TABLE avatars (id INTEGER PRIMARY KEY)")
+
+    message = error_message(run(command, **addresses))
+
+    assert "tables named avatars that this service did not make" in message
+    assert "give this service a database of its own" in message
+    columns = deployment.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'avatars'"
+    )
+    assert [column["column_name"] for column in columns] == ["id"]
+
+
+def test_tables_of_another_product_are_refused_by_the_embedded_service(
+    run: RunWithSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    database = tmp_path / "data" / "avatar-creator.db"
+    database.touch()
+    Deployment.embedded(tmp_path).execute("CREATE TABLE avatars (id INTEGER PRIMARY KEY)")
+
+    assert "tables named avatars" in error_message(run("serve"))
+
+
+def test_a_file_in_place_of_a_folder_is_named(run: RunWithSettings, tmp_path: Path) -> None:
+    (tmp_path / "data" / "avatar-creator.db.migrate-lock").mkdir(parents=True)
+    (tmp_path / "file").write_text("in the way")
+
+    assert "data/avatar-creator.db.migrate-lock" in error_message(run("serve"))
+    assert str(tmp_path / "file" / "demo") in error_message(
+        run("demo", "--folder", str(tmp_path / "file" / "demo"))
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_does_not_answer_is_one_line(run: RunWithSettings, command: str) -> None:
+    addresses = {"DATABASE_URL": f"postgresql://{UNREACHABLE}/x", "REDIS_URL": f"redis://{UNREACHABLE}/0"}
+
+    message = error_message(run(command, **addresses))
+
+    assert "the database cannot be used" in message
+    assert "avatar-creator doctor" in message
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_an_old_schema_is_refused_with_the_command_to_run(
+    run: RunWithSettings, empty_database: str, redis_url: str, command: str
+) -> None:
+    message = error_message(run(command, DATABASE_URL=empty_database, REDIS_URL=redis_url))
+
+    assert "run `avatar-creator migrate`" in message
+
+
+# token
+
+
+def test_an_embedded_service_generates_a_secret_and_accepts_its_tokens(tmp_path: Path) -> None:
+    deployment = Deployment.embedded(tmp_path)
+    del deployment.settings["JWT_SECRET"]
+    try:
+        first = deployment.run_command("token", "--user", "sarah")
+        secret_file = deployment.data_path / "jwt-secret"
+        secret = secret_file.read_text().strip()
+        deployment.start()
+        second = deployment.run_command("token", "--user", "sarah", "--expires-in", "60")
+
+        assert f"no service has run in {deployment.data_path}" in first.stderr
+        assert second.stderr == ""
+        assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+        assert len(secret) >= 32
+        assert secret_file.read_text().strip() == secret
+        for finished in (first, second):
+            assert finished.returncode == 0, printed(finished)
+            with Calls(deployment.target, finished.stdout.strip()) as calls:
+                assert calls.project().user_id == "sarah"
+    finally:
+        deployment.close()
+
+
+def test_processes_that_generate_the_secret_at_once_get_the_same(tmp_path: Path) -> None:
+    settings = Settings(data_path=tmp_path / "data", database_url="", jwt_secret="")
+    together = Barrier(8)
+
+    def secret() -> str:
+        together.wait()
+        return settings.signing_secret()
+
+    with ThreadPoolExecutor(8) as threads:
+        secrets = {result.result() for result in [threads.submit(secret) for _ in range(8)]}
+
+    assert secrets == {(tmp_path / "data" / "jwt-secret").read_text().strip()}
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["jwt-secret"]
+
+
+def test_an_empty_secret_file_is_refused(run: RunWithSettings, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "jwt-secret").touch()
+
+    message = error_message(run("token", "--user", "sarah", JWT_SECRET=None))
+
+    assert "jwt-secret has no complete secret: delete the file" in message
+
+
+def test_the_user_of_a_token_must_be_a_user_id(run: RunWithSettings) -> None:
+    message = error_message(run("token", "--user", "../sarah"))
+
+    assert message.startswith("--user must have 1 to 128 letters, digits")
+    assert message.endswith("(got ../sarah)")
+
+
+def test_tokens_have_the_issuer_and_audience_of_the_settings(tmp_path: Path) -> None:
+    deployment = Deployment.embedded(
+        tmp_path, JWT_ISSUER="https://issuer", JWT_AUDIENCE="avatars", JWT_USER_CLAIM="user_id"
+    )
+    try:
+        deployment.start()
+        valid = deployment.run_command("token", "--user", "sarah").stdout.strip()
+        claims = {"iss": "https://issuer", "aud": "avatars", "user_id": "sarah"}
+        invalid = [
+            deployment.token("x", **(claims | changed))
+            for changed in ({"iss": "x"}, {"aud": "x"}, {"user_id": ""})
+        ]
+
+        with Calls(deployment.target, valid) as calls:
+            assert calls.project().user_id == "sarah"
+        for token in invalid:
+            with Calls(deployment.target, token) as calls:
+                assert refusal(calls.project).reason == "TOKEN_INVALID"
+    finally:
+        deployment.close()
+
+
+def test_tokens_can_be_for_an_app_and_for_an_operator(shared_deployment: Deployment, user: str) -> None:
+    with shared_deployment.client(user) as client:
+        project = client.projects.create("Spring")
+        avatar = client.avatars.upload(project.id, pictures.jpeg(), name="Sarah")
+    token = ("token", "--user", user)
+
+    of_app = shared_deployment.run_command(*token, "--app", "pose-generator").stdout.strip()
+    of_operator = shared_deployment.run_command("token", "--user", "olga", "--role", "ops").stdout.strip()
+    of_olga = shared_deployment.run_command("token", "--user", "olga").stdout.strip()
+
+    with AvatarCreator(shared_deployment.target, token=of_app) as app:
+        assert app.usage.record(avatar.id, action="pose").usage.app_id == "pose-generator"
+    with AvatarCreator(shared_deployment.target, token=of_operator) as operator:
+        assert operator.avatars.get(avatar.id).user_id == user
+    with AvatarCreator(shared_deployment.target, token=of_olga) as olga, pytest.raises(NotFoundError):
+        olga.avatars.get(avatar.id)
+    for app_id, problem in (("", "must not be empty"), ("a\nb", "has control characters")):
+        refused = error_message(shared_deployment.run_command(*token, "--app", app_id))
+        assert refused == f"--app {problem}"
+    assert shared_deployment.run_command(*token, "--role", "king").returncode == 2
+
+
+# doctor
+
+
+def checks(finished: FinishedCommand) -> dict[str, bool]:
+    """Return whether each check of `doctor` passed."""
+    rows = re.finditer(r"│ (ok|failed) +│ (\w+) ", printed(finished))
+    return {row[2]: row[1] == "ok" for row in rows}
+
+
+ALL_PASSED = dict.fromkeys(
+    ("version", "settings", "database", "queue", "generations", "storage", "provider"), True
+)
+
+
+def test_doctor_passes_for_a_working_service(shared_deployment: Deployment) -> None:
+    finished = shared_deployment.run_command("doctor")
+
+    assert checks(finished) == ALL_PASSED
+    assert f"avatar-creator {VERSION}" in printed(finished)
+    assert finished.returncode == 0
+
+
+def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSettings) -> None:
+    finished = run("doctor")
+
+    assert checks(finished) == ALL_PASSED
+    assert finished.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "changes", "fix"),
+    [
+        ("settings", {"REDIS_URL": None}, "REDIS_URL"),
+        ("database", {"DATABASE_URL": f"postgresql://{UNREACHABLE}/x"}, "DATABASE_URL"),
+        ("database", {"DATABASE_URL": "EMPTY"}, "avatar-creator migrate"),
+        ("queue", {"REDIS_URL": f"redis://{UNREACHABLE}/0"}, "REDIS_URL"),
+        ("settings", {"UPLOAD_PATH": "FILE/folder"}, "UPLOAD_PATH"),
+        ("storage", {"UPLOAD_PATH": "BLOCKED"}, "UPLOAD_PATH"),
+        (
+            "provider",
+            {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_BASE_URL": f"http://{UNREACHABLE}"},
+            "HUGGINGFACE_BASE_URL",
+        ),
+        (
+            "provider",
+            {"PROVIDER": "huggingface", "HUGGINGFACE_BASE_URL": f"http://{UNREACHABLE}"},
+            "set HUGGINGFACE_API_KEY for",
+        ),
+    ],
+    ids=[
+        "settings",
+        "database away",
+        "database without tables",
+        "Redis away",
+        "no folder for uploads",
+        "uploads refused",
+        "provider away",
+        "provider without its key",
+    ],
+)
+def test_doctor_names_the_problem_and_the_fix(
+    run: RunWithSettings,
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+    empty_database: str,
+    broken: str,
+    changes: dict[str, str | None],
+    fix: str,
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "avatar-creator").write_text("in the way")
+    placeholders = {
+        "EMPTY": empty_database,
+        "FILE/folder": str(tmp_path / "file" / "folder"),
+        "BLOCKED": str(tmp_path / "blocked"),
+    }
+    addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    chosen = {name: placeholders.get(value, value) if value else None for name, value in changes.items()}
+
+    finished = run("doctor", **(addresses | chosen), COLUMNS="200")
+
+    assert finished.returncode == 1
+    without_service = {"version": True, "settings": False}
+    assert checks(finished) == (without_service if broken == "settings" else ALL_PASSED | {broken: False})
+    assert fix in printed(finished)
+
+
+# demo
+
+
+def test_the_demo_leaves_two_pictures_and_their_thumbnails(run: RunWithSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+
+    # The demo ignores settings of another service.
+    finished = run("demo", "--folder", str(folder), REDIS_URL=f"redis://{UNREACHABLE}/0", JWT_SECRET="short")
+
+    assert finished.returncode == 0, printed(finished)
+    sizes = {}
+    for path in folder.glob("*.*"):
+        with Image.open(path) as picture:
+            picture.load()
+            sizes[path.stem] = picture.size
+    with Image.open(REPOSITORY / "server" / "avatar_creator_server" / "demo" / "astronaut.jpg") as photograph:
+        assert sizes == {
+            "upload": photograph.size,
+            "upload-thumbnail": (300, 300),
+            "portrait": (1024, 1024),
+            "portrait-thumbnail": (300, 300),
+        }
+    assert "sketch" in printed(finished)

@@ -1,0 +1,118 @@
+"""A user of the command `avatar-creator`: runs commands against a server and returns what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.service import run_command, run_in_turn
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = ("--width", "256", "--height", "256")
+"""Options of `generate` for a picture that is drawn quickly."""
+
+FinishedCommand = subprocess.CompletedProcess[str]
+
+
+class CommandLine:
+    """Commands of one user, with a token and a working directory, and without the service's settings."""
+
+    def __init__(self, target: str, token: str, directory: Path) -> None:
+        self.target = target
+        self.directory = directory
+        self.environment = {"AVATAR_CREATOR_TOKEN": token, "TZ": "WIB-7"}
+
+    def run(self, *arguments: str, **environment: str) -> FinishedCommand:
+        """Run a command to its end."""
+        return run_command(
+            *arguments,
+            "--target",
+            self.target,
+            settings=self.environment | environment,
+            directory=self.directory,
+        )
+
+    def output(self, *arguments: str) -> str:
+        """Run a command that succeeds without notes, and return what it prints."""
+        finished = self.run(*arguments)
+        assert (finished.returncode, finished.stderr) == (0, "")
+        return finished.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that succeeds, with --json, and return the JSON document that it prints."""
+        finished = self.run(*arguments, "--json")
+        assert finished.returncode == 0, finished.stderr
+        return json.loads(finished.stdout)
+
+    def error(self, *arguments: str, **environment: str) -> str:
+        """Run a command that fails, and return its error message."""
+        [message] = self.errors([(arguments, environment)])
+        return message
+
+    def errors(self, commands: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[str]:
+        """Run several commands that fail, each with extra environment variables; return their messages."""
+        target = ("--target", self.target)
+        finished = run_in_turn(
+            [
+                ((*arguments, *target), self.environment | dict(changes), self.directory)
+                for arguments, changes in commands
+            ]
+        )
+        return [error_message(each) for each in finished]
+
+    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+        """Start a command and return without waiting; its output goes to pipes unless `streams` differ."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "avatar_creator_server.cli", *arguments, "--target", self.target],
+            cwd=self.directory,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "clients" / "python")]),
+                "TERM": "xterm",
+                **self.environment,
+            },
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams},
+        )
+
+    def terminal_output(self, *arguments: str, columns: int) -> str:
+        """Run a command that succeeds in a terminal of this width, and return the text that it shows."""
+        terminal, end = pty.openpty()
+        termios.tcsetwinsize(end, (50, columns))
+        with self.start(*arguments, stdin=end, stdout=end, stderr=end, text=False) as process:
+            os.close(end)
+            shown = b""
+            # On Linux, reading fails once no process has the terminal open.
+            try:
+                while chunk := os.read(terminal, 65536):
+                    shown += chunk
+            except OSError:
+                pass
+        os.close(terminal)
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
+        assert process.returncode == 0, text
+        return text
+
+
+def error_message(finished: FinishedCommand) -> str:
+    """Return the message of a failed command, which prints that line and nothing for scripts."""
+    assert (finished.returncode, finished.stdout) == (1, ""), finished.stdout + finished.stderr
+    # We cannot silence what gRPC's C++ core writes about a failed TLS handshake or an address in use.
+    lines = [line for line in finished.stderr.splitlines() if not re.match(r"[EI]\d{4} .*\.cc:\d+\]", line)]
+    assert len(lines) == 1, finished.stderr
+    assert lines[0].startswith("error: "), finished.stderr
+    return lines[0].removeprefix("error: ")
+
+
+def printed(finished: FinishedCommand) -> str:
+    """Return everything that a command printed, as one line with single spaces."""
+    text = finished.stdout + finished.stderr
+    assert "Traceback" not in text
+    return " ".join(text.split())
