@@ -125,8 +125,8 @@ def open_session(
     """
     if not token.strip():
         raise CommandError(
-            "no token: set AVATAR_CREATOR_TOKEN; `avatar-creator token --user USER_ID` prints a token, "
-            "if you run it with the settings of the service"
+            "no token: set AVATAR_CREATOR_TOKEN, for example to the output of `avatar-creator token --user "
+            "USER_ID`, which needs the settings of the service"
         )
     with channels.connect(target, tls=tls, root_certificates=None) as channel:
         _require_reachable(channel, target)
