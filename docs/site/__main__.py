@@ -1,6 +1,6 @@
 """Put the sources of the site together: `python -m docs.site IMAGE FOLDER`.
 
-IMAGE is the contract as `buf build --exclude-imports` writes it as JSON; FOLDER is made anew.
+IMAGE is the contract as `buf build --exclude-imports` writes it as JSON; FOLDER is replaced.
 """
 
 from __future__ import annotations

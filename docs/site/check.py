@@ -21,7 +21,7 @@ _LOADED = {
 
 @dataclass(slots=True)
 class Page:
-    """What one page of the site offers and asks for."""
+    """One page of the site: its anchors, its links, and the files it loads."""
 
     ids: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)

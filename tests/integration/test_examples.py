@@ -48,7 +48,7 @@ class App:
         )
 
     def uses(self) -> list[UsageRecord]:
-        """All uses that the service has of this user's avatars."""
+        """Return all uses that the service has of this user's avatars."""
         with self.service.client(self.user) as client:
             return [use for avatar in client.avatars.list() for use in client.usage.list(avatar.id)]
 
