@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
-_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
-
-
-def field_names(kind: type[Any]) -> tuple[str, ...]:
-    """Return the names of a dataclass's fields, in order. Names are cached, because hot reads use them."""
-    names = _FIELD_NAMES.get(kind)
-    if names is None:
-        names = _FIELD_NAMES[kind] = tuple(field.name for field in fields(kind))
-    return names
+@cache
+def field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields, in order."""
+    return tuple(field.name for field in fields(kind))
 
 
 def read_row(kind: type[T], row: Any, **given: Any) -> T:
