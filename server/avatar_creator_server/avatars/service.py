@@ -109,7 +109,7 @@ def require_avatar(caller: Caller, avatar_id: str) -> None:
     """Refuse an avatar that the caller does not have.
 
     Raises:
-        NotFoundError: the user has no such avatar.
+        NotFoundError: The user has no such avatar.
     """
     query = models.Avatar.select(models.Avatar.id).where(models.Avatar.id == avatar_id)
     if not caller.found(query, models.Avatar.user_id).exists():
@@ -120,7 +120,7 @@ def lock_avatar(database: Database, user_id: str, avatar_id: str) -> None:
     """Lock the avatar against changes and deletion until the current transaction ends.
 
     Raises:
-        NotFoundError: the user has no such avatar.
+        NotFoundError: The user has no such avatar.
     """
     query = models.Avatar.select(models.Avatar.id).where(
         models.Avatar.id == avatar_id, models.Avatar.user_id == user_id
@@ -190,9 +190,9 @@ class Avatars:
         Waits up to `THUMBNAIL_WAIT_SECONDS` for a worker to make the thumbnail.
 
         Raises:
-            InvalidArgumentError: the bytes are not an acceptable picture.
-            NotFoundError: the user has no such project.
-            UnavailableError: the storage does not accept the file.
+            InvalidArgumentError: The bytes are not an acceptable picture.
+            NotFoundError: The user has no such project.
+            UnavailableError: The storage does not accept the file.
         """
         await self._database.read(require_project, caller, upload.project_id)
         picture = await asyncio.get_running_loop().run_in_executor(
@@ -218,7 +218,7 @@ class Avatars:
         """Read an avatar.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.read(self._get, caller, avatar_id)
 
@@ -253,7 +253,7 @@ class Avatars:
         """Change an avatar, and return it with the changes.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.write(self._update, caller, avatar_id, changes)
 
@@ -261,7 +261,7 @@ class Avatars:
         """Delete an avatar. A background job removes its files soon after.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         await self._database.write(self._delete, caller, avatar_id)
         await self._notifier.notify_job()
@@ -321,8 +321,8 @@ class Avatars:
         """Return the record of a picture file, and its bytes in chunks.
 
         Raises:
-            NotFoundError: the user has no such avatar.
-            FailedPreconditionError: no worker has made the thumbnail yet.
+            NotFoundError: The user has no such avatar.
+            FailedPreconditionError: No worker has made the thumbnail yet.
         """
         avatar = await self.get(caller, avatar_id)
         file = avatar.thumbnail if thumbnail else avatar.image

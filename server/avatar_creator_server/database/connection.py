@@ -59,7 +59,7 @@ def open_database(url: str) -> peewee.Database:
         url: `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
 
     Raises:
-        SettingsError: the folder of a SQLite file cannot be created.
+        SettingsError: The folder of a SQLite file cannot be created.
     """
     database: peewee.Database
     if url.startswith(("postgresql://", "postgres://")):
@@ -120,7 +120,7 @@ class Database:
         """Run `function` outside a transaction, and block the calling thread. Not for an event loop's thread.
 
         Raises:
-            TimeoutError: the function took longer than `seconds`.
+            TimeoutError: The function took longer than `seconds`.
         """
         return self._executor.submit(self._connected, function).result(seconds)
 
@@ -140,8 +140,8 @@ class Database:
         SQLite has no row locks and needs none: it runs one write transaction at a time.
 
         Args:
-            query: the query.
-            of: the tables whose rows to lock; all tables of the query if empty.
+            query: The query.
+            of: The tables whose rows to lock; all tables of the query if empty.
             skip_locked: True to leave out rows that another transaction has locked.
         """
         if not self.is_postgresql:
@@ -167,7 +167,7 @@ class Database:
         """Check that the database answers.
 
         Raises:
-            UnavailableError: the database does not answer.
+            UnavailableError: The database does not answer.
         """
         await self.read(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
 

@@ -32,7 +32,7 @@ def migrate(database: peewee.Database) -> list[str]:
         The names of the applied migrations, oldest first.
 
     Raises:
-        SchemaError: the database has tables of the same names that this service did not make.
+        SchemaError: The database has tables of the same names that this service did not make.
     """
     with _lock(database):
         _refuse_foreign_tables(database)
@@ -45,7 +45,7 @@ def require_current(database: peewee.Database) -> None:
     """Refuse a database that lacks a migration of this code. Accept a database with later migrations.
 
     Raises:
-        SchemaError: migrations are pending.
+        SchemaError: Migrations are pending.
     """
     with database.connection_context():
         _refuse_foreign_tables(database)

@@ -22,9 +22,9 @@ def read_row(kind: type[T], row: Any, **given: Any) -> T:
     """Make a record of a row: each field has the value of the row's attribute of the same name.
 
     Args:
-        kind: the dataclass of the record.
-        row: a Peewee model instance, or another row with named attributes.
-        given: values of the fields that the row does not have, or has in another form.
+        kind: The dataclass of the record.
+        row: A Peewee model instance, or another row with named attributes.
+        given: Values of the fields that the row does not have, or has in another form.
     """
     values = {name: getattr(row, name) for name in field_names(kind) if name not in given}
     return kind(**values, **given)

@@ -31,7 +31,7 @@ class Gallery:
         page_size: int,
         page_token: str,
     ) -> Page[Preset]:
-        """A page of presets, most popular first. All filters given must hold."""
+        """Read a page of presets that match all given filters, most popular first."""
         return await self._pager.read(
             (caller.user_id, "presets", category, query),
             lambda limit, cursor: self._presets(category, query, with_images, limit, cursor),
@@ -44,7 +44,7 @@ class Gallery:
         """Read a preset with its picture.
 
         Raises:
-            NotFoundError: there is no such preset.
+            NotFoundError: There is no such preset.
         """
 
         def query() -> Preset:
@@ -58,7 +58,7 @@ class Gallery:
     async def persona_examples(
         self, caller: Caller, *, category: str, page_size: int, page_token: str
     ) -> Page[PersonaExample]:
-        """A page of persona examples, most used first."""
+        """Read a page of persona examples, most used first."""
         return await self._pager.read(
             (caller.user_id, "persona examples", category),
             lambda limit, cursor: self._persona_examples(category, limit, cursor),
@@ -71,7 +71,7 @@ class Gallery:
         """Read a persona example.
 
         Raises:
-            NotFoundError: there is no such persona example.
+            NotFoundError: There is no such persona example.
         """
 
         def query() -> PersonaExample:

@@ -27,8 +27,8 @@ class Caller:
         """Restrict a query to the rows that this caller may find.
 
         Args:
-            query: the query.
-            owner: the column with the user id.
+            query: The query.
+            owner: The column with the user id.
         """
         return query if self.sees_all else query.where(owner == self.user_id)
 

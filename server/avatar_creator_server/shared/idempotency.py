@@ -34,7 +34,7 @@ def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str 
         with the same key created.
 
     Raises:
-        AlreadyExistsError: an earlier call with this `request_id` had another body.
+        AlreadyExistsError: An earlier call with this `request_id` had another body.
     """
     if not key.request_id:
         return None

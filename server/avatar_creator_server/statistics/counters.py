@@ -35,11 +35,11 @@ def count(
     this lock must not wait for another one.
 
     Args:
-        user_id: the user.
-        avatars: change of the number of avatars.
-        usages: change of the number of uses.
-        generations: changes of the number of generations, by state.
-        uploads: changes of the number of uploaded avatars, by UTC day (`2026-01-31`).
+        user_id: The user.
+        avatars: Change of the number of avatars.
+        usages: Change of the number of uses.
+        generations: Changes of the number of generations, by state.
+        uploads: Changes of the number of uploaded avatars, by UTC day (`2026-01-31`).
     """
     for day, change in sorted((uploads or {}).items()):
         _add(DailyUploads, {"user_id": user_id, "day": day}, {"upload_count": change})
@@ -63,9 +63,9 @@ def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str
     """Subtract deleted avatars and generations, as the last write of the current transaction.
 
     Args:
-        user_id: the user.
-        avatars: the deleted avatars of the user.
-        generations: the number of deleted generations of the user, by state.
+        user_id: The user.
+        avatars: The deleted avatars of the user.
+        generations: The number of deleted generations of the user, by state.
     """
     deleted = list(avatars)
     uploads = Counter(

@@ -60,7 +60,7 @@ class Usage:
             The use, and the current number of uses of the avatar.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.write(self._record, caller, key, use)
 
@@ -86,7 +86,7 @@ class Usage:
         """Return the sums of an avatar's uses by app, most used first.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.read(self._summarize, caller, avatar_id)
 
