@@ -45,6 +45,4 @@ QUEUE_WAIT_SECONDS = Histogram(
     ["priority"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400),
 )
-JOBS = Counter(
-    "avatar_creator_background_jobs", "Background jobs that succeeded or failed.", ["kind", "outcome"]
-)
+JOBS = Counter("avatar_creator_quick_work", "Background jobs that succeeded or failed.", ["kind", "outcome"])

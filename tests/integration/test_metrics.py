@@ -64,7 +64,7 @@ def test_processes_tell_what_they_do_and_the_dashboard_and_alerts_ask_for_it(
         assert value(before, "oldest_due_seconds", priority="normal") > 0
         assert value(before, "oldest_due_seconds", priority="bulk") == 0
         assert value(before, "attempts_lost_last_hour", outcome="worker_lost") == 0
-        assert value(before, "jobs_depth") == value(before, "open_circuits") == 0
+        assert value(before, "quick_work_depth") == value(before, "open_circuits") == 0
         assert value(before, "watches") == 1
         assert value(before, "live_leases") == value(before, "expired_leases") == 0
         assert value(before, "database_up") == 1
