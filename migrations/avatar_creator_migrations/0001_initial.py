@@ -1,7 +1,7 @@
-"""The first schema: projects, avatars, generations, usage, presets, and what makes them durable.
+"""The first schema: projects, avatars, generations, usage, presets, and the tables for durability.
 
-Written as SQL on purpose: it is a frozen record, and `make check` holds it against the Peewee models on
-both databases. Only the names of four types differ between them.
+It is written as SQL because a migration must not change with the models. `make check` compares the migrated
+schema with the Peewee models on both databases. The databases differ only in the names of four types.
 """
 
 from __future__ import annotations

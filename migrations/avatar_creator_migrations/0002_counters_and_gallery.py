@@ -1,7 +1,7 @@
-"""Counters that are kept by the writes that change them, and presets whose picture is in their row.
+"""Counters that the writes update, and presets with the picture in their row.
 
-What was counted nowhere until now is counted here once, from the rows there are. Processes of the version
-before count nothing, so all of them are to be stopped before this is applied.
+The migration counts the existing rows once. Processes of the previous version do not count, so stop all of
+them before you apply this migration.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ CREATE INDEX avatar_generations_project_changed ON avatar_generations (project_i
 CREATE INDEX generation_attempts_succeeded ON generation_attempts (end_time) WHERE outcome = 'succeeded'
 """
 
-# Nothing could write presets before, so the table is empty. SQLite drops no column that is a foreign key.
+# Nothing could write presets before, so the table is empty. SQLite cannot drop a column with a foreign key.
 POSTGRESQL_GALLERY = """
 ALTER TABLE avatar_presets DROP COLUMN image_file_id, DROP COLUMN thumbnail_file_id,
     ADD COLUMN image BYTEA NOT NULL, ADD COLUMN search_text TEXT NOT NULL
@@ -95,7 +95,7 @@ CREATE INDEX avatar_presets_popularity ON avatar_presets (popularity, id)
 
 
 def up(migrator: Any, db: Database) -> None:
-    """Create the counters, count what is there, and make room for the presets' pictures."""
+    """Create the counters, count the existing rows, and add the column for the pictures of presets."""
     if isinstance(db, PostgresqlDatabase):
         day = "to_char(create_time AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
         statements = COUNTERS.format(**POSTGRESQL_TYPES, day=day) + ";" + POSTGRESQL_GALLERY

@@ -1,6 +1,6 @@
-"""Recipes, variations and references, what generations cost, and routes that are closed for a while.
+"""Recipes, variations, references, prices of generations, and circuit breakers of routes.
 
-New columns have defaults in the database, so that processes of the version before may go on writing.
+The new columns have defaults in the database, so that processes of the previous version can still write.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Priorities, the users' turns in the queue, and an index of attempts that were lost.
+"""Priorities, the users' turns in the queue, and an index of lost attempts.
 
-The new column has a default in the database, so that processes of the version before may go on writing;
-workers give the users of what they write a turn within a minute.
+The new column has a default in the database, so that processes of the previous version can still write. The
+workers give the users of such rows a turn within a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CREATE INDEX generation_attempts_lost ON generation_attempts (end_time)
 
 
 def up(migrator: Any, db: Database) -> None:
-    """Add the column, the table with the turns of those who wait, and the index."""
+    """Add the column, the table with the turns of users with due generations, and the index."""
     time = "TIMESTAMPTZ" if isinstance(db, PostgresqlDatabase) else "TEXT"
     for statement in STATEMENTS.format(time=time).split(";"):
         db.execute_sql(statement.strip())

@@ -1,1 +1,1 @@
-"""Numbered schema changes, oldest first, shipped with the service and run by `avatar-creator migrate`."""
+"""Numbered schema migrations, oldest first, which `avatar-creator migrate` applies."""

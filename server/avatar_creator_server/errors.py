@@ -1,6 +1,6 @@
-"""The errors domain code raises. One interceptor turns them into a gRPC status with `google.rpc` details.
+"""Errors of the service. One interceptor turns them into a gRPC status with `google.rpc` details.
 
-Reasons are those of `error_reason.proto`, where each one's status, metadata and advice are documented.
+`error_reason.proto` documents the reasons, with the status, metadata and advice of each.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ class FieldViolation:
     field: str
     """Path in the request, for example `persona.personality[3]`."""
     description: str
-    """What is wrong with it, in a sentence for a person."""
+    """Description of the error, for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaViolation:
-    """A limit that a call would go over."""
+    """A limit that a call would exceed."""
 
     subject: str
     """Name of the limit, for example `per_day`."""
     description: str
-    """By how much, in words for a person."""
+    """Description of the limit, for a person."""
 
 
 class AvatarCreatorError(Exception):
-    """Anything this service refuses on purpose. The subclass decides the gRPC status."""
+    """An expected error of a call. Each subclass has its gRPC status."""
 
     def __init__(
         self,
@@ -47,17 +47,17 @@ class AvatarCreatorError(Exception):
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
         self.retry_after = retry_after
-        """Seconds after which the same call may succeed."""
+        """Seconds after which the same call can succeed; None if it cannot."""
 
 
 class InvalidArgumentError(AvatarCreatorError):
-    """The request breaks the contract; `violations` names the fields."""
+    """The request violates the contract. `violations` names the fields."""
 
     @classmethod
     def of_field(
         cls, field: str, description: str, *, reason: str = "INVALID_FIELD", **metadata: str
     ) -> InvalidArgumentError:
-        """The error for a single field."""
+        """Create the error for one field."""
         return cls(
             reason,
             f"{field}: {description}",
@@ -66,7 +66,7 @@ class InvalidArgumentError(AvatarCreatorError):
         )
 
     def inside(self, field: str) -> InvalidArgumentError:
-        """The same error about a message that stands in a field of the request."""
+        """Return the same error for a message inside a field of the request."""
         violations = [
             FieldViolation(f"{field}.{violation.field}", violation.description)
             for violation in self.violations
@@ -75,34 +75,34 @@ class InvalidArgumentError(AvatarCreatorError):
 
 
 class NotFoundError(AvatarCreatorError):
-    """No such resource of this user."""
+    """The user has no such resource."""
 
     def __init__(self, resource_type: str, resource_id: str) -> None:
         super().__init__(
             "RESOURCE_NOT_FOUND",
-            f"no {resource_type} {resource_id!r}",
+            f'no {resource_type} has the id "{resource_id}"',
             metadata={"resource_type": resource_type, "resource_id": resource_id},
         )
 
 
 class AlreadyExistsError(AvatarCreatorError):
-    """Something else already stands in this place."""
+    """A resource already exists where the call would create another one."""
 
 
 class FailedPreconditionError(AvatarCreatorError):
-    """The resource is not in the state the call needs."""
+    """The resource is not in the state that the call needs."""
 
 
 class UnauthenticatedError(AvatarCreatorError):
-    """The caller did not show who they are."""
+    """The call has no valid token."""
 
 
 class PermissionDeniedError(AvatarCreatorError):
-    """The caller may not do this."""
+    """The caller is not allowed to make this call."""
 
 
 class ResourceExhaustedError(AvatarCreatorError):
-    """The caller is over a limit."""
+    """The call would exceed a limit of the user."""
 
     def __init__(
         self,
@@ -118,4 +118,4 @@ class ResourceExhaustedError(AvatarCreatorError):
 
 
 class UnavailableError(AvatarCreatorError):
-    """Something this service needs is away for now."""
+    """A dependency of the service is temporarily unavailable."""

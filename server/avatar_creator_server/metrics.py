@@ -1,44 +1,48 @@
-"""What a process counts and measures for Prometheus.
+"""The Prometheus metrics of a process.
 
-Names and units follow https://prometheus.io/docs/practices/naming/: seconds, and counters end in `_total`.
+Names follow https://prometheus.io/docs/practices/naming/: times are in seconds, and counters end in `_total`.
 """
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-REQUESTS = Counter("avatar_creator_requests", "Calls that have ended.", ["method", "code"])
+REQUESTS = Counter(
+    "avatar_creator_requests", "Calls that have ended, by RPC and status code.", ["method", "code"]
+)
 REQUEST_SECONDS = Histogram(
     "avatar_creator_request_seconds",
-    "How long calls took that are no watches.",
+    "Latency of calls other than watches, in seconds.",
     ["method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-WATCHES = Gauge("avatar_creator_watches", "Watches that are open.")
-BUS_RECONNECTS = Counter("avatar_creator_bus_reconnects", "How often the event bus lost its connection.")
+WATCHES = Gauge("avatar_creator_watches", "Open watches.")
+BUS_RECONNECTS = Counter("avatar_creator_bus_reconnects", "Lost connections of the event bus.")
 EVENTS_NOT_PUBLISHED = Counter(
-    "avatar_creator_events_not_published", "Events that the bus did not take; watchers hear by re-reading."
+    "avatar_creator_events_not_published",
+    "Events that the bus did not accept. Watchers find these changes when they next read the database.",
 )
 WAKE_UPS_NOT_SENT = Counter(
-    "avatar_creator_wake_ups_not_sent", "Wake-ups that the queue did not take; the sweepers find the work."
+    "avatar_creator_wake_ups_not_sent",
+    "Wake-ups that the queue did not accept. The sweepers find the work later.",
 )
-SWEEPS = Counter("avatar_creator_sweeps", "Passes of the sweeper.", ["outcome"])
-BUSY_SLOTS = Gauge("avatar_creator_busy_slots", "Slots of this worker that work.", ["kind"])
+SWEEPS = Counter("avatar_creator_sweeps", "Runs of the sweeper.", ["outcome"])
+BUSY_SLOTS = Gauge("avatar_creator_busy_slots", "Busy slots of this worker.", ["kind"])
 ATTEMPTS = Counter(
     "avatar_creator_attempts",
-    "Attempts that have ended; those of a lost worker are counted by the one that takes over.",
+    "Attempts that have ended. The worker that takes over counts the attempts of a lost worker.",
     ["outcome", "reason"],
 )
 ATTEMPT_SECONDS = Histogram(
     "avatar_creator_attempt_seconds",
-    "How long attempts took from claim to end.",
+    "Duration of attempts from claim to end, in seconds.",
     ["outcome"],
     buckets=(0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 300, 600),
 )
 QUEUE_WAIT_SECONDS = Histogram(
     "avatar_creator_queue_wait_seconds",
-    "How long generations waited for their first attempt.",
+    "Time that generations waited for their first attempt, in seconds.",
     ["priority"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400),
 )
-JOBS = Counter("avatar_creator_quick_work", "Background jobs that are done or failed.", ["kind", "outcome"])
+JOBS = Counter("avatar_creator_quick_work", "Background jobs that succeeded or failed.", ["kind", "outcome"])

@@ -13,7 +13,7 @@ from avatar_creator_server.people.person import Attributes, Persona
 
 @dataclass(frozen=True, slots=True)
 class Avatar:
-    """A picture of a person, with who the person is, that apps can show."""
+    """A person that apps can show: a picture, its thumbnail, a persona and attributes."""
 
     id: str
     user_id: str
@@ -21,7 +21,7 @@ class Avatar:
     name: str
     image: StoredFile
     thumbnail: StoredFile | None
-    """None until a worker has made the thumbnail."""
+    """File of the thumbnail; None until a worker has made it."""
     source_type: str
     persona: Persona
     attributes: Attributes

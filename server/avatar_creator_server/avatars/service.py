@@ -1,4 +1,4 @@
-"""Avatars: uploaded, read, listed, changed, downloaded and deleted."""
+"""Upload, reading, update, download and deletion of avatars."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.statistics import counters as statistics
 
 THUMBNAIL_WAIT_SECONDS = 2.0
-"""How long an upload waits for its thumbnail before it answers without."""
+"""Maximum time that an upload waits for its thumbnail."""
 
 _DECODED_AT_ONCE = 2
 _THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
@@ -39,7 +39,7 @@ _THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class NewAvatar:
-    """An avatar to be written."""
+    """The values of a new avatar."""
 
     id: str
     user_id: str
@@ -58,25 +58,25 @@ class NewAvatar:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a user uploads, beside the bytes."""
+    """The values of an upload, without the bytes of the picture."""
 
     project_id: str
     name: str
     persona: Persona
     attributes: Attributes
     content_type: str
-    """The declared type; empty if none."""
+    """The declared type of the picture; empty if none."""
 
 
 @dataclass(frozen=True, slots=True)
 class AvatarChanges:
-    """What is to be written to an avatar; what is left out stays as it is."""
+    """The fields to change of an avatar. The other fields keep their values."""
 
     name: str | None = None
     persona: Mapping[str, Any] = field(default_factory=dict)
-    """New values of fields of `Persona`."""
+    """New values by field of `Persona`."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """New values of fields of `Attributes`."""
+    """New values by field of `Attributes`."""
 
     def __bool__(self) -> bool:
         return self.name is not None or bool(self.persona) or bool(self.attributes)
@@ -84,7 +84,7 @@ class AvatarChanges:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedImage:
-    """A picture that has no thumbnail yet."""
+    """The picture of an avatar without a thumbnail."""
 
     user_id: str
     file: StoredFile
@@ -92,7 +92,7 @@ class UnfinishedImage:
 
 @dataclass(frozen=True, slots=True)
 class AvatarFilter:
-    """Which avatars a list holds, and in what order. Empty fields filter nothing."""
+    """Filters and sort order of a list of avatars. An empty field does not filter."""
 
     project_id: str = ""
     source_types: tuple[str, ...] = ()
@@ -101,15 +101,15 @@ class AvatarFilter:
     ethnicity: str = ""
     style: str = ""
     query: str = ""
-    """Words that must all appear in name, persona name or prompt."""
+    """Words that must all be in the name, the persona's name or the prompt."""
     last_used_first: bool = False
 
 
 def require_avatar(caller: Caller, avatar_id: str) -> None:
-    """Refuse an avatar that the caller may not find.
+    """Refuse an avatar that the caller does not have.
 
     Raises:
-        NotFoundError: the user has no such avatar.
+        NotFoundError: The user has no such avatar.
     """
     query = models.Avatar.select(models.Avatar.id).where(models.Avatar.id == avatar_id)
     if not caller.found(query, models.Avatar.user_id).exists():
@@ -117,10 +117,10 @@ def require_avatar(caller: Caller, avatar_id: str) -> None:
 
 
 def lock_avatar(database: Database, user_id: str, avatar_id: str) -> None:
-    """In the current transaction: keep the avatar from changing or going until the transaction ends.
+    """Lock the avatar against changes and deletion until the current transaction ends.
 
     Raises:
-        NotFoundError: the user has no such avatar.
+        NotFoundError: The user has no such avatar.
     """
     query = models.Avatar.select(models.Avatar.id).where(
         models.Avatar.id == avatar_id, models.Avatar.user_id == user_id
@@ -130,7 +130,7 @@ def lock_avatar(database: Database, user_id: str, avatar_id: str) -> None:
 
 
 def insert_avatar(new: NewAvatar, now: datetime) -> None:
-    """In the current transaction, which holds the project's lock: write an avatar and count it there."""
+    """Insert an avatar and count it in its project. The current transaction must hold the project's lock."""
     models.Avatar.create(
         id=new.id,
         user_id=new.user_id,
@@ -152,7 +152,7 @@ def insert_avatar(new: NewAvatar, now: datetime) -> None:
 def _columns_of_person(
     name: str, persona: Persona, attributes: Attributes, generation_prompt: str
 ) -> dict[str, Any]:
-    """Who the avatar is, and what it is found by."""
+    """Return the columns of the person, and the columns that searches use."""
     return {
         "name": name,
         "persona_name": persona.name,
@@ -166,7 +166,7 @@ def _columns_of_person(
 
 
 class Avatars:
-    """The avatars of all users; every call is about one user's own."""
+    """Reads and changes avatars. Each call covers the avatars of one user."""
 
     def __init__(
         self,
@@ -181,18 +181,18 @@ class Avatars:
         self._notifier = notifier
         self._thumbnail_waiter = thumbnail_waiter
         self._pager = pager
-        # Threads of their own and not a semaphore: a cancelled call leaves its decoding behind, running.
+        # A pool and not a semaphore, because a thread goes on decoding after its call was cancelled.
         self._decoders = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decoder")
 
     async def upload(self, caller: Caller, key: RequestKey, upload: Upload, data: bytes) -> Avatar:
-        """Make an avatar of a picture, or find the one this request made before.
+        """Make an avatar from a picture, or return the one that an earlier call with the same key made.
 
-        Waits a little for a worker to make the thumbnail.
+        Waits up to `THUMBNAIL_WAIT_SECONDS` for a worker to make the thumbnail.
 
         Raises:
-            InvalidArgumentError: the bytes are not a picture that can be taken.
-            NotFoundError: the user has no such project.
-            UnavailableError: the storage does not take it.
+            InvalidArgumentError: The bytes are not an acceptable picture.
+            NotFoundError: The user has no such project.
+            UnavailableError: The storage does not accept the file.
         """
         await self._database.read(require_project, caller, upload.project_id)
         picture = await asyncio.get_running_loop().run_in_executor(
@@ -200,7 +200,7 @@ class Avatars:
         )
         file = await self._files.stage(caller.user_id, picture)
         new_avatar_id = models.new_id()
-        # Expected before it is asked for, so that it cannot come unnoticed.
+        # Wait for the event from before the job exists, so that it cannot be missed.
         async with self._thumbnail_waiter.expect(new_avatar_id) as arrival:
             try:
                 avatar_id = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
@@ -218,12 +218,12 @@ class Avatars:
         """Read an avatar.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.read(self._get, caller, avatar_id)
 
     async def batch_get(self, caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
-        """Those of these avatars that the user has, in the order of the ids; one named twice comes once."""
+        """Return the avatars that the user has, in the order of the ids, without duplicates."""
 
         def query() -> list[Avatar]:
             rows = _avatars_of(caller).where(models.Avatar.id.in_(avatar_ids))
@@ -250,24 +250,24 @@ class Avatars:
         )
 
     async def update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
-        """Write what has changed, and return the avatar as it is then.
+        """Change an avatar, and return it with the changes.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.write(self._update, caller, avatar_id, changes)
 
     async def delete(self, caller: Caller, avatar_id: str) -> None:
-        """Delete an avatar; its files are removed soon after.
+        """Delete an avatar. A background job removes its files soon after.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         await self._database.write(self._delete, caller, avatar_id)
         await self._notifier.notify_job()
 
     async def image_without_thumbnail(self, avatar_id: str) -> UnfinishedImage | None:
-        """The picture a thumbnail is to be made of; None when it has one or the avatar is gone."""
+        """Return the picture of an avatar without a thumbnail; None if it has one or the avatar is gone."""
 
         def query() -> UnfinishedImage | None:
             avatar = models.Avatar
@@ -282,7 +282,11 @@ class Avatars:
         return await self._database.read(query)
 
     async def set_thumbnail(self, avatar_id: str, thumbnail: StoredFile) -> bool:
-        """Give an avatar its thumbnail; False when it has one or is gone, and the file is still staged."""
+        """Set the thumbnail of an avatar.
+
+        Returns:
+            False if the avatar already has a thumbnail or is gone. The file is then still staged.
+        """
 
         def transition() -> bool:
             avatar = models.Avatar
@@ -298,7 +302,7 @@ class Avatars:
         return await self._database.write(transition)
 
     async def thumbnails(self, avatars: Sequence[Avatar]) -> list[bytes]:
-        """The bytes of these avatars' thumbnails; empty where there is none."""
+        """Return the bytes of the thumbnails; empty for an avatar without a thumbnail."""
 
         async def read(avatar: Avatar) -> bytes:
             if avatar.thumbnail is None:
@@ -306,7 +310,7 @@ class Avatars:
             try:
                 return await self._files.read_whole(avatar.thumbnail)
             except NotFoundError:
-                # Deleted while the page is put together; one file must not fail the others.
+                # The avatar has just been deleted. One missing file must not fail the whole page.
                 return b""
 
         return await asyncio.gather(*map(read, avatars))
@@ -314,18 +318,18 @@ class Avatars:
     async def open_image(
         self, caller: Caller, avatar_id: str, *, thumbnail: bool
     ) -> tuple[StoredFile, AsyncIterator[bytes]]:
-        """The facts of a picture and its bytes in chunks.
+        """Return the record of a picture file, and its bytes in chunks.
 
         Raises:
-            NotFoundError: the user has no such avatar.
-            FailedPreconditionError: the thumbnail has not been made yet.
+            NotFoundError: The user has no such avatar.
+            FailedPreconditionError: No worker has made the thumbnail yet.
         """
         avatar = await self.get(caller, avatar_id)
         file = avatar.thumbnail if thumbnail else avatar.image
         if file is None:
             raise FailedPreconditionError(
                 "THUMBNAIL_PENDING",
-                "the thumbnail has not been made yet",
+                "the thumbnail is not ready yet; try again soon",
                 retry_after=_THUMBNAIL_RETRY_AFTER_SECONDS,
             )
         return file, self._files.read(file)
@@ -333,11 +337,11 @@ class Avatars:
     def _insert(
         self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile, avatar_id: str
     ) -> str:
-        """Write the avatar, or find the one made before; returns its id."""
+        """Insert the avatar, and return its id or the id of the one that an earlier call made."""
         now = self._database.now()
-        made_before = get_or_reserve(key, avatar_id, now)
-        if made_before is not None:
-            return made_before
+        earlier_id = get_or_reserve(key, avatar_id, now)
+        if earlier_id is not None:
+            return earlier_id
         lock_project(self._database, caller.user_id, upload.project_id)
         insert_avatar(
             NewAvatar(
@@ -379,7 +383,7 @@ class Avatars:
             (avatar.gender, filters.gender),
             (avatar.age_range, filters.age_range),
             (avatar.style, filters.style),
-            # What folds to nothing is no ethnicity, and none is found.
+            # A text that folds to nothing is not an ethnicity, and must not find any avatar.
             (avatar.ethnicity_folded, fold(filters.ethnicity) or filters.ethnicity),
         ):
             if value:
@@ -424,13 +428,13 @@ class Avatars:
 
 def _avatars_of(caller: Caller) -> Any:
     image, thumbnail = models.File.alias("image"), models.File.alias("thumbnail")
-    everybodys = (
+    avatars_of_all_users = (
         models.Avatar.select(models.Avatar, image, thumbnail)
         .join(image, on=(models.Avatar.image_file == image.id))
         .switch(models.Avatar)
         .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
     )
-    return caller.found(everybodys, models.Avatar.user_id)
+    return caller.found(avatars_of_all_users, models.Avatar.user_id)
 
 
 def _cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:

@@ -21,7 +21,7 @@ class ProtobufGenerationCodec:
     """Encodes a generation as `avatar_creator.v1.Generation`, which is also the message of an update."""
 
     def update(self, generation: Generation) -> GenerationUpdate:
-        """Return the update that tells watchers this state."""
+        """Return the update that shows this state to watchers."""
         return _update(generation_to_proto(generation))
 
     def encode(self, generation: Generation) -> bytes:

@@ -1,4 +1,4 @@
-"""Between the contract's messages and the domain's values."""
+"""Conversion between the contract's messages and the records of the service."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
-MOST_LEVELS = 20
-"""How deep the metadata of a use may be nested. A decoder gives up at 100 messages in each other."""
+MAXIMUM_LEVELS = 20
+"""Maximum depth of the metadata of a use. Protobuf decoders refuse messages nested deeper than 100 levels."""
 
 _LARGEST_EXACT = 2**53
-"""Up to here a double has every whole number."""
+"""Largest number up to which a double can represent every whole number."""
 
 _ATTRIBUTE_ENUMS: dict[str, Any] = {
     "gender": attributes_pb2.Gender,
@@ -51,7 +51,7 @@ _ATTRIBUTE_ENUMS: dict[str, Any] = {
 
 
 def word_of(enum: Any, number: int) -> str:
-    """The domain's word for an enum value: its name without the prefix, in lower case; empty for zero."""
+    """Return the word for an enum value: its name in lower case without the prefix; empty for zero."""
     if number == 0:
         return ""
     name: str = enum.Name(number)
@@ -59,7 +59,7 @@ def word_of(enum: Any, number: int) -> str:
 
 
 def number_of(enum: Any, word: str) -> int:
-    """The enum value of a domain word; zero for the empty word, and for one that a later version wrote."""
+    """Return the enum value of a word; zero for the empty word, and for a word of a later version."""
     value = enum.DESCRIPTOR.values_by_name.get(_prefix(enum) + word.upper())
     return value.number if value else 0
 
@@ -70,7 +70,7 @@ def _prefix(enum: Any) -> str:
 
 
 def timestamp(instant: datetime | None) -> Timestamp | None:
-    """An instant as the contract writes it."""
+    """Encode an instant."""
     if instant is None:
         return None
     message = Timestamp()
@@ -79,7 +79,7 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
 
 
 def instant_of(message: Message, field: str) -> datetime | None:
-    """The instant in a message's field, to the microsecond; None when the field is absent."""
+    """Return the instant in a message's field, to the microsecond; None if the field is absent."""
     if not message.HasField(field):
         return None
     instant: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
@@ -128,7 +128,7 @@ def project_to_proto(project: Project) -> avatar_project_pb2.AvatarProject:
 
 
 def image_to_proto(file: StoredFile) -> avatar_pb2.Image:
-    """Encode the facts of a stored picture."""
+    """Encode the record of a stored picture."""
     return avatar_pb2.Image(
         content_type=file.content_type,
         size_bytes=file.size_bytes,
@@ -139,7 +139,7 @@ def image_to_proto(file: StoredFile) -> avatar_pb2.Image:
 
 
 def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.Avatar:
-    """Encode an avatar, with its thumbnail's bytes where they were asked for."""
+    """Encode an avatar, with the bytes of its thumbnail if the caller asked for them."""
     return avatar_pb2.Avatar(
         id=avatar.id,
         user_id=avatar.user_id,
@@ -164,7 +164,7 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
 
 
 def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
-    """Decode options, the defaults filled in."""
+    """Decode options, and fill in the default size."""
     return Options(
         width=message.width or DEFAULT_SIDE_PIXELS,
         height=message.height or DEFAULT_SIDE_PIXELS,
@@ -256,17 +256,17 @@ def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
 
 
 def metadata_from_proto(message: Struct) -> dict[str, Any]:
-    """Decode what JSON can say; whole numbers become ints, so that they are written without a point.
+    """Decode metadata to JSON values. Whole numbers become ints, so JSON has them without a decimal point.
 
     Raises:
-        ValueError: JSON, or PostgreSQL, cannot say it, or it is nested too deep; says which.
+        ValueError: JSON or PostgreSQL cannot store a value, or the metadata is nested too deeply.
     """
     return {_text(name): _json_value(value, 1) for name, value in message.fields.items()}
 
 
 def _json_value(message: Value, level: int) -> Any:
-    if level > MOST_LEVELS:
-        raise ValueError(f"is nested more than {MOST_LEVELS} deep")
+    if level > MAXIMUM_LEVELS:
+        raise ValueError(f"is nested deeper than {MAXIMUM_LEVELS} levels")
     match message.WhichOneof("kind"):
         case "null_value":
             return None
@@ -282,14 +282,14 @@ def _json_value(message: Value, level: int) -> Any:
         case "number_value":
             number = message.number_value
             if not math.isfinite(number):
-                raise ValueError(f"has the number {number}, which JSON cannot say")
+                raise ValueError(f"has the number {number}, which JSON does not allow")
             return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
-    raise ValueError("has a value without a kind")
+    raise ValueError("has a value without a type; set null_value for null")
 
 
 def _text(string: str) -> str:
     if "\0" in string:
-        raise ValueError("has a zero character")
+        raise ValueError("has a zero character (U+0000)")
     return string
 
 
@@ -310,7 +310,7 @@ def usage_to_proto(usage: UsageRecord) -> usage_pb2.UsageRecord:
 
 
 def app_usage_to_proto(usage: AppUsage) -> usage_pb2.AppUsageSummary:
-    """Encode the uses by one app."""
+    """Encode the sums of one app."""
     return usage_pb2.AppUsageSummary(
         app_id=usage.app_id,
         app_name=usage.app_name,

@@ -1,4 +1,4 @@
-"""The database: one connection a thread, a bounded number of threads, transactions, and its clock."""
+"""The database: a limited number of threads with one connection each, transactions, and its clock."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound=peewee.Select)
 
 THREADS = 8
-"""Threads a process runs queries on, so also the most connections it holds."""
+"""Number of threads that run queries, and so the maximum number of connections of a process."""
 
 _SQLITE_BUSY_SECONDS = 10.0
 _IDLE_IN_TRANSACTION = "10s"
 _STATEMENT = "30s"
 _SILENCE_MILLISECONDS = 10_000
 _CONNECTION_LOST = ("08", "57P", "25P03")
-"""Beginnings of the codes that mean the connection is gone: PostgreSQL's manual, appendix A."""
-_PASSING = ("40", "53", "57")
-"""Rolled back by the server, out of resources, or cancelled: the same call may succeed a moment later."""
+"""Prefixes of the error codes for a lost connection. Source: PostgreSQL's manual, appendix A."""
+_TEMPORARY = ("40", "53", "57")
+"""Prefixes of the error codes after which the same call can succeed a moment later: the server rolled the
+transaction back, cancelled the query, or is out of resources."""
 _RETRY_AFTER_SECONDS = 1.0
 
 
@@ -39,9 +40,9 @@ class _Postgresql(PostgresqlDatabase):
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
 
     def _connect(self) -> Any:
-        connection = super()._connect()  # type: ignore[misc]  # left out of its stub
+        connection = super()._connect()  # type: ignore[misc]  # missing in its stub
         with connection.cursor() as cursor:
-            # A process that freezes in a transaction must not keep the rows it locked from all others.
+            # A process that freezes in a transaction must not keep its rows locked.
             cursor.execute("SET idle_in_transaction_session_timeout = %s", (_IDLE_IN_TRANSACTION,))
             cursor.execute("SET statement_timeout = %s", (_STATEMENT,))
         return connection
@@ -52,12 +53,13 @@ class _Sqlite(SqliteDatabase):
 
 
 def open_database(url: str) -> peewee.Database:
-    """Describe the database at `url` and bind the models to it; nothing is connected yet.
+    """Create the database object for `url` and bind the models to it, without a connection.
 
-    `url` is `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
+    Args:
+        url: `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
 
     Raises:
-        SettingsError: the folder of a SQLite file cannot be made.
+        SettingsError: The folder of a SQLite file cannot be created.
     """
     database: peewee.Database
     if url.startswith(("postgresql://", "postgres://")):
@@ -66,7 +68,7 @@ def open_database(url: str) -> peewee.Database:
             dsn,
             application_name="avatar-creator",
             connect_timeout=5,
-            # Without these a server that falls silent holds every thread for as long as the kernel likes.
+            # Without these, a server that no longer answers blocks each thread until the kernel gives up.
             tcp_user_timeout=_SILENCE_MILLISECONDS,
             keepalives_idle=10,
             keepalives_interval=3,
@@ -78,23 +80,23 @@ def open_database(url: str) -> peewee.Database:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
-                f"DATA_PATH, or DATABASE_URL where it is set, must lie where files can be written: {error}"
+                f"DATA_PATH (or DATABASE_URL) must be in a folder that the service can write to: {error}"
             ) from error
         database = _Sqlite(
             str(path),
             pragmas={"journal_mode": "wal", "foreign_keys": 1},
             timeout=_SQLITE_BUSY_SECONDS,
-            check_same_thread=False,  # each is used by its own thread alone, until `close`
+            check_same_thread=False,  # Each connection has its own thread until `close`.
         )
     database_proxy.initialize(database)
     return database
 
 
 class Database:
-    """Runs functions that query the database, on threads of its own.
+    """Runs functions that query the database in its own threads.
 
-    A cancelled call does not stop its thread: whether a cancelled write was committed is unknown to the
-    caller, and settled by reading.
+    A cancelled call does not stop its thread. The caller does not know whether a cancelled write was
+    committed, and must read to find out.
     """
 
     def __init__(self, url: str) -> None:
@@ -107,7 +109,7 @@ class Database:
 
     @property
     def is_postgresql(self) -> bool:
-        """Whether this is PostgreSQL, which locks rows; SQLite locks as a whole."""
+        """True for PostgreSQL, which locks rows. SQLite locks the whole database."""
         return isinstance(self.peewee, PostgresqlDatabase)
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -115,40 +117,45 @@ class Database:
         return await self._on_thread(lambda: function(*args, **kwargs))
 
     def read_blocking(self, function: Callable[[], T], *, seconds: float) -> T:
-        """Run `function` outside a transaction, for a thread that is not the event loop's.
+        """Run `function` outside a transaction, and block the calling thread. Not for an event loop's thread.
 
         Raises:
-            TimeoutError: there was no answer in time.
+            TimeoutError: The function took longer than `seconds`.
         """
         return self._executor.submit(self._connected, function).result(seconds)
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function` in one transaction, which an exception rolls back."""
+        """Run `function` in one transaction. An exception rolls the transaction back."""
 
         def in_transaction() -> T:
-            # SQLite must ask for the write lock up front: a read lock cannot be raised while others write.
+            # SQLite must take the write lock at once: it cannot upgrade a read lock while others write.
             with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
                 return function(*args, **kwargs)
 
         return await self._on_thread(in_transaction)
 
     def locked(self, query: Q, *, of: Sequence[Any] = (), skip_locked: bool = False) -> Q:
-        """The query, locking the rows it reads, or those of some of its tables, until the transaction ends.
+        """Return the query with a lock on the rows that it reads, until the current transaction ends.
 
-        SQLite, where a write transaction is alone from its beginning, has no row locks and needs none.
+        SQLite has no row locks and needs none: it runs one write transaction at a time.
+
+        Args:
+            query: The query.
+            of: The tables whose rows to lock; all tables of the query if empty.
+            skip_locked: True to leave out rows that another transaction has locked.
         """
         if not self.is_postgresql:
             return query
         return query.for_update(of=tuple(of) or None, skip_locked=skip_locked)
 
     def latest(self, *instants: Any) -> Any:
-        """The latest of several times, as an expression of a query."""
+        """Return an expression for the latest of several times."""
         return fn.GREATEST(*instants) if self.is_postgresql else fn.MAX(*instants)
 
     def now(self) -> datetime:
-        """The time all processes agree on: the server's on PostgreSQL, the machine's on SQLite.
+        """Return the time that is the same for all processes: PostgreSQL's, or the machine's with SQLite.
 
-        To be called on a database thread.
+        Only a function that runs on a database thread may call it.
         """
         if not self.is_postgresql:
             return datetime.now(UTC)
@@ -157,10 +164,10 @@ class Database:
         return value.astimezone(UTC)
 
     async def ping(self) -> None:
-        """Ask the database for an answer.
+        """Check that the database answers.
 
         Raises:
-            UnavailableError: it gave none.
+            UnavailableError: The database does not answer.
         """
         await self.read(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
 
@@ -178,22 +185,22 @@ class Database:
             self._connect()
             return function()
         except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
-            lost, passing = self._judge(error)
+            lost, temporary = self._classify(error)
             if lost:
                 if not self.peewee.is_closed():
                     with self._lock:
                         self._outages += 1
                 self._forget_connection()
-            elif not passing:
+            elif not temporary:
                 raise
             raise UnavailableError(
                 "DATABASE_UNAVAILABLE",
-                "the database cannot be reached",
+                "the database is unavailable; try again soon",
                 retry_after=_RETRY_AFTER_SECONDS,
             ) from error
 
     def _connect(self) -> None:
-        """Give this thread a connection; a new one if another thread's has broken since."""
+        """Connect this thread, and connect it again if another thread has lost its connection since."""
         outages = self._outages
         if outages != getattr(self._of_this_thread, "outages", outages):
             self._forget_connection()
@@ -203,14 +210,14 @@ class Database:
             with self._lock:
                 self._connections.add(self.peewee.connection())
 
-    def _judge(self, error: Exception) -> tuple[bool, bool]:
-        """Whether the connection is lost, and whether the same call may succeed a moment later."""
+    def _classify(self, error: Exception) -> tuple[bool, bool]:
+        """Return whether the connection is lost, and whether the same call can succeed a moment later."""
         if not self.is_postgresql:
             return False, any(word in str(error) for word in ("locked", "unable to open", "disk"))
         code = getattr(error.__cause__ or error.__context__, "pgcode", None)
         if code is None:
             return not isinstance(error, peewee.InternalError), False
-        return code.startswith(_CONNECTION_LOST), code.startswith(_PASSING)
+        return code.startswith(_CONNECTION_LOST), code.startswith(_TEMPORARY)
 
     def _forget_connection(self) -> None:
         if self.peewee.is_closed():

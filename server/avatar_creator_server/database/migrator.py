@@ -1,4 +1,4 @@
-"""Bring a database to this code's schema, and refuse one that is not there."""
+"""Migration of a database to the schema of this code, and the check for it at start-up."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from avatar_creator_server.database import seed_data
 from avatar_creator_server.database.models import TABLES
 
 HISTORY_TABLE = "avatar_creator_migrations"
-_ADVISORY_LOCK = 0x41564154  # "AVAT"; any number that other users of the database do not take
+_ADVISORY_LOCK = 0x41564154  # "AVAT". Other users of the database must not use the same number.
 
 
 class SchemaError(Exception):
-    """The database's tables are not what this code needs; the message says what to do."""
+    """The tables of the database do not fit this code. The message says what to do."""
 
 
 def migrate(database: peewee.Database) -> list[str]:
-    """Apply all pending migrations, bring the gallery up to date, and return what was applied, oldest first.
+    """Apply all pending migrations and update the gallery.
 
-    Under a lock: of several at once one does it all, and the others find it done.
+    A lock makes concurrent calls wait for each other: the first one applies the migrations.
+
+    Returns:
+        The names of the applied migrations, oldest first.
 
     Raises:
-        SchemaError: tables of these names exist that this service did not make.
+        SchemaError: The database has tables of the same names that this service did not make.
     """
     with _lock(database):
         _refuse_foreign_tables(database)
@@ -39,17 +42,17 @@ def migrate(database: peewee.Database) -> list[str]:
 
 
 def require_current(database: peewee.Database) -> None:
-    """Refuse a database that lacks a migration of this code. One that is ahead is accepted.
+    """Refuse a database that lacks a migration of this code. Accept a database with later migrations.
 
     Raises:
-        SchemaError: migrations are pending.
+        SchemaError: Migrations are pending.
     """
     with database.connection_context():
         _refuse_foreign_tables(database)
         pending = [step.name for step in _runner(database).status() if not step.applied]
     if pending:
         raise SchemaError(
-            f"the database lacks {len(pending)} migration(s), the first is {pending[0]}: "
+            f"the database lacks {len(pending)} migration(s), beginning with {pending[0]}: "
             "run `avatar-creator migrate`"
         )
 
@@ -71,10 +74,10 @@ def _refuse_foreign_tables(database: peewee.Database) -> None:
 
 @contextmanager
 def _lock(database: peewee.Database) -> Iterator[None]:
-    """Connected, and alone."""
+    """Connect, and keep other migrations waiting."""
     if isinstance(database, PostgresqlDatabase):
         with database.connection_context():
-            # Waiting for another migration, and migrating, may take as long as they take.
+            # No timeout: the wait for another migration, and a migration itself, can take long.
             database.execute_sql("SET statement_timeout = 0")
             database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
             try:
@@ -82,7 +85,7 @@ def _lock(database: peewee.Database) -> Iterator[None]:
             finally:
                 database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
         return
-    # Before connecting, which turns a new file's journal to WAL: SQLite does not let two wait for that.
+    # Lock before connecting: a connection sets a new file's journal to WAL, and SQLite cannot wait for that.
     with Path(f"{database.database}.migrate-lock").open("w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         with database.connection_context():

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
-_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
-
-
-def field_names(kind: type[Any]) -> tuple[str, ...]:
-    """Return the names of a dataclass's fields, in order. Names are cached, because hot reads use them."""
-    names = _FIELD_NAMES.get(kind)
-    if names is None:
-        names = _FIELD_NAMES[kind] = tuple(field.name for field in fields(kind))
-    return names
+@cache
+def field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields, in order."""
+    return tuple(field.name for field in fields(kind))
 
 
 def read_row(kind: type[T], row: Any, **given: Any) -> T:
     """Make a record of a row: each field has the value of the row's attribute of the same name.
 
     Args:
-        kind: the dataclass of the record.
-        row: a Peewee model instance, or another row with named attributes.
-        given: values of the fields that the row does not have, or has in another form.
+        kind: The dataclass of the record.
+        row: A Peewee model instance, or another row with named attributes.
+        given: Values of the fields that the row does not have, or has in another form.
     """
     values = {name: getattr(row, name) for name in field_names(kind) if name not in given}
     return kind(**values, **given)

@@ -1,4 +1,4 @@
-"""Folding of words, so that a search ignores case and accents alike on both databases."""
+"""Folding of words, so that a search ignores case and accents on both databases."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import unicodedata
 
 
 def fold(text: str) -> str:
-    """`ÉVA` and `éva` both become `eva`. SQLite's own LIKE folds ASCII only, so both sides are."""
+    """Return a text without case and accents: `ÉVA` and `éva` become `eva`.
+
+    Both the column and the words of a search must be folded, because LIKE folds only ASCII on SQLite.
+    """
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))

@@ -32,7 +32,7 @@ _LIMITATIONS = {
     "options.guidance_scale": "ignores the guidance scale",
     "options.reference_strength": "ignores the strength of the reference",
 }
-"""What a route does that does not support an option, by field of `CreateGenerationRequest`."""
+"""Behavior of a route that does not support an option, by field of `CreateGenerationRequest`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Route:
     model_revision: str
     """Commit or tag of the model; empty if it is not pinned, or the route does not say."""
     lora: Lora | None
-    """None if there is no LoRA, or the route does not support one."""
+    """LoRA on the model; None if there is none, or the route does not support one."""
     supports: frozenset[str]
     """The supported ones of `OPTIONS`."""
     default_negative_prompt: bool = False
@@ -117,7 +117,7 @@ class Routes:
 
     from_text: Route
     from_reference: Route | None
-    """None if the service cannot make a picture from a reference."""
+    """Route for requests with a reference; None if the service does not support references."""
 
     def route(self, *, has_reference: bool) -> Route | None:
         """Return the route for a request with or without a reference; None if there is none."""

@@ -69,7 +69,7 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
     the result has no EXIF, XMP, IPTC or comments, and nothing after the end of the picture.
 
     Raises:
-        InvalidArgumentError: the reason is IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, IMAGE_TYPE_MISMATCH,
+        InvalidArgumentError: The reason is IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, IMAGE_TYPE_MISMATCH,
             IMAGE_ANIMATED, IMAGE_TOO_MANY_PIXELS or IMAGE_CORRUPT, or INVALID_FIELD if `declared_type` is
             not empty and not one of the three types.
     """
@@ -127,7 +127,7 @@ def make_thumbnail(data: bytes) -> Picture:
     The thumbnail has sRGB colors and keeps transparency. A small picture is enlarged.
 
     Args:
-        data: a picture that `accept_upload` or `encode_png` returned. For other bytes, Pillow's exceptions
+        data: A picture that `accept_upload` or `encode_png` returned. For other bytes, Pillow's exceptions
             pass through.
     """
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:

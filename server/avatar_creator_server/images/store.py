@@ -51,7 +51,7 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
     """Open the storage: the bucket in `storage_url` (`s3://bucket/prefix`), or else the folder.
 
     Raises:
-        SettingsError: the folder cannot be created, or the URL does not name a bucket.
+        SettingsError: The folder cannot be created, or the URL does not name a bucket.
     """
     if storage_url:
         try:
@@ -80,7 +80,7 @@ class Files:
         A cancelled call discards the file itself.
 
         Raises:
-            UnavailableError: the storage does not accept the file.
+            UnavailableError: The storage does not accept the file.
         """
         staging = asyncio.create_task(self._stage(user_id, picture))
         try:
@@ -115,8 +115,8 @@ class Files:
         """Yield the bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
 
         Raises:
-            NotFoundError: the file is gone, for example because its avatar has just been deleted.
-            UnavailableError: the storage does not return the file.
+            NotFoundError: The file is gone, for example because its avatar has just been deleted.
+            UnavailableError: The storage does not return the file.
         """
         try:
             result = await self._store.get_async(file.key)
@@ -133,8 +133,8 @@ class Files:
         """Return all bytes of a file.
 
         Raises:
-            NotFoundError: the file is gone.
-            UnavailableError: the storage does not return the file.
+            NotFoundError: The file is gone.
+            UnavailableError: The storage does not return the file.
         """
         return b"".join([chunk async for chunk in self.read(file)])
 
@@ -142,7 +142,7 @@ class Files:
         """Remove the bytes of a released file, and then its row. A second call does no harm.
 
         Raises:
-            UnavailableError: the storage does not remove the file.
+            UnavailableError: The storage does not remove the file.
         """
         row = await self._database.read(self._find_released, file_id)
         if row is None:
@@ -159,7 +159,7 @@ class Files:
         """Write, read and remove a small file.
 
         Raises:
-            UnavailableError: one of these failed.
+            UnavailableError: One of these failed.
         """
         key = f"avatar-creator/.check-{new_id()}"
         try:
@@ -175,7 +175,7 @@ class Files:
         """Mark staged files as used by rows of the current transaction.
 
         Raises:
-            UnavailableError: a file has been released; the transaction must be rolled back.
+            UnavailableError: A file has been released; the transaction must be rolled back.
         """
         attached = (
             File.update(state=FileState.OWNED)

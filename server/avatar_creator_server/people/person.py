@@ -1,4 +1,4 @@
-"""Who a person is and how they look: the values avatars, generations and presets share."""
+"""Persona and attributes of a person: values that avatars, generations and presets share."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from avatar_creator_server.database.json_columns import from_json
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Who the person is. Empty fields mean "not given"."""
+    """Character of a person: name, age, personality and background. An empty field is not given."""
 
     name: str = ""
-    """At most 120 characters."""
+    """Name of the person, at most 120 characters."""
     age: int = 0
-    """Years, 1 to 120; 0 means not given."""
+    """Age in years, 1 to 120; 0 if not given."""
     personality: tuple[str, ...] = ()
-    """At most 12 traits of 1 to 60 characters."""
+    """Character traits: at most 12, with 1 to 60 characters each."""
     background: str = ""
-    """At most 4,000 characters."""
+    """Life story, at most 4,000 characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """How the person looks. Every field but `ethnicity` is a key of its table in `vocabulary`, or empty."""
+    """Look of a person. Each field except `ethnicity` is a key of its table in `vocabulary`, or empty."""
 
     gender: str = ""
     age_range: str = ""
     ethnicity: str = ""
-    """The caller's words, at most 60 characters."""
+    """Ethnicity in the caller's words, at most 60 characters."""
     body_type: str = ""
     hair_style: str = ""
     hair_color: str = ""
@@ -40,11 +40,11 @@ class Attributes:
 
 
 def persona_from_json(stored: dict[str, Any]) -> Persona:
-    """Read a persona from a JSON column."""
+    """Make a persona of the value of a JSON column."""
     persona = from_json(Persona, stored)
     return replace(persona, personality=tuple(persona.personality))
 
 
 def attributes_from_json(stored: dict[str, Any]) -> Attributes:
-    """Read attributes from a JSON column."""
+    """Make attributes of the value of a JSON column."""
     return from_json(Attributes, stored)

@@ -1,7 +1,7 @@
-"""The words attributes are made of, and what each says in a prompt.
+"""The words for attributes, with the phrase for each in a prompt.
 
-The keys are the contract's enum values without their prefix, in lower case (`HAIR_STYLE_BUZZ_CUT` is
-`buzz_cut`); the contract's comments repeat the phrases, and a test holds the two together.
+The keys are the contract's enum values in lower case without their prefix: `HAIR_STYLE_BUZZ_CUT` is
+`buzz_cut`. The contract's comments repeat the phrases, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HAIR_STYLE = {
     "bun": "… hair in a bun",
     "ponytail": "… hair in a ponytail",
 }
-"""The colour, when given, takes the place of `…`."""
+"""Phrases in which the hair color, if given, replaces `…`."""
 
 HAIR_COLOR = {
     "black": "black",
@@ -96,12 +96,12 @@ HEADWEAR = {
 
 
 def shown_age_range(age_range: str, age: int) -> str:
-    """The age range a picture shows: the one given, else that of the age in years, else none."""
+    """Return the age range to show: the given one, or else that of the age, or empty without both."""
     return age_range or (age_range_of(age) if age else "")
 
 
 def age_range_of(age: int) -> str:
-    """The age range an age in years falls into."""
+    """Return the age range of an age in years."""
     for oldest, age_range in (
         (12, "child"),
         (17, "teenager"),

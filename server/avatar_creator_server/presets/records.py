@@ -11,7 +11,7 @@ from avatar_creator_server.people.person import Attributes, Persona, attributes_
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A ready-made starting point for an avatar."""
+    """A ready-made prompt, persona and attributes that a generation can start from."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class PersonaExample:
-    """A ready-made persona to start an avatar from."""
+    """A ready-made persona that a generation can start from."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""The gallery: presets and persona examples to start from, the same for every user."""
+"""The gallery of presets and persona examples, which is the same for all users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from avatar_creator_server.shared.paging import Page, Pager
 
 
 class Gallery:
-    """Presets and persona examples."""
+    """Reads presets and persona examples."""
 
     def __init__(self, database: Database, pager: Pager) -> None:
         self._database = database
@@ -31,7 +31,7 @@ class Gallery:
         page_size: int,
         page_token: str,
     ) -> Page[Preset]:
-        """A page of presets, most popular first. All filters given must hold."""
+        """Read a page of presets that match all given filters, most popular first."""
         return await self._pager.read(
             (caller.user_id, "presets", category, query),
             lambda limit, cursor: self._presets(category, query, with_images, limit, cursor),
@@ -44,7 +44,7 @@ class Gallery:
         """Read a preset with its picture.
 
         Raises:
-            NotFoundError: there is no such preset.
+            NotFoundError: There is no such preset.
         """
 
         def query() -> Preset:
@@ -58,7 +58,7 @@ class Gallery:
     async def persona_examples(
         self, caller: Caller, *, category: str, page_size: int, page_token: str
     ) -> Page[PersonaExample]:
-        """A page of persona examples, most used first."""
+        """Read a page of persona examples, most used first."""
         return await self._pager.read(
             (caller.user_id, "persona examples", category),
             lambda limit, cursor: self._persona_examples(category, limit, cursor),
@@ -71,7 +71,7 @@ class Gallery:
         """Read a persona example.
 
         Raises:
-            NotFoundError: there is no such persona example.
+            NotFoundError: There is no such persona example.
         """
 
         def query() -> PersonaExample:
@@ -90,7 +90,7 @@ class Gallery:
         columns = [
             column for column in preset._meta.sorted_fields if with_images or column is not preset.image
         ]
-        rows = _most_wanted(preset.select(*columns), preset, preset.popularity, category, cursor)
+        rows = _most_chosen_first(preset.select(*columns), preset, preset.popularity, category, cursor)
         for word in query.split():
             rows = rows.where(preset.search_text.contains(fold(word)))
         return [Preset.from_row(row) for row in rows.limit(limit)]
@@ -98,15 +98,17 @@ class Gallery:
     @staticmethod
     def _persona_examples(category: str, limit: int, cursor: Sequence[str] | None) -> list[PersonaExample]:
         example = models.PersonaExample
-        rows = _most_wanted(example.select(), example, example.use_count, category, cursor)
+        rows = _most_chosen_first(example.select(), example, example.use_count, category, cursor)
         return [PersonaExample.from_row(row) for row in rows.limit(limit)]
 
 
-def _most_wanted(query: Any, table: Any, wanted: Any, category: str, cursor: Sequence[str] | None) -> Any:
-    """The query by how often each was chosen, those chosen alike in the order they were added."""
+def _most_chosen_first(
+    query: Any, table: Any, count: Any, category: str, cursor: Sequence[str] | None
+) -> Any:
+    """Filter and sort a query: by `count`, highest first, and then by id, oldest first."""
     if category:
         query = query.where(table.category == category)
     if cursor is not None:
         number, last_id = int(cursor[0]), cursor[1]
-        query = query.where((wanted < number) | ((wanted == number) & (table.id > last_id)))
-    return query.order_by(wanted.desc(), table.id)
+        query = query.where((count < number) | ((count == number) & (table.id > last_id)))
+    return query.order_by(count.desc(), table.id)

@@ -1,4 +1,4 @@
-"""Quick work: short jobs that must happen once a transaction has made them necessary."""
+"""Background jobs: short jobs that must run because of a committed transaction."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import BackgroundJob
 from avatar_creator_server.database.models.states import JobKind
 
-_WORTH_CANCELLING = timedelta(hours=1)
-"""A provider's request that is older has long ended: it need not be told any more."""
+_CANCEL_WITHIN = timedelta(hours=1)
+"""Maximum age of a job that cancels a provider's request. An older request has ended."""
 
 _LEASE = timedelta(seconds=30)
 _LONGEST_WAIT = timedelta(minutes=5)
@@ -18,7 +18,7 @@ _LONGEST_WAIT = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """One piece of quick work, claimed."""
+    """A background job that a worker has claimed."""
 
     id: str
     kind: str
@@ -26,28 +26,31 @@ class ClaimedJob:
 
 
 def enqueue_job(kind: str, subject_id: str, now: datetime) -> None:
-    """In the current transaction: this has to be done."""
+    """Add a job, in the current transaction."""
     BackgroundJob.create(kind=kind, subject_id=subject_id, due_time=now, create_time=now)
 
 
 class BackgroundJobQueue:
-    """Hands out quick work, the longest due first."""
+    """Hands out background jobs, the job that has been due longest first."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def claim(self) -> ClaimedJob | None:
-        """Take a job for 30 seconds, or None when nothing is due. Not done by then, it falls due again."""
+        """Claim a due job for 30 seconds, or return None if no job is due.
+
+        The job becomes due again if it is not done by then.
+        """
         return await self._database.write(self._claim)
 
     async def done(self, job: ClaimedJob) -> None:
-        """The job need not be done again."""
+        """Delete a job that has succeeded."""
         await self._database.write(lambda: BackgroundJob.delete().where(BackgroundJob.id == job.id).execute())
 
     async def failed(self, job: ClaimedJob) -> None:
-        """Try the job again later: after 1 s, then twice as long each time, at most 5 minutes.
+        """Postpone a job that has failed: by 1 s, then twice as long each time, at most by 5 minutes.
 
-        One that has lost its use meanwhile is dropped.
+        A job that cancels a request is deleted if it is older than one hour.
         """
         await self._database.write(self._postpone, job.id)
 
@@ -72,7 +75,7 @@ class BackgroundJobQueue:
         if row is None:
             return
         now = self._database.now()
-        if row.kind == JobKind.CANCEL_REQUEST and row.create_time < now - _WORTH_CANCELLING:
+        if row.kind == JobKind.CANCEL_REQUEST and row.create_time < now - _CANCEL_WITHIN:
             row.delete_instance()
             return
         wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _LONGEST_WAIT)

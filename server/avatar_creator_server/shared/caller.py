@@ -1,4 +1,4 @@
-"""Who makes a call."""
+"""The caller of an RPC."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ from dataclasses import dataclass
 from typing import Any
 
 ALL_USERS = "-"
-"""Stands for every user where an operator may name one. No user id begins with it."""
+"""Placeholder for all users, where an operator may name a user. No user id begins with it."""
 
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user a verified token names, and in which role they act."""
+    """The user of a verified token, with app and role."""
 
     user_id: str
-    """A user id that `is_user_id` accepts."""
+    """Id of the user, which `is_user_id` accepts."""
     app_id: str = ""
-    """The app the token was issued to; empty if to none."""
+    """Id of the app that the token belongs to; empty if none."""
     sees_all: bool = False
-    """Whether other users' things are found too: for an operator, in the calls that operators may make."""
+    """True if the caller finds the resources of all users: an operator, in the calls for operators."""
 
     def found(self, query: Any, owner: Any) -> Any:
-        """Of what a query reads, the rows that this caller may find; `owner` is the column of their user."""
+        """Restrict a query to the rows that this caller may find.
+
+        Args:
+            query: The query.
+            owner: The column with the user id.
+        """
         return query if self.sees_all else query.where(owner == self.user_id)
 
 
 def is_user_id(text: str) -> bool:
-    """Whether `text` may be a user id. User ids become folder names, so no slash and no leading dot."""
+    """Return whether `text` is a valid user id.
+
+    User ids become names of folders, so a slash and a leading dot are invalid.
+    """
     return _USER_ID.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Calls that create happen once per `request_id`, however often they are sent."""
+"""Idempotency of calls that create: each `request_id` creates at most one resource."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from avatar_creator_server.database.models import IdempotencyKey
 from avatar_creator_server.errors import AlreadyExistsError
 
 KEPT_FOR = timedelta(days=7)
-"""How long a key is remembered."""
+"""Time for which the service remembers a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What makes two requests the same logical call."""
+    """The values that are equal for two requests of the same logical call."""
 
     user_id: str
     method: str
     """Name of the RPC, for example `CreateProject`."""
     request_id: str
-    """UUID in lower case; empty for a call that is not idempotent."""
+    """UUID of the call in lower case; empty for a call that is not idempotent."""
     body_hash: str
-    """SHA-256 over everything the request asks for."""
+    """SHA-256 of the request without its `request_id`."""
 
 
 def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str | None:
-    """Record in the current transaction that this call makes `new_resource_id`.
+    """Reserve the key for a new resource, in the current transaction.
 
-    Returns None when the caller should go on and make it, else the id of what an earlier, equal call made.
+    Returns:
+        None if the caller must create `new_resource_id`, or else the id of the resource that an earlier call
+        with the same key created.
 
     Raises:
-        AlreadyExistsError: an earlier call with this `request_id` had another body.
+        AlreadyExistsError: An earlier call with this `request_id` had another body.
     """
     if not key.request_id:
         return None
@@ -55,21 +57,21 @@ def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str 
     if earlier.body_hash != key.body_hash:
         raise AlreadyExistsError(
             "REQUEST_ID_REUSED",
-            f"request_id {key.request_id} was used by a {key.method} with another body",
+            f"an earlier {key.method} with another body used the request_id {key.request_id}; send a new one",
             metadata={"request_id": key.request_id},
         )
     return str(earlier.resource_id)
 
 
 def is_repeated(key: RequestKey) -> bool:
-    """Whether an earlier, equal call has made something."""
+    """Return whether an earlier call with the same key created a resource."""
     if not key.request_id:
         return False
     return bool(_earlier(key).where(IdempotencyKey.body_hash == key.body_hash).exists())
 
 
 def _earlier(key: RequestKey) -> Any:
-    """What an earlier call of the same user, method and `request_id` has left."""
+    """Return the query for the row of an earlier call with the same user, method and `request_id`."""
     return IdempotencyKey.select().where(
         IdempotencyKey.user_id == key.user_id,
         IdempotencyKey.method == key.method,
@@ -78,5 +80,5 @@ def _earlier(key: RequestKey) -> Any:
 
 
 def delete_old_keys(now: datetime) -> None:
-    """Delete keys that are no longer remembered."""
+    """Delete the keys that are older than `KEPT_FOR`."""
     IdempotencyKey.delete().where(IdempotencyKey.create_time < now - KEPT_FOR).execute()

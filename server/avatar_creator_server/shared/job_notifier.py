@@ -1,7 +1,6 @@
-"""Wake-ups: empty messages that tell workers there may be work. Losing or doubling one does no harm.
+"""Wake-ups: empty messages to workers that there may be work. A lost or doubled wake-up does no harm.
 
-The database says what there is to do. A wake-up only saves the second or two until a worker would have
-looked by itself.
+The database has the work. Without a wake-up, a worker finds it one or two seconds later.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 GENERATION_TASK = "avatar-creator:generation"
-"""Task name and stream of wake-ups for the slots that run generations."""
+"""Task name and Redis stream of wake-ups for the slots that run generations."""
 JOB_TASK = "avatar-creator:quick"
-"""Task name and stream of wake-ups for quick work: thumbnails and the removal of files."""
+"""Task name and Redis stream of wake-ups for background jobs."""
 
 _SEND_SECONDS = 0.5
 _BLOCK_SECONDS = 2.0
-"""How long Redis keeps a reader waiting for a message before it says that there is none."""
+"""Time that Redis waits for a message before it answers a reader that there is none."""
 _SILENCE_SECONDS = 5.0
-"""After so long without any answer Redis is given up and connected to anew."""
+"""Time without any answer after which a reader connects to Redis again."""
 _RECONNECT_SECONDS = (0.1, 2.0)
 _STREAM_LENGTH = 1000
 
 
 class InProcessBroker(AsyncBroker):
-    """The broker of the embedded service: an `asyncio.Queue` that Taskiq's receiver listens to."""
+    """The broker of the embedded service: an `asyncio.Queue` that Taskiq's receiver reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,10 +58,10 @@ class InProcessBroker(AsyncBroker):
 
 
 class RedisBroker(RedisStreamBroker):
-    """The broker between processes: a Redis stream whose messages are gone once they are read.
+    """The broker between processes: a Redis stream from which a reader deletes each message.
 
-    A message is a wake-up and nothing more, so none is ever acknowledged, reclaimed or delivered again, and
-    a Redis that restarts or is emptied costs nothing but a reconnection.
+    A message is only a wake-up, so no message is acknowledged, reclaimed or delivered again. A Redis that
+    restarts or loses its data costs only a reconnection.
     """
 
     connection_pool: BlockingConnectionPool
@@ -81,11 +80,11 @@ class RedisBroker(RedisStreamBroker):
         )
 
     async def startup(self) -> None:
-        """Connect later: a Redis that is away must not stop a process from starting."""
+        """Start without a connection, so that a process can start while Redis is unavailable."""
         await AsyncBroker.startup(self)
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
-        """Take one message at a time, so that workers share them, for as long as the process lives."""
+        """Yield one message at a time, so that the workers share the messages, until the process ends."""
         while True:
             try:
                 async with asyncio.timeout(_SILENCE_SECONDS):
@@ -106,9 +105,9 @@ class RedisBroker(RedisStreamBroker):
     async def _read(self) -> AsyncGenerator[bytes, None]:
         async with Redis(connection_pool=self.connection_pool) as redis:
             while True:
-                # The connection may be open for ever where nothing passes through any more.
+                # A broken connection can stay open although no data passes through it.
                 async with asyncio.timeout(_SILENCE_SECONDS):
-                    answer: Any = await redis.xreadgroup(
+                    streams: Any = await redis.xreadgroup(
                         self.consumer_group_name,
                         self.consumer_name,
                         {self.queue_name: ">"},
@@ -116,16 +115,16 @@ class RedisBroker(RedisStreamBroker):
                         block=self.block,
                         noack=True,
                     )
-                for _stream, messages in answer:
+                for _stream, messages in streams:
                     for message_id, fields in messages:
                         async with asyncio.timeout(_SILENCE_SECONDS):
                             await redis.xdel(self.queue_name, message_id)
-                        # What somebody else put there is passed on too: Taskiq drops what it cannot read.
+                        # Messages of other programs are passed on too: Taskiq drops what it cannot read.
                         yield fields.get(b"data", b"")
 
 
 async def _nothing_to_acknowledge() -> None:
-    """The message left its stream when it was read."""
+    """Do nothing: the reader has already deleted the message."""
 
 
 class JobNotifier:
@@ -137,27 +136,27 @@ class JobNotifier:
 
     @classmethod
     def in_process(cls) -> JobNotifier:
-        """Wake-ups within this process."""
+        """Create a notifier within this process."""
         return cls(InProcessBroker(), InProcessBroker())
 
     @classmethod
     def over_redis(cls, url: str) -> JobNotifier:
-        """Wake-ups to the workers that listen on this Redis."""
+        """Create a notifier for the workers that use this Redis."""
         return cls(RedisBroker(url, GENERATION_TASK), RedisBroker(url, JOB_TASK))
 
     async def notify_generation(self) -> None:
-        """Tell a worker that a generation may be due."""
+        """Wake a worker up, because a generation may be due."""
         await self._send(self.generations, GENERATION_TASK)
 
     async def notify_job(self) -> None:
-        """Tell a worker that quick work may be due."""
+        """Wake a worker up, because a background job may be due."""
         await self._send(self.background_jobs, JOB_TASK)
 
     async def ping(self) -> None:
-        """Ask Redis for an answer; within one process there is nothing to ask.
+        """Check that Redis answers. A notifier within one process needs no check.
 
         Raises:
-            RedisError, OSError, TimeoutError: there was none.
+            RedisError, OSError, TimeoutError: Redis does not answer.
         """
         if isinstance(self.generations, RedisBroker):
             async with asyncio.timeout(_SEND_SECONDS):
@@ -173,6 +172,6 @@ class JobNotifier:
         try:
             async with asyncio.timeout(_SEND_SECONDS):
                 await AsyncKicker[[], None](task_name, broker, {}).kiq()
-        except Exception as error:  # whatever it is, the sweeper finds the work
+        except Exception as error:  # of any type: the sweeper finds the work
             WAKE_UPS_NOT_SENT.inc()
-            log.warning("wake_up_not_sent", task=task_name, error=repr(error))
+            log.warning("wake_up_send_failed", task=task_name, error=repr(error))

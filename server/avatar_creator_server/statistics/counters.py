@@ -1,5 +1,7 @@
-"""A user's figures: kept by the writes that change them, so that reading them costs the same however many
-things there are."""
+"""Counters of a user's avatars, generations and uses.
+
+The writes that change the numbers also update the counters, so a read takes the same time for every user.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.statistics.records import DailySpend, Statistics
 
 RECENT_DAYS = 7
-"""Uploads of this UTC day and the six before it are recent."""
+"""Number of days, up to the current UTC day, whose uploads are recent."""
 
 
 def count(
@@ -27,10 +29,17 @@ def count(
     generations: Mapping[str, int] | None = None,
     uploads: Mapping[str, int] | None = None,
 ) -> None:
-    """In the current transaction, as the last thing it writes: the user has so many more of these.
+    """Add to a user's counters, as the last write of the current transaction.
 
-    The last, because every transaction of a user comes to the same row: whoever has it locked waits for
-    nothing else. `generations` are by state, `uploads` by day.
+    It must be the last write because all transactions of a user lock the same row: a transaction that holds
+    this lock must not wait for another one.
+
+    Args:
+        user_id: The user.
+        avatars: Change of the number of avatars.
+        usages: Change of the number of uses.
+        generations: Changes of the number of generations, by state.
+        uploads: Changes of the number of uploaded avatars, by UTC day (`2026-01-31`).
     """
     for day, change in sorted((uploads or {}).items()):
         _add(DailyUploads, {"user_id": user_id, "day": day}, {"upload_count": change})
@@ -40,36 +49,39 @@ def count(
 
 
 def count_move(user_id: str, before: str, after: str) -> None:
-    """In the current transaction, as the last thing it writes: a generation has left a state for another."""
+    """Count a generation that has changed its state, as the last write of the current transaction."""
     if before != after:
         count(user_id, generations={before: -1, after: 1})
 
 
 def count_upload(user_id: str, now: datetime) -> None:
-    """In the current transaction, as the last thing it writes: the user has one more, uploaded avatar."""
+    """Count an uploaded avatar, as the last write of the current transaction."""
     count(user_id, avatars=1, uploads={_day(now): 1})
 
 
 def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str, int] | None = None) -> None:
-    """In the current transaction, as the last thing it writes: these avatars of the user's are gone.
+    """Subtract deleted avatars and generations, as the last write of the current transaction.
 
-    So are as many generations in each state as `generations` says.
+    Args:
+        user_id: The user.
+        avatars: The deleted avatars of the user.
+        generations: The number of deleted generations of the user, by state.
     """
-    gone = list(avatars)
+    deleted = list(avatars)
     uploads = Counter(
-        _day(avatar.create_time) for avatar in gone if avatar.source_type == SourceType.UPLOADED
+        _day(avatar.create_time) for avatar in deleted if avatar.source_type == SourceType.UPLOADED
     )
     count(
         user_id,
-        avatars=-len(gone),
-        usages=-sum(avatar.usage_count for avatar in gone),
+        avatars=-len(deleted),
+        usages=-sum(avatar.usage_count for avatar in deleted),
         generations={state: -number for state, number in (generations or {}).items()},
         uploads={day: -number for day, number in uploads.items()},
     )
 
 
 def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, ...]) -> Statistics:
-    """The figures of the caller, or of all users together for one who sees all."""
+    """Return the numbers of the caller, or of all users together for a caller who sees all."""
     names = ["avatar_count", "usage_count", *(f"{state}_count" for state in GenerationState)]
     sums = UserStatistics.select(*(fn.SUM(getattr(UserStatistics, name)) for name in names))
     recent = DailyUploads.select(fn.SUM(DailyUploads.upload_count)).where(
@@ -87,7 +99,7 @@ def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, .
 
 
 def _add(table: Any, key: dict[str, str], changes: Mapping[str, int]) -> None:
-    """Add to the columns of a row, which is made if need be."""
+    """Add to the columns of a row. Insert the row if it does not exist."""
     table.insert(**key, **changes).on_conflict(
         conflict_target=[getattr(table, name) for name in key],
         update={getattr(table, name): getattr(table, name) + change for name, change in changes.items()},

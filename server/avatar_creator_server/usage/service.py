@@ -1,4 +1,4 @@
-"""Usage: what apps do with avatars, each use and their counts."""
+"""Uses of avatars by apps, and the sums of these uses."""
 
 from __future__ import annotations
 
@@ -23,41 +23,44 @@ from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What an app says it did with an avatar."""
+    """A use of an avatar that an app reports."""
 
     avatar_id: str
     app_id: str
     app_name: str
-    """For people; empty or only blanks: the app's id."""
+    """Name of the app for display; if empty or blank, the id of the app is shown."""
     action: str
     reference_id: str
     reference_type: str
     metadata: dict[str, Any]
-    """Anything that JSON can say."""
+    """Any JSON object."""
 
     @property
     def names_app(self) -> bool:
-        """Whether it says what the app is called."""
+        """True if the app has a name."""
         return bool(self.app_name.strip())
 
     @property
     def shown_app_name(self) -> str:
-        """What the app is called, or else its id."""
+        """The name of the app, or its id if it has no name."""
         return self.app_name if self.names_app else self.app_id
 
 
 class Usage:
-    """The uses of all users' avatars; every call is about one user's own."""
+    """Records and reads the uses of avatars. Each call covers the avatars of one user."""
 
     def __init__(self, database: Database, pager: Pager) -> None:
         self._database = database
         self._pager = pager
 
     async def record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
-        """Record a use, or find the one this request recorded before; with the avatar's count of uses now.
+        """Record a use, or return the use that an earlier call with the same key recorded.
+
+        Returns:
+            The use, and the current number of uses of the avatar.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.write(self._record, caller, key, use)
 
@@ -80,15 +83,15 @@ class Usage:
         )
 
     async def summarize(self, caller: Caller, avatar_id: str) -> list[AppUsage]:
-        """An avatar's uses by app, most used first.
+        """Return the sums of an avatar's uses by app, most used first.
 
         Raises:
-            NotFoundError: the user has no such avatar.
+            NotFoundError: The user has no such avatar.
         """
         return await self._database.read(self._summarize, caller, avatar_id)
 
     async def statistics(self, caller: Caller) -> Statistics:
-        """Figures about all the user's avatars and generations, or all users' for one who sees all."""
+        """Return the numbers of the caller, or of all users together for a caller who sees all."""
 
         def query() -> Statistics:
             now = self._database.now()
@@ -98,11 +101,11 @@ class Usage:
 
     def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         usage_id = new_id()
-        made_before = get_or_reserve(key, usage_id, self._database.now())
-        if made_before is not None:
-            return self._recorded(caller, made_before)
+        earlier_id = get_or_reserve(key, usage_id, self._database.now())
+        if earlier_id is not None:
+            return self._recorded(caller, earlier_id)
         lock_avatar(self._database, caller.user_id, use.avatar_id)
-        # Once the avatar is locked, so that its last use never goes back in time.
+        # After the lock, so that the time of the last use never goes back.
         now = self._database.now()
         AvatarUsage.create(
             id=usage_id,
@@ -151,7 +154,7 @@ class Usage:
                 (AvatarUsage.create_time < time)
                 | ((AvatarUsage.create_time == time) & (AvatarUsage.id < last_id))
             )
-        # By time and not by id, which is made before the avatar's lock is waited for.
+        # By time and not by id, because the id is made before the wait for the avatar's lock.
         query = query.order_by(AvatarUsage.create_time.desc(), AvatarUsage.id.desc())
         return [UsageRecord.from_row(row) for row in query.limit(limit)]
 
@@ -174,7 +177,7 @@ class Usage:
 
 
 def _count_by_app(use: Use, now: datetime) -> None:
-    """In the current transaction, which holds the avatar's lock."""
+    """Count a use by app and action, in the current transaction, which holds the avatar's lock."""
     by_app, by_action = AvatarAppUsage, AvatarAppAction
     by_app.insert(
         avatar=use.avatar_id,
@@ -185,7 +188,7 @@ def _count_by_app(use: Use, now: datetime) -> None:
         last_used_time=now,
     ).on_conflict(
         conflict_target=[by_app.avatar, by_app.app_id],
-        # A use without a name does not take away the one that is known.
+        # A use without a name keeps the known name of the app.
         preserve=[by_app.last_used_time, *([by_app.app_name] if use.names_app else [])],
         update={by_app.usage_count: by_app.usage_count + 1},
     ).execute()

@@ -1,4 +1,4 @@
-"""Peewee models: one file per table or pair of tables."""
+"""Peewee models, in one file for each subject."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     IdempotencyKey,
     BackgroundJob,
 )
-"""Every table, each after the ones it refers to."""
+"""All tables, each after the tables that it refers to."""
 
 __all__ = [
     "TABLES",

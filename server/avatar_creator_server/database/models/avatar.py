@@ -11,7 +11,7 @@ from avatar_creator_server.database.models.project import AvatarProject
 
 
 class Avatar(BaseModel):
-    """A person that apps can put on screen."""
+    """A person that apps can show: a picture, its thumbnail, a persona and attributes."""
 
     id = IdField()
     user_id = TextField()
@@ -42,11 +42,12 @@ class Avatar(BaseModel):
     generation = ForeignKeyField(
         AvatarGeneration, column_name="generation_id", null=True, index=False, backref=None
     )
-    """Unique, and the only link between the two: a generation yields at most one avatar."""
+    """Only link between avatar and generation. It is unique: a generation makes at most one avatar."""
     reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """The avatar whose picture it was made from; empty if none. No foreign key: that one may be deleted."""
+    """Id of the avatar whose picture this one was made from; empty if none. Not a foreign key, because that
+    avatar may be deleted."""
     ethnicity_folded = TextField(default="")
-    """Folded by `avatar_creator_server.database.text_search.fold`."""
+    """Ethnicity, folded by `avatar_creator_server.database.text_search.fold`."""
     search_text = TextField(default="")
     """Name, persona name and prompt, folded by `avatar_creator_server.database.text_search.fold`."""
     usage_count = BigIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""The table of quick work."""
+"""The table of background jobs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDa
 
 
 class BackgroundJob(BaseModel):
-    """A short job that must happen, recorded in the transaction that makes it necessary.
+    """A short job, inserted in the transaction that makes it necessary.
 
-    The row goes when the job is done. Claiming moves `due_time` to the end of a lease, so a lost worker's
-    job simply falls due again.
+    The row is deleted when the job is done. A claim moves `due_time` to the end of a lease, so the job of a
+    lost worker becomes due again.
     """
 
     id = IdField()
     kind = TextField()
     subject_id = TextField()
-    """What it is about: an avatar's id for `thumbnail`, a file's id for `remove_file`,
-    a provider's request for `cancel_request`."""
+    """Id of the job's subject: an avatar for `thumbnail`, a file for `remove_file`, a provider's request for
+    `cancel_request`."""
     try_count = IntegerField(default=0)
     due_time = UtcDateTimeField()
     create_time = UtcDateTimeField()

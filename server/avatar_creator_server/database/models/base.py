@@ -1,4 +1,4 @@
-"""What all models share: the database they are bound to, and times that mean the same on both databases."""
+"""Base class, id field and time field of all models."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import uuid_utils
 from peewee import DatabaseProxy, Field, Model, TextField
 
 database_proxy = DatabaseProxy()
-"""Bound once at start-up by `Database`; a process has one database."""
+"""The database of the process, which `Database` binds once at start-up."""
 
 
 def new_id() -> str:
-    """A fresh UUIDv7: ids made later sort later."""
+    """Return a new UUIDv7: later ids sort after earlier ones."""
     return str(uuid_utils.uuid7())
 
 
 class UtcDateTimeField(Field):
-    """An instant: TIMESTAMPTZ on PostgreSQL, fixed-width ISO 8601 text in UTC on SQLite.
+    """An instant: TIMESTAMPTZ on PostgreSQL, ISO 8601 text of fixed width in UTC on SQLite.
 
-    The text sorts and compares as the instants do, which SQLite's own notations do not promise.
+    The text sorts and compares like the instants, which SQLite's own formats do not guarantee.
     """
 
     field_type = "UTCDATETIME"
 
     def db_value(self, value: datetime | None) -> Any:
-        """Encode for SQLite; PostgreSQL's driver takes an aware datetime as it is."""
+        """Encode for SQLite. PostgreSQL's driver accepts an aware datetime."""
         if value is None or database_proxy.for_update:
             return value
-        # Not by strftime, which writes the year 300 with three digits.
+        # Not with strftime, which writes the year 300 with three digits.
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
     def python_value(self, value: Any) -> datetime | None:

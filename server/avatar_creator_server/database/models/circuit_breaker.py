@@ -1,4 +1,4 @@
-"""The table of routes that are not to be used for a while."""
+"""The table of open circuit breakers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from avatar_creator_server.database.models.base import BaseModel, UtcDateTimeFie
 
 
 class RouteCircuit(BaseModel):
-    """A route whose provider refused the service itself. There is no row for a route that works."""
+    """A route whose provider refused the service itself. A route that works has no row."""
 
     route = TextField(primary_key=True)
     reason = TextField()
-    """Name of an `ErrorReason`."""
+    """Name of the `ErrorReason` of the last refusal."""
     message = TextField()
     failure_count = IntegerField()
-    """How often in a row it was refused."""
+    """Number of refusals in a row."""
     open_time = UtcDateTimeField()
-    """Since when."""
+    """Time at which the circuit breaker opened."""
     probe_time = UtcDateTimeField()
-    """When one attempt may try it again."""
+    """Time from which one attempt may use the route again."""
 
     class Meta:
         table_name = "route_circuits"

@@ -1,4 +1,4 @@
-"""The table of stored files: no bytes are put into the storage without a row here first."""
+"""The table of stored files. The row of a file is inserted before its bytes are stored."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from avatar_creator_server.database.models.states import FileState
 
 
 class File(BaseModel):
-    """One object in the storage.
+    """One file in the storage.
 
-    `staged` before the bytes are put, `owned` in the transaction that uses it, `deleting` in the
-    transaction that lets it go; the row goes when the bytes are gone.
+    A file is `staged` before its bytes are stored, `owned` from the transaction that attaches it to another
+    row, and `deleting` from the transaction that releases it. The row is deleted after the bytes.
     """
 
     id = IdField()
     user_id = TextField()
     key = TextField()
-    """Where it lies in the storage; fresh each time, never overwritten."""
+    """Path in the storage. Each file has a new one, so no file is overwritten."""
     state = TextField()
     content_type = TextField()
     size_bytes = BigIntegerField()

@@ -19,7 +19,7 @@ from avatar_creator_server.database.models.states import LOST_OUTCOMES, AttemptO
 
 
 class AvatarGeneration(BaseModel):
-    """The making of one portrait: a durable job and its history in one row."""
+    """The generation of one portrait: a durable job and its state."""
 
     id = IdField()
     user_id = TextField()
@@ -27,13 +27,13 @@ class AvatarGeneration(BaseModel):
     state = TextField()
     stage = TextField()
     priority = IntegerField(constraints=[SQL("DEFAULT 1")])
-    """Its place in `avatar_creator_server.records.PRIORITIES`: the lower, the sooner."""
+    """Index into `avatar_creator_server.database.models.states.PRIORITIES`; a lower one is claimed sooner."""
     progress_percent = IntegerField(default=0)
     progress_estimated = BooleanField(default=False)
     revision = BigIntegerField(default=1)
-    """Raised with every change that a watcher should see."""
+    """Number that increases with every change that a watcher should see."""
     epoch = BigIntegerField(default=0)
-    """Raised when ownership changes; a write of an earlier epoch's owner is refused."""
+    """Number that increases when the owner changes. Writes by the owner of an earlier epoch are refused."""
     avatar_name = TextField()
     prompt = TextField()
     persona = JSONField()
@@ -52,26 +52,28 @@ class AvatarGeneration(BaseModel):
         PersonaExample, column_name="persona_example_id", null=True, index=False, backref=None
     )
     retry_of = TextField(default="")
-    """Not a foreign key: the generation retried may be deleted. Nor are the next three, likewise."""
+    """Id of the retried generation; empty if none. Not a foreign key, because that generation may be deleted.
+    The next three fields are not foreign keys for the same reason."""
     reproduce_of = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """The generation whose recipe it runs again; empty if none."""
+    """Id of the generation whose recipe this one runs again; empty if none."""
     reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """The avatar whose picture it starts from; empty if none."""
+    """Id of the reference avatar; empty if none."""
     group_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """The first of the variations it is one of; empty if it is alone."""
+    """Id of the first generation of its variations; empty if it has no variations."""
     app_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """The app of the token that created it."""
+    """App of the token that created the generation."""
     price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
-    """What its attempts cost so far, in millionths of a US dollar."""
+    """Price of its attempts so far, in millionths of a US dollar."""
     reproduction = JSONField(null=True)
-    """How its picture compares with that of `reproduce_of`: `avatar_creator_server.records.Reproduction`."""
+    """Comparison with the picture of `reproduce_of`; null if there is none. See
+    `avatar_creator_server.generations.records.Reproduction`."""
     attempt_number = IntegerField(default=0)
     retry_count = IntegerField(default=0)
     worker_lost_count = IntegerField(default=0)
     release_count = IntegerField(default=0)
     due_time = UtcDateTimeField(null=True)
-    """When a worker may claim it: the next attempt's time while PENDING, the lease's end while PROCESSING,
-    null once it has ended. One column, so that one index range holds all due work."""
+    """Time from which a worker may claim the generation: the time of the next attempt while pending, the end
+    of the lease while processing, and null after the end. One column, so one index range has all due work."""
     create_time = UtcDateTimeField()
     start_time = UtcDateTimeField(null=True)
     end_time = UtcDateTimeField(null=True)
@@ -96,7 +98,7 @@ _G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_examp
 
 
 class ClaimTurn(BaseModel):
-    """When a worker last took something of a user's: the users with due work take turns by it."""
+    """Time of the last claim of a user's generation. Users with due work take turns by this time."""
 
     user_id = TextField(primary_key=True)
     claim_time = UtcDateTimeField()
@@ -106,7 +108,7 @@ class ClaimTurn(BaseModel):
 
 
 class GenerationAttempt(BaseModel):
-    """One try of a worker at a generation."""
+    """One attempt of a worker at a generation."""
 
     id = IdField()
     generation = ForeignKeyField(
@@ -119,10 +121,10 @@ class GenerationAttempt(BaseModel):
     provider_request_id = TextField(default="")
     possibly_charged = BooleanField(default=False)
     resumable = BooleanField(default=False, constraints=[SQL("DEFAULT FALSE")])
-    """Whether its request still stands at the provider, so that the next attempt asks for it."""
+    """True if the provider still has the request, so the next attempt can ask for its result."""
     route = TextField(default="", constraints=[SQL("DEFAULT ''")])
     price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
-    """Millionths of a US dollar."""
+    """Price in millionths of a US dollar."""
     error_reason = TextField(default="")
     error_message = TextField(default="")
     start_time = UtcDateTimeField()
@@ -168,13 +170,13 @@ GenerationAttempt.add_index(
 
 
 class GenerationRecipe(BaseModel):
-    """What made the picture of a completed generation. Apart from it, because few ask and it is long."""
+    """The recipe of a completed generation. It has its own table, because it is long and rarely read."""
 
     generation = ForeignKeyField(
         AvatarGeneration, column_name="generation_id", primary_key=True, on_delete="CASCADE", backref=None
     )
     recipe = JSONField()
-    """`avatar_creator_server.generations.recipes.recipe.Recipe`."""
+    """A `avatar_creator_server.generations.recipes.recipe.Recipe`."""
 
     generation_id: str
 

@@ -8,7 +8,7 @@ from avatar_creator_server.database.models.base import BaseModel, UtcDateTimeFie
 
 
 class IdempotencyKey(BaseModel):
-    """What one `request_id` of a user and method made."""
+    """The resource that the call with a `request_id` made. Each user and method has its own request ids."""
 
     user_id = TextField()
     method = TextField()

@@ -8,7 +8,7 @@ from avatar_creator_server.database.models.base import BaseModel, IdField
 
 
 class AvatarPreset(BaseModel):
-    """A ready-made starting point for an avatar."""
+    """A ready-made prompt, persona and attributes that a generation can start from."""
 
     id = IdField()
     name = TextField()
@@ -18,7 +18,8 @@ class AvatarPreset(BaseModel):
     persona = JSONField()
     attributes = JSONField()
     image = BlobField()
-    """300x300 WebP. Here and not in the storage: small, of no user, and brought by `migrate`."""
+    """WebP of 300x300 pixels. It is not in the storage, because it is small, has no user and comes with
+    `migrate`."""
     search_text = TextField()
     """Name and description, folded by `avatar_creator_server.database.text_search.fold`."""
     popularity = BigIntegerField(default=0)
@@ -33,7 +34,7 @@ AvatarPreset.add_index(
 
 
 class PersonaExample(BaseModel):
-    """A ready-made persona to start an avatar from."""
+    """A ready-made persona that a generation can start from."""
 
     id = IdField()
     name = TextField()

@@ -15,7 +15,7 @@ class AvatarProject(BaseModel):
     name = TextField()
     description = TextField()
     avatar_count = IntegerField(default=0)
-    """Kept by the writes that add and remove avatars."""
+    """Number of avatars in the project. The writes that add and remove avatars update it."""
     create_time = UtcDateTimeField()
     update_time = UtcDateTimeField()
 

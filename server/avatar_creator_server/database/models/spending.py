@@ -1,4 +1,4 @@
-"""The tables of what users have started and spent."""
+"""The tables of started generations and of spending."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from avatar_creator_server.database.models.base import BaseModel, UtcDateTimeFie
 
 
 class GenerationStart(BaseModel):
-    """A generation that counts against its user's limits of the last 24 hours, whether it exists or not."""
+    """A generation that counts for its user's limits of the last 24 hours, even if it has been deleted."""
 
     generation_id = TextField(primary_key=True)
     user_id = TextField()
     price_micros = BigIntegerField()
-    """Millionths of a US dollar: what one attempt costs, reserved until it ends, then what it did cost."""
+    """Price in millionths of a US dollar: the reserved price of one attempt until the generation ends, and
+    then the real price."""
     create_time = UtcDateTimeField()
 
     class Meta:
@@ -26,7 +27,7 @@ GenerationStart.add_index(
 
 
 class DailySpend(BaseModel):
-    """What the attempts of one user's generations for one app cost on one day."""
+    """Price of the attempts of one user's generations for one app on one day."""
 
     user_id = TextField()
     day = TextField()

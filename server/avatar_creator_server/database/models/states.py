@@ -1,4 +1,4 @@
-"""The words that columns hold: states, stages, outcomes, kinds. The contract's enums have the same names."""
+"""Enums of the words in columns: states, stages, outcomes and kinds. The contract has the same names."""
 
 from __future__ import annotations
 

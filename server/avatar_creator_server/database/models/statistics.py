@@ -1,4 +1,4 @@
-"""The tables of a user's figures, kept by the writes that change them."""
+"""The tables of a user's counters, which the writes that change the numbers update."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from avatar_creator_server.database.models.base import BaseModel
 
 
 class UserStatistics(BaseModel):
-    """What one user has now."""
+    """Numbers of what one user has now."""
 
     user_id = TextField(primary_key=True)
     avatar_count = BigIntegerField(default=0)
     usage_count = BigIntegerField(default=0)
-    """Uses of the avatars there are."""
+    """Number of uses of the user's existing avatars."""
     pending_count = BigIntegerField(default=0)
-    """Generations in this state; likewise the following."""
+    """Number of generations in this state, as in the next four fields."""
     processing_count = BigIntegerField(default=0)
     completed_count = BigIntegerField(default=0)
     failed_count = BigIntegerField(default=0)
@@ -26,7 +26,7 @@ class UserStatistics(BaseModel):
 
 
 class DailyUploads(BaseModel):
-    """How many of the avatars that one user has now were uploaded on one day."""
+    """Number of a user's existing avatars that were uploaded on one day."""
 
     user_id = TextField()
     day = TextField()

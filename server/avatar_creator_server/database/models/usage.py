@@ -1,4 +1,4 @@
-"""The tables of uses: each of them, and their counts."""
+"""The tables of uses and of their sums."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ AvatarUsage.add_index(
 
 
 class AvatarAppUsage(BaseModel):
-    """The uses of one avatar by one app, summed. Kept by the write that records a use."""
+    """Sums of the uses of one avatar by one app. The write that records a use updates them."""
 
     avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
     app_id = TextField()
     app_name = TextField()
-    """As last recorded."""
+    """Name in the last use that had one."""
     usage_count = BigIntegerField()
     first_used_time = UtcDateTimeField()
     last_used_time = UtcDateTimeField()
@@ -52,7 +52,7 @@ class AvatarAppUsage(BaseModel):
 
 
 class AvatarAppAction(BaseModel):
-    """How often one app did one thing with one avatar. Kept by the write that records a use."""
+    """Number of times that an app did an action with an avatar. The write that records a use updates it."""
 
     avatar = ForeignKeyField(Avatar, column_name="avatar_id", index=False, on_delete="CASCADE", backref=None)
     app_id = TextField()

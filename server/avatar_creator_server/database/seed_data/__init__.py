@@ -1,7 +1,7 @@
-"""The gallery every service comes with: presets and persona examples, written to the database by `migrate`.
+"""The gallery of every service: presets and persona examples, which `migrate` writes to the database.
 
-`presets.toml` and `personas.toml` are the content; `pictures/` has a 300x300 WebP for each preset, named by
-its id and drawn by `python -m avatar_creator_tasks.draw_presets`.
+`presets.toml` and `personas.toml` have the content. `pictures/` has a WebP of 300x300 pixels for each preset,
+named after its id. `python -m avatar_creator_tasks.draw_presets` draws the pictures.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ _HERE = files("avatar_creator_server.database.seed_data")
 
 
 def presets() -> list[dict[str, Any]]:
-    """The presets as they are written down."""
+    """Return the presets of the file."""
     content: list[dict[str, Any]] = tomllib.loads((_HERE / "presets.toml").read_text())["preset"]
     return content
 
 
 def persona_examples() -> list[dict[str, Any]]:
-    """The persona examples as they are written down."""
+    """Return the persona examples of the file."""
     content: list[dict[str, Any]] = tomllib.loads((_HERE / "personas.toml").read_text())["persona_example"]
     return content
 
 
 def picture(preset_id: str) -> bytes:
-    """The picture of a preset."""
+    """Return the picture of a preset."""
     return (_HERE / "pictures" / f"{preset_id}.webp").read_bytes()
 
 
 def seed(database: peewee.Database) -> None:
-    """Write the gallery into the database. Again and again: what is there is brought up to date by its id,
-    how often it was chosen is kept, and what others have added is left alone."""
+    """Write the gallery to the database.
+
+    A repeated call updates the entries by their ids. It keeps the counts of their uses, and leaves entries
+    with other ids alone.
+    """
     with database.atomic():
         for preset in presets():
             _write(

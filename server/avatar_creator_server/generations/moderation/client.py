@@ -64,12 +64,12 @@ class ModerationClient:
         """Create a client without a connection.
 
         Args:
-            url: the full URL of the endpoint, for example `https://api.openai.com/v1/moderations`.
-            api_key: the key; may be empty.
-            limits: the limits; the defaults of `ModerationLimits` if None.
+            url: The full URL of the endpoint, for example `https://api.openai.com/v1/moderations`.
+            api_key: The key; may be empty.
+            limits: The limits; the defaults of `ModerationLimits` if None.
 
         Raises:
-            SettingsError: the URL or the key is invalid. The message does not contain the key.
+            SettingsError: The URL or the key is invalid. The message does not contain the key.
         """
         key = api_key.get_secret_value()
         if not _is_web_address(url):
@@ -91,7 +91,7 @@ class ModerationClient:
         """Return the verdict about a text.
 
         Raises:
-            UnavailableError: the service did not answer, or not in the documented form.
+            UnavailableError: The service did not answer, or not in the documented form.
         """
         try:
             async with asyncio.timeout(self._limits.seconds):

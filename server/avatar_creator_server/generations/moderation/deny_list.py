@@ -51,7 +51,7 @@ class DenyList:
         """Compile the terms.
 
         Raises:
-            ValueError: a term has no letter and no digit, or more than 100 characters.
+            ValueError: A term has no letter and no digit, or more than 100 characters.
         """
         self._terms: _Trie = {}
         self._single_words: set[str] = set()
@@ -65,7 +65,7 @@ class DenyList:
         """Read a UTF-8 text file with one term in each line. Blank lines and `#` comments are ignored.
 
         Raises:
-            SettingsError: the file cannot be read, or a line is not a valid term.
+            SettingsError: The file cannot be read, or a line is not a valid term.
         """
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")

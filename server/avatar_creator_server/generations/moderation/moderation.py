@@ -27,7 +27,7 @@ class Moderation:
         """Create the moderation of these settings. A check whose setting is None or empty is off.
 
         Raises:
-            SettingsError: the file, the URL or the key is unusable.
+            SettingsError: The file, the URL or the key is unusable.
         """
         if moderation_api_key.get_secret_value() and not moderation_url:
             raise SettingsError(
@@ -48,10 +48,10 @@ class Moderation:
         """Refuse words of the deny list.
 
         Args:
-            texts: the caller's own texts, by the path of their field in the request.
+            texts: The caller's own texts, by the path of their field in the request.
 
         Raises:
-            InvalidArgumentError: names each field with a denied term, and the first term in the field.
+            InvalidArgumentError: Names each field with a denied term, and the first term in the field.
         """
         if self._deny_list is None:
             return
@@ -68,8 +68,8 @@ class Moderation:
         """Refuse a text that the moderation service flags. A text of blanks only is not sent.
 
         Raises:
-            InvalidArgumentError: the text was flagged; names `prompt` and the categories.
-            UnavailableError: the moderation service did not answer.
+            InvalidArgumentError: The text was flagged; names `prompt` and the categories.
+            UnavailableError: The moderation service did not answer.
         """
         if self._client is None or not text.strip():
             return

@@ -1,8 +1,8 @@
-"""What a generated picture's file says of how it was made: its recipe as PNG text and as XMP.
+"""The recipe in the file of a generated picture, as PNG text and as XMP.
 
-Written for those who have only the file, and for the tools they have: exiftool, Adobe's, those that read
-IPTC metadata or the `parameters` of Stable Diffusion web UI. The same picture and recipe give the same bytes,
-so no time is written. Nothing says whose picture it is: no user, project or avatar.
+It is for people who have only the file, with tools like exiftool, Adobe's applications, readers of IPTC
+metadata, and Stable Diffusion web UI, which reads `parameters`. The file contains no time, so the same
+picture and recipe give the same bytes. It contains no user, project or avatar.
 
 Sources:
 
@@ -27,7 +27,7 @@ from avatar_creator_server.generations.routes import GUIDANCE_DISTILLED
 from avatar_creator_server.images.processing import Picture, encode_png
 
 RECIPE_NAMESPACE = "urn:uuid:ac495a74-680f-4f78-b193-00885e545934#"
-"""Of the XMP property `recipe`: the recipe as JSON, its fields named as in `Recipe`. Never to be changed."""
+"""Namespace of the XMP property `recipe`, which is a `Recipe` as JSON. It must never change."""
 
 _NAMESPACES = {
     "x": "adobe:ns:meta/",
@@ -43,10 +43,10 @@ for _prefix, _namespace in _NAMESPACES.items():
 
 _PACKET_START = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _PACKET_END = '\n<?xpacket end="r"?>'
-"""Read-only, because a PNG chunk has a checksum."""
+"""End of a read-only packet: an edit in place would break the checksum of the PNG chunk."""
 
 _NOT_TEXT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Control characters and half characters: XML 1.0 cannot say most of them, and PNG discourages the others."""
+"""Control characters and surrogates: XML 1.0 cannot contain most of them, and PNG discourages the others."""
 
 _PRINTABLE_LATIN_1 = re.compile("[\n\x20-\x7e\xa1-\xff]*")
 
@@ -54,11 +54,11 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def png_with_recipe(image: Image.Image, recipe: Recipe | None) -> Picture:
-    """A PNG of a generated picture that says how it was made; without a recipe, one that says nothing.
+    """Encode a generated picture as a PNG with its recipe, or as a plain PNG if the recipe is None.
 
-    It has the texts `Description` (a sentence), `Software` and `parameters`, and an XMP packet with the kind
-    of source, the prompt, the model and, in `RECIPE_NAMESPACE`, the whole recipe but for the avatar it
-    started from and the paths of folders.
+    The file has the texts `Description` (a sentence), `Software` and `parameters`, and an XMP packet. The
+    packet has the kind of source, the prompt, the model and, in `RECIPE_NAMESPACE`, the recipe without the
+    reference avatar and without the paths of folders.
     """
     if recipe is None:
         return encode_png(image)
@@ -74,7 +74,7 @@ def png_with_recipe(image: Image.Image, recipe: Recipe | None) -> Picture:
 
 
 def _add_text(texts: PngInfo, keyword: str, text: str) -> None:
-    # Older readers know tEXt alone, which is Latin-1.
+    # Older readers know only tEXt, which is Latin-1.
     if _PRINTABLE_LATIN_1.fullmatch(text):
         texts.add_text(keyword, text)
     else:
@@ -82,7 +82,7 @@ def _add_text(texts: PngInfo, keyword: str, text: str) -> None:
 
 
 def _by_program(recipe: Recipe) -> bool:
-    """Whether it was drawn without a trained model."""
+    """Return whether a program drew the picture without a trained model."""
     return recipe.provider == "sketch"
 
 
@@ -91,12 +91,12 @@ def _from_picture(recipe: Recipe) -> bool:
 
 
 def _digital_source_type(recipe: Recipe) -> str:
-    """The concept of IPTC's vocabulary.
+    """Return the concept of IPTC's vocabulary.
 
-    With a model: `trainedAlgorithmicMedia`, "Created using Generative AI", or from a reference
-    `compositeWithTrainedAlgorithmicMedia`, "Edited using Generative AI". Without: `algorithmicMedia`,
-    "created purely by an algorithm not based on any sampled training data", or from a reference
-    `algorithmicallyEnhanced`, "Modification or correction by algorithm without changing the main content".
+    With a trained model: `trainedAlgorithmicMedia` ("Created using Generative AI"), or from a reference
+    `compositeWithTrainedAlgorithmicMedia` ("Edited using Generative AI"). Without: `algorithmicMedia`
+    ("created purely by an algorithm not based on any sampled training data"), or from a reference
+    `algorithmicallyEnhanced` ("Modification or correction by algorithm without changing the main content").
     """
     match _by_program(recipe), _from_picture(recipe):
         case False, False:
@@ -111,7 +111,7 @@ def _digital_source_type(recipe: Recipe) -> str:
 
 
 def _description(recipe: Recipe) -> str:
-    """One sentence, without the prompt."""
+    """Return one sentence, without the prompt."""
     source = " from another picture" if _from_picture(recipe) else ""
     if _by_program(recipe):
         return f"Portrait drawn{source} by a program, without a trained model."
@@ -124,10 +124,10 @@ def _system(recipe: Recipe) -> str:
 
 
 def _parameters(recipe: Recipe) -> str:
-    """Prompt, negative prompt and a line of settings, as web UIs write them and read them back."""
+    """Return the prompt, the negative prompt and a line of settings in the format of web UIs."""
     prompt = recipe.provider_prompt
     if recipe.lora:
-        # How such a prompt names a LoRA. Its hash, which they may give too, is not known here.
+        # The format in which web UIs name a LoRA in a prompt. This code does not know the LoRA's hash.
         name = re.sub("[:<>]", "", _lora_name(recipe))
         prompt = f"{prompt} <lora:{name}:{recipe.lora_scale:g}>".strip()
     negative = f"Negative prompt: {recipe.negative_prompt}" if recipe.negative_prompt else ""
@@ -140,7 +140,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "Steps", str(recipe.steps)
     if recipe.guidance_scale:
         if recipe.model.endswith(GUIDANCE_DISTILLED):
-            # What Forge calls it. The other kind of guidance is off, unless a negative prompt needs it.
+            # The name in Forge. The other kind of guidance is off, unless a negative prompt needs it.
             if not recipe.negative_prompt:
                 yield "CFG scale", "1"
             yield "Distilled CFG Scale", f"{recipe.guidance_scale:g}"
@@ -165,7 +165,7 @@ def _lora_name(recipe: Recipe) -> str:
 
 
 def _public(repository: str) -> str:
-    """The id of a model on the hub; of a folder only its own name, for its path may name a person."""
+    """Return the id of a model on the hub, or only the last part of a folder: its path may name a person."""
     if _HUB_ID.fullmatch(repository):
         return repository
     return re.split(r"[/\\]", repository.rstrip("/\\"))[-1]
@@ -199,12 +199,12 @@ def _properties(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _public_json(recipe: Recipe) -> str:
-    """The recipe without what tells of the service's users or machines."""
-    told = recipe.to_json()
-    del told["reference_avatar_id"]
-    told.update(model=_public(recipe.model), lora=_public(recipe.lora))
-    # In ASCII even a character that XML cannot say comes through.
-    return json.dumps(told)
+    """Return the recipe without information about the service's users and machines."""
+    public = recipe.to_json()
+    del public["reference_avatar_id"]
+    public.update(model=_public(recipe.model), lora=_public(recipe.lora))
+    # As ASCII, so that characters that XML cannot contain are kept as escapes.
+    return json.dumps(public)
 
 
 def _text(value: str) -> str:

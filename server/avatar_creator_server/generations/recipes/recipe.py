@@ -1,4 +1,4 @@
-"""Recipes: what made a picture, and how two pictures compare."""
+"""Recipes of pictures, and the comparison of two pictures."""
 
 from __future__ import annotations
 
@@ -15,83 +15,83 @@ from PIL import Image, ImageCms
 from avatar_creator_server.database.json_columns import from_json
 
 _COMPARED_SIDE = 64
-"""Pixels, both sides: keeps how a face looks and drops single strands of hair."""
+"""Width and height for the comparison, in pixels: it keeps the look of a face, without strands of hair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What made a picture: the same provider makes the same or nearly the same of it again."""
+    """Everything that made a picture. The same provider makes the same or nearly the same picture from it."""
 
     provider: str
     """`sketch`, `huggingface` or `diffusers`."""
     route: str
-    """The provider's way of making it; see `avatar_creator_server.generations.routes.Route.name`."""
+    """Name of the provider's route; see `avatar_creator_server.generations.routes.Route.name`."""
     model: str
-    """Its id on the hub, a folder, or empty for `sketch`."""
+    """Id of the model on the hub, or a folder; empty for `sketch`."""
     model_revision: str = ""
-    """Commit or tag of the model; empty where the route does not say."""
+    """Commit or tag of the model; empty if the route does not say."""
     lora: str = ""
-    """The LoRA's repository or folder; empty without one."""
+    """Repository or folder of the LoRA; empty without a LoRA."""
     lora_weight_file: str = ""
-    """The LoRA's file in it; empty: its only one."""
+    """File of the LoRA in its repository; empty if the repository has only one."""
     lora_revision: str = ""
-    """Commit or tag of the LoRA; empty where it is not pinned."""
+    """Commit or tag of the LoRA; empty if it is not pinned."""
     lora_scale: float = 0.0
-    """How strongly the LoRA acted; 0 without one."""
+    """Strength of the LoRA; 0 without a LoRA."""
     seed: int
-    """0 to 2^32-1."""
+    """Seed of the random numbers, 0 to 2^32-1."""
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
     steps: int = 0
-    """Denoising steps; 0 where there are none."""
+    """Number of denoising steps; 0 if the provider has no steps."""
     guidance_scale: float = 0.0
-    """0 where there is none."""
+    """Strength of the guidance; 0 if the provider has no guidance."""
     enhanced_prompt: str
     """The prompt built from persona, attributes and prompt."""
     provider_prompt: str
-    """The prompt as it was sent."""
+    """The prompt that was sent to the provider."""
     negative_prompt: str = ""
-    """As it was sent; empty if none was."""
+    """The negative prompt that was sent to the provider; empty if none was sent."""
     reference_avatar_id: str = ""
-    """The avatar it started from; empty if none."""
+    """Id of the reference avatar; empty without a reference."""
     reference_sha256: str = ""
-    """Of that avatar's picture file as it was then, in lower-case hexadecimal; empty if none."""
+    """SHA-256 of the reference's picture file, in lower-case hexadecimal; empty without a reference."""
     reference_strength: float = 0.0
-    """How far it was let go from the reference; 0 without one."""
+    """Allowed distance from the reference; 0 without a reference."""
     provider_facts: Mapping[str, str] = field(default_factory=dict)
-    """The provider's own; see `avatar_creator_tasks.providers.base.Portrait.facts`."""
+    """Facts from the provider; see `avatar_creator_tasks.providers.base.Portrait.facts`."""
     pixels_sha256: str
-    """See the function of this name."""
+    """Result of the function of this name for the picture."""
     software: str
-    """What `this_software` says."""
+    """Result of `this_software` when the picture was made."""
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as it is kept in a JSON column, its fields in their order here."""
+        """Return the recipe as the value of a JSON column, with its fields in their order here."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Recipe:
         """Read a recipe that `to_json` wrote, in this version of the code or a later one.
 
-        Fields that only the later one knows are left out: during an upgrade both read the same rows.
+        Fields that only a later version has are left out: during an upgrade, both read the same rows.
         """
         return from_json(cls, stored)
 
 
 @cache
 def this_software() -> str:
-    """Name and version of this service, `avatar-creator 0.1.0`, as the installed package states them."""
+    """Return the name and version of the installed package, for example `avatar-creator 0.1.0`."""
     return f"avatar-creator {version('avatar-creator')}"
 
 
 def pixels_sha256(image: Image.Image) -> str:
-    """SHA-256 of a picture's pixels, whatever file they come in, in lower-case hexadecimal.
+    """Return the SHA-256 of a picture's pixels in lower-case hexadecimal, independent of the file format.
 
-    Hashed are width and height as unsigned integers of 4 bytes each, most significant byte first, and then
-    the pixels row by row from the top, each row from the left, as 3 bytes each: red, green, blue.
-    Transparency and colour profiles do not count.
+    The hash is over the width and the height, each an unsigned big-endian integer of 4 bytes, and then the
+    pixels, row by row from the top and each row from the left, each as 3 bytes: red, green, blue.
+    Transparency and color profiles do not count.
     """
     digest = hashlib.sha256()
     for side in image.size:
@@ -101,13 +101,13 @@ def pixels_sha256(image: Image.Image) -> str:
 
 
 def colour_difference(one: Image.Image, other: Image.Image) -> float:
-    """How far apart two pictures look: their mean colour difference when both are scaled to 64 by 64 pixels.
+    """Return the mean color difference of two pictures, both scaled to 64x64 pixels.
 
-    It is the Euclidean distance in L*a*b* (CIE 1976 delta E*ab, ISO/CIE 11664-4), averaged over the pixels:
-    0 for the same picture, about 2.3 for a just noticeable difference (M. Mahy, L. Van Eycken and
-    A. Oosterlinck in Color Research and Application 19, 1994), 100 between black and white. The pictures may
-    be of different sizes. They are taken for sRGB; L*a*b* is relative to the white D50, as ICC profiles have
-    it, and as LittleCMS codes it in bytes: L* to 0.4, a* and b* to 1.
+    The difference of two pixels is the Euclidean distance in L*a*b* (CIE 1976 delta E*ab, ISO/CIE 11664-4).
+    It is 0 for the same picture, about 2.3 for a just noticeable difference (M. Mahy, L. Van Eycken and
+    A. Oosterlinck in Color Research and Application 19, 1994), and 100 between black and white. The pictures
+    may have different sizes. They count as sRGB. L*a*b* is relative to the white D50, as in ICC profiles, and
+    has the precision of LittleCMS's bytes: 0.4 for L*, and 1 for a* and b*.
     """
     to_lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"

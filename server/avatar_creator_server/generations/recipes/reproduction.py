@@ -27,7 +27,7 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
     """Refuse to run a recipe again with another model or route than before.
 
     Raises:
-        FailedPreconditionError: names the first difference.
+        FailedPreconditionError: Names the first difference.
     """
     if generation.state != GenerationState.COMPLETED:
         raise _not_reproducible_error(

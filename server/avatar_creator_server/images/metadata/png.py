@@ -83,8 +83,8 @@ def has_every_png_row(data: bytes) -> bool:
     """Return whether a stripped PNG has pixels for all its rows; its checksums do not show that.
 
     Raises:
-        KeyError: the color type is unknown.
-        zlib.error: the pixels cannot be inflated.
+        KeyError: The color type is unknown.
+        zlib.error: The pixels cannot be inflated.
     """
     missing = _bytes_of_all_rows(data)
     inflated = _inflated_pixels(data)

@@ -48,7 +48,7 @@ def take(data: bytes, start: int, length: int) -> bytes:
     """Return `length` bytes from `start`.
 
     Raises:
-        InvalidArgumentError: the data ends before.
+        InvalidArgumentError: The data ends before.
     """
     if start + length > len(data):
         raise corrupt_error("the file ends early")
