@@ -516,7 +516,7 @@ def logged(server: ServiceProcess, method: str, user: str) -> list[dict[str, Any
     """The lines about this user's calls of a method."""
     return [
         entry
-        for entry in server.events("call")
+        for entry in server.events("call_finished")
         if entry["method"].endswith(f"/{method}") and entry["user"] == user
     ]
 
@@ -545,7 +545,7 @@ def test_every_call_is_one_line_of_the_log(shared_deployment: Deployment, calls:
         return {method: [entry["code"] for entry in logged(server, method, user)] for method in expected}
 
     wait_until(lambda: codes() == expected, message=lambda: f"logged {codes()}")
-    entries = [entry for entry in server.events("call") if entry["user"] == user]
+    entries = [entry for entry in server.events("call_finished") if entry["user"] == user]
     assert len(entries) == sum(map(len, expected.values()))
     assert {entry["method"].split("/")[1] for entry in entries} <= set(SERVICE_NAMES)
     assert all(

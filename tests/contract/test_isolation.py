@@ -710,7 +710,7 @@ def test_every_call_of_an_operator_on_users_things_is_logged(
     answer(channel, "AvatarProjectService.ListProjects", None, ops_token)
 
     [server] = shared_deployment.servers
-    logged = [entry for entry in server.events("ops_call") if entry["user"] == operator]
+    logged = [entry for entry in server.events("ops_role_used") if entry["user"] == operator]
     expected = [RPCS[rpc].input_type.name for rpc in (*FOR_OPERATORS, *USER_LISTS)]
     assert sorted(entry["request"] for entry in logged) == sorted(expected)
     named = {value for entry in logged for key, value in entry.items() if key.endswith("_id")}

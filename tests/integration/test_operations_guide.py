@@ -135,5 +135,5 @@ def test_every_command_prints_what_the_guide_shows(deployment: Deployment) -> No
         assert command.printed_as_shown(printed), report
         assert (status != 0) == command.fails, report
     (server,) = deployment.servers
-    logged = [(call["request"], call["user"], call.get("user_id")) for call in server.events("ops_call")]
+    logged = [(call["request"], call["user"], call.get("user_id")) for call in server.events("ops_role_used")]
     assert ("GetStatsRequest", "olga", "-") in logged
