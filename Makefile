@@ -58,11 +58,19 @@ test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny 
 bench: .venv/.development ## Time the promised operations beside a call that does nothing
 	$(BIN)/python -m bench.latency
 
+.PHONY: docs
+docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
+	mkdir -p build
+	$(BIN)/buf build --exclude-imports --output build/contract.json
+	.venv-docs/bin/python -m docs.site build/contract.json build/docs
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	.venv-docs/bin/python -m docs.site.check build/site
+
 wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .hypothesis build dist avatar-creator-demo
+	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs .hypothesis build dist avatar-creator-demo
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -89,6 +97,11 @@ clean: ## Remove everything that make made
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --constraint constraints-gpu.txt \
 		--editable clients/python --editable ".[gpu]" pytest pytest-asyncio
+	touch $@
+
+.venv-docs/.installed: docs/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt
 	touch $@
 
 # The generators have an environment of their own: they decide how old a library the stubs still run on.

@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from avatar_creator_server.generations.routes import WISHES, Route
+from avatar_creator_server.generations.routes import OPTIONS, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, Reports
 from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
@@ -177,7 +177,7 @@ async def run(arguments: argparse.Namespace, folder: Path) -> Table:
         save_random_flux(folder, FLUX_1_DEV, device="cuda", dtype=torch.bfloat16)
     card = Card(settings.device)
     request = PortraitRequest(
-        route=Route("diffusers", "local", "random", "", None, WISHES),
+        route=Route("diffusers", "local", "random", "", None, OPTIONS),
         prompt="professional photo studio portrait of a woman",
         attributes=Attributes(),
         seed=1,

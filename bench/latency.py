@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avatar_creator import AvatarCreator, GenerationState
-from avatar_creator_server.demo.tour import PHOTOGRAPH
+from avatar_creator_server.demo.run import PHOTOGRAPH
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
 from tests.support.service import Deployment

@@ -1,7 +1,7 @@
 """Check that the project's prose is plain English: no words that readers have to look up.
 
-Run by `make check` over every .py, .proto and .md file. Words are found in identifiers too: `is_told` contains
-`told`. A docstring must not open with a word that makes the reader search for the subject.
+Run by `make check` over every .py, .proto and .md file. Words are found in identifiers too: `is_told`
+contains `told`. A docstring must not open with a word that makes the reader search for the subject.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def _compare(migrated_url: str, modelled_url: str) -> Iterator[str]:
     with database.connection_context():
         database.create_tables(TABLES, safe=False)
     modelled = _catalog(database)
-    yield from difflib.unified_diff(migrated, modelled, "migrations/", "server/models/", n=0)
+    yield from difflib.unified_diff(migrated, modelled, "migrations/", "models/", n=0)
 
 
 def _catalog(database: peewee.Database) -> list[str]:

@@ -1,4 +1,5 @@
-"""Draws the pictures of the gallery's presets: `python -m avatar_creator_tasks.draw_presets`, after a preset was changed.
+"""Draws the pictures of the gallery's presets: `python -m avatar_creator_tasks.draw_presets`, after a preset
+was changed.
 
 The same presets give the same bytes, so only the pictures of changed ones change.
 """

@@ -12,6 +12,7 @@ from taskiq import AsyncBroker
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
+import avatar_creator_server
 from avatar_creator_server.core import Core
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
 from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
@@ -55,7 +56,12 @@ class Worker:
                 _listen(notifier.background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)
             ),
         ]
-        log.info("worker_ready", worker=self._name, provider=self._core.routes.from_text.provider)
+        log.info(
+            "worker_ready",
+            version=avatar_creator_server.__version__,
+            worker=self._name,
+            provider=self._core.routes.from_text.provider,
+        )
         finished = asyncio.create_task(finish.wait())
         try:
             ended, _ = await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)

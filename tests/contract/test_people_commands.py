@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from avatar_creator import Avatar, AvatarCreator, NotFoundError
-from avatar_creator_server.cli.output_paths import default_name
+from avatar_creator_server.cli.output_paths import default_file_name
 from tests import pictures
 from tests.integration.test_tls import Certificate
 from tests.support.generations import LARGEST, row_of
@@ -298,11 +298,11 @@ def test_a_download_goes_to_a_safe_name_and_overwrites_only_by_force(
     ],
 )
 def test_an_avatars_name_becomes_a_file_name(name: str, expected: str) -> None:
-    assert default_name(name, "image/png") == expected
+    assert default_file_name(name, "image/png") == expected
 
 
 def test_a_long_name_becomes_a_file_name_that_file_systems_take(tmp_path: Path) -> None:
-    path = tmp_path / default_name("サ" * 120, "image/webp", thumbnail=True)
+    path = tmp_path / default_file_name("サ" * 120, "image/webp", thumbnail=True)
 
     path.touch()
 

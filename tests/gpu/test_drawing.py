@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageChops, ImageStat
 
-from avatar_creator_server.generations.routes import WISHES, Lora, Route
+from avatar_creator_server.generations.routes import OPTIONS, Lora, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError, Reference, Reports
 from avatar_creator_tasks.providers.diffusers.flux import TRUE_CFG_SCALE, quantization_of
@@ -24,7 +24,7 @@ from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider,
 SIZE = 64
 STEPS = 5
 REQUEST = PortraitRequest(
-    route=Route("diffusers", "local", "tiny", "", None, WISHES),
+    route=Route("diffusers", "local", "tiny", "", None, OPTIONS),
     prompt="confident business woman",
     attributes=Attributes(),
     seed=1,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from avatar_creator import AvatarCreator, Generation, GenerationState, ImageVariant, NotFoundError
-from avatar_creator_server.demo.tour import PHOTOGRAPH
+from avatar_creator_server.demo.run import PHOTOGRAPH
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 

@@ -1,6 +1,7 @@
 """Runs a command of the service and kills, or freezes, its process at one exact point of its work.
 
-    python -m tests.support.fault_point "kill before avatar_creator_tasks.generation_runner:GenerationRunner._draw" worker
+    python -m tests.support.fault_point "kill before
+    avatar_creator_tasks.generation_runner:GenerationRunner._draw" worker
 
 A point is the first call of a method, before it runs or after it has returned. Of a method that is given a
 generation, `ended` picks the first call about one that has ended. Instead, `set MODULE:NUMBER VALUE` gives a

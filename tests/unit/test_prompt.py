@@ -276,8 +276,8 @@ def test_the_warning_says_how_much_is_cut_off() -> None:
     words = "the woman " * 1000
     # 0.7 and 0.2 a letter: 1.3 and 1.7 tokens.
     assert cut_warning(words) == (
-        "the prompt has about 3,001 tokens and the model reads 512: about the last 1,660 words of the "
-        "enhanced prompt will probably not be read"
+        "the prompt has about 3,001 tokens, and the model reads 512: "
+        "it will probably not read about the last 1,660 words of the enhanced prompt"
     )
 
 

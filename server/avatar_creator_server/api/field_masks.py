@@ -47,7 +47,7 @@ def written_paths(resource: Message, mask: FieldMask, *, place: str, writable: S
     if unknown:
         # Show only a few of the caller's paths: the error travels in headers, which have little space.
         shown = ", ".join(unknown[:_MAX_PATHS_IN_ERROR])
-        mask_violations = [FieldViolation("update_mask", f"names fields that cannot be updated: {shown}")]
+        mask_violations = [FieldViolation("update_mask", f"contains unknown or read-only fields: {shown}")]
     refuse([*mask_violations, *violations_of(resource, place, only={"id", *written})])
     return written
 

@@ -20,6 +20,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+import avatar_creator_server
 from avatar_creator.v1 import (
     avatar_project_service_pb2,
     avatar_project_service_pb2_grpc,
@@ -125,7 +126,12 @@ class AvatarServer:
         await self._core.bus.start()
         await self._health.start()
         await self._server.start()
-        log.info("server_ready", address=self._core.settings.listen_address, port=self._port)
+        log.info(
+            "server_ready",
+            version=avatar_creator_server.__version__,
+            address=self._core.settings.listen_address,
+            port=self._port,
+        )
 
     async def stop(self) -> None:
         """Report NOT_SERVING, end the watches with UNAVAILABLE, and let calls in flight finish."""

@@ -292,7 +292,7 @@ class Avatars:
                 .execute()
             )
             if updated:
-                self._files.own(thumbnail.id)
+                self._files.attach(thumbnail.id)
             return bool(updated)
 
         return await self._database.write(transition)
@@ -352,7 +352,7 @@ class Avatars:
             ),
             now,
         )
-        self._files.own(file.id)
+        self._files.attach(file.id)
         enqueue_job(JobKind.THUMBNAIL, avatar_id, now)
         statistics.count_upload(caller.user_id, now)
         return avatar_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command; what the user can mend is said in one line, with exit code 1."""
+    """Run the command. Print an error that the user can fix as one line, and exit with code 1."""
     try:
         _run()
     except KeyboardInterrupt:
@@ -12,15 +12,15 @@ def main() -> None:
 
 
 def _run() -> None:
-    # Imported here, so that Ctrl-C is quiet while that takes its time, too.
+    # The imports take a while. Inside `main`, Ctrl-C during them prints no traceback either.
     try:
         from avatar_creator_server.cli.app import app
 
         app()
     except Exception as error:
-        from avatar_creator_server.cli.errors import refusal_of, refuse
+        from avatar_creator_server.cli.errors import error_message, exit_with_error
 
-        why = refusal_of(error)
-        if why is None:
+        message = error_message(error)
+        if message is None:
             raise
-        refuse(why)
+        exit_with_error(message)

@@ -1,4 +1,4 @@
-"""`python -m avatar_creator_server.cli`, for where the command `avatar-creator` is not installed."""
+"""`python -m avatar_creator_server.cli`, for environments without the command `avatar-creator`."""
 
 from __future__ import annotations
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from avatar_creator_server.cli.commands import avatars, generate, recipes, service
-from avatar_creator_server.cli.commands import library as people
+from avatar_creator_server.cli.commands import (
+    avatars,
+    generate,
+    presets,
+    projects,
+    recipes,
+    service,
+    usage,
+)
 from avatar_creator_server.cli.session import PANEL
 
 app = typer.Typer(
-    help="Make, keep and share avatars: the gRPC service Avatar Creator.",
+    help="Create, store and share avatars with the gRPC service Avatar Creator.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -17,6 +26,25 @@ app = typer.Typer(
 app.add_typer(service.commands)
 app.add_typer(generate.commands)
 app.add_typer(recipes.commands)
-app.add_typer(people.commands)
-app.add_typer(people.projects, name="projects", rich_help_panel=PANEL)
+app.add_typer(usage.commands)
+app.add_typer(presets.commands)
+app.add_typer(projects.commands, name="projects", rich_help_panel=PANEL)
 app.add_typer(avatars.commands, name="avatars", rich_help_panel=PANEL)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from avatar_creator_server.operations.versions import installed_versions
+
+        typer.echo(installed_versions())
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    pass

@@ -1,4 +1,4 @@
-"""How a command says what it cannot do. What errors mean to the person who ran it is decided here alone."""
+"""Error messages of the command: the only place that decides how an error reads on the command line."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from avatar_creator_server.cli.format import plain
+from avatar_creator_server.cli.format import printable
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from avatar_creator import AvatarCreatorError
 
 
-class Refusal(Exception):
+class CommandError(Exception):
     """A command cannot do its work; the message says why, and what to do."""
 
 
-def refusal_of(error: Exception) -> str | None:
-    """What to say of an error; None: it is a defect, and whoever mends it needs the traceback."""
-    # Imported when there is an error, because they take longer than most commands do.
+def error_message(error: Exception) -> str | None:
+    """Return the message for an error that the user can fix.
+
+    None means that the error is a defect: the person who fixes it needs the traceback.
+    """
+    # Imported only after an error, because these imports take longer than most commands.
     from peewee import PeeweeException
     from pydantic import ValidationError
 
@@ -29,33 +34,36 @@ def refusal_of(error: Exception) -> str | None:
 
     match error:
         case AvatarCreatorError():
-            return _answered(error)
+            return _service_error_message(error)
         case ValidationError():
-            return "; ".join(
-                f"{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}" for wrong in error.errors()
-            )
+            return "; ".join(map(_setting_message, error.errors()))
         case PeeweeException():
-            return f"the database does not work: {error}; `avatar-creator doctor` says what to do"
-        case Refusal() | SettingsError() | SchemaError() | ValueError() | OSError():
+            return f"the database cannot be used: {error}; run `avatar-creator doctor` to see how to fix it"
+        case CommandError() | SettingsError() | SchemaError() | ValueError() | OSError():
             return str(error)
     return None
 
 
-def refuse(why: str) -> NoReturn:
-    """Say why in one line and end with exit code 1."""
-    Console(stderr=True).print(f"[red]error:[/] {escape(plain(why))}", soft_wrap=True)
+def exit_with_error(message: str) -> NoReturn:
+    """Print the message as one line on standard error and exit with code 1."""
+    Console(stderr=True).print(f"[red]error:[/] {escape(printable(message))}", soft_wrap=True)
     raise SystemExit(1) from None
 
 
-def _answered(error: AvatarCreatorError) -> str:
+def _setting_message(error: ErrorDetails) -> str:
+    """Return for example `REDIS_PORT must be a valid integer`."""
+    variable = ".".join(map(str, error["loc"])).upper()
+    return f"{variable} {error['msg'].replace('Input should be', 'must be')}"
+
+
+def _service_error_message(error: AvatarCreatorError) -> str:
     from avatar_creator import GenerationCancelledError
 
     kind = "CANCELLED" if isinstance(error, GenerationCancelledError) else error.reason or error.code.name
-    sentences = [error.message]
-    sentences += [f"{violation.field}: {violation.description}" for violation in error.field_violations]
-    sentences += [f"{violation.subject}: {violation.description}" for violation in error.quota_violations]
-    # The service's own message often has its violations in it.
-    told = [sentence for sentence in sentences[1:] if sentence not in error.message]
+    violations = [f"{violation.field}: {violation.description}" for violation in error.field_violations]
+    violations += [f"{violation.subject}: {violation.description}" for violation in error.quota_violations]
+    # The service's own message often repeats its violations.
+    parts = [error.message, *(violation for violation in violations if violation not in error.message)]
     if error.retry_after:
-        told.append(f"try again in {error.retry_after:.0f} s")
-    return f"{kind}: {'; '.join([error.message, *told])}"
+        parts.append(f"try again in {error.retry_after:.0f} s")
+    return f"{kind}: {'; '.join(parts)}"

@@ -1,4 +1,4 @@
-"""How single values read in a terminal, whoever wrote them."""
+"""Text for single values on a terminal: names, enum values, times, image sizes, prices."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _JOINERS = "\u200c\u200d"
 """Not printable themselves, but Persian words and composed emoji need them."""
 
 
-def plain(text: str) -> str:
-    """The text on one line, without the characters that steer a terminal or turn its writing around."""
+def printable(text: str) -> str:
+    """Return the text on one line, without the characters that control a terminal or reverse its text."""
     return "".join(
         character if character.isprintable() or character in _JOINERS else "\N{REPLACEMENT CHARACTER}"
         for character in " ".join(text.split())
     )
 
 
-def label(message: Message, field: str) -> str:
-    """An enum field's value in words, for example `from preset`; empty if not given.
+def enum_label(message: Message, field: str) -> str:
+    """Return an enum field's value in words, for example `from preset`; empty if the field is not set.
 
-    A value that only a later version of the contract knows is its number.
+    A value that only a later version of the contract defines is returned as its number.
     """
     enum = message.DESCRIPTOR.fields_by_name[field].enum_type
     assert enum is not None
@@ -36,20 +36,20 @@ def label(message: Message, field: str) -> str:
     return "" if number == 0 else name.lower().replace("_", " ")
 
 
-def when(message: Message, field: str) -> str:
-    """A time in this machine's time zone, to the second; empty if absent."""
+def local_time(message: Message, field: str) -> str:
+    """Return a timestamp field in this machine's time zone, to the second; empty if it is not set."""
     if not message.HasField(field):
         return ""
-    moment: Timestamp = getattr(message, field)
-    return moment.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    timestamp: Timestamp = getattr(message, field)
+    return timestamp.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def size(image: Image) -> str:
-    """Width and height in pixels; empty while there is no picture."""
+def dimensions(image: Image) -> str:
+    """Return width and height in pixels as `256x256`; empty while there is no picture."""
     return f"{image.width}x{image.height}" if image.width else ""
 
 
 def dollars(micros: int) -> str:
-    """Millionths of a US dollar in dollars and cents, with more digits where there is more, as `$0.035`."""
+    """Return an amount in millionths of a US dollar as `$1.50`, with fractions of a cent as in `$0.035`."""
     amount = f"{micros / 1_000_000:,.6f}"
     return f"${amount[:-4]}{amount[-4:].rstrip('0')}"

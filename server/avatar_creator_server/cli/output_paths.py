@@ -1,4 +1,4 @@
-"""Where downloaded pictures go."""
+"""File names for downloaded pictures."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ import re
 import unicodedata
 from pathlib import Path
 
-from avatar_creator_server.cli.errors import Refusal
+from avatar_creator_server.cli.errors import CommandError
 
 _EXTENSIONS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
-_LONGEST_STEM = 180
-"""Bytes. File systems take 255 for the whole name, and the client writes under a longer one first."""
+_MAX_STEM_BYTES = 180
+"""File systems allow 255 bytes for the whole name, and the client writes to a longer temporary name first."""
 
 
-def default_name(name: str, content_type: str, *, thumbnail: bool = False) -> str:
-    """A file name made of an avatar's name: letters, digits, and `.`, `_` and `-` inside.
+def default_file_name(name: str, content_type: str, *, thumbnail: bool = False) -> str:
+    """Return a file name made from an avatar's name: letters, digits, and `.`, `_` and `-` inside.
 
-    It names no other folder, is not hidden and is not taken for an option, whatever the avatar is called.
+    For any name the result has no folder in it, is not hidden and does not look like an option.
     """
     kept = "".join(
-        # Marks are part of letters: most scripts of India have no word without them.
+        # Marks are part of letters: most Indian scripts cannot be written without them.
         character if character in "._" or unicodedata.category(character)[0] in "LMN" else "-"
         for character in unicodedata.normalize("NFC", name)
     )
-    stem = re.sub("-+", "-", kept).encode()[:_LONGEST_STEM].decode(errors="ignore").strip(".-")
+    stem = re.sub("-+", "-", kept).encode()[:_MAX_STEM_BYTES].decode(errors="ignore").strip(".-")
     suffix = "-thumbnail" if thumbnail else ""
     return f"{stem or 'avatar'}{suffix}{_EXTENSIONS.get(content_type, '')}"
 
 
-def numbered(path: Path, count: int) -> list[Path]:
-    """A file for each of several pictures, `portrait-1.png` and so on; for one alone the path as it is."""
+def numbered_paths(path: Path, count: int) -> list[Path]:
+    """Return one path for each picture, `portrait-1.png` and so on; a single picture keeps its path."""
     if count == 1:
         return [path]
     return [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]
 
 
-def require_free(path: Path, *, force: bool) -> None:
-    """Refuse a path where something is already.
+def require_new_file(path: Path, *, force: bool) -> None:
+    """Refuse to write to a path that already exists, unless `force` is set.
 
     Raises:
-        Refusal: there is something, and it is not to be replaced.
+        CommandError: the path exists.
     """
     if os.path.lexists(path) and not force:
-        raise Refusal(f"{path} exists already; --force replaces it, --to names another file")
+        raise CommandError(
+            f"{path} already exists: replace it with --force, or choose another file with --to"
+        )

@@ -1,126 +1,128 @@
-"""How generations that a command has started are followed to their ends, and what is said of them."""
+"""Generations that a command has started: their progress, their results and their pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from avatar_creator import Generation, GenerationEndedError, GenerationStage
 from avatar_creator.watching import completed
-from avatar_creator_server.cli.errors import Refusal, refusal_of
-from avatar_creator_server.cli.format import dollars, label, plain, size
+from avatar_creator_server.cli.errors import CommandError, error_message
+from avatar_creator_server.cli.format import dimensions, dollars, enum_label, printable
 from avatar_creator_server.cli.session import Session
 
-Watch = Annotated[
-    bool, typer.Option("--watch", help="Follow it to its end; with --json a line for each state.")
-]
 
-
-def answer_started(session: Session, started: Sequence[Generation]) -> None:
-    """Answer with generations that go on by themselves."""
-    if len(started) == 1:
-        session.answer(started[0], _started)
-    else:
-        session.answer(started, lambda several: Group(*(Text(plain(_started(each))) for each in several)))
-    _warn(session, _warnings(started))
-
-
-def see_through(session: Session, started: Sequence[Generation], files: Sequence[Path]) -> None:
-    """Follow generations to their ends, say what was made, and save the pictures.
+def report(session: Session, started: Sequence[Generation], *, watch: bool, files: Sequence[Path]) -> None:
+    """Print what was started, or follow it to the end if it should be watched or downloaded.
 
     Args:
-        session: the command's.
+        session: the command's session.
         started: the generations.
-        files: where the picture of each goes; empty: nowhere.
+        watch: whether to follow them even if no picture is downloaded.
+        files: one path for the picture of each generation; empty to download none.
 
     Raises:
-        GenerationEndedError: the only one made no avatar.
-        Refusal: some of several made none; says which and why.
+        GenerationEndedError: the only generation created no avatar.
+        CommandError: some of several generations created none; the message names them and says why.
     """
-    warned = _warnings(started)
-    _warn(session, warned)
-    ended = _followed(session, started)
-    _warn(session, (warning for warning in _warnings(ended) if warning not in warned))
+    if watch or files:
+        _follow_to_end(session, started, files)
+    else:
+        _print_started(session, started)
+
+
+def _print_started(session: Session, started: Sequence[Generation]) -> None:
+    if len(started) == 1:
+        session.print_result(started[0], _started_sentence)
+    else:
+        session.print_result(
+            started,
+            lambda generations: Group(*(Text(printable(_started_sentence(each))) for each in generations)),
+        )
+    _note_warnings(session, _warnings(started))
+
+
+def _follow_to_end(session: Session, started: Sequence[Generation], files: Sequence[Path]) -> None:
+    first_warnings = _warnings(started)
+    _note_warnings(session, first_warnings)
+    ended = _watch(session, started)
+    _note_warnings(session, (warning for warning in _warnings(ended) if warning not in first_warnings))
     failures: list[tuple[Generation, GenerationEndedError]] = []
     for number, generation in enumerate(ended):
         try:
-            made = completed(generation)
+            completed(generation)
         except GenerationEndedError as error:
             failures.append((generation, error))
             continue
         if not session.as_json:
-            session.say(_made(made))
-            if made.reproduce_of:
-                session.say(_compared(made))
+            session.print_sentence(_completed_sentence(generation))
+            if generation.reproduce_of:
+                session.print_sentence(_comparison_sentence(generation))
         if files:
-            _save(session, made, files[number])
+            _save(session, generation, files[number])
     if failures and len(ended) == 1:
         raise failures[0][1]
     if failures:
-        told = "; ".join(f"{_which(generation)}: {refusal_of(error)}" for generation, error in failures)
-        raise Refusal(f"{len(failures)} of {len(ended)} were not made: {told}")
+        causes = "; ".join(f"{_seed(generation)}: {error_message(error)}" for generation, error in failures)
+        raise CommandError(f"{len(failures)} of {len(ended)} variations were not created: {causes}")
 
 
-def _started(generation: Generation) -> str:
-    told = [label(generation, "state"), _outlook(generation)]
-    return f"Started generation {generation.id}: {', '.join(filter(None, told))}."
+def _started_sentence(generation: Generation) -> str:
+    facts = [enum_label(generation, "state"), _outlook(generation)]
+    return f"Started generation {generation.id}: {', '.join(filter(None, facts))}."
 
 
-def _made(generation: Generation) -> str:
+def _completed_sentence(generation: Generation) -> str:
     price = f" for {dollars(generation.price_micros)}" if generation.price_micros else ""
     return (
-        f"Made {generation.avatar_name} ({generation.avatar_id}), "
-        f"drawn by {generation.provider} with {_which(generation)}{price}."
+        f"Created avatar {generation.avatar_name} ({generation.avatar_id}), "
+        f"drawn by {generation.provider} with {_seed(generation)}{price}."
     )
 
 
-def _compared(generation: Generation) -> str:
-    """How a picture compares with the one that it reproduces."""
-    found = generation.reproduction
+def _comparison_sentence(generation: Generation) -> str:
+    """Compare a reproduction with the original picture."""
+    reproduction = generation.reproduction
     if not generation.HasField("reproduction"):
-        return "It cannot be compared with the original, whose recipe is gone."
-    if found.identical_pixels:
-        return "It is the original, pixel for pixel."
-    if not found.HasField("colour_difference"):
-        return (
-            "It is not the original pixel for pixel; by how much it differs cannot be said, for that is gone."
-        )
+        return "The picture cannot be compared with the original: the original's recipe no longer exists."
+    if reproduction.identical_pixels:
+        return "The picture is identical to the original, pixel for pixel."
+    if not reproduction.HasField("colour_difference"):
+        return "The picture differs from the original; how much is unknown: the original no longer exists."
     return (
-        f"It differs from the original by a mean colour difference of {found.colour_difference:.2f}; "
-        "about 2.3 is just noticeable."
+        "The picture differs from the original by a mean color difference of "
+        f"{reproduction.colour_difference:.2f}; about 2.3 is just noticeable."
     )
 
 
-def _save(session: Session, made: Generation, file: Path) -> None:
-    session.client.avatars.download(made.avatar_id, to=file)
+def _save(session: Session, generation: Generation, file: Path) -> None:
+    session.client.avatars.download(generation.avatar_id, to=file)
     if not session.as_json:
-        image = session.client.avatars.get(made.avatar_id).image
-        session.say(f"Saved the {size(image)} picture to {file}.")
+        image = session.client.avatars.get(generation.avatar_id).image
+        session.print_sentence(f"Saved the {dimensions(image)} picture to {file}.")
 
 
 def _warnings(generations: Iterable[Generation]) -> list[str]:
-    """What their users are warned of, once each."""
+    """Return the warnings of all generations, each once."""
     return list(dict.fromkeys(warning for generation in generations for warning in generation.warnings))
 
 
-def _warn(session: Session, warnings: Iterable[str]) -> None:
-    # A script finds them in the answer.
+def _note_warnings(session: Session, warnings: Iterable[str]) -> None:
+    # In JSON the warnings are part of the result.
     if not session.as_json:
         for warning in warnings:
             session.note(warning)
 
 
-def _followed(session: Session, started: Sequence[Generation]) -> list[Generation]:
-    """The last state of each generation; all before them are shown as they come."""
+def _watch(session: Session, started: Sequence[Generation]) -> list[Generation]:
+    """Show every state as it arrives, and return the last state of each generation."""
     columns = (
-        *([TextColumn("{task.fields[which]}", markup=False)] if len(started) > 1 else []),
+        *([TextColumn("{task.fields[seed]}", markup=False)] if len(started) > 1 else []),
         TextColumn("{task.description:<16}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
@@ -134,40 +136,43 @@ def _followed(session: Session, started: Sequence[Generation]) -> list[Generatio
     ):
         bars = {
             generation.id: progress.add_task(
-                _doing(generation), total=100, outlook=_outlook(generation), which=_which(generation)
+                _activity(generation), total=100, outlook=_outlook(generation), seed=_seed(generation)
             )
             for generation in started
         }
         for state in states:
             last[state.id] = state
             if session.as_json:
-                session.line(state)
+                session.print_json_line(state)
             progress.update(
                 bars[state.id],
                 completed=state.progress_percent,
-                description=_doing(state),
+                description=_activity(state),
                 outlook=_outlook(state),
             )
     return list(last.values())
 
 
-def _which(generation: Generation) -> str:
-    """What tells a variation from the others."""
+def _seed(generation: Generation) -> str:
+    """Return the seed, which is different for each variation."""
     return f"seed {generation.seed_used}"
 
 
-def _doing(state: Generation) -> str:
+def _activity(state: Generation) -> str:
+    """Return the stage of a running generation, and the final state of one that has ended."""
     ended = state.stage == GenerationStage.GENERATION_STAGE_ENDED
-    return label(state, "state" if ended else "stage")
+    return enum_label(state, "state" if ended else "stage")
 
 
 def _outlook(state: Generation) -> str:
-    """What is known of how long it will take, and why it takes longer."""
-    told = []
+    """Return the queue position, the expected duration and the last error, as far as they are known."""
+    facts = []
     if state.HasField("queue_position"):
-        told.append(f"{state.queue_position} before it" if state.queue_position else "next in the queue")
+        facts.append(
+            f"{state.queue_position} ahead in the queue" if state.queue_position else "next in the queue"
+        )
     if state.HasField("expected_seconds"):
-        told.append(f"about {state.expected_seconds} s in all")
+        facts.append(f"done in about {state.expected_seconds} s")
     if state.HasField("error"):
-        told.append(plain(state.error.message))
-    return ", ".join(told)
+        facts.append(printable(state.error.message))
+    return ", ".join(facts)

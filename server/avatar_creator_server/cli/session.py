@@ -1,4 +1,4 @@
-"""What the commands of a service's users have in common: how they reach it, and how they answer."""
+"""The connection of a client command to its server, and how the command prints its result."""
 
 from __future__ import annotations
 
@@ -20,82 +20,86 @@ from rich.console import Console, RenderableType
 
 from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError, channels
 from avatar_creator.errors import from_rpc_error
-from avatar_creator_server.cli.errors import Refusal
-from avatar_creator_server.cli.format import plain
+from avatar_creator_server.cli.errors import CommandError
+from avatar_creator_server.cli.format import printable
 
 PANEL = "Using a service"
+"""Heading of the client commands in `--help`."""
+
+LARGEST_PAGE = 100
+"""The largest page that a list call returns."""
 
 _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
 _UNLIMITED_WIDTH = 10_000
-"""Columns where no terminal is: whatever reads the tables there wants whole lines."""
+"""Columns of output that is not a terminal: programs that read the tables need whole lines."""
 
-Answer: TypeAlias = "Message | str | Sequence[Answer] | Mapping[str, Answer]"
-_Answer = TypeVar("_Answer", bound=Answer)
-_Rows = TypeVar("_Rows", bound=Sequence[Message])
+Result: TypeAlias = "Message | str | Sequence[Result] | Mapping[str, Result]"
+_Result = TypeVar("_Result", bound=Result)
+_Messages = TypeVar("_Messages", bound=Sequence[Message])
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One command's connection, and where its answer goes."""
+    """One command's connection and its output."""
 
     client: AvatarCreator
     as_json: bool
-    """Whether standard output is for a program: then it gets nothing but the answer's JSON."""
+    """Whether a program reads standard output: it then has nothing but the result as JSON."""
     output: Console
+    """Standard output."""
     notes: Console
     """Standard error."""
 
     @property
     def shows_progress(self) -> bool:
-        """Whether somebody sees what happens meanwhile."""
+        """Whether a person can see a progress bar."""
         return self.notes.is_terminal and not self.as_json
 
-    def answer(self, answer: _Answer, for_people: Callable[[_Answer], RenderableType]) -> None:
-        """Print the answer: as one JSON document, or the table or sentence `for_people` makes of it."""
+    def print_result(self, result: _Result, render: Callable[[_Result], RenderableType]) -> None:
+        """Print the result: as one JSON document, or as the table or sentence that `render` returns."""
         if self.as_json:
-            typer.echo(json.dumps(_document(answer), indent=2))
+            typer.echo(json.dumps(_document(result), indent=2))
+            return
+        rendered = render(result)
+        if isinstance(rendered, str):
+            self.print_sentence(rendered)
         else:
-            shown = for_people(answer)
-            if isinstance(shown, str):
-                self.say(shown)
-            else:
-                # Where a terminal is too narrow even for the ids, lines that wrap are better than ids cut.
-                self.output.print(shown, crop=False)
+            # In a terminal too narrow even for the ids, wrapped lines are better than shortened ids.
+            self.output.print(rendered, crop=False)
 
-    def rows(self, listed: _Rows, table: Callable[[_Rows], RenderableType]) -> None:
-        """Answer with a list."""
-        if not listed and not self.as_json:
-            self.note("there are none")
+    def print_list(self, items: _Messages, table: Callable[[_Messages], RenderableType]) -> None:
+        """Print the items as the result."""
+        if not items and not self.as_json:
+            self.note("no results")
         else:
-            self.answer(listed, table)
+            self.print_result(items, table)
 
-    def line(self, message: Message) -> None:
+    def print_json_line(self, message: Message) -> None:
         """Print one message of several as a line of JSON."""
         typer.echo(json.dumps(_document(message)))
 
-    def say(self, sentence: str) -> None:
+    def print_sentence(self, sentence: str) -> None:
         """Print a sentence for people on standard output."""
-        self.output.print(plain(sentence), soft_wrap=True)
+        self.output.print(printable(sentence), soft_wrap=True)
 
     def note(self, sentence: str) -> None:
-        """Print something beside the answer."""
-        self.notes.print(f"note: {plain(sentence)}", soft_wrap=True)
+        """Print a note for people on standard error."""
+        self.notes.print(f"note: {printable(sentence)}", soft_wrap=True)
 
 
 @contextmanager
 def open_session(
     target: Annotated[
         str,
-        typer.Option(
-            metavar="HOST:PORT", help="Where the server listens.", rich_help_panel=_CONNECTION_PANEL
-        ),
+        typer.Option(metavar="HOST:PORT", help="Address of the server.", rich_help_panel=_CONNECTION_PANEL),
     ] = "127.0.0.1:50051",
     tls: Annotated[
         bool,
         typer.Option(
             "--tls",
-            help="Speak TLS. GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names whom to trust, if not the usual.",
+            help="Connect with TLS. To trust certificates other than the usual ones, set "
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to a PEM file.",
             rich_help_panel=_CONNECTION_PANEL,
         ),
     ] = False,
@@ -103,7 +107,8 @@ def open_session(
         str,
         typer.Option(
             envvar="AVATAR_CREATOR_TOKEN",
-            help="Who you are. Better in the environment: others on this machine see a command's options.",
+            help="Token that says who you are. Use the environment variable rather than the option: "
+            "other users of this machine can see the options of a running command.",
             show_default=False,
             rich_help_panel=_CONNECTION_PANEL,
         ),
@@ -113,18 +118,18 @@ def open_session(
         typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel=_CONNECTION_PANEL),
     ] = False,
 ) -> Iterator[Session]:
-    """A session on a server that answers.
+    """Connect to a server that answers.
 
     Raises:
-        Refusal: there is no token, or the server cannot be reached.
+        CommandError: there is no token, or the server cannot be reached.
     """
     if not token.strip():
-        raise Refusal(
-            "no token: set AVATAR_CREATOR_TOKEN, for example to what `avatar-creator token --user NAME` "
-            "prints where the service runs"
+        raise CommandError(
+            "no token: set AVATAR_CREATOR_TOKEN; `avatar-creator token --user USER_ID` prints a token, "
+            "if you run it with the settings of the service"
         )
     with channels.connect(target, tls=tls, root_certificates=None) as channel:
-        _reach(channel, target)
+        _require_reachable(channel, target)
         with AvatarCreator(channel=channel, token=token) as client:
             try:
                 yield Session(
@@ -136,11 +141,11 @@ def open_session(
             except UnavailableError as error:
                 if error.reason:
                     raise
-                raise Refusal(f"cannot reach {target}: {error.message}") from error
+                raise _unreachable(target, error.message) from error
 
 
 def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a command of a function that takes a `Session` first; `open_session`'s options become its own."""
+    """Register a function that takes a `Session` first. Its command has the options of `open_session` too."""
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         _, *own = signature(run, eval_str=True).parameters.values()
@@ -158,40 +163,46 @@ def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., 
     return register
 
 
-def _reach(channel: grpc.Channel, target: str) -> None:
-    """Refuse at once where nobody answers; the client would try again for as long as a call may take."""
+def _require_reachable(channel: grpc.Channel, target: str) -> None:
+    """Fail at once if no server answers. The client would retry for as long as a call may take."""
     try:
         HealthStub(channel).Check(HealthCheckRequest(), timeout=_CONNECT_SECONDS)
-    except grpc.RpcError as raised:
-        error = from_rpc_error(raised)
+    except grpc.RpcError as rpc_error:
+        error = from_rpc_error(rpc_error)
         if isinstance(error, DeadlineExceededError):
-            raise Refusal(f"cannot reach {target}: no answer within {_CONNECT_SECONDS:.0f} s") from error
+            raise _unreachable(target, f"no answer within {_CONNECT_SECONDS:.0f} s") from error
         if isinstance(error, UnavailableError):
-            raise Refusal(f"cannot reach {target}: {error.message}") from error
+            raise _unreachable(target, error.message) from error
+
+
+def _unreachable(target: str, cause: str) -> CommandError:
+    return CommandError(
+        f"cannot reach {target}: check that the server is running, and check --target and --tls ({cause})"
+    )
 
 
 def _console(is_terminal: bool, *, stderr: bool = False) -> Console:
     return Console(
         stderr=stderr,
         width=None if is_terminal else _UNLIMITED_WIDTH,
-        # What users wrote is no markup.
+        # Text that users wrote is not markup.
         markup=False,
         emoji=False,
         highlight=False,
     )
 
 
-def _document(answer: Answer) -> Any:
-    match answer:
+def _document(result: Result) -> Any:
+    match result:
         case Message():
             return MessageToDict(
-                answer,
+                result,
                 preserving_proto_field_name=True,
-                # A script that reads a count finds it when it is 0, too.
+                # A script that reads a count needs it also when it is 0.
                 always_print_fields_with_no_presence=True,
             )
         case str():
-            return answer
+            return result
         case Mapping():
-            return {name: _document(part) for name, part in answer.items()}
-    return [_document(part) for part in answer]
+            return {name: _document(part) for name, part in result.items()}
+    return [_document(part) for part in result]

@@ -1,6 +1,6 @@
-"""What the service's messages look like as tables.
+"""The service's messages as tables.
 
-Ids are complete, because people copy them; what users wrote is cut where a terminal has no room for it.
+Ids are complete, because people copy them. Text that users wrote is shortened if the terminal is too narrow.
 """
 
 from __future__ import annotations
@@ -24,46 +24,51 @@ from avatar_creator import (
     Recipe,
     UsageRecord,
 )
-from avatar_creator_server.cli.format import dollars, label, plain, size, when
+from avatar_creator_server.cli.format import dimensions, dollars, enum_label, local_time, printable
 
 _ID_WIDTH = 36
-_LEAST_NAME_WIDTH = 12
+_MIN_NAME_WIDTH = 12
 
 
 def projects(listed: Sequence[AvatarProject]) -> Table:
-    """Projects, one a line."""
-    table = _table(_id(), _name(), _number("avatars"), _fixed("created"))
+    """Return a table with one line for each project."""
+    table = _table(_id_column(), _name_column(), _number_column("avatars"), _text_column("created"))
     for project in listed:
         table.add_row(
-            plain(project.id), _cut(project.name), str(project.avatar_count), when(project, "create_time")
+            printable(project.id),
+            _shortened(project.name),
+            str(project.avatar_count),
+            local_time(project, "create_time"),
         )
     return table
 
 
 def avatars(listed: Sequence[Avatar]) -> Table:
-    """Avatars, one a line."""
-    table = _table(_id(), _name(), _fixed("source"), _number("uses"), _fixed("created"))
+    """Return a table with one line for each avatar."""
+    table = _table(
+        _id_column(), _name_column(), _text_column("source"), _number_column("uses"), _text_column("created")
+    )
     for avatar in listed:
         table.add_row(
-            plain(avatar.id),
-            _cut(avatar.name),
-            label(avatar, "source_type"),
+            printable(avatar.id),
+            _shortened(avatar.name),
+            enum_label(avatar, "source_type"),
             str(avatar.usage_count),
-            when(avatar, "create_time"),
+            local_time(avatar, "create_time"),
         )
     return table
 
 
 def avatar(shown: Avatar) -> Table:
-    """All that is known of an avatar, a fact a line."""
+    """Return everything about an avatar, one fact on each line."""
     image = shown.image
-    return _sheet(
+    return _fact_sheet(
         ("id", shown.id),
         ("name", shown.name),
         ("project", shown.project_id),
-        ("source", label(shown, "source_type")),
-        ("picture", f"{image.content_type}, {size(image)}, {image.size_bytes:,} bytes"),
-        ("thumbnail", "pending" if shown.thumbnail_pending else size(shown.thumbnail)),
+        ("source", enum_label(shown, "source_type")),
+        ("picture", f"{image.content_type}, {dimensions(image)}, {image.size_bytes:,} bytes"),
+        ("thumbnail", "pending" if shown.thumbnail_pending else dimensions(shown.thumbnail)),
         *_persona(shown.persona),
         *_attributes(shown.attributes),
         ("prompt", shown.generation_prompt),
@@ -71,97 +76,99 @@ def avatar(shown: Avatar) -> Table:
         ("generation", shown.generation_id),
         ("reference", shown.reference_avatar_id),
         ("uses", str(shown.usage_count)),
-        ("last used", when(shown, "last_used_time")),
-        ("created", when(shown, "create_time")),
-        ("changed", when(shown, "update_time")),
+        ("last used", local_time(shown, "last_used_time")),
+        ("created", local_time(shown, "create_time")),
+        ("changed", local_time(shown, "update_time")),
     )
 
 
 def estimate(estimated: EstimateGenerationResponse) -> Table:
-    """What a generation would cost and take, a fact a line."""
-    pace = "not known yet"
+    """Return the estimated price and times of a generation, one fact on each line."""
+    duration = "not known yet"
     if estimated.HasField("seconds_p50"):
-        pace = f"half within {estimated.seconds_p50:.1f} s, nine in ten within {estimated.seconds_p90:.1f} s"
-    outlook = ""
+        duration = f"50 % within {estimated.seconds_p50:.1f} s, 90 % within {estimated.seconds_p90:.1f} s"
+    completion = ""
     if estimated.HasField("expected_seconds"):
-        outlook = f"in about {estimated.expected_seconds} s"
-    return _sheet(
+        completion = f"in about {estimated.expected_seconds} s"
+    return _fact_sheet(
         ("price", dollars(estimated.price_micros)),
         ("provider", estimated.provider),
         ("route", estimated.route),
-        ("one takes", pace),
-        ("all would end", outlook),
+        ("time for one", duration),
+        ("all completed", completion),
     )
 
 
-def recipe(made_by: Recipe) -> Table:
-    """What made a picture, a fact a line."""
-    return _sheet(
-        ("provider", made_by.provider),
-        ("route", made_by.route),
-        ("model", made_by.model),
-        ("model revision", made_by.model_revision),
-        ("LoRA", made_by.lora),
-        ("LoRA file", made_by.lora_weight_file),
-        ("LoRA revision", made_by.lora_revision),
-        ("LoRA scale", _number_given(made_by.lora_scale)),
-        ("seed", str(made_by.seed)),
-        ("size", f"{made_by.width}x{made_by.height}"),
-        ("steps", _number_given(made_by.steps)),
-        ("guidance", _number_given(made_by.guidance_scale)),
-        ("prompt", made_by.enhanced_prompt),
-        ("sent as", made_by.provider_prompt if made_by.provider_prompt != made_by.enhanced_prompt else ""),
-        ("negative prompt", made_by.negative_prompt),
-        ("reference", made_by.reference_avatar_id),
-        ("reference SHA-256", made_by.reference_sha256),
-        ("strength", _number_given(made_by.reference_strength)),
-        *((plain(name.replace("_", " ")), fact) for name, fact in sorted(made_by.provider_facts.items())),
-        ("pixels SHA-256", made_by.pixels_sha256),
-        ("software", made_by.software),
+def recipe(shown: Recipe) -> Table:
+    """Return how a picture was made, one fact on each line."""
+    return _fact_sheet(
+        ("provider", shown.provider),
+        ("route", shown.route),
+        ("model", shown.model),
+        ("model revision", shown.model_revision),
+        ("LoRA", shown.lora),
+        ("LoRA file", shown.lora_weight_file),
+        ("LoRA revision", shown.lora_revision),
+        ("LoRA scale", _nonzero(shown.lora_scale)),
+        ("seed", str(shown.seed)),
+        ("size", f"{shown.width}x{shown.height}"),
+        ("steps", _nonzero(shown.steps)),
+        ("guidance", _nonzero(shown.guidance_scale)),
+        ("prompt", shown.enhanced_prompt),
+        ("prompt sent", shown.provider_prompt if shown.provider_prompt != shown.enhanced_prompt else ""),
+        ("negative prompt", shown.negative_prompt),
+        ("reference", shown.reference_avatar_id),
+        ("reference SHA-256", shown.reference_sha256),
+        ("strength", _nonzero(shown.reference_strength)),
+        *((printable(name.replace("_", " ")), fact) for name, fact in sorted(shown.provider_facts.items())),
+        ("pixels SHA-256", shown.pixels_sha256),
+        ("software", shown.software),
     )
 
 
 def usage_by_app(apps: Sequence[AppUsageSummary]) -> Table:
-    """An avatar's uses, an app a line."""
-    table = _table("app", _number("uses"), _fixed("first used"), _fixed("last used"), "actions")
+    """Return how often each app used an avatar, one app on each line."""
+    table = _table(
+        "app", _number_column("uses"), _text_column("first used"), _text_column("last used"), "actions"
+    )
     for app in apps:
         table.add_row(
-            _cut(app.app_id),
+            _shortened(app.app_id),
             str(app.usage_count),
-            when(app, "first_used_time"),
-            when(app, "last_used_time"),
-            _cut(", ".join(f"{count.action} {count.usage_count}" for count in app.actions)),
+            local_time(app, "first_used_time"),
+            local_time(app, "last_used_time"),
+            _shortened(", ".join(f"{count.action} {count.usage_count}" for count in app.actions)),
         )
     return table
 
 
-def uses(history: Sequence[UsageRecord]) -> Table:
-    """Single uses, one a line."""
-    table = _table(_fixed("used"), "app", "action", "reference")
-    for use in history:
+def usage_history(records: Sequence[UsageRecord]) -> Table:
+    """Return a table with one line for each use."""
+    table = _table(_text_column("used"), "app", "action", "reference")
+    for use in records:
         table.add_row(
-            when(use, "create_time"),
-            _cut(use.app_id),
-            _cut(use.action),
-            _cut(f"{use.reference_type} {use.reference_id}"),
+            local_time(use, "create_time"),
+            _shortened(use.app_id),
+            _shortened(use.action),
+            _shortened(f"{use.reference_type} {use.reference_id}"),
         )
     return table
 
 
-def stats(figures: GetStatsResponse) -> Table:
-    """A user's figures, one a line."""
+def totals(stats: GetStatsResponse) -> Table:
+    """Return a user's totals, one on each line."""
     counts = {
-        "avatars": str(figures.avatar_count),
-        "uploads in the last 7 days": str(figures.recent_upload_count),
-        "uses": str(figures.usage_count),
-        "uses per avatar": f"{figures.average_usage_per_avatar:.2f}",
-        "spent in the last 30 days": dollars(sum(spend.price_micros for spend in figures.spending)),
+        "avatars": str(stats.avatar_count),
+        "uploads in the last 7 days": str(stats.recent_upload_count),
+        "uses": str(stats.usage_count),
+        "uses per avatar": f"{stats.average_usage_per_avatar:.2f}",
+        "spent in the last 30 days": dollars(sum(spend.price_micros for spend in stats.spending)),
         **{
-            f"generations {label(count, 'state')}": str(count.generation_count)
-            for count in figures.generations
+            f"generations {enum_label(count, 'state')}": str(count.generation_count)
+            for count in stats.generations
         },
     }
-    table = _table(Column(), _number(""))
+    table = _table(Column(), _number_column(""))
     table.show_header = False
     for name, count in counts.items():
         table.add_row(name, count)
@@ -169,12 +176,12 @@ def stats(figures: GetStatsResponse) -> Table:
 
 
 def spending(days: Sequence[DailySpend]) -> Table:
-    """What generations cost, a day and app a line."""
-    table = _table(_fixed("day"), "app", _number("attempts"), _number("price"))
+    """Return what generations cost, with one line for each day and app."""
+    table = _table(_text_column("day"), "app", _number_column("attempts"), _number_column("price"))
     for spend in days:
         table.add_row(
-            plain(spend.day),
-            _cut(spend.app_id or "no app"),
+            printable(spend.day),
+            _shortened(spend.app_id or "no app"),
             str(spend.attempt_count),
             dollars(spend.price_micros),
         )
@@ -182,23 +189,25 @@ def spending(days: Sequence[DailySpend]) -> Table:
 
 
 def presets(listed: Sequence[AvatarPreset]) -> Table:
-    """Presets, one a line."""
-    table = _table(_id(), _name(), _fixed("category"), _number("used"))
+    """Return a table with one line for each preset."""
+    table = _table(_id_column(), _name_column(), _text_column("category"), _number_column("used"))
     for preset in listed:
-        table.add_row(plain(preset.id), _cut(preset.name), _cut(preset.category), str(preset.popularity))
+        table.add_row(
+            printable(preset.id), _shortened(preset.name), _shortened(preset.category), str(preset.popularity)
+        )
     return table
 
 
 def personas(listed: Sequence[PersonaExample]) -> Table:
-    """Persona examples, one a line."""
-    table = _table(_id(), _name(), _fixed("category"), _number("used"), "persona")
+    """Return a table with one line for each persona example."""
+    table = _table(_id_column(), _name_column(), _text_column("category"), _number_column("used"), "persona")
     for example in listed:
         table.add_row(
-            plain(example.id),
-            _cut(example.name),
-            _cut(example.category),
+            printable(example.id),
+            _shortened(example.name),
+            _shortened(example.category),
             str(example.use_count),
-            _cut(f"{example.persona.name}, {example.persona.age}"),
+            _shortened(f"{example.persona.name}, {example.persona.age}"),
         )
     return table
 
@@ -213,11 +222,11 @@ def _attributes(attributes: Attributes) -> Iterable[tuple[str, str]]:
     for field, value in attributes.ListFields():
         yield (
             field.name.replace("_", " "),
-            label(attributes, field.name) if field.enum_type is not None else str(value),
+            enum_label(attributes, field.name) if field.enum_type is not None else str(value),
         )
 
 
-def _number_given(number: float) -> str:
+def _nonzero(number: float) -> str:
     return f"{number:g}" if number else ""
 
 
@@ -225,32 +234,32 @@ def _table(*columns: Column | str) -> Table:
     return Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
 
 
-def _sheet(*facts: tuple[str, str]) -> Table:
-    """Facts with their names; those that are empty are left out."""
-    sheet = Table.grid(_fixed(""), "", padding=(0, 2, 0, 0))
+def _fact_sheet(*facts: tuple[str, str]) -> Table:
+    """Return names and values without a header; facts with an empty value are left out."""
+    sheet = Table.grid(_text_column(""), "", padding=(0, 2, 0, 0))
     for name, fact in facts:
         if fact:
-            sheet.add_row(name, Text(plain(fact)))
+            sheet.add_row(name, Text(printable(fact)))
     return sheet
 
 
-def _id() -> Column:
+def _id_column() -> Column:
     return Column("id", no_wrap=True, min_width=_ID_WIDTH)
 
 
-def _name() -> Column:
-    # In a narrow terminal it would be the only one to shrink, down to nothing.
-    return Column("name", no_wrap=True, min_width=_LEAST_NAME_WIDTH)
+def _name_column() -> Column:
+    # In a narrow terminal only this column shrinks. Without a minimum it would disappear.
+    return Column("name", no_wrap=True, min_width=_MIN_NAME_WIDTH)
 
 
-def _fixed(name: str) -> Column:
+def _text_column(name: str) -> Column:
     return Column(name, no_wrap=True)
 
 
-def _number(name: str) -> Column:
+def _number_column(name: str) -> Column:
     return Column(name, no_wrap=True, justify="right")
 
 
-def _cut(text: str) -> Text:
-    """What somebody wrote, on one line that ends where its column does."""
-    return Text(plain(text), no_wrap=True, overflow="ellipsis")
+def _shortened(text: str) -> Text:
+    """Return text that a user wrote, on one line that is shortened to the width of its column."""
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")

@@ -1,1 +1,1 @@
-"""The demonstration: the whole main job on this machine, with a photograph that ships with the service."""
+"""The demonstration: the main use case on this machine, with a photograph that ships with the service."""

@@ -24,8 +24,8 @@ def read_attempts(generation_id: str) -> list[Attempt]:
 def abandon(database: Database, generation_id: str, now: datetime) -> int:
     """End the attempts at a generation that was cancelled or deleted.
 
-    Runs in the current transaction, which must hold the generation's lock. A running attempt ends as CANCELLED.
-    A background job cancels each request that the provider may still be running.
+    Runs in the current transaction, which must hold the generation's lock. A running attempt ends as
+    CANCELLED. A background job cancels each request that the provider may still be running.
 
     Returns:
         The price of the running attempt, in millionths of a US dollar; 0 if none is running.
@@ -52,7 +52,8 @@ def abandon(database: Database, generation_id: str, now: datetime) -> int:
 
 
 def close_lost_attempt(database: Database, row: AvatarGeneration) -> GenerationAttempt:
-    """End the attempt of a lost worker, in the current transaction. Its request passes to the next attempt."""
+    """End the attempt of a lost worker, in the current transaction. Its request passes to the next
+    attempt."""
     query = GenerationAttempt.select().where(
         GenerationAttempt.generation == row.id,
         GenerationAttempt.attempt_number == row.attempt_number,
@@ -80,7 +81,8 @@ def request_to_resume(row: AvatarGeneration) -> tuple[str, str]:
 
 
 def paying_attempt(attempt: GenerationAttempt) -> GenerationAttempt | None:
-    """Return the earlier attempt that paid for the request which this attempt resumed; None if there is none."""
+    """Return the earlier attempt that paid for the request which this attempt resumed; None if there is
+    none."""
     if not attempt.provider_request_id:
         return None
     found: GenerationAttempt | None = (

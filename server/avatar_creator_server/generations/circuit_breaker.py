@@ -1,8 +1,10 @@
-"""OpenCircuit breakers: when a provider refuses the service itself, all workers stop using that route for a while.
+"""Circuit breakers: when a provider refuses the service itself, all workers stop using that route for a
+while.
 
 A refused key or missing credit does not change until the operator fixes it; without a circuit breaker, every
 generation would spend an attempt on the same refusal. The first refusal opens the circuit. After a delay, the
-circuit is half-open: one attempt may use the route. If that attempt is refused too, the next delay is twice as long.
+circuit is half-open: one attempt may use the route. If that attempt is refused too, the next delay is twice
+as long.
 """
 
 from __future__ import annotations
@@ -76,7 +78,8 @@ class CircuitBreakers:
             route: The refused route.
             reason: One of `OPENING_REASONS`.
             message: Text for people, without secrets.
-            since: Start of the refused attempt; None if it resumed an earlier request. Such an attempt, and one that
+            since: Start of the refused attempt; None if it resumed an earlier request. Such an attempt, and
+            one that
                 started before the circuit opened, do not extend the delay.
         """
         await self._database.write(self._open_or_extend, route, reason, message, since)

@@ -22,9 +22,9 @@ _URGENCY = Case(None, [(AvatarGeneration.state == GenerationState.PROCESSING, 0)
 def take_next(database: Database, now: datetime) -> AvatarGeneration | None:
     """Lock the next due generation and record its user's turn, in the current transaction.
 
-    The most urgent priority comes first; work of a lost worker is as urgent as possible. Within a priority, users
-    take turns: next is the user who has waited longest since their last claim, or since the creation of the
-    generation if that is later. A user's own generations go in the order of creation.
+    The most urgent priority comes first; work of a lost worker is as urgent as possible. Within a priority,
+    users take turns: next is the user who has waited longest since their last claim, or since the creation
+    of the generation if that is later. A user's own generations go in the order of creation.
 
     Returns:
         The locked row; None if no unlocked generation is due.
@@ -32,8 +32,8 @@ def take_next(database: Database, now: datetime) -> AvatarGeneration | None:
     due = AvatarGeneration.due_time <= now
     row = AvatarGeneration.select()
     urgent = AvatarGeneration.select(fn.MIN(_URGENCY)).where(due)
-    # The turn is locked too, so that concurrent workers take from different users. It is locked first, because
-    # a row stays locked when SKIP LOCKED skips the row it is joined with.
+    # The turn is locked too, so that concurrent workers take from different users. It is locked first,
+    # because a row stays locked when SKIP LOCKED skips the row it is joined with.
     most_urgent = row.join(ClaimTurn, on=SAME_USER).where(due, urgent == _URGENCY)
     taken = _first(database, most_urgent, of=(ClaimTurn, AvatarGeneration))
     if taken is None:

@@ -57,7 +57,8 @@ log = structlog.get_logger()
 LEASE = timedelta(seconds=15)
 """Time for which a worker owns a generation after a heartbeat."""
 HEARTBEAT_SECONDS = 1.5
-"""Interval of lease renewals, and maximum delay until a worker notices a cancellation whose event was lost."""
+"""Interval of lease renewals, and maximum delay until a worker notices a cancellation whose event was
+lost."""
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=100), timedelta(seconds=1000))
 """Delays before the first, second and third retry."""
 MAX_LOST_WORKERS = 3
@@ -151,8 +152,8 @@ class GenerationLeases:
     ) -> None:
         """Record that the provider is about to be called and that drawing begins, before the call.
 
-        `price_micros` is the price of the request; 0 if an earlier request is resumed. From now on the request
-        counts as possibly charged. A repeated call adds nothing.
+        `price_micros` is the price of the request; 0 if an earlier request is resumed. From now on the
+        request counts as possibly charged. A repeated call adds nothing.
 
         Raises:
             LeaseLostError: The worker no longer owns the generation.
@@ -259,7 +260,8 @@ class GenerationLeases:
         await self._end(lease, lambda: self._complete(lease, result))
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
-        """End the attempt. Retry the generation later if possible, else fail it. A repeated call changes nothing.
+        """End the attempt. Retry the generation later if possible, else fail it. A repeated call changes
+        nothing.
 
         Raises:
             LeaseLostError: The worker no longer owns the generation.
@@ -384,7 +386,7 @@ class GenerationLeases:
             ),
             now,
         )
-        self._files.own(result.image.id, result.thumbnail.id)
+        self._files.attach(result.image.id, result.thumbnail.id)
         self._spend(lease, completed, now)
         statistics.count(
             before.user_id,
@@ -468,7 +470,8 @@ class GenerationLeases:
     def _ended_before(self, lease: Lease) -> AttemptEnd | None:
         """Return how the worker itself has already ended the lease; None if it has not.
 
-        That happens when the answer to its commit was lost. Any other party raises the epoch when it ends a lease.
+        That happens when the answer to its commit was lost. Any other party raises the epoch when it ends a
+        lease.
         """
         row = (
             AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id"))
@@ -538,7 +541,8 @@ def _source_type(generation: Generation) -> str:
 
 
 def _owned(lease: Lease) -> tuple[Any, ...]:
-    """Return the guard. An expired lease still belongs to its worker until another takes the generation over."""
+    """Return the guard. An expired lease still belongs to its worker until another takes the generation
+    over."""
     return (
         AvatarGeneration.id == lease.generation.id,
         AvatarGeneration.epoch == lease.epoch,

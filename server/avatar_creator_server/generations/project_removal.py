@@ -18,7 +18,8 @@ def remove_generations(
 ) -> RemovedGenerations:
     """Stop the unfinished generations of a project, in the current transaction, which holds its lock.
 
-    The caller deletes the avatars, then calls `delete`, and calls `settle` last: locks are taken in one order.
+    The caller deletes the avatars, then calls `delete`, and calls `settle` last: locks are taken in one
+    order.
     """
     generation = AvatarGeneration
     query = generation.select(

@@ -1,24 +1,24 @@
-"""Which routes the settings make."""
+"""Creation of the routes from the settings."""
 
 from __future__ import annotations
 
-from avatar_creator_server.generations.routes import GUIDANCE_DISTILLED, WISHES, Lora, Route, Routes
+from avatar_creator_server.generations.routes import GUIDANCE_DISTILLED, OPTIONS, Lora, Route, Routes
 from avatar_creator_server.settings import Settings
 
 _NO_LORA = "none"
 
 KONTEXT_MODEL = "black-forest-labs/FLUX.1-Kontext-dev"
-"""The model that fal.ai draws with from a reference."""
+"""Model with which fal.ai draws from a reference."""
 
 
 def routes_of(settings: Settings) -> Routes:
-    """The routes of a service with these settings."""
+    """Create the routes of a service with these settings."""
     match settings.chosen_provider:
         case "huggingface":
             return _huggingface(settings)
         case "diffusers":
-            # A negative prompt costs twice the time there, so only the caller's own is honoured.
-            route = _route(settings, "diffusers", "local", _lora(settings), WISHES)
+            # A negative prompt doubles the time, so the route takes only the caller's own.
+            route = _route(settings, "diffusers", "local", _lora(settings), OPTIONS)
             return Routes(route, route)
         case _:
             route = Route("sketch", "local", "", "", None, frozenset({"reference", "reference_strength"}))

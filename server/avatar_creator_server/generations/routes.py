@@ -1,7 +1,7 @@
-"""Routes: the ways a portrait can be made, what each of them supports, and what it costs.
+"""Routes: the ways to make a portrait, with the options and the price of each.
 
-Servers and workers make the same routes of the same settings, so that a server can say beforehand what a
-worker will be able to do.
+Servers and workers make the same routes from the same settings, so a server knows in advance what a worker
+can do.
 """
 
 from __future__ import annotations
@@ -14,98 +14,101 @@ from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.records import Options
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
-"""Providers bill begun megapixels (https://fal.ai/models/fal-ai/flux-lora) and do not say which; integrators
-found a picture of 1,024 by 1,024 billed as one (veniceai/api-docs#241)."""
+"""Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
+report that a picture of 1,024 by 1,024 is billed as one megapixel (veniceai/api-docs#241)."""
 
 GUIDANCE_DISTILLED = ("FLUX.1-dev", "FLUX.1-schnell", "FLUX.1-Krea-dev", "FLUX.1-Kontext-dev")
-"""Models that guidance was distilled into: they have no negative prompt (model card of FLUX.1-dev)."""
+"""Guidance-distilled models, which have no negative prompt (model card of FLUX.1-dev)."""
 
-WISHES = frozenset(
+OPTIONS = frozenset(
     {"prompt", "negative_prompt", "steps", "guidance_scale", "reference", "reference_strength"}
 )
-"""What a caller may wish for and a route may be unable to honour."""
+"""Parts of a request that a route may not support."""
+
+_LIMITATIONS = {
+    "prompt": "draws from the attributes and does not read the prompt",
+    "options.negative_prompt": "ignores the negative prompt",
+    "options.steps": "ignores the number of steps",
+    "options.guidance_scale": "ignores the guidance scale",
+    "options.reference_strength": "ignores the strength of the reference",
+}
+"""What a route does that does not support an option, by field of `CreateGenerationRequest`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A low-rank adaptation that is put on the model."""
+    """A low-rank adaptation that changes the model."""
 
     repository: str
-    """Its id on the hub, or a folder."""
+    """Id of the repository on the hub, or a folder."""
     weight_file: str
-    """File in the repository; empty: the repository's only one."""
+    """File in the repository; empty if the repository has only one."""
     revision: str
-    """Commit or tag of the repository; empty: not pinned."""
+    """Commit or tag of the repository; empty if it is not pinned."""
     scale: float
-    """How strongly it acts; 1.0 is as trained."""
+    """Strength of its effect; 1.0 is the strength of the training."""
     trigger: str
-    """Words that have to be in the prompt for it to act; may be empty."""
+    """Words that the prompt must contain for the LoRA to have an effect; may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way of making a portrait."""
+    """One way to make a portrait."""
 
     provider: str
     """`sketch`, `huggingface` or `diffusers`."""
     name: str
     """`local`, `fal-ai`, `fal-ai-kontext`, `hf-inference` or `endpoint`."""
     model: str
-    """Its id on the hub, a folder, or empty where there is none."""
+    """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
-    """Commit or tag of the model; empty: not pinned, or the route does not say."""
+    """Commit or tag of the model; empty if it is not pinned, or the route does not say."""
     lora: Lora | None
-    """None also where the route cannot take one."""
+    """None if there is no LoRA, or the route does not support one."""
     supports: frozenset[str]
-    """Those of `WISHES` that it can fulfil."""
+    """The supported ones of `OPTIONS`."""
     default_negative_prompt: bool = False
-    """Whether the service's own negative prompt goes to it: only where that costs nothing."""
+    """True if the service sends its own negative prompt: only where that costs nothing."""
     least_steps: int = 1
-    """It takes no fewer."""
+    """Minimum number of denoising steps."""
     lora_dropped: bool = False
-    """Whether the settings ask for a LoRA that this route cannot take."""
+    """True if the settings ask for a LoRA that this route does not support."""
     price_per_megapixel: int = 0
-    """Millionths of a US dollar."""
+    """Price in millionths of a US dollar."""
 
     @property
     def charges(self) -> bool:
-        """Whether a request may cost money."""
+        """True if a request may cost money."""
         return self.price_per_megapixel > 0
 
     def price(self, width: int, height: int) -> int:
-        """What a picture of this size costs, in millionths of a US dollar; begun megapixels count."""
+        """Return the price of a picture of this size in millionths of a US dollar, for started megapixels."""
         return math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL) * self.price_per_megapixel
 
     def prompt_for(self, enhanced_prompt: str) -> str:
-        """The prompt as it is sent: with the trigger words in front, unless they are in it."""
+        """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
         trigger = self.lora.trigger if self.lora else ""
         if not trigger or trigger.casefold() in enhanced_prompt.casefold():
             return enhanced_prompt
         return f"{trigger}, {enhanced_prompt}"
 
     def unsupported_options(self, options: Options, *, has_reference: bool) -> Iterator[FieldViolation]:
-        """What of a caller's wishes this route leaves out, by field of `CreateGenerationRequest`."""
-        place = f"the route {self.name} of {self.provider}"
-        if "prompt" not in self.supports:
-            yield FieldViolation("prompt", f"{place} draws from the attributes and does not read the prompt")
-        if options.negative_prompt and "negative_prompt" not in self.supports:
-            yield FieldViolation(
-                "options.negative_prompt", f"{place} has no negative prompt: it was left out"
-            )
-        if options.steps and "steps" not in self.supports:
-            yield FieldViolation("options.steps", f"{place} does not let the steps be chosen")
-        elif options.steps and options.steps < self.least_steps:
-            yield FieldViolation(
-                "options.steps", f"{place} takes no fewer than {self.least_steps} steps: these were taken"
-            )
-        if options.guidance_scale and "guidance_scale" not in self.supports:
-            yield FieldViolation("options.guidance_scale", f"{place} does not let the guidance be chosen")
-        if has_reference and options.reference_strength and "reference_strength" not in self.supports:
-            yield FieldViolation(
-                "options.reference_strength", f"{place} does not let the strength of a reference be chosen"
-            )
+        """Yield the options of a request that this route does not support, by field of the request."""
+        route = f"the route {self.name} of {self.provider}"
+        given = {
+            "prompt": True,
+            "options.negative_prompt": bool(options.negative_prompt),
+            "options.steps": bool(options.steps),
+            "options.guidance_scale": bool(options.guidance_scale),
+            "options.reference_strength": has_reference and bool(options.reference_strength),
+        }
+        for field, is_given in given.items():
+            if is_given and field.removeprefix("options.") not in self.supports:
+                yield FieldViolation(field, f"{route} {_LIMITATIONS[field]}")
+            elif field == "options.steps" and 0 < options.steps < self.least_steps:
+                yield FieldViolation(field, f"{route} draws with at least {self.least_steps} steps")
         if self.lora_dropped:
-            yield FieldViolation("options.strict", f"{place} cannot put the service's LoRA on the model")
+            yield FieldViolation("options.strict", f"{route} does not support the LoRA of the service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,13 @@ class Routes:
 
     from_text: Route
     from_reference: Route | None
-    """None where no picture can be made from another."""
+    """None if the service cannot make a picture from a reference."""
 
     def route(self, *, has_reference: bool) -> Route | None:
-        """The one an order takes; None if it can take none."""
+        """Return the route for a request with or without a reference; None if there is none."""
         return self.from_reference if has_reference else self.from_text
 
     def named(self) -> Mapping[str, Route]:
-        """All of them, by name."""
+        """Return the routes by name."""
         both = (self.from_text, self.from_reference)
         return {route.name: route for route in both if route is not None}

@@ -57,8 +57,8 @@ def reserve(user_id: str, generation_ids: Sequence[str], price_micros: int, now:
 def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     """Refuse what the current transaction starts if it exceeds a limit. Call this after the last write.
 
-    The last write locks the user's statistics, so of concurrent transactions each sees what the earlier ones have
-    started.
+    The last write locks the user's statistics, so of concurrent transactions each sees what the earlier ones
+    have started.
 
     Raises:
         ResourceExhaustedError: Names the limit and says when to retry.
@@ -87,7 +87,8 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
 
 
 def reserve_at_least(generation_id: str, price_micros: int) -> None:
-    """Raise the reservation of a generation to what its attempts may have cost, in the current transaction."""
+    """Raise the reservation of a generation to what its attempts may have cost, in the current
+    transaction."""
     GenerationStart.update(price_micros=price_micros).where(
         GenerationStart.generation_id == generation_id, GenerationStart.price_micros < price_micros
     ).execute()

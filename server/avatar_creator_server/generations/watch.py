@@ -46,7 +46,8 @@ class _Slot:
         self._end: AvatarCreatorError | None = None
         self._filled = asyncio.Event()
         self.since: datetime | None = None
-        """For a watch of a project: the re-read skips changes before this time, and all of them while None."""
+        """For a watch of a project: the re-read skips changes before this time, and all of them while
+        None."""
 
     def skip(self, generation: Generation) -> None:
         """Do not send this state or an earlier one."""
@@ -143,7 +144,8 @@ class GenerationWatches:
 
         Args:
             caller: The user who watches.
-            known_revisions: Revision that the client knows, by generation id; 0 if it knows none. A known state
+            known_revisions: Revision that the client knows, by generation id; 0 if it knows none. A known
+            state
                 is not sent again, except a final one.
             seconds: Seconds until the caller's token expires.
 
@@ -167,7 +169,8 @@ class GenerationWatches:
     async def watch_project(
         self, caller: Caller, project_id: str, changed_since: datetime | None, *, seconds: float
     ) -> AsyncIterator[GenerationUpdate]:
-        """Yield a project's unfinished and recently changed generations, then every change and new generation.
+        """Yield a project's unfinished and recently changed generations, then every change and new
+        generation.
 
         Args:
             caller: The user who watches.

@@ -1,7 +1,7 @@
-"""Picture bytes: what is accepted, what is kept of it, and the thumbnail made from it.
+"""Acceptance of uploaded pictures, thumbnails, and encoding of generated pictures.
 
-Synchronous and without state: callers run these functions in threads. A 12 megapixel picture keeps a core
-busy for about a tenth of a second.
+The functions are synchronous and keep no state: callers run them in threads. A picture of 12 megapixels
+keeps a core busy for about 0.1 s.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from PIL import Image, ImageChops, ImageCms, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.metadata import (
-    UPRIGHT,
     ContentType,
     StrippedPicture,
     content_type_of,
-    corrupt,
-    has_every_png_row,
     strip_metadata,
 )
+from avatar_creator_server.images.metadata.exif import UPRIGHT
+from avatar_creator_server.images.metadata.png import has_every_png_row
+from avatar_creator_server.images.metadata.stripped import corrupt_error
 
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_IMAGE_PIXELS = 50_000_000
 THUMBNAIL_SIZE = 300
-"""Pixels, both sides."""
+"""Width and height of a thumbnail, in pixels."""
 
 _PILLOW_FORMAT: dict[ContentType, str] = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 
@@ -40,15 +40,15 @@ _TO_UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""By EXIF orientation (CIPA DC-008, tag 0x0112). Pillow's angles are counterclockwise."""
+"""Transformation by EXIF orientation (CIPA DC-008, tag 0x0112). Pillow's angles are counterclockwise."""
 
 _AFTER_SCAN = bytes(range(0xFE, 0x00, -1))
-"""Any bytes but FF, which would be a marker."""
+"""Bytes that are not FF: FF would start a marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A whole still picture, upright, with no metadata but its colour profile and, generated, its recipe."""
+    """A whole still picture, upright. Its only metadata are a color profile and, if generated, a recipe."""
 
     data: bytes = field(repr=False)
     content_type: str
@@ -58,19 +58,20 @@ class Picture:
     height: int
     """Pixels."""
     sha256: str
-    """Of `data`, in lower-case hexadecimal."""
+    """SHA-256 of `data` in lower-case hexadecimal."""
 
 
 def accept_upload(data: bytes, declared_type: str = "") -> Picture:
-    """The picture to keep of an uploaded file.
+    """Check an uploaded file and return the picture to store.
 
-    An upright picture keeps its coded pixels byte for byte; one that its EXIF orientation turns is turned
-    and encoded again in its own format. Either way EXIF, XMP, IPTC, comments and whatever follows the
-    picture's end are gone. The result may be larger than the upload if it had to be turned.
+    An upright picture keeps its coded pixels byte for byte. A picture with another EXIF orientation is
+    turned and encoded again in its own format, so the result can be larger than the upload. In both cases
+    the result has no EXIF, XMP, IPTC or comments, and nothing after the end of the picture.
 
-    Raises `InvalidArgumentError` with reason IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, IMAGE_TYPE_MISMATCH,
-    IMAGE_ANIMATED, IMAGE_TOO_MANY_PIXELS or IMAGE_CORRUPT, or INVALID_FIELD for a `declared_type` that is
-    neither empty nor one of the three.
+    Raises:
+        InvalidArgumentError: the reason is IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, IMAGE_TYPE_MISMATCH,
+            IMAGE_ANIMATED, IMAGE_TOO_MANY_PIXELS or IMAGE_CORRUPT, or INVALID_FIELD if `declared_type` is
+            not empty and not one of the three types.
     """
     if declared_type and declared_type not in _PILLOW_FORMAT:
         raise InvalidArgumentError.of_field(
@@ -79,19 +80,21 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
     if len(data) > MAX_IMAGE_BYTES:
         raise InvalidArgumentError.of_field(
             "chunk",
-            f"the picture is larger than {MAX_IMAGE_BYTES} bytes",
+            f"the picture is larger than {MAX_IMAGE_BYTES:,} bytes; send a smaller file",
             reason="IMAGE_TOO_LARGE",
             limit_bytes=str(MAX_IMAGE_BYTES),
         )
     content_type = content_type_of(data)
     if content_type is None:
         raise InvalidArgumentError.of_field(
-            "chunk", "the bytes are not a JPEG, PNG or WebP picture", reason="IMAGE_UNSUPPORTED"
+            "chunk",
+            "the file is not a JPEG, PNG or WebP picture; send one of these formats",
+            reason="IMAGE_UNSUPPORTED",
         )
     if declared_type not in ("", content_type):
         raise InvalidArgumentError.of_field(
             "metadata.content_type",
-            f"declared {declared_type}, but the bytes are {content_type}",
+            f"is {declared_type}, but the picture is {content_type}; declare that type, or none",
             reason="IMAGE_TYPE_MISMATCH",
             declared=declared_type,
             actual=content_type,
@@ -100,7 +103,8 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
     if stripped.width * stripped.height > MAX_IMAGE_PIXELS:
         raise InvalidArgumentError.of_field(
             "chunk",
-            f"the picture has more than {MAX_IMAGE_PIXELS} pixels",
+            f"the picture has {stripped.width}x{stripped.height} pixels, and the maximum is "
+            f"{MAX_IMAGE_PIXELS:,} pixels; send a smaller picture",
             reason="IMAGE_TOO_MANY_PIXELS",
             limit_pixels=str(MAX_IMAGE_PIXELS),
         )
@@ -111,15 +115,20 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
         return _turned_upright(stripped)
     except InvalidArgumentError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever their parsing stumbles over.
-        raise corrupt(str(error) or type(error).__name__) from error
+    except UnidentifiedImageError as error:
+        raise corrupt_error("its headers cannot be read") from error
+    except Exception as error:  # Pillow's decoders raise exceptions of many types for damaged files.
+        raise corrupt_error("its pixels cannot be decoded") from error
 
 
 def make_thumbnail(data: bytes) -> Picture:
-    """A WebP of 300x300 pixels showing the middle of a picture `accept_upload` or `encode_png` returned.
+    """Make a WebP of 300x300 pixels from the middle of a picture.
 
-    Colours are converted to sRGB, transparency is kept, small pictures are enlarged. Raises what Pillow
-    raises if the bytes are not such a picture.
+    The thumbnail has sRGB colors and keeps transparency. A small picture is enlarged.
+
+    Args:
+        data: a picture that `accept_upload` or `encode_png` returned. For other bytes, Pillow's exceptions
+            pass through.
     """
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         image.draft(None, (2 * THUMBNAIL_SIZE, 2 * THUMBNAIL_SIZE))
@@ -129,7 +138,7 @@ def make_thumbnail(data: bytes) -> Picture:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The pixels of a picture that this service stored: RGB in sRGB, on white where it is transparent."""
+    """Return the pixels of a picture that this service stored, as RGB in sRGB on a white background."""
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         profile: bytes | None = image.info.get("icc_profile")
         plain = _in_srgb(_continuous(image), profile)
@@ -141,9 +150,9 @@ def decode(data: bytes) -> Image.Image:
 
 
 def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:
-    """A PNG of a generated picture, with no metadata but its colour profile and these texts.
+    """Encode a generated picture as a PNG. Its only metadata are its color profile and `texts`.
 
-    Colour models PNG does not have (CMYK, YCbCr, floating point …) become RGB.
+    Color models that PNG does not have, for example CMYK, YCbCr or floating point, become RGB.
     """
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -152,16 +161,16 @@ def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:
 
 
 def _check_every_pixel(stripped: StrippedPicture) -> None:
-    """Decodes the picture and raises if that does not reach its last pixel."""
+    """Decode the picture, and raise an exception if it is not complete to its last pixel."""
     if not stripped.scan_ends:
         _open(stripped).load()
-        # Pillow takes a PNG whose pixels end early for a whole one and leaves the rest black.
+        # Pillow accepts a PNG whose pixels end early, and leaves the rest black.
         if stripped.content_type == "image/png" and not has_every_png_row(stripped.data):
-            raise corrupt("PNG rows are missing")
+            raise corrupt_error("the PNG has too few rows")
         return
-    # Pillow hides libjpeg's warning that a scan ended before the picture did and that the rest was painted
-    # grey. But bytes after a whole scan are never looked at, while bytes after a short one become pixels:
-    # so if adding some changes the picture, it was not whole. Half size reads the same coded bytes.
+    # libjpeg paints the rest of a short scan gray, and Pillow hides the warning. It does not read bytes after
+    # a complete scan, but decodes bytes after a short scan as pixels. So the picture is not complete if bytes
+    # added after its scans change it. Decoding at half size reads the same coded bytes.
     parts, start = [], 0
     for end in stripped.scan_ends:
         parts += [stripped.data[start:end], _AFTER_SCAN]
@@ -175,13 +184,13 @@ def _check_every_pixel(stripped: StrippedPicture) -> None:
         image.load()
         seen.append(image)
     if ImageChops.difference(*seen).getbbox() is not None:
-        raise corrupt("a JPEG scan ends early")
+        raise corrupt_error("a JPEG scan ends early")
 
 
 def _open(stripped: StrippedPicture, coded: bytes | None = None) -> Image.Image:
     image = Image.open(BytesIO(coded or stripped.data), formats=(_PILLOW_FORMAT[stripped.content_type],))
     if image.size != (stripped.width, stripped.height):
-        raise corrupt("its headers disagree about its size")
+        raise corrupt_error("its headers give different sizes")
     return image
 
 
@@ -199,7 +208,7 @@ def _turned_upright(stripped: StrippedPicture) -> Picture:
 
 
 def _continuous(image: Image.Image) -> Image.Image:
-    """In a mode whose values can be averaged: L, LA, RGB, RGBA or CMYK."""
+    """Return the image in a mode whose values can be averaged: L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255.
         return image.point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
@@ -210,21 +219,21 @@ def _continuous(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB or RGBA, converted by the profile if there is one that fits, else by Pillow's plain formulas."""
+    """Return the image as RGB or RGBA, converted with its profile, or with Pillow's formulas if none fits."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-    colours = image.convert(image.mode.removesuffix("A")) if alpha else image
+    colors = image.convert(image.mode.removesuffix("A")) if alpha else image
     if profile:
         try:
             transformed = ImageCms.profileToProfile(
-                colours, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+                colors, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
         except ImageCms.PyCMSError:
             transformed = None
-        colours = transformed or colours
-    colours = colours.convert("RGB")
+        colors = transformed or colors
+    colors = colors.convert("RGB")
     if alpha:
-        colours.putalpha(alpha)
-    return colours
+        colors.putalpha(alpha)
+    return colors
 
 
 def _encoded(

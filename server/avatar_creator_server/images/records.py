@@ -1,15 +1,16 @@
-"""The record of a stored picture."""
+"""The record of a stored file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from avatar_creator_server.database import models
+from avatar_creator_server.database.records import read_row
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A picture in the storage."""
+    """A picture file in the storage."""
 
     id: str
     key: str
@@ -22,4 +23,4 @@ class StoredFile:
     @classmethod
     def from_row(cls, row: models.File) -> StoredFile:
         """Read the row of a file."""
-        return cls(row.id, row.key, row.content_type, row.size_bytes, row.sha256, row.width, row.height)
+        return read_row(cls, row)

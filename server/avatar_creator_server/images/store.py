@@ -1,4 +1,4 @@
-"""Files: every byte in the storage is accounted for by a row, before it is there and until it is gone."""
+"""Stored files. A row records each file from before its bytes are stored until after they are removed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DOWNLOAD_CHUNK_BYTES = 256 * 1024
-"""Most bytes in one message of a download."""
+"""Maximum number of bytes in one message of a download."""
 
 ORPHAN_AGE = timedelta(hours=1)
-"""A file that is still `staged` after this long was abandoned by whoever staged it."""
+"""Age after which a `staged` file counts as abandoned by the call that staged it."""
 
 _S3_RETRIES: RetryConfig = {
     "max_retries": 3,
@@ -41,52 +41,56 @@ _S3_RETRIES: RetryConfig = {
         "base": 2,
     },
 }
-"""Few, because somebody waits: the default is ten over three minutes, and a call is refused before that."""
+"""Few retries, because a caller waits. The default is ten over three minutes, longer than a call may take."""
 
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _RETRY_AFTER_SECONDS = 5.0
 
 
 def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
-    """The storage: a bucket when `storage_url` (`s3://bucket/prefix`) is given, else a folder.
+    """Open the storage: the bucket in `storage_url` (`s3://bucket/prefix`), or else the folder.
 
     Raises:
-        SettingsError: the folder cannot be made, or the URL names no bucket.
+        SettingsError: the folder cannot be created, or the URL does not name a bucket.
     """
     if storage_url:
         try:
             return S3Store.from_url(storage_url, retry_config=_S3_RETRIES)
         except BaseError as error:
-            raise SettingsError(f"STORAGE_URL {storage_url} names no bucket that can be used") from error
+            raise SettingsError(
+                f"STORAGE_URL {storage_url} is not a usable bucket; set it to s3://bucket/prefix"
+            ) from error
     try:
         upload_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"UPLOAD_PATH must be a folder that can be written to: {error}") from error
+        raise SettingsError(f"UPLOAD_PATH must be a folder that the service can write to: {error}") from error
     return LocalStore(upload_path.absolute())
 
 
 class Files:
-    """Puts, reads and removes pictures."""
+    """Stores, reads and removes the files of pictures."""
 
     def __init__(self, database: Database, store: ObjectStore) -> None:
         self._database = database
         self._store = store
 
     async def stage(self, user_id: str, picture: Picture) -> StoredFile:
-        """Store a picture that nothing uses yet. Who gets it owns or discards it; cancelled, it discards it.
+        """Store a picture that no row uses yet. The caller must attach or discard the file.
+
+        A cancelled call discards the file itself.
 
         Raises:
-            UnavailableError: the storage does not take it.
+            UnavailableError: the storage does not accept the file.
         """
         staging = asyncio.create_task(self._stage(user_id, picture))
         try:
             return await asyncio.shield(staging)
         except asyncio.CancelledError:
-            # What is being written cannot be stopped, and must have an end before it can be given up.
+            # A write in progress cannot be cancelled: wait for it, then discard the file.
             try:
                 await self.discard([(await staging).id])
-            except Exception as error:  # whatever it is: it is cancelled, and as an orphan the file goes too
-                log.warning("file_not_discarded", error=repr(error))
+            except Exception as error:  # of any type: the call is cancelled, and the sweeper finds the orphan
+                log.warning("file_discard_failed", error=repr(error))
             raise
 
     async def _stage(self, user_id: str, picture: Picture) -> StoredFile:
@@ -97,48 +101,48 @@ class Files:
             await self._store.put_async(key, picture.data, mode="create")
         except (BaseError, OSError) as error:
             await self.discard([row.id])
-            raise _storage_unavailable("the storage does not take files at present", error) from error
+            raise _storage_unavailable("the storage does not accept files right now", error) from error
         return row
 
     async def discard(self, file_ids: Iterable[str]) -> None:
-        """Give up staged files; they are removed soon, or as orphans if the database is away now."""
+        """Release staged files. The sweeper releases them later if the database is unavailable now."""
         try:
             await self._database.write(self._release_staged, list(file_ids))
         except UnavailableError as error:
-            log.warning("files_not_discarded", error=error.message)
+            log.warning("file_discard_failed", error=error.message)
 
     async def read(self, file: StoredFile) -> AsyncIterator[bytes]:
-        """The bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
+        """Yield the bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
 
         Raises:
-            NotFoundError: it is gone, for example because its avatar was deleted meanwhile.
-            UnavailableError: the storage does not give it.
+            NotFoundError: the file is gone, for example because its avatar has just been deleted.
+            UnavailableError: the storage does not return the file.
         """
         try:
-            answer = await self._store.get_async(file.key)
-            async for chunk in answer.stream(min_chunk_size=DOWNLOAD_CHUNK_BYTES):
+            result = await self._store.get_async(file.key)
+            async for chunk in result.stream(min_chunk_size=DOWNLOAD_CHUNK_BYTES):
                 whole = memoryview(chunk)
                 for start in range(0, len(whole), DOWNLOAD_CHUNK_BYTES):
                     yield bytes(whole[start : start + DOWNLOAD_CHUNK_BYTES])
         except FileNotFoundError as error:
             raise NotFoundError("image", file.id) from error
         except (BaseError, OSError) as error:
-            raise _storage_unavailable("the storage does not give this file at present", error) from error
+            raise _storage_unavailable("the storage does not return this file right now", error) from error
 
     async def read_whole(self, file: StoredFile) -> bytes:
-        """All bytes of a file.
+        """Return all bytes of a file.
 
         Raises:
-            NotFoundError: it is gone.
-            UnavailableError: the storage does not give it.
+            NotFoundError: the file is gone.
+            UnavailableError: the storage does not return the file.
         """
         return b"".join([chunk async for chunk in self.read(file)])
 
     async def remove(self, file_id: str) -> None:
-        """Remove the bytes of a file that was let go, then its row. Doing it again does no harm.
+        """Remove the bytes of a released file, and then its row. A second call does no harm.
 
         Raises:
-            UnavailableError: the storage does not remove it.
+            UnavailableError: the storage does not remove the file.
         """
         row = await self._database.read(self._find_released, file_id)
         if row is None:
@@ -148,14 +152,14 @@ class Files:
         except FileNotFoundError:
             pass
         except (BaseError, OSError) as error:
-            raise _storage_unavailable("the storage does not remove this file at present", error) from error
+            raise _storage_unavailable("the storage does not remove this file right now", error) from error
         await self._database.write(lambda: File.delete().where(File.id == file_id).execute())
 
     async def check(self) -> None:
         """Write, read and remove a small file.
 
         Raises:
-            UnavailableError: the storage does not work.
+            UnavailableError: one of these failed.
         """
         key = f"avatar-creator/.check-{new_id()}"
         try:
@@ -167,22 +171,22 @@ class Files:
         except (BaseError, OSError) as error:
             raise _storage_unavailable(str(error).splitlines()[0]) from error
 
-    def own(self, *file_ids: str) -> None:
-        """In the current transaction: staged files become part of what is written with them.
+    def attach(self, *file_ids: str) -> None:
+        """Mark staged files as used by rows of the current transaction.
 
         Raises:
-            UnavailableError: a file was given up meanwhile; nothing of the transaction may stay.
+            UnavailableError: a file has been released; the transaction must be rolled back.
         """
-        owned = (
+        attached = (
             File.update(state=FileState.OWNED)
             .where(File.id.in_(file_ids), File.state == FileState.STAGED)
             .execute()
         )
-        if owned != len(file_ids):
-            raise _storage_unavailable("the upload took so long that its file was given up")
+        if attached != len(file_ids):
+            raise _storage_unavailable("the file expired before it was used; send the same call again")
 
     def release_files_of(self, avatars: Iterable[Avatar]) -> None:
-        """In the current transaction: these avatars are gone, and quick work removes their files."""
+        """Release the files of deleted avatars, in the current transaction."""
         file_ids = [
             file_id
             for avatar in avatars
@@ -192,20 +196,20 @@ class Files:
         self._release_files(File.id.in_(file_ids))
 
     def release_orphans(self) -> None:
-        """In the current transaction: give up files that were staged and then forgotten."""
+        """Release files that have been staged for too long, in the current transaction."""
         self._release_files(
             File.state == FileState.STAGED, File.create_time < self._database.now() - ORPHAN_AGE
         )
 
     def _release_staged(self, file_ids: list[str]) -> None:
-        # Only what is still staged: a write whose outcome its caller never learned may have owned it.
+        # Only files that are still staged: a write with an unknown outcome may have attached the file.
         self._release_files(File.state == FileState.STAGED, File.id.in_(file_ids))
 
-    def _release_files(self, *which: Any) -> None:
-        """Nothing uses these files any more; quick work removes them."""
+    def _release_files(self, *conditions: Any) -> None:
+        """Mark files that no row uses any longer, and enqueue the jobs that remove them."""
         now = self._database.now()
-        deleting = File.update(state=FileState.DELETING).where(*which).returning(File.id).execute()
-        for row in list(deleting):
+        released = File.update(state=FileState.DELETING).where(*conditions).returning(File.id).execute()
+        for row in list(released):
             enqueue_job(JobKind.REMOVE_FILE, row.id, now)
 
     def _insert_staged(self, file_id: str, user_id: str, key: str, picture: Picture) -> StoredFile:
@@ -232,7 +236,7 @@ class Files:
 
 
 def _storage_unavailable(message: str, cause: Exception | None = None) -> UnavailableError:
-    """What callers are told; the cause, with its addresses and paths, is for the log alone."""
+    """Make the error for the caller. Only the log has the cause, with its addresses and paths."""
     if cause is not None:
         log.warning("storage_failed", message=message, error=repr(cause))
     return UnavailableError("STORAGE_UNAVAILABLE", message, retry_after=_RETRY_AFTER_SECONDS)

@@ -1,4 +1,4 @@
-"""Where Prometheus reads the metrics of a process, and what the database adds to them."""
+"""The HTTP endpoint where Prometheus reads a process's metrics, and the queue's metrics from the database."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from avatar_creator_server.settings import SettingsError, host_and_port
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 3.0
-"""Less than Prometheus waits, so that the figures of the process are told although the database is silent."""
+"""Less than Prometheus's own timeout, so that it gets the other metrics even without a database."""
 
 _DATABASE_UP = "1 if the database answered, else 0."
 
 
 class QueueCollector(Collector):
-    """What the database says of the queue, read whenever Prometheus asks. Every server says the same."""
+    """Metrics of the queue, read from the database at each scrape. Every server reports the same values."""
 
     def __init__(self, database: Database, circuit_breakers: CircuitBreakers) -> None:
         self._database = database
         self._circuit_breakers = circuit_breakers
 
     def describe(self) -> list[Metric]:
-        """Nothing: whoever registers this need not wait for the database."""
+        """Return nothing, so that registering this collector does not wait for the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read the figures; without a database there are none but the one that says so."""
+        """Read the metrics; if the database does not answer, yield only `database_up` as 0."""
         try:
             figures, open_circuit_breakers = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
         except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
-            log.warning("queue_not_measured", error=repr(error))
+            log.warning("queue_read_failed", error=repr(error))
             yield _gauge("database_up", _DATABASE_UP, 0)
             return
         yield _gauge("database_up", _DATABASE_UP, 1)
         depth = GaugeMetricFamily(
             "avatar_creator_queue_depth",
-            "Generations that are pending: due, or waiting for the time of their retry.",
+            "Pending generations: due now, or waiting for the time of their retry.",
             labels=["priority", "state"],
         )
         oldest = GaugeMetricFamily(
             "avatar_creator_oldest_due_seconds",
-            "For how long the oldest due generation has been due; 0 where none is.",
+            "How long the oldest due generation has been due, in seconds; 0 if none is due.",
             labels=["priority"],
         )
         for priority in PRIORITIES:
@@ -63,25 +63,27 @@ class QueueCollector(Collector):
         yield oldest
         lost = GaugeMetricFamily(
             "avatar_creator_attempts_lost_last_hour",
-            "Attempts of the last hour whose worker, or whose submission's answer, was lost.",
+            "Attempts in the last hour that lost their worker, or the provider's answer to their submission.",
             labels=["outcome"],
         )
         for outcome, number in figures.lost_attempts.items():
             lost.add_metric([outcome], number)
         yield lost
-        yield _gauge("live_leases", "Generations that a worker is at.", figures.live_leases)
+        yield _gauge("live_leases", "Generations that a worker is processing.", figures.live_leases)
         yield _gauge(
-            "expired_leases", "Generations whose worker has not been heard of.", figures.expired_leases
+            "expired_leases",
+            "Generations whose worker has stopped renewing its lease.",
+            figures.expired_leases,
         )
-        yield _gauge("jobs_depth", "Pieces of quick work that are not done.", figures.jobs_depth)
+        yield _gauge("quick_work_depth", "Background jobs that are not done.", figures.jobs_depth)
         yield _gauge(
-            "jobs_oldest_seconds",
-            "For how long the oldest quick work has been to be done.",
+            "quick_work_oldest_seconds",
+            "Age of the oldest background job, in seconds; 0 if there is none.",
             figures.jobs_oldest_seconds,
         )
         yield _gauge(
             "open_circuits",
-            "Routes left alone because their provider refuses the service.",
+            "Routes with an open circuit breaker, because their provider refuses the service.",
             open_circuit_breakers,
         )
 
@@ -94,10 +96,10 @@ def _gauge(name: str, description: str, value: float) -> Metric:
 
 
 def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
-    """Answer Prometheus at `host:port` until the process ends; nothing without an address.
+    """Serve the metrics at `host:port` until the process ends; do nothing if the address is empty.
 
     Raises:
-        SettingsError: nothing can listen there.
+        SettingsError: the address cannot be listened on.
     """
     if not address:
         return

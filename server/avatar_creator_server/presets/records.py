@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avatar_creator_server.database import models
+from avatar_creator_server.database.records import read_row
 from avatar_creator_server.people.person import Attributes, Persona, attributes_from_json, persona_from_json
 
 
@@ -21,20 +22,16 @@ class Preset:
     attributes: Attributes
     popularity: int
     image: bytes
-    """300x300 WebP; empty where it was not read."""
+    """WebP picture of 300x300 pixels; empty if the query did not select it."""
 
     @classmethod
     def from_row(cls, row: models.AvatarPreset) -> Preset:
-        """Read the row of a preset, selected with its picture or without."""
-        return cls(
-            id=row.id,
-            name=row.name,
-            description=row.description,
-            category=row.category,
-            prompt=row.prompt,
+        """Read the row of a preset that was selected with or without its picture."""
+        return read_row(
+            cls,
+            row,
             persona=persona_from_json(row.persona),
             attributes=attributes_from_json(row.attributes),
-            popularity=row.popularity,
             image=bytes(row.image or b""),
         )
 
@@ -53,6 +50,4 @@ class PersonaExample:
     @classmethod
     def from_row(cls, row: models.PersonaExample) -> PersonaExample:
         """Read the row of a persona example."""
-        return cls(
-            row.id, row.name, row.description, row.category, persona_from_json(row.persona), row.use_count
-        )
+        return read_row(cls, row, persona=persona_from_json(row.persona))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from avatar_creator_server.database.records import read_row
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -17,20 +19,11 @@ class Project:
     description: str
     avatar_count: int
     cover_avatar_id: str
-    """The newest avatar in it; empty while it has none."""
+    """Id of the newest avatar in the project; empty while the project has no avatar."""
     create_time: datetime
     update_time: datetime
 
     @classmethod
     def from_row(cls, row: Any) -> Project:
         """Read the row of a project that was selected together with its `cover_avatar_id`."""
-        return cls(
-            id=row.id,
-            user_id=row.user_id,
-            name=row.name,
-            description=row.description,
-            avatar_count=row.avatar_count,
-            cover_avatar_id=row.cover_avatar_id or "",
-            create_time=row.create_time,
-            update_time=row.update_time,
-        )
+        return read_row(cls, row, cover_avatar_id=row.cover_avatar_id or "")

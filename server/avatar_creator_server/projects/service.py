@@ -48,8 +48,8 @@ function is passed in."""
 def lock_project(database: Database, user_id: str, project_id: str) -> None:
     """Lock a project until the current transaction ends.
 
-    Every transaction that adds to a project or removes from it locks the project first. So all locks are taken in
-    one order: project, generation, avatar, files, and the user's statistics last.
+    Every transaction that adds to a project or removes from it locks the project first. So all locks are
+    taken in one order: project, generation, avatar, files, and the user's statistics last.
 
     Raises:
         NotFoundError: The user has no such project.

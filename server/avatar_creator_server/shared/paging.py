@@ -34,8 +34,8 @@ class Page(Generic[T]):
 class PageTokens:
     """Makes and reads page tokens.
 
-    A token holds the cursor and a seal (HMAC-SHA256) over user, list, arguments and cursor. A token of another
-    user, list or set of arguments does not pass, and a forged one does not either.
+    A token holds the cursor and a seal (HMAC-SHA256) over user, list, arguments and cursor. A token of
+    another user, list or set of arguments does not pass, and a forged one does not either.
     """
 
     def __init__(self, secret: Callable[[], str]) -> None:

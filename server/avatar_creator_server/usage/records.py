@@ -1,12 +1,14 @@
-"""The records of uses."""
+"""The records of recorded uses and their sums."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from avatar_creator_server.database import models
+from avatar_creator_server.database.records import read_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,12 @@ class UsageRecord:
     @classmethod
     def from_row(cls, row: models.AvatarUsage) -> UsageRecord:
         """Read the row of a use."""
-        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+        return read_row(cls, row)
 
 
 @dataclass(frozen=True, slots=True)
 class AppUsage:
-    """The uses of one avatar by one app, summed."""
+    """Sums of the uses of one avatar by one app."""
 
     app_id: str
     app_name: str
@@ -40,4 +42,9 @@ class AppUsage:
     first_used_time: datetime
     last_used_time: datetime
     actions: tuple[tuple[str, int], ...]
-    """Each action and how often it was recorded, most first."""
+    """Each action with its number of uses, most used first."""
+
+    @classmethod
+    def from_row(cls, row: models.AvatarAppUsage, actions: Iterable[tuple[str, int]]) -> AppUsage:
+        """Read the row of an app's sums, with the sums by action from their own table."""
+        return read_row(cls, row, actions=tuple(actions))

@@ -170,17 +170,7 @@ class Usage:
             .where(AvatarAppUsage.avatar == avatar_id)
             .order_by(AvatarAppUsage.usage_count.desc(), AvatarAppUsage.app_id)
         )
-        return [
-            AppUsage(
-                app_id=row.app_id,
-                app_name=row.app_name,
-                usage_count=row.usage_count,
-                first_used_time=row.first_used_time,
-                last_used_time=row.last_used_time,
-                actions=tuple(actions[row.app_id]),
-            )
-            for row in apps
-        ]
+        return [AppUsage.from_row(row, actions[row.app_id]) for row in apps]
 
 
 def _count_by_app(use: Use, now: datetime) -> None:

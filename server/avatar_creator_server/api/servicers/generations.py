@@ -176,15 +176,11 @@ def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -
         for field, value in request.ListFields():
             empty = field.message_type is not None and not value.ByteSize()
             if field.name not in _ALLOWED_WITH_A_RECIPE and not empty:
-                yield FieldViolation(
-                    f"{place}{field.name}", "must not be given together with reproduce_generation_id"
-                )
+                yield FieldViolation(f"{place}{field.name}", "must be empty with a reproduce_generation_id")
     elif not request.prompt.strip() and not request.preset_id:
         yield FieldViolation(f"{place}prompt", "must not be empty (or give a preset_id)")
     if request.options.reference_strength and not request.reference_avatar_id:
-        yield FieldViolation(
-            f"{place}options.reference_strength", "must not be given without a reference_avatar_id"
-        )
+        yield FieldViolation(f"{place}options.reference_strength", "needs a reference_avatar_id")
 
 
 def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
@@ -192,7 +188,7 @@ def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldV
     if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
         yield FieldViolation("targets", "give exactly one of targets, project_id and group_id")
     if request.HasField("changed_since") and not request.project_id:
-        yield FieldViolation("changed_since", "must not be given without a project_id")
+        yield FieldViolation("changed_since", "needs a project_id")
     ids = [target.generation_id for target in request.targets[:100]]
     if len(set(ids)) < len(ids):
         yield FieldViolation("targets", "must name each generation only once")

@@ -103,7 +103,7 @@ def _app_of(caller: Caller, requested: str) -> str:
     if caller.app_id and requested not in ("", caller.app_id):
         raise PermissionDeniedError(
             "APP_MISMATCH",
-            f"the token belongs to the app {caller.app_id!r}, not to {requested!r}",
+            f"the token belongs to the app {caller.app_id!r}, but the request names the app {requested!r}",
             metadata={"token_app_id": caller.app_id, "request_app_id": requested},
         )
     return caller.app_id or requested

@@ -1,4 +1,4 @@
-"""The command `generate`: portraits from a prompt, a preset or another picture, or what they would cost."""
+"""The command `generate`: draw portraits from a prompt, preset or picture, or estimate their price."""
 
 from __future__ import annotations
 
@@ -9,87 +9,130 @@ import typer
 
 from avatar_creator import GenerationPriority
 from avatar_creator_server.cli import tables
-from avatar_creator_server.cli.commands.avatars import Force
-from avatar_creator_server.cli.errors import Refusal
-from avatar_creator_server.cli.output_paths import numbered, require_free
-from avatar_creator_server.cli.progress import Watch, answer_started, see_through
+from avatar_creator_server.cli.errors import CommandError
+from avatar_creator_server.cli.options import Force, Watch
+from avatar_creator_server.cli.output_paths import numbered_paths, require_new_file
+from avatar_creator_server.cli.progress import report
 from avatar_creator_server.cli.session import Session, client_command
 
 _DEFAULT_PROJECT = "Avatars"
 _LARGEST_SEED = 2**32 - 1
-_MOST_VARIATIONS = 8
+_MAX_VARIATIONS = 8
 
 commands = typer.Typer()
 
 Priority = Literal["interactive", "normal", "bulk"]
-Side = Annotated[int, typer.Option(help="Pixels, 256 to 1,440 in steps of 16.", show_default="1024")]
+Side = Annotated[
+    int, typer.Option(metavar="PIXELS", help="256 to 1,440 in steps of 16.", show_default="1024")
+]
 
 
 @client_command(commands, "generate")
 def generate(
     session: Session,
-    prompt: Annotated[str, typer.Argument(help="What to draw; may be left out with --preset.")] = "",
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What to draw. Optional with --preset.")
+    ] = "",
     project: Annotated[
         str,
         typer.Option(
-            metavar="ID",
-            help=f"The project it goes to; absent: your newest, or a new one named {_DEFAULT_PROJECT}.",
+            metavar="PROJECT_ID",
+            help="Project of the new avatar.",
+            show_default=f"your newest, or a new one named {_DEFAULT_PROJECT}",
         ),
     ] = "",
     name: Annotated[
-        str, typer.Option(help="The avatar's name; absent: the persona's, or the prompt's first words.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the new avatar.",
+            show_default="the persona's name, or the first words of the prompt",
+        ),
     ] = "",
-    preset: Annotated[str, typer.Option(metavar="ID", help="Start from this preset.")] = "",
-    persona_example: Annotated[str, typer.Option(metavar="ID", help="Take this persona.")] = "",
+    preset: Annotated[
+        str, typer.Option(metavar="PRESET_ID", help="Start from this preset; `presets` lists them.")
+    ] = "",
+    persona_example: Annotated[
+        str, typer.Option(metavar="PERSONA_ID", help="Use this persona; `personas` lists them.")
+    ] = "",
     reference: Annotated[
         str, typer.Option(metavar="AVATAR_ID", help="Start from the picture of this avatar of yours.")
     ] = "",
     strength: Annotated[
         float,
-        typer.Option(help="How far it may go from that picture, above 0 to 1.", show_default="0.6"),
+        typer.Option(
+            metavar="NUMBER",
+            help="How much the result may differ from the --reference picture: above 0, up to 1.",
+            show_default="0.6",
+        ),
     ] = 0.0,
     seed: Annotated[
-        int | None, typer.Option(help="Draw the same picture again.", min=0, max=_LARGEST_SEED)
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Number that fixes all random choices: the same seed and options give the same picture.",
+            show_default="a random number",
+            min=0,
+            max=_LARGEST_SEED,
+        ),
     ] = None,
     width: Side = 0,
     height: Side = 0,
     steps: Annotated[
-        int, typer.Option(help="Denoising steps, 1 to 50: more are finer and slower.", show_default="28")
+        int,
+        typer.Option(
+            metavar="COUNT",
+            help="Denoising steps, 1 to 50: more steps give more detail and take longer.",
+            show_default="28",
+        ),
     ] = 0,
     guidance: Annotated[
         float,
-        typer.Option(help="How closely the model follows the prompt, 1 to 20.", show_default="3.5"),
+        typer.Option(
+            metavar="NUMBER", help="How closely the model follows the prompt, 1 to 20.", show_default="3.5"
+        ),
     ] = 0.0,
-    negative: Annotated[str, typer.Option(metavar="WORDS", help="What is to be kept out.")] = "",
+    negative: Annotated[str, typer.Option(metavar="WORDS", help="What the picture must not show.")] = "",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what cannot be honoured, instead of warning of it.")
+        bool,
+        typer.Option("--strict", help="Fail if an option is not supported, instead of printing a note."),
     ] = False,
     omit_recipe: Annotated[
-        bool, typer.Option("--no-recipe", help="Keep the recipe out of the picture's file.")
+        bool, typer.Option("--no-recipe", help="Do not write the recipe into the picture file.")
     ] = False,
     variations: Annotated[
         int,
-        typer.Option(help="How many to make, with seeds one after the other.", min=1, max=_MOST_VARIATIONS),
+        typer.Option(
+            metavar="COUNT",
+            help="Number of pictures, with consecutive seeds.",
+            min=1,
+            max=_MAX_VARIATIONS,
+        ),
     ] = 1,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say what it would cost and take, and create nothing.")
+        bool,
+        typer.Option("--estimate", help="Print the estimated price and time without creating anything."),
     ] = False,
-    priority: Annotated[Priority, typer.Option(help="How urgent it is.")] = "normal",
+    priority: Annotated[
+        Priority, typer.Option(help="How urgent it is: `interactive` before `normal` before `bulk`.")
+    ] = "normal",
     watch: Watch = False,
     to: Annotated[
         Path | None,
         typer.Option(
-            help="Watch, and then download the picture to this file; variations are numbered: name-1.png."
+            metavar="FILE",
+            help="Show the progress, and then download the picture to this file. "
+            "With --variations the files are numbered: name-1.png.",
         ),
     ] = None,
     force: Force = False,
 ) -> None:
     """Generate a portrait as a new avatar."""
     if not prompt and not preset:
-        raise typer.BadParameter("say what to draw, or name a preset with --preset", param_hint="PROMPT")
+        raise typer.BadParameter("give a prompt, or choose a preset with --preset", param_hint="PROMPT")
     if estimate and (watch or to):
-        raise typer.BadParameter("creates nothing to watch or to download", param_hint="--estimate")
-    wishes: dict[str, Any] = {
+        raise typer.BadParameter("it creates nothing that --watch or --to could use", param_hint="--estimate")
+    parameters: dict[str, Any] = {
         "prompt": prompt,
         "avatar_name": name,
         "preset_id": preset,
@@ -107,36 +150,43 @@ def generate(
         "priority": GenerationPriority.Value(f"GENERATION_PRIORITY_{priority.upper()}"),
     }
     if estimate:
-        _estimate(session, project or _newest_project(session), variations, wishes)
+        _print_estimate(session, project, variations, parameters)
         return
-    files = numbered(to, variations) if to else []
-    for file in files:
-        require_free(file, force=force)
+    files = _output_files(to, variations, force=force)
     started = session.client.generations.create_variations(
-        project or _newest_project(session) or _new_project(session), count=variations, **wishes
+        project or _newest_project(session) or _new_project(session), count=variations, **parameters
     )
-    if watch or to:
-        see_through(session, started, files)
-    else:
-        answer_started(session, started)
+    report(session, started, watch=watch, files=files)
 
 
-def _estimate(session: Session, project: str, variations: int, wishes: dict[str, Any]) -> None:
-    if not project:
-        raise Refusal("you have no project to estimate for: `avatar-creator projects create NAME` makes one")
-    estimated = session.client.generations.estimate(project, variation_count=variations, **wishes)
-    session.answer(estimated, tables.estimate)
+def _print_estimate(session: Session, project: str, variations: int, parameters: dict[str, Any]) -> None:
+    project_id = project or _newest_project(session)
+    if not project_id:
+        raise CommandError(
+            "an estimate needs a project, and you have none: create one with "
+            "`avatar-creator projects create NAME`"
+        )
+    estimate = session.client.generations.estimate(project_id, variation_count=variations, **parameters)
+    session.print_result(estimate, tables.estimate)
     if not session.as_json:
-        for warning in estimated.warnings:
+        for warning in estimate.warnings:
             session.note(warning)
 
 
+def _output_files(to: Path | None, variations: int, *, force: bool) -> list[Path]:
+    """Return one path for each picture; none without `to`."""
+    files = numbered_paths(to, variations) if to else []
+    for file in files:
+        require_new_file(file, force=force)
+    return files
+
+
 def _newest_project(session: Session) -> str:
-    """Its id; empty if there is none."""
+    """Return the id of the caller's newest project; empty if there is none."""
     newest = next(session.client.projects.list(page_size=1), None)
     if newest is None:
         return ""
-    session.note(f"in your newest project, {newest.name} ({newest.id})")
+    session.note(f"using your newest project, {newest.name} ({newest.id})")
     return newest.id
 
 

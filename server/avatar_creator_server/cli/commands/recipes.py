@@ -1,4 +1,4 @@
-"""The commands `recipe` and `reproduce`: what made a picture, and making it again."""
+"""The commands `recipe` and `reproduce`: show how a picture was made, and make it again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from avatar_creator_server.cli import tables
-from avatar_creator_server.cli.commands.avatars import Force
-from avatar_creator_server.cli.errors import Refusal
-from avatar_creator_server.cli.format import label
-from avatar_creator_server.cli.output_paths import require_free
-from avatar_creator_server.cli.progress import Watch, answer_started, see_through
+from avatar_creator_server.cli.errors import CommandError
+from avatar_creator_server.cli.format import enum_label
+from avatar_creator_server.cli.options import Force, Watch
+from avatar_creator_server.cli.output_paths import require_new_file
+from avatar_creator_server.cli.progress import report
 from avatar_creator_server.cli.session import Session, client_command
 
 commands = typer.Typer()
@@ -22,17 +22,17 @@ GenerationId = Annotated[str, typer.Argument(metavar="GENERATION_ID", help="The 
 
 @client_command(commands, "recipe")
 def recipe(session: Session, generation_id: GenerationId) -> None:
-    """Show what made the picture of a generation."""
-    kept = session.client.generations.recipe(generation_id)
-    if kept is None:
-        state = label(session.client.generations.get(generation_id), "state")
-        why = (
-            "it was made before recipes were kept"
+    """Show how the picture of a generation was made: model, seed, prompt and options."""
+    found = session.client.generations.recipe(generation_id)
+    if found is None:
+        state = enum_label(session.client.generations.get(generation_id), "state")
+        cause = (
+            "it was created before recipes were stored"
             if state == "completed"
-            else f"it is {state}, not completed"
+            else f"its state is {state}, not completed"
         )
-        raise Refusal(f"generation {generation_id} has no recipe: {why}")
-    session.answer(kept, tables.recipe)
+        raise CommandError(f"generation {generation_id} has no recipe: {cause}")
+    session.print_result(found, tables.recipe)
 
 
 @client_command(commands, "reproduce")
@@ -40,24 +40,27 @@ def reproduce(
     session: Session,
     generation_id: GenerationId,
     project: Annotated[
-        str, typer.Option(metavar="ID", help="The project it goes to; absent: that of the original.")
+        str,
+        typer.Option(
+            metavar="PROJECT_ID", help="Project of the new avatar.", show_default="the original's project"
+        ),
     ] = "",
-    name: Annotated[str, typer.Option(help="The avatar's name; absent: the original's.")] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the new avatar.", show_default="the original's name")
+    ] = "",
     watch: Watch = False,
     to: Annotated[
-        Path | None, typer.Option(help="Watch, and then download the picture to this file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Show the progress, and then download the picture to this file."),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Run the recipe of a completed generation again, as a new avatar; --watch compares the two."""
+    """Run a completed generation's recipe again as a new avatar; --watch compares the two pictures."""
     if to:
-        require_free(to, force=force)
+        require_new_file(to, force=force)
     started = session.client.generations.reproduce(
         generation_id,
         project_id=project or session.client.generations.get(generation_id).project_id,
         avatar_name=name,
     )
-    if watch or to:
-        see_through(session, [started], [to] if to else [])
-    else:
-        answer_started(session, [started])
+    report(session, [started], watch=watch, files=[to] if to else [])

@@ -1,4 +1,4 @@
-"""The commands of those who run the service. Each imports what it needs, so that the others start fast."""
+"""The commands that run the service. Each imports what it needs, so that the other commands start fast."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from avatar_creator_server.settings import Settings
 
 commands = typer.Typer()
-console = Console()
-error_console = Console(stderr=True)
-
-UNTIL_SIGNAL = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 _PANEL = "Running the service"
+
+_output = Console()
+_errors = Console(stderr=True)
 
 Role = Literal["ops"]
 
 
 @commands.command(rich_help_panel=_PANEL)
 def serve() -> None:
-    """Serve gRPC on LISTEN_ADDRESS. Without DATABASE_URL and REDIS_URL all runs in this process."""
+    """Start the gRPC server on LISTEN_ADDRESS; without DATABASE_URL and REDIS_URL it needs no worker."""
     from avatar_creator_server.api.server import serve as serve_until
 
     settings = _settings()
@@ -39,7 +38,7 @@ def serve() -> None:
 
 @commands.command(rich_help_panel=_PANEL)
 def worker() -> None:
-    """Run a worker beside `serve`: two generations at a time, and the quick work."""
+    """Start a worker: it draws up to two pictures at a time and does the background jobs of the servers."""
     from avatar_creator_server.core import Core
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.worker import work
@@ -47,8 +46,8 @@ def worker() -> None:
     settings = _settings()
     if settings.embedded:
         raise SettingsError(
-            "the embedded service runs its worker inside `serve`: set DATABASE_URL and REDIS_URL "
-            "to run workers of their own"
+            "the embedded service already runs a worker inside `serve`: to run separate workers, "
+            "set DATABASE_URL and REDIS_URL"
         )
     core = Core.wire(settings)
     _run_until_signal(lambda finish: work(core, finish))
@@ -56,50 +55,55 @@ def worker() -> None:
 
 @commands.command(rich_help_panel=_PANEL)
 def migrate() -> None:
-    """Bring the database at DATABASE_URL to this version's schema. Safe to run at any time."""
+    """Update the database to this version's schema; it is safe to run at any time."""
     from avatar_creator_server.database.connection import open_database
     from avatar_creator_server.database.migrator import migrate as migrate_database
 
     applied = migrate_database(open_database(_settings().database))
     for name in applied:
-        console.print(f"applied {name}")
-    console.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
+        _output.print(f"applied {name}")
+    _output.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
 
 
 @commands.command(rich_help_panel=_PANEL)
 def token(
-    user: Annotated[str, typer.Option(help="User id the token names.")],
-    expires_in: Annotated[int, typer.Option(help="Seconds it is valid.", min=1)] = 86_400,
+    user: Annotated[str, typer.Option(metavar="USER_ID", help="The user whose token it is.")],
+    expires_in: Annotated[
+        int, typer.Option(metavar="SECONDS", help="How long the token is valid.", min=1)
+    ] = 86_400,
     app_id: Annotated[
         str | None,
-        typer.Option("--app", metavar="APP_ID", help="App it is for: it records that app's uses only."),
+        typer.Option(
+            "--app",
+            metavar="APP_ID",
+            help="Limit the token to this app: it can record usage of no other app.",
+        ),
     ] = None,
     role: Annotated[
-        Role | None, typer.Option(help="Read all users' things, cancel and retry their work.")
+        Role | None,
+        typer.Option(help="Allow reading all users' data, and cancelling and retrying their generations."),
     ] = None,
 ) -> None:
-    """Print a token for a user, signed with JWT_SECRET or the embedded service's own secret."""
+    """Print a token for a user, signed with JWT_SECRET or with the embedded service's own secret."""
     from avatar_creator_server.api.tokens import mint_token
     from avatar_creator_server.api.validation import NAME
-    from avatar_creator_server.settings import SettingsError
+    from avatar_creator_server.cli.errors import CommandError
     from avatar_creator_server.shared.caller import is_user_id
 
     settings = _settings()
     if not is_user_id(user):
-        raise SettingsError(
-            f"{user!r} is not a user id: letters, digits and . _ @ | : + -, at most 128, "
-            "the first a letter or digit"
+        raise CommandError(
+            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter or digit "
+            f"(got {user})"
         )
-    if app_id is not None and NAME(app_id) is not None:
-        raise SettingsError(
-            f"{app_id!r} is not an app's id: 1 to 120 characters, no control characters, not only blanks"
-        )
+    if app_id is not None and (problem := NAME(app_id)) is not None:
+        raise CommandError(f"--app {problem}")
     new_secret = settings.embedded and not settings.jwt_secret and not settings.secret_file.exists()
     typer.echo(mint_token(settings, user, expires_in, app_id=app_id or "", role=role or ""))
     if new_secret:
-        error_console.print(
-            f"note: no service has run in {escape(str(settings.data_path.absolute()))} before; "
-            "this token is good only for one that will",
+        _errors.print(
+            f"note: no service has run in {escape(str(settings.data_path.absolute()))} yet; "
+            "this token is valid only for a service with this DATA_PATH",
             soft_wrap=True,
         )
 
@@ -108,35 +112,39 @@ def token(
 def demo(
     folder: Annotated[
         Path | None,
-        typer.Option(help="Where to put service and pictures; absent: a temporary one."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder for the service's data and the pictures.",
+            show_default="a new temporary folder",
+        ),
     ] = None,
 ) -> None:
-    """Start an embedded service, upload a photograph, generate a portrait, and watch it appear."""
+    """Start an embedded service, upload a photograph, generate a portrait, and show the progress."""
     import uvloop
 
-    from avatar_creator_server.demo.tour import tour
+    from avatar_creator_server.demo.run import run_demo
     from avatar_creator_server.logs import configure_logging
 
     configure_logging("warning")
     folder = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
-    uvloop.run(tour(folder, console))
+    uvloop.run(run_demo(folder, _output))
 
 
 @commands.command(rich_help_panel=_PANEL)
 def doctor() -> None:
-    """Check settings, database, queue, storage and provider, and say how to mend what does not work."""
+    """Check version, settings, database, queue, storage and provider, and suggest a fix for each problem."""
     import uvloop
 
-    from avatar_creator_server.operations.doctor import examine
+    from avatar_creator_server.operations.doctor import run_checks
 
-    findings = uvloop.run(examine(_settings()))
-    table = Table("", "check", "found", "to do", show_lines=False)
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.works else "[red]no[/]"
-        table.add_row(mark, finding.subject, escape(finding.report), escape(finding.remedy))
-    console.print(table)
-    if not all(finding.works for finding in findings):
+    results = uvloop.run(run_checks(_settings()))
+    table = Table("", "check", "found", "fix", show_lines=False)
+    for result in results:
+        mark = "[green]ok[/]" if result.passed else "[red]failed[/]"
+        table.add_row(mark, result.check, escape(result.found), escape(result.fix))
+    _output.print(table)
+    if not all(result.passed for result in results):
         raise typer.Exit(1)
 
 
@@ -149,7 +157,7 @@ def _settings() -> Settings:
     return settings
 
 
-def _run_until_signal(run: UNTIL_SIGNAL) -> None:
+def _run_until_signal(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     import uvloop
 
     async def until_signal() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from PIL import Image, ImageCms
+
+from avatar_creator_server.database.json_columns import from_json
 
 _COMPARED_SIDE = 64
 """Pixels, both sides: keeps how a face looks and drops single strands of hair."""
@@ -75,8 +77,7 @@ class Recipe:
 
         Fields that only the later one knows are left out: during an upgrade both read the same rows.
         """
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
+        return from_json(cls, stored)
 
 
 @cache

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """What everything that can happen to a request means: one table.
 
 Sources, where they say it:

@@ -1,4 +1,4 @@
-"""Words that are refused before anything is queued, by the deny-list and by a moderation service."""
+"""Words that the deny list or the moderation service refuses, before anything is created."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.service import Deployment
 SMALL: dict[str, Any] = {"width": SMALLEST, "height": SMALLEST}
 KEY = "sk-canary-9c1e"
 ONE_ATTEMPT_SECONDS = 4.5
-"""Long enough for the service to give up the moderation service, and too short to be sent again then."""
+"""Timeout that is longer than the wait for the moderation service, and too short for a client's retry."""
 
 WORD = "florb"
 DENIED_FIELDS: dict[str, dict[str, Any]] = {
@@ -37,29 +37,29 @@ DENIED_FIELDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def moderation_process() -> Iterator[ModerationServiceFake]:
+def fake_process() -> Iterator[ModerationServiceFake]:
     with ModerationServiceFake() as running:
         yield running
 
 
 @pytest.fixture
-def moderation(moderation_process: ModerationServiceFake) -> ModerationServiceFake:
-    moderation_process.mode = "clean"
-    moderation_process.requests.clear()
-    return moderation_process
+def fake(fake_process: ModerationServiceFake) -> ModerationServiceFake:
+    fake_process.mode = "clean"
+    fake_process.requests.clear()
+    return fake_process
 
 
 @pytest.fixture(scope="module")
-def screened(
-    moderation_process: ModerationServiceFake, tmp_path_factory: pytest.TempPathFactory
+def moderated(
+    fake_process: ModerationServiceFake, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    directory = tmp_path_factory.mktemp("screened")
+    directory = tmp_path_factory.mktemp("moderated")
     deny_list = directory / "denied.txt"
-    deny_list.write_text(f"# Made up\n{WORD}\n")
+    deny_list.write_text(f"# An invented word\n{WORD}\n")
     deployment = Deployment.embedded(
         directory,
         PROMPT_DENY_LIST_FILE=str(deny_list),
-        MODERATION_URL=moderation_process.url,
+        MODERATION_URL=fake_process.url,
         MODERATION_API_KEY=KEY,
     )
     try:
@@ -70,34 +70,34 @@ def screened(
 
 
 @pytest.fixture
-def avatars(screened: Deployment, moderation: ModerationServiceFake, user: str) -> Iterator[AvatarCreator]:
-    with screened.client(user) as connected:
+def avatars(moderated: Deployment, fake: ModerationServiceFake, user: str) -> Iterator[AvatarCreator]:
+    with moderated.client(user) as connected:
         yield connected
 
 
 @pytest.fixture
 def project_id(avatars: AvatarCreator) -> str:
-    return avatars.projects.create("Screened").id
+    return avatars.projects.create("Moderated").id
 
 
 @pytest.fixture
-def rows_before(screened: Deployment, project_id: str) -> int:
-    return len(screened.rows("avatar_generations"))
+def rows_before(moderated: Deployment, project_id: str) -> int:
+    return len(moderated.rows("avatar_generations"))
 
 
 @pytest.mark.parametrize("field", DENIED_FIELDS)
 def test_a_denied_word_is_refused_in_every_field_and_nothing_is_created(
-    screened: Deployment,
-    moderation: ModerationServiceFake,
+    moderated: Deployment,
+    fake: ModerationServiceFake,
     avatars: AvatarCreator,
     project_id: str,
     rows_before: int,
     field: str,
 ) -> None:
-    wishes = {"prompt": "a woman", **DENIED_FIELDS[field]}
+    parameters = {"prompt": "a woman", **DENIED_FIELDS[field]}
 
     with pytest.raises(InvalidArgumentError) as refusal:
-        avatars.generations.create(project_id, **wishes)
+        avatars.generations.create(project_id, **parameters)
 
     assert refusal.value.reason == "PROMPT_REFUSED"
     assert refusal.value.metadata == {"source": "deny-list"}
@@ -105,11 +105,11 @@ def test_a_denied_word_is_refused_in_every_field_and_nothing_is_created(
     assert violation.field == field
     assert f"“{WORD}”" in violation.description
     assert list(avatars.generations.list()) == []
-    assert len(screened.rows("avatar_generations")) == rows_before
-    assert moderation.requests == []
+    assert len(moderated.rows("avatar_generations")) == rows_before
+    assert fake.requests == []
 
 
-def test_every_denied_field_is_named(avatars: AvatarCreator, project_id: str) -> None:
+def test_a_refusal_names_every_denied_field(avatars: AvatarCreator, project_id: str) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
         avatars.generations.create(
             project_id,
@@ -127,26 +127,26 @@ def test_every_denied_field_is_named(avatars: AvatarCreator, project_id: str) ->
 
 
 def test_an_estimate_refuses_denied_words_and_does_not_ask_the_moderation_service(
-    moderation: ModerationServiceFake, avatars: AvatarCreator, project_id: str
+    fake: ModerationServiceFake, avatars: AvatarCreator, project_id: str
 ) -> None:
-    moderation.mode = "flagged"
+    fake.mode = "flagged"
     assert avatars.generations.estimate(project_id, "a woman").provider == "sketch"
 
     with pytest.raises(InvalidArgumentError) as refusal:
         avatars.generations.estimate(project_id, f"a {WORD}")
     assert refusal.value.reason == "PROMPT_REFUSED"
     assert [violation.field for violation in refusal.value.field_violations] == ["generation.prompt"]
-    assert moderation.requests == []
+    assert fake.requests == []
 
 
-def test_what_is_to_be_kept_out_may_be_named(avatars: AvatarCreator, project_id: str) -> None:
+def test_a_negative_prompt_may_have_denied_words(avatars: AvatarCreator, project_id: str) -> None:
     generation = avatars.generations.create(project_id, "a woman", negative_prompt=WORD, **SMALL)
 
     assert generation.negative_prompt == WORD
 
 
-def test_all_of_the_callers_words_are_moderated_together(
-    moderation: ModerationServiceFake, avatars: AvatarCreator, project_id: str
+def test_all_words_of_the_caller_are_moderated_together(
+    fake: ModerationServiceFake, avatars: AvatarCreator, project_id: str
 ) -> None:
     words = ["a woman in the sun", "Portrait", "Ann", "warm", "Grew up in Bandung.", "Indonesian"]
     prompt, avatar_name, name, trait, background, ethnicity = words
@@ -160,19 +160,19 @@ def test_all_of_the_callers_words_are_moderated_together(
         **SMALL,
     )
 
-    [request] = moderation.requests
+    [request] = fake.requests
     assert request.authorization == f"Bearer {KEY}"
     assert request.body == {"input": "\n".join(words)}
 
 
 def test_flagged_words_are_refused_and_nothing_is_created(
-    screened: Deployment,
-    moderation: ModerationServiceFake,
+    moderated: Deployment,
+    fake: ModerationServiceFake,
     avatars: AvatarCreator,
     project_id: str,
     rows_before: int,
 ) -> None:
-    moderation.mode = "flagged"
+    fake.mode = "flagged"
     with pytest.raises(InvalidArgumentError) as refusal:
         avatars.generations.create(project_id, "a fight", **SMALL)
 
@@ -180,49 +180,49 @@ def test_flagged_words_are_refused_and_nothing_is_created(
     assert refusal.value.metadata == {"source": "moderation"}
     [violation] = refusal.value.field_violations
     assert violation.field == "prompt"
-    assert violation.description.endswith(f" as {', '.join(FLAGGED_CATEGORIES)}")
+    assert violation.description.endswith(f" as {', '.join(FLAGGED_CATEGORIES)}; use other words")
     assert list(avatars.generations.list()) == []
-    assert len(screened.rows("avatar_generations")) == rows_before
+    assert len(moderated.rows("avatar_generations")) == rows_before
 
 
 @pytest.mark.parametrize("mode", ["500", "malformed", "drop", "hang"])
-def test_nothing_is_created_unseen_and_the_same_call_succeeds_later(
-    screened: Deployment,
-    moderation: ModerationServiceFake,
+def test_nothing_is_created_without_moderation_and_the_same_call_succeeds_later(
+    moderated: Deployment,
+    fake: ModerationServiceFake,
     avatars: AvatarCreator,
     project_id: str,
     rows_before: int,
     mode: Mode,
 ) -> None:
-    wishes: dict[str, Any] = {"prompt": "a woman", "request_id": str(uuid.uuid4()), **SMALL}
-    moderation.mode = mode
+    parameters: dict[str, Any] = {"prompt": "a woman", "request_id": str(uuid.uuid4()), **SMALL}
+    fake.mode = mode
     with pytest.raises(UnavailableError) as refusal:
-        avatars.generations.create(project_id, timeout=ONE_ATTEMPT_SECONDS, **wishes)
+        avatars.generations.create(project_id, timeout=ONE_ATTEMPT_SECONDS, **parameters)
 
     assert refusal.value.reason == "MODERATION_UNAVAILABLE"
     assert refusal.value.retry_after
-    assert moderation.requests
+    assert fake.requests
     assert list(avatars.generations.list()) == []
-    assert len(screened.rows("avatar_generations")) == rows_before
+    assert len(moderated.rows("avatar_generations")) == rows_before
 
-    moderation.mode = "clean"
-    generation = avatars.generations.create(project_id, **wishes)
-    assert avatars.generations.create(project_id, **wishes).id == generation.id
+    fake.mode = "clean"
+    generation = avatars.generations.create(project_id, **parameters)
+    assert avatars.generations.create(project_id, **parameters).id == generation.id
     assert [found.id for found in avatars.generations.list()] == [generation.id]
 
 
-def test_a_call_that_succeeded_is_answered_again_while_nobody_can_be_asked(
-    moderation: ModerationServiceFake, avatars: AvatarCreator, project_id: str
+def test_a_repeated_call_is_answered_while_the_moderation_service_is_down(
+    fake: ModerationServiceFake, avatars: AvatarCreator, project_id: str
 ) -> None:
-    wishes: dict[str, Any] = {"prompt": "a woman", "request_id": str(uuid.uuid4()), **SMALL}
-    made = avatars.generations.create(project_id, **wishes)
-    moderation.mode = "500"
+    parameters: dict[str, Any] = {"prompt": "a woman", "request_id": str(uuid.uuid4()), **SMALL}
+    created = avatars.generations.create(project_id, **parameters)
+    fake.mode = "500"
 
-    assert avatars.generations.create(project_id, **wishes).id == made.id
-    assert len(moderation.requests) == 1
+    assert avatars.generations.create(project_id, **parameters).id == created.id
+    assert len(fake.requests) == 1
 
 
-def test_a_retry_is_held_to_the_deny_list_of_today(tmp_path: Path, user: str) -> None:
+def test_a_retry_is_checked_with_the_current_deny_list(tmp_path: Path, user: str) -> None:
     deny_list = tmp_path / "denied.txt"
     deny_list.write_text("other\n")
     deployment = Deployment.embedded(tmp_path, PROMPT_DENY_LIST_FILE=str(deny_list))
@@ -244,18 +244,18 @@ def test_a_retry_is_held_to_the_deny_list_of_today(tmp_path: Path, user: str) ->
         deployment.close()
 
 
-def test_neither_key_nor_words_are_in_the_log(
-    screened: Deployment, moderation: ModerationServiceFake, avatars: AvatarCreator, project_id: str
+def test_the_log_has_no_key_and_no_words(
+    moderated: Deployment, fake: ModerationServiceFake, avatars: AvatarCreator, project_id: str
 ) -> None:
     prompt = f"unheard-of {uuid.uuid4().hex}"
     for mode in ("flagged", "500", "malformed", "drop"):
-        moderation.mode = mode
+        fake.mode = mode
         with pytest.raises((InvalidArgumentError, UnavailableError)):
             avatars.generations.create(project_id, prompt, timeout=ONE_ATTEMPT_SECONDS)
     with pytest.raises(InvalidArgumentError):
         avatars.generations.create(project_id, f"{prompt} {WORD}")
 
-    [server] = screened.servers
+    [server] = moderated.servers
     assert "moderation_unavailable" in server.output()
     assert KEY not in server.output()
     assert prompt not in server.output()

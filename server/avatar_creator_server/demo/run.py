@@ -1,4 +1,4 @@
-"""What `avatar-creator demo` shows: a project, an upload with its thumbnail, and a portrait that appears."""
+"""The command `demo`: create a project, upload a photograph, generate a portrait, download the pictures."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _TOKEN_SECONDS = 600
 _PROMPT = "professional Indonesian woman with modern hijab"
 
 
-async def tour(folder: Path, console: Console) -> None:
-    """Run an embedded service in `folder`, do the main job as its client, leave the pictures there."""
+async def run_demo(folder: Path, console: Console) -> None:
+    """Run an embedded service in `folder`, use it as a client, and leave the pictures there."""
     settings = Settings(
         listen_address="127.0.0.1:0",
         data_path=folder / "service",
@@ -52,7 +52,7 @@ async def tour(folder: Path, console: Console) -> None:
         running(settings) as server,
         AsyncAvatarCreator(f"127.0.0.1:{server.port}", token=token) as client,
     ):
-        console.print(f"An embedded service listens on port {server.port}.")
+        console.print(f"Started an embedded service on port {server.port}.")
         project = await client.projects.create("Spring campaign")
         console.print(f"Created project [bold]{project.name}[/] ({project.id}).")
         uploaded = await client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
@@ -72,13 +72,14 @@ async def tour(folder: Path, console: Console) -> None:
             ),
             seed=7,
         )
-        console.print(f"Generating [italic]{_PROMPT}[/], watched live:")
-        ended = await _watched(client, generation.id, console)
+        console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
+        ended = await _watch(client, generation.id, console)
         if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
             raise RuntimeError(f"the generation failed: {ended.error.message}")
         for warning in ended.warnings:
-            console.print(f"Mind: {warning}.")
-        console.print(f"Drawn by the provider [bold]{ended.provider}[/] with seed {ended.seed_used}.")
+            console.print(f"Note: {warning}.")
+        console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
+        console.print("Saved the pictures and their thumbnails:")
         for avatar_id, stem in ((uploaded.id, "upload"), (ended.avatar_id, "portrait")):
             for variant, suffix in (
                 (ImageVariant.IMAGE_VARIANT_ORIGINAL, ""),
@@ -91,8 +92,8 @@ async def tour(folder: Path, console: Console) -> None:
                 console.print(f"  {image.width:>4}x{image.height:<4} {path}")
 
 
-async def _watched(client: AsyncAvatarCreator, generation_id: str, console: Console) -> Generation:
-    """Follow a generation with a progress bar and return its last state."""
+async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Console) -> Generation:
+    """Show a generation's progress and return its last state."""
     columns = (
         TextColumn("  {task.description:<10}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""What is screened out, what passes, and what happens when the moderation service does not say."""
+"""The deny list and the moderation service: refused texts, accepted texts, and answers that fail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from avatar_creator_server.errors import InvalidArgumentError, UnavailableError
-from avatar_creator_server.generations.moderation import (
-    DenyList,
-    Moderation,
-    ModerationLimits,
-    ModerationService,
-)
+from avatar_creator_server.generations.moderation import Moderation
+from avatar_creator_server.generations.moderation.client import ModerationClient, ModerationLimits
+from avatar_creator_server.generations.moderation.deny_list import DenyList
 from avatar_creator_server.settings import SettingsError
 from tests.support.moderation_service import FLAGGED_CATEGORIES, Mode, ModerationServiceFake
 from tests.support.ports import free_port
@@ -41,7 +38,7 @@ def deny_list() -> DenyList:
     return DenyList(TERMS)
 
 
-# The deny-list
+# Deny list
 
 
 @pytest.mark.parametrize(
@@ -122,7 +119,7 @@ def test_other_words_pass(deny_list: DenyList, text: str) -> None:
     assert deny_list.first_in(text) is None
 
 
-def test_whatever_is_denied_is_found_in_the_midst_of_anything() -> None:
+def test_a_random_term_is_found_inside_any_text() -> None:
     dice = random.Random(5)
     letters = string.ascii_lowercase + "äßçñ"
 
@@ -136,7 +133,7 @@ def test_whatever_is_denied_is_found_in_the_midst_of_anything() -> None:
         assert deny_list.first_in(f"{word()}: {shouted.replace(' ', '   ')} {word()}"), term
 
 
-def test_a_long_list_and_a_long_text_take_no_time_to_speak_of() -> None:
+def test_a_long_list_and_a_long_text_are_checked_quickly() -> None:
     dice = random.Random(7)
     words = ["".join(dice.choices(string.ascii_lowercase, k=dice.randint(4, 10))) for _ in range(20_000)]
     deny_list = DenyList(" ".join(words[place : place + 2]) for place in range(0, len(words), 2))
@@ -145,7 +142,7 @@ def test_a_long_list_and_a_long_text_take_no_time_to_speak_of() -> None:
         "a " * 2000,
         "a" * 4000,
         "!" * 4000,
-        "⁗" * 4000,  # four characters each, once it is normalised
+        "⁗" * 4000,  # each becomes four characters when normalized
         "色" * 4000,
     ]
 
@@ -153,14 +150,14 @@ def test_a_long_list_and_a_long_text_take_no_time_to_speak_of() -> None:
         started = time.thread_time()
         assert len(text) == 4000
         deny_list.first_in(text)
-        # They take 1 to 15 ms. What grows with the square of the text would take 300.
+        # They take 1 to 15 ms. A check with quadratic time would take 300 ms.
         assert time.thread_time() - started < 0.15, text[:10]
 
 
-# Its file
+# Deny list file
 
 
-def test_a_file_has_a_term_a_line_and_comments(tmp_path: Path) -> None:
+def test_a_file_has_one_term_in_each_line_and_comments(tmp_path: Path) -> None:
     file = tmp_path / "denied.txt"
     file.write_bytes("\ufeff# words\r\n\r\nporn\r\n  Hot Teen \r\nass # the animal too\r\n\t# end\n".encode())
     deny_list = DenyList.read(file)
@@ -183,13 +180,15 @@ def test_a_file_of_comments_only_denies_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"porn\n***\n", "line 2: has neither letter nor digit"),
+        (b"porn\n***\n", "line 2: has no letter and no digit"),
         (b"\n\n" + b"x" * 101, "line 3: has 101 characters, at most 100 are allowed"),
         (b"por\xffn\n", "is not UTF-8 at byte 3"),
         (None, "cannot be read: No such file or directory"),
     ],
 )
-def test_an_unusable_file_is_refused_by_name(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+def test_an_unusable_file_is_refused_with_its_name(
+    tmp_path: Path, content: bytes | None, complaint: str
+) -> None:
     file = tmp_path / "denied.txt"
     if content is not None:
         file.write_bytes(content)
@@ -200,15 +199,15 @@ def test_an_unusable_file_is_refused_by_name(tmp_path: Path, content: bytes | No
     assert str(refusal.value).endswith(complaint)
 
 
-def test_a_folder_is_no_deny_list(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_deny_list(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^PROMPT_DENY_LIST_FILE .* cannot be read: Is a directory$"):
         Moderation.of(tmp_path, "", NO_KEY)
 
 
-# The refusal
+# Refusals
 
 
-def test_a_refusal_names_each_field_and_its_word(deny_list: DenyList) -> None:
+def test_a_refusal_names_each_field_and_its_first_term(deny_list: DenyList) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
         Moderation(deny_list, None).refuse_denied(
             {"prompt": "a Hot\u200b   TEEN", "avatar_name": "Ann", "persona.personality[3]": "p.o.r.n"}
@@ -218,74 +217,74 @@ def test_a_refusal_names_each_field_and_its_word(deny_list: DenyList) -> None:
     assert error.reason == "PROMPT_REFUSED"
     assert error.metadata == {"source": "deny-list"}
     assert [(violation.field, violation.description) for violation in error.violations] == [
-        ("prompt", "has “hot teen”, which is on the deny-list of this service"),
-        ("persona.personality[3]", "has “porn”, which is on the deny-list of this service"),
+        ("prompt", "has “hot teen”, which is on the deny list of this service; use other words"),
+        ("persona.personality[3]", "has “porn”, which is on the deny list of this service; use other words"),
     ]
     assert error.message.startswith("prompt: has “hot teen”, ")
     assert error.retry_after is None
 
 
-def test_terms_do_not_reach_over_fields(deny_list: DenyList) -> None:
+def test_a_term_does_not_span_two_fields(deny_list: DenyList) -> None:
     Moderation(deny_list, None).refuse_denied({"avatar_name": "hot", "prompt": "teen"})
 
 
-async def test_without_any_screen_all_passes() -> None:
-    screening = Moderation.of(None, "", NO_KEY)
+async def test_without_any_check_everything_passes() -> None:
+    moderation = Moderation.of(None, "", NO_KEY)
 
-    screening.refuse_denied({"prompt": "porn"})
-    await screening.refuse_flagged("porn")
-    await screening.close()
+    moderation.refuse_denied({"prompt": "porn"})
+    await moderation.refuse_flagged("porn")
+    await moderation.close()
 
 
-# The moderation service
+# Moderation service
 
 
 @pytest.fixture
-def moderation() -> Iterator[ModerationServiceFake]:
+def fake() -> Iterator[ModerationServiceFake]:
     with ModerationServiceFake() as running:
         yield running
 
 
 @asynccontextmanager
-async def screening_by(
+async def moderating_with(
     url: str, key: str = KEY, limits: ModerationLimits | None = None
 ) -> AsyncIterator[Moderation]:
-    screening = Moderation(None, ModerationService(url, SecretStr(key), limits))
+    moderation = Moderation(None, ModerationClient(url, SecretStr(key), limits))
     try:
-        yield screening
+        yield moderation
     finally:
-        await screening.close()
+        await moderation.close()
 
 
-async def test_a_clean_text_passes_and_was_sent_as_documented(moderation: ModerationServiceFake) -> None:
-    async with screening_by(moderation.url) as screening:
-        await screening.refuse_flagged("an “elegant” woman\n优雅")
-        await screening.refuse_flagged("a man")
+async def test_a_clean_text_passes_and_is_sent_as_documented(fake: ModerationServiceFake) -> None:
+    async with moderating_with(fake.url) as moderation:
+        await moderation.refuse_flagged("an “elegant” woman\n优雅")
+        await moderation.refuse_flagged("a man")
 
-    [first, second] = moderation.requests
+    [first, second] = fake.requests
     assert first.authorization == second.authorization == f"Bearer {KEY}"
     assert (first.body, second.body) == ({"input": "an “elegant” woman\n优雅"}, {"input": "a man"})
 
 
-async def test_without_a_key_none_is_sent(moderation: ModerationServiceFake) -> None:
-    async with screening_by(moderation.url, key="") as screening:
-        await screening.refuse_flagged("a woman")
+async def test_without_a_key_no_key_is_sent(fake: ModerationServiceFake) -> None:
+    async with moderating_with(fake.url, key="") as moderation:
+        await moderation.refuse_flagged("a woman")
 
-    assert [request.authorization for request in moderation.requests] == [""]
-
-
-async def test_blanks_are_not_sent(moderation: ModerationServiceFake) -> None:
-    async with screening_by(moderation.url) as screening:
-        await screening.refuse_flagged(" \n")
-
-    assert moderation.requests == []
+    assert [request.authorization for request in fake.requests] == [""]
 
 
-async def test_a_flagged_text_is_refused_with_its_categories(moderation: ModerationServiceFake) -> None:
-    moderation.mode = "flagged"
-    async with screening_by(moderation.url) as screening:
+async def test_a_text_of_blanks_is_not_sent(fake: ModerationServiceFake) -> None:
+    async with moderating_with(fake.url) as moderation:
+        await moderation.refuse_flagged(" \n")
+
+    assert fake.requests == []
+
+
+async def test_a_flagged_text_is_refused_with_its_categories(fake: ModerationServiceFake) -> None:
+    fake.mode = "flagged"
+    async with moderating_with(fake.url) as moderation:
         with pytest.raises(InvalidArgumentError) as refusal:
-            await screening.refuse_flagged("a fight")
+            await moderation.refuse_flagged("a fight")
     error = refusal.value
 
     assert error.reason == "PROMPT_REFUSED"
@@ -293,23 +292,23 @@ async def test_a_flagged_text_is_refused_with_its_categories(moderation: Moderat
     [violation] = error.violations
     assert violation.field == "prompt"
     assert violation.description == (
-        f"was flagged by the moderation service as {', '.join(FLAGGED_CATEGORIES)}"
+        f"was flagged by the moderation service as {', '.join(FLAGGED_CATEGORIES)}; use other words"
     )
     assert "a fight" not in error.message
 
 
-async def test_categories_may_be_unknown_or_null(moderation: ModerationServiceFake) -> None:
-    moderation.mode = "malformed"  # which it is not
-    async with screening_by(moderation.url) as screening:
-        moderation.malformed_body = json.dumps({"results": [{"flagged": True, "categories": {}}]})
+async def test_categories_may_be_unknown_or_null(fake: ModerationServiceFake) -> None:
+    fake.mode = "malformed"  # The mode that answers with `malformed_body`, which is well-formed here.
+    async with moderating_with(fake.url) as moderation:
+        fake.malformed_body = json.dumps({"results": [{"flagged": True, "categories": {}}]})
         with pytest.raises(InvalidArgumentError) as refusal:
-            await screening.refuse_flagged("a fight")
-        assert refusal.value.message == "prompt: was flagged by the moderation service"
+            await moderation.refuse_flagged("a fight")
+        assert refusal.value.message == "prompt: was flagged by the moderation service; use other words"
 
-        moderation.malformed_body = json.dumps(
+        fake.malformed_body = json.dumps(
             {"results": [{"flagged": False, "categories": {"illicit": None, "new": False}}], "further": 1}
         )
-        await screening.refuse_flagged("a walk")
+        await moderation.refuse_flagged("a walk")
 
 
 UNUSABLE_ANSWERS: list[Any] = [
@@ -335,16 +334,16 @@ UNUSABLE_ANSWERS: list[Any] = [
 
 
 @pytest.mark.parametrize("answer", UNUSABLE_ANSWERS, ids=lambda answer: json.dumps(answer)[:60])
-async def test_nothing_passes_by_an_unusable_answer(moderation: ModerationServiceFake, answer: Any) -> None:
-    moderation.mode = "malformed"
-    moderation.malformed_body = answer if isinstance(answer, str) else json.dumps(answer)
-    async with screening_by(moderation.url, limits=SHORT) as screening:
+async def test_nothing_passes_with_an_unusable_answer(fake: ModerationServiceFake, answer: Any) -> None:
+    fake.mode = "malformed"
+    fake.malformed_body = answer if isinstance(answer, str) else json.dumps(answer)
+    async with moderating_with(fake.url, limits=SHORT) as moderation:
         with pytest.raises(UnavailableError) as refusal:
-            await screening.refuse_flagged("a woman")
+            await moderation.refuse_flagged("a woman")
 
     assert refusal.value.reason == "MODERATION_UNAVAILABLE"
     assert refusal.value.retry_after == SHORT.retry_after
-    assert len(moderation.requests) == 1
+    assert len(fake.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -357,62 +356,62 @@ async def test_nothing_passes_by_an_unusable_answer(moderation: ModerationServic
     ],
 )
 async def test_nothing_passes_while_the_service_fails(
-    moderation: ModerationServiceFake, mode: Mode, requests: int, cause: str
+    fake: ModerationServiceFake, mode: Mode, requests: int, cause: str
 ) -> None:
-    moderation.mode = mode
-    async with screening_by(moderation.url, limits=SHORT) as screening:
+    fake.mode = mode
+    async with moderating_with(fake.url, limits=SHORT) as moderation:
         started = time.monotonic()
         with capture_logs() as logs, pytest.raises(UnavailableError) as refusal:
-            await screening.refuse_flagged("a woman")
+            await moderation.refuse_flagged("a woman")
         assert time.monotonic() - started < SHORT.seconds + 1.0
 
         assert refusal.value.reason == "MODERATION_UNAVAILABLE"
         assert refusal.value.retry_after == SHORT.retry_after
-        assert len(moderation.requests) == requests
+        assert len(fake.requests) == requests
         assert [(entry["event"], entry["cause"]) for entry in logs] == [("moderation_unavailable", cause)]
 
-        moderation.mode = "clean"
-        await screening.refuse_flagged("a woman")
+        fake.mode = "clean"
+        await moderation.refuse_flagged("a woman")
 
 
-async def test_nothing_passes_while_nobody_listens() -> None:
-    async with screening_by(f"http://127.0.0.1:{free_port()}/v1/moderations") as screening:
+async def test_nothing_passes_while_no_service_listens() -> None:
+    async with moderating_with(f"http://127.0.0.1:{free_port()}/v1/moderations") as moderation:
         with pytest.raises(UnavailableError):
-            await screening.refuse_flagged("a woman")
+            await moderation.refuse_flagged("a woman")
 
 
-async def test_a_connection_that_was_closed_meanwhile_is_made_again(
-    moderation: ModerationServiceFake,
+async def test_a_closed_connection_is_opened_again(
+    fake: ModerationServiceFake,
 ) -> None:
-    async with screening_by(moderation.url) as screening:
-        await screening.refuse_flagged("a woman")
-        moderation.drops = 1
-        await screening.refuse_flagged("a man")
+    async with moderating_with(fake.url) as moderation:
+        await moderation.refuse_flagged("a woman")
+        fake.drops = 1
+        await moderation.refuse_flagged("a man")
 
-    assert [request.body["input"] for request in moderation.requests] == ["a woman", "a man", "a man"]
-
-
-async def test_many_are_judged_side_by_side(moderation: ModerationServiceFake) -> None:
-    async with screening_by(moderation.url) as screening:
-        await asyncio.gather(*(screening.refuse_flagged(f"woman {number}") for number in range(50)))
-
-    assert len(moderation.requests) == 50
+    assert [request.body["input"] for request in fake.requests] == ["a woman", "a man", "a man"]
 
 
-# Its settings
+async def test_many_texts_are_moderated_concurrently(fake: ModerationServiceFake) -> None:
+    async with moderating_with(fake.url) as moderation:
+        await asyncio.gather(*(moderation.refuse_flagged(f"woman {number}") for number in range(50)))
+
+    assert len(fake.requests) == 50
+
+
+# Settings
 
 
 @pytest.mark.parametrize(
     "url",
     ["api.example.com/v1/moderations", "ftp://example.com/", "https://", "https://a:port/", "http://a\nb/"],
 )
-def test_what_is_no_web_address_is_refused_by_name(url: str) -> None:
+def test_an_invalid_url_is_refused_with_the_name_of_its_setting(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^MODERATION_URL must be"):
         Moderation.of(None, url, NO_KEY)
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY}é", f"{KEY}\r\nX-Other: 1"])
-def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(key: str) -> None:
+def test_an_unusable_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(SettingsError, match=r"^MODERATION_API_KEY has") as refusal:
         Moderation.of(None, "https://example.com/v1/moderations", SecretStr(key))
     assert KEY not in "".join(traceback.format_exception(refusal.value))
@@ -425,23 +424,23 @@ def test_a_key_without_a_service_is_refused() -> None:
 
 @pytest.mark.parametrize("mode", ["clean", "flagged", "500", "malformed", "hang", "drop"])
 async def test_the_key_is_in_no_log_error_or_repr(
-    moderation: ModerationServiceFake, caplog: pytest.LogCaptureFixture, mode: Mode
+    fake: ModerationServiceFake, caplog: pytest.LogCaptureFixture, mode: Mode
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    moderation.mode = mode
-    said: list[str] = []
-    service = ModerationService(moderation.url, SecretStr(KEY), SHORT)
-    screening = Moderation(None, service)
+    fake.mode = mode
+    shown: list[str] = []
+    client = ModerationClient(fake.url, SecretStr(KEY), SHORT)
+    moderation = Moderation(None, client)
     with capture_logs() as logs:
         try:
-            await screening.refuse_flagged("a woman")
+            await moderation.refuse_flagged("a woman")
         except (InvalidArgumentError, UnavailableError) as error:
-            said += [*traceback.format_exception(error), repr(error), repr(vars(error))]
-            # As a handler would show them that shows each frame's variables.
-            said += [repr(frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    said += [repr(screening), repr(service), repr(vars(service)), repr(logs)]
-    said += [f"{record.getMessage()} {record.args}" for record in caplog.records]
-    await screening.close()
+            shown += [*traceback.format_exception(error), repr(error), repr(vars(error))]
+            # As a handler shows errors that prints the variables of each frame.
+            shown += [repr(frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    shown += [repr(moderation), repr(client), repr(vars(client)), repr(logs)]
+    shown += [f"{record.getMessage()} {record.args}" for record in caplog.records]
+    await moderation.close()
 
-    assert moderation.requests[0].authorization == f"Bearer {KEY}"
-    assert KEY not in "\n".join(said)
+    assert fake.requests[0].authorization == f"Bearer {KEY}"
+    assert KEY not in "\n".join(shown)
