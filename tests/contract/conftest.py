@@ -1,4 +1,4 @@
-"""Users of the shared service, by raw calls and at the command line."""
+"""Users of the shared service, with raw calls and at the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def calls(shared_deployment: Deployment, user: str) -> Iterator[Calls]:
 
 @pytest.fixture
 def stranger() -> str:
-    """Another user nobody else is."""
+    """Another user, of this test only."""
     return f"stranger-{uuid.uuid4().hex}"
 
 
@@ -40,17 +40,17 @@ def person(shared_deployment: Deployment, user: str, tmp_path: Path) -> Person:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run commands against servers and workers apart only: to a client both kinds of service are one.
+    """Run the tests of commands on the distributed service only.
 
-    That they are, the tests without commands show; each command takes a process and so a while.
+    Each command needs a process, which takes time. The tests without commands show that both kinds of service
+    behave the same.
     """
-    twice = [item for item in items if _is_of_a_person(item) and _mode_of(item) == "embedded"]
-    config.hook.pytest_deselected(items=twice)
-    left_out = set(twice)
-    items[:] = [item for item in items if item not in left_out]
+    deselected = [item for item in items if _runs_commands(item) and _mode_of(item) == "embedded"]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in set(deselected)]
 
 
-def _is_of_a_person(item: pytest.Item) -> bool:
+def _runs_commands(item: pytest.Item) -> bool:
     return "person" in getattr(item, "fixturenames", ())
 
 

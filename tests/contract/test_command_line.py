@@ -346,7 +346,7 @@ def test_an_embedded_service_keeps_a_secret_of_its_own_and_accepts_its_tokens(tm
         for outcome in (first, second):
             assert outcome.returncode == 0, said(outcome)
             with Calls(deployment.target, outcome.stdout.strip()) as calls:
-                assert calls.project().user_id == "sarah"
+                assert calls.create_project().user_id == "sarah"
     finally:
         deployment.close()
 
@@ -393,10 +393,10 @@ def test_tokens_carry_the_issuer_and_audience_that_are_set(tmp_path: Path) -> No
         ]
 
         with Calls(deployment.target, good) as calls:
-            assert calls.project().user_id == "sarah"
+            assert calls.create_project().user_id == "sarah"
         for token in tokens:
             with Calls(deployment.target, token) as calls:
-                assert refusal(calls.project).reason == "TOKEN_INVALID"
+                assert refusal(calls.create_project).reason == "TOKEN_INVALID"
     finally:
         deployment.close()
 
@@ -523,10 +523,10 @@ def logged(server: ServiceProcess, method: str, user: str) -> list[dict[str, Any
 
 def test_every_call_is_one_line_of_the_log(shared_deployment: Deployment, calls: Calls, user: str) -> None:
     server = shared_deployment.servers[0]
-    project = calls.project()
+    project = calls.create_project()
     avatar = calls.upload(project.id, pictures.png())
     calls.download(avatar.id)
-    generation = calls.ended(calls.generation(project.id).id)
+    generation = calls.wait_for_end(calls.create_generation(project.id).id)
     refusal(lambda: calls.projects.CreateProject(projects_pb.CreateProjectRequest(name="")))
     refusal(lambda: calls.projects.GetProject(projects_pb.GetProjectRequest(project_id=str(uuid.uuid4()))))
     unknown = WatchGenerationRequest(generation_id=str(uuid.uuid4()))
@@ -558,8 +558,8 @@ def test_a_watch_that_its_caller_leaves_is_one_line_of_the_log(
     shared_deployment: Deployment, calls: Calls, user: str
 ) -> None:
     large = {"options": {"width": 1440, "height": 1440}}
-    project = calls.project()
-    generation = [calls.generation(project.id, **large) for _ in range(4)][-1]
+    project = calls.create_project()
+    generation = [calls.create_generation(project.id, **large) for _ in range(4)][-1]
     watch: Any = GenerationServiceStub(calls.channel).WatchGeneration(
         WatchGenerationRequest(generation_id=generation.id), metadata=calls.metadata, timeout=30
     )
@@ -594,9 +594,9 @@ def test_tokens_and_secrets_never_appear_in_the_log(
     server = shared_deployment.servers[0]
     ((_, authorization),) = calls.metadata
     expired = shared_deployment.token(user, exp=int(time.time()) - 10)
-    calls.project()
+    calls.create_project()
     with Calls(shared_deployment.target, expired) as late:
-        assert refusal(late.project).reason == "TOKEN_EXPIRED"
+        assert refusal(late.create_project).reason == "TOKEN_EXPIRED"
     wait_until(lambda: len(logged(server, "CreateProject", user)) == 1, message="the call was never logged")
 
     written = "".join(
