@@ -10,19 +10,23 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 .DEFAULT_GOAL := help
 
-help: ## Say what each target does
+help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/.service ## Make an avatar and watch it appear, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
-test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis
+test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+ifdef T
+	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
+else
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+endif
 
 faults: .venv/.development ## Cause every fault the service claims to survive, and check the promise after each
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
 
-check: .venv/.development build/protos/.generated ## Everything about the code but its behaviour
+check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -35,7 +39,7 @@ check: .venv/.development build/protos/.generated ## Everything about the code b
 	$(BIN)/python clients/python/generate_sync.py --check
 	$(BIN)/python -m tests.check_schema
 
-format: .venv/.development ## Format and mend what can be mended
+format: .venv/.development ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -43,7 +47,7 @@ protos: build/protos/.generated ## Generate the client's stubs from the contract
 	rm -f clients/python/avatar_creator/v1/*_pb2*
 	cp build/protos/avatar_creator/v1/* clients/python/avatar_creator/v1/
 
-baseline: .venv/.development ## Take today's contract as what later changes must not break
+baseline: .venv/.development ## Make today's contract the one that later changes must not break
 	$(BIN)/buf build --output protos/baseline.binpb
 
 client: .venv/.development ## Generate the sync client from the async one
@@ -55,7 +59,7 @@ client-floor: .venv/.client-floor ## Test the client with the oldest libraries i
 test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny model, without a graphics card
 	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider
 
-bench: .venv/.development ## Time the promised operations beside a call that does nothing
+bench: .venv/.development ## Time the promised operations next to a call that does nothing
 	$(BIN)/python -m bench.latency
 
 .PHONY: docs
@@ -63,7 +67,7 @@ docs: .venv/.development .venv-docs/.installed ## Build the documentation site i
 	mkdir -p build
 	$(BIN)/buf build --exclude-imports --output build/contract.json
 	.venv-docs/bin/python -m docs.site build/contract.json build/docs
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	.venv-docs/bin/python -m docs.site.check build/site
 
 wheels: .venv/.service ## Build both wheels into dist/

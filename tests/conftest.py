@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from tests.support.service import Deployment, run_command
 
 if TYPE_CHECKING:
     from avatar_creator import AvatarCreator
+
+# A background run (nohup, cron, many CI runners) ignores SIGINT, and children inherit that: a test that
+# interrupts a command would wait for it forever. A handler, unlike SIG_IGN, becomes the default in a child.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SHARED_REDIS_DATABASE = 0
 _TEST_REDIS_DATABASE = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,9 +24,9 @@ _MESSAGE_FIELD, _ENUM_VALUE, _SERVICE_METHOD = 2, 2, 2
 
 _REPEATED = "LABEL_REPEATED"
 _WORD = re.compile(r"`([^`]+)`|(?<![\w.`])([A-Z][A-Za-z0-9_]+)(?![\w`])")
-_LABELS = re.compile(r"\s+(?=(?:Metadata|Retry|Example): )")
-# Names of gRPC statuses: in a comment they mean the status and not the reason of the same name.
-_STATUSES = frozenset({"INTERNAL", "UNAVAILABLE", "NOT_FOUND"})
+_LIST_AFTER_TEXT = re.compile(r"^(?![ -])(.+)\n(?=- )", re.MULTILINE)
+# In a comment this word means the gRPC status and not the reason of the same name.
+_STATUSES = frozenset({"INTERNAL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,8 @@ class _Pages:
         enums = [enum for enum in self._contract.enums.values() if enum.name != _REASONS_ENUM]
         sections = {
             OVERVIEW: self._overview(messages, enums),
-            MESSAGES: self._listing("Messages", (self._message(each, "##") for each in messages)),
-            ENUMS: self._listing("Enums", map(self._enum, enums)),
+            MESSAGES: ["# Messages", *(self._message(message, "##") for message in messages)],
+            ENUMS: ["# Enums", *map(self._enum, enums)],
             REASONS: self._reasons(self._contract.enums[_REASONS_ENUM]),
             **{service.page: self._service(service) for service in self._contract.services},
         }
@@ -192,9 +192,6 @@ class _Pages:
 
     def _names(self, types: Sequence[Message] | Sequence[Enum]) -> str:
         return ", ".join(f"[`{each.name}`]({self._places[each.name]})" for each in types) + "."
-
-    def _listing(self, title: str, parts: Iterator[str]) -> list[str]:
-        return [f"# {title}", *parts]
 
     def _service(self, service: Service) -> list[str]:
         parts = [f"# {service.name}", self._linked(service.comment), f"Defined in `{service.file}`."]
@@ -247,11 +244,8 @@ class _Pages:
         parts = [_anchor(f"{enum.module}.{enum.name}"), "# Error reasons", self._linked(enum.comment)]
         for value in enum.values[1:]:
             reason = value.name.removeprefix(_REASON_PREFIX)
-            what, *details = _LABELS.split(value.comment)
-            parts += [f"## {reason} {{ #{reason} }}", self._linked(what)]
-            if details:
-                labelled = (detail.partition(": ") for detail in details)
-                parts.append("\n".join(f"- **{label}:** {self._linked(text)}" for label, _, text in labelled))
+            heading = f"## {reason}{' (deprecated)' * value.deprecated} {{ #{reason} }}"
+            parts += [heading, self._linked(value.comment)]
         return parts
 
     def _field_type(self, field: Field) -> str:
@@ -282,8 +276,9 @@ class _Pages:
 
 
 def _text(comment: str) -> str:
-    """Return the comment without the space that follows each `//`."""
-    return "\n".join(line.removeprefix(" ").rstrip() for line in comment.splitlines()).strip()
+    """Return the comment as Markdown, with the blank line that a list needs before it."""
+    text = "\n".join(line.removeprefix(" ").rstrip() for line in comment.splitlines()).strip()
+    return _LIST_AFTER_TEXT.sub(r"\1\n\n", text)
 
 
 def _message(
@@ -361,9 +356,10 @@ def _anchor(name: str) -> str:
 
 
 def _code(name: str, deprecated: bool) -> str:
-    return f"~~`{name}`~~" if deprecated else f"`{name}`"
+    return f"deprecated: `{name}`" if deprecated else f"`{name}`"
 
 
 def _cell(text: str) -> str:
     """Return the text as one cell of a table."""
-    return text.replace("\n\n", "<br>").replace("\n", " ").replace("|", "\\|")
+    text = text.replace("|", "\\|").replace("\n- ", "<br>• ").replace("\n\n", "<br>")
+    return text.replace("\n", " ")

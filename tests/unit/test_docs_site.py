@@ -50,7 +50,7 @@ def test_comments_link_to_the_fields_rpcs_and_reasons_that_they_name(contract: C
 
     assert f"({REASONS}#GENERATION_LIMIT)" in pages["generation-service.md"]
     assert f"({MESSAGES}#Recipe.route)" in pages["generation-service.md"]
-    assert "(avatar-project-service.md#CreateProjectRequest.request_id)" in pages["avatar-service.md"]
+    assert "(avatar-project-service.md#CreateProjectRequest.request_id)" in pages["usage-service.md"]
 
 
 def test_links_of_a_guide_lead_to_the_pages_and_copies_on_the_site(tmp_path: Path) -> None:
