@@ -1,4 +1,4 @@
-"""What a test can ask for: real servers, databases of its own, and the service running on them."""
+"""Fixtures for all tests: real database servers, a database for each test, and the service that uses them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TEST_REDIS_DATABASE = 1
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The run's PostgreSQL, started for the first test that asks."""
+    """The PostgreSQL of the test run, started for the first test that needs it."""
     server = Postgres.start()
     yield server
     server.close()
@@ -37,7 +37,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
-    """The run's Redis, started for the first test that asks."""
+    """The Redis of the test run, started for the first test that needs it."""
     server = Redis.start()
     yield server
     server.close()
@@ -45,14 +45,14 @@ def redis_server() -> Iterator[Redis]:
 
 @pytest.fixture(scope="session")
 def database_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a database that `avatar-creator migrate` has brought up to date."""
+    """The name of a database that `avatar-creator migrate` has migrated."""
     directory = tmp_path_factory.mktemp("migrate")
     return postgres.template(lambda url: _migrate(url, directory))
 
 
 @pytest.fixture
 def database_url(postgres: Postgres, database_template: str) -> Iterator[str]:
-    """A migrated PostgreSQL database that no other test sees."""
+    """A migrated PostgreSQL database of this test only."""
     url = postgres.create_database(database_template)
     yield url
     postgres.drop_database(url)
@@ -75,7 +75,7 @@ def own_postgres() -> Iterator[OwnPostgres]:
 
 @pytest.fixture
 def own_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnRedis]:
-    """A Redis that the test may kill, suspend and restart; as parameter, `durable` forgets nothing."""
+    """A Redis that the test may kill, suspend and restart. The parameter `durable` makes it keep its data."""
     server = OwnRedis(tmp_path if getattr(request, "param", "") == "durable" else None)
     yield server
     server.close()
@@ -83,14 +83,14 @@ def own_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnRed
 
 @pytest.fixture(scope="session")
 def router_process() -> Iterator[RouterFake]:
-    """The run's fake of the Hugging Face router, started for the first test that asks."""
+    """The fake Hugging Face router of the test run, started for the first test that needs it."""
     with RouterFake() as running:
         yield running
 
 
 @pytest.fixture
 def router(router_process: RouterFake) -> RouterFake:
-    """A fake of the Hugging Face router without jobs or faults, which the test may kill and suspend."""
+    """A fake Hugging Face router without jobs or faults. The test may kill and suspend it."""
     router_process.make_ready()
     return router_process
 
@@ -105,7 +105,7 @@ def embedded(tmp_path: Path) -> Iterator[Deployment]:
 
 @pytest.fixture
 def distributed(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Deployment]:
-    """A distributed service of which the test starts the servers and workers it wants."""
+    """A distributed service. The test starts its servers and workers."""
     deployment = Deployment.distributed(tmp_path, database_url, redis_url)
     yield deployment
     deployment.close()
@@ -113,7 +113,7 @@ def distributed(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[D
 
 @pytest.fixture
 def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) -> Iterator[Deployment]:
-    """A distributed service on `own_postgres` and `own_redis`; the test starts it and may break either."""
+    """A distributed service on `own_postgres` and `own_redis`. The test starts it and may break both."""
     url = own_postgres.create_database()
     _migrate(url, tmp_path)
     deployment = Deployment.distributed(tmp_path, url, own_redis.url())
@@ -123,7 +123,7 @@ def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) ->
 
 @pytest.fixture(params=["embedded", "distributed"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
-    """A running service, the test's own: once embedded, once with a server and a worker."""
+    """A running service of this test only: once embedded, once with a server and a worker."""
     running: Deployment = request.getfixturevalue(request.param)
     running.start()
     return running
@@ -133,7 +133,7 @@ def deployment(request: pytest.FixtureRequest) -> Deployment:
 def shared_deployment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """A running service that many tests call, each as its own `user`. For tests that do not disturb it."""
+    """A running service that many tests share, each as its own `user`. The tests must not disturb it."""
     directory = tmp_path_factory.mktemp(f"shared-{request.param}")
     if request.param == "embedded":
         running = Deployment.embedded(directory)
@@ -154,7 +154,7 @@ def shared_deployment(
 
 @pytest.fixture
 def user() -> str:
-    """A user nobody else is."""
+    """A user of this test only."""
     return f"user-{uuid.uuid4().hex}"
 
 
@@ -176,7 +176,7 @@ def shared_client(shared_deployment: Deployment, user: str) -> Iterator[AvatarCr
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show with a failed test what the service's processes wrote."""
+    """Add the output of the service's processes to the report of a failed test."""
     report = yield
     if report.failed:
         used = getattr(item, "funcargs", {}).values()

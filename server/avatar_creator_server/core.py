@@ -1,4 +1,4 @@
-"""The parts of one process, wired together from the settings. Servicers and workers call only these."""
+"""The parts of one process, created from the settings. Servicers and workers call these parts only."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ class Core:
         )
 
     def ensure_schema(self) -> None:
-        """Refuse a database whose schema is older than this code. The embedded service migrates its own.
+        """Check that the database has this code's schema. The embedded service migrates its database.
 
         Raises:
-            SchemaError: The schema is older than this code.
+            SchemaError: The schema is older than this code, or another program created the tables.
         """
         if self.settings.embedded:
             migrate(self.database.peewee)

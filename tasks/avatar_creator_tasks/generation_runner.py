@@ -115,7 +115,7 @@ class GenerationRunner:
             failure = Failure(error.reason, error.message, True, timedelta(seconds=error.retry_after or 0))
         except Exception:
             incident_id = uuid.uuid4().hex
-            log.exception("incident", incident_id=incident_id)
+            log.exception("incident_recorded", incident_id=incident_id)
             failure = Failure("INTERNAL", f"internal error, incident {incident_id}", True)
         await self._files.discard([file.id for file in staged])
         if failure is not None:

@@ -1,4 +1,4 @@
-"""Calls as a program in any language makes them, and all that an answer or a refusal says."""
+"""Raw gRPC calls without the client library, and everything that an error status contains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.generations import LARGEST, SMALLEST
 from tests.support.service import Deployment
 
 TIMEOUT_SECONDS = 30.0
-"""Deadline of every call; none of them should need it."""
+"""Deadline of every call. No call should need it."""
 
 CHUNK_BYTES = 256 * 1024
 
@@ -50,7 +50,7 @@ _TABLES_OF_A_USER = (
 
 
 class Calls:
-    """The stubs of one user. To be closed."""
+    """The stubs of one user. Use it as a context manager."""
 
     def __init__(self, target: str, token: str) -> None:
         self.channel = grpc.insecure_channel(target)
@@ -73,12 +73,12 @@ class Calls:
     ) -> None:
         self.channel.close()
 
-    def project(self, name: str = "Spring campaign") -> AvatarProject:
-        """A new project."""
+    def create_project(self, name: str = "Spring campaign") -> AvatarProject:
+        """Create a project."""
         return self.projects.CreateProject(CreateProjectRequest(name=name)).project
 
     def upload(self, project_id: str, data: bytes, **metadata: Any) -> Avatar:
-        """The avatar made of a picture; `metadata` are further fields of its metadata."""
+        """Upload a picture, with `metadata` as further fields of its metadata, and return the avatar."""
         messages = upload_messages({"project_id": project_id, "name": "Sarah", **metadata}, data)
         return self.avatars.UploadAvatar(messages).avatar
 
@@ -87,7 +87,7 @@ class Calls:
         avatar_id: str,
         variant: avatar_service_pb2.ImageVariant.ValueType = avatar_service_pb2.IMAGE_VARIANT_ORIGINAL,
     ) -> tuple[Image, bytes]:
-        """The facts of a picture and its bytes."""
+        """Return the metadata and the bytes of a picture."""
         stream = self.avatars.DownloadImage(
             avatar_service_pb2.DownloadImageRequest(avatar_id=avatar_id, variant=variant)
         )
@@ -96,8 +96,8 @@ class Calls:
         assert all(message.HasField("chunk") for message in others)
         return first.metadata, b"".join(message.chunk for message in others)
 
-    def generation(self, project_id: str, **fields: Any) -> Generation:
-        """A new generation of a small picture."""
+    def create_generation(self, project_id: str, **fields: Any) -> Generation:
+        """Create a generation of a small picture."""
         request = CreateGenerationRequest(
             **{
                 "project_id": project_id,
@@ -108,17 +108,17 @@ class Calls:
         )
         return self.generations.CreateGeneration(request).generation
 
-    def ended(self, generation_id: str) -> Generation:
-        """The last state of a generation, which is waited for."""
+    def wait_for_end(self, generation_id: str) -> Generation:
+        """Wait until a generation has ended, and return its last state."""
         for _ in self.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation_id)):
             pass
         return self.generations.GetGeneration(GetGenerationRequest(generation_id=generation_id)).generation
 
-    def cancelled(self, project_id: str) -> Generation:
-        """A new generation that was cancelled."""
+    def create_cancelled(self, project_id: str) -> Generation:
+        """Create a generation and cancel it."""
         while True:
-            # Wide, so that it is hardly ever drawn before it can be cancelled.
-            generation = self.generation(project_id, options={"width": LARGEST, "height": SMALLEST})
+            # A wide picture takes longer, so a worker rarely completes it before the cancellation.
+            generation = self.create_generation(project_id, options={"width": LARGEST, "height": SMALLEST})
             try:
                 request = CancelGenerationRequest(generation_id=generation.id)
                 return self.generations.CancelGeneration(request).generation
@@ -126,8 +126,8 @@ class Calls:
                 if refusal_of(error).reason != "GENERATION_FINISHED":
                     raise
 
-    def use(self, avatar_id: str, **fields: Any) -> UsageRecord:
-        """A newly recorded use."""
+    def record_usage(self, avatar_id: str, **fields: Any) -> UsageRecord:
+        """Record a use of an avatar."""
         request = RecordUsageRequest(
             **{"avatar_id": avatar_id, "app_id": "pose-generator", "action": "generate_poses", **fields}
         )
@@ -137,7 +137,7 @@ class Calls:
 def upload_messages(
     metadata: dict[str, Any], data: bytes
 ) -> Iterator[avatar_service_pb2.UploadAvatarRequest]:
-    """The messages of an upload."""
+    """Yield the messages of an upload."""
     yield avatar_service_pb2.UploadAvatarRequest(metadata=avatar_service_pb2.UploadAvatarMetadata(**metadata))
     for start in range(0, len(data), CHUNK_BYTES):
         yield avatar_service_pb2.UploadAvatarRequest(chunk=data[start : start + CHUNK_BYTES])
@@ -145,7 +145,7 @@ def upload_messages(
 
 @dataclass(frozen=True)
 class Refusal:
-    """All that an error status says."""
+    """Everything that an error status contains."""
 
     code: grpc.StatusCode
     message: str
@@ -153,15 +153,15 @@ class Refusal:
     domain: str
     metadata: dict[str, str] = field(default_factory=dict)
     fields: list[str] = field(default_factory=list)
-    """Paths of the fields in violation."""
+    """Paths of the fields that violate a limit."""
     resource: tuple[str, str] | None = None
-    """Type and id of what is not there."""
+    """Type and id of the resource that was not found."""
     retry_after: float | None = None
     """Seconds."""
 
 
 def refusal(call: Callable[[], object]) -> Refusal:
-    """How a call is refused; a stream is read to its end."""
+    """Return the error of a call that must be refused. A stream is read to its end."""
     try:
         answer = call()
         if isinstance(answer, Iterator):
@@ -173,7 +173,7 @@ def refusal(call: Callable[[], object]) -> Refusal:
 
 
 def refusal_of(error: Any) -> Refusal:
-    """What this error of gRPC's says."""
+    """Return everything that a gRPC error contains."""
     status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
@@ -205,7 +205,7 @@ def refusal_of(error: Any) -> Refusal:
 
 
 def rows_of(deployment: Deployment, user: str) -> dict[str, list[Any]]:
-    """Every row of the database that is this user's, by table."""
+    """Return every row of this user in the database, by table."""
     return {
         table: sorted(deployment.execute(f"SELECT * FROM {table} WHERE user_id = %s", user), key=repr)
         for table in _TABLES_OF_A_USER
@@ -213,13 +213,13 @@ def rows_of(deployment: Deployment, user: str) -> dict[str, list[Any]]:
 
 
 def files_of(deployment: Deployment, user: str) -> dict[str, bytes]:
-    """Every stored file that is this user's, and its bytes, by name."""
+    """Return the bytes of every stored file of this user, by file name."""
     folder = deployment.upload_path / "avatar-creator" / user
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
 class _AuthorizedChannel:
-    """A channel whose every call carries the token and has a deadline."""
+    """A channel that adds the token and a deadline to every call."""
 
     def __init__(self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]]) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""Every message that the contract allows, for property-based tests: small ones, and ones at the limits."""
+"""Hypothesis strategies for every message that the contract allows, small and at the limits."""
 
 from __future__ import annotations
 
@@ -17,61 +17,61 @@ from avatar_creator.v1.persona_pb2 import Persona
 ROUND_TRIPS = settings(
     max_examples=40,
     deadline=None,
-    # The same examples for the same tests: a failure in CI stays one, and prints how to make it again.
+    # The same examples in every run: a failure in CI can be repeated, and prints how.
     derandomize=True,
     print_blob=True,
 )
-"""How messages are tried."""
+"""Hypothesis settings of the round-trip tests."""
 
-_MOST_JSON_BYTES = 8192
+_MAX_JSON_BYTES = 8192
 _LINE = st.characters(exclude_categories=("Cc", "Cs"))
-_ANY_BUT_ZERO = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-_LINES = _LINE | st.sampled_from("\n\r\t")
+_ANY_EXCEPT_NUL = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+_MULTILINE = _LINE | st.sampled_from("\n\r\t")
 _WORD = st.sampled_from(
     ["Sarah", "Éva", "e\u0301", "نور", "花子", "💃🏽", "ß", "İ", "%", "_", "\\", "'", '"', "\u200d"]
 )
 
 
-def text(longest: int, *, shortest: int = 0, lines: bool = False) -> st.SearchStrategy[str]:
-    """At most `longest` characters, with `lines` also line breaks and tabs.
+def text(max_length: int, *, min_length: int = 0, multiline: bool = False) -> st.SearchStrategy[str]:
+    """Generate text of at most `max_length` characters. With `multiline` it may have line breaks and tabs.
 
-    Not only blanks if it has to have some, `shortest`.
+    With a `min_length` above 0 it is not blank.
     """
-    character = _LINES if lines else _LINE
+    character = _MULTILINE if multiline else _LINE
     anything = (
-        st.text(character, min_size=shortest, max_size=min(longest, 40))
-        | st.lists(_WORD, min_size=shortest, max_size=6).map(" ".join)
-        # As long as may be, or one less.
+        st.text(character, min_size=min_length, max_size=min(max_length, 40))
+        | st.lists(_WORD, min_size=min_length, max_size=6).map(" ".join)
+        # The maximum length, or one less.
         | st.builds(
-            lambda piece, less: (piece * longest)[: longest - less],
+            lambda piece, less: (piece * max_length)[: max_length - less],
             st.text(character, min_size=1, max_size=5),
             st.sampled_from([0, 1]),
         )
     )
-    return anything.filter(str.strip) if shortest else anything
+    return anything.filter(str.strip) if min_length else anything
 
 
 def names() -> st.SearchStrategy[str]:
-    """1 to 120 characters, not only blanks."""
-    return text(120, shortest=1)
+    """Generate names: 1 to 120 characters, not blank."""
+    return text(120, min_length=1)
 
 
 def personas() -> st.SearchStrategy[Persona]:
-    """Any persona, the empty one too."""
-    traits = st.lists(text(60, shortest=1), max_size=12) | st.builds(
-        lambda trait: [trait] * 12, text(60, shortest=1)
+    """Generate personas, including the empty one."""
+    traits = st.lists(text(60, min_length=1), max_size=12) | st.builds(
+        lambda trait: [trait] * 12, text(60, min_length=1)
     )
     return st.builds(
         Persona,
         name=text(120),
         age=st.sampled_from([0, 1, 120]) | st.integers(0, 120),
         personality=traits,
-        background=text(4000, lines=True),
+        background=text(4000, multiline=True),
     )
 
 
 def attributes() -> st.SearchStrategy[Attributes]:
-    """Any attributes, the empty ones too."""
+    """Generate attributes, including empty ones."""
     return st.builds(
         Attributes,
         **{
@@ -84,7 +84,7 @@ def attributes() -> st.SearchStrategy[Attributes]:
 
 
 def options() -> st.SearchStrategy[GenerationOptions]:
-    """Any options but `strict`, also none."""
+    """Generate options, including empty ones. `strict` is never set."""
     sides = st.sampled_from([0, *range(256, 1441, 16)])
     seeds = st.none() | st.sampled_from([0, 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
     return st.builds(
@@ -94,20 +94,20 @@ def options() -> st.SearchStrategy[GenerationOptions]:
         seed=seeds,
         steps=st.integers(0, 50),
         guidance_scale=st.just(0.0) | st.floats(1.0, 20.0),
-        negative_prompt=text(2000, lines=True),
+        negative_prompt=text(2000, multiline=True),
         omit_recipe=st.booleans(),
     )
 
 
 def metadata() -> st.SearchStrategy[Struct]:
-    """Anything that JSON can say in at most 8,192 bytes, but for -0.0, which is kept as zero."""
+    """Generate content of at most 8,192 bytes as JSON. It has no -0.0, which the service stores as 0."""
     numbers = (
         st.sampled_from([0.0, 1.0, -1.0, 0.1, 1e308, -1e308, 5e-324, 2.0**53 + 2, 1e15, 1e16, 1e22])
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.integers(-(2**60), 2**60).map(float)
     ).map(lambda number: number or 0.0)
-    # Control characters too, but for the zero.
-    texts = st.text(_ANY_BUT_ZERO, max_size=20)
+    # With control characters, except NUL.
+    texts = st.text(_ANY_EXCEPT_NUL, max_size=20)
     leaves = (
         st.just(Value(null_value=NULL_VALUE))
         | st.booleans().map(lambda value: Value(bool_value=value))
@@ -131,11 +131,11 @@ def metadata() -> st.SearchStrategy[Struct]:
         lambda character: Struct(fields={"fill": Value(string_value=character * 2000)}),
         _LINE,
     )
-    return (contents | large).filter(lambda content: _json_bytes(content) <= _MOST_JSON_BYTES)
+    return (contents | large).filter(lambda content: _json_bytes(content) <= _MAX_JSON_BYTES)
 
 
 def uses() -> st.SearchStrategy[dict[str, Any]]:
-    """What a use is recorded with, beside the avatar; the app's name is there or not."""
+    """Generate the fields of a use, except the avatar. The app name may be empty."""
     return st.fixed_dictionaries(
         {
             "app_id": names(),

@@ -23,17 +23,17 @@ def logged(server: ServiceProcess, method: str, user: str) -> list[dict[str, Any
     """Return the log entries for this user's calls of a method."""
     return [
         entry
-        for entry in server.events("call")
+        for entry in server.events("call_finished")
         if entry["method"].endswith(f"/{method}") and entry["user"] == user
     ]
 
 
 def test_every_call_is_logged_in_one_line(shared_deployment: Deployment, calls: Calls, user: str) -> None:
     server = shared_deployment.servers[0]
-    project = calls.project()
+    project = calls.create_project()
     avatar = calls.upload(project.id, pictures.png())
     calls.download(avatar.id)
-    generation = calls.ended(calls.generation(project.id).id)
+    generation = calls.wait_for_end(calls.create_generation(project.id).id)
     refusal(lambda: calls.projects.CreateProject(projects_pb.CreateProjectRequest(name="")))
     refusal(lambda: calls.projects.GetProject(projects_pb.GetProjectRequest(project_id=str(uuid.uuid4()))))
     unknown = WatchGenerationRequest(generation_id=str(uuid.uuid4()))
@@ -52,7 +52,7 @@ def test_every_call_is_logged_in_one_line(shared_deployment: Deployment, calls: 
         return {method: [entry["code"] for entry in logged(server, method, user)] for method in expected}
 
     wait_until(lambda: codes() == expected, message=lambda: f"logged {codes()}")
-    entries = [entry for entry in server.events("call") if entry["user"] == user]
+    entries = [entry for entry in server.events("call_finished") if entry["user"] == user]
     assert len(entries) == sum(map(len, expected.values()))
     assert {entry["method"].split("/")[1] for entry in entries} <= set(SERVICE_NAMES)
     assert all(
@@ -65,8 +65,8 @@ def test_a_watch_that_the_client_cancels_is_logged_in_one_line(
     shared_deployment: Deployment, calls: Calls, user: str
 ) -> None:
     large = {"options": {"width": 1440, "height": 1440}}
-    project = calls.project()
-    generation = [calls.generation(project.id, **large) for _ in range(4)][-1]
+    project = calls.create_project()
+    generation = [calls.create_generation(project.id, **large) for _ in range(4)][-1]
     watch: Any = GenerationServiceStub(calls.channel).WatchGeneration(
         WatchGenerationRequest(generation_id=generation.id), metadata=calls.metadata, timeout=30
     )
@@ -99,9 +99,9 @@ def test_tokens_and_secrets_are_never_logged(shared_deployment: Deployment, call
     server = shared_deployment.servers[0]
     ((_, authorization),) = calls.metadata
     expired = shared_deployment.token(user, exp=int(time.time()) - 10)
-    calls.project()
+    calls.create_project()
     with Calls(shared_deployment.target, expired) as late:
-        assert refusal(late.project).reason == "TOKEN_EXPIRED"
+        assert refusal(late.create_project).reason == "TOKEN_EXPIRED"
     wait_until(lambda: len(logged(server, "CreateProject", user)) == 1, message="the call was never logged")
 
     written = "".join(

@@ -20,19 +20,22 @@ from tests.contract.calls import Calls
     ],
 )
 def test_it_has_the_first_words_of_its_prompt(calls: Calls, prompt: str, name: str) -> None:
-    request = CreateGenerationRequest(project_id=calls.project().id, prompt=prompt)
+    request = CreateGenerationRequest(project_id=calls.create_project().id, prompt=prompt)
     assert calls.generations.CreateGeneration(request).generation.avatar_name == name
 
 
 def test_it_has_the_name_of_its_persona(calls: Calls) -> None:
     request = CreateGenerationRequest(
-        project_id=calls.project().id, prompt="a calm man", persona=Persona(name="Sarah")
+        project_id=calls.create_project().id, prompt="a calm man", persona=Persona(name="Sarah")
     )
     assert calls.generations.CreateGeneration(request).generation.avatar_name == "Sarah"
 
 
 def test_it_has_the_name_it_is_given(calls: Calls) -> None:
     request = CreateGenerationRequest(
-        project_id=calls.project().id, prompt="a calm man", persona=Persona(name="Sarah"), avatar_name="Face"
+        project_id=calls.create_project().id,
+        prompt="a calm man",
+        persona=Persona(name="Sarah"),
+        avatar_name="Face",
     )
     assert calls.generations.CreateGeneration(request).generation.avatar_name == "Face"

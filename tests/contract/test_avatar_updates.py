@@ -29,7 +29,9 @@ ATTRIBUTES = Attributes(
 @pytest.fixture
 def avatar(calls: Calls) -> Avatar:
     """An avatar with a persona and attributes."""
-    return calls.upload(calls.project().id, PICTURE, name="Face", persona=PERSONA, attributes=ATTRIBUTES)
+    return calls.upload(
+        calls.create_project().id, PICTURE, name="Face", persona=PERSONA, attributes=ATTRIBUTES
+    )
 
 
 def updated(calls: Calls, avatar: Avatar, *paths: str, **values: Any) -> Avatar:
@@ -163,7 +165,7 @@ def test_concurrent_updates_of_different_fields_all_stay(calls: Calls, avatar: A
 
 
 def test_many_are_read_at_once_in_the_order_asked_for(calls: Calls) -> None:
-    project = calls.project().id
+    project = calls.create_project().id
     ids = [calls.upload(project, PICTURE).id for _ in range(4)]
     missing = [str(uuid.uuid4()), "no id at all"]
     wanted = [ids[2], missing[0], ids[0], ids[2], missing[1], missing[0], ids[3]]
@@ -177,7 +179,7 @@ def test_many_are_read_at_once_in_the_order_asked_for(calls: Calls) -> None:
 
 
 def test_many_are_read_with_their_thumbnails(calls: Calls) -> None:
-    ids = [calls.upload(calls.project().id, PICTURE).id for _ in range(2)]
+    ids = [calls.upload(calls.create_project().id, PICTURE).id for _ in range(2)]
     request = pb.BatchGetAvatarsRequest(avatar_ids=ids, include_thumbnails=True)
 
     def with_thumbnails() -> list[Avatar]:

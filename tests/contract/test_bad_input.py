@@ -1,4 +1,4 @@
-"""What breaks the contract is refused by name of the field, and leaves no trace."""
+"""Bad input: a request that breaks the contract is refused with its fields and changes nothing."""
 
 from __future__ import annotations
 
@@ -81,25 +81,25 @@ BASES: dict[str, tuple[Callable[..., Message], Fields]] = {
     "ListPersonaExamples": (presets_pb.ListPersonaExamplesRequest, {}),
     "GetPersonaExample": (presets_pb.GetPersonaExampleRequest, {"persona_example_id": "EXAMPLE"}),
 }
-"""A request of each RPC that is accepted as it is; words in capitals stand for ids."""
+"""An accepted request for each RPC. Words in capitals are replaced by ids."""
 
 
 @dataclass
 class Owner:
-    """A user who has one of everything."""
+    """A user who has one resource of each kind."""
 
     deployment: Deployment
     user: str
     calls: Calls
     ids: dict[str, str]
 
-    def kept(self) -> dict[str, Any]:
-        """All that is kept of it: its rows by table, and its files."""
+    def stored(self) -> dict[str, Any]:
+        """Return everything that is stored for the user: rows by table, and files."""
         rows = rows_of(self.deployment, self.user)
         return {**rows, "bytes of files": files_of(self.deployment, self.user)}
 
     def send(self, rpc: str, changes: Fields) -> Any:
-        """Call an RPC with its basic request, changed in these fields (`persona.age` is a path)."""
+        """Call an RPC with its basic request and these changed fields, by path (such as `persona.age`)."""
         make, base = BASES[rpc]
         fields: Fields = json.loads(json.dumps(base))
         for path, value in changes.items():
@@ -131,23 +131,23 @@ class Owner:
 
 @pytest.fixture(scope="module")
 def owner(shared_deployment: Deployment) -> Iterator[Owner]:
-    """An owner whose things no test may change."""
+    """An owner whose resources no test may change."""
     user = f"owner-{uuid.uuid4().hex}"
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
-        yield _furnished(shared_deployment, user, calls)
+        yield _create_owner(shared_deployment, user, calls)
 
 
 @pytest.fixture
 def disposable(shared_deployment: Deployment, user: str, calls: Calls) -> Owner:
-    """An owner of the test's own."""
-    return _furnished(shared_deployment, user, calls)
+    """An owner of this test only."""
+    return _create_owner(shared_deployment, user, calls)
 
 
-def _furnished(deployment: Deployment, user: str, calls: Calls) -> Owner:
-    project = calls.project()
+def _create_owner(deployment: Deployment, user: str, calls: Calls) -> Owner:
+    project = calls.create_project()
     avatar = calls.upload(project.id, pictures.png())
-    calls.use(avatar.id)
-    generation = calls.ended(calls.generation(project.id).id)
+    calls.record_usage(avatar.id)
+    generation = calls.wait_for_end(calls.create_generation(project.id).id)
     presets = calls.presets.ListPresets(presets_pb.ListPresetsRequest(page_size=1)).presets
     examples = calls.presets.ListPersonaExamples(
         presets_pb.ListPersonaExamplesRequest(page_size=1)
@@ -161,17 +161,17 @@ def _furnished(deployment: Deployment, user: str, calls: Calls) -> Owner:
             "PROJECT": project.id,
             "AVATAR": avatar.id,
             "GENERATION": generation.id,
-            "CANCELLED": calls.cancelled(project.id).id,
+            "CANCELLED": calls.create_cancelled(project.id).id,
             "PRESET": presets[0].id,
             "EXAMPLE": examples[0].id,
         },
     )
-    # Made by a worker, perhaps only now, and then it changes a row.
+    # A worker may still create the thumbnail, and that changes a row.
     wait_until(lambda: not owner.send("GetAvatar", {}).avatar.thumbnail_pending)
     return owner
 
 
-# Limits, and what lies past them
+# Limits: the last valid values and the first invalid ones
 
 UUID = "123e4567-e89b-12d3-a456-426614174000"
 TRAITS = [f"trait {number}" for number in range(13)]
@@ -187,17 +187,17 @@ def name_limits(path: str) -> tuple[list[Fields], list[Fields]]:
     )
 
 
-def optional_line_limits(path: str, longest: int) -> tuple[list[Fields], list[Fields]]:
+def optional_line_limits(path: str, max_length: int) -> tuple[list[Fields], list[Fields]]:
     return (
-        [{path: ""}, {path: "é" * longest}],
-        [{path: value} for value in ("x" * (longest + 1), "a\nb", "a\0b", "a\x1bb")],
+        [{path: ""}, {path: "é" * max_length}],
+        [{path: value} for value in ("x" * (max_length + 1), "a\nb", "a\0b", "a\x1bb")],
     )
 
 
-def text_limits(path: str, longest: int) -> tuple[list[Fields], list[Fields]]:
+def text_limits(path: str, max_length: int) -> tuple[list[Fields], list[Fields]]:
     return (
-        [{path: "é" * longest}, {path: "one\r\ntwo\tthree"}],
-        [{path: value} for value in ("x" * (longest + 1), "a\0b", "a\x1bb")],
+        [{path: "é" * max_length}, {path: "one\r\ntwo\tthree"}],
+        [{path: value} for value in ("x" * (max_length + 1), "a\0b", "a\x1bb")],
     )
 
 
@@ -217,10 +217,10 @@ def side_limits(path: str) -> tuple[list[Fields], list[Fields]]:
     )
 
 
-def number_limits(path: str, least: int, most: int) -> tuple[list[Fields], list[Fields]]:
+def number_limits(path: str, minimum: int, maximum: int) -> tuple[list[Fields], list[Fields]]:
     return (
-        [{path: value} for value in (0, least, most)],
-        [{path: value} for value in (-1, most + 1, -(2**31), 2**31 - 1)],
+        [{path: value} for value in (0, minimum, maximum)],
+        [{path: value} for value in (-1, maximum + 1, -(2**31), 2**31 - 1)],
     )
 
 
@@ -240,21 +240,21 @@ def user_id_limits() -> tuple[list[Fields], list[Fields]]:
     return [{"user_id": value} for value in ("", "USER")], [{"user_id": value} for value in bad]
 
 
-def time_limits(path: str, **besides: Any) -> tuple[list[Fields], list[Fields]]:
+def time_limits(path: str, **other_fields: Any) -> tuple[list[Fields], list[Fields]]:
     return (
-        [{f"{path}.seconds": value, **besides} for value in (-62135596800, 0, 253402300799)],
+        [{f"{path}.seconds": value, **other_fields} for value in (-62135596800, 0, 253402300799)],
         [
-            {f"{path}.seconds": -62135596801, **besides},
-            {f"{path}.seconds": 253402300800, **besides},
-            {f"{path}.seconds": 2**63 - 1, **besides},
-            {f"{path}.nanos": -1, **besides},
-            {f"{path}.nanos": 1_000_000_000, **besides},
+            {f"{path}.seconds": -62135596801, **other_fields},
+            {f"{path}.seconds": 253402300800, **other_fields},
+            {f"{path}.seconds": 2**63 - 1, **other_fields},
+            {f"{path}.nanos": -1, **other_fields},
+            {f"{path}.nanos": 1_000_000_000, **other_fields},
         ],
     )
 
 
-def bigger(content: Fields, length: int) -> Struct:
-    """The content with one more text in it, which brings it to this many bytes as JSON without blanks."""
+def padded(content: Fields, length: int) -> Struct:
+    """Return the content with one more text, so that it has `length` bytes as JSON without spaces."""
     shortest = json.dumps({**content, "fill": ""}, ensure_ascii=False, separators=(",", ":"))
     return struct({**content, "fill": "x" * (length - len(shortest.encode()))})
 
@@ -277,8 +277,8 @@ LARGE_CONTENTS: list[Fields] = [
 ]
 
 
-def holding(value: Value) -> list[Struct]:
-    """Metadata with this value at its top, in a list and in a message."""
+def containing(value: Value) -> list[Struct]:
+    """Return metadata that contains the value at the top level, in a list and in a message."""
     return [
         Struct(fields={"a": value}),
         Struct(fields={"a": Value(list_value=ListValue(values=[Value(bool_value=True), value]))}),
@@ -288,8 +288,8 @@ def holding(value: Value) -> list[Struct]:
 
 def metadata_limits() -> tuple[list[Fields], list[Fields]]:
     bad = [
-        *(bigger(content, 8193) for content in LARGE_CONTENTS),
-        bigger({}, 100_000),
+        *(padded(content, 8193) for content in LARGE_CONTENTS),
+        padded({}, 100_000),
         *(
             struct(content)
             for content in ({"a": "\0"}, {"a": "b\0c"}, {"\0": 1}, {"a": {"b\0": ""}}, {"a": ["\0"]})
@@ -297,13 +297,13 @@ def metadata_limits() -> tuple[list[Fields], list[Fields]]:
         *(
             broken
             for number in (float("nan"), float("inf"), float("-inf"))
-            for broken in holding(Value(number_value=number))
+            for broken in containing(Value(number_value=number))
         ),
     ]
     return (
         [
             {"metadata": content}
-            for content in (Struct(), *(bigger(content, 8192) for content in LARGE_CONTENTS))
+            for content in (Struct(), *(padded(content, 8192) for content in LARGE_CONTENTS))
         ],
         [{"metadata": content} for content in bad],
     )
@@ -373,7 +373,7 @@ LIMITS: list[Limits] = [
         "project.name",
         (
             [{"project.name": "x" * 120}],
-            # An empty name is one that is not populated: refused only where a mask names it.
+            # An empty name is not populated, so it is refused only if the mask names it.
             [{"project.name": value} for value in ("x" * 121, "   ", "a\0b")],
         ),
     ),
@@ -444,7 +444,7 @@ LIMITS: list[Limits] = [
         "avatar.name",
         (
             [{"avatar.name": "é" * 120}, {"avatar.name": " a "}],
-            # An empty name is one that is not populated: refused only where a mask names it.
+            # An empty name is not populated, so it is refused only if the mask names it.
             [
                 *({"avatar.name": value} for value in ("x" * 121, "   ", "a\nb", "a\0b")),
                 *(
@@ -721,7 +721,7 @@ LIMITS: list[Limits] = [
         "WatchGenerations",
         "changed_since",
         (
-            # A time to come has nothing to tell at first; a test of its own takes it.
+            # A future time yields no states at first. It has its own test.
             [
                 {"targets": [], "project_id": "PROJECT", "changed_since.seconds": value}
                 for value in (-62135596800, -62135596770, 0)
@@ -750,10 +750,10 @@ LIMITS: list[Limits] = [
     ("RecordUsage", "reference_id", optional_line_limits("reference_id", 200)),
     ("RecordUsage", "reference_type", optional_line_limits("reference_type", 120)),
     ("RecordUsage", "metadata", metadata_limits()),
-    # `google.protobuf.Value` must be of some kind; one that is not would come back as another value.
-    ("RecordUsage", "metadata", ([], [{"metadata": content} for content in holding(Value())])),
-    # A whole number is as long as it is written: `1`, not `1.0`.
-    ("RecordUsage", "metadata", ([{"metadata": bigger({"whole": [1, -1, 2**53] * 300}, 8192)}], [])),
+    # A `google.protobuf.Value` needs a kind: without one, it would be returned as another value.
+    ("RecordUsage", "metadata", ([], [{"metadata": content} for content in containing(Value())])),
+    # The length of a whole number is that of `1`, not of `1.0`.
+    ("RecordUsage", "metadata", ([{"metadata": padded({"whole": [1, -1, 2**53] * 300}, 8192)}], [])),
     ("RecordUsage", "request_id", request_id_limits("request_id")),
     ("ListUsage", "avatar_id", id_limits("avatar_id")),
     ("ListUsage", "app_id", optional_line_limits("app_id", 120)),
@@ -768,10 +768,10 @@ LIMITS: list[Limits] = [
     ("ListPersonaExamples", "page_size", page_size_limits()),
     ("GetPersonaExample", "persona_example_id", id_limits("persona_example_id")),
 ]
-"""Of each field: what is just accepted, and what is just refused."""
+"""RPC, field, and the values at the field's limits: the last valid ones and the first invalid ones."""
 
 
-def test_every_rpc_has_its_limits_and_there_are_hundreds_of_bad_inputs() -> None:
+def test_every_rpc_has_limits_and_there_are_hundreds_of_bad_inputs() -> None:
     services = map(descriptor_pool.Default().FindServiceByName, SERVICE_NAMES)
     rpcs = {method.name for service in services for method in service.methods}
     bad_inputs = {(rpc, repr(changes)) for rpc, _, (_, bad) in LIMITS for changes in bad}
@@ -786,10 +786,10 @@ def test_every_rpc_has_its_limits_and_there_are_hundreds_of_bad_inputs() -> None
     [(rpc, path, limits[1]) for rpc, path, limits in LIMITS if limits[1]],
     ids=[f"{rpc}-{path}" for rpc, path, limits in LIMITS if limits[1]],
 )
-def test_past_its_limit_a_field_is_refused_by_its_path_and_nothing_changes(
+def test_a_field_over_its_limit_is_refused_with_its_path_and_nothing_changes(
     owner: Owner, rpc: str, path: str, bad: list[Fields]
 ) -> None:
-    before = owner.kept()
+    before = owner.stored()
 
     for changes in bad:
         answer = refusal(lambda: owner.send(rpc, changes))  # noqa: B023 - called at once
@@ -798,7 +798,7 @@ def test_past_its_limit_a_field_is_refused_by_its_path_and_nothing_changes(
         assert answer.domain == "avatar-creator"
         assert answer.fields == [path], changes
 
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
 @pytest.mark.parametrize(
@@ -806,27 +806,27 @@ def test_past_its_limit_a_field_is_refused_by_its_path_and_nothing_changes(
     [(rpc, limits[0]) for rpc, _, limits in LIMITS if limits[0]],
     ids=[f"{rpc}-{path}" for rpc, path, limits in LIMITS if limits[0]],
 )
-def test_at_its_limit_a_field_is_accepted(edges_owner: Owner, rpc: str, edges: list[Fields]) -> None:
+def test_a_field_at_its_limit_is_accepted(edges_owner: Owner, rpc: str, edges: list[Fields]) -> None:
     for changes in edges:
         answer = edges_owner.send(rpc, _with_fresh_request_id(changes))
         if isinstance(answer, Iterator):
             assert next(answer), changes
-            answer.cancel()  # type: ignore[attr-defined]  # a project's watch would go on
+            answer.cancel()  # type: ignore[attr-defined]  # the watch of a project never ends
         if isinstance(
             answer, generations_pb.CreateGenerationResponse | generations_pb.RetryGenerationResponse
         ):
-            # It was accepted, that is all; nobody waits for the picture.
-            for made in (answer.generation, *getattr(answer, "variations", ())):
-                cancel = generations_pb.CancelGenerationRequest(generation_id=made.id)
+            # The test checks only that the request is accepted: no picture is needed.
+            for created in (answer.generation, *getattr(answer, "variations", ())):
+                cancel = generations_pb.CancelGenerationRequest(generation_id=created.id)
                 edges_owner.calls.generations.CancelGeneration(cancel)
 
 
 @pytest.fixture(scope="module")
 def edges_owner(shared_deployment: Deployment) -> Iterator[Owner]:
-    """An owner who gets more and more things."""
+    """An owner whose resources the tests add to."""
     user = f"edges-{uuid.uuid4().hex}"
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
-        yield _furnished(shared_deployment, user, calls)
+        yield _create_owner(shared_deployment, user, calls)
 
 
 def _with_fresh_request_id(changes: Fields) -> Fields:
@@ -889,17 +889,17 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
         ("WatchGenerations", {"targets": [{"known_revision": -1}] * 2000}, "targets"),
     ],
 )
-def test_a_refusal_fits_into_headers_however_much_is_wrong(
+def test_an_error_with_thousands_of_violations_fits_into_headers(
     owner: Owner, rpc: str, changes: Fields, path: str
 ) -> None:
-    """Error details are HTTP/2 headers, of which a client takes 8 KiB."""
+    """Check the size limit of error details: they are HTTP/2 headers, of which a client accepts 8 KiB."""
     answer = refusal(lambda: owner.send(rpc, changes))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert answer.fields[0] == path
 
 
-def test_update_lists_its_violations_at_once(owner: Owner) -> None:
+def test_an_update_lists_all_violations_at_once(owner: Owner) -> None:
     changes = {
         "project.id": "",
         "project.name": "x" * 121,
@@ -913,25 +913,25 @@ def test_update_lists_its_violations_at_once(owner: Owner) -> None:
     assert sorted(answer.fields) == ["project.description", "project.id", "project.name", "update_mask"]
 
 
-# Things that are not there
+# Resources that do not exist
 
 
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("preset_id", "preset"), ("persona_example_id", "persona example"), ("project_id", "project")],
 )
-def test_a_generation_from_what_is_not_there_is_not_found(owner: Owner, path: str, kind: str) -> None:
-    before = owner.kept()
+def test_a_generation_from_an_unknown_resource_is_not_found(owner: Owner, path: str, kind: str) -> None:
+    before = owner.stored()
     unknown = str(uuid.uuid4())
 
     answer = refusal(lambda: owner.send("CreateGeneration", {path: unknown, "request_id": str(uuid.uuid4())}))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert answer.resource == (kind, unknown)
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
-def test_a_prompt_may_be_empty_with_a_preset_which_fills_what_is_left_out(disposable: Owner) -> None:
+def test_a_preset_fills_an_empty_prompt_and_the_fields_left_out(disposable: Owner) -> None:
     preset = disposable.send("GetPreset", {}).preset
     assert preset.prompt
     assert preset.persona.name
@@ -952,8 +952,8 @@ def test_a_prompt_may_be_empty_with_a_preset_which_fills_what_is_left_out(dispos
     assert disposable.send("GetPreset", {}).preset.popularity == preset.popularity + 1
 
 
-def test_what_is_refused_makes_nothing_more_popular(owner: Owner) -> None:
-    before = owner.kept()
+def test_a_refused_generation_does_not_change_popularity(owner: Owner) -> None:
+    before = owner.stored()
     preset, example = owner.send("GetPreset", {}), owner.send("GetPersonaExample", {})
 
     for changes in (
@@ -965,7 +965,7 @@ def test_what_is_refused_makes_nothing_more_popular(owner: Owner) -> None:
         assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
 
     assert (owner.send("GetPreset", {}), owner.send("GetPersonaExample", {})) == (preset, example)
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
 @pytest.mark.parametrize(
@@ -984,16 +984,16 @@ def test_what_is_refused_makes_nothing_more_popular(owner: Owner) -> None:
     ],
 )
 @pytest.mark.parametrize("unknown", ["00000000-0000-7000-8000-000000000000", "../x", "%", "' OR 1=1; --"])
-def test_an_id_of_nothing_is_not_found(owner: Owner, rpc: str, path: str, kind: str, unknown: str) -> None:
-    before = owner.kept()
+def test_an_unknown_id_is_not_found(owner: Owner, rpc: str, path: str, kind: str, unknown: str) -> None:
+    before = owner.stored()
     answer = refusal(lambda: owner.send(rpc, {path: unknown}))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert answer.resource == (kind, unknown)
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
-def test_of_a_hundred_targets_the_first_that_is_not_there_is_told(owner: Owner) -> None:
+def test_the_error_names_the_first_unknown_generation_of_a_hundred_targets(owner: Owner) -> None:
     targets = [{"generation_id": "GENERATION"}, *({"generation_id": f"id {n}"} for n in range(99))]
 
     answer = refusal(lambda: owner.send("WatchGenerations", {"targets": targets}))
@@ -1001,8 +1001,8 @@ def test_of_a_hundred_targets_the_first_that_is_not_there_is_told(owner: Owner) 
     assert (answer.code, answer.resource) == (grpc.StatusCode.NOT_FOUND, ("generation", "id 0"))
 
 
-def test_an_unfinished_or_completed_generation_is_not_retried(owner: Owner) -> None:
-    before = owner.kept()
+def test_a_completed_generation_is_not_retried(owner: Owner) -> None:
+    before = owner.stored()
     answer = refusal(lambda: owner.send("RetryGeneration", {"generation_id": "GENERATION"}))
 
     assert (answer.code, answer.reason) == (
@@ -1010,37 +1010,37 @@ def test_an_unfinished_or_completed_generation_is_not_retried(owner: Owner) -> N
         "GENERATION_NOT_RETRYABLE",
     )
     assert answer.metadata == {"state": "COMPLETED"}
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
-def test_a_projects_watch_takes_a_time_to_come(disposable: Owner) -> None:
-    """Its generations until then are told as they change, however late that time is."""
+def test_a_project_can_be_watched_from_a_future_time(disposable: Owner) -> None:
+    """Check that the watch sends changes from now on, even if `changed_since` is far in the future."""
     watch = disposable.send(
         "WatchGenerations", {"targets": [], "project_id": "PROJECT", "changed_since.seconds": 253402300799}
     )
-    told: list[str] = []
+    received: list[str] = []
 
     def listen() -> None:
         with contextlib.suppress(grpc.RpcError):
-            told.extend(message.generation.id for message in watch)
+            received.extend(message.generation.id for message in watch)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    made: list[str] = []
+    created: list[str] = []
 
-    def told_of_one() -> bool:
-        # The first may have ended before the watch began, and is then not told.
-        made.append(disposable.calls.cancelled(disposable.ids["PROJECT"]).id)
-        return bool(told)
+    def first_received() -> bool:
+        # A generation that ended before the watch began is not sent, so the test creates one after another.
+        created.append(disposable.calls.create_cancelled(disposable.ids["PROJECT"]).id)
+        return bool(received)
 
-    wait_until(told_of_one)
+    wait_until(first_received)
     watch.cancel()
     listener.join()
 
-    assert set(told) <= set(made)
+    assert set(received) <= set(created)
 
 
-def test_a_time_before_the_year_1000_is_before_all_there_is(owner: Owner) -> None:
+def test_a_time_before_the_year_1000_is_before_every_generation(owner: Owner) -> None:
     year_300 = int(datetime(300, 1, 1, tzinfo=UTC).timestamp())
 
     since = owner.send("ListGenerations", {"create_time_from.seconds": year_300}).generations
@@ -1053,8 +1053,8 @@ def test_a_time_before_the_year_1000_is_before_all_there_is(owner: Owner) -> Non
 @pytest.mark.parametrize(
     "changes", [{"avatar_name": "   "}, {"persona.name": "   "}], ids=["name", "persona"]
 )
-def test_no_generated_avatar_has_a_name_of_blanks(disposable: Owner, changes: Fields) -> None:
-    """Every avatar's name has more than blanks: such a wish is refused, or its avatar gets another name."""
+def test_a_generated_avatar_never_has_a_blank_name(disposable: Owner, changes: Fields) -> None:
+    """Check that a blank name is refused, or that the avatar gets another name."""
     try:
         name = disposable.send("CreateGeneration", changes).generation.avatar_name
     except grpc.RpcError as error:
@@ -1066,11 +1066,11 @@ def test_no_generated_avatar_has_a_name_of_blanks(disposable: Owner, changes: Fi
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, list(changes))
 
 
-# Metadata that is nested deep
+# Deeply nested metadata
 
 
 def length_delimited(number: int, content: bytes) -> bytes:
-    """A field as it travels, if it is a text, bytes or a message."""
+    """Encode a field of type string, bytes or message."""
     length, remaining = bytearray(), len(content)
     while remaining > 127:
         length.append(remaining & 127 | 128)
@@ -1079,7 +1079,7 @@ def length_delimited(number: int, content: bytes) -> bytes:
 
 
 def nested(structs: int, lists: int) -> bytes:
-    """An encoded `Struct` that holds so many more, and in the last so many lists, in each other."""
+    """Encode a `Struct` with this many structs nested in it, and this many lists nested in the innermost."""
     value = length_delimited(3, b"innermost")
     for _ in range(lists):
         value = length_delimited(6, length_delimited(1, value))
@@ -1090,10 +1090,10 @@ def nested(structs: int, lists: int) -> bytes:
 
 
 @pytest.mark.parametrize("structs", [0, 1, 2, 3])
-def test_metadata_is_refused_past_20_levels_and_can_be_read_again_up_to_them(
+def test_metadata_over_20_levels_is_refused_and_up_to_20_levels_is_readable(
     disposable: Owner, structs: int
 ) -> None:
-    """Decoders go 100 messages deep, so what is much deeper is refused for its encoding."""
+    """Check all depths. Decoders read up to 100 nested messages, so deeper metadata cannot be decoded."""
     calls = disposable.calls
     record: Callable[..., bytes] = calls.channel.unary_unary("/avatar_creator.v1.UsageService/RecordUsage")
     accepted, unreadable = [], []
@@ -1118,28 +1118,28 @@ def test_metadata_is_refused_past_20_levels_and_can_be_read_again_up_to_them(
     assert len(disposable.send("ListUsage", {"page_size": 100}).usages) == len(accepted) + 1
 
 
-# Another user's id where operators may name one
+# The id of another user, which only operators may name
 
 
 @pytest.mark.parametrize("rpc", ["ListProjects", "ListAvatars", "ListGenerations", "GetStats"])
 @pytest.mark.parametrize("role", [None, "", "OPS", "admin", ["ops"], True])
-def test_naming_another_user_needs_the_role_for_it(owner: Owner, user: str, rpc: str, role: object) -> None:
-    before = owner.kept()
+def test_only_an_operator_may_name_another_user(owner: Owner, user: str, rpc: str, role: object) -> None:
+    before = owner.stored()
     deployment = owner.deployment
     claims = {} if role is None else {"role": role}
     with Calls(deployment.target, deployment.token(user, **claims)) as calls:
         caller = Owner(deployment, user, calls, {})
-        for named in (owner.user, "-", "nobody", "x" * 128):
+        for named in (owner.user, "-", "unknown", "x" * 128):
             answer = refusal(lambda: caller.send(rpc, {"user_id": named}))  # noqa: B023 - called at once
             assert (answer.code, answer.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED"), named
             assert answer.metadata == {"role": "ops"}
         assert caller.send(rpc, {"user_id": user}) == caller.send(rpc, {})
 
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
-def test_an_apps_token_records_for_that_app_alone(owner: Owner) -> None:
-    before = owner.kept()
+def test_the_token_of_an_app_records_uses_of_that_app_only(owner: Owner) -> None:
+    before = owner.stored()
     deployment = owner.deployment
     token = deployment.token(owner.user, app_id="video-generator")
     with Calls(deployment.target, token) as calls:
@@ -1148,15 +1148,15 @@ def test_an_apps_token_records_for_that_app_alone(owner: Owner) -> None:
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.PERMISSION_DENIED, "APP_MISMATCH")
     assert answer.metadata == {"token_app_id": "video-generator", "request_app_id": "pose-generator"}
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
 # Page sizes and tokens
 
 
-def test_page_sizes_are_defaulted_and_coerced(calls: Calls) -> None:
+def test_page_size_has_a_default_and_a_maximum(calls: Calls) -> None:
     for number in range(101):
-        calls.project(f"Project {number}")
+        calls.create_project(f"Project {number}")
 
     def page(size: int) -> projects_pb.ListProjectsResponse:
         return calls.projects.ListProjects(projects_pb.ListProjectsRequest(page_size=size))
@@ -1167,7 +1167,7 @@ def test_page_sizes_are_defaulted_and_coerced(calls: Calls) -> None:
 
 @dataclass(frozen=True)
 class PagedList:
-    """An RPC that lists, and arguments that make it another list."""
+    """An RPC that lists, and arguments that select another list."""
 
     rpc: str
     other_arguments: list[Fields]
@@ -1208,20 +1208,20 @@ PAGED = [
 
 @pytest.fixture(scope="module")
 def pager(shared_deployment: Deployment) -> Iterator[Owner]:
-    """An owner with two of everything that is listed."""
+    """An owner with two resources in every list."""
     user = f"pager-{uuid.uuid4().hex}"
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
-        pager = _furnished(shared_deployment, user, calls)
-        calls.project()
+        pager = _create_owner(shared_deployment, user, calls)
+        calls.create_project()
         pager.ids["OTHER_AVATAR"] = calls.upload(pager.ids["PROJECT"], pictures.png()).id
         for avatar in ("AVATAR", "OTHER_AVATAR"):
-            calls.use(pager.ids[avatar])
-        calls.ended(calls.generation(pager.ids["PROJECT"]).id)
+            calls.record_usage(pager.ids[avatar])
+        calls.wait_for_end(calls.create_generation(pager.ids["PROJECT"]).id)
         yield pager
 
 
 @pytest.mark.parametrize("listing", PAGED, ids=[listing.rpc for listing in PAGED])
-def test_a_page_token_fits_only_the_list_and_the_user_it_was_made_for(
+def test_a_page_token_is_valid_only_for_its_list_and_its_user(
     pager: Owner, owner: Owner, listing: PagedList
 ) -> None:
     token = pager.send(listing.rpc, {"page_size": 1}).next_page_token
@@ -1294,7 +1294,7 @@ def updated(calls: Calls, project: AvatarProject, *paths: str, **values: str) ->
         (("*",), {"name": "Autumn"}, ("Autumn", "")),
     ],
 )
-def test_an_update_writes_what_the_mask_says_or_what_is_populated(
+def test_an_update_writes_the_fields_of_the_mask_or_the_populated_ones(
     calls: Calls, paths: tuple[str, ...], values: dict[str, str], expected: tuple[str, str]
 ) -> None:
     request = projects_pb.CreateProjectRequest(name="Spring", description="Faces")
@@ -1345,16 +1345,16 @@ FACE: Fields = {
             {"name": "Eve", "attributes": {"style": 3, "gender": 2}},
             {"name": "Eve", "attributes.style": 3, "persona.background": ""},
         ),
-        # What is not written is not held against the limits either.
+        # Fields that are not written are not validated.
         (["name"], {"name": "Eve", "persona": {"age": 999, "personality": [""] * 99}}, {"name": "Eve"}),
         (["persona.age"], {"name": "x" * 999, "persona": {"name": "x" * 999}}, {"persona.age": 0}),
         (["attributes.style"], {"attributes": {"gender": 99, "style": 4}}, {"attributes.style": 4}),
         (["name"], {"name": "Eve", "user_id": "x" * 999, "usage_count": -1}, {"name": "Eve"}),
-        ([], {"name": "Eve", "user_id": "somebody", "usage_count": 7, "seed_used": 7}, {"name": "Eve"}),
+        ([], {"name": "Eve", "user_id": "another", "usage_count": 7, "seed_used": 7}, {"name": "Eve"}),
     ],
     ids=str,
 )
-def test_an_avatars_update_writes_what_the_mask_says_or_what_is_populated(
+def test_an_avatar_update_writes_the_fields_of_the_mask_or_the_populated_ones(
     face: tuple[Calls, str], paths: list[str], given: Fields, changed: Fields
 ) -> None:
     calls, avatar_id = face
@@ -1377,7 +1377,7 @@ def test_an_avatars_update_writes_what_the_mask_says_or_what_is_populated(
     assert calls.avatars.GetAvatar(avatars_pb.GetAvatarRequest(avatar_id=avatar_id)).avatar == answer
     assert (_nanoseconds(answer) > _nanoseconds(before)) == bool(changed)
     expected.update_time.CopyFrom(answer.update_time)
-    # An empty message and an absent one say the same.
+    # An empty message and an absent message mean the same.
     for avatar in (answer, expected):
         avatar.persona.SetInParent()
         avatar.attributes.SetInParent()
@@ -1390,9 +1390,9 @@ def _nanoseconds(avatar: Avatar) -> int:
 
 @pytest.fixture(scope="module")
 def face(shared_deployment: Deployment) -> Iterator[tuple[Calls, str]]:
-    """Calls of a user, and the avatar whose face is changed again and again."""
+    """Calls of a user, and the id of an avatar that the tests change."""
     with Calls(shared_deployment.target, shared_deployment.token(f"face-{uuid.uuid4().hex}")) as calls:
-        avatar = calls.upload(calls.project().id, pictures.png())
+        avatar = calls.upload(calls.create_project().id, pictures.png())
         wait_until(
             lambda: (
                 not calls.avatars.GetAvatar(
@@ -1403,7 +1403,7 @@ def face(shared_deployment: Deployment) -> Iterator[tuple[Calls, str]]:
         yield calls, avatar.id
 
 
-def test_what_a_projects_mask_does_not_name_is_not_held_against_the_limits(disposable: Owner) -> None:
+def test_fields_outside_the_mask_are_not_validated(disposable: Owner) -> None:
     answer = disposable.send(
         "UpdateProject",
         {"project.name": "Autumn", "project.description": "x" * 2001, "update_mask.paths": ["name"]},
@@ -1413,14 +1413,14 @@ def test_what_a_projects_mask_does_not_name_is_not_held_against_the_limits(dispo
 
 
 @pytest.mark.parametrize("paths", [("name",), ("*",), ("name", "description")])
-def test_a_masked_name_cannot_be_emptied(owner: Owner, paths: tuple[str, ...]) -> None:
-    before = owner.kept()
+def test_a_name_in_the_mask_must_not_be_empty(owner: Owner, paths: tuple[str, ...]) -> None:
+    before = owner.stored()
     answer = refusal(
         lambda: owner.send("UpdateProject", {"project.name": "", "update_mask.paths": list(paths)})
     )
 
     assert answer.fields == ["project.name"]
-    assert owner.kept() == before
+    assert owner.stored() == before
 
 
 def _instant(project: AvatarProject) -> datetime:

@@ -57,7 +57,7 @@ def uploader(shared_deployment: Deployment) -> Iterator[Uploader]:
     """An uploader whose things no test may change."""
     user = f"uploader-{uuid.uuid4().hex}"
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
-        project = calls.project()
+        project = calls.create_project()
         assert not calls.upload(project.id, pictures.png()).thumbnail_pending
         yield Uploader(
             shared_deployment,
@@ -239,7 +239,7 @@ def test_an_upload_that_its_caller_breaks_off_leaves_nothing(uploader: Uploader)
 def test_a_picture_of_exactly_10_mib_is_taken(calls: Calls) -> None:
     data = pictures.padded_jpeg(MAXIMUM_BYTES)
 
-    avatar = calls.upload(calls.project().id, data)
+    avatar = calls.upload(calls.create_project().id, data)
 
     assert (avatar.image.width, avatar.image.height) == (48, 32)
 
@@ -259,7 +259,7 @@ def test_metadata_never_leaves_and_pixels_stay(
     sent = make()
     assert pictures.SECRET in sent
 
-    avatar = calls.upload(calls.project().id, sent, content_type=content_type)
+    avatar = calls.upload(calls.create_project().id, sent, content_type=content_type)
 
     facts, data = calls.download(avatar.id)
     assert pictures.SECRET not in data
@@ -277,7 +277,7 @@ def test_a_rotated_photograph_comes_back_upright(calls: Calls, orientation: int)
     scene = pictures.scene(96, 64)
     sent = pictures.telling_jpeg(pictures.jpeg(pictures.stored_as(orientation, scene)), orientation)
 
-    avatar = calls.upload(calls.project().id, sent)
+    avatar = calls.upload(calls.create_project().id, sent)
 
     _, data = calls.download(avatar.id)
     upright = Image.open(BytesIO(data))
@@ -294,7 +294,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 def test_a_download_says_first_what_follows(calls: Calls) -> None:
     data = pictures.png(pictures.scene(900, 700).effect_spread(200), compress_level=0)
     assert len(data) > 4 * CHUNK_BYTES
-    avatar = calls.upload(calls.project().id, data)
+    avatar = calls.upload(calls.create_project().id, data)
 
     first, *others = calls.avatars.DownloadImage(DownloadImageRequest(avatar_id=avatar.id))
 
@@ -309,7 +309,7 @@ def test_a_download_says_first_what_follows(calls: Calls) -> None:
 
 
 def test_a_thumbnail_is_a_webp_of_300_pixels_whose_facts_match(calls: Calls) -> None:
-    avatar = calls.upload(calls.project().id, pictures.jpeg(pictures.scene(640, 480)))
+    avatar = calls.upload(calls.create_project().id, pictures.jpeg(pictures.scene(640, 480)))
 
     facts, data = calls.download(avatar.id, IMAGE_VARIANT_THUMBNAIL)
 
@@ -325,7 +325,7 @@ def test_a_thumbnail_is_a_webp_of_300_pixels_whose_facts_match(calls: Calls) -> 
 def test_a_thumbnail_that_was_not_made_yet_says_when_to_ask_again(
     shared_deployment: Deployment, calls: Calls
 ) -> None:
-    avatar = calls.upload(calls.project().id, pictures.png())
+    avatar = calls.upload(calls.create_project().id, pictures.png())
     # As it is between the upload and the worker's thumbnail.
     shared_deployment.execute("UPDATE avatars SET thumbnail_file_id = NULL WHERE id = %s", avatar.id)
 

@@ -56,7 +56,7 @@ def upload_avatar(calls: Calls, place: Place, request_id: str, *, other: bool = 
 
 def create_generation(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
     prompt = "a smiling man" if other else "a portrait"
-    return calls.generation(place.project_id, prompt=prompt, request_id=request_id).id
+    return calls.create_generation(place.project_id, prompt=prompt, request_id=request_id).id
 
 
 def retry_generation(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
@@ -66,7 +66,7 @@ def retry_generation(calls: Calls, place: Place, request_id: str, *, other: bool
 
 def record_usage(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
     metadata = Struct(fields={"poses": Value(number_value=4 if other else 3)})
-    return calls.use(place.sources[0], metadata=metadata, request_id=request_id).id
+    return calls.record_usage(place.sources[0], metadata=metadata, request_id=request_id).id
 
 
 def nothing(calls: Calls, project_id: str) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def nothing(calls: Calls, project_id: str) -> tuple[str, ...]:
 
 
 def two_cancelled_generations(calls: Calls, project_id: str) -> tuple[str, ...]:
-    return calls.cancelled(project_id).id, calls.cancelled(project_id).id
+    return calls.create_cancelled(project_id).id, calls.create_cancelled(project_id).id
 
 
 def an_avatar(calls: Calls, project_id: str) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class Creation:
 
     def place(self, calls: Calls) -> Place:
         """A place where nothing has been made yet."""
-        project_id = calls.project().id
+        project_id = calls.create_project().id
         return Place(project_id, self.sources(calls, project_id))
 
 
@@ -218,13 +218,13 @@ def test_a_refused_call_does_not_use_up_its_request_id(calls: Calls) -> None:
     nowhere = Place(str(uuid.uuid4()), ())
     assert refusal(lambda: create_generation(calls, nowhere, request_id)).reason == "RESOURCE_NOT_FOUND"
 
-    assert create_generation(calls, Place(calls.project().id, ()), request_id)
+    assert create_generation(calls, Place(calls.create_project().id, ()), request_id)
 
 
 def test_a_refused_retry_does_not_use_up_its_request_id(calls: Calls) -> None:
     """The generation was neither cancelled nor failed; the request may be sent again for one that was."""
     place, request_id = CREATIONS["RetryGeneration"].place(calls), str(uuid.uuid4())
-    too_early = Place(place.project_id, (calls.generation(place.project_id).id,))
+    too_early = Place(place.project_id, (calls.create_generation(place.project_id).id,))
     assert (
         refusal(lambda: retry_generation(calls, too_early, request_id)).reason == "GENERATION_NOT_RETRYABLE"
     )
@@ -241,7 +241,7 @@ def test_the_same_use_of_another_app_is_another_body(
     def record(app_id: str) -> str:
         token = shared_deployment.token(user, app_id=app_id)
         with Calls(shared_deployment.target, token) as calls_of_app:
-            return calls_of_app.use(place.sources[0], app_id="", request_id=request_id).id
+            return calls_of_app.record_usage(place.sources[0], app_id="", request_id=request_id).id
 
     first = record("pose-generator")
 
@@ -300,9 +300,9 @@ def test_a_repeated_upload_leaves_one_avatar_and_one_set_of_files(
 def test_a_repeated_call_shows_the_thing_as_it_is_now(calls: Calls) -> None:
     place, request_id = CREATIONS["CreateGeneration"].place(calls), str(uuid.uuid4())
     generation_id = create_generation(calls, place, request_id)
-    ended = calls.ended(generation_id)
+    ended = calls.wait_for_end(generation_id)
 
-    again = calls.generation(place.project_id, request_id=request_id)
+    again = calls.create_generation(place.project_id, request_id=request_id)
 
     assert again == ended
     assert (

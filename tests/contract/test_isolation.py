@@ -425,10 +425,10 @@ PICTURE = pictures.png()
 @pytest.fixture
 def belongings(calls: Calls) -> Belongings:
     """What `user` has: a project with an uploaded avatar that was used, and an ended generation."""
-    project = calls.project()
+    project = calls.create_project()
     avatar = calls.upload(project.id, PICTURE)
-    generation = calls.ended(calls.generation(project.id).id)
-    calls.use(avatar.id)
+    generation = calls.wait_for_end(calls.create_generation(project.id).id)
+    calls.record_usage(avatar.id)
     return Belongings(project.id, avatar.id, generation.id)
 
 
@@ -486,9 +486,9 @@ def _about(refused: Refusal, thing: str) -> Refusal:
 def test_lists_show_nothing_of_another_users(
     calls: Calls, strangers_calls: Calls, belongings: Belongings, stranger: str
 ) -> None:
-    own = strangers_calls.project("Mine")
+    own = strangers_calls.create_project("Mine")
     portrait = strangers_calls.upload(own.id, PICTURE)
-    generation = strangers_calls.generation(own.id)
+    generation = strangers_calls.create_generation(own.id)
 
     projects = strangers_calls.projects.ListProjects(projects_pb.ListProjectsRequest()).projects
     avatars = strangers_calls.avatars.ListAvatars(
@@ -508,7 +508,7 @@ def test_lists_show_nothing_of_another_users(
 def test_a_batch_holds_nothing_of_another_users_and_calls_it_missing(
     calls: Calls, strangers_calls: Calls, belongings: Belongings
 ) -> None:
-    own = strangers_calls.upload(strangers_calls.project().id, PICTURE)
+    own = strangers_calls.upload(strangers_calls.create_project().id, PICTURE)
     never_was = str(uuid.uuid4())
     wanted = [never_was, own.id, belongings.avatar_id, own.id]
 
@@ -642,7 +642,7 @@ def test_an_operators_lists_without_a_user_are_their_own_and_with_all_users_ever
     belongings: Belongings,
 ) -> None:
     with Calls(shared_deployment.target, shared_deployment.token(operator)) as calls:
-        own = calls.project("Of the operator")
+        own = calls.create_project("Of the operator")
 
     def projects(named: str) -> dict[str, str]:
         (listed,) = answer(
@@ -676,9 +676,11 @@ def test_an_operators_lists_without_a_user_are_their_own_and_with_all_users_ever
 def test_an_operator_cancels_and_retries_for_the_user(
     shared_deployment: Deployment, calls: Calls, user: str, operator: str
 ) -> None:
-    project = calls.project()
+    project = calls.create_project()
     # Three at once on two slots: the last cannot have ended before it is cancelled.
-    *_, waiting = (calls.generation(project.id, options={"width": 1440, "height": 1440}) for _ in range(3))
+    *_, waiting = (
+        calls.create_generation(project.id, options={"width": 1440, "height": 1440}) for _ in range(3)
+    )
     with Calls(shared_deployment.target, shared_deployment.token(operator, role="ops")) as ops:
         cancelled = ops.generations.CancelGeneration(
             generations_pb.CancelGenerationRequest(generation_id=waiting.id)
@@ -689,7 +691,7 @@ def test_an_operator_cancels_and_retries_for_the_user(
 
     assert cancelled.user_id == retried.user_id == user
     assert (retried.retry_of, again.id) == (waiting.id, retried.id)
-    assert calls.ended(retried.id).avatar_id
+    assert calls.wait_for_end(retried.id).avatar_id
     assert not rows_of(shared_deployment, operator)["avatar_generations"]
 
 
@@ -710,7 +712,7 @@ def test_every_call_of_an_operator_on_users_things_is_logged(
     answer(channel, "AvatarProjectService.ListProjects", None, ops_token)
 
     [server] = shared_deployment.servers
-    logged = [entry for entry in server.events("ops_call") if entry["user"] == operator]
+    logged = [entry for entry in server.events("ops_role_used") if entry["user"] == operator]
     expected = [RPCS[rpc].input_type.name for rpc in (*FOR_OPERATORS, *USER_LISTS)]
     assert sorted(entry["request"] for entry in logged) == sorted(expected)
     named = {value for entry in logged for key, value in entry.items() if key.endswith("_id")}

@@ -1,4 +1,4 @@
-"""Lists: their pages while things come and go, and what their filters let through."""
+"""Lists: their pages while resources are created and deleted, and their filters."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from tests.support.waiting import wait_until
 PICTURE = pictures.png()
 
 
-class Projects:
+class ProjectList:
     """The list of projects."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def add(self) -> str:
-        return self._calls.project().id
+        return self._calls.create_project().id
 
     def remove(self, project_id: str) -> None:
         self._calls.projects.DeleteProject(projects_pb.DeleteProjectRequest(project_id=project_id))
@@ -51,14 +51,14 @@ class Projects:
         return [project.id for project in answer.projects], answer.next_page_token
 
 
-class Avatars:
-    """The list of a project's avatars."""
+class AvatarList:
+    """The list of the avatars of a project."""
 
     order = avatars_pb.AVATAR_ORDER_UNSPECIFIED
 
     def __init__(self, calls: Calls, project_id: str = "") -> None:
         self._calls = calls
-        self._project_id = project_id or calls.project().id
+        self._project_id = project_id or calls.create_project().id
 
     def add(self) -> str:
         return self._calls.upload(self._project_id, PICTURE).id
@@ -74,22 +74,22 @@ class Avatars:
         return [avatar.id for avatar in answer.avatars], answer.next_page_token
 
 
-class AvatarsByUse(Avatars):
-    """The same, last used first; of these none was ever used."""
+class AvatarListByUse(AvatarList):
+    """The same list, last used first. None of its avatars was ever used."""
 
     order = avatars_pb.AVATAR_ORDER_LAST_USED_FIRST
 
 
-class Generations:
-    """The list of all generations, which go with their project."""
+class GenerationList:
+    """The list of all generations. They are deleted with their project."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._project_of: dict[str, str] = {}
 
     def add(self) -> str:
-        project_id = self._calls.project().id
-        generation = self._calls.generation(project_id)
+        project_id = self._calls.create_project().id
+        generation = self._calls.create_generation(project_id)
         self._calls.generations.CancelGeneration(
             generations_pb.CancelGenerationRequest(generation_id=generation.id)
         )
@@ -106,18 +106,18 @@ class Generations:
         return [generation.id for generation in answer.generations], answer.next_page_token
 
 
-Listing = Projects | Avatars | Generations
+Listing = ProjectList | AvatarList | GenerationList
 
 
-@pytest.fixture(params=[Projects, Avatars, AvatarsByUse, Generations])
+@pytest.fixture(params=[ProjectList, AvatarList, AvatarListByUse, GenerationList])
 def listing(request: pytest.FixtureRequest, calls: Calls) -> Listing:
-    """One of the lists, empty."""
-    made: Listing = request.param(calls)
-    return made
+    """Each of the lists, empty."""
+    created: Listing = request.param(calls)
+    return created
 
 
 def pages(listing: Listing, size: int, between: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
-    """The list page by page; `between` runs after each but the last."""
+    """Yield the pages of a list. Call `between` after each page except the last."""
     token = ""
     while True:
         ids, token = listing.page(size, token)
@@ -127,28 +127,28 @@ def pages(listing: Listing, size: int, between: Callable[[], None] = lambda: Non
         between()
 
 
-def test_pages_hold_each_thing_once_newest_first(listing: Listing) -> None:
+def test_pages_contain_each_resource_once_newest_first(listing: Listing) -> None:
     ids = [listing.add() for _ in range(10)]
 
-    got = list(pages(listing, 3))
+    received = list(pages(listing, 3))
 
-    assert [len(page) for page in got] == [3, 3, 3, 1]
-    assert [found for page in got for found in page] == ids[::-1]
+    assert [len(page) for page in received] == [3, 3, 3, 1]
+    assert [found for page in received for found in page] == ids[::-1]
 
 
-def test_a_last_page_that_is_full_has_no_token(listing: Listing) -> None:
+def test_a_full_last_page_has_no_token(listing: Listing) -> None:
     ids = [listing.add() for _ in range(4)]
 
     assert list(pages(listing, 2)) == [[ids[3], ids[2]], [ids[1], ids[0]]]
     assert list(pages(listing, 4)) == [ids[::-1]]
 
 
-def test_an_empty_list_is_one_empty_page(listing: Listing) -> None:
+def test_an_empty_list_has_one_empty_page(listing: Listing) -> None:
     assert list(pages(listing, 3)) == [[]]
 
 
-def test_things_that_come_and_go_meanwhile_disturb_no_others(listing: Listing) -> None:
-    """Between pages: one is added, the one the token points at is deleted, and one that is still to come."""
+def test_resources_created_or_deleted_between_pages_do_not_affect_the_others(listing: Listing) -> None:
+    """Between pages, add a resource and delete two: the one that the token points at and a later one."""
     ids = [listing.add() for _ in range(10)]
     seen: list[str] = []
     removed: set[str] = set()
@@ -170,14 +170,14 @@ def test_things_that_come_and_go_meanwhile_disturb_no_others(listing: Listing) -
     assert seen == sorted(seen, reverse=True)
 
 
-# What avatars a list holds
+# Filters of avatars
 
 
 @pytest.fixture(scope="module")
 def cast(shared_deployment: Deployment) -> Iterator[tuple[Calls, dict[str, str]]]:
-    """Avatars of all kinds, by name; one of them generated, in a project of its own."""
+    """Avatars of all kinds, by name. One of them is generated, in another project."""
     with Calls(shared_deployment.target, shared_deployment.token("cast-director")) as calls:
-        project = calls.project("Uploads").id
+        project = calls.create_project("Uploads").id
         people: dict[str, dict[str, Any]] = {
             "Éva Kovács": {
                 "attributes": {
@@ -195,18 +195,18 @@ def cast(shared_deployment: Deployment) -> Iterator[tuple[Calls, dict[str, str]]
         ids = {
             name: calls.upload(project, PICTURE, name=name, **fields).id for name, fields in people.items()
         }
-        generation = calls.generation(
-            calls.project("Portraits").id,
+        generation = calls.create_generation(
+            calls.create_project("Portraits").id,
             prompt="Éva in the garden",
             avatar_name="Gardener",
             attributes={"gender": Gender.GENDER_FEMALE, "ethnicity": "ÁZSIAI"},
         )
-        ids["Gardener"] = calls.ended(generation.id).avatar_id
+        ids["Gardener"] = calls.wait_for_end(generation.id).avatar_id
         yield calls, ids
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("filters", "expected"),
     [
         (
             {},
@@ -238,7 +238,7 @@ def cast(shared_deployment: Deployment) -> Iterator[tuple[Calls, dict[str, str]]
         ({"query": "\\"}, {"back\\slash"}),
         ({"query": "STRASSE"}, {"back\\slash"}),
         ({"query": "'; DROP TABLE avatars; --"}, set()),
-        ({"query": "nobody"}, set()),
+        ({"query": "stranger"}, set()),
         (
             {"gender": Gender.GENDER_FEMALE, "ethnicity": "ázsiai", "query": "eva"},
             {"Éva Kovács", "Gardener"},
@@ -247,17 +247,17 @@ def cast(shared_deployment: Deployment) -> Iterator[tuple[Calls, dict[str, str]]
     ],
     ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
-def test_a_list_holds_the_avatars_that_pass_all_filters(
-    cast: tuple[Calls, dict[str, str]], wanted: dict[str, Any], expected: set[str]
+def test_a_list_contains_the_avatars_that_pass_all_filters(
+    cast: tuple[Calls, dict[str, str]], filters: dict[str, Any], expected: set[str]
 ) -> None:
     calls, ids = cast
 
-    found = calls.avatars.ListAvatars(avatars_pb.ListAvatarsRequest(**wanted)).avatars
+    found = calls.avatars.ListAvatars(avatars_pb.ListAvatarsRequest(**filters)).avatars
 
     assert [avatar.id for avatar in found] == sorted((ids[name] for name in expected), reverse=True)
 
 
-def test_filters_hold_over_pages(cast: tuple[Calls, dict[str, str]]) -> None:
+def test_filters_apply_to_every_page(cast: tuple[Calls, dict[str, str]]) -> None:
     calls, _ = cast
     found: list[str] = []
     request = avatars_pb.ListAvatarsRequest(query="a", page_size=1)
@@ -272,42 +272,42 @@ def test_filters_hold_over_pages(cast: tuple[Calls, dict[str, str]]) -> None:
     assert found == ["Gardener", "back\\slash", "snakeXcase", "snake_case", "100% real", "Éva Kovács"]
 
 
-def test_recently_used_avatars_come_first_over_pages(calls: Calls) -> None:
-    project = calls.project().id
+def test_recently_used_avatars_come_first_on_all_pages(calls: Calls) -> None:
+    project = calls.create_project().id
     ids = [calls.upload(project, PICTURE).id for _ in range(6)]
     for used in (2, 3, 0, 2):
-        calls.use(ids[used])
-    by_use = AvatarsByUse(calls, project)
+        calls.record_usage(ids[used])
+    by_use = AvatarListByUse(calls, project)
 
-    got = [found for page in pages(by_use, 1) for found in page]
+    received = [found for page in pages(by_use, 1) for found in page]
 
-    assert got == [ids[2], ids[0], ids[3], ids[5], ids[4], ids[1]]
+    assert received == [ids[2], ids[0], ids[3], ids[5], ids[4], ids[1]]
 
 
-def test_thumbnails_come_inline_only_where_asked_for(calls: Calls) -> None:
-    project = calls.project().id
+def test_thumbnails_are_inline_only_if_requested(calls: Calls) -> None:
+    project = calls.create_project().id
     avatar = calls.upload(project, PICTURE)
     assert not avatar.thumbnail_pending
 
     plain, inline = (
-        calls.avatars.ListAvatars(avatars_pb.ListAvatarsRequest(include_thumbnails=wanted)).avatars[0]
-        for wanted in (False, True)
+        calls.avatars.ListAvatars(avatars_pb.ListAvatarsRequest(include_thumbnails=include)).avatars[0]
+        for include in (False, True)
     )
 
-    facts, data = calls.download(avatar.id, avatars_pb.IMAGE_VARIANT_THUMBNAIL)
+    metadata, data = calls.download(avatar.id, avatars_pb.IMAGE_VARIANT_THUMBNAIL)
     assert plain.thumbnail_data == b""
     assert inline.thumbnail_data == data
-    assert inline.thumbnail == facts
+    assert inline.thumbnail == metadata
     picture = Image.open(BytesIO(data))
     assert (picture.format, picture.size) == ("WEBP", (300, 300))
 
 
-def test_a_project_opens_with_its_newest_avatars_and_goes_on_by_token(calls: Calls) -> None:
-    project = calls.project().id
+def test_a_project_opens_with_its_newest_avatars_and_a_token_for_the_others(calls: Calls) -> None:
+    project = calls.create_project().id
     with ThreadPoolExecutor(4) as threads:
         uploads = [threads.submit(calls.upload, project, PICTURE) for _ in range(23)]
         ids = sorted((upload.result().id for upload in uploads), reverse=True)
-    calls.upload(calls.project().id, PICTURE)
+    calls.upload(calls.create_project().id, PICTURE)
 
     def all_have_thumbnails() -> bool:
         return all(avatar.thumbnail_data for avatar in opened(True).avatars)
@@ -316,7 +316,7 @@ def test_a_project_opens_with_its_newest_avatars_and_goes_on_by_token(calls: Cal
         request = projects_pb.GetProjectRequest(project_id=project, include_avatars=include_avatars)
         return calls.projects.GetProject(request)
 
-    wait_until(all_have_thumbnails, message="some thumbnails were never made")
+    wait_until(all_have_thumbnails, message="some thumbnails were never created")
     first = opened(True)
     rest = calls.avatars.ListAvatars(
         avatars_pb.ListAvatarsRequest(
@@ -333,8 +333,8 @@ def test_a_project_opens_with_its_newest_avatars_and_goes_on_by_token(calls: Cal
     assert (len(unopened.avatars), unopened.next_page_token) == (0, "")
 
 
-def test_a_project_without_more_avatars_has_no_token(calls: Calls) -> None:
-    request = projects_pb.GetProjectRequest(project_id=calls.project().id, include_avatars=True)
+def test_a_project_without_avatars_has_no_token(calls: Calls) -> None:
+    request = projects_pb.GetProjectRequest(project_id=calls.create_project().id, include_avatars=True)
 
     opened = calls.projects.GetProject(request)
 
@@ -346,10 +346,10 @@ def test_a_project_without_more_avatars_has_no_token(calls: Calls) -> None:
 CROWD = 1000
 PAGE = 37
 FEW = 12
-"""Times at which a crowd was used: so few that many were used at the same one."""
+"""Number of different times of use: so few that many avatars have the same time."""
 
 NAMES = {"Éva Kovács": "eva kovacs", "Straße 9": "strasse 9", "100% real": "100% real", "e_va": "e_va"}
-"""Of each name what a search finds it by."""
+"""Search text of each name."""
 ETHNICITIES = {"Ázsiai": "azsiai", "AZSIAI": "azsiai", "Ázsiai-Indonesian": "azsiai-indonesian", "": ""}
 WORDS = "ÉVA ov"
 
@@ -358,7 +358,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Crowd:
-    """A user with a thousand avatars in three projects, of all kinds mixed."""
+    """A user with a thousand avatars of mixed kinds in three projects."""
 
     deployment: Deployment
     user: str
@@ -367,11 +367,11 @@ class Crowd:
     random: Random = field(default_factory=lambda: Random(37))
 
     def rows(self) -> list[Row]:
-        """The avatars there are."""
+        """Return the rows of the user's avatars."""
         return self.deployment.execute("SELECT * FROM avatars WHERE user_id = %s", self.user)
 
     def fill(self) -> None:
-        """Bring it to a thousand by copies of one avatar, each with a file of its own, which has no bytes."""
+        """Copy one avatar until there are a thousand. Each copy has its own file, which has no bytes."""
         rows = self.rows()
         number = CROWD - len(rows)
         files = [str(uuid_utils.uuid7()) for _ in range(number)]
@@ -381,17 +381,17 @@ class Crowd:
         self._count(avatars, rows[0]["create_time"])
 
     def add(self) -> str:
-        """Upload one that passes every filter."""
+        """Upload an avatar that passes every filter, and return its id."""
         attributes = {"gender": 1, "age_range": 4, "ethnicity": "ázsiai", "style": 3}
         return self.calls.upload(self.projects[0], PICTURE, name="Éva Kovács", attributes=attributes).id
 
     def remove(self, avatar_id: str) -> None:
         self.calls.avatars.DeleteAvatar(avatars_pb.DeleteAvatarRequest(avatar_id=avatar_id))
 
-    def listed(self, wanted: Row, between: Callable[[list[str]], None] = lambda _: None) -> list[str]:
-        """Ids of the list in pages; `between` gets the ids so far after each page but the last."""
+    def listed(self, filters: Row, between: Callable[[list[str]], None] = lambda _: None) -> list[str]:
+        """Return the ids of all pages. Call `between` with the ids so far after each page except the last."""
         found: list[str] = []
-        request = avatars_pb.ListAvatarsRequest(**wanted, page_size=PAGE)
+        request = avatars_pb.ListAvatarsRequest(**filters, page_size=PAGE)
         while True:
             answer = self.calls.avatars.ListAvatars(request)
             found += [avatar.id for avatar in answer.avatars]
@@ -402,7 +402,7 @@ class Crowd:
             request.page_token = answer.next_page_token
 
     def filters(self) -> list[tuple[Row, Callable[[Row], bool]]]:
-        """Each filter, and which rows pass it."""
+        """Return each filter with a function that says which rows pass it."""
         types = [SourceType.SOURCE_TYPE_UPLOADED, SourceType.SOURCE_TYPE_FROM_PRESET]
         return [
             ({"project_id": self.projects[0]}, lambda row: bool(row["project_id"] == self.projects[0])),
@@ -438,7 +438,7 @@ class Crowd:
         }
 
     def _count(self, avatars: list[Row], created: datetime) -> None:
-        """Have the counters tell of these too."""
+        """Add these avatars to the counters."""
         for project, number in Counter(avatar["project_id"] for avatar in avatars).items():
             self.deployment.execute(
                 "UPDATE avatar_projects SET avatar_count = avatar_count + %s WHERE id = %s", number, project
@@ -464,17 +464,17 @@ class Crowd:
         places = ", ".join(["(" + ", ".join(["%s"] * len(own)) + ")"] * len(copies))
         values = [copy[column] for copy in copies for column in own]
 
-        def taken_of(column: str) -> str:
+        def source_of(column: str) -> str:
             if column not in own:
                 return f"original.{column}"
-            # Where all values are null PostgreSQL takes them for text.
+            # Without the cast, PostgreSQL takes a column of nulls for text.
             is_time = column.endswith("_time") and not self.deployment.is_embedded
             return f"CAST(copy.{column} AS TIMESTAMPTZ)" if is_time else f"copy.{column}"
 
-        taken = map(taken_of, row)
+        sources = map(source_of, row)
         self.deployment.execute(
             f"WITH copy ({', '.join(own)}) AS (VALUES {places}) INSERT INTO {table} ({', '.join(row)})"
-            f" SELECT {', '.join(taken)} FROM {table} AS original, copy WHERE original.id = %s",
+            f" SELECT {', '.join(sources)} FROM {table} AS original, copy WHERE original.id = %s",
             *values,
             original,
         )
@@ -482,21 +482,21 @@ class Crowd:
 
 @pytest.fixture(scope="module")
 def crowd(shared_deployment: Deployment) -> Iterator[Crowd]:
-    """A thousand avatars, less what the tests before have removed."""
+    """A user with up to a thousand avatars: earlier tests may have removed some."""
     user = f"crowd-{uuid.uuid4().hex}"
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
-        crowd = Crowd(shared_deployment, user, calls, [calls.project().id for _ in range(3)])
+        crowd = Crowd(shared_deployment, user, calls, [calls.create_project().id for _ in range(3)])
         crowd.add()
         yield crowd
 
 
 def in_order(order: avatars_pb.AvatarOrder.ValueType, rows: list[Row]) -> list[str]:
-    """Ids of the rows in the order of the list."""
+    """Return the ids of the rows in the order of the list."""
     newest_first = sorted(rows, key=lambda row: str(row["id"]), reverse=True)
     if order != avatars_pb.AVATAR_ORDER_LAST_USED_FIRST:
         return [row["id"] for row in newest_first]
     never = datetime.min.replace(tzinfo=UTC)
-    # A stable sort: what was used at the same time stays newest first.
+    # The sort is stable: avatars used at the same time stay newest first.
     return [
         row["id"]
         for row in sorted(newest_first, key=lambda row: row["last_used_time"] or never, reverse=True)
@@ -507,10 +507,10 @@ ORDERS = [avatars_pb.AVATAR_ORDER_NEWEST_FIRST, avatars_pb.AVATAR_ORDER_LAST_USE
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=["newest first", "last used first"])
-def test_a_thousand_avatars_are_listed_in_order_by_all_filters_combined(
+def test_a_thousand_avatars_are_listed_in_order_with_every_combination_of_filters(
     crowd: Crowd, order: avatars_pb.AvatarOrder.ValueType
 ) -> None:
-    """Every set of filters, on pages that do not come out even."""
+    """Try every set of filters, with a page size that leaves a partial last page."""
     crowd.fill()
     rows, filters = crowd.rows(), crowd.filters()
     assert len(rows) == CROWD
@@ -518,9 +518,9 @@ def test_a_thousand_avatars_are_listed_in_order_by_all_filters_combined(
 
     for chosen in product((False, True), repeat=len(filters)):
         combined = [pair for pair, is_chosen in zip(filters, chosen, strict=True) if is_chosen]
-        wanted = {name: value for request, _ in combined for name, value in request.items()}
+        requested = {name: value for request, _ in combined for name, value in request.items()}
         expected = in_order(order, [row for row in rows if all(passes(row) for _, passes in combined)])
-        assert crowd.listed({"order": order, **wanted}) == expected, wanted
+        assert crowd.listed({"order": order, **requested}) == expected, requested
         lengths.add(len(expected))
 
     assert 0 not in lengths
@@ -529,20 +529,20 @@ def test_a_thousand_avatars_are_listed_in_order_by_all_filters_combined(
 
 @pytest.mark.parametrize("order", ORDERS, ids=["newest first", "last used first"])
 @pytest.mark.parametrize("filtered", [0, 2], ids=["unfiltered", "filtered"])
-def test_a_thousand_avatars_are_each_listed_once_while_others_come_and_go(
+def test_each_of_a_thousand_avatars_is_listed_once_while_others_are_added_and_deleted(
     crowd: Crowd, order: avatars_pb.AvatarOrder.ValueType, filtered: int
 ) -> None:
-    """All the time, and between two pages some of those that were read and of those still to be read."""
+    """Add and delete avatars all the time, and delete listed and unlisted avatars between the pages."""
     crowd.fill()
     filters = crowd.filters()[1 : 1 + filtered]
-    wanted = {name: value for request, _ in filters for name, value in request.items()}
+    requested = {name: value for request, _ in filters for name, value in request.items()}
     rows = [row for row in crowd.rows() if all(passes(row) for _, passes in filters)]
     expected = in_order(order, rows)
-    going = set(crowd.random.sample(expected, len(expected) // 10))
+    deletable = set(crowd.random.sample(expected, len(expected) // 10))
     removed: set[str] = set()
     over = Event()
 
-    def come_and_go() -> None:
+    def add_and_remove() -> None:
         while not over.is_set():
             crowd.remove(crowd.add())
             crowd.add()
@@ -550,18 +550,18 @@ def test_a_thousand_avatars_are_each_listed_once_while_others_come_and_go(
     def disturb(seen: list[str]) -> None:
         crowd.add()
         for candidates in (reversed(seen), (found for found in expected if found not in set(seen))):
-            gone = next((found for found in candidates if found in going - removed), None)
-            if gone is not None:
-                removed.add(gone)
-                crowd.remove(gone)
+            next_removed = next((found for found in candidates if found in deletable - removed), None)
+            if next_removed is not None:
+                removed.add(next_removed)
+                crowd.remove(next_removed)
 
     with ThreadPoolExecutor(1) as threads:
-        coming_and_going = threads.submit(come_and_go)
+        changes = threads.submit(add_and_remove)
         try:
-            found = crowd.listed({"order": order, **wanted}, disturb)
+            found = crowd.listed({"order": order, **requested}, disturb)
         finally:
             over.set()
-        coming_and_going.result()
+        changes.result()
 
     known = set(expected)
     assert len(found) == len(set(found))
@@ -569,39 +569,41 @@ def test_a_thousand_avatars_are_each_listed_once_while_others_come_and_go(
     assert [one for one in found if one in known - removed] == [one for one in expected if one not in removed]
 
 
-# What generations a list holds
+# Filters of generations
 
 
 def test_generations_are_filtered_by_project_state_and_time(calls: Calls) -> None:
-    here, there = calls.project().id, calls.project().id
-    completed = calls.ended(calls.generation(here).id)
-    # Three at once on two slots: the last cannot have ended before it is cancelled.
+    here, there = calls.create_project().id, calls.create_project().id
+    completed = calls.wait_for_end(calls.create_generation(here).id)
+    # Three generations on two slots: the last cannot end before its cancellation.
     large = {"options": {"width": 1440, "height": 1440}}
-    *_, cancelled = (calls.generation(there, **large) for _ in range(3))
+    *_, cancelled = (calls.create_generation(there, **large) for _ in range(3))
     calls.generations.CancelGeneration(generations_pb.CancelGenerationRequest(generation_id=cancelled.id))
     everything = [
-        calls.ended(generation.id)
+        calls.wait_for_end(generation.id)
         for generation in calls.generations.ListGenerations(
             generations_pb.ListGenerationsRequest()
         ).generations
     ]
     assert len(everything) == 4
     states = GenerationState
-    done, gone = states.GENERATION_STATE_COMPLETED, states.GENERATION_STATE_CANCELLED
+    completed_state, cancelled_state = states.GENERATION_STATE_COMPLETED, states.GENERATION_STATE_CANCELLED
 
-    def listed(**wanted: Any) -> list[str]:
-        answer = calls.generations.ListGenerations(generations_pb.ListGenerationsRequest(**wanted))
+    def listed(**filters: Any) -> list[str]:
+        answer = calls.generations.ListGenerations(generations_pb.ListGenerationsRequest(**filters))
         return [generation.id for generation in answer.generations]
 
     def expected(passes: Callable[[Generation], bool]) -> list[str]:
         return [generation.id for generation in everything if passes(generation)]
 
     assert listed(project_id=here) == [completed.id]
-    assert listed(states=[gone]) == [cancelled.id]
-    assert listed(states=[done]) == expected(lambda generation: generation.state == done)
-    assert listed(states=[done, gone]) == [generation.id for generation in everything]
+    assert listed(states=[cancelled_state]) == [cancelled.id]
+    assert listed(states=[completed_state]) == expected(
+        lambda generation: generation.state == completed_state
+    )
+    assert listed(states=[completed_state, cancelled_state]) == [generation.id for generation in everything]
     assert listed(states=[states.GENERATION_STATE_FAILED]) == []
-    assert listed(project_id=here, states=[gone]) == []
+    assert listed(project_id=here, states=[cancelled_state]) == []
     middle = everything[1].create_time
     since, until = listed(create_time_from=middle), listed(create_time_to=middle)
     assert since == expected(lambda generation: _nanoseconds(generation.create_time) >= _nanoseconds(middle))

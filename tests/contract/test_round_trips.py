@@ -46,7 +46,7 @@ def author(shared_deployment: Deployment) -> Iterator[Calls]:
 @pytest.fixture(scope="module")
 def project(author: Calls) -> AvatarProject:
     """Where the author's things are."""
-    return author.project()
+    return author.create_project()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def said(message: Message, fields: Fields) -> Fields:
 
 
 @ROUND_TRIPS
-@given(name=strategies.names(), description=strategies.text(2000, lines=True))
+@given(name=strategies.names(), description=strategies.text(2000, multiline=True))
 def test_a_new_project_is_as_it_was_asked_for(author: Calls, name: str, description: str) -> None:
     request = projects_pb.CreateProjectRequest(name=name, description=description)
 
@@ -82,9 +82,9 @@ def test_a_new_project_is_as_it_was_asked_for(author: Calls, name: str, descript
 
 
 @ROUND_TRIPS
-@given(name=strategies.names(), description=strategies.text(2000, lines=True))
+@given(name=strategies.names(), description=strategies.text(2000, multiline=True))
 def test_a_changed_project_is_as_it_was_asked_for(author: Calls, name: str, description: str) -> None:
-    project = author.project()
+    project = author.create_project()
     change = AvatarProject(id=project.id, name=name, description=description)
     request = projects_pb.UpdateProjectRequest(project=change, update_mask={"paths": ["*"]})  # type: ignore[arg-type]
 
@@ -170,7 +170,7 @@ def find(calls: Calls, avatar_id: str, wanted: Fields) -> Avatar:
 
 ORDERS = st.fixed_dictionaries(
     {
-        "prompt": strategies.text(2000, shortest=1, lines=True),
+        "prompt": strategies.text(2000, min_length=1, multiline=True),
         "avatar_name": strategies.text(120),
         "persona": strategies.personas(),
         "attributes": strategies.attributes(),
@@ -231,7 +231,7 @@ def test_a_generated_avatar_is_as_its_generation(
     author: Calls, project: AvatarProject, order: Fields
 ) -> None:
     small = order | {"options": GenerationOptions(width=SMALLEST, height=SMALLEST, seed=2**32 - 1)}
-    generation = author.ended(author.generation(project.id, **small).id)
+    generation = author.wait_for_end(author.create_generation(project.id, **small).id)
 
     made = get_avatar(author, generation.avatar_id)
 
@@ -245,7 +245,7 @@ def test_a_generated_avatar_is_as_its_generation(
 @settings(ROUND_TRIPS, max_examples=100)
 @given(use=strategies.uses())
 def test_a_use_is_as_it_was_recorded(author: Calls, avatar: Avatar, use: Fields) -> None:
-    made = author.use(avatar.id, **use)
+    made = author.record_usage(avatar.id, **use)
 
     assert said(made, use) == use | {
         "app_name": use["app_name"] if use["app_name"].strip() else use["app_id"]
@@ -281,7 +281,7 @@ def test_a_use_is_as_it_was_recorded(author: Calls, avatar: Avatar, use: Fields)
 def test_a_number_is_recorded_to_the_last_bit(author: Calls, avatar: Avatar, number: float) -> None:
     metadata = Struct(fields={"number": Value(number_value=number)})
 
-    made = author.use(avatar.id, metadata=metadata)
+    made = author.record_usage(avatar.id, metadata=metadata)
 
     (listed,) = author.usage.ListUsage(usage_pb.ListUsageRequest(avatar_id=avatar.id, page_size=1)).usages
     for record in (made, listed):
@@ -289,7 +289,7 @@ def test_a_number_is_recorded_to_the_last_bit(author: Calls, avatar: Avatar, num
 
 
 def test_a_negative_zero_is_kept_as_zero(author: Calls, avatar: Avatar) -> None:
-    made = author.use(avatar.id, metadata=Struct(fields={"number": Value(number_value=-0.0)}))
+    made = author.record_usage(avatar.id, metadata=Struct(fields={"number": Value(number_value=-0.0)}))
 
     assert made.metadata.fields["number"].number_value.hex() == (0.0).hex()
 

@@ -160,7 +160,7 @@ def test_an_embedded_service_generates_a_secret_and_accepts_its_tokens(tmp_path:
         for finished in (first, second):
             assert finished.returncode == 0, printed(finished)
             with Calls(deployment.target, finished.stdout.strip()) as calls:
-                assert calls.project().user_id == "sarah"
+                assert calls.create_project().user_id == "sarah"
     finally:
         deployment.close()
 
@@ -210,10 +210,10 @@ def test_tokens_have_the_issuer_and_audience_of_the_settings(tmp_path: Path) -> 
         ]
 
         with Calls(deployment.target, valid) as calls:
-            assert calls.project().user_id == "sarah"
+            assert calls.create_project().user_id == "sarah"
         for token in invalid:
             with Calls(deployment.target, token) as calls:
-                assert refusal(calls.project).reason == "TOKEN_INVALID"
+                assert refusal(calls.create_project).reason == "TOKEN_INVALID"
     finally:
         deployment.close()
 

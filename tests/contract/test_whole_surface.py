@@ -1,4 +1,4 @@
-"""Every RPC of the contract is served, to both clients, and answers what it is asked."""
+"""Every RPC of the contract works with both clients."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ METADATA = {"poses": 3, "names": ["stand", "sit"], "nested": {"empty": {}, "none
 
 @dataclass(frozen=True)
 class Studio:
-    """A user who has one of everything, and a client of either kind."""
+    """A user who has one resource of each kind, and their client."""
 
     client: Any
     user: str
@@ -59,10 +59,10 @@ class Studio:
         uploaded: Avatar = self.client.avatars.upload(project_id or self.project_id, PICTURE, name="Another")
         return uploaded
 
-    def cancelled(self) -> Generation:
-        """A new generation that was cancelled."""
+    def create_cancelled(self) -> Generation:
+        """Create a generation and cancel it."""
         while True:
-            # Wide, so that it is hardly ever drawn before it can be cancelled.
+            # A wide picture takes longer, so a worker rarely completes it before the cancellation.
             started = self.client.generations.create(
                 self.project_id, "a portrait", width=LARGEST, height=SMALLEST
             )
@@ -75,7 +75,7 @@ class Studio:
 
 @pytest.fixture(scope="module", params=["sync", "async"])
 def studio(request: pytest.FixtureRequest, shared_deployment: Deployment) -> Iterator[Studio]:
-    """The studio of a user of this client, once for the blocking one and once for the asynchronous one."""
+    """The studio of a user, once with the blocking client and once with the asynchronous client."""
     user = f"studio-{uuid.uuid4().hex}"
     token = shared_deployment.token(user)
     with asyncio.Runner() as runner:
@@ -139,8 +139,8 @@ def delete_project(studio: Studio) -> None:
     project_id = studio.new_project()
     avatar = studio.new_avatar(project_id)
     assert studio.client.projects.delete(project_id) is None
-    assert gone(lambda: studio.client.projects.get(project_id)) == ("project", project_id)
-    assert gone(lambda: studio.client.avatars.get(avatar.id)) == ("avatar", avatar.id)
+    assert not_found(lambda: studio.client.projects.get(project_id)) == ("project", project_id)
+    assert not_found(lambda: studio.client.avatars.get(avatar.id)) == ("avatar", avatar.id)
 
 
 def upload_avatar(studio: Studio) -> None:
@@ -160,11 +160,11 @@ def get_avatar(studio: Studio) -> None:
 
 def batch_get_avatars(studio: Studio) -> None:
     unknown = str(uuid.uuid4())
-    asked_for = [studio.generation.avatar_id, unknown, studio.avatar.id, studio.avatar.id]
-    answer = studio.client.avatars.batch_get(asked_for, include_thumbnails=True)
+    requested = [studio.generation.avatar_id, unknown, studio.avatar.id, studio.avatar.id]
+    answer = studio.client.avatars.batch_get(requested, include_thumbnails=True)
     assert [avatar.id for avatar in answer.avatars] == [studio.generation.avatar_id, studio.avatar.id]
     assert list(answer.missing_avatar_ids) == [unknown]
-    # A generated avatar has its thumbnail from the start.
+    # A generated avatar has its thumbnail from the beginning.
     assert Image.open(BytesIO(answer.avatars[0].thumbnail_data)).size == (300, 300)
 
 
@@ -188,7 +188,7 @@ def update_avatar(studio: Studio) -> None:
 def delete_avatar(studio: Studio) -> None:
     avatar = studio.new_avatar()
     assert studio.client.avatars.delete(avatar.id) is None
-    assert gone(lambda: studio.client.avatars.get(avatar.id)) == ("avatar", avatar.id)
+    assert not_found(lambda: studio.client.avatars.get(avatar.id)) == ("avatar", avatar.id)
 
 
 def download_image(studio: Studio) -> None:
@@ -246,33 +246,33 @@ def watch_generation(studio: Studio) -> None:
 
 
 def watch_generations(studio: Studio) -> None:
-    ids = [studio.generation.id, studio.cancelled().id]
+    ids = [studio.generation.id, studio.create_cancelled().id]
     by_ids = list(studio.client.generations.watch_many(ids, timeout=30.0))
     assert {state.id: state.state for state in by_ids} == {ids[0]: COMPLETED, ids[1]: CANCELLED}
     by_project = studio.client.generations.watch_many(
         project_id=studio.project_id, changed_since=studio.generation.update_time.ToDatetime(tzinfo=UTC)
     )
-    told = next(state for state in by_project if state.id == studio.generation.id)
+    received = next(state for state in by_project if state.id == studio.generation.id)
     by_project.close()
-    assert told.state == COMPLETED
+    assert received.state == COMPLETED
 
 
 def cancel_generation(studio: Studio) -> None:
-    cancelled = studio.cancelled()
+    cancelled = studio.create_cancelled()
     assert (cancelled.state, cancelled.avatar_id) == (CANCELLED, "")
     assert studio.client.generations.cancel(cancelled.id) == cancelled
 
 
 def retry_generation(studio: Studio) -> None:
-    cancelled = studio.cancelled()
-    again = studio.client.generations.retry(cancelled.id)
-    assert (again.retry_of, again.prompt, again.options) == (
+    cancelled = studio.create_cancelled()
+    retry = studio.client.generations.retry(cancelled.id)
+    assert (retry.retry_of, retry.prompt, retry.options) == (
         cancelled.id,
         cancelled.prompt,
         cancelled.options,
     )
-    assert again.id != cancelled.id
-    assert again.state in (PENDING, PROCESSING, COMPLETED)
+    assert retry.id != cancelled.id
+    assert retry.state in (PENDING, PROCESSING, COMPLETED)
 
 
 def record_usage(studio: Studio) -> None:
@@ -364,8 +364,8 @@ def list_persona_examples(studio: Studio) -> None:
     examples = list(studio.client.personas.list(page_size=3))
     assert 0 < len(examples) == len({example.id for example in examples})
     assert all(example.name and example.persona.name for example in examples)
-    of_a_kind = list(studio.client.personas.list(category=examples[0].category))
-    assert {example.category for example in of_a_kind} == {examples[0].category}
+    of_category = list(studio.client.personas.list(category=examples[0].category))
+    assert {example.category for example in of_category} == {examples[0].category}
 
 
 def get_persona_example(studio: Studio) -> None:
@@ -374,15 +374,15 @@ def get_persona_example(studio: Studio) -> None:
     assert (example.id, example.name, example.persona) == (listed.id, listed.name, listed.persona)
 
 
-def gone(read: Callable[[], object]) -> tuple[str, str]:
-    """What the client says is not there."""
+def not_found(read: Callable[[], object]) -> tuple[str, str]:
+    """Return the type and id in the NotFoundError of a call."""
     with pytest.raises(NotFoundError) as refused:
         read()
     assert refused.value.resource is not None
     return refused.value.resource.type, refused.value.resource.id
 
 
-USES: dict[str, Callable[[Studio], None]] = {
+CHECKS: dict[str, Callable[[Studio], None]] = {
     "AvatarProjectService.CreateProject": create_project,
     "AvatarProjectService.GetProject": get_project,
     "AvatarProjectService.ListProjects": list_projects,
@@ -412,17 +412,17 @@ USES: dict[str, Callable[[Studio], None]] = {
     "PresetService.ListPersonaExamples": list_persona_examples,
     "PresetService.GetPersonaExample": get_persona_example,
 }
-"""How a user uses each RPC, and what they may count on."""
+"""A test of each RPC."""
 
 
 def test_the_table_has_every_rpc_of_the_contract() -> None:
     services = map(descriptor_pool.Default().FindServiceByName, SERVICE_NAMES)
     rpcs = {f"{service.name}.{method.name}" for service in services for method in service.methods}
 
-    assert USES.keys() == rpcs
+    assert CHECKS.keys() == rpcs
     assert len(rpcs) == 28
 
 
-@pytest.mark.parametrize("rpc", USES)
-def test_an_rpc_answers_what_it_is_asked(studio: Studio, rpc: str) -> None:
-    USES[rpc](studio)
+@pytest.mark.parametrize("rpc", CHECKS)
+def test_an_rpc_does_what_the_contract_says(studio: Studio, rpc: str) -> None:
+    CHECKS[rpc](studio)

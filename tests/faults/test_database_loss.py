@@ -56,8 +56,8 @@ def list_at_once(calls: Calls) -> bool:
 def test_calls_are_refused_while_the_database_is_away_and_served_when_it_is_back(
     breakable: Deployment, calls: Calls, own_postgres: OwnPostgres
 ) -> None:
-    project = calls.project()
-    generation = calls.generation(project.id)
+    project = calls.create_project()
+    generation = calls.create_generation(project.id)
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
     assert next(watch).generation.state == PENDING
     # Every connection of the server is open now, and each is going to break.
@@ -67,8 +67,8 @@ def test_calls_are_refused_while_the_database_is_away_and_served_when_it_is_back
 
     refusals: list[Refusal] = [
         refusal(lambda: calls.projects.ListProjects(ListProjectsRequest())),
-        refusal(lambda: calls.project("Never made")),
-        refusal(lambda: calls.generation(project.id)),
+        refusal(lambda: calls.create_project("Never made")),
+        refusal(lambda: calls.create_generation(project.id)),
         refusal(lambda: calls.upload(project.id, pictures.png(pictures.scene()))),
         refusal(
             lambda: calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
@@ -154,8 +154,8 @@ def test_the_database_is_restarted_within_the_transaction_that_completes(
 def test_a_statement_that_fails_ends_neither_worker_nor_server(distributed: Deployment, user: str) -> None:
     server = distributed.start_server()
     with Calls(distributed.target, distributed.token(user)) as calls:
-        project = calls.project()
-        generation = calls.generation(project.id)
+        project = calls.create_project()
+        generation = calls.create_generation(project.id)
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
         assert next(watch).generation.state == PENDING
         distributed.execute("ALTER TABLE avatar_generations RENAME TO moved_away")

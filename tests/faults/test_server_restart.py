@@ -84,8 +84,8 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
     distributed: Deployment, calls: Calls
 ) -> None:
     (server,) = distributed.servers
-    project = calls.project()
-    generation = calls.generation(project.id)
+    project = calls.create_project()
+    generation = calls.create_generation(project.id)
     health = health_pb2_grpc.HealthStub(calls.channel).Watch(health_pb2.HealthCheckRequest())
     assert next(health).status == health_pb2.HealthCheckResponse.SERVING
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
@@ -103,7 +103,7 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
 
     upload = InBackground(lambda: calls.avatars.UploadAvatar(slowly_sent()))
     # One connection: what is answered now came after the upload's beginning.
-    calls.project("Later")
+    calls.create_project("Later")
 
     server.send(signal.SIGTERM)
 

@@ -118,8 +118,8 @@ def test_readers_that_stop_cost_one_pending_state_each(
 ) -> None:
     server = distributed.start_server()
     with Calls(distributed.target, distributed.token(user)) as calls:
-        project = calls.project()
-        generation = calls.generation(project.id)
+        project = calls.create_project()
+        generation = calls.create_generation(project.id)
         watches = [
             calls.generations.WatchGeneration(pb.WatchGenerationRequest(generation_id=generation.id))
             for _ in range(STOPPED_READERS)

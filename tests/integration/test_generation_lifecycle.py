@@ -1,4 +1,4 @@
-"""Every way a generation can go, with a provider that fails and succeeds on command."""
+"""Every course that a generation can take, with a provider that fails and succeeds on command."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BUSY = "the provider is busy"
 
 @pytest.fixture(params=["embedded", "distributed"])
 async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    """A user of a service without a worker: once on SQLite, and once on PostgreSQL and Redis."""
     deployment = request.getfixturevalue(request.param)
     charging = InProcessService.serving(deployment, HUGGINGFACE_API_KEY="hf_test")
     async with charging as service, service.client(user) as client:
@@ -58,20 +58,20 @@ def outcomes(attempts: list[GenerationAttempt]) -> list[int]:
     return [attempt.outcome for attempt in attempts]
 
 
-async def test_failures_are_retried_after_10_and_100_seconds_and_a_success_ends_it(studio: Studio) -> None:
+async def test_failures_are_retried_after_10_and_100_seconds_until_a_success(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
-        for attempt, wait in ((1, 10), (2, 100)):
+        generation = await studio.create_generation()
+        for attempt, delay in ((1, 10), (2, 100)):
             (await provider.next_drawing()).fail(busy())
-            waiting, waited = await studio.retry_waits(generation.id, attempt)
-            assert waited == timedelta(seconds=wait)
+            waiting, retry_delay = await studio.wait_for_backoff(generation.id, attempt)
+            assert retry_delay == timedelta(seconds=delay)
             assert waiting.retry_count == attempt
             assert waiting.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
             assert waiting.error.message == BUSY
             await studio.retry_now(generation.id, attempt=attempt)
         (await provider.next_drawing()).succeed()
-        completed = await studio.ended(generation.id)
+        completed = await studio.wait_for_end(generation.id)
 
     assert completed.state == COMPLETED
     assert not completed.HasField("error")
@@ -80,34 +80,34 @@ async def test_failures_are_retried_after_10_and_100_seconds_and_a_success_ends_
     assert [attempt.error.message for attempt in attempts] == [BUSY, BUSY, ""]
 
 
-async def test_after_three_retries_it_fails_with_the_last_reason(studio: Studio) -> None:
+async def test_a_generation_fails_with_the_last_reason_after_three_retries(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
-        for attempt, wait in ((1, 10), (2, 100), (3, 1000)):
+        generation = await studio.create_generation()
+        for attempt, delay in ((1, 10), (2, 100), (3, 1000)):
             (await provider.next_drawing()).fail(busy())
-            _, waited = await studio.retry_waits(generation.id, attempt)
-            assert waited == timedelta(seconds=wait)
+            _, retry_delay = await studio.wait_for_backoff(generation.id, attempt)
+            assert retry_delay == timedelta(seconds=delay)
             await studio.retry_now(generation.id, attempt=attempt)
         (await provider.next_drawing()).fail(busy())
-        failed = await studio.ended(generation.id)
+        failed = await studio.wait_for_end(generation.id)
 
     assert failed.state == FAILED
     assert failed.retry_count == 3
     assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
     assert failed.error.message == BUSY
     assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE] * 4
-    await studio.nothing_stored()
+    await studio.wait_until_nothing_is_stored()
 
 
 async def test_a_fatal_refusal_is_not_retried(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         (await provider.next_drawing()).fail(
             ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryable=False)
         )
-        failed = await studio.ended(generation.id)
+        failed = await studio.wait_for_end(generation.id)
 
     assert failed.state == FAILED
     assert failed.retry_count == 0
@@ -115,27 +115,27 @@ async def test_a_fatal_refusal_is_not_retried(studio: Studio) -> None:
     assert outcomes(await studio.attempts(generation.id)) == [FATAL]
 
 
-@pytest.mark.parametrize(("asked_for", "waited_for"), [(3600, 3600), (3, 10)])
-async def test_the_provider_may_ask_for_a_longer_wait_but_not_for_a_shorter_one(
-    studio: Studio, asked_for: int, waited_for: int
+@pytest.mark.parametrize(("requested", "expected"), [(3600, 3600), (3, 10)])
+async def test_the_provider_can_lengthen_the_delay_but_not_shorten_it(
+    studio: Studio, requested: int, expected: int
 ) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
-        (await provider.next_drawing()).fail(busy(timedelta(seconds=asked_for)))
-        _, waited = await studio.retry_waits(generation.id, 1)
+        generation = await studio.create_generation()
+        (await provider.next_drawing()).fail(busy(timedelta(seconds=requested)))
+        _, retry_delay = await studio.wait_for_backoff(generation.id, 1)
 
-    assert waited == timedelta(seconds=waited_for)
+    assert retry_delay == timedelta(seconds=expected)
 
 
-async def test_an_unexpected_exception_fails_the_attempt_and_tells_nothing_from_inside(
+async def test_an_unexpected_exception_fails_the_attempt_and_reveals_no_details(
     studio: Studio,
 ) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         (await provider.next_drawing()).fail(KeyError("password=hunter2"))
-        waiting, _ = await studio.retry_waits(generation.id, 1)
+        waiting, _ = await studio.wait_for_backoff(generation.id, 1)
 
     assert waiting.error.reason == ErrorReason.ERROR_REASON_INTERNAL
     (attempt,) = await studio.attempts(generation.id)
@@ -146,57 +146,59 @@ async def test_an_unexpected_exception_fails_the_attempt_and_tells_nothing_from_
         assert "KeyError" not in message
 
 
-async def test_cancelled_while_pending_it_is_never_drawn(studio: Studio) -> None:
+async def test_a_generation_cancelled_while_pending_is_never_drawn(studio: Studio) -> None:
     provider = ScriptedProvider()
-    unwanted = await studio.order()
-    cancelled = await studio.client.generations.cancel(unwanted.id)
-    wanted = await studio.order()
+    to_cancel = await studio.create_generation()
+    cancelled = await studio.client.generations.cancel(to_cancel.id)
+    other = await studio.create_generation()
     async with studio.service.working(provider):
         (await provider.next_drawing()).succeed()
-        assert (await studio.ended(wanted.id)).state == COMPLETED
+        assert (await studio.wait_for_end(other.id)).state == COMPLETED
 
     assert cancelled.state == CANCELLED
     assert not provider.has_begun()
-    assert await studio.attempts(unwanted.id) == []
-    assert await studio.client.generations.get(unwanted.id) == cancelled
+    assert await studio.attempts(to_cancel.id) == []
+    assert await studio.client.generations.get(to_cancel.id) == cancelled
 
 
-async def test_cancelled_while_drawn_its_picture_is_thrown_away(studio: Studio) -> None:
+async def test_the_picture_of_a_generation_cancelled_while_drawn_is_discarded(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         drawing = await provider.next_drawing()
         await studio.client.generations.cancel(generation.id)
         drawing.succeed()  # too late
         await drawing.over.wait()
         await studio.eventually(lambda: provider.drawing_now == 0)
-        cancelled = await studio.ended(generation.id)
-        await studio.nothing_stored()
+        cancelled = await studio.wait_for_end(generation.id)
+        await studio.wait_until_nothing_is_stored()
 
     assert cancelled.state == CANCELLED
     assert outcomes(await studio.attempts(generation.id)) == [ATTEMPT_CANCELLED]
     assert await studio.client.generations.get(generation.id) == cancelled
 
 
-async def test_a_cancel_stops_a_provider_that_has_nothing_to_report(studio: Studio) -> None:
+async def test_a_cancellation_stops_a_provider_that_reports_nothing(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         drawing = await provider.next_drawing()
         await studio.client.generations.cancel(generation.id)
         async with asyncio.timeout(10):
-            await drawing.over.wait()  # nobody told it to end
+            await drawing.over.wait()  # the cancellation alone ends it
 
 
-async def test_an_ended_generation_cannot_be_cancelled_and_a_cancelled_one_stays_so(studio: Studio) -> None:
+async def test_an_ended_generation_cannot_be_cancelled_and_a_second_cancellation_changes_nothing(
+    studio: Studio,
+) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         (await provider.next_drawing()).succeed()
-        completed = await studio.ended(generation.id)
+        completed = await studio.wait_for_end(generation.id)
     with pytest.raises(FailedPreconditionError) as refused:
         await studio.client.generations.cancel(generation.id)
-    pending = await studio.order()
+    pending = await studio.create_generation()
     cancelled = await studio.client.generations.cancel(pending.id)
 
     assert refused.value.reason == "GENERATION_FINISHED"
@@ -205,18 +207,18 @@ async def test_an_ended_generation_cannot_be_cancelled_and_a_cancelled_one_stays
     assert await studio.client.generations.cancel(pending.id) == cancelled
 
 
-async def test_completing_and_cancelling_at_once_have_one_winner(studio: Studio) -> None:
+async def test_a_concurrent_completion_and_cancellation_have_one_winner(studio: Studio) -> None:
     provider = ScriptedProvider()
     rounds = 24
     winners = []
     async with studio.service.working(provider):
         for number in range(rounds):
-            # Between these two the worker saves the picture and writes the avatar.
+            # Between these percentages the worker saves the picture and writes the avatar.
             cancel_at = (70, 80, 90)[number % 3]
-            generation = await studio.order()
+            generation = await studio.create_generation()
             drawing = await provider.next_drawing()
             saving = asyncio.create_task(
-                studio.caught(generation.id, lambda state, at=cancel_at: state.progress_percent >= at)  # type: ignore[misc]
+                studio.wait_for(generation.id, lambda state, at=cancel_at: state.progress_percent >= at)  # type: ignore[misc]
             )
             drawing.succeed()
             await saving
@@ -226,7 +228,7 @@ async def test_completing_and_cancelling_at_once_have_one_winner(studio: Studio)
                 winners.append(COMPLETED)
             else:
                 winners.append(CANCELLED)
-            assert (await studio.ended(generation.id)).state == winners[-1]
+            assert (await studio.wait_for_end(generation.id)).state == winners[-1]
             avatars = studio.service.deployment.execute(
                 "SELECT id FROM avatars WHERE generation_id = %s", generation.id
             )
@@ -240,15 +242,15 @@ async def test_completing_and_cancelling_at_once_have_one_winner(studio: Studio)
     assert (await studio.client.projects.get(studio.project_id)).avatar_count == winners.count(COMPLETED)
 
 
-async def test_deleting_the_project_while_it_is_drawn_leaves_nothing(studio: Studio) -> None:
+async def test_deleting_the_project_during_drawing_leaves_no_data(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         drawing = await provider.next_drawing()
         await studio.client.projects.delete(studio.project_id)
         drawing.succeed()
         await drawing.over.wait()
-        await studio.nothing_stored()
+        await studio.wait_until_nothing_is_stored()
         for table in ("avatar_projects", "avatar_generations", "generation_attempts"):
             assert studio.service.deployment.rows(table) == [], table
         await studio.eventually(lambda: not studio.service.deployment.rows("quick_work"))
@@ -256,10 +258,10 @@ async def test_deleting_the_project_while_it_is_drawn_leaves_nothing(studio: Stu
         await studio.client.generations.get(generation.id)
 
 
-async def test_who_takes_over_goes_on_with_the_request_the_lost_worker_made(studio: Studio) -> None:
+async def test_the_next_attempt_resumes_the_request_of_a_lost_worker(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         lost = await provider.next_drawing()
         lost.submitted("request-7")
         deployment = studio.service.deployment
@@ -270,12 +272,12 @@ async def test_who_takes_over_goes_on_with_the_request_the_lost_worker_made(stud
         taken_over = await provider.next_drawing()
         assert lost.request.resume_request_id == ""
         assert taken_over.request.resume_request_id == "request-7"
-        lost.progress(0.9)  # its worker only seemed lost
+        lost.progress(0.9)  # the worker is alive, only its lease has expired
         lost.succeed()
         await lost.over.wait()
         assert (await studio.client.generations.get(generation.id)).progress_percent == 20
         taken_over.succeed()
-        assert (await studio.ended(generation.id)).state == COMPLETED
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
         await studio.eventually(lambda: studio.stored() == (2, ["owned"] * 2))
 
     first, second = await studio.attempts(generation.id)
@@ -285,16 +287,16 @@ async def test_who_takes_over_goes_on_with_the_request_the_lost_worker_made(stud
     assert not second.possibly_charged
 
 
-async def test_a_lost_worker_that_never_learned_its_request_may_have_been_charged(studio: Studio) -> None:
+async def test_a_lost_worker_without_a_request_id_may_have_been_charged(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         await provider.next_drawing()
         await studio.take_over(generation.id, attempt=1)
         taken_over = await provider.next_drawing()
         assert taken_over.request.resume_request_id == ""
         taken_over.succeed()
-        await studio.ended(generation.id)
+        await studio.wait_for_end(generation.id)
 
     first, second = await studio.attempts(generation.id)
     assert (first.outcome, second.outcome) == (SUBMIT_UNKNOWN, SUCCEEDED)
@@ -302,9 +304,7 @@ async def test_a_lost_worker_that_never_learned_its_request_may_have_been_charge
     assert second.possibly_charged
 
 
-async def test_a_lost_worker_of_a_route_that_costs_nothing_was_not_charged(
-    embedded: Deployment, user: str
-) -> None:
+async def test_a_lost_worker_of_a_free_route_was_not_charged(embedded: Deployment, user: str) -> None:
     provider = ScriptedProvider()
     async with (
         InProcessService.serving(embedded) as service,
@@ -312,69 +312,69 @@ async def test_a_lost_worker_of_a_route_that_costs_nothing_was_not_charged(
         service.working(provider),
     ):
         studio = Studio(service, client, (await client.projects.create("Lifecycle")).id)
-        generation = await studio.order()
+        generation = await studio.create_generation()
         await provider.next_drawing()
         await studio.take_over(generation.id, attempt=1)
         (await provider.next_drawing()).succeed()
-        await studio.ended(generation.id)
+        await studio.wait_for_end(generation.id)
         first, second = await studio.attempts(generation.id)
     assert (first.outcome, second.outcome) == (WORKER_LOST, SUCCEEDED)
     assert not first.possibly_charged
     assert not second.possibly_charged
 
 
-async def test_a_picture_that_could_not_be_stored_is_fetched_again_and_not_ordered_again(
+async def test_a_picture_that_could_not_be_stored_is_fetched_again_without_a_new_request(
     studio: Studio,
 ) -> None:
     provider = ScriptedProvider()
     folder = studio.service.deployment.upload_path / "avatar-creator"
     folder.write_bytes(b"a file where the folder should be")
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         unstored = await provider.next_drawing()
         unstored.submitted("request-7")
         unstored.succeed()
-        waiting, _ = await studio.retry_waits(generation.id, 1)
+        waiting, _ = await studio.wait_for_backoff(generation.id, 1)
         assert waiting.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
         folder.unlink()
         await studio.retry_now(generation.id, attempt=1)
-        again = await provider.next_drawing()
-        assert again.request.resume_request_id == "request-7"
-        again.succeed()
-        assert (await studio.ended(generation.id)).state == COMPLETED
+        retry = await provider.next_drawing()
+        assert retry.request.resume_request_id == "request-7"
+        retry.succeed()
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
 
     assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE, SUCCEEDED]
 
 
-async def test_of_ten_in_the_queue_two_are_drawn_at_once_and_the_oldest_first(studio: Studio) -> None:
+async def test_two_of_ten_queued_generations_are_drawn_at_once_oldest_first(studio: Studio) -> None:
     provider = ScriptedProvider()
-    generations = [await studio.order(seed=place) for place in range(10)]
+    generations = [await studio.create_generation(seed=number) for number in range(10)]
     async with studio.service.working(provider):
         drawings = [await provider.next_drawing(), await provider.next_drawing()]
         assert {drawing.request.seed for drawing in drawings} == {0, 1}
-        for place in range(2, 10):
+        for number in range(2, 10):
             processing = [row async for row in studio.client.generations.list(states=[PROCESSING])]
             assert len(processing) == provider.drawing_now == 2
             assert not provider.has_begun()
             drawings.pop(0).succeed()
             drawings.append(await provider.next_drawing())
-            assert drawings[-1].request.seed == place
+            assert drawings[-1].request.seed == number
         for drawing in drawings:
             drawing.succeed()
-        ended = [await studio.ended(generation.id) for generation in generations]
+        ended = [await studio.wait_for_end(generation.id) for generation in generations]
 
     assert {generation.state for generation in ended} == {COMPLETED}
 
 
-async def test_what_does_not_end_before_shutdown_is_handed_back_and_spends_no_retry(studio: Studio) -> None:
+async def test_an_unfinished_generation_is_released_at_shutdown_and_uses_no_retry(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider, grace_seconds=0.2):
-        generation = await studio.order()
-        given_up = await provider.next_drawing()
-        given_up.submitted("request-7")
-        given_up.progress(0.5)
-        await studio.caught(generation.id, lambda state: state.progress_percent > 20)
-    assert given_up.over.is_set()
+        generation = await studio.create_generation()
+        released_drawing = await provider.next_drawing()
+        released_drawing.submitted("request-7")
+        released_drawing.progress(0.5)
+        await studio.wait_for(generation.id, lambda state: state.progress_percent > 20)
+    assert released_drawing.over.is_set()
     released = await studio.client.generations.get(generation.id)
     assert released.state == PENDING
     assert released.retry_count == 0
@@ -383,9 +383,9 @@ async def test_what_does_not_end_before_shutdown_is_handed_back_and_spends_no_re
 
     async with studio.service.working(provider):
         next_drawing = await provider.next_drawing()
-        assert next_drawing.request.resume_request_id == "request-7", "it would be paid for twice"
+        assert next_drawing.request.resume_request_id == "request-7", "a new request would be paid for twice"
         next_drawing.succeed()
-        completed = await studio.ended(generation.id)
+        completed = await studio.wait_for_end(generation.id)
     assert completed.state == COMPLETED
     assert completed.retry_count == 0
     assert outcomes(await studio.attempts(generation.id)) == [RELEASED, SUCCEEDED]

@@ -56,5 +56,5 @@ def test_every_command_prints_the_output_that_the_guide_shows(deployment: Deploy
         assert command.matches(result.output), report
         assert (result.status != 0) == fails(command), report
     (server,) = deployment.servers
-    logged = [(call["request"], call["user"], call.get("user_id")) for call in server.events("ops_call")]
+    logged = [(call["request"], call["user"], call.get("user_id")) for call in server.events("ops_role_used")]
     assert ("GetStatsRequest", "olga", "-") in logged

@@ -50,17 +50,17 @@ async def left_standing(studio: Studio, provider: ScriptedProvider, generation_i
     drawing = await provider.next_drawing()
     drawing.submitted(REQUEST_ID)
     drawing.fail(LOST)
-    await studio.retry_waits(generation_id, 1)
+    await studio.wait_for_backoff(generation_id, 1)
 
 
 async def test_a_request_that_stands_is_fetched_although_the_circuit_is_open(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         await left_standing(studio, provider, generation.id)
-        other = await studio.order()
+        other = await studio.create_generation()
         (await provider.next_drawing()).fail(NO_CREDIT)
-        assert (await studio.ended(other.id)).state == FAILED
+        assert (await studio.wait_for_end(other.id)).state == FAILED
         assert len(studio.service.deployment.rows("route_circuits")) == 1
 
         await studio.retry_now(generation.id, attempt=1)
@@ -68,7 +68,7 @@ async def test_a_request_that_stands_is_fetched_although_the_circuit_is_open(stu
         assert resumed.request.resume_request_id == REQUEST_ID
         resumed.succeed()
 
-        assert (await studio.ended(generation.id)).state == COMPLETED
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
         assert len(studio.service.deployment.rows("route_circuits")) == 1, "this was no new request"
 
 
@@ -78,11 +78,11 @@ async def test_a_request_that_stands_is_cancelled_when_the_next_attempt_cannot_g
         reference = await studio.client.avatars.upload(
             studio.project_id, pictures.png(pictures.scene()), name="Reference"
         )
-        generation = await studio.order(reference_avatar_id=reference.id)
+        generation = await studio.create_generation(reference_avatar_id=reference.id)
         await left_standing(studio, provider, generation.id)
         await studio.client.avatars.delete(reference.id)
         await studio.retry_now(generation.id, attempt=1)
-        failed = await studio.ended(generation.id)
+        failed = await studio.wait_for_end(generation.id)
 
         assert failed.error.reason == ErrorReason.ERROR_REASON_REFERENCE_GONE
         assert failed.price_micros == PRICE
@@ -94,7 +94,7 @@ async def test_a_request_by_another_route_is_cancelled_and_not_resumed(
 ) -> None:
     provider = ScriptedProvider()
     async with serving(embedded, user) as studio, studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         await left_standing(studio, provider, generation.id)
     async with serving(embedded, user, HUGGINGFACE_ROUTE="hf-inference") as studio:
         async with studio.service.working(provider):
@@ -102,7 +102,7 @@ async def test_a_request_by_another_route_is_cancelled_and_not_resumed(
             anew = await provider.next_drawing()
             assert anew.request.resume_request_id == ""
             anew.succeed()
-            assert (await studio.ended(generation.id)).state == COMPLETED
+            assert (await studio.wait_for_end(generation.id)).state == COMPLETED
             await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
         first, second = await studio.attempts(generation.id)
     assert first.provider_request_id == REQUEST_ID
@@ -112,16 +112,16 @@ async def test_a_request_by_another_route_is_cancelled_and_not_resumed(
 async def test_what_was_not_charged_is_taken_back_from_the_attempt_that_asked_for_it(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         await left_standing(studio, provider, generation.id)
         await studio.retry_now(generation.id, attempt=1)
         (await provider.next_drawing()).fail(NOT_CHARGED)
-        await studio.retry_waits(generation.id, 2)
+        await studio.wait_for_backoff(generation.id, 2)
         await studio.retry_now(generation.id, attempt=2)
         third = await provider.next_drawing()
         assert third.request.resume_request_id == ""
         third.succeed()
-        completed = await studio.ended(generation.id)
+        completed = await studio.wait_for_end(generation.id)
 
     attempts = await studio.attempts(generation.id)
     assert [attempt.price_micros for attempt in attempts] == [0, 0, PRICE]
@@ -137,9 +137,9 @@ async def test_retries_that_may_be_charged_count_against_the_limit_at_once(
     provider = ScriptedProvider()
     charged = ProviderError("PROVIDER_BAD_ANSWER", "no picture", retryable=True, charged=True)
     async with serving(embedded, user) as studio, studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         (await provider.next_drawing()).fail(charged)
-        await studio.retry_waits(generation.id, 1)
+        await studio.wait_for_backoff(generation.id, 1)
         await studio.retry_now(generation.id, attempt=1)
         await provider.next_drawing()
         await studio.eventually(
@@ -150,12 +150,12 @@ async def test_retries_that_may_be_charged_count_against_the_limit_at_once(
 async def test_refusals_of_what_was_under_way_open_a_circuit_once(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        orders = [await studio.order() for _ in range(2)]
+        orders = [await studio.create_generation() for _ in range(2)]
         drawings = [await provider.next_drawing() for _ in orders]
         for drawing in drawings:
             drawing.fail(NO_CREDIT)
         for order in orders:
-            assert (await studio.ended(order.id)).state == FAILED
+            assert (await studio.wait_for_end(order.id)).state == FAILED
 
     [circuit] = studio.service.deployment.rows("route_circuits")
     assert circuit["failure_count"] == 1
@@ -168,11 +168,11 @@ async def test_a_circuit_closes_when_a_request_is_taken_and_not_when_its_picture
     provider = ScriptedProvider()
     deployment = studio.service.deployment
     async with studio.service.working(provider):
-        refused = await studio.order()
+        refused = await studio.create_generation()
         (await provider.next_drawing()).fail(NO_CREDIT)
-        await studio.ended(refused.id)
+        await studio.wait_for_end(refused.id)
         deployment.execute("UPDATE route_circuits SET probe_time = %s", datetime.now(UTC) - timedelta(1))
-        probe = await studio.order()
+        probe = await studio.create_generation()
         drawing = await provider.next_drawing()
         drawing.submitted(REQUEST_ID)
         await studio.eventually(lambda: not deployment.rows("route_circuits"))
@@ -184,9 +184,9 @@ async def test_a_circuit_of_a_route_that_is_no_longer_used_is_nobodys(
 ) -> None:
     provider = ScriptedProvider()
     async with serving(embedded, user) as studio, studio.service.working(provider):
-        refused = await studio.order()
+        refused = await studio.create_generation()
         (await provider.next_drawing()).fail(NO_CREDIT)
-        await studio.ended(refused.id)
+        await studio.wait_for_end(refused.id)
         settings = {"HUGGINGFACE_API_KEY": "hf_test", "HUGGINGFACE_BASE_URL": f"http://{embedded.target}"}
         embedded.settings |= settings
         assert "PROVIDER_CREDIT" in embedded.run_command("doctor").stdout
@@ -210,9 +210,9 @@ async def test_words_that_were_denied_since_are_not_drawn_again(
     denied = tmp_path / "denied"
     denied.write_text("portrait")
     async with serving(embedded, user) as studio, studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         (await provider.next_drawing()).succeed()
-        await studio.ended(generation.id)
+        await studio.wait_for_end(generation.id)
     async with serving(embedded, user, PROMPT_DENY_LIST_FILE=str(denied)) as studio:
         with pytest.raises(InvalidArgumentError) as refused:
             await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)

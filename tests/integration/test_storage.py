@@ -60,7 +60,7 @@ def test_a_bucket_that_is_away_refuses_an_upload_in_bounded_time(
     distributed.settings.update(object_storage.settings("production"))
     distributed.start_server()
     with Calls(distributed.target, distributed.token(user)) as calls:
-        project = calls.project()
+        project = calls.create_project()
         object_storage.kill()
 
         # Before the call's own deadline, which would be DEADLINE_EXCEEDED.
@@ -78,7 +78,7 @@ def test_a_storage_that_refuses_is_told_and_works_again_once_mended(
     folder = deployment.upload_path / "avatar-creator"
     folder.write_bytes(b"a file where the folder should be")
     with Calls(deployment.target, deployment.token(user)) as calls:
-        project = calls.project()
+        project = calls.create_project()
 
         refused = refusal(lambda: calls.upload(project.id, SKETCH))
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: three priorities, and turns between users within each."""
+"""The order of the queue: three priorities, and turns between users within each priority."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ BULK = GenerationPriority.GENERATION_PRIORITY_BULK
 
 
 class Town:
-    """Users of one service, by a letter each."""
+    """Users of one service, each named by a letter."""
 
     def __init__(self, service: InProcessService, studios: dict[str, Studio]) -> None:
         self.service = service
         self.studios = studios
         self._names: dict[str, str] = {}
 
-    async def order(self, *names: str, priority: GenerationPriority.ValueType = NORMAL) -> None:
-        """One generation each; the first letter of its name is its user's."""
+    async def create_generations(self, *names: str, priority: GenerationPriority.ValueType = NORMAL) -> None:
+        """Create a generation for each name. The first letter of a name is its user."""
         for name in names:
-            generation = await self.studios[name[0]].order(avatar_name=name, priority=priority)
+            generation = await self.studios[name[0]].create_generation(avatar_name=name, priority=priority)
             assert generation.priority == priority
             self._names[name] = generation.id
 
     def id_of(self, name: str) -> str:
-        """The id of a generation."""
+        """Return the id of a generation."""
         return self._names[name]
 
-    async def expected(self) -> list[str]:
-        """The names of what is pending, by the place it is told to have."""
-        places = [
+    async def queued(self) -> list[str]:
+        """Return the names of the pending generations, in the order of their queue positions."""
+        positions = [
             (generation.queue_position, generation.avatar_name)
             for studio in self.studios.values()
             async for generation in studio.client.generations.list()
             if generation.HasField("queue_position")
         ]
-        return [name for _, name in sorted(places)]
+        return [name for _, name in sorted(positions)]
 
     async def drawn(self) -> list[str]:
-        """The names in the order in which a worker that draws one at a time takes them."""
+        """Run a worker that draws one picture at a time, and return the names in the order of its claims."""
         provider = ScriptedProvider()
         provider.most_at_once = 1
         async with self.service.working(provider):
             for _ in self._names:
                 (await provider.next_drawing()).succeed()
             for name, generation_id in self._names.items():
-                await self.studios[name[0]].ended(generation_id)
+                await self.studios[name[0]].wait_for_end(generation_id)
         deployment = self.service.deployment
         by_id = {generation_id: name for name, generation_id in self._names.items()}
         attempts = sorted(deployment.rows("generation_attempts"), key=lambda row: row["start_time"])
@@ -64,7 +64,7 @@ class Town:
 
 @pytest.fixture(params=["embedded", "distributed"])
 async def town(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Town]:
-    """The users A to D of a service without a worker, on either database."""
+    """The users A to D of a service without a worker: once on SQLite, and once on PostgreSQL and Redis."""
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(
             InProcessService.serving(request.getfixturevalue(request.param))
@@ -76,51 +76,51 @@ async def town(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Town]
         yield Town(service, studios)
 
 
-async def test_users_take_turns_however_many_one_has_ordered(town: Town) -> None:
-    await town.order("A1", "A2", "A3", "A4", "B1", "B2", "C1")
+async def test_users_take_turns_even_if_one_has_many_generations(town: Town) -> None:
+    await town.create_generations("A1", "A2", "A3", "A4", "B1", "B2", "C1")
     turns = ["A1", "B1", "C1", "A2", "B2", "A3", "A4"]
 
-    assert await town.expected() == turns
+    assert await town.queued() == turns
     assert await town.drawn() == turns
 
 
-async def test_what_is_more_urgent_comes_first_and_turns_are_taken_within_it(town: Town) -> None:
-    await town.order("A1", "A2", priority=BULK)
-    await town.order("B1", "B2", "C1")
-    await town.order("A3", "A4", "D1", priority=INTERACTIVE)
+async def test_urgent_generations_come_first_and_users_take_turns_within_a_priority(town: Town) -> None:
+    await town.create_generations("A1", "A2", priority=BULK)
+    await town.create_generations("B1", "B2", "C1")
+    await town.create_generations("A3", "A4", "D1", priority=INTERACTIVE)
     turns = ["A3", "D1", "A4", "B1", "C1", "B2", "A1", "A2"]
 
-    assert await town.expected() == turns
+    assert await town.queued() == turns
     assert await town.drawn() == turns
 
 
-async def test_a_retry_does_not_wait_behind_what_its_user_ordered_later(town: Town) -> None:
-    await town.order("A1")
+async def test_a_retry_comes_before_later_generations_of_its_user(town: Town) -> None:
+    await town.create_generations("A1")
     provider = ScriptedProvider()
     async with town.service.working(provider):
         (await provider.next_drawing()).fail(RuntimeError("once"))
-        await town.studios["A"].retry_waits(town.id_of("A1"), 1)
-    await town.order("A2", "A3")
-    assert await town.expected() == ["A2", "A3", "A1"], "its time has not come"
+        await town.studios["A"].wait_for_backoff(town.id_of("A1"), 1)
+    await town.create_generations("A2", "A3")
+    assert await town.queued() == ["A2", "A3", "A1"], "the delay of the retry is not over"
 
     assert make_due(town.service.deployment, town.id_of("A1"), attempt=1)
 
-    assert await town.expected() == ["A1", "A2", "A3"]
+    assert await town.queued() == ["A1", "A2", "A3"]
 
 
-async def test_what_is_started_again_is_as_urgent_as_before(town: Town) -> None:
-    await town.order("A1", priority=BULK)
+async def test_a_retried_generation_keeps_its_priority(town: Town) -> None:
+    await town.create_generations("A1", priority=BULK)
     client = town.studios["A"].client
     await client.generations.cancel(town.id_of("A1"))
 
     assert (await client.generations.retry(town.id_of("A1"))).priority == BULK
 
 
-async def test_who_was_written_by_a_version_without_turns_gets_one(town: Town) -> None:
-    await town.order("B1", "B2", "B3", "B4", "B5", "B6", "A1")
+async def test_a_user_written_by_a_version_without_turns_gets_a_turn(town: Town) -> None:
+    await town.create_generations("B1", "B2", "B3", "B4", "B5", "B6", "A1")
     deployment = town.service.deployment
     [row] = deployment.execute("SELECT user_id FROM avatar_generations WHERE id = %s", town.id_of("A1"))
     deployment.execute("DELETE FROM claim_turns WHERE user_id = %s", row["user_id"])
 
-    # A worker looks for such when it starts, beside its first claims.
+    # A worker looks for users without a turn when it starts, in parallel with its first claims.
     assert (await town.drawn()).index("A1") <= 3

@@ -1,4 +1,4 @@
-"""Uploading and deleting while no worker runs: nothing is lost, and nothing is left over."""
+"""Uploads and deletions while no worker runs: no data is lost, and no file is left over."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def client(distributed: Deployment, user: str) -> Iterator[AvatarCreator]:
         yield connected
 
 
-def test_an_upload_answers_without_its_thumbnail_which_comes_with_a_worker(
+def test_an_upload_succeeds_without_a_worker_and_gets_its_thumbnail_later(
     distributed: Deployment, client: AvatarCreator
 ) -> None:
     project = client.projects.create("Waiting room")
-    begun = time.monotonic()
+    started = time.monotonic()
 
     avatar = client.avatars.upload(project.id, SKETCH, name="Sarah")
 
-    assert time.monotonic() - begun < 4.0
+    assert time.monotonic() - started < 4.0
     assert avatar.thumbnail_pending
     assert client.avatars.download(avatar.id)
     with pytest.raises(FailedPreconditionError) as refused:
@@ -56,7 +56,7 @@ def test_an_upload_answers_without_its_thumbnail_which_comes_with_a_worker(
     wait_until(lambda: not distributed.rows("quick_work"))
 
 
-def test_an_avatar_deleted_before_a_worker_came_leaves_nothing(
+def test_an_avatar_deleted_before_a_worker_starts_leaves_no_file(
     distributed: Deployment, client: AvatarCreator
 ) -> None:
     project = client.projects.create("Second thoughts")
@@ -64,7 +64,7 @@ def test_an_avatar_deleted_before_a_worker_came_leaves_nothing(
     client.avatars.delete(avatar.id)
     with pytest.raises(NotFoundError):
         client.avatars.get(avatar.id)
-    assert len(distributed.files()) == 1, "there is no worker that could have removed it"
+    assert len(distributed.files()) == 1, "only a worker removes the file"
 
     distributed.start_worker()
 
@@ -73,7 +73,7 @@ def test_an_avatar_deleted_before_a_worker_came_leaves_nothing(
     assert distributed.files() == set()
 
 
-def test_files_that_were_staged_and_forgotten_are_removed_after_an_hour(
+def test_orphaned_staged_files_are_deleted_after_an_hour(
     distributed: Deployment, client: AvatarCreator
 ) -> None:
     project = client.projects.create("Crashes")
@@ -81,7 +81,7 @@ def test_files_that_were_staged_and_forgotten_are_removed_after_an_hour(
         for name in ("Forgotten", "Recent", "Owned"):
             uploads.submit(client.avatars.upload, project.id, SKETCH, name=name)
     keys = {row["name"]: row for row in _files_by_avatar_name(distributed)}
-    # As a server leaves them that is killed between putting the bytes and writing the avatar.
+    # The state after a server was killed between storing the bytes and writing the avatar.
     distributed.execute("DELETE FROM quick_work")
     distributed.execute("DELETE FROM avatars WHERE name IN ('Forgotten', 'Recent')")
     for name, age in (("Forgotten", timedelta(minutes=61)), ("Recent", timedelta(minutes=59))):

@@ -1,4 +1,4 @@
-"""Watching one generation: from any moment, at any speed, by any number, until it ends."""
+"""Watches of one generation: early, late, slow and many watchers, until it ends."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.generations import (
     PENDING,
     PROCESSING,
     SMALLEST,
-    within_attempts_never_falls,
+    progress_never_falls,
 )
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 
 WATCHERS = 50
-LATER_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -46,31 +46,31 @@ class Studio:
     calls: Calls
     project_id: str
 
-    async def order(self) -> Generation:
-        """A new generation of a small picture."""
+    async def create_generation(self) -> Generation:
+        """Create a generation of a small picture."""
         return await self.client.generations.create(
             self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
         )
 
     def watch(self, generation_id: str, known_revision: int = 0) -> asyncio.Task[Watched]:
-        """Watch on a thread, reading as fast as it comes."""
+        """Watch on another thread, and read every state at once."""
         return asyncio.create_task(asyncio.to_thread(watch, self.calls, generation_id, known_revision))
 
-    async def caught_up(self, generation_id: str, percent: int) -> Generation:
-        """The state in which the generation has come this far."""
-        async for state in self.client.generations.watch(generation_id, timeout=LATER_SECONDS):
+    async def wait_for_progress(self, generation_id: str, percent: int) -> Generation:
+        """Wait until the generation has reached this progress, and return its state."""
+        async for state in self.client.generations.watch(generation_id, timeout=TIMEOUT_SECONDS):
             if state.progress_percent >= percent:
                 return state
-        raise AssertionError("it ended before")
+        raise AssertionError(f"the generation ended before it reached {percent} percent")
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What a watch told, and how it ended."""
+    """The states that a watch received, and its end."""
 
     states: list[Generation]
     refusal: Refusal | None
-    """None if it ended with OK."""
+    """None if the watch ended with OK."""
 
 
 def watch(calls: Calls, generation_id: str, known_revision: int = 0) -> Watched:
@@ -86,7 +86,7 @@ def watch(calls: Calls, generation_id: str, known_revision: int = 0) -> Watched:
 
 @asynccontextmanager
 async def opened(deployment: Deployment, user: str, **settings: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker."""
+    """Run a service without a worker, with a user, while the context is open."""
     async with InProcessService.serving(deployment, **settings) as service:
         with Calls(deployment.target, deployment.token(user)) as calls:
             async with service.client(user) as client:
@@ -96,13 +96,13 @@ async def opened(deployment: Deployment, user: str, **settings: str) -> AsyncIte
 
 @pytest.fixture(params=["embedded", "distributed"])
 async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    """A user of a service without a worker: once on SQLite, and once on PostgreSQL and Redis."""
     async with opened(request.getfixturevalue(request.param), user) as studio:
         yield studio
 
 
-def test_progress_never_falls_and_the_stream_ends_with_ok_once_it_is_completed(calls: Calls) -> None:
-    generation = calls.generation(calls.project().id)
+def test_progress_never_falls_and_the_stream_ends_with_ok_after_completion(calls: Calls) -> None:
+    generation = calls.create_generation(calls.create_project().id)
 
     watched = watch(calls, generation.id)
 
@@ -111,21 +111,21 @@ def test_progress_never_falls_and_the_stream_ends_with_ok_once_it_is_completed(c
     assert watched.states[-1].progress_percent == 100
     assert watched.states[-1].avatar_id
     assert COMPLETED not in [state.state for state in watched.states[:-1]]
-    assert within_attempts_never_falls(watched.states)
+    assert progress_never_falls(watched.states)
     revisions = [state.revision for state in watched.states]
     assert revisions == sorted(set(revisions))
 
 
-def test_who_comes_after_the_end_gets_the_end_whatever_they_know(calls: Calls) -> None:
-    generation = calls.ended(calls.generation(calls.project().id).id)
+def test_a_watch_of_an_ended_generation_sends_the_last_state_for_any_known_revision(calls: Calls) -> None:
+    generation = calls.wait_for_end(calls.create_generation(calls.create_project().id).id)
 
-    begun = time.monotonic()
+    started = time.monotonic()
     for known in (0, generation.revision - 1, generation.revision, generation.revision + 1):
         assert watch(calls, generation.id, known) == Watched([generation], None)
-    assert time.monotonic() - begun < 1.0, "at once, not when it is read again"
+    assert time.monotonic() - started < 1.0, "the state must come at once, not with the next re-read"
 
 
-async def test_fifty_watchers_of_one_generation_all_get_the_end(
+async def test_fifty_watchers_of_one_generation_all_receive_the_last_state(
     shared_deployment: Deployment, shared_client: AvatarCreator, user: str
 ) -> None:
     project = shared_client.projects.create("Premiere")
@@ -137,20 +137,20 @@ async def test_fifty_watchers_of_one_generation_all_get_the_end(
             return states[-1]
 
         async with asyncio.timeout(30):
-            lasts = await asyncio.gather(*(last_state() for _ in range(WATCHERS)))
+            last_states = await asyncio.gather(*(last_state() for _ in range(WATCHERS)))
 
     final = shared_client.generations.get(generation.id)
     assert final.state == COMPLETED
-    assert lasts == [final] * WATCHERS
+    assert last_states == [final] * WATCHERS
 
 
-async def test_who_comes_late_gets_the_state_of_the_moment_first(studio: Studio) -> None:
+async def test_a_late_watcher_receives_the_current_state_first(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         drawing = await provider.next_drawing()
         drawing.progress(0.5)
-        now = await studio.caught_up(generation.id, 45)
+        now = await studio.wait_for_progress(generation.id, 45)
         late = studio.watch(generation.id)
         drawing.progress(0.6)
         drawing.succeed()
@@ -162,16 +162,16 @@ async def test_who_comes_late_gets_the_state_of_the_moment_first(studio: Studio)
     assert watched.states[-1].state == COMPLETED
 
 
-async def test_who_reconnects_gets_only_what_is_new(studio: Studio) -> None:
+async def test_a_reconnected_watcher_receives_only_new_states(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         drawing = await provider.next_drawing()
         drawing.progress(0.5)
-        known = await studio.caught_up(generation.id, 45)
+        known = await studio.wait_for_progress(generation.id, 45)
         reconnected = studio.watch(generation.id, known.revision)
         drawing.progress(0.6)
-        await studio.caught_up(generation.id, 50)
+        await studio.wait_for_progress(generation.id, 50)
         drawing.succeed()
         watched = await reconnected
 
@@ -180,27 +180,27 @@ async def test_who_reconnects_gets_only_what_is_new(studio: Studio) -> None:
     assert watched.states[-1].state == COMPLETED
 
 
-async def test_what_the_bus_did_not_tell_is_read_again_and_what_is_known_is_not_told_again(
+async def test_a_change_without_an_event_is_reread_and_a_known_state_is_not_sent_again(
     studio: Studio,
 ) -> None:
-    known, changed = await studio.order(), await studio.order()
+    known, changed = await studio.create_generation(), await studio.create_generation()
     watching_known = studio.watch(known.id, known.revision)
-    changes = studio.client.generations.watch(changed.id, timeout=LATER_SECONDS)
+    changes = studio.client.generations.watch(changed.id, timeout=TIMEOUT_SECONDS)
     assert await anext(changes) == changed
     studio.service.deployment.execute(
         "UPDATE avatar_generations SET progress_percent = 5, revision = revision + 3 WHERE id = %s",
         changed.id,
     )
-    seen = await anext(changes)
+    received = await anext(changes)
     cancelled = await studio.client.generations.cancel(known.id)
 
-    assert (seen.progress_percent, seen.revision) == (5, changed.revision + 3)
+    assert (received.progress_percent, received.revision) == (5, changed.revision + 3)
     assert await watching_known == Watched([cancelled], None)
 
 
 async def test_deleting_the_project_ends_the_watch_with_not_found(studio: Studio) -> None:
-    generation = await studio.order()
-    stream = studio.client.generations.watch(generation.id, timeout=LATER_SECONDS)
+    generation = await studio.create_generation()
+    stream = studio.client.generations.watch(generation.id, timeout=TIMEOUT_SECONDS)
     assert (await anext(stream)).state == PENDING
     watching = studio.watch(generation.id)
     await studio.client.projects.delete(studio.project_id)
@@ -214,13 +214,13 @@ async def test_deleting_the_project_ends_the_watch_with_not_found(studio: Studio
         await anext(stream)
 
 
-async def test_a_cancel_is_told_and_ends_the_watch(studio: Studio) -> None:
+async def test_a_cancellation_is_sent_and_ends_the_watch(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         drawing = await provider.next_drawing()
         watching = studio.watch(generation.id)
-        async for state in studio.client.generations.watch(generation.id, timeout=LATER_SECONDS):
+        async for state in studio.client.generations.watch(generation.id, timeout=TIMEOUT_SECONDS):
             if state.state == PROCESSING:
                 await studio.client.generations.cancel(generation.id)
         watched = await watching
@@ -232,22 +232,22 @@ async def test_a_cancel_is_told_and_ends_the_watch(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("mode", ["embedded", "distributed"])
-async def test_a_slow_reader_skips_states_but_gets_the_last(
+async def test_a_slow_reader_skips_states_but_receives_the_last(
     request: pytest.FixtureRequest, mode: str, user: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
     provider = ScriptedProvider()
-    # Each state is large, so that those nobody reads cannot all wait in the connection's buffers.
+    # The states are so large that the buffers of the connection cannot hold all the unread ones.
     large = {"HUGGINGFACE_API_KEY": "hf_test", "LORA_TRIGGER": "detailed " * 50_000}
     async with opened(deployment, user, **large) as studio, studio.service.working(provider):
-        generation = await studio.order()
+        generation = await studio.create_generation()
         stream = studio.calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
         first = await asyncio.to_thread(next, stream)
         drawing = await provider.next_drawing()
         for step in range(1, 51):
             drawing.progress(step / 50)
         drawing.succeed()
-        last = await studio.caught_up(generation.id, 100)
+        last = await studio.wait_for_progress(generation.id, 100)
         slowly_read = await asyncio.to_thread(
             lambda: [first.generation, *(message.generation for message in stream)]
         )

@@ -1,4 +1,4 @@
-"""Watching several generations, or all of a project, over one stream."""
+"""Watches of several generations, or of a whole project, on one stream."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from avatar_creator import AsyncAvatarCreator, Generation, NotFoundError
-from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST, within_attempts_never_falls
+from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST, progress_never_falls
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
 
-LATER_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 @dataclass
@@ -26,18 +26,18 @@ class Studio:
     client: AsyncAvatarCreator
     project_id: str
 
-    async def order(self, project_id: str = "") -> Generation:
-        """A new generation of a small picture."""
+    async def create_generation(self, project_id: str = "") -> Generation:
+        """Create a generation of a small picture."""
         return await self.client.generations.create(
             project_id or self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
         )
 
-    async def cancelled(self, generation: Generation) -> Generation:
-        """The generation, cancelled."""
+    async def cancel(self, generation: Generation) -> Generation:
+        """Cancel a generation and return its state."""
         return await self.client.generations.cancel(generation.id)
 
     def change_unannounced(self, generation: Generation) -> None:
-        """Change it as a process would whose message on the bus was lost."""
+        """Change a generation in the database without an event, as if the event was lost."""
         self.service.deployment.execute(
             "UPDATE avatar_generations SET progress_percent = 5, revision = revision + 3, update_time = %s"
             " WHERE id = %s",
@@ -48,62 +48,66 @@ class Studio:
 
 @pytest.fixture(params=["embedded", "distributed"])
 async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    """A user of a service without a worker: once on SQLite, and once on PostgreSQL and Redis."""
     deployment = request.getfixturevalue(request.param)
     async with InProcessService.serving(deployment) as service, service.client(user) as client:
         project = await client.projects.create("Watched")
         yield Studio(service, client, project.id)
 
 
-async def test_the_watch_of_several_ends_once_all_have_ended(studio: Studio) -> None:
+async def test_the_watch_of_several_generations_ends_when_all_have_ended(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        orders = [await studio.order() for _ in range(3)]
+        generations = [await studio.create_generation() for _ in range(3)]
         watching = asyncio.create_task(
-            _all(studio.client.generations.watch_many([order.id for order in orders], timeout=LATER_SECONDS))
+            _all(
+                studio.client.generations.watch_many(
+                    [generation.id for generation in generations], timeout=TIMEOUT_SECONDS
+                )
+            )
         )
-        for _ in orders:
+        for _ in generations:
             drawing = await provider.next_drawing()
             drawing.progress(0.5)
             drawing.succeed()
         states = await watching
 
-    for order in orders:
-        of_one = [state for state in states if state.id == order.id]
-        assert of_one[-1].state == COMPLETED
-        assert within_attempts_never_falls(of_one)
-        assert [state.revision for state in of_one] == sorted({state.revision for state in of_one})
-        assert of_one[-1] == await studio.client.generations.get(order.id)
+    for generation in generations:
+        own_states = [state for state in states if state.id == generation.id]
+        assert own_states[-1].state == COMPLETED
+        assert progress_never_falls(own_states)
+        assert [state.revision for state in own_states] == sorted({state.revision for state in own_states})
+        assert own_states[-1] == await studio.client.generations.get(generation.id)
 
 
-async def test_what_is_known_is_not_sent_and_what_has_ended_is_always(studio: Studio) -> None:
-    known, ended, unknown = [await studio.order() for _ in range(3)]
-    ended = await studio.cancelled(ended)
+async def test_a_known_state_is_not_sent_but_a_final_state_always_is(studio: Studio) -> None:
+    known, ended, unknown = [await studio.create_generation() for _ in range(3)]
+    ended = await studio.cancel(ended)
     targets = {known.id: known.revision, ended.id: ended.revision + 7, unknown.id: 0}
 
-    async with aclosing(studio.client.generations.watch_many(targets, timeout=LATER_SECONDS)) as states:
+    async with aclosing(studio.client.generations.watch_many(targets, timeout=TIMEOUT_SECONDS)) as states:
         first = [await anext(states) for _ in range(2)]
-        last = [await studio.cancelled(known), await studio.cancelled(unknown)]
+        last = [await studio.cancel(known), await studio.cancel(unknown)]
         rest = [state async for state in states]
 
     assert [(state.id, state.state) for state in first] == [(ended.id, CANCELLED), (unknown.id, PENDING)]
     assert {state.id: state for state in rest} == {state.id: state for state in last}
 
 
-async def test_one_that_is_not_there_is_not_found(studio: Studio) -> None:
-    order = await studio.order()
+async def test_an_unknown_generation_is_not_found(studio: Studio) -> None:
+    generation = await studio.create_generation()
 
     with pytest.raises(NotFoundError) as refused:
-        await _all(studio.client.generations.watch_many([order.id, "nobodys"]))
+        await _all(studio.client.generations.watch_many([generation.id, "unknown"]))
 
     assert refused.value.resource is not None
-    assert (refused.value.resource.type, refused.value.resource.id) == ("generation", "nobodys")
+    assert (refused.value.resource.type, refused.value.resource.id) == ("generation", "unknown")
 
 
-async def test_one_that_is_deleted_ends_the_watch_with_not_found(studio: Studio) -> None:
+async def test_a_deleted_generation_ends_the_watch_with_not_found(studio: Studio) -> None:
     elsewhere = await studio.client.projects.create("Elsewhere")
-    kept, deleted = await studio.order(), await studio.order(elsewhere.id)
-    states = studio.client.generations.watch_many([kept.id, deleted.id], timeout=LATER_SECONDS)
+    kept, deleted = await studio.create_generation(), await studio.create_generation(elsewhere.id)
+    states = studio.client.generations.watch_many([kept.id, deleted.id], timeout=TIMEOUT_SECONDS)
     assert {(await anext(states)).id for _ in range(2)} == {kept.id, deleted.id}
 
     await studio.client.projects.delete(elsewhere.id)
@@ -114,91 +118,91 @@ async def test_one_that_is_deleted_ends_the_watch_with_not_found(studio: Studio)
     assert ended.value.resource.id == deleted.id
 
 
-async def test_a_project_tells_what_is_unfinished_then_every_change_and_every_new_one(
+async def test_the_watch_of_a_project_sends_unfinished_generations_then_changes_and_new_ones(
     studio: Studio,
 ) -> None:
-    await studio.cancelled(await studio.order())
-    unfinished = [await studio.order() for _ in range(2)]
+    await studio.cancel(await studio.create_generation())
+    unfinished = [await studio.create_generation() for _ in range(2)]
     elsewhere = await studio.client.projects.create("Elsewhere")
-    await studio.order(elsewhere.id)
-    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=LATER_SECONDS)
+    await studio.create_generation(elsewhere.id)
+    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
 
     async with aclosing(watch) as states:
         assert [await anext(states) for _ in unfinished] == unfinished
-        changed = await studio.cancelled(unfinished[0])
+        changed = await studio.cancel(unfinished[0])
         assert await anext(states) == changed
-        await studio.order(elsewhere.id)
-        new = await studio.order()
-        told = await anext(states)
+        await studio.create_generation(elsewhere.id)
+        new = await studio.create_generation()
+        received = await anext(states)
 
-    assert (told.id, told.state) == (new.id, PENDING)
+    assert (received.id, received.state) == (new.id, PENDING)
 
 
-async def test_what_the_bus_did_not_tell_is_read_again_and_what_ended_before_is_not_told(
+async def test_changes_without_an_event_are_reread_and_earlier_ends_are_not_sent(
     studio: Studio,
 ) -> None:
-    ended_before, unfinished = await studio.order(), await studio.order()
-    await studio.cancelled(ended_before)
-    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=LATER_SECONDS)
+    ended_before, unfinished = await studio.create_generation(), await studio.create_generation()
+    await studio.cancel(ended_before)
+    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
 
     async with aclosing(watch) as states:
         assert (await anext(states)).id == unfinished.id
-        told = []
+        received = []
         for _ in range(2):
             studio.change_unannounced(unfinished)
-            told.append(await anext(states))
+            received.append(await anext(states))
 
-    assert [(state.id, state.revision) for state in told] == [
+    assert [(state.id, state.revision) for state in received] == [
         (unfinished.id, unfinished.revision + 3),
         (unfinished.id, unfinished.revision + 6),
     ]
 
 
-async def test_a_watch_is_taken_up_without_a_gap(studio: Studio) -> None:
-    seen, unfinished = await studio.order(), await studio.order()
-    seen = await studio.cancelled(seen)
-    missed = await studio.cancelled(await studio.order())
+async def test_a_watch_resumes_without_a_gap(studio: Studio) -> None:
+    seen, unfinished = await studio.create_generation(), await studio.create_generation()
+    seen = await studio.cancel(seen)
+    missed = await studio.cancel(await studio.create_generation())
     since = seen.update_time.ToDatetime(tzinfo=UTC)
     watch = studio.client.generations.watch_many(
-        project_id=studio.project_id, changed_since=since, timeout=LATER_SECONDS
+        project_id=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
     )
 
     async with aclosing(watch) as states:
-        told = [await anext(states) for _ in range(3)]
+        received = [await anext(states) for _ in range(3)]
 
-    assert [(state.id, state.state) for state in told] == [
+    assert [(state.id, state.state) for state in received] == [
         (unfinished.id, PENDING),
         (seen.id, CANCELLED),
         (missed.id, CANCELLED),
     ]
 
 
-async def test_a_watch_that_broke_after_any_message_is_taken_up_without_a_gap(studio: Studio) -> None:
-    oldest, *others = [await studio.order() for _ in range(4)]
+async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studio: Studio) -> None:
+    oldest, *others = [await studio.create_generation() for _ in range(4)]
     since = oldest.update_time.ToDatetime(tzinfo=UTC)
     for other in others:
-        await studio.cancelled(other)
-    # Long ago, so that looking back a little further makes up for nothing.
+        await studio.cancel(other)
+    # So long ago that the overlap at a resumption does not include them.
     studio.service.deployment.execute(
         "UPDATE avatar_generations SET update_time = %s WHERE state = 'cancelled'",
         since - timedelta(minutes=10),
     )
     studio.change_unannounced(oldest)
     since -= timedelta(hours=1)
-    told: list[str] = []
+    received: list[str] = []
 
-    while len(set(told)) < 4:
+    while len(set(received)) < 4:
         watch = studio.client.generations.watch_many(
-            project_id=studio.project_id, changed_since=since, timeout=LATER_SECONDS
+            project_id=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
         )
         async with aclosing(watch) as states:
             async for state in states:
-                if state.id not in told:
+                if state.id not in received:
                     break
-        told.append(state.id)
+        received.append(state.id)
         since = max(since, state.update_time.ToDatetime(tzinfo=UTC))
 
-    assert told[-1] == oldest.id
+    assert received[-1] == oldest.id
 
 
 @pytest.mark.parametrize("with_generations", [True, False])
@@ -206,12 +210,12 @@ async def test_deleting_the_project_ends_its_watch_with_not_found(
     studio: Studio, with_generations: bool
 ) -> None:
     if with_generations:
-        await studio.order()
-    stream = studio.client.generations.watch_many(project_id=studio.project_id, timeout=LATER_SECONDS)
+        await studio.create_generation()
+    stream = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
     following = asyncio.create_task(_all(stream))
     if with_generations:
-        # The watch is under way: what it tells now it tells from its slot.
-        await studio.order()
+        # The watch has started, so it sends this generation from its slot.
+        await studio.create_generation()
 
     await studio.client.projects.delete(studio.project_id)
 

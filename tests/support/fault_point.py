@@ -1,11 +1,11 @@
-"""Runs a command of the service and kills, or freezes, its process at one exact point of its work.
+"""A command of the service whose process is killed or frozen at one exact point of its work.
 
-    python -m tests.support.fault_point "kill before
-    avatar_creator_tasks.generation_runner:GenerationRunner._draw" worker
+    fault="kill before avatar_creator_tasks.generation_runner:GenerationRunner._draw"
+    python -m tests.support.fault_point "$fault" worker
 
-A point is the first call of a method, before it runs or after it has returned. Of a method that is given a
-generation, `ended` picks the first call about one that has ended. Instead, `set MODULE:NUMBER VALUE` gives a
-module's number another value, to see what happens without what it paces.
+A point is the first call of a method, before it runs or after it has returned. With `ended`, it is the first
+call whose argument is an ended generation. The fault `set MODULE:NUMBER VALUE` changes a number in a module
+instead, for example to switch off a timer.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SIGNALS = {"kill": signal.SIGKILL, "suspend": signal.SIGSTOP}
 
 
 def arm(fault: str) -> None:
-    """Have a signal sent to this process at a point.
+    """Prepare the fault: send a signal to this process at a point, or change a number.
 
     Raises:
-        ValueError: `fault` is not `kill|suspend before|after MODULE:CLASS.METHOD [ended]`, nor
+        ValueError: `fault` has another form than `kill|suspend before|after MODULE:CLASS.METHOD [ended]` or
             `set MODULE:NUMBER VALUE`.
     """
     if fault.startswith("set "):
@@ -50,38 +50,40 @@ def arm(fault: str) -> None:
     resumed = threading.Event()
     signal.signal(signal.SIGCONT, lambda *_: resumed.set())
 
-    def strike(now: str, arguments: tuple[Any, ...]) -> None:
+    def send_signal(moment: str, arguments: tuple[Any, ...]) -> None:
         nonlocal passed
-        if passed or now != when or (conditions and not arguments[1].ended):
+        if passed or moment != when or (conditions and not arguments[1].ended):
             return
         passed = True
         os.kill(os.getpid(), _SIGNALS[action])
-        # Another thread may take the SIGSTOP, and this one would go on until all have stopped. And a wait of
-        # the main thread is not ended by a signal that another thread has got.
+        # Block this thread: another thread may handle the SIGSTOP, and this one would continue for a moment.
+        # Poll, because a signal that another thread handles does not end a wait of the main thread.
         while not resumed.wait(0.02):
             pass
 
-    setattr(owner, name, _around(method, strike))
+    setattr(owner, name, _wrap(method, send_signal))
 
 
-def _around(method: Callable[..., Any], strike: Callable[[str, tuple[Any, ...]], None]) -> Callable[..., Any]:
+def _wrap(
+    method: Callable[..., Any], send_signal: Callable[[str, tuple[Any, ...]], None]
+) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
         async def called_async(*arguments: Any, **named: Any) -> Any:
-            strike("before", arguments)
-            answer = await method(*arguments, **named)
-            strike("after", arguments)
-            return answer
+            send_signal("before", arguments)
+            result = await method(*arguments, **named)
+            send_signal("after", arguments)
+            return result
 
         return called_async
 
     @functools.wraps(method)
     def called(*arguments: Any, **named: Any) -> Any:
-        strike("before", arguments)
-        answer = method(*arguments, **named)
-        strike("after", arguments)
-        return answer
+        send_signal("before", arguments)
+        result = method(*arguments, **named)
+        send_signal("after", arguments)
+        return result
 
     return called
 

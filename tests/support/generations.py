@@ -1,4 +1,4 @@
-"""What tests do to generations behind the service's back: look at their rows and make time pass."""
+"""Direct access to generations in the database: read their rows and make time pass."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ PENDING = GenerationState.GENERATION_STATE_PENDING
 PROCESSING = GenerationState.GENERATION_STATE_PROCESSING
 
 LARGEST = 1440
-"""Pixels, each side: what takes the provider `sketch` longest, about half a second."""
+"""Maximum side of a picture in pixels. The provider `sketch` draws it in about half a second."""
 SMALLEST = 256
-"""Pixels, each side."""
+"""Minimum side of a picture in pixels."""
 
 
 def row_of(deployment: Deployment, generation_id: str) -> dict[str, Any]:
-    """The generation's row."""
+    """Return the row of a generation."""
     (row,) = deployment.execute("SELECT * FROM avatar_generations WHERE id = %s", generation_id)
     return row
 
 
 def all_ended(deployment: Deployment) -> bool:
-    """Whether every generation has."""
+    """Return whether every generation has ended."""
     return not deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL")
 
 
 def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
-    """How the attempts at a generation ended, first to last."""
+    """Return the outcomes of the attempts at a generation, first to last."""
     return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
 
 
 def make_due(deployment: Deployment, generation_id: str, *, attempt: int) -> bool:
-    """Let the lease or the wait of this attempt end now; False if the generation is not at it any more."""
+    """End the lease or the delay of this attempt now. Return False if another attempt has begun."""
     return bool(
         deployment.execute(
             "UPDATE avatar_generations SET due_time = %s"
@@ -50,8 +50,8 @@ def make_due(deployment: Deployment, generation_id: str, *, attempt: int) -> boo
     )
 
 
-def within_attempts_never_falls(states: list[Generation]) -> bool:
-    """Whether progress rises or stays from each state to the next one of the same running attempt."""
+def progress_never_falls(states: list[Generation]) -> bool:
+    """Return whether progress never falls within a running attempt."""
     running = [state for state in states if state.state not in (PENDING, FAILED, CANCELLED)]
     return all(
         earlier.progress_percent <= later.progress_percent

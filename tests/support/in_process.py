@@ -1,6 +1,6 @@
-"""The service inside the test's own process, for tests that play the provider themselves.
+"""The service in the process of the test, for tests that control the provider.
 
-Clients still reach it over a socket, and its database, Redis and files are as real as elsewhere.
+Clients reach it over a real socket, and its database, Redis and files are real.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _NO_GRACE = 0.0
 
 
 class InProcessService:
-    """A server, and the workers a test starts beside it. One at a time: a process has one database."""
+    """A server and its workers. Only one at a time: a process has one database."""
 
     def __init__(self, deployment: Deployment, core: Core) -> None:
         self.deployment = deployment
-        """Where database and files are looked at; none of its processes run."""
+        """Access to the database and the files. No process of the deployment runs."""
         self._core = core
 
     @classmethod
     @asynccontextmanager
     async def serving(cls, deployment: Deployment, **settings: str) -> AsyncIterator[InProcessService]:
-        """A server with the settings of `deployment` and these, while the context is open; no worker."""
+        """Run a server without a worker while the context is open, with additional `settings`."""
         core = Core.wire(_settings({**deployment.settings, "LISTEN_ADDRESS": deployment.target, **settings}))
         try:
             core.ensure_schema()
@@ -46,16 +46,16 @@ class InProcessService:
             await core.close()
 
     def client(self, user: str) -> AsyncAvatarCreator:
-        """A client that calls as `user`. To be closed by the caller."""
+        """Create a client for `user`. The caller must close it."""
         return AsyncAvatarCreator(self.deployment.target, token=self.deployment.token(user))
 
     async def wake_workers(self) -> None:
-        """Let workers look for due generations at once rather than within a second or two."""
+        """Make the workers look for due generations now, instead of within two seconds."""
         await self._core.notifier.notify_generation()
 
     @asynccontextmanager
     async def working(self, provider: Provider, *, grace_seconds: float = _NO_GRACE) -> AsyncIterator[None]:
-        """A worker that draws with `provider`. When the context closes it is told to stop, and waited for."""
+        """Run a worker with `provider` while the context is open. Then stop it and wait for its end."""
         finish = asyncio.Event()
         settings = self._core.settings.model_copy(update={"shutdown_grace_seconds": grace_seconds})
         core = replace(self._core, settings=settings)
@@ -68,7 +68,7 @@ class InProcessService:
 
 
 def _settings(environment: dict[str, str]) -> Settings:
-    # A developer's own variables must not change what is tested, so none is left to the environment.
+    # Set every field, so that a developer's environment variables do not change the test.
     fields = Settings.model_fields.items()
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields}
     return Settings(**{**defaults, **{name.lower(): value for name, value in environment.items()}})

@@ -1,7 +1,7 @@
-"""The promise, checked from what is left: the database, the file store and the provider's own counter.
+"""The promise of the service, checked in the database, the file store and the provider's counter.
 
-Whatever dies, each accepted generation reaches exactly one terminal state, yields at most one avatar, submits
-to the provider at most once per attempt, and every watcher learns the outcome.
+After any crash, each accepted generation reaches exactly one terminal state and has at most one avatar. Each
+attempt submits to the provider at most once, and every watcher receives the outcome.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def assert_promise_kept(
     *,
     outcomes_seen: Iterable[Generation] = (),
 ) -> None:
-    """Find every generation ended, once, with what belongs to it and nothing else.
+    """Assert that every generation has ended once, with all its records and no others.
 
     Args:
-        deployment: a service that still runs, with a worker.
-        router: the provider's fake, whose submissions are counted.
-        outcomes_seen: the last state that each watcher was told.
+        deployment: A running service with a worker.
+        router: The fake provider. Its submissions are counted.
+        outcomes_seen: The last state that each watcher received.
     """
     _wait_until_quiet(deployment)
     generations = deployment.rows("avatar_generations")
@@ -56,18 +56,18 @@ def assert_promise_kept(
         assert row["price_micros"] == sum(attempt["price_micros"] for attempt in own), identity
     assert set(avatars) <= {row["id"] for row in generations}
 
-    _assert_counts_are_true(deployment, generations, attempts)
+    _assert_counts_match_rows(deployment, generations, attempts)
     if router is not None:
         _assert_submitted_once(router, attempts)
     states = {row["id"]: (row["state"], row["revision"]) for row in generations}
     for seen in outcomes_seen:
         state = GenerationState.Name(seen.state).removeprefix("GENERATION_STATE_").lower()
-        told = (state, seen.revision)
-        assert told == states[seen.id], seen.id
+        received = (state, seen.revision)
+        assert received == states[seen.id], seen.id
 
 
 def _wait_until_quiet(deployment: Deployment) -> None:
-    """Until nothing is left to do, with what was staged by the dead an hour older than it is."""
+    """Wait until no work is left. Make staged files of dead processes old enough to be deleted."""
     wait_until(
         lambda: all_ended(deployment),
         30.0,
@@ -77,20 +77,20 @@ def _wait_until_quiet(deployment: Deployment) -> None:
     )
     if deployment.execute("SELECT 1 FROM files WHERE state = 'staged'"):
         deployment.execute("UPDATE files SET create_time = %s", datetime.now(UTC) - timedelta(hours=2))
-        _tidy(deployment)
-    wanted = 2 * len(deployment.rows("avatars"))
+        _delete_orphans(deployment)
+    expected = 2 * len(deployment.rows("avatars"))
     wait_until(
         lambda: (
-            [row["state"] for row in deployment.rows("files")] == ["owned"] * wanted
-            and len(deployment.files()) == wanted
+            [row["state"] for row in deployment.rows("files")] == ["owned"] * expected
+            and len(deployment.files()) == expected
         ),
         30.0,
-        lambda: f"{wanted} files wanted: {deployment.rows('files')}, {sorted(deployment.files())}",
+        lambda: f"expected {expected} files: {deployment.rows('files')}, {sorted(deployment.files())}",
     )
 
 
-def _tidy(deployment: Deployment) -> None:
-    """Let a worker look for orphans now, as each does when it starts and every minute after that."""
+def _delete_orphans(deployment: Deployment) -> None:
+    """Start a worker, which deletes orphaned files at its start."""
     if not deployment.is_embedded:
         deployment.start_worker()
         return
@@ -99,12 +99,12 @@ def _tidy(deployment: Deployment) -> None:
     deployment.start_server()
 
 
-def _assert_counts_are_true(
+def _assert_counts_match_rows(
     deployment: Deployment,
     generations: list[dict[str, Any]],
     attempts: dict[str, list[dict[str, Any]]],
 ) -> None:
-    """What is counted by the writes that change it agrees with what there is."""
+    """Assert that the stored counts equal the number of rows that they count."""
     states: defaultdict[str, Counter[str]] = defaultdict(Counter)
     spent: Counter[str] = Counter()
     for row in generations:
@@ -123,12 +123,12 @@ def _assert_counts_are_true(
 
 
 def _assert_submitted_once(router: RouterFake, attempts: dict[str, list[dict[str, Any]]]) -> None:
-    """No attempt has submitted twice, and what may have been submitted says that it may be charged."""
-    every = [attempt for own in attempts.values() for attempt in own]
-    # Whoever took a request over asked for it and submitted nothing.
-    ids = [attempt["provider_request_id"] for attempt in every if attempt["provider_request_id"]]
-    unanswered = [attempt for attempt in every if attempt["outcome"] == "submit_unknown"]
+    """Assert that no attempt submitted twice, and that a possible submission counts as possibly charged."""
+    all_attempts = [attempt for own in attempts.values() for attempt in own]
+    # An attempt that resumed a request of a lost worker submitted nothing, so ids can repeat.
+    ids = [attempt["provider_request_id"] for attempt in all_attempts if attempt["provider_request_id"]]
+    unanswered = [attempt for attempt in all_attempts if attempt["outcome"] == "submit_unknown"]
     accepted = {each["request_id"] for each in router.submissions() if each["accepted"]}
-    assert router.count <= len(every)
+    assert router.count <= len(all_attempts)
     assert len(set(ids)) <= len(accepted) <= len(set(ids)) + len(unanswered)
     assert all(attempt["possibly_charged"] for attempt in unanswered)

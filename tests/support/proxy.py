@@ -1,4 +1,4 @@
-"""A TCP proxy between the service and its database or Redis, which can fall silent or cut a connection."""
+"""A TCP proxy between the service and its database or Redis. It can drop all data or cut a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CHUNK_BYTES = 256 * 1024
 
 
 class Proxy:
-    """Forwards connections to a server until it is told otherwise."""
+    """Forwards connections to a server, and causes network faults on request."""
 
     def __init__(self, url: str) -> None:
         """Listen, and forward to the host and port of `url`."""
@@ -23,34 +23,34 @@ class Proxy:
         self._cut_after: bytes | None = None
         self._lock = threading.Lock()
         self.cuts = 0
-        """How many connections were cut by `cut_commit_after`."""
+        """Number of connections that `cut_commit_after` has cut."""
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     @property
     def url(self) -> str:
-        """The server's URL, by way of this proxy."""
+        """The URL of the server through this proxy."""
         user = f"{self._parts.username}:{self._parts.password}@" if self._parts.username else ""
         port = self._listener.getsockname()[1]
         return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{port}"))
 
     def blackhole(self) -> None:
-        """Forward nothing any more: connections stay open, new ones are accepted, and nothing answers."""
+        """Stop forwarding. Connections stay open and new ones are accepted, but no data arrives."""
         self._forwarding.clear()
 
     def recover(self) -> None:
-        """Forward again, what was held back too."""
+        """Forward again, including the data held back."""
         self._forwarding.set()
 
     def forget_connections(self) -> None:
-        """Forward nothing on the connections there are, for ever, and never close them; new ones work."""
+        """Drop all data on the existing connections forever, without closing them. New connections work."""
         with self._lock:
             for connection in self._connections:
                 connection.forgotten = True
 
     def cut_commit_after(self, statement: bytes) -> None:
-        """Cut the connection that next commits after a statement with this text.
+        """Cut the next connection that commits after a statement with this text.
 
-        PostgreSQL gets the COMMIT and obeys; its answer does not get through.
+        PostgreSQL receives the COMMIT and executes it. Its answer is lost.
         """
         self._cut_after = statement
 
@@ -92,7 +92,7 @@ class Proxy:
                 if connection.forgotten:
                     continue
                 if source is connection.client:
-                    self._look_at(connection, data)
+                    self._inspect(connection, data)
                 elif connection.cutting:
                     self.cuts += 1
                     break
@@ -100,7 +100,7 @@ class Proxy:
         if not connection.forgotten:
             connection.close()
 
-    def _look_at(self, connection: _Connection, data: bytes) -> None:
+    def _inspect(self, connection: _Connection, data: bytes) -> None:
         if self._cut_after is not None and self._cut_after in data:
             connection.marked = True
         if connection.marked and b"COMMIT" in data:
@@ -109,7 +109,7 @@ class Proxy:
 
 
 class _Connection:
-    """One connection that is forwarded."""
+    """One forwarded connection."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client

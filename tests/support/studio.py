@@ -1,4 +1,4 @@
-"""A user with a project, who orders generations and waits for what becomes of them."""
+"""A user with a project, who creates generations and waits for their states."""
 
 from __future__ import annotations
 
@@ -22,57 +22,57 @@ class Studio:
     client: AsyncAvatarCreator
     project_id: str
 
-    async def order(self, **wishes: Any) -> Generation:
-        """A new generation of a small picture."""
+    async def create_generation(self, **options: Any) -> Generation:
+        """Create a generation of a small picture."""
         return await self.client.generations.create(
-            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST, **wishes
+            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST, **options
         )
 
-    async def caught(self, generation_id: str, condition: Callable[[Generation], bool]) -> Generation:
-        """The first state from now on for which `condition` holds."""
+    async def wait_for(self, generation_id: str, condition: Callable[[Generation], bool]) -> Generation:
+        """Wait for a state that meets `condition`, and return it."""
         async for state in self.client.generations.watch(generation_id, timeout=20.0):
             if condition(state):
                 return state
-        raise AssertionError(f"{state} was the end, and the condition never held")
+        raise AssertionError(f"the generation ended, and no state met the condition: {state}")
 
-    async def ended(self, generation_id: str) -> Generation:
-        """The last state of a generation, which is waited for."""
-        return await self.caught(generation_id, lambda state: state.HasField("end_time"))
+    async def wait_for_end(self, generation_id: str) -> Generation:
+        """Wait until a generation has ended, and return its last state."""
+        return await self.wait_for(generation_id, lambda state: state.HasField("end_time"))
 
-    async def retry_waits(self, generation_id: str, attempt: int) -> tuple[Generation, timedelta]:
-        """A generation that waits for a retry after this attempt, and how long after that failure."""
-        waiting = await self.caught(
+    async def wait_for_backoff(self, generation_id: str, attempt: int) -> tuple[Generation, timedelta]:
+        """Wait until this attempt has failed. Return the generation and the delay of its retry."""
+        waiting = await self.wait_for(
             generation_id, lambda state: state.state == PENDING and state.attempt_number == attempt
         )
         failed = (await self.client.generations.attempts(generation_id))[attempt - 1]
         return waiting, waiting.next_attempt_time.ToDatetime() - failed.end_time.ToDatetime()
 
     async def attempts(self, generation_id: str) -> list[GenerationAttempt]:
-        """The attempts at a generation, first to last."""
+        """Return the attempts at a generation, first to last."""
         return list(await self.client.generations.attempts(generation_id))
 
     async def eventually(self, condition: Callable[[], Any]) -> None:
-        """Wait until `condition`, which may look into the database, holds."""
+        """Wait until `condition` holds. It may query the database."""
         await asyncio.to_thread(wait_until, condition, 10.0)
 
     async def retry_now(self, generation_id: str, *, attempt: int) -> None:
-        """Let the wait after this attempt be over."""
+        """End the delay after this attempt now."""
         assert make_due(self.service.deployment, generation_id, attempt=attempt)
         await self.service.wake_workers()
 
     async def take_over(self, generation_id: str, *, attempt: int) -> None:
-        """Let the lease of this attempt end; a free slot then takes the generation over."""
+        """Expire the lease of this attempt, and wait until a free slot has taken over the generation."""
         assert make_due(self.service.deployment, generation_id, attempt=attempt)
         await self.service.wake_workers()
-        # A heartbeat may renew the lease in between, so it is moved back until another attempt has begun.
+        # A heartbeat may renew the lease, so expire it again until the next attempt has begun.
         await self.eventually(lambda: not make_due(self.service.deployment, generation_id, attempt=attempt))
 
     def stored(self) -> tuple[int, list[str]]:
-        """How many pictures are stored, and the states of the files the database knows."""
+        """Return the number of stored pictures, and the states of the files in the database."""
         deployment = self.service.deployment
         return len(deployment.files()), sorted(row["state"] for row in deployment.rows("files"))
 
-    async def nothing_stored(self) -> None:
-        """Wait until no picture remains in the storage or the database."""
+    async def wait_until_nothing_is_stored(self) -> None:
+        """Wait until the storage and the database have no picture."""
         await self.eventually(lambda: self.stored() == (0, []))
         assert self.service.deployment.rows("avatars") == []

@@ -1,4 +1,4 @@
-"""Waiting for a condition: the only place in the tests that sleeps."""
+"""Waiting for a condition. No other module of the tests sleeps."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def wait_until(
     timeout: float = 10.0,
     message: str | Callable[[], str] = "the condition never held",
 ) -> T:
-    """Call `condition` until what it returns is true, and return that.
+    """Call `condition` until it returns a true value, and return that value.
 
-    It blocks its thread; an async test says `await asyncio.to_thread(wait_until, ...)`.
+    It blocks its thread. An async test must use `await asyncio.to_thread(wait_until, ...)`.
 
     Args:
-        condition: asked at once and then about 50 times a second; what it raises goes to the caller.
-        timeout: seconds.
-        message: what did not happen, or a function that says so with what is known by then.
+        condition: Called at once and then about 50 times per second. Its exceptions reach the caller.
+        timeout: Maximum time to wait, in seconds.
+        message: Text of the error, or a function that returns the text.
 
     Raises:
-        TimeoutError: the time is up.
+        TimeoutError: The condition did not hold in time.
     """
     deadline = time.monotonic() + timeout
     while True:

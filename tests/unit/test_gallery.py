@@ -17,7 +17,8 @@ from avatar_creator.v1.generation_pb2 import GenerationOptions
 from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
 from avatar_creator.v1.persona_pb2 import PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
-from avatar_creator_server.api.validation import NAME, text, validate
+from avatar_creator_server.api.validation import NAME, validate
+from avatar_creator_server.api.validation_rules import text
 from avatar_creator_server.contract.mapping import attributes_to_proto, persona_to_proto
 from avatar_creator_server.people import vocabulary
 from avatar_creator_server.people.person import Attributes, Persona

@@ -31,21 +31,20 @@ def current_caller() -> Caller:
 def privileged_caller(request: Message) -> Caller:
     """Return the user who makes the current call, with the powers of their role.
 
-    For calls that operators may make for any user. Each such call of an operator is logged with the ids in
-    it.
+    Use it in the RPCs that operators may call for every user. If the caller is an operator, the call is
+    logged with the ids in its request.
     """
     identity = _identity.get()
     if not identity.is_ops:
         return identity.caller
-    _log_ops_call(request)
+    _log_use_of_ops_role(request)
     return Caller(identity.caller.user_id, sees_all=True)
 
 
 def resolve_list_owner(request: Any) -> Caller:
     """Return the user whose resources a list or sum covers: `user_id` of the request, or the caller.
 
-    An operator may name any user, or all users. If the request names a project, an operator need not name its
-    owner.
+    An operator may name any user, or all users. An operator who names a project need not name its owner.
 
     Raises:
         PermissionDeniedError: The request names another user, and the caller is not an operator.
@@ -61,7 +60,7 @@ def resolve_list_owner(request: Any) -> Caller:
             f"only a token with role {OPS} may name another user in user_id",
             metadata={"role": OPS},
         )
-    _log_ops_call(request)
+    _log_use_of_ops_role(request)
     if request.user_id == ALL_USERS:
         return Caller(own.user_id, sees_all=True)
     return Caller(request.user_id)
@@ -78,17 +77,17 @@ def user_for_log() -> str:
     return identity.caller.user_id if identity else ""
 
 
-def _log_ops_call(request: Message) -> None:
-    named = {
+def _log_use_of_ops_role(request: Message) -> None:
+    ids = {
         field.name: value
         for field, value in request.ListFields()
         if field.name.endswith(("_id", "_ids")) and field.name != "request_id"
     }
     targets = [target.generation_id for target in getattr(request, "targets", ())]
     log.info(
-        "ops_call",
+        "ops_role_used",
         request=request.DESCRIPTOR.name,
         user=user_for_log(),
-        **{name: value if isinstance(value, str) else list(value) for name, value in named.items()},
+        **{name: value if isinstance(value, str) else list(value) for name, value in ids.items()},
         **({"generation_ids": targets} if targets else {}),
     )

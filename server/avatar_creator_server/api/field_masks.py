@@ -1,4 +1,4 @@
-"""What an update writes: the fields its mask names, or without a mask those that are populated."""
+"""Field masks: which fields an update writes, and whether it may write them."""
 
 from __future__ import annotations
 
@@ -10,50 +10,55 @@ from google.protobuf.message import Message
 from avatar_creator_server.api.validation import refuse, violations_of
 from avatar_creator_server.errors import FieldViolation
 
-_MOST_PATHS = 100
-_SHOWN_PATHS = 3
-_SHOWN_CHARACTERS = 60
+_MAX_PATHS = 100
+_MAX_PATHS_IN_ERROR = 3
+_MAX_PATH_CHARACTERS_IN_ERROR = 60
 
 
 def written_paths(resource: Message, mask: FieldMask, *, place: str, writable: Sequence[str]) -> list[str]:
-    """Which of the `writable` paths an update writes, all of them valid.
+    """Return the paths of the fields that an update writes, after validating their values.
 
-    `place` is the field of the request that holds `resource`; `writable` are paths of single fields, such as
-    `persona.age`, in the order they are written. A mask may name one, a message that holds some, or `*`.
+    The update writes the fields that the mask names. Without a mask, it writes the fields that are populated.
+
+    Args:
+        resource: Message with the new values.
+        mask: Paths that the caller sent: of a field, of a message with fields, or `*`.
+        place: Field of the request that holds `resource`.
+        writable: Paths of the fields that an update may write, such as `persona.age`, in this order.
 
     Raises:
-        InvalidArgumentError: lists every path that cannot be written, and every value that breaks a limit.
+        InvalidArgumentError: A path cannot be written, or a value breaks a limit. The error lists them all.
     """
-    paths = list(dict.fromkeys(mask.paths))
-    if len(paths) > _MOST_PATHS:
+    requested = list(dict.fromkeys(mask.paths))
+    if len(requested) > _MAX_PATHS:
         refuse(
-            [FieldViolation("update_mask", f"has {len(paths):,} paths, at most {_MOST_PATHS} are allowed")]
+            [FieldViolation("update_mask", f"must have at most {_MAX_PATHS} paths (got {len(requested):,})")]
         )
-    if paths:
-        written = [path for path in writable if any(_covers(asked, path) for asked in paths)]
+    if requested:
+        written = [path for path in writable if any(_covers(one, path) for one in requested)]
     else:
         written = [path for path in writable if value_at(resource, path)]
     unknown = [
-        repr(asked[:_SHOWN_CHARACTERS])
-        for asked in paths
-        if not any(_covers(asked, path) for path in writable)
+        repr(one[:_MAX_PATH_CHARACTERS_IN_ERROR])
+        for one in requested
+        if not any(_covers(one, path) for path in writable)
     ]
-    wrong_mask = []
+    mask_violations = []
     if unknown:
-        # One violation that shows a few: they are the caller's text, and all of it travels in headers.
-        shown = ", ".join(unknown[:_SHOWN_PATHS])
-        wrong_mask = [FieldViolation("update_mask", f"has what is no field that can be written: {shown}")]
-    refuse([*wrong_mask, *violations_of(resource, place, only={"id", *written})])
+        # Show only a few of the caller's paths: the error travels in headers, which have little space.
+        shown = ", ".join(unknown[:_MAX_PATHS_IN_ERROR])
+        mask_violations = [FieldViolation("update_mask", f"contains unknown or read-only fields: {shown}")]
+    refuse([*mask_violations, *violations_of(resource, place, only={"id", *written})])
     return written
 
 
 def value_at(resource: Message, path: str) -> object:
-    """The value of the field at a path."""
+    """Return the value of the field at a path."""
     value: object = resource
     for name in path.split("."):
         value = getattr(value, name)
     return value
 
 
-def _covers(asked: str, path: str) -> bool:
-    return asked in ("*", path) or path.startswith(f"{asked}.")
+def _covers(requested: str, path: str) -> bool:
+    return requested in ("*", path) or path.startswith(f"{requested}.")

@@ -1,4 +1,4 @@
-"""What makes two requests the same logical call."""
+"""Request keys: they identify repetitions of the same logical call."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from avatar_creator_server.shared.idempotency import RequestKey
 
 
 def request_key(method: str, request_id: str, body: Message, content: bytes = b"") -> RequestKey:
-    """The key of a call: its user, method and `request_id`, and a hash of all else it asks for.
+    """Return the key of the current call: user, method, `request_id` and a hash of everything else in it.
 
-    `body` is the message that carries the `request_id`; `content` what was sent beside it.
+    Args:
+        method: Name of the RPC.
+        request_id: The caller's id of the logical call.
+        body: Message that has the field `request_id`.
+        content: Bytes that the call sends in addition to `body`.
     """
     without_id = type(body)()
     without_id.CopyFrom(body)

@@ -1,4 +1,4 @@
-"""The gRPC server: how it is put together, started, and brought to an end."""
+"""The gRPC server: its parts, its start and its shutdown."""
 
 from __future__ import annotations
 
@@ -55,19 +55,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DRAIN_GRACE_SECONDS = 30.0
-"""How long calls in flight may take to finish at shutdown."""
+"""Maximum time that calls in flight have to finish at shutdown."""
 
 _OPTIONS: Sequence[tuple[str, Any]] = (
-    # Two servers on one port would share its calls silently.
+    # With SO_REUSEPORT a second server could share the port: each would silently get part of the calls.
     ("grpc.so_reuseport", 0),
-    # A restarted server meets all its watchers at once; a shorter accept queue cuts that burst off.
+    # After a restart all watchers reconnect at once: a shorter accept queue would refuse some of them.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.max_receive_message_length", 1024 * 1024),
-    # How far ahead a sender may be of what has been read: gRPC's own guess lets an upload pile up in memory.
+    # How far a client may send ahead of the handler: gRPC's own estimate lets whole uploads pile up in
+    # memory.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1024 * 1024),
-    # Whoever vanished without a word is noticed within a minute, from both sides.
+    # Keepalive pings detect a dead client within a minute. Clients may also send such pings.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -84,7 +85,7 @@ SERVICE_NAMES = tuple(
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
-"""Full names of the services of the contract."""
+"""Full names of the services in the contract."""
 
 
 class AvatarServer:
@@ -116,11 +117,11 @@ class AvatarServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on; the one chosen by the system when the setting says 0."""
+        """The port that the server listens on. If the setting says 0, the system has chosen it."""
         return self._port
 
     async def start(self) -> None:
-        """Serve from here on."""
+        """Start to accept calls."""
         await self._core.watches.start()
         await self._core.bus.start()
         await self._health.start()
@@ -133,7 +134,7 @@ class AvatarServer:
         )
 
     async def stop(self) -> None:
-        """Say NOT_SERVING, end the watches with UNAVAILABLE, and let calls in flight finish."""
+        """Report NOT_SERVING, end the watches with UNAVAILABLE, and let calls in flight finish."""
         log.info("server_draining")
         await self._health.drain()
         self._core.watches.drain()
@@ -168,34 +169,34 @@ class AvatarServer:
             credentials = grpc.ssl_server_credentials([key_and_chain])
             return self._server.add_secure_port(address, credentials)
         except OSError as error:
-            raise SettingsError(f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE cannot be read: {error}") from error
+            raise SettingsError(f"cannot read TLS_CERTIFICATE_FILE or TLS_KEY_FILE: {error}") from error
         except RuntimeError as error:
-            remedy = (
-                "are TLS_CERTIFICATE_FILE and TLS_KEY_FILE a certificate and its key?"
+            advice = (
+                "check that TLS_CERTIFICATE_FILE and TLS_KEY_FILE are a certificate and its key"
                 if settings.tls_key_file
                 else "is another server running there?"
             )
-            raise SettingsError(f"LISTEN_ADDRESS {address} cannot be listened on: {remedy}") from error
+            raise SettingsError(f"cannot listen on LISTEN_ADDRESS {address}: {advice}") from error
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
-    """A server that serves while the context is open, with a worker beside it when embedded.
+    """Run a server while the context is open, with a worker in the same process if the service is embedded.
 
     Raises:
-        SettingsError: the settings do not make a service.
-        SchemaError: the database is not at this code's schema.
+        SettingsError: The settings do not form a service.
+        SchemaError: The database does not have this code's schema.
     """
     async with AsyncExitStack() as stack:
         core = Core.wire(settings)
-        settings.signing_secret()  # a missing one is told before the database is asked
+        settings.signing_secret()  # fail on a missing secret before connecting to the database
         stack.push_async_callback(core.close)
         if settings.embedded:
-            stack.enter_context(_only_process_on(settings.database))
+            stack.enter_context(_lock_database(settings.database))
         core.ensure_schema()
         if settings.embedded:
             await core.leases.expire_all()
-        # Made first: what it lacks is told before anybody is served.
+        # Create the worker first, so that a missing dependency fails before the server accepts calls.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core)
         serve_metrics(settings.metrics_address, QueueCollector(core.database, core.circuit_breakers))
@@ -206,13 +207,16 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
 
 
 async def serve(settings: Settings, finish: asyncio.Event) -> None:
-    """Serve until `finish` is set; raises as `running` does."""
+    """Serve until `finish` is set.
+
+    Raises the errors that `running` raises.
+    """
     async with running(settings):
         await finish.wait()
 
 
 def _embedded_worker(core: Core) -> AbstractAsyncContextManager[None]:
-    # Apart from the command `worker`, the one place that knows of the tasks: all else goes by wake-ups.
+    # Only this function and the command `worker` import the tasks: everything else reaches them by wake-ups.
     from avatar_creator_tasks.worker import Worker
 
     return _working(Worker(core))
@@ -230,14 +234,17 @@ async def _working(worker: Worker) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _only_process_on(sqlite_url: str) -> Iterator[None]:
-    """Keep a second embedded service off: its watchers would not hear of the first one's work."""
+def _lock_database(sqlite_url: str) -> Iterator[None]:
+    """Prevent a second embedded service on the same database.
+
+    Watchers of one process would not receive the events of the other.
+    """
     path = sqlite_url.removeprefix("sqlite:///")
     with Path(f"{path}.serve-lock").open("w") as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SettingsError(
-                f"another service runs on {path}: end it, or set DATA_PATH to another folder"
+                f"another service runs on {path}: stop it, or set DATA_PATH to another folder"
             ) from error
         yield

@@ -15,7 +15,7 @@ from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller, is_user_id
 
 ALGORITHM = "HS256"
-"""The only accepted signature: HMAC with SHA-256. `none` and public-key algorithms are refused."""
+"""The only accepted signature algorithm: HMAC with SHA-256. `none` and public-key algorithms are refused."""
 
 APP_CLAIM = "app_id"
 """Claim with the id of the app that the token was issued to."""
@@ -53,10 +53,10 @@ class TokenVerifier:
         Raises:
             UnauthenticatedError: The token is not accepted. The reason says whether it has expired.
         """
-        known = self._verified.get(token)
-        if known is not None:
-            if time.time() < known.expires:
-                return known
+        cached = self._verified.get(token)
+        if cached is not None:
+            if time.time() < cached.expires:
+                return cached
             del self._verified[token]
         claims = self._claims(token)
         user_id = claims.get(self._user_claim)
@@ -64,7 +64,7 @@ class TokenVerifier:
             raise _invalid(f"the claim {self._user_claim!r} is not a user id")
         app_id = claims.get(APP_CLAIM, "")
         if not isinstance(app_id, str) or (app_id and NAME(app_id) is not None):
-            raise _invalid(f"the claim {APP_CLAIM!r} is not an app's id")
+            raise _invalid(f"the claim {APP_CLAIM!r} is not an app id")
         identity = Identity(
             Caller(user_id, app_id), is_ops=claims.get(ROLE_CLAIM) == OPS, expires=float(claims["exp"])
         )
@@ -95,8 +95,8 @@ class TokenVerifier:
         return claims
 
 
-def _invalid(why: str) -> UnauthenticatedError:
-    return UnauthenticatedError("TOKEN_INVALID", f"the token is not accepted: {why}")
+def _invalid(problem: str) -> UnauthenticatedError:
+    return UnauthenticatedError("TOKEN_INVALID", f"the token is not accepted: {problem}")
 
 
 def mint_token(
@@ -107,7 +107,7 @@ def mint_token(
     app_id: str = "",
     role: Literal["", "ops"] = "",
 ) -> str:
-    """Make a token that a service with these settings accepts for `expires_in` seconds.
+    """Create a token that a service with these settings accepts for `expires_in` seconds.
 
     Args:
         settings: Settings with the secret and the names of the claims.
@@ -117,7 +117,7 @@ def mint_token(
         role: `ops` gives the user the powers of an operator.
 
     Raises:
-        SettingsError: The settings have no secret to sign with.
+        SettingsError: The settings have no signing secret.
     """
     now = int(time.time())
     claims: dict[str, Any] = {settings.jwt_user_claim: user_id, "iat": now, "exp": now + expires_in}

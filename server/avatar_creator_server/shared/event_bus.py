@@ -1,4 +1,8 @@
-"""The event bus: tells other parts and processes that something changed. It may drop messages."""
+"""The event bus: notifies other parts of the service, and other processes, of changes.
+
+The bus may lose messages. Every published change is in the database too, so its subscribers also read the
+database.
+"""
 
 from __future__ import annotations
 
@@ -19,41 +23,45 @@ from avatar_creator_server import metrics
 log = structlog.get_logger()
 
 GENERATION_CHANGED = "avatar-creator:generation-changed"
-"""Payload: the whole `avatar_creator.v1.Generation`, encoded."""
+"""Topic. Payload: the whole `avatar_creator.v1.Generation`, encoded."""
 PROJECT_DELETED = "avatar-creator:project-deleted"
-"""Payload: the project's id, then those of its generations, a line each."""
+"""Topic. Payload: the id of the project, then the ids of its generations, one per line."""
 GENERATION_CANCELLED = "avatar-creator:generation-cancelled"
-"""Payload: the generation's id. Apart from its change, because workers need not hear of every change."""
+"""Topic. Payload: the id of the generation.
+
+It is separate from `GENERATION_CHANGED`, because workers need cancellations and no other changes.
+"""
 THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
-"""Payload: the avatar's id."""
+"""Topic. Payload: the id of the avatar."""
 
 Handler = Callable[[bytes], None]
 
-_PUBLISH_SECONDS = 0.5
-_CONNECT_SECONDS = 5.0
+_PUBLISH_TIMEOUT_SECONDS = 0.5
+_CONNECT_TIMEOUT_SECONDS = 5.0
 _SILENCE_SECONDS = 2.0
-"""After so long without a message Redis is asked for an answer, and after as long again given up."""
+"""Time without a message until the bus sends a ping, and without an answer to it until the bus reconnects."""
 _RECONNECT_SECONDS = (0.1, 2.0)
+"""Minimum and maximum of the random delay before the bus reconnects."""
 
 
 class EventBus(Protocol):
-    """Carries payloads to whoever subscribed to their topic, in this process and in others."""
+    """Delivers payloads to the subscribers of their topic, in this process and in others."""
 
     async def publish(self, topic: str, payload: bytes) -> None:
-        """Send a payload. Never raises: what is published is always in the database too."""
+        """Send a payload. Never raises, because the database has the change too."""
 
     def subscribe(self, topic: str, handler: Handler) -> None:
-        """Call `handler` with each payload, on the event loop. To be called before `start`."""
+        """Call `handler` with each payload, on the event loop. Must be called before `start`."""
 
     async def start(self) -> None:
-        """Begin to receive."""
+        """Start to receive."""
 
     async def close(self) -> None:
-        """Stop receiving and let go of connections."""
+        """Stop receiving and close the connections."""
 
 
 class _Subscribers:
-    """Who is to be called with what comes in."""
+    """The handlers of each topic."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, list[Handler]] = defaultdict(list)
@@ -66,7 +74,9 @@ class _Subscribers:
         for handler in self._handlers[topic]:
             try:
                 handler(payload)
-            except Exception:  # one payload that makes no sense must end neither a call nor a subscription
+            except (
+                Exception
+            ):  # a malformed payload must not end the call or the subscription that delivers it
                 log.exception("event_not_handled", topic=topic)
 
 
@@ -74,39 +84,39 @@ class InProcessBus(_Subscribers):
     """The bus of the embedded service."""
 
     async def publish(self, topic: str, payload: bytes) -> None:
-        """Call every subscriber now."""
+        """Call every handler of the topic now."""
         self._deliver(topic, payload)
 
     async def start(self) -> None:
-        """Nothing to connect."""
+        """Do nothing: there is no connection."""
 
     async def close(self) -> None:
-        """Nothing to disconnect."""
+        """Do nothing: there is no connection."""
 
 
 class RedisBus(_Subscribers):
-    """The bus between processes: one Redis subscription a process, re-made whenever it breaks."""
+    """The bus between processes. Each process has one Redis subscription, and renews it when it breaks."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self._publisher: Redis = Redis.from_url(
-            url, socket_timeout=_PUBLISH_SECONDS, socket_connect_timeout=_PUBLISH_SECONDS
+            url, socket_timeout=_PUBLISH_TIMEOUT_SECONDS, socket_connect_timeout=_PUBLISH_TIMEOUT_SECONDS
         )
         self._subscriber: Redis = Redis.from_url(url, socket_timeout=None, socket_keepalive=True)
         self._reader: asyncio.Task[None] | None = None
 
     async def publish(self, topic: str, payload: bytes) -> None:
-        """Send a payload, giving up after half a second."""
+        """Send a payload. Give up after half a second."""
         try:
-            async with asyncio.timeout(_PUBLISH_SECONDS):
+            async with asyncio.timeout(_PUBLISH_TIMEOUT_SECONDS):
                 await self._publisher.publish(topic, payload)
         except (RedisError, OSError, TimeoutError) as error:
             metrics.EVENTS_NOT_PUBLISHED.inc()
             log.warning("event_not_published", topic=topic, error=repr(error))
 
     async def start(self) -> None:
-        """Begin to receive; a Redis that is away is tried again until it is back."""
-        self._reader = asyncio.create_task(self._read_for_ever(), name="event-bus")
+        """Start to receive. If Redis is unavailable, keep trying in the background."""
+        self._reader = asyncio.create_task(self._read_forever(), name="event-bus")
 
     async def close(self) -> None:
         """Stop receiving and disconnect."""
@@ -117,7 +127,7 @@ class RedisBus(_Subscribers):
         await self._publisher.aclose()
         await self._subscriber.aclose()
 
-    async def _read_for_ever(self) -> None:
+    async def _read_forever(self) -> None:
         while True:
             try:
                 await self._read()
@@ -128,57 +138,61 @@ class RedisBus(_Subscribers):
 
     async def _read(self) -> None:
         async with self._subscriber.pubsub() as subscription:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                 await subscription.subscribe(*self._handlers)
-            asked = False
+            pinged = False
             while True:
                 message = await subscription.get_message(timeout=_SILENCE_SECONDS)
                 if message is not None:
-                    asked = False
+                    pinged = False
                     if message["type"] == "message":
                         self._deliver(message["channel"].decode(), message["data"])
-                elif asked:
-                    # The connection may be open for ever where nothing passes through any more.
+                elif pinged:
+                    # A dead connection can stay open forever and carry nothing.
                     raise TimeoutError("Redis does not answer")
                 else:
                     await subscription.ping()
-                    asked = True
+                    pinged = True
 
 
 class EventWaiter:
-    """Lets a task wait for the next event about one thing, for example one avatar's thumbnail.
+    """Lets a task wait for the next event about one subject, for example the thumbnail of one avatar.
 
-    For topics whose payload is ids, a line each.
+    It works for the topics with a payload of ids, one per line.
     """
 
     def __init__(self, bus: EventBus, *topics: str) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         for topic in topics:
-            bus.subscribe(topic, self._arrived)
+            bus.subscribe(topic, self._wake)
 
     @asynccontextmanager
     async def expect(self, subject_id: str) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
-        """Listen from here on; what is yielded waits up to some seconds and tells whether one came."""
-        arrival = asyncio.Event()
-        self._waiting[subject_id].add(arrival)
+        """Listen while the context is open.
+
+        The yielded function waits for the next event, up to a number of seconds, and returns whether one
+        arrived.
+        """
+        arrived = asyncio.Event()
+        self._waiting[subject_id].add(arrived)
 
         async def wait(seconds: float) -> bool:
             try:
                 async with asyncio.timeout(seconds):
-                    await arrival.wait()
+                    await arrived.wait()
             except TimeoutError:
                 return False
-            arrival.clear()
+            arrived.clear()
             return True
 
         try:
             yield wait
         finally:
-            self._waiting[subject_id].discard(arrival)
+            self._waiting[subject_id].discard(arrived)
             if not self._waiting[subject_id]:
                 del self._waiting[subject_id]
 
-    def _arrived(self, payload: bytes) -> None:
+    def _wake(self, payload: bytes) -> None:
         for subject_id in payload.decode().splitlines():
-            for arrival in self._waiting.get(subject_id, ()):
-                arrival.set()
+            for arrived in self._waiting.get(subject_id, ()):
+                arrived.set()

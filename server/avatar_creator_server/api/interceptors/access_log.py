@@ -1,4 +1,4 @@
-"""Counts each call and writes one structured line about it: method, user, code, milliseconds."""
+"""The access log: one log event and one set of metrics for each call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def log_request(method: str, context: Context) -> AsyncIterator[None]:
-    """Log the call when it has ended, however it ended."""
+    """Log method, user, code and duration when the call ends, and count it."""
     started = time.perf_counter()
     cancelled = False
     try:
@@ -34,11 +34,17 @@ async def log_request(method: str, context: Context) -> AsyncIterator[None]:
         metrics.REQUESTS.labels(method, code).inc()
         if not method.rpartition("/")[2].startswith("Watch"):
             metrics.REQUEST_SECONDS.labels(method).observe(seconds)
-        log.info("call", method=method, user=user_for_log(), code=code, milliseconds=round(seconds * 1000, 1))
+        log.info(
+            "call_finished",
+            method=method,
+            user=user_for_log(),
+            code=code,
+            milliseconds=round(seconds * 1000, 1),
+        )
 
 
 def _code_name(context: Context) -> str:
-    # grpc.aio gives the code as a StatusCode, as its number, or as 0 or None while it is OK.
+    # grpc.aio returns a StatusCode, or its number. While the call is OK it returns 0 or None.
     code: Any = context.code()
     if isinstance(code, grpc.StatusCode):
         return code.name

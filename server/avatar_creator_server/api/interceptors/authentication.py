@@ -10,7 +10,7 @@ from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.errors import UnauthenticatedError
 
-_OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
+_SERVICES_WITHOUT_TOKEN = ("/grpc.health.v1.", "/grpc.reflection.")
 
 
 class Authentication:
@@ -26,7 +26,7 @@ class Authentication:
         Raises:
             UnauthenticatedError: The call has no token, or the token is not accepted.
         """
-        if not method.startswith(_OPEN_SERVICES):
+        if not method.startswith(_SERVICES_WITHOUT_TOKEN):
             set_identity(self._tokens.verify(_bearer_token(context)))
         yield
 

@@ -1,4 +1,4 @@
-"""What all interceptors share: putting something around a handler, whatever kind of RPC it is."""
+"""Wrapping of handlers, shared by all interceptors: the same code for unary and streaming RPCs."""
 
 from __future__ import annotations
 
@@ -10,43 +10,49 @@ import grpc
 from grpc.aio import ServerInterceptor, ServicerContext
 
 Context: TypeAlias = ServicerContext[Any, Any]
-"""The context of a call, whatever its messages are."""
+"""The gRPC context of a call, with any types of messages."""
 
-Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
-"""Given the full method name and the context: what happens before, after and on errors of one call."""
+CallScope = Callable[[str, Context], AbstractAsyncContextManager[None]]
+"""Function that returns the context manager for one call, given the full method name and the gRPC context."""
 
 
-_KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., Any]]] = {
+_HANDLER_KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., Any]]] = {
     (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
     (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
     (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
     (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
 }
-"""By whether requests and responses stream: where a handler has its behaviour, and what makes one."""
+"""Attribute with the behavior and constructor of a handler, by (request_streaming, response_streaming)."""
 
 
 def behavior_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
-    """What the handler calls with request and context."""
-    name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
-    return getattr(handler, name)
+    """Return the function that the handler calls with the request and the context."""
+    attribute, _ = _HANDLER_KINDS[handler.request_streaming, handler.response_streaming]
+    return getattr(handler, attribute)
 
 
 def with_behavior(
     handler: grpc.RpcMethodHandler[Any, Any],
-    behaviour: Any,
+    behavior: Any,
     request_deserializer: Callable[[bytes], Any] | None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """The handler with another behaviour; without a deserializer that is called with undecoded requests."""
-    _, make = _KINDS[handler.request_streaming, handler.response_streaming]
-    made: grpc.RpcMethodHandler[Any, Any] = make(behaviour, request_deserializer, handler.response_serializer)
-    return made
+    """Return a copy of the handler that calls `behavior`. Without a deserializer, requests are undecoded."""
+    _, create = _HANDLER_KINDS[handler.request_streaming, handler.response_streaming]
+    copy: grpc.RpcMethodHandler[Any, Any] = create(
+        behavior, request_deserializer, handler.response_serializer
+    )
+    return copy
 
 
 class ContextInterceptor(ServerInterceptor):
-    """Runs every call inside an async context manager."""
+    """Runs every call inside an async context manager.
 
-    def __init__(self, around: Around) -> None:
-        self._around = around
+    The context manager can act before and after the call, and sees its errors. Its code is the same for unary
+    and streaming RPCs.
+    """
+
+    def __init__(self, scope: CallScope) -> None:
+        self._scope = scope
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -54,29 +60,29 @@ class ContextInterceptor(ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler that the rest of the chain finds, once for each method."""
+        """Wrap the handler that the rest of the chain returns, once for each method."""
         method = handler_call_details.method
         if method in self._wrapped:
             return self._wrapped[method]
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        wrap = self._streaming if handler.response_streaming else self._single
+        wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
         wrapped = with_behavior(handler, wrap(method, behavior_of(handler)), handler.request_deserializer)
         self._wrapped[method] = wrapped
         return wrapped
 
-    def _single(self, method: str, inner: Any) -> Any:
-        async def behaviour(request: Any, context: Context) -> Any:
-            async with self._around(method, context):
+    def _wrap_unary(self, method: str, inner: Any) -> Any:
+        async def behavior(request: Any, context: Context) -> Any:
+            async with self._scope(method, context):
                 return await inner(request, context)
 
-        return behaviour
+        return behavior
 
-    def _streaming(self, method: str, inner: Any) -> Any:
-        async def behaviour(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._around(method, context):
+    def _wrap_stream(self, method: str, inner: Any) -> Any:
+        async def behavior(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with self._scope(method, context):
                 async for response in inner(request, context):
                     yield response
 
-        return behaviour
+        return behavior

@@ -1,7 +1,8 @@
-"""Decodes requests inside the other interceptors, so that one that cannot be is refused like any other.
+"""Decoding of requests inside the chain of interceptors.
 
-gRPC decodes before it calls a handler: it would answer UNKNOWN in Python's own words, and write a traceback,
-before anybody asked for a token.
+gRPC decodes a request before it calls the handler. It would answer an undecodable request with UNKNOWN and a
+Python error text, and write a traceback, even if the call has no token. Decoding inside the chain refuses
+such a request like any other bad request.
 """
 
 from __future__ import annotations
@@ -18,40 +19,43 @@ from avatar_creator_server.errors import InvalidArgumentError
 
 
 class DecodingInterceptor(ServerInterceptor):
-    """Hands undecoded requests to whoever is around, and decoded ones to the handler. To be the last."""
+    """Decodes requests for the handler.
+
+    Must be the last interceptor: the interceptors before it receive undecoded requests.
+    """
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler that is found."""
+        """Wrap the handler of the method."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
         assert handler.request_deserializer is not None, "a method has a request message"
-        wrap = _each_decoded if handler.request_streaming else _decoded
+        wrap = _decode_stream if handler.request_streaming else _decode_unary
         return with_behavior(handler, wrap(behavior_of(handler), handler.request_deserializer), None)
 
 
-def _decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    def behaviour(raw: bytes, context: Context) -> Any:
-        return inner(_message(raw, decode), context)
+def _decode_unary(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    def behavior(raw: bytes, context: Context) -> Any:
+        return inner(_decoded(raw, decode), context)
 
-    return behaviour
-
-
-def _each_decoded(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    def behaviour(raws: AsyncIterator[bytes], context: Context) -> Any:
-        return inner((_message(raw, decode) async for raw in raws), context)
-
-    return behaviour
+    return behavior
 
 
-def _message(raw: bytes, decode: Callable[[bytes], Any]) -> Any:
+def _decode_stream(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    def behavior(raws: AsyncIterator[bytes], context: Context) -> Any:
+        return inner((_decoded(raw, decode) async for raw in raws), context)
+
+    return behavior
+
+
+def _decoded(raw: bytes, decode: Callable[[bytes], Any]) -> Any:
     try:
         return decode(raw)
     except DecodeError as error:
         raise InvalidArgumentError.of_field(
-            "request", "is not an encoded message of this call, or has text that is not UTF-8"
+            "request", "cannot be decoded: send the request message of this RPC, with all text in UTF-8"
         ) from error

@@ -1,4 +1,4 @@
-"""Turns what domain code raises into a gRPC status with `google.rpc` details. The only place that does."""
+"""Translation of exceptions into a gRPC status with `google.rpc` details, for all calls."""
 
 from __future__ import annotations
 
@@ -47,19 +47,28 @@ STATUS_OF: dict[type[AvatarCreatorError], grpc.StatusCode] = {
 
 @asynccontextmanager
 async def translate_errors(method: str, context: Context) -> AsyncIterator[None]:
-    """Answer errors with a status and details; a defect of ours with INTERNAL and an incident id only."""
+    """End the call with the status and details of the error that it raises.
+
+    An unexpected exception is a defect. The caller receives INTERNAL with an incident id, and the log has the
+    traceback.
+    """
     try:
         yield
     except AbortError:
-        # It is an Exception: taken for a defect, it would hide the status it stands for.
+        # Raised by `context.abort`: the call has its status already.
         raise
     except AvatarCreatorError as error:
         await _abort(context, STATUS_OF[type(error)], error.message, _details(error))
     except Exception:
         incident_id = uuid.uuid4().hex
-        log.exception("incident", method=method, incident_id=incident_id)
+        log.exception("incident_recorded", method=method, incident_id=incident_id)
         info = _error_info("INTERNAL", {"incident_id": incident_id})
-        await _abort(context, grpc.StatusCode.INTERNAL, f"internal error, incident {incident_id}", [info])
+        await _abort(
+            context,
+            grpc.StatusCode.INTERNAL,
+            f"internal error: report the incident {incident_id} to the operator",
+            [info],
+        )
 
 
 def _details(error: AvatarCreatorError) -> list[Message]:

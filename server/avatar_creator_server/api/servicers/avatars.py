@@ -1,4 +1,4 @@
-"""Serves `AvatarService`."""
+"""Servicer of `AvatarService`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
     async def UploadAvatar(
         self, request_iterator: AsyncIterator[pb.UploadAvatarRequest], context: Context
     ) -> pb.UploadAvatarResponse:
-        metadata = await _metadata(request_iterator)
-        data = await _picture_bytes(request_iterator)
+        metadata = await _read_metadata(request_iterator)
+        data = await _read_picture(request_iterator)
         upload = Upload(
             project_id=metadata.project_id,
             name=metadata.name,
@@ -49,7 +49,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             attributes=mapping.attributes_from_proto(metadata.attributes),
             content_type=metadata.content_type,
         )
-        # In a thread: hashing 10 MiB would hold up every other call.
+        # In a thread, because hashing 10 MiB would block every other call.
         key = await asyncio.to_thread(request_key, "UploadAvatar", metadata.request_id, metadata, data)
         avatar = await self._avatars.upload(current_caller(), key, upload, data)
         return pb.UploadAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
@@ -66,7 +66,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         found = await self._avatars.batch_get(privileged_caller(request), list(request.avatar_ids))
         found_ids = {avatar.id for avatar in found}
         return pb.BatchGetAvatarsResponse(
-            avatars=await self._with_thumbnails(found, request.include_thumbnails),
+            avatars=await self._encode(found, request.include_thumbnails),
             missing_avatar_ids=[
                 avatar_id for avatar_id in dict.fromkeys(request.avatar_ids) if avatar_id not in found_ids
             ],
@@ -92,7 +92,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListAvatarsResponse(
-            avatars=await self._with_thumbnails(page.items, request.include_thumbnails),
+            avatars=await self._encode(page.items, request.include_thumbnails),
             next_page_token=page.next_page_token,
         )
 
@@ -100,13 +100,13 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         self, request: pb.UpdateAvatarRequest, context: Context
     ) -> pb.UpdateAvatarResponse:
         written = written_paths(request.avatar, request.update_mask, place="avatar", writable=_WRITABLE)
-        # Nothing but what is written: the rest was not validated, so it may be of no use.
-        given = avatar_pb2.Avatar()
-        FieldMask(paths=written).MergeMessage(request.avatar, given)
-        persona = asdict(mapping.persona_from_proto(given.persona))
-        attributes = asdict(mapping.attributes_from_proto(given.attributes))
+        # Only the written fields: the others are not validated, so they may not be decodable.
+        new_values = avatar_pb2.Avatar()
+        FieldMask(paths=written).MergeMessage(request.avatar, new_values)
+        persona = asdict(mapping.persona_from_proto(new_values.persona))
+        attributes = asdict(mapping.attributes_from_proto(new_values.attributes))
         changes = AvatarChanges(
-            name=given.name if "name" in written else None,
+            name=new_values.name if "name" in written else None,
             persona={name: value for name, value in persona.items() if f"persona.{name}" in written},
             attributes={name: value for name, value in attributes.items() if f"attributes.{name}" in written},
         )
@@ -133,13 +133,13 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         async for chunk in chunks:
             yield pb.DownloadImageResponse(chunk=chunk)
 
-    async def _with_thumbnails(self, avatars: Sequence[Avatar], wanted: bool) -> list[avatar_pb2.Avatar]:
-        """The avatars encoded, each with its thumbnail's bytes if they are wanted."""
-        thumbnails = await self._avatars.thumbnails(avatars) if wanted else [b""] * len(avatars)
+    async def _encode(self, avatars: Sequence[Avatar], include: bool) -> list[avatar_pb2.Avatar]:
+        """Encode avatars, each with the bytes of its thumbnail if `include` is true."""
+        thumbnails = await self._avatars.thumbnails(avatars) if include else [b""] * len(avatars)
         return list(map(mapping.avatar_to_proto, avatars, thumbnails))
 
 
-async def _metadata(requests: AsyncIterator[pb.UploadAvatarRequest]) -> pb.UploadAvatarMetadata:
+async def _read_metadata(requests: AsyncIterator[pb.UploadAvatarRequest]) -> pb.UploadAvatarMetadata:
     first = await anext(requests, None)
     if first is None or not first.HasField("metadata"):
         raise _out_of_order("metadata", "must come in the first message")
@@ -147,7 +147,7 @@ async def _metadata(requests: AsyncIterator[pb.UploadAvatarRequest]) -> pb.Uploa
     return first.metadata
 
 
-async def _picture_bytes(requests: AsyncIterator[pb.UploadAvatarRequest]) -> bytes:
+async def _read_picture(requests: AsyncIterator[pb.UploadAvatarRequest]) -> bytes:
     data = bytearray()
     async for request in requests:
         if not request.HasField("chunk"):
@@ -156,12 +156,12 @@ async def _picture_bytes(requests: AsyncIterator[pb.UploadAvatarRequest]) -> byt
         if len(data) > MAX_IMAGE_BYTES:
             raise InvalidArgumentError.of_field(
                 "chunk",
-                f"the picture is larger than {MAX_IMAGE_BYTES:,} bytes",
+                f"the picture must have at most {MAX_IMAGE_BYTES:,} bytes",
                 reason="IMAGE_TOO_LARGE",
                 limit_bytes=str(MAX_IMAGE_BYTES),
             )
     if not data:
-        raise _out_of_order("chunk", "must follow the metadata, and the picture must not be empty")
+        raise _out_of_order("chunk", "must follow the metadata and must not be empty")
     return bytes(data)
 
 

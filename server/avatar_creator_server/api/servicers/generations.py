@@ -1,4 +1,4 @@
-"""Serves `GenerationService`."""
+"""Servicer of `GenerationService`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
     ) -> pb.CreateGenerationResponse:
-        validate(request, *_violations_in(request, ""))
-        first, *further = await self._generations.create(
+        validate(request, *_violations_of_generation(request, ""))
+        first, *variations = await self._generations.create(
             current_caller(),
             request_key("CreateGeneration", request.request_id, request),
             _request_of(request),
@@ -49,14 +49,14 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         )
         return pb.CreateGenerationResponse(
             generation=mapping.generation_to_proto(first),
-            variations=map(mapping.generation_to_proto, further),
+            variations=map(mapping.generation_to_proto, variations),
         )
 
     async def EstimateGeneration(
         self, request: pb.EstimateGenerationRequest, context: Context
     ) -> pb.EstimateGenerationResponse:
         nested = request.generation
-        validate(request, *_violations_in(nested, "generation."))
+        validate(request, *_violations_of_generation(nested, "generation."))
         try:
             estimate = await self._generations.estimate(
                 current_caller(), _request_of(nested), nested.variation_count or 1
@@ -121,7 +121,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
     async def WatchGenerations(
         self, request: pb.WatchGenerationsRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationsResponse]:
-        validate(request, *_violations_between(request))
+        validate(request, *_violations_of_watch(request))
         caller, seconds = privileged_caller(request), token_seconds_left()
         if request.project_id:
             since = mapping.instant_of(request, "changed_since")
@@ -170,25 +170,25 @@ def _request_of(request: pb.CreateGenerationRequest) -> GenerationRequest:
     )
 
 
-def _violations_in(request: pb.CreateGenerationRequest, place: str) -> Iterator[FieldViolation]:
-    """Yield the violations that only show when the fields of a request are compared."""
+def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -> Iterator[FieldViolation]:
+    """Yield the violations that depend on several fields of a request."""
     if request.reproduce_generation_id:
         for field, value in request.ListFields():
             empty = field.message_type is not None and not value.ByteSize()
             if field.name not in _ALLOWED_WITH_A_RECIPE and not empty:
-                yield FieldViolation(f"{place}{field.name}", "does not go with reproduce_generation_id")
+                yield FieldViolation(f"{place}{field.name}", "must be empty with a reproduce_generation_id")
     elif not request.prompt.strip() and not request.preset_id:
-        yield FieldViolation(f"{place}prompt", "must not be empty without a preset_id")
+        yield FieldViolation(f"{place}prompt", "must not be empty (or give a preset_id)")
     if request.options.reference_strength and not request.reference_avatar_id:
-        yield FieldViolation(f"{place}options.reference_strength", "goes with a reference_avatar_id only")
+        yield FieldViolation(f"{place}options.reference_strength", "needs a reference_avatar_id")
 
 
-def _violations_between(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
-    """Yield the violations that only show when the fields of a watch are compared."""
+def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
+    """Yield the violations that depend on several fields of a watch."""
     if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
-        yield FieldViolation("targets", "give either targets, a project_id or a group_id")
+        yield FieldViolation("targets", "give exactly one of targets, project_id and group_id")
     if request.HasField("changed_since") and not request.project_id:
-        yield FieldViolation("changed_since", "goes with a project_id only")
+        yield FieldViolation("changed_since", "needs a project_id")
     ids = [target.generation_id for target in request.targets[:100]]
     if len(set(ids)) < len(ids):
-        yield FieldViolation("targets", "name a generation more than once")
+        yield FieldViolation("targets", "must name each generation only once")

@@ -1,6 +1,6 @@
-"""Serves `grpc.health.v1.Health`, telling the truth about database, queue and provider.
+"""Servicer of `grpc.health.v1.Health`, which reports whether database, queue and provider work.
 
-Ours and not grpcio's, because the asyncio one stops telling the other watchers once one has left
+It replaces the asyncio servicer of grpcio, which stops notifying the other watchers when one of them leaves
 (grpc/grpc#43403).
 """
 
@@ -22,10 +22,10 @@ from avatar_creator_server.shared.job_notifier import JobNotifier
 log = structlog.get_logger()
 
 CHECK_SECONDS = 1.0
-"""How often database and queue are asked."""
+"""Interval between two checks of database, queue and provider."""
 
-_ANSWER_SECONDS = 5.0
-_SHOWN_CHARACTERS = 100
+_CHECK_TIMEOUT_SECONDS = 5.0
+_MAX_NAME_CHARACTERS_IN_ERROR = 100
 
 SERVING: int = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -33,10 +33,12 @@ SERVICE_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpcio ships no types for it
-    """The empty name and the services follow the database; `queue` and `provider` are names of their own.
+    """The health of the server, the contract's services, `queue` and `provider`.
 
-    A server without its queue or provider still accepts work, so they do not make the services NOT_SERVING.
-    `provider` is NOT_SERVING while a route of the service is left alone, because its provider refuses it.
+    The empty name and the names of the services have the status of the database. `queue` and `provider` have
+    a status of their own: the server accepts work without them, so they do not make the services NOT_SERVING.
+    `provider` is NOT_SERVING while the circuit breaker of a route is open, because the route's provider
+    refuses requests.
     """
 
     def __init__(
@@ -49,8 +51,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         self._database = database
         self._notifier = notifier
         self._circuit_breakers = circuit_breakers
-        self._following_database = ("", *service_names)
-        names = (*self._following_database, "queue", "provider")
+        self._names_of_database = ("", *service_names)
+        names = (*self._names_of_database, "queue", "provider")
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
         self._changed = asyncio.Condition()
         self._draining = False
@@ -59,34 +61,40 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """The status of a name; NOT_FOUND for a name that is not served."""
+        """Return the status of a name.
+
+        Raises:
+            NotFoundError: The name is unknown.
+        """
         if request.service not in self._statuses:
-            raise NotFoundError("health service", request.service[:_SHOWN_CHARACTERS])
+            raise NotFoundError("health service", request.service[:_MAX_NAME_CHARACTERS_IN_ERROR])
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
 
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """The status of a name now and whenever it changes, until the server has drained."""
-        told: int | None = None
+        """Yield the status of a name now and after each change, until the server drains."""
+        last_sent: int | None = None
         while True:
             status = self._statuses.get(request.service, SERVICE_UNKNOWN)
-            if status != told:
-                told = status
+            if status != last_sent:
+                last_sent = status
                 yield health_pb2.HealthCheckResponse(status=status)
             if self._draining:
                 return
             async with self._changed:
-                while not self._draining and self._statuses.get(request.service, SERVICE_UNKNOWN) == told:
+                while (
+                    not self._draining and self._statuses.get(request.service, SERVICE_UNKNOWN) == last_sent
+                ):
                     await self._changed.wait()
 
     async def start(self) -> None:
-        """Find out the first statuses and keep them true from then on."""
+        """Check the first statuses, and keep checking in the background."""
         await self._check()
-        self._checking = asyncio.create_task(self._check_for_ever(), name="health")
+        self._checking = asyncio.create_task(self._check_forever(), name="health")
 
     async def drain(self) -> None:
-        """Say NOT_SERVING to everybody and end the watches."""
+        """Report NOT_SERVING for every name and end the watches."""
         await self.close()
         self._draining = True
         await self._set(dict.fromkeys(self._statuses, NOT_SERVING))
@@ -99,26 +107,26 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
                 await self._checking
             self._checking = None
 
-    async def _check_for_ever(self) -> None:
+    async def _check_forever(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             await self._check()
 
     async def _check(self) -> None:
         database, queue, provider = await asyncio.gather(
-            self._answers("database", self._database.ping),
-            self._answers("queue", self._notifier.ping),
-            self._answers("provider", self._circuit_breakers.require_closed),
+            self._status_of("database", self._database.ping),
+            self._status_of("queue", self._notifier.ping),
+            self._status_of("provider", self._circuit_breakers.require_closed),
         )
-        followers = dict.fromkeys(self._following_database, database)
-        await self._set({**followers, "queue": queue, "provider": provider})
+        services = dict.fromkeys(self._names_of_database, database)
+        await self._set({**services, "queue": queue, "provider": provider})
 
     @staticmethod
-    async def _answers(name: str, ping: Callable[[], Awaitable[None]]) -> int:
+    async def _status_of(name: str, check: Callable[[], Awaitable[None]]) -> int:
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await ping()
-        except Exception as error:  # whatever keeps it from answering
+            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
+                await check()
+        except Exception as error:  # every failure means that it does not serve
             log.warning("health_check_failed", name=name, error=repr(error))
             return NOT_SERVING
         return SERVING

@@ -1,4 +1,4 @@
-"""Serves `PresetService`."""
+"""Servicer of `PresetService`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from avatar_creator_server.presets.service import Gallery
 
 
 class PresetService(pb_grpc.PresetServiceServicer):
-    """The gallery of starting points, the same for every user."""
+    """The gallery of presets and persona examples, the same for every user."""
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery

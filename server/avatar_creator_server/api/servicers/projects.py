@@ -1,4 +1,4 @@
-"""Serves `AvatarProjectService`."""
+"""Servicer of `AvatarProjectService`."""
 
 from __future__ import annotations
 

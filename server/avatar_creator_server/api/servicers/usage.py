@@ -1,4 +1,4 @@
-"""Serves `UsageService`."""
+"""Servicer of `UsageService`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from avatar_creator_server.usage.service import Usage, Use
 
 
 class UsageService(pb_grpc.UsageServiceServicer):
-    """What apps do with the calling user's avatars."""
+    """Uses of the calling user's avatars by apps, and statistics."""
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
@@ -28,7 +28,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
         if request.app_id.strip() or caller.app_id:
             validate(request)
         else:
-            validate(request, FieldViolation("app_id", "must not be empty, as the token has no app"))
+            validate(request, FieldViolation("app_id", "must not be empty, because the token has no app id"))
         app_id = _app_of(caller, request.app_id)
         use = Use(
             avatar_id=request.avatar_id,
@@ -39,7 +39,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
             reference_type=request.reference_type,
             metadata=mapping.metadata_from_proto(request.metadata),
         )
-        # The app is part of what is asked for, also where the token and not the request names it.
+        # The app is part of the call, even if the token names it and the request does not.
         key = request_key("RecordUsage", request.request_id, request, app_id.encode())
         usage, usage_count = await self._usage.record(caller, key, use)
         return pb.RecordUsageResponse(usage=mapping.usage_to_proto(usage), usage_count=usage_count)
@@ -54,7 +54,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        # In a thread: a hundred uses with all the metadata they may have take half a second.
+        # In a thread, because a hundred uses with the maximum of metadata take half a second.
         usages = await asyncio.to_thread(lambda: list(map(mapping.usage_to_proto, page.items)))
         return pb.ListUsageResponse(usages=usages, next_page_token=page.next_page_token)
 
@@ -94,12 +94,16 @@ class UsageService(pb_grpc.UsageServiceServicer):
         )
 
 
-def _app_of(caller: Caller, named: str) -> str:
-    """The app that records: the token's, if it has one, which the request may only repeat."""
-    if caller.app_id and named not in ("", caller.app_id):
+def _app_of(caller: Caller, requested: str) -> str:
+    """Return the app that records the use: the token's, or else the requested one.
+
+    Raises:
+        PermissionDeniedError: The token has another app than the request.
+    """
+    if caller.app_id and requested not in ("", caller.app_id):
         raise PermissionDeniedError(
             "APP_MISMATCH",
-            f"the token belongs to the app {caller.app_id!r}, not to {named!r}",
-            metadata={"token_app_id": caller.app_id, "request_app_id": named},
+            f"the token belongs to the app {caller.app_id!r}, but the request names the app {requested!r}",
+            metadata={"token_app_id": caller.app_id, "request_app_id": requested},
         )
-    return caller.app_id or named
+    return caller.app_id or requested

@@ -1,0 +1,137 @@
+"""Rules for single values. The table of limits in `validation` is made of these."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from avatar_creator_server.contract.mapping import metadata_from_proto
+from avatar_creator_server.shared.caller import ALL_USERS, is_user_id
+
+Rule = Callable[[Any], str | None]
+"""Function that returns the error text for a field's value, or None if the value is valid.
+
+The text says what is allowed and what the request has, without the name of the field.
+"""
+
+_MAX_JSON_BYTES = 8192
+_MAX_ENCODED_BYTES = 8 * _MAX_JSON_BYTES
+"""More bytes than any `Struct` with `_MAX_JSON_BYTES` has: a list of zeros has 11 bytes where JSON has 2."""
+
+
+def text(max_length: int, *, required: bool = False, multiline: bool = False) -> Rule:
+    """Allow at most `max_length` characters.
+
+    Args:
+        max_length: Maximum number of characters.
+        required: Refuse empty and blank text.
+        multiline: Allow line breaks and tabs. All other control characters are always refused.
+    """
+    allowed = {"\n", "\r", "\t"} if multiline else set()
+    length = f"1 to {max_length:,}" if required else f"at most {max_length:,}"
+    exception = " other than line breaks and tabs" if multiline else " such as line breaks"
+
+    def check(value: str) -> str | None:
+        if required and not value.strip():
+            return "must not be empty"
+        if len(value) > max_length:
+            return f"must have {length} characters (got {len(value):,})"
+        if any(unicodedata.category(character) == "Cc" and character not in allowed for character in value):
+            return f"must not have control characters{exception}"
+        return None
+
+    return check
+
+
+def number(minimum: int, maximum: int, *, multiple_of: int = 1) -> Rule:
+    """Allow whole numbers from `minimum` to `maximum`, and 0 for a field that is not set."""
+    kind = f"a multiple of {multiple_of} " if multiple_of > 1 else ""
+
+    def check(value: int) -> str | None:
+        if value == 0:
+            return None
+        if not minimum <= value <= maximum or value % multiple_of:
+            return f"must be {kind}from {minimum:,} to {maximum:,} (got {value:,})"
+        return None
+
+    return check
+
+
+def fraction(minimum: float, maximum: float) -> Rule:
+    """Allow numbers from `minimum` to `maximum`, and 0 for a field that is not set."""
+
+    def check(value: float) -> str | None:
+        if value == 0 or minimum <= value <= maximum:
+            return None
+        return f"must be from {minimum:g} to {maximum:g} (got {value:,})"
+
+    return check
+
+
+def not_negative(value: int) -> str | None:
+    """Allow whole numbers from 0."""
+    return f"must not be negative (got {value:,})" if value < 0 else None
+
+
+def max_entries(maximum: int) -> Rule:
+    """Allow lists of at most `maximum` entries."""
+
+    def check(value: Any) -> str | None:
+        return f"must have at most {maximum} entries (got {len(value):,})" if len(value) > maximum else None
+
+    return check
+
+
+def not_empty(value: Any) -> str | None:
+    """Allow lists of at least one entry."""
+    return None if value else "must not be empty"
+
+
+def user_id_filter(value: str) -> str | None:
+    """Allow a user id, `-` for all users, or an empty text."""
+    if not value or value == ALL_USERS or is_user_id(value):
+        return None
+    return f"must be a user id, or {ALL_USERS} for all users"
+
+
+def small_json(value: Struct) -> str | None:
+    """Allow content that JSON can express and PostgreSQL can store, up to 8 KiB as JSON without spaces."""
+    if value.ByteSize() > _MAX_ENCODED_BYTES:
+        return f"must have at most {_MAX_JSON_BYTES:,} bytes as JSON"
+    try:
+        content = metadata_from_proto(value)
+    except ValueError as error:
+        return str(error)
+    length = len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+    if length > _MAX_JSON_BYTES:
+        return f"must have at most {_MAX_JSON_BYTES:,} bytes as JSON (got {length:,})"
+    return None
+
+
+def timestamp(value: Timestamp) -> str | None:
+    """Allow a time in the years 1 to 9999, the range of `Timestamp`. A field that is not set is valid too."""
+    try:
+        value.ToJsonString()
+    except ValueError:
+        return "must be a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z"
+    return None
+
+
+def specified(value: int) -> str | None:
+    """Allow every enum value except UNSPECIFIED, which would match nothing."""
+    return None if value else "must not be UNSPECIFIED"
+
+
+def request_id(value: str) -> str | None:
+    """Allow a UUID in its usual notation, or an empty text."""
+    try:
+        valid = not value or str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        valid = False
+    return None if valid else "must be a UUID, for example 123e4567-e89b-12d3-a456-426614174000"
