@@ -1,7 +1,7 @@
-"""Hold a migrated database against one made from the models, catalog by catalog, on both databases.
+"""Compare a migrated database with one made from the models, on PostgreSQL and SQLite.
 
-Run by `make check`. Peewee's own schema comparison misses foreign keys, types, nullability, predicates
-and the order of columns in an index, so the catalogs themselves are compared.
+`make check` runs it. It compares the catalogs, because Peewee's own comparison misses foreign keys, types,
+nullability, predicates and the order of columns in an index.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _POSTGRESQL_CATALOG = """
 
 
 def main() -> int:
-    """Print every difference; the exit code tells whether there was one."""
+    """Print every difference; the exit code is 1 if there is one."""
     with tempfile.TemporaryDirectory() as folder:
-        differences = [*_compare(f"sqlite:///{folder}/migrated.db", f"sqlite:///{folder}/modelled.db")]
+        differences = [*_compare(f"sqlite:///{folder}/migrated.db", f"sqlite:///{folder}/models.db")]
     server = OwnPostgres()
     try:
         differences += _compare(server.create_database(), server.create_database())
@@ -43,15 +43,15 @@ def main() -> int:
     return 1 if differences else 0
 
 
-def _compare(migrated_url: str, modelled_url: str) -> Iterator[str]:
+def _compare(migrated_url: str, models_url: str) -> Iterator[str]:
     database = open_database(migrated_url)
     migrate(database)
     migrated = _catalog(database)
-    database = open_database(modelled_url)
+    database = open_database(models_url)
     with database.connection_context():
         database.create_tables(TABLES, safe=False)
-    modelled = _catalog(database)
-    yield from difflib.unified_diff(migrated, modelled, "migrations/", "models/", n=0)
+    models = _catalog(database)
+    yield from difflib.unified_diff(migrated, models, "migrations/", "models/", n=0)
 
 
 def _catalog(database: peewee.Database) -> list[str]:

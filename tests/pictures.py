@@ -1,7 +1,7 @@
-"""Picture files of every kind a caller may send, good and bad, made from nothing.
+"""Picture files of every kind that a caller can send, good and bad, made by code.
 
-Unless told otherwise a picture shows `scene()`: smooth, different in each corner, so that any turn or crop
-can be told from any other even after lossy coding.
+By default, a picture shows `scene()`: smooth, and different in each corner. So tests can distinguish any two
+turns or crops, even after lossy coding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 SECRET = b"53 deg 20 min N, taken at home by Sarah"
-"""What the metadata of pictures made here tells; it must be in no kept byte."""
+"""Text in the metadata of pictures made here. No stored file may contain it."""
 
 _INVERSE_OF_UPRIGHT = {
     1: None,
@@ -26,11 +26,11 @@ _INVERSE_OF_UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera held that way stores an upright scene, by EXIF orientation."""
+"""Transformation with which a turned camera stores an upright scene, by EXIF orientation."""
 
 
 def scene(width: int = 48, height: int = 32) -> Image.Image:
-    """Red grows to the right, green downwards, and the top left corner is blue."""
+    """Return an image in which red grows to the right and green downwards, with a blue top left corner."""
     red = Image.linear_gradient("L").rotate(90).resize((width, height))
     green = Image.linear_gradient("L").resize((width, height))
     blue = Image.new("L", (width, height), 40)
@@ -39,13 +39,13 @@ def scene(width: int = 48, height: int = 32) -> Image.Image:
 
 
 def stored_as(orientation: int, image: Image.Image) -> Image.Image:
-    """The upright image as a file with this EXIF orientation stores it."""
+    """Return an upright image as a file with this EXIF orientation stores it."""
     method = _INVERSE_OF_UPRIGHT[orientation]
     return image if method is None else image.transpose(method)
 
 
 def exif(orientation: int | None = None) -> bytes:
-    """EXIF with a position, a description and, if given, an orientation; starts with `Exif` and two zeros."""
+    """Return EXIF with a position, a description and an orientation; it starts with `Exif` and two zeros."""
     block = Image.Exif()
     if orientation is not None:
         block[0x0112] = orientation
@@ -55,34 +55,34 @@ def exif(orientation: int | None = None) -> bytes:
 
 
 def srgb_profile() -> bytes:
-    """An ICC profile of sRGB."""
+    """Return an ICC profile of sRGB."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def swapped_profile() -> bytes:
-    """An ICC profile whose red is sRGB's green and the other way round."""
+    """Return an ICC profile with sRGB's red and green swapped."""
     return srgb_profile().replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
 
 
 def encoded(format: str, image: Image.Image | None = None, **options: object) -> bytes:
-    """The image, or `scene()`, as Pillow writes it in this format."""
+    """Return the image, or `scene()`, as Pillow writes it in this format."""
     buffer = BytesIO()
     (image or scene()).save(buffer, format, **options)
     return buffer.getvalue()
 
 
 def jpeg(image: Image.Image | None = None, **options: object) -> bytes:
-    """A JPEG without metadata."""
+    """Return a JPEG without metadata."""
     return encoded("JPEG", image, **{"quality": 90, **options})
 
 
 def png(image: Image.Image | None = None, **options: object) -> bytes:
-    """A PNG without metadata."""
+    """Return a PNG without metadata."""
     return encoded("PNG", image, **options)
 
 
 def webp(image: Image.Image | None = None, **options: object) -> bytes:
-    """A lossy WebP without metadata, of the simple layout."""
+    """Return a lossy WebP without metadata, in the simple layout."""
     return encoded("WEBP", image, **{"quality": 90, **options})
 
 
@@ -90,33 +90,33 @@ def webp(image: Image.Image | None = None, **options: object) -> bytes:
 
 
 def jpeg_segment(marker: int, payload: bytes) -> bytes:
-    """One JPEG segment."""
+    """Return one JPEG segment."""
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
 
 
 def png_chunk(kind: bytes, body: bytes = b"") -> bytes:
-    """One PNG chunk with its checksum."""
+    """Return one PNG chunk with its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def with_jpeg_segments(data: bytes, *segments: bytes) -> bytes:
-    """The JPEG with these segments after its JFIF one."""
+    """Return the JPEG with these segments after its JFIF segment."""
     return data[:20] + b"".join(segments) + data[20:]
 
 
 def with_png_chunks(data: bytes, *chunks: bytes) -> bytes:
-    """The PNG with these chunks after its header."""
+    """Return the PNG with these chunks after its header."""
     return data[:33] + b"".join(chunks) + data[33:]
 
 
 def with_webp_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
-    """The WebP with this chunk at its end."""
+    """Return the WebP with this chunk at its end."""
     data += kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
-def telling_jpeg(data: bytes | None = None, orientation: int | None = None) -> bytes:
-    """The JPEG with EXIF GPS, XMP, IPTC, a comment, a JFXX thumbnail, and the like."""
+def jpeg_with_metadata(data: bytes | None = None, orientation: int | None = None) -> bytes:
+    """Return the JPEG with EXIF GPS, XMP, IPTC, a comment, a JFXX thumbnail and other metadata."""
     return with_jpeg_segments(
         data or jpeg(),
         jpeg_segment(0xE1, exif(orientation)),
@@ -129,8 +129,8 @@ def telling_jpeg(data: bytes | None = None, orientation: int | None = None) -> b
     )
 
 
-def telling_png(image: Image.Image | None = None, orientation: int | None = None) -> bytes:
-    """A PNG with EXIF GPS, XMP, texts, a time and a private chunk."""
+def png_with_metadata(image: Image.Image | None = None, orientation: int | None = None) -> bytes:
+    """Return a PNG with EXIF GPS, XMP, texts, a time and a private chunk."""
     texts = PngInfo()
     texts.add_text("Comment", SECRET.decode())
     texts.add_text("Comment", SECRET.decode(), zip=True)
@@ -139,26 +139,26 @@ def telling_png(image: Image.Image | None = None, orientation: int | None = None
     return with_png_chunks(data, png_chunk(b"tIME", b"\x07\xea\1\1\1\1\1"), png_chunk(b"prVt", SECRET))
 
 
-def telling_webp(
+def webp_with_metadata(
     image: Image.Image | None = None, orientation: int | None = None, **options: object
 ) -> bytes:
-    """A WebP of the extended layout with EXIF GPS, XMP and an unknown chunk."""
+    """Return a WebP in the extended layout with EXIF GPS, XMP and an unknown chunk."""
     data = webp(image, exif=exif(orientation), xmp=SECRET, **options)
     return with_webp_chunk(data, b"sECR", SECRET)
 
 
 def mpo() -> bytes:
-    """A phone's JPEG with an MPF index and a second picture after the first."""
+    """Return a phone's JPEG with an MPF index and a second picture after the first."""
     return encoded("MPO", None, save_all=True, append_images=[scene().rotate(180)], exif=exif())
 
 
 def motion_photo() -> bytes:
-    """A phone's JPEG with a video after the picture's end."""
-    return telling_jpeg() + b"\0\0\0\x18ftypmp42" + SECRET * 20 + b"\xff\xd9"
+    """Return a phone's JPEG with a video after the end of the picture."""
+    return jpeg_with_metadata() + b"\0\0\0\x18ftypmp42" + SECRET * 20 + b"\xff\xd9"
 
 
-def broken_exif_jpeg() -> bytes:
-    """A fine JPEG whose EXIF points past its own end."""
+def jpeg_with_broken_exif() -> bytes:
+    """Return a whole JPEG with an EXIF block that points past its own end."""
     return with_jpeg_segments(jpeg(), jpeg_segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f" + SECRET))
 
 
@@ -166,7 +166,7 @@ def broken_exif_jpeg() -> bytes:
 
 
 def padded_jpeg(size: int) -> bytes:
-    """A valid JPEG of exactly this many bytes, filled with comments."""
+    """Return a valid JPEG of exactly this many bytes, filled with comments."""
     data = jpeg()
     missing = size - len(data)
     segments = []
@@ -178,7 +178,7 @@ def padded_jpeg(size: int) -> bytes:
 
 
 def bomb_png(width: int = 20_000, height: int = 20_000) -> bytes:
-    """A small file that decodes to hundreds of megabytes: one bit a pixel, all black."""
+    """Return a small file that decodes to hundreds of megabytes: one bit per pixel, all black."""
     deflate = zlib.compressobj(9)
     rows = bytes(((width + 7) // 8 + 1) * 100)
     body = b"".join(deflate.compress(rows) for _ in range(height // 100)) + deflate.flush()
@@ -187,15 +187,15 @@ def bomb_png(width: int = 20_000, height: int = 20_000) -> bytes:
     return signature + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", body) + png_chunk(b"IEND")
 
 
-def jpeg_claiming(width: int, height: int) -> bytes:
-    """A JPEG whose header says it is this large."""
+def jpeg_with_header_size(width: int, height: int) -> bytes:
+    """Return a JPEG with this size in its header."""
     data = jpeg()
     at = data.index(b"\xff\xc0") + 5
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
-def webp_claiming(width: int, height: int) -> bytes:
-    """A WebP whose header says it is this large."""
+def webp_with_header_size(width: int, height: int) -> bytes:
+    """Return a WebP with this size in its header."""
     data = webp()
     return data[:26] + struct.pack("<HH", width, height) + data[30:]
 
@@ -204,10 +204,10 @@ def webp_claiming(width: int, height: int) -> bytes:
 
 
 def png_of_rows(rows: bytes, interlaced: bool = False) -> bytes:
-    """A PNG with sound checksums of 64x64 black gray pixels, of which it has only these filtered rows.
+    """Return a grayscale PNG with a header for 64x64 pixels, these filtered rows, and correct checksums.
 
-    A whole one has 64 rows of 65 bytes; an interlaced one 8 of 9, 8 of 9, 8 of 17, 16 of 17, 16 of 33, 32 of
-    33 and 32 of 65 bytes.
+    A whole picture has 64 rows of 65 bytes. An interlaced one has 8 rows of 9 bytes, 8 of 9, 8 of 17, 16 of
+    17, 16 of 33, 32 of 33 and 32 of 65.
     """
     header = struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, interlaced)
     body = zlib.compress(rows)
@@ -215,28 +215,28 @@ def png_of_rows(rows: bytes, interlaced: bool = False) -> bytes:
 
 
 def webp_cut_inside(data: bytes, end: int) -> bytes:
-    """A WebP of the simple layout whose coded pixels end at this byte of the file, with sizes that agree."""
+    """Return a WebP in the simple layout that ends at this byte of its coded pixels, with correct sizes."""
     body = data[20:end] + b"\0" * (end % 2)
     return b"RIFF" + struct.pack("<I", 12 + len(body)) + data[8:16] + struct.pack("<I", end - 20) + body
 
 
 def many_scans_jpeg(scans: int) -> bytes:
-    """A small progressive JPEG that makes a decoder pass over the picture this many times."""
+    """Return a small progressive JPEG with this many scans of the whole picture."""
     data = jpeg(Image.new("RGB", (48, 32), "teal"), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * (scans + 1 - data.count(b"\xff\xda")) + data[-2:]
 
 
-# Moving, and not pictures at all
+# Animations, and files that are not pictures
 
 
 def animated_webp() -> bytes:
-    """A WebP of two frames."""
+    """Return a WebP with two frames."""
     return webp(save_all=True, append_images=[scene().rotate(180)])
 
 
 def apng() -> bytes:
-    """A PNG of two frames."""
+    """Return a PNG with two frames."""
     return png(save_all=True, append_images=[scene().rotate(180)])
 
 

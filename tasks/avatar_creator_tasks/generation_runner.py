@@ -116,7 +116,9 @@ class GenerationRunner:
         except Exception:
             incident_id = uuid.uuid4().hex
             log.exception("incident_recorded", incident_id=incident_id)
-            failure = Failure("INTERNAL", f"internal error: report the incident {incident_id} to the operator", True)
+            failure = Failure(
+                "INTERNAL", f"internal error: report the incident {incident_id} to the operator", True
+            )
         await self._files.discard([file.id for file in staged])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)

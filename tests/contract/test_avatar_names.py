@@ -1,4 +1,4 @@
-"""What a generated avatar is called when its user does not say."""
+"""The name of a generated avatar."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tests.contract.calls import Calls
         ("x" * 200, "x" * 120),
     ],
 )
-def test_it_has_the_first_words_of_its_prompt(calls: Calls, prompt: str, name: str) -> None:
+def test_the_default_name_has_the_first_words_of_the_prompt(calls: Calls, prompt: str, name: str) -> None:
     request = CreateGenerationRequest(project_id=calls.create_project().id, prompt=prompt)
     assert calls.generations.CreateGeneration(request).generation.avatar_name == name
 
 
-def test_it_has_the_name_of_its_persona(calls: Calls) -> None:
+def test_the_name_of_the_persona_comes_before_the_prompt(calls: Calls) -> None:
     request = CreateGenerationRequest(
         project_id=calls.create_project().id, prompt="a calm man", persona=Persona(name="Sarah")
     )
     assert calls.generations.CreateGeneration(request).generation.avatar_name == "Sarah"
 
 
-def test_it_has_the_name_it_is_given(calls: Calls) -> None:
+def test_a_given_name_comes_first(calls: Calls) -> None:
     request = CreateGenerationRequest(
         project_id=calls.create_project().id,
         prompt="a calm man",

@@ -1,4 +1,4 @@
-"""Changing avatars: what a mask names is written, and nothing else; and reading many at once."""
+"""Updates of avatars with and without a field mask, and reading many avatars at once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def attributes(**changes: Any) -> Attributes:
 @pytest.mark.parametrize(
     ("paths", "values", "changed"),
     [
-        # Without a mask: what is populated, field by field.
+        # Without a mask: the populated fields.
         ((), {"name": "New"}, {"name": "New"}),
         ((), {"persona": Persona(age=33)}, {"persona": persona(age=33)}),
         (
@@ -64,7 +64,7 @@ def attributes(**changes: Any) -> Attributes:
             {"name": "New", "attributes": Attributes(style=Style.STYLE_FORMAL)},
             {"name": "New", "attributes": attributes(style=Style.STYLE_FORMAL)},
         ),
-        # With a mask: what it names, also where that is empty.
+        # With a mask: the fields of the mask, also if they are empty.
         (("name",), {"name": "New", "persona": Persona(age=1)}, {"name": "New"}),
         (("persona",), {"persona": Persona(age=33)}, {"persona": Persona(age=33)}),
         (("persona",), {}, {"persona": Persona()}),
@@ -91,7 +91,7 @@ def attributes(**changes: Any) -> Attributes:
     ],
     ids=str,
 )
-def test_an_update_writes_what_the_mask_says_or_what_is_populated(
+def test_an_update_changes_the_fields_of_the_mask_or_the_populated_fields(
     calls: Calls, avatar: Avatar, paths: tuple[str, ...], values: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     expected = Avatar()
@@ -109,13 +109,13 @@ def test_an_update_writes_what_the_mask_says_or_what_is_populated(
     assert answer == expected
 
 
-def test_an_update_of_nothing_changes_nothing(calls: Calls, avatar: Avatar) -> None:
+def test_an_update_without_writable_fields_changes_nothing(calls: Calls, avatar: Avatar) -> None:
     assert updated(calls, avatar) == avatar
-    assert updated(calls, avatar, usage_count=77, user_id="somebody", thumbnail_data=b"x") == avatar
+    assert updated(calls, avatar, usage_count=77, user_id="another-user", thumbnail_data=b"x") == avatar
 
 
-def test_what_is_not_written_may_be_anything(calls: Calls, avatar: Avatar) -> None:
-    """As when a program reads an avatar of a later version, changes its name and sends it back."""
+def test_fields_outside_the_mask_are_not_validated(calls: Calls, avatar: Avatar) -> None:
+    """Act like a program that reads an avatar of a later version, changes its name and sends it back."""
     unknown = Attributes(gender=99, ethnicity="x" * 1000)  # type: ignore[arg-type]
 
     answer = updated(calls, avatar, "name", name="New", attributes=unknown, source_type=77)
@@ -123,9 +123,9 @@ def test_what_is_not_written_may_be_anything(calls: Calls, avatar: Avatar) -> No
     assert (answer.name, answer.attributes) == ("New", ATTRIBUTES)
 
 
-def test_a_changed_avatar_is_found_by_what_it_says_now(calls: Calls, avatar: Avatar) -> None:
-    def found(**wanted: Any) -> list[str]:
-        return [listed.id for listed in calls.avatars.ListAvatars(pb.ListAvatarsRequest(**wanted)).avatars]
+def test_a_changed_avatar_is_found_by_its_new_values(calls: Calls, avatar: Avatar) -> None:
+    def found(**filters: Any) -> list[str]:
+        return [listed.id for listed in calls.avatars.ListAvatars(pb.ListAvatarsRequest(**filters)).avatars]
 
     updated(
         calls,
@@ -139,7 +139,7 @@ def test_a_changed_avatar_is_found_by_what_it_says_now(calls: Calls, avatar: Ava
     assert found(query="face") == found(query="sarah") == found(ethnicity="british") == []
 
 
-def test_concurrent_updates_of_different_fields_all_stay(calls: Calls, avatar: Avatar) -> None:
+def test_concurrent_updates_of_different_fields_are_all_kept(calls: Calls, avatar: Avatar) -> None:
     changes: list[dict[str, Any]] = [
         {"name": "New"},
         {"persona": Persona(age=50)},
@@ -161,16 +161,16 @@ def test_concurrent_updates_of_different_fields_all_stay(calls: Calls, avatar: A
     assert now.attributes == attributes(style=Style.STYLE_FORMAL, ethnicity="Irish")
 
 
-# Many at once
+# Batches
 
 
-def test_many_are_read_at_once_in_the_order_asked_for(calls: Calls) -> None:
+def test_a_batch_has_the_order_of_the_ids(calls: Calls) -> None:
     project = calls.create_project().id
     ids = [calls.upload(project, PICTURE).id for _ in range(4)]
     missing = [str(uuid.uuid4()), "no id at all"]
-    wanted = [ids[2], missing[0], ids[0], ids[2], missing[1], missing[0], ids[3]]
+    requested = [ids[2], missing[0], ids[0], ids[2], missing[1], missing[0], ids[3]]
 
-    answer = calls.avatars.BatchGetAvatars(pb.BatchGetAvatarsRequest(avatar_ids=wanted))
+    answer = calls.avatars.BatchGetAvatars(pb.BatchGetAvatarsRequest(avatar_ids=requested))
 
     assert [avatar.id for avatar in answer.avatars] == [ids[2], ids[0], ids[3]]
     assert list(answer.missing_avatar_ids) == missing
@@ -178,7 +178,7 @@ def test_many_are_read_at_once_in_the_order_asked_for(calls: Calls) -> None:
         assert avatar == calls.avatars.GetAvatar(pb.GetAvatarRequest(avatar_id=avatar.id)).avatar
 
 
-def test_many_are_read_with_their_thumbnails(calls: Calls) -> None:
+def test_a_batch_can_include_thumbnails(calls: Calls) -> None:
     ids = [calls.upload(calls.create_project().id, PICTURE).id for _ in range(2)]
     request = pb.BatchGetAvatarsRequest(avatar_ids=ids, include_thumbnails=True)
 

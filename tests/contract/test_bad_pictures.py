@@ -1,4 +1,4 @@
-"""What is no picture to take is refused by its reason and leaves nothing; what is one tells no secrets."""
+"""Bad uploads are refused with a reason and leave nothing. Accepted pictures lose their metadata."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAXIMUM_BYTES = 10 * MIB
 
 @dataclass(frozen=True)
 class Uploader:
-    """A user with a project and one avatar, to whom no refused upload may add anything."""
+    """A user with a project and one avatar, to which no refused upload may add anything."""
 
     deployment: Deployment
     user: str
@@ -41,7 +41,7 @@ class Uploader:
     files: dict[str, bytes]
 
     def require_nothing_changed(self) -> None:
-        """Wait until no row and no file is other than before; what was staged may take a moment to go."""
+        """Wait until all rows and files are as before. The removal of staged files may take a moment."""
         wait_until(
             lambda: rows_of(self.deployment, self.user) == self.rows,
             message=lambda: f"rows were left: {rows_of(self.deployment, self.user)}",
@@ -54,7 +54,7 @@ class Uploader:
 
 @pytest.fixture(scope="module")
 def uploader(shared_deployment: Deployment) -> Iterator[Uploader]:
-    """An uploader whose things no test may change."""
+    """An uploader whose resources no test may change."""
     user = f"uploader-{uuid.uuid4().hex}"
     with Calls(shared_deployment.target, shared_deployment.token(user)) as calls:
         project = calls.create_project()
@@ -70,16 +70,16 @@ def uploader(shared_deployment: Deployment) -> Iterator[Uploader]:
 
 
 def stored(deployment: Deployment, user: str) -> dict[str, bytes]:
-    """The files of a user by name."""
+    """Return the files of a user by name."""
     folder = deployment.upload_path / "avatar-creator" / user
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# What is refused
+# Refused uploads
 
 
-def not_whole(data: bytes) -> bytes:
-    """The picture without its second half."""
+def first_half(data: bytes) -> bytes:
+    """Return the first half of the file."""
     return data[: len(data) // 2]
 
 
@@ -92,17 +92,17 @@ BAD_PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a GIF": ("IMAGE_UNSUPPORTED", lambda: pictures.encoded("GIF")),
     "a BMP": ("IMAGE_UNSUPPORTED", lambda: pictures.encoded("BMP")),
     "a TIFF": ("IMAGE_UNSUPPORTED", lambda: pictures.encoded("TIFF")),
-    "half a JPEG": ("IMAGE_CORRUPT", lambda: not_whole(pictures.jpeg())),
-    "half a PNG": ("IMAGE_CORRUPT", lambda: not_whole(pictures.png())),
-    "half a WebP": ("IMAGE_CORRUPT", lambda: not_whole(pictures.webp())),
-    "a JPEG that ends early but says it ends": (
+    "half a JPEG": ("IMAGE_CORRUPT", lambda: first_half(pictures.jpeg())),
+    "half a PNG": ("IMAGE_CORRUPT", lambda: first_half(pictures.png())),
+    "half a WebP": ("IMAGE_CORRUPT", lambda: first_half(pictures.webp())),
+    "a JPEG with truncated pixels and an end marker": (
         "IMAGE_CORRUPT",
-        lambda: not_whole(pictures.jpeg(pictures.scene(200, 200))) + b"\xff\xd9",
+        lambda: first_half(pictures.jpeg(pictures.scene(200, 200))) + b"\xff\xd9",
     ),
     "a JPEG's first bytes": ("IMAGE_CORRUPT", lambda: b"\xff\xd8\xff\xe0"),
     "a PNG's signature": ("IMAGE_CORRUPT", lambda: b"\x89PNG\r\n\x1a\n"),
-    "a PNG without all its rows": ("IMAGE_CORRUPT", lambda: pictures.png_of_rows(bytes(65 * 40))),
-    "a PNG with a broken checksum": (
+    "a PNG with missing rows": ("IMAGE_CORRUPT", lambda: pictures.png_of_rows(bytes(65 * 40))),
+    "a PNG with a wrong checksum": (
         "IMAGE_CORRUPT",
         lambda: pictures.png()[:29] + b"\0\0\0\0" + pictures.png()[33:],
     ),
@@ -110,21 +110,21 @@ BAD_PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a JPEG of a thousand scans": ("IMAGE_CORRUPT", lambda: pictures.many_scans_jpeg(1000)),
     "an animated WebP": ("IMAGE_ANIMATED", pictures.animated_webp),
     "an APNG": ("IMAGE_ANIMATED", pictures.apng),
-    "a PNG that decodes to 400 million pixels": ("IMAGE_TOO_MANY_PIXELS", pictures.bomb_png),
-    "a JPEG that claims 4 billion pixels": (
+    "a PNG with 400 million pixels": ("IMAGE_TOO_MANY_PIXELS", pictures.bomb_png),
+    "a JPEG with 4 billion pixels in its header": (
         "IMAGE_TOO_MANY_PIXELS",
-        lambda: pictures.jpeg_claiming(65_500, 65_500),
+        lambda: pictures.jpeg_with_header_size(65_500, 65_500),
     ),
-    "a WebP that claims 268 million pixels": (
+    "a WebP with 268 million pixels in its header": (
         "IMAGE_TOO_MANY_PIXELS",
-        lambda: pictures.webp_claiming(16_383, 16_383),
+        lambda: pictures.webp_with_header_size(16_383, 16_383),
     ),
     "a picture of 10 MiB and a byte": ("IMAGE_TOO_LARGE", lambda: pictures.padded_jpeg(MAXIMUM_BYTES + 1)),
 }
 
 
 @pytest.mark.parametrize(("reason", "make"), BAD_PICTURES.values(), ids=list(BAD_PICTURES))
-def test_is_no_picture_to_take(uploader: Uploader, reason: str, make: Callable[[], bytes]) -> None:
+def test_a_bad_picture_is_refused(uploader: Uploader, reason: str, make: Callable[[], bytes]) -> None:
     answer = refusal(lambda: uploader.calls.upload(uploader.project_id, make()))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
@@ -164,7 +164,7 @@ def test_a_picture_of_another_type_than_declared_is_refused(uploader: Uploader, 
     ],
 )
 def test_messages_out_of_order_are_refused(uploader: Uploader, order: str, path: str) -> None:
-    """m: metadata, c: a chunk with the picture, 0: a chunk of no bytes, e: a message with neither."""
+    """Messages: m is metadata, c a chunk with the picture, 0 an empty chunk, e an empty message."""
     kinds = {
         "m": UploadAvatarRequest(metadata=UploadAvatarMetadata(project_id=uploader.project_id, name="Sarah")),
         "c": UploadAvatarRequest(chunk=pictures.png()),
@@ -179,12 +179,12 @@ def test_messages_out_of_order_are_refused(uploader: Uploader, order: str, path:
     uploader.require_nothing_changed()
 
 
-ON_ITS_WAY_BYTES = 12 * MIB
-"""More than the window of 1 MiB and the buffers of both sides hold of an upload: 2 MiB were seen."""
+IN_FLIGHT_BYTES = 12 * MIB
+"""More bytes than the window of 1 MiB and the buffers of both sides hold. A measurement found 2 MiB."""
 
 
 class Endless:
-    """The messages of an upload that goes on for 200 MiB, counted as they are taken."""
+    """The messages of an upload of 200 MiB, which counts the bytes that are taken."""
 
     def __init__(self, metadata: UploadAvatarMetadata) -> None:
         self._metadata = metadata
@@ -204,7 +204,7 @@ def test_an_endless_upload_is_refused_at_the_limit(uploader: Uploader) -> None:
     answer = refusal(lambda: uploader.calls.avatars.UploadAvatar(iter(endless)))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IMAGE_TOO_LARGE")
-    assert MAXIMUM_BYTES < endless.taken_bytes <= MAXIMUM_BYTES + ON_ITS_WAY_BYTES
+    assert MAXIMUM_BYTES < endless.taken_bytes <= MAXIMUM_BYTES + IN_FLIGHT_BYTES
     uploader.require_nothing_changed()
 
 
@@ -214,11 +214,11 @@ def test_an_upload_with_bad_metadata_is_refused_before_its_bytes(uploader: Uploa
     answer = refusal(lambda: uploader.calls.avatars.UploadAvatar(iter(endless)))
 
     assert (answer.reason, answer.fields) == ("INVALID_FIELD", ["metadata.name"])
-    assert endless.taken_bytes <= ON_ITS_WAY_BYTES
+    assert endless.taken_bytes <= IN_FLIGHT_BYTES
     uploader.require_nothing_changed()
 
 
-def test_an_upload_that_its_caller_breaks_off_leaves_nothing(uploader: Uploader) -> None:
+def test_a_cancelled_upload_leaves_nothing(uploader: Uploader) -> None:
     def messages() -> Iterator[UploadAvatarRequest]:
         yield from upload_messages({"project_id": uploader.project_id, "name": "Sarah"}, pictures.png())
         call.cancel()
@@ -233,10 +233,10 @@ def test_an_upload_that_its_caller_breaks_off_leaves_nothing(uploader: Uploader)
     uploader.require_nothing_changed()
 
 
-# What is taken
+# Accepted uploads
 
 
-def test_a_picture_of_exactly_10_mib_is_taken(calls: Calls) -> None:
+def test_a_picture_of_exactly_10_mib_is_accepted(calls: Calls) -> None:
     data = pictures.padded_jpeg(MAXIMUM_BYTES)
 
     avatar = calls.upload(calls.create_project().id, data)
@@ -244,16 +244,16 @@ def test_a_picture_of_exactly_10_mib_is_taken(calls: Calls) -> None:
     assert (avatar.image.width, avatar.image.height) == (48, 32)
 
 
-TELLING: dict[str, Callable[[], bytes]] = {
-    "image/jpeg": pictures.telling_jpeg,
-    "image/png": pictures.telling_png,
-    "image/webp": pictures.telling_webp,
+WITH_METADATA: dict[str, Callable[[], bytes]] = {
+    "image/jpeg": pictures.jpeg_with_metadata,
+    "image/png": pictures.png_with_metadata,
+    "image/webp": pictures.webp_with_metadata,
 }
 
 
 @pytest.mark.filterwarnings("ignore:Image appears to be a malformed MPO")
-@pytest.mark.parametrize(("content_type", "make"), TELLING.items(), ids=list(TELLING))
-def test_metadata_never_leaves_and_pixels_stay(
+@pytest.mark.parametrize(("content_type", "make"), WITH_METADATA.items(), ids=list(WITH_METADATA))
+def test_metadata_is_removed_and_pixels_are_kept(
     shared_deployment: Deployment, calls: Calls, user: str, content_type: str, make: Callable[[], bytes]
 ) -> None:
     sent = make()
@@ -275,7 +275,7 @@ def test_metadata_never_leaves_and_pixels_stay(
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_a_rotated_photograph_comes_back_upright(calls: Calls, orientation: int) -> None:
     scene = pictures.scene(96, 64)
-    sent = pictures.telling_jpeg(pictures.jpeg(pictures.stored_as(orientation, scene)), orientation)
+    sent = pictures.jpeg_with_metadata(pictures.jpeg(pictures.stored_as(orientation, scene)), orientation)
 
     avatar = calls.upload(calls.create_project().id, sent)
 
@@ -283,7 +283,7 @@ def test_a_rotated_photograph_comes_back_upright(calls: Calls, orientation: int)
     upright = Image.open(BytesIO(data))
     assert upright.size == scene.size == (avatar.image.width, avatar.image.height)
     assert not upright.getexif()
-    # By the mean: lossy coding rings at the one sharp edge.
+    # Compare the mean, because lossy coding makes artifacts at the sharp edge.
     assert mean_difference(upright, scene) < 5 < 30 < mean_difference(upright.rotate(180), scene)
 
 
@@ -291,7 +291,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
     return max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other)).mean)
 
 
-def test_a_download_says_first_what_follows(calls: Calls) -> None:
+def test_the_first_message_of_a_download_describes_the_file(calls: Calls) -> None:
     data = pictures.png(pictures.scene(900, 700).effect_spread(200), compress_level=0)
     assert len(data) > 4 * CHUNK_BYTES
     avatar = calls.upload(calls.create_project().id, data)
@@ -322,11 +322,11 @@ def test_a_thumbnail_is_a_webp_of_300_pixels_whose_facts_match(calls: Calls) -> 
     assert calls.avatars.GetAvatar(GetAvatarRequest(avatar_id=avatar.id)).avatar.thumbnail == facts
 
 
-def test_a_thumbnail_that_was_not_made_yet_says_when_to_ask_again(
+def test_a_missing_thumbnail_is_refused_with_a_retry_delay(
     shared_deployment: Deployment, calls: Calls
 ) -> None:
     avatar = calls.upload(calls.create_project().id, pictures.png())
-    # As it is between the upload and the worker's thumbnail.
+    # The state between an upload and its thumbnail.
     shared_deployment.execute("UPDATE avatars SET thumbnail_file_id = NULL WHERE id = %s", avatar.id)
 
     answer = refusal(lambda: calls.download(avatar.id, IMAGE_VARIANT_THUMBNAIL))

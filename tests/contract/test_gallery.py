@@ -1,4 +1,4 @@
-"""The gallery: what is in it, how it is listed, and starting an avatar from it."""
+"""The gallery: its content, its lists, and generations that start from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def client(shared_client: AvatarCreator) -> AvatarCreator:
     return shared_client
 
 
-def test_everybody_finds_the_whole_gallery(client: AvatarCreator) -> None:
+def test_the_lists_have_the_whole_gallery(client: AvatarCreator) -> None:
     presets = list(client.presets.list(page_size=7))
     examples = list(client.personas.list(page_size=5))
 
@@ -31,7 +31,7 @@ def test_everybody_finds_the_whole_gallery(client: AvatarCreator) -> None:
     assert len({preset.category for preset in presets}) >= 6
 
 
-def test_a_preset_is_what_was_written_down(client: AvatarCreator) -> None:
+def test_a_preset_has_the_values_of_its_file(client: AvatarCreator) -> None:
     written = seed_data.presets()[0]
 
     preset = client.presets.get(written["id"])
@@ -43,7 +43,7 @@ def test_a_preset_is_what_was_written_down(client: AvatarCreator) -> None:
     assert preset.image_data == seed_data.picture(preset.id)
 
 
-def test_a_persona_example_is_what_was_written_down(client: AvatarCreator) -> None:
+def test_a_persona_example_has_the_values_of_its_file(client: AvatarCreator) -> None:
     written = seed_data.persona_examples()[0]
 
     example = client.personas.get(written["id"])
@@ -52,7 +52,7 @@ def test_a_persona_example_is_what_was_written_down(client: AvatarCreator) -> No
     assert example.persona == Persona(**written["persona"])
 
 
-def test_pictures_come_inline_only_where_asked_for(client: AvatarCreator) -> None:
+def test_a_list_has_pictures_only_if_requested(client: AvatarCreator) -> None:
     assert [preset.image_data for preset in client.presets.list()] == [b""] * 24
     for preset in client.presets.list(include_images=True):
         picture = Image.open(BytesIO(preset.image_data))
@@ -61,13 +61,13 @@ def test_pictures_come_inline_only_where_asked_for(client: AvatarCreator) -> Non
         assert client.presets.get(preset.id).image_data == preset.image_data
 
 
-def test_presets_are_found_by_category_and_by_words(client: AvatarCreator) -> None:
+def test_presets_are_filtered_by_category_and_words(client: AvatarCreator) -> None:
     everything = list(client.presets.list())
     category = everything[0].category
     word = everything[0].name.split()[-1]
 
-    def names(**wanted: Any) -> set[str]:
-        return {preset.name for preset in client.presets.list(**wanted)}
+    def names(**filters: Any) -> set[str]:
+        return {preset.name for preset in client.presets.list(**filters)}
 
     of_category = {preset.name for preset in everything if preset.category == category}
     with_word = {
@@ -83,13 +83,13 @@ def test_presets_are_found_by_category_and_by_words(client: AvatarCreator) -> No
     assert {example.category for example in client.personas.list(category="education")} == {"education"}
 
 
-def test_accents_do_not_matter(client: AvatarCreator) -> None:
+def test_a_search_ignores_accents(client: AvatarCreator) -> None:
     assert [preset.name for preset in client.presets.list(query="café")]
     assert list(client.presets.list(query="CAFE")) == list(client.presets.list(query="café"))
 
 
 @pytest.mark.parametrize("kind", ["preset", "persona example"])
-def test_what_is_not_in_the_gallery_is_not_found(client: AvatarCreator, kind: str) -> None:
+def test_an_unknown_id_is_not_found(client: AvatarCreator, kind: str) -> None:
     with pytest.raises(NotFoundError) as refused:
         client.presets.get("nothing") if kind == "preset" else client.personas.get("nothing")
 
@@ -97,15 +97,19 @@ def test_what_is_not_in_the_gallery_is_not_found(client: AvatarCreator, kind: st
     assert (refused.value.resource.type, refused.value.resource.id) == (kind, "nothing")
 
 
-def test_an_avatar_is_started_from_a_preset(client: AvatarCreator) -> None:
+def test_a_generation_starts_from_a_preset(client: AvatarCreator) -> None:
     preset = list(client.presets.list())[-1]
     project = client.projects.create("From a preset")
 
-    made = client.generations.create_and_wait(project.id, preset_id=preset.id, width=256, height=256)
+    generation = client.generations.create_and_wait(project.id, preset_id=preset.id, width=256, height=256)
 
-    avatar = client.avatars.get(made.avatar_id)
-    assert made.preset_id == preset.id
-    assert (made.prompt, made.persona, made.attributes) == (preset.prompt, preset.persona, preset.attributes)
+    avatar = client.avatars.get(generation.avatar_id)
+    assert generation.preset_id == preset.id
+    assert (generation.prompt, generation.persona, generation.attributes) == (
+        preset.prompt,
+        preset.persona,
+        preset.attributes,
+    )
     assert avatar.source_type == SourceType.SOURCE_TYPE_FROM_PRESET
     assert (avatar.name, avatar.persona, avatar.attributes) == (
         preset.persona.name,
@@ -115,11 +119,11 @@ def test_an_avatar_is_started_from_a_preset(client: AvatarCreator) -> None:
     assert client.presets.get(preset.id).popularity > preset.popularity
 
 
-def test_what_is_said_wins_over_preset_and_persona_example(client: AvatarCreator) -> None:
+def test_given_fields_override_preset_and_persona_example(client: AvatarCreator) -> None:
     preset, example = next(client.presets.list()), next(client.personas.list())
     project = client.projects.create("Explicit")
 
-    ordered = client.generations.create(
+    created = client.generations.create(
         project.id,
         "a portrait in the rain",
         persona=Persona(age=41),
@@ -128,29 +132,29 @@ def test_what_is_said_wins_over_preset_and_persona_example(client: AvatarCreator
         persona_example_id=example.id,
     )
 
-    assert ordered.prompt == "a portrait in the rain"
-    assert (ordered.preset_id, ordered.persona_example_id) == (preset.id, example.id)
-    assert (ordered.persona.age, ordered.persona.name) == (41, preset.persona.name)
-    assert ordered.attributes.style == Style.STYLE_ELEGANT
-    assert ordered.attributes.gender == preset.attributes.gender
+    assert created.prompt == "a portrait in the rain"
+    assert (created.preset_id, created.persona_example_id) == (preset.id, example.id)
+    assert (created.persona.age, created.persona.name) == (41, preset.persona.name)
+    assert created.attributes.style == Style.STYLE_ELEGANT
+    assert created.attributes.gender == preset.attributes.gender
 
 
-def test_an_avatar_is_started_from_a_persona_example(client: AvatarCreator) -> None:
+def test_a_generation_starts_from_a_persona_example(client: AvatarCreator) -> None:
     example = list(client.personas.list())[-1]
     project = client.projects.create("From a persona")
 
-    made = client.generations.create_and_wait(
+    generation = client.generations.create_and_wait(
         project.id, "a portrait", persona_example_id=example.id, width=256, height=256
     )
 
-    avatar = client.avatars.get(made.avatar_id)
-    assert avatar.persona == made.persona == example.persona
+    avatar = client.avatars.get(generation.avatar_id)
+    assert avatar.persona == generation.persona == example.persona
     assert avatar.source_type == SourceType.SOURCE_TYPE_TEXT_TO_IMAGE
     assert client.personas.get(example.id).use_count > example.use_count
 
 
-def test_what_is_chosen_most_often_comes_first(deployment: Deployment, client_of_own: AvatarCreator) -> None:
-    client = client_of_own
+def test_the_most_chosen_come_first(deployment: Deployment, own_client: AvatarCreator) -> None:
+    client = own_client
     presets, examples = list(client.presets.list()), list(client.personas.list())
     project = client.projects.create("Chosen")
     chosen = {presets[5].id: 2, presets[20].id: 3}
@@ -176,13 +180,13 @@ def test_what_is_chosen_most_often_comes_first(deployment: Deployment, client_of
 
 
 @pytest.fixture
-def client_of_own(deployment: Deployment, user: str) -> AvatarCreator:
-    """A client of `deployment`, whose gallery nobody else chooses from."""
+def own_client(deployment: Deployment, user: str) -> AvatarCreator:
+    """A client of `deployment`, whose gallery no other test uses."""
     connected: AvatarCreator = deployment.client(user)
     return connected
 
 
-def test_migrating_again_mends_the_gallery_and_keeps_what_is_not_its_own(
+def test_a_repeated_migration_restores_the_gallery_and_keeps_other_entries(
     distributed: Deployment, user: str
 ) -> None:
     distributed.start_server()

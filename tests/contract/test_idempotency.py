@@ -1,4 +1,4 @@
-"""Calls that create happen once per `request_id`, however often and from wherever they are sent."""
+"""Idempotency: calls with the same `request_id` create one resource."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ CONCURRENT_CALLS = 20
 
 @dataclass(frozen=True)
 class Place:
-    """Where a test makes things."""
+    """A project in which a test creates resources."""
 
     project_id: str
     sources: tuple[str, ...]
-    """Ids of what things are made of there."""
+    """Ids of the resources in the project that the calls need."""
 
     def before(self) -> set[str]:
-        """Ids of what was there before."""
+        """Return the ids of the resources that existed before the call."""
         return {self.project_id, *self.sources}
 
 
 class Create(Protocol):
-    """Makes one thing."""
+    """Creates one resource."""
 
     def __call__(self, calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str: ...
 
@@ -49,7 +49,7 @@ def create_project(calls: Calls, place: Place, request_id: str, *, other: bool =
 
 
 def upload_avatar(calls: Calls, place: Place, request_id: str, *, other: bool = False) -> str:
-    # Another body by its bytes alone: the metadata is the same.
+    # Only the bytes of the picture differ: the metadata is the same.
     data = pictures.png(pictures.scene(40, 40) if other else pictures.scene())
     return calls.upload(place.project_id, data, request_id=request_id).id
 
@@ -81,19 +81,19 @@ def an_avatar(calls: Calls, project_id: str) -> tuple[str, ...]:
     return (calls.upload(project_id, pictures.png()).id,)
 
 
-def delete_project(calls: Calls, place: Place, made: str) -> None:
-    calls.projects.DeleteProject(DeleteProjectRequest(project_id=made))
+def delete_project(calls: Calls, place: Place, created_id: str) -> None:
+    calls.projects.DeleteProject(DeleteProjectRequest(project_id=created_id))
 
 
-def delete_avatar(calls: Calls, place: Place, made: str) -> None:
-    calls.avatars.DeleteAvatar(DeleteAvatarRequest(avatar_id=made))
+def delete_avatar(calls: Calls, place: Place, created_id: str) -> None:
+    calls.avatars.DeleteAvatar(DeleteAvatarRequest(avatar_id=created_id))
 
 
-def delete_its_project(calls: Calls, place: Place, made: str) -> None:
+def delete_its_project(calls: Calls, place: Place, created_id: str) -> None:
     calls.projects.DeleteProject(DeleteProjectRequest(project_id=place.project_id))
 
 
-def delete_its_avatar(calls: Calls, place: Place, made: str) -> None:
+def delete_its_avatar(calls: Calls, place: Place, created_id: str) -> None:
     calls.avatars.DeleteAvatar(DeleteAvatarRequest(avatar_id=place.sources[0]))
 
 
@@ -103,15 +103,15 @@ class Creation:
 
     create: Create
     delete: Callable[[Calls, Place, str], None]
-    """Makes the thing go, if need be with what it belongs to."""
+    """Deletes the resource, if necessary with the resource that contains it."""
     table: str
     resource: str
-    """What NOT_FOUND calls it."""
+    """Type of the resource in NOT_FOUND errors."""
     sources: Callable[[Calls, str], tuple[str, ...]] = nothing
-    """Makes what it takes, in a project."""
+    """Creates the resources that the call needs, in a project."""
 
     def place(self, calls: Calls) -> Place:
-        """A place where nothing has been made yet."""
+        """Create a project with the needed resources."""
         project_id = calls.create_project().id
         return Place(project_id, self.sources(calls, project_id))
 
@@ -119,7 +119,7 @@ class Creation:
 CREATIONS = {
     "CreateProject": Creation(create_project, delete_project, "avatar_projects", "project"),
     "UploadAvatar": Creation(upload_avatar, delete_avatar, "avatars", "avatar"),
-    # A generation goes with its project alone, and a use with its avatar.
+    # A generation is deleted only with its project, and a use only with its avatar.
     "CreateGeneration": Creation(create_generation, delete_its_project, "avatar_generations", "generation"),
     "RetryGeneration": Creation(
         retry_generation, delete_its_project, "avatar_generations", "generation", two_cancelled_generations
@@ -137,13 +137,13 @@ def creation(request: pytest.FixtureRequest) -> Creation:
     return found
 
 
-def made(deployment: Deployment, creation: Creation, user: str, place: Place) -> list[str]:
-    """Ids of the things this user has of that kind, but for what the test began with."""
+def created(deployment: Deployment, creation: Creation, user: str, place: Place) -> list[str]:
+    """Return the ids of the user's resources that did not exist before the call."""
     rows = deployment.execute(f"SELECT id FROM {creation.table} WHERE user_id = %s", user)
     return [row["id"] for row in rows if row["id"] not in place.before()]
 
 
-def test_the_same_request_answers_with_what_it_made(
+def test_a_repeated_call_returns_the_same_resource(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
     place, request_id = creation.place(calls), str(uuid.uuid4())
@@ -151,12 +151,12 @@ def test_the_same_request_answers_with_what_it_made(
     first = creation.create(calls, place, request_id)
 
     assert creation.create(calls, place, request_id) == first
-    # A UUID is the same in capitals.
+    # A UUID in upper case is the same id.
     assert creation.create(calls, place, request_id.upper()) == first
-    assert made(shared_deployment, creation, user, place) == [first]
+    assert created(shared_deployment, creation, user, place) == [first]
 
 
-def test_concurrent_calls_with_one_request_id_make_one_thing(
+def test_concurrent_calls_with_one_request_id_create_one_resource(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
     place, request_id = creation.place(calls), str(uuid.uuid4())
@@ -165,10 +165,10 @@ def test_concurrent_calls_with_one_request_id_make_one_thing(
         running = [threads.submit(creation.create, calls, place, request_id) for _ in range(CONCURRENT_CALLS)]
         answers = {call.result() for call in running}
 
-    assert made(shared_deployment, creation, user, place) == list(answers)
+    assert created(shared_deployment, creation, user, place) == list(answers)
 
 
-def test_another_body_is_refused_and_makes_nothing(
+def test_another_body_is_refused_and_creates_nothing(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
     place, request_id = creation.place(calls), str(uuid.uuid4())
@@ -179,10 +179,10 @@ def test_another_body_is_refused_and_makes_nothing(
     assert (answer.code, answer.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
     assert answer.domain == "avatar-creator"
     assert answer.metadata == {"request_id": request_id}
-    assert made(shared_deployment, creation, user, place) == [first]
+    assert created(shared_deployment, creation, user, place) == [first]
 
 
-def test_calls_without_request_id_are_each_their_own(
+def test_calls_without_request_id_create_separate_resources(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
     place = creation.place(calls)
@@ -190,7 +190,7 @@ def test_calls_without_request_id_are_each_their_own(
     ids = {creation.create(calls, place, ""), creation.create(calls, place, "")}
 
     assert len(ids) == 2
-    assert set(made(shared_deployment, creation, user, place)) == ids
+    assert set(created(shared_deployment, creation, user, place)) == ids
 
 
 def test_another_users_request_id_is_independent(
@@ -212,8 +212,8 @@ def test_another_methods_request_id_is_independent(calls: Calls) -> None:
     assert len(ids) == len(CREATIONS)
 
 
-def test_a_refused_call_does_not_use_up_its_request_id(calls: Calls) -> None:
-    """The project was not there yet; the same call may be sent again once it is."""
+def test_a_refused_call_does_not_reserve_its_request_id(calls: Calls) -> None:
+    """Send a call for a missing project, and then the call with the same id for an existing one."""
     request_id = str(uuid.uuid4())
     nowhere = Place(str(uuid.uuid4()), ())
     assert refusal(lambda: create_generation(calls, nowhere, request_id)).reason == "RESOURCE_NOT_FOUND"
@@ -221,8 +221,8 @@ def test_a_refused_call_does_not_use_up_its_request_id(calls: Calls) -> None:
     assert create_generation(calls, Place(calls.create_project().id, ()), request_id)
 
 
-def test_a_refused_retry_does_not_use_up_its_request_id(calls: Calls) -> None:
-    """The generation was neither cancelled nor failed; the request may be sent again for one that was."""
+def test_a_refused_retry_does_not_reserve_its_request_id(calls: Calls) -> None:
+    """Retry a running generation, and then with the same id a cancelled one."""
     place, request_id = CREATIONS["RetryGeneration"].place(calls), str(uuid.uuid4())
     too_early = Place(place.project_id, (calls.create_generation(place.project_id).id,))
     assert (
@@ -232,10 +232,8 @@ def test_a_refused_retry_does_not_use_up_its_request_id(calls: Calls) -> None:
     assert retry_generation(calls, place, request_id)
 
 
-def test_the_same_use_of_another_app_is_another_body(
-    shared_deployment: Deployment, calls: Calls, user: str
-) -> None:
-    """Where no request names the app, because the token does."""
+def test_a_use_by_another_app_is_another_body(shared_deployment: Deployment, calls: Calls, user: str) -> None:
+    """Use requests without an app, so that the tokens name the apps."""
     place, request_id = CREATIONS["RecordUsage"].place(calls), str(uuid.uuid4())
 
     def record(app_id: str) -> str:
@@ -264,7 +262,7 @@ def test_a_repeated_use_is_counted_once(calls: Calls) -> None:
     assert calls.usage.GetStats(GetStatsRequest()).usage_count == 1
 
 
-def test_what_was_deleted_is_not_made_again(
+def test_a_deleted_resource_is_not_created_again(
     shared_deployment: Deployment, calls: Calls, user: str, creation: Creation
 ) -> None:
     place, request_id = creation.place(calls), str(uuid.uuid4())
@@ -274,7 +272,7 @@ def test_what_was_deleted_is_not_made_again(
     answer = refusal(lambda: creation.create(calls, place, request_id))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
-    assert made(shared_deployment, creation, user, place) == []
+    assert created(shared_deployment, creation, user, place) == []
 
 
 def test_a_repeated_upload_leaves_one_avatar_and_one_set_of_files(
@@ -297,7 +295,7 @@ def test_a_repeated_upload_leaves_one_avatar_and_one_set_of_files(
     wait_until(one_picture_and_its_thumbnail, message=f"left over: {sorted(folder.iterdir())}")
 
 
-def test_a_repeated_call_shows_the_thing_as_it_is_now(calls: Calls) -> None:
+def test_a_repeated_call_returns_the_current_state(calls: Calls) -> None:
     place, request_id = CREATIONS["CreateGeneration"].place(calls), str(uuid.uuid4())
     generation_id = create_generation(calls, place, request_id)
     ended = calls.wait_for_end(generation_id)

@@ -1,6 +1,6 @@
-"""Nobody gets in without a token, and nobody gets at another user's things: for every RPC of the contract.
+"""Authentication and isolation of users, for every RPC of the contract.
 
-The RPCs are those of the descriptors, so a new one has to be put into one of the tables here.
+The RPCs are those of the descriptors, so a new RPC must be added to one of the tables here.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ RPCS: dict[str, MethodDescriptor] = {
     for service in map(descriptor_pool.Default().FindServiceByName, SERVICE_NAMES)
     for method in service.methods
 }
-"""Every RPC of the contract, by `Service.Method`."""
+"""All RPCs of the contract, by `Service.Method`."""
 
 
 @dataclass(frozen=True)
 class Belongings:
-    """Ids of what a user has, one of each."""
+    """Ids of a user's resources, one of each type."""
 
     project_id: str
     avatar_id: str
     generation_id: str
 
 
-ABOUT_A_THING: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
+ABOUT_A_RESOURCE: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
     "AvatarProjectService.GetProject": (
         "project",
         lambda has: projects_pb.GetProjectRequest(project_id=has.project_id, include_avatars=True),
@@ -151,10 +151,10 @@ ABOUT_A_THING: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
         lambda has: usage_pb.SummarizeUsageRequest(avatar_id=has.avatar_id),
     ),
 }
-"""RPCs that name a thing of somebody's: the kind of thing, and a request that names it."""
+"""RPCs that name a resource of a user: the type of the resource, and a request that names it."""
 
 ABOUT_SEVERAL = {"AvatarService.BatchGetAvatars"}
-"""RPCs that name things of somebody's and answer without those that are not the caller's."""
+"""RPCs that name resources of a user, and answer without those that are not the caller's."""
 
 ABOUT_NOTHING = {
     "AvatarProjectService.CreateProject",
@@ -165,7 +165,7 @@ ABOUT_NOTHING = {
     "PresetService.ListPersonaExamples",
     "PresetService.GetPersonaExample",
 }
-"""RPCs that name nothing that could be somebody else's: the gallery is everybody's."""
+"""RPCs that name no resource of a user. All users share the gallery."""
 
 FOR_OPERATORS = {
     "AvatarProjectService.GetProject",
@@ -181,13 +181,13 @@ FOR_OPERATORS = {
     "UsageService.ListUsage",
     "UsageService.SummarizeUsage",
 }
-"""Those of `ABOUT_A_THING` that a token with `role: ops` may call on any user's things."""
+"""RPCs of `ABOUT_A_RESOURCE` that a token with `role: ops` may call for the resources of any user."""
 
 
 def answer(
     channel: grpc.Channel, rpc: str, request: Message | None = None, authorization: str | None = None
 ) -> list[Any]:
-    """Call an RPC with this request, or an empty one, and this `authorization`; all messages it answers."""
+    """Call an RPC with this request, or an empty one, and return all messages of the answer."""
     method = RPCS[rpc]
     request = request or message_factory.GetMessageClass(method.input_type)()
     return _answer(
@@ -228,18 +228,18 @@ def _upload(metadata: Message) -> list[Message]:
 
 @pytest.fixture
 def channel(shared_deployment: Deployment) -> Iterator[grpc.Channel]:
-    """A connection that knows no token."""
+    """A connection without a token."""
     with grpc.insecure_channel(shared_deployment.target) as opened:
         yield opened
 
 
 def test_every_rpc_of_the_contract_is_in_exactly_one_table() -> None:
-    tables = [*ABOUT_A_THING, *ABOUT_SEVERAL, *ABOUT_NOTHING]
+    tables = [*ABOUT_A_RESOURCE, *ABOUT_SEVERAL, *ABOUT_NOTHING]
 
     assert sorted(tables) == sorted(RPCS)
 
 
-# Who gets in
+# Authentication
 
 TokenMaker = Callable[[Deployment, str], str | None]
 
@@ -257,14 +257,14 @@ def _claims(user: Any, **others: Any) -> dict[str, Any]:
 
 
 def _unsigned(_: Deployment, user: str) -> str:
-    """What `alg: none` means: a header that says so, and no signature."""
+    """Make a token with `alg: none` in its header and no signature."""
     parts = ({"alg": "none", "typ": "JWT"}, _claims(user))
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return f"Bearer {'.'.join(encoded)}."
 
 
 def _tampered(deployment: Deployment, user: str) -> str:
-    """The payload of one token with the signature of another."""
+    """Make a token with the payload of one token and the signature of another."""
     mine, theirs = (_signed(deployment, _claims(name)).split(".") for name in (user, f"{user}2"))
     return ".".join((mine[0], theirs[1], mine[2]))
 
@@ -309,7 +309,7 @@ BAD_TOKENS: dict[str, tuple[str, TokenMaker]] = {
     "without exp": ("TOKEN_INVALID", _without("exp")),
     "without sub": ("TOKEN_INVALID", _without("sub")),
     "sub that is a number": ("TOKEN_INVALID", _naming(7)),
-    "sub that climbs": ("TOKEN_INVALID", _naming("../x")),
+    "sub with a parent folder": ("TOKEN_INVALID", _naming("../x")),
     "sub with a slash": ("TOKEN_INVALID", _naming("a/b")),
     "sub with a backslash": ("TOKEN_INVALID", _naming("a\\b")),
     "sub with a leading dot": ("TOKEN_INVALID", _naming(".x")),
@@ -322,7 +322,7 @@ BAD_TOKENS: dict[str, tuple[str, TokenMaker]] = {
 
 
 @pytest.mark.parametrize(("reason", "make"), BAD_TOKENS.values(), ids=list(BAD_TOKENS))
-def test_no_rpc_lets_anybody_in_with(
+def test_every_rpc_refuses_the_token(
     shared_deployment: Deployment, channel: grpc.Channel, user: str, reason: str, make: TokenMaker
 ) -> None:
     authorization = make(shared_deployment, user)
@@ -337,7 +337,7 @@ def test_no_rpc_lets_anybody_in_with(
 @pytest.mark.parametrize(
     "raw", [b"\xff\xff\xff", b"\x0a\x7fa", b"\x0a\x02\xff\xfe"], ids=["garbage", "cut short", "not UTF-8"]
 )
-def test_bytes_that_are_no_request_are_refused_by_every_rpc_after_the_token(
+def test_every_rpc_checks_the_token_and_then_refuses_bytes_that_are_not_a_request(
     shared_deployment: Deployment, channel: grpc.Channel, user: str, raw: bytes
 ) -> None:
     def refused(rpc: str, authorization: str | None) -> tuple[grpc.StatusCode, str, list[str]]:
@@ -347,7 +347,7 @@ def test_bytes_that_are_no_request_are_refused_by_every_rpc_after_the_token(
         )
         return answered.code, answered.reason, answered.fields
 
-    # A list's first field is no text: to it the last of these is a fine request.
+    # The first field of a list request is not a text, so the last of these is a valid list request.
     rpcs = [rpc for rpc in RPCS if raw[1] != 2 or _begins_with_text(RPCS[rpc])]
     bearer = f"Bearer {shared_deployment.token(user)}"
 
@@ -367,9 +367,7 @@ def _begins_with_text(method: MethodDescriptor) -> bool:
 @pytest.mark.parametrize(
     "sub", ["sarah", "a", "7", "x" * 128, "sarah@example.org", "auth0|5f7c8ec7c33c6c004bbafe82"]
 )
-def test_a_token_of_a_plain_user_lets_in(
-    shared_deployment: Deployment, channel: grpc.Channel, sub: str
-) -> None:
+def test_a_valid_token_is_accepted(shared_deployment: Deployment, channel: grpc.Channel, sub: str) -> None:
     authorization = _signed(shared_deployment, _claims(sub))
 
     (listed,) = answer(channel, "AvatarProjectService.ListProjects", None, authorization)
@@ -377,7 +375,7 @@ def test_a_token_of_a_plain_user_lets_in(
     assert isinstance(listed, projects_pb.ListProjectsResponse)
 
 
-def test_a_token_that_let_in_is_refused_once_it_has_expired(
+def test_an_accepted_token_is_refused_after_it_has_expired(
     shared_deployment: Deployment, channel: grpc.Channel, user: str
 ) -> None:
     authorization = _signed(shared_deployment, _claims(user, exp=int(time.time()) + 2))
@@ -407,7 +405,7 @@ def test_health_and_reflection_need_no_token(channel: grpc.Channel) -> None:
 
 
 @pytest.mark.parametrize("name", ["provider of nothing", "x" * 100_000])
-def test_health_of_a_name_that_is_not_served_is_not_found(channel: grpc.Channel, name: str) -> None:
+def test_the_health_of_an_unknown_name_is_not_found(channel: grpc.Channel, name: str) -> None:
     health = health_pb2_grpc.HealthStub(channel)
 
     refused = refusal(
@@ -417,14 +415,14 @@ def test_health_of_a_name_that_is_not_served_is_not_found(channel: grpc.Channel,
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
 
 
-# Whose things
+# Isolation
 
 PICTURE = pictures.png()
 
 
 @pytest.fixture
 def belongings(calls: Calls) -> Belongings:
-    """What `user` has: a project with an uploaded avatar that was used, and an ended generation."""
+    """Resources of `user`: a project with a used, uploaded avatar, and an ended generation."""
     project = calls.create_project()
     avatar = calls.upload(project.id, PICTURE)
     generation = calls.wait_for_end(calls.create_generation(project.id).id)
@@ -432,58 +430,60 @@ def belongings(calls: Calls) -> Belongings:
     return Belongings(project.id, avatar.id, generation.id)
 
 
-def test_another_users_things_are_not_found_by_any_rpc(
+def test_no_rpc_finds_another_users_resources(
     shared_deployment: Deployment,
     channel: grpc.Channel,
     user: str,
     stranger: str,
     belongings: Belongings,
 ) -> None:
-    """And the answer is, to the letter, that for a thing that never was: existence is not told."""
+    """Compare the answer with that for a resource that never existed: they must not differ."""
     authorization = f"Bearer {shared_deployment.token(stranger)}"
-    never_was = Belongings(*(str(uuid.uuid4()) for _ in range(3)))
+    never_existed = Belongings(*(str(uuid.uuid4()) for _ in range(3)))
     before = rows_of(shared_deployment, user)
 
-    for rpc, (kind, request) in ABOUT_A_THING.items():
-        theirs, nobodys = (
-            refusal(lambda: answer(channel, rpc, request(things), authorization))  # noqa: B023 - called at once
-            for things in (belongings, never_was)
+    for rpc, (kind, request) in ABOUT_A_RESOURCE.items():
+        theirs, missing = (
+            refusal(lambda: answer(channel, rpc, request(ids), authorization))  # noqa: B023 - called at once
+            for ids in (belongings, never_existed)
         )
-        thing: str = getattr(belongings, f"{kind}_id")
+        resource_id: str = getattr(belongings, f"{kind}_id")
         assert (theirs.code, theirs.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), rpc
         assert theirs.domain == "avatar-creator", rpc
-        assert theirs.metadata == {"resource_type": kind, "resource_id": thing}, rpc
-        assert theirs.resource == (kind, thing), rpc
-        assert _about(theirs, thing) == _about(nobodys, getattr(never_was, f"{kind}_id")), rpc
+        assert theirs.metadata == {"resource_type": kind, "resource_id": resource_id}, rpc
+        assert theirs.resource == (kind, resource_id), rpc
+        assert _without_id(theirs, resource_id) == _without_id(
+            missing, getattr(never_existed, f"{kind}_id")
+        ), rpc
 
     assert rows_of(shared_deployment, user) == before
     assert not any(rows_of(shared_deployment, stranger).values())
 
 
-def test_the_owner_is_let_to_every_thing_that_was_not_found(
+def test_the_owner_can_make_every_call_that_was_refused(
     channel: grpc.Channel, calls: Calls, belongings: Belongings
 ) -> None:
-    """The requests of the table are good ones: it is the caller that they fail for."""
+    """Show that the requests of the table are valid, so that only the caller was the reason of a refusal."""
     ((_, authorization),) = calls.metadata
     refused_for_another_reason = {"GenerationService.CancelGeneration", "GenerationService.RetryGeneration"}
     last = ["AvatarService.DeleteAvatar", "AvatarProjectService.DeleteProject"]
 
-    for rpc in [*(ABOUT_A_THING.keys() - set(last) - refused_for_another_reason), *last]:
-        assert answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), authorization), rpc
+    for rpc in [*(ABOUT_A_RESOURCE.keys() - set(last) - refused_for_another_reason), *last]:
+        assert answer(channel, rpc, ABOUT_A_RESOURCE[rpc][1](belongings), authorization), rpc
 
 
-def _about(refused: Refusal, thing: str) -> Refusal:
-    """The refusal with the id taken out."""
-    assert thing in refused.message
+def _without_id(refused: Refusal, resource_id: str) -> Refusal:
+    """Return the refusal without the id of the resource."""
+    assert resource_id in refused.message
     return dataclasses.replace(
         refused,
-        message=refused.message.replace(thing, "ID"),
+        message=refused.message.replace(resource_id, "ID"),
         metadata=refused.metadata | {"resource_id": "ID"},
         resource=(refused.resource[0], "ID") if refused.resource else None,
     )
 
 
-def test_lists_show_nothing_of_another_users(
+def test_lists_have_no_resources_of_another_user(
     calls: Calls, strangers_calls: Calls, belongings: Belongings, stranger: str
 ) -> None:
     own = strangers_calls.create_project("Mine")
@@ -505,17 +505,19 @@ def test_lists_show_nothing_of_another_users(
     assert strangers_calls.usage.GetStats(usage_pb.GetStatsRequest()).avatar_count <= 2
 
 
-def test_a_batch_holds_nothing_of_another_users_and_calls_it_missing(
+def test_a_batch_reports_another_users_avatar_as_missing(
     calls: Calls, strangers_calls: Calls, belongings: Belongings
 ) -> None:
     own = strangers_calls.upload(strangers_calls.create_project().id, PICTURE)
-    never_was = str(uuid.uuid4())
-    wanted = [never_was, own.id, belongings.avatar_id, own.id]
+    never_existed = str(uuid.uuid4())
+    requested = [never_existed, own.id, belongings.avatar_id, own.id]
 
-    answered = strangers_calls.avatars.BatchGetAvatars(avatars_pb.BatchGetAvatarsRequest(avatar_ids=wanted))
+    answered = strangers_calls.avatars.BatchGetAvatars(
+        avatars_pb.BatchGetAvatarsRequest(avatar_ids=requested)
+    )
 
     assert [avatar.id for avatar in answered.avatars] == [own.id]
-    assert list(answered.missing_avatar_ids) == [never_was, belongings.avatar_id]
+    assert list(answered.missing_avatar_ids) == [never_existed, belongings.avatar_id]
 
 
 def test_a_watch_of_another_users_project_is_not_found(
@@ -540,7 +542,7 @@ USER_LISTS: dict[str, Callable[[str], Message]] = {
 """RPCs in which an operator may name a user."""
 
 
-def test_the_table_of_lists_by_user_has_every_request_with_a_user() -> None:
+def test_the_table_of_lists_has_every_request_with_a_user() -> None:
     assert set(USER_LISTS) == {
         rpc for rpc, method in RPCS.items() if "user_id" in method.input_type.fields_by_name
     }
@@ -548,7 +550,7 @@ def test_the_table_of_lists_by_user_has_every_request_with_a_user() -> None:
 
 @pytest.mark.parametrize("rpc", USER_LISTS)
 @pytest.mark.parametrize("claims", [{}, {"role": "admin"}, {"role": ["ops"]}, {"role": "OPS"}], ids=str)
-def test_no_other_user_may_be_named_without_the_role(
+def test_a_list_of_another_user_needs_the_role(
     shared_deployment: Deployment,
     channel: grpc.Channel,
     user: str,
@@ -558,7 +560,7 @@ def test_no_other_user_may_be_named_without_the_role(
 ) -> None:
     authorization = f"Bearer {shared_deployment.token(stranger, **claims)}"
 
-    for named in (user, "nobody-at-all", "-"):
+    for named in (user, "unknown-user", "-"):
         refused = refusal(lambda: answer(channel, rpc, USER_LISTS[rpc](named), authorization))  # noqa: B023
         assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
         assert refused.metadata == {"role": "ops"}
@@ -570,17 +572,17 @@ def test_no_other_user_may_be_named_without_the_role(
 
 @pytest.fixture
 def operator() -> str:
-    """A user nobody else is, whose tokens have the role of operators."""
+    """A user of this test alone, with the role of operators in its tokens."""
     return f"operator-{uuid.uuid4().hex}"
 
 
 @pytest.fixture
 def ops_token(shared_deployment: Deployment, operator: str) -> str:
-    """What `operator` sends as `authorization`."""
+    """The `authorization` of `operator`."""
     return f"Bearer {shared_deployment.token(operator, role='ops')}"
 
 
-def test_an_operator_is_let_to_what_is_for_operators_and_to_nothing_else(
+def test_an_operator_can_make_only_the_calls_for_operators(
     shared_deployment: Deployment,
     channel: grpc.Channel,
     user: str,
@@ -591,22 +593,22 @@ def test_an_operator_is_let_to_what_is_for_operators_and_to_nothing_else(
     refused_by_its_state = {"GenerationService.CancelGeneration", "GenerationService.RetryGeneration"}
     before = rows_of(shared_deployment, user)
 
-    for rpc in ABOUT_A_THING.keys() - FOR_OPERATORS:
-        kind, request = ABOUT_A_THING[rpc]
+    for rpc in ABOUT_A_RESOURCE.keys() - FOR_OPERATORS:
+        kind, request = ABOUT_A_RESOURCE[rpc]
         refused = refusal(lambda: answer(channel, rpc, request(belongings), ops_token))  # noqa: B023
         assert refused.code == grpc.StatusCode.NOT_FOUND, rpc
         assert refused.resource == (kind, getattr(belongings, f"{kind}_id")), rpc
     for rpc in FOR_OPERATORS - refused_by_its_state:
-        assert answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), ops_token), rpc
+        assert answer(channel, rpc, ABOUT_A_RESOURCE[rpc][1](belongings), ops_token), rpc
     for rpc in refused_by_its_state:
-        refused = refusal(lambda: answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), ops_token))  # noqa: B023
+        refused = refusal(lambda: answer(channel, rpc, ABOUT_A_RESOURCE[rpc][1](belongings), ops_token))  # noqa: B023
         assert refused.code == grpc.StatusCode.FAILED_PRECONDITION, rpc
 
     assert rows_of(shared_deployment, user) == before
     assert not any(rows_of(shared_deployment, operator).values())
 
 
-def test_an_operator_sees_what_the_user_sees(
+def test_an_operator_gets_the_answers_that_the_user_gets(
     shared_deployment: Deployment,
     channel: grpc.Channel,
     calls: Calls,
@@ -618,7 +620,7 @@ def test_an_operator_sees_what_the_user_sees(
     batch = avatars_pb.BatchGetAvatarsRequest(avatar_ids=[belongings.avatar_id])
     requests = {
         **{
-            rpc: ABOUT_A_THING[rpc][1](belongings)
+            rpc: ABOUT_A_RESOURCE[rpc][1](belongings)
             for rpc in FOR_OPERATORS
             if rpc.partition(".")[2].startswith(("Get", "List", "Summarize", "Watch", "Download"))
         },
@@ -633,7 +635,7 @@ def test_an_operator_sees_what_the_user_sees(
         assert answer(channel, rpc, request_for(user), ops_token) == own, rpc
 
 
-def test_an_operators_lists_without_a_user_are_their_own_and_with_all_users_everybodys(
+def test_an_operators_lists_are_of_the_operator_without_a_user_and_of_all_users_with_a_dash(
     shared_deployment: Deployment,
     channel: grpc.Channel,
     user: str,
@@ -664,7 +666,7 @@ def test_an_operators_lists_without_a_user_are_their_own_and_with_all_users_ever
         return answer(channel, "AvatarService.ListAvatars", request, ops_token)
 
     assert avatars_of(belongings.project_id, "")[0].avatars
-    for named in (operator, "somebody-else"):
+    for named in (operator, "another-user"):
         refused = refusal(lambda: avatars_of(belongings.project_id, named))  # noqa: B023
         assert refused.code == grpc.StatusCode.NOT_FOUND, "it is not that user's project"
     assert projects("") == {own.id: operator}
@@ -677,7 +679,7 @@ def test_an_operator_cancels_and_retries_for_the_user(
     shared_deployment: Deployment, calls: Calls, user: str, operator: str
 ) -> None:
     project = calls.create_project()
-    # Three at once on two slots: the last cannot have ended before it is cancelled.
+    # Three generations for two slots: the last cannot end before it is cancelled.
     *_, waiting = (
         calls.create_generation(project.id, options={"width": 1440, "height": 1440}) for _ in range(3)
     )
@@ -695,7 +697,7 @@ def test_an_operator_cancels_and_retries_for_the_user(
     assert not rows_of(shared_deployment, operator)["avatar_generations"]
 
 
-def test_every_call_of_an_operator_on_users_things_is_logged(
+def test_every_call_of_an_operator_for_users_resources_is_logged(
     shared_deployment: Deployment,
     channel: grpc.Channel,
     user: str,
@@ -705,10 +707,10 @@ def test_every_call_of_an_operator_on_users_things_is_logged(
 ) -> None:
     for rpc in FOR_OPERATORS:
         with contextlib.suppress(grpc.RpcError):
-            answer(channel, rpc, ABOUT_A_THING[rpc][1](belongings), ops_token)
+            answer(channel, rpc, ABOUT_A_RESOURCE[rpc][1](belongings), ops_token)
     for rpc, request_for in USER_LISTS.items():
         answer(channel, rpc, request_for(user), ops_token)
-    # Not on users' things: their own.
+    # A list of the operator's own projects is not logged.
     answer(channel, "AvatarProjectService.ListProjects", None, ops_token)
 
     [server] = shared_deployment.servers
@@ -720,7 +722,7 @@ def test_every_call_of_an_operator_on_users_things_is_logged(
 
 
 @pytest.mark.parametrize("app_id", [7, "", " ", "x" * 121, "a\nb", ["pose-generator"]], ids=repr)
-def test_a_token_whose_app_is_no_app_is_refused_unless_it_is_empty(
+def test_a_token_with_an_invalid_app_is_refused_but_an_empty_app_is_accepted(
     shared_deployment: Deployment, channel: grpc.Channel, user: str, app_id: Any
 ) -> None:
     authorization = f"Bearer {shared_deployment.token(user, app_id=app_id)}"

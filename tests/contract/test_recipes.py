@@ -30,8 +30,8 @@ def project_id(shared_client: AvatarCreator) -> str:
     return shared_client.projects.create("Recipes").id
 
 
-def drawn(client: AvatarCreator, project_id: str, **wishes: Any) -> Generation:
-    generation = client.generations.create(project_id, "a woman", **SMALL, **wishes)
+def drawn(client: AvatarCreator, project_id: str, **parameters: Any) -> Generation:
+    generation = client.generations.create(project_id, "a woman", **SMALL, **parameters)
     *_, last = client.generations.watch(generation.id, timeout=30.0)
     assert last.state == COMPLETED
     return last
@@ -48,7 +48,7 @@ def pixels_of(image: Image.Image) -> str:
     return hashlib.sha256(sides + image.convert("RGB").tobytes()).hexdigest()
 
 
-def test_a_completed_generation_keeps_what_made_it(shared_client: AvatarCreator, project_id: str) -> None:
+def test_a_completed_generation_has_a_recipe(shared_client: AvatarCreator, project_id: str) -> None:
     generation = drawn(shared_client, project_id, seed=11)
     recipe = shared_client.generations.recipe(generation.id)
 
@@ -60,7 +60,7 @@ def test_a_completed_generation_keeps_what_made_it(shared_client: AvatarCreator,
     assert recipe.pixels_sha256 == pixels_of(picture_of(shared_client, generation))
 
 
-def test_the_pictures_file_carries_the_recipe_and_says_that_a_program_drew_it(
+def test_the_file_of_the_picture_has_the_recipe_and_its_digital_source_type(
     shared_client: AvatarCreator, project_id: str, user: str
 ) -> None:
     generation = drawn(shared_client, project_id, seed=11)
@@ -74,7 +74,7 @@ def test_the_pictures_file_carries_the_recipe_and_says_that_a_program_drew_it(
     assert project_id not in text
 
 
-def test_a_recipe_can_be_kept_out_of_the_file_and_not_out_of_the_record(
+def test_a_recipe_can_be_left_out_of_the_file_but_is_always_stored(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     generation = drawn(shared_client, project_id, omit_recipe=True)
@@ -83,7 +83,7 @@ def test_a_recipe_can_be_kept_out_of_the_file_and_not_out_of_the_record(
     assert shared_client.generations.recipe(generation.id) is not None
 
 
-def test_the_thumbnail_carries_no_recipe(shared_client: AvatarCreator, project_id: str) -> None:
+def test_the_thumbnail_has_no_recipe(shared_client: AvatarCreator, project_id: str) -> None:
     generation = drawn(shared_client, project_id)
     avatar = shared_client.avatars.get(generation.avatar_id)
     thumbnail = shared_client.avatars.download(avatar.id, variant=ImageVariant.IMAGE_VARIANT_THUMBNAIL)
@@ -91,7 +91,7 @@ def test_the_thumbnail_carries_no_recipe(shared_client: AvatarCreator, project_i
     assert b"recipe" not in thumbnail
 
 
-def test_a_generation_that_has_not_completed_has_no_recipe(embedded: Deployment, user: str) -> None:
+def test_a_cancelled_generation_has_no_recipe(embedded: Deployment, user: str) -> None:
     embedded.start_server()
     with embedded.client(user) as client:
         project = client.projects.create("Cancelled")
@@ -117,7 +117,7 @@ def test_a_reproduction_has_the_same_pixels(shared_client: AvatarCreator, projec
     assert pixels_of(picture_of(shared_client, last)) == pixels_of(picture_of(shared_client, first))
 
 
-def test_a_reproduction_compares_with_the_recipe_when_the_picture_is_gone(
+def test_a_reproduction_is_compared_with_the_recipe_if_the_picture_is_gone(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     first = drawn(shared_client, project_id)
@@ -129,11 +129,11 @@ def test_a_reproduction_compares_with_the_recipe_when_the_picture_is_gone(
     assert not last.reproduction.HasField("colour_difference")
 
 
-def test_what_is_another_users_cannot_be_reproduced_or_referred_to(
+def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
     shared_client: AvatarCreator, shared_deployment: Deployment, project_id: str
 ) -> None:
     first = drawn(shared_client, project_id)
-    with shared_deployment.client("somebody-else") as other:
+    with shared_deployment.client("another-user") as other:
         theirs = other.projects.create("Theirs").id
         with pytest.raises(NotFoundError):
             other.generations.reproduce(first.id, project_id=theirs)
@@ -144,7 +144,9 @@ def test_what_is_another_users_cannot_be_reproduced_or_referred_to(
         assert list(other.generations.list()) == []
 
 
-def test_a_picture_can_start_from_another_avatars(shared_client: AvatarCreator, project_id: str) -> None:
+def test_a_picture_can_start_from_the_picture_of_another_avatar(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
     first = drawn(shared_client, project_id)
     near = drawn(shared_client, project_id, reference_avatar_id=first.avatar_id, reference_strength=0.1)
     far = drawn(shared_client, project_id, reference_avatar_id=first.avatar_id, reference_strength=1.0)
@@ -161,7 +163,7 @@ def test_a_picture_can_start_from_another_avatars(shared_client: AvatarCreator, 
     assert len(pixels) == 3
 
 
-def test_a_reference_that_is_deleted_before_the_drawing_fails_the_generation(
+def test_a_generation_fails_if_its_reference_is_deleted_before_the_drawing(
     distributed: Deployment, user: str
 ) -> None:
     distributed.start()
@@ -181,21 +183,21 @@ def test_a_reference_that_is_deleted_before_the_drawing_fails_the_generation(
     assert last.reference_avatar_id == first.avatar_id
 
 
-def test_variations_have_seeds_in_a_row_and_are_listed_and_watched_as_a_group(
+def test_variations_have_consecutive_seeds_and_are_listed_and_watched_as_a_group(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     alone = drawn(shared_client, project_id)
-    made = shared_client.generations.create_variations(
+    variations = shared_client.generations.create_variations(
         project_id, "a woman", count=4, seed=2**32 - 2, **SMALL
     )
 
-    assert [generation.seed_used for generation in made] == [2**32 - 2, 2**32 - 1, 0, 1]
-    assert {generation.group_id for generation in made} == {made[0].id}
+    assert [generation.seed_used for generation in variations] == [2**32 - 2, 2**32 - 1, 0, 1]
+    assert {generation.group_id for generation in variations} == {variations[0].id}
     assert alone.group_id == ""
-    ids = {generation.id for generation in made}
-    assert {each.id for each in shared_client.generations.list(group_id=made[0].id)} == ids
+    ids = {generation.id for generation in variations}
+    assert {each.id for each in shared_client.generations.list(group_id=variations[0].id)} == ids
     ends = {}
-    for state in shared_client.generations.watch_many(group_id=made[0].id, timeout=30.0):
+    for state in shared_client.generations.watch_many(group_id=variations[0].id, timeout=30.0):
         ends[state.id] = state.state
     assert ends == dict.fromkeys(ids, COMPLETED)
     pixels = {
@@ -205,7 +207,7 @@ def test_variations_have_seeds_in_a_row_and_are_listed_and_watched_as_a_group(
     assert len(pixels) == 4
 
 
-def test_variations_asked_for_twice_with_one_request_id_are_made_once(
+def test_a_repeated_request_for_variations_creates_them_once(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     request_id = "5f2b9c1e-8a1d-4c39-9d0f-0c9d5b8f7a10"
@@ -222,19 +224,19 @@ def test_variations_asked_for_twice_with_one_request_id_are_made_once(
 def test_a_group_of_another_user_is_not_found(
     shared_client: AvatarCreator, shared_deployment: Deployment, project_id: str
 ) -> None:
-    made = shared_client.generations.create_variations(project_id, "a woman", count=2, **SMALL)
-    with shared_deployment.client("somebody-else") as other:
-        assert list(other.generations.list(group_id=made[0].id)) == []
+    variations = shared_client.generations.create_variations(project_id, "a woman", count=2, **SMALL)
+    with shared_deployment.client("another-user") as other:
+        assert list(other.generations.list(group_id=variations[0].id)) == []
         with pytest.raises(NotFoundError):
-            list(other.generations.watch_many(group_id=made[0].id))
+            list(other.generations.watch_many(group_id=variations[0].id))
 
 
-def test_what_sketch_cannot_do_is_a_warning_or_an_error_when_strict(
+def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_error(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
-    wishes: dict[str, Any] = {"steps": 20, "guidance_scale": 5.0, "negative_prompt": "hats"}
-    generation = shared_client.generations.create(project_id, "a woman", **SMALL, **wishes)
-    estimate = shared_client.generations.estimate(project_id, "a woman", **SMALL, **wishes)
+    parameters: dict[str, Any] = {"steps": 20, "guidance_scale": 5.0, "negative_prompt": "hats"}
+    generation = shared_client.generations.create(project_id, "a woman", **SMALL, **parameters)
+    estimate = shared_client.generations.estimate(project_id, "a woman", **SMALL, **parameters)
 
     assert list(generation.warnings) == list(estimate.warnings)
     assert len(generation.warnings) == 4
@@ -244,7 +246,7 @@ def test_what_sketch_cannot_do_is_a_warning_or_an_error_when_strict(
     }
     for place, call in calls.items():
         with pytest.raises(InvalidArgumentError) as refusal:
-            call(project_id, "a woman", strict=True, **SMALL, **wishes)
+            call(project_id, "a woman", strict=True, **SMALL, **parameters)
         assert refusal.value.reason == "OPTION_NOT_HONOURED"
         assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
         assert [violation.field for violation in refusal.value.field_violations] == [
@@ -256,7 +258,9 @@ def test_what_sketch_cannot_do_is_a_warning_or_an_error_when_strict(
     assert len(list(shared_client.generations.list(project_id=project_id))) == 1
 
 
-def test_an_estimate_creates_nothing_and_learns_from_what_was_drawn(embedded: Deployment, user: str) -> None:
+def test_an_estimate_creates_nothing_and_uses_the_times_of_earlier_drawings(
+    embedded: Deployment, user: str
+) -> None:
     embedded.start_server()
     with embedded.client(user) as client:
         project = client.projects.create("Estimates")

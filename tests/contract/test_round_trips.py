@@ -1,4 +1,4 @@
-"""What is written comes back as it was: any message that the contract allows, from either database."""
+"""Round trips: any message that the contract allows is returned as it was written, from both databases."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ Fields = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def author(shared_deployment: Deployment) -> Iterator[Calls]:
-    """Calls of a user who writes all messages."""
+    """Calls of the user who writes all messages."""
     with Calls(shared_deployment.target, shared_deployment.token("author")) as calls:
         yield calls
 
 
 @pytest.fixture(scope="module")
 def project(author: Calls) -> AvatarProject:
-    """Where the author's things are."""
+    """The author's project."""
     return author.create_project()
 
 
 @pytest.fixture(scope="module")
 def avatar(author: Calls, project: AvatarProject) -> Avatar:
-    """An avatar that has its thumbnail, so that nobody but the author changes it."""
+    """An avatar that already has its thumbnail, so that only the author changes it."""
     uploaded = author.upload(project.id, PICTURE)
 
     def finished() -> Avatar | None:
@@ -65,25 +65,25 @@ def get_avatar(calls: Calls, avatar_id: str) -> Avatar:
     return calls.avatars.GetAvatar(avatars_pb.GetAvatarRequest(avatar_id=avatar_id)).avatar
 
 
-def said(message: Message, fields: Fields) -> Fields:
-    """What the message says in these fields."""
+def values_of(message: Message, fields: Fields) -> Fields:
+    """Return the values of the message in these fields."""
     return {name: getattr(message, name) for name in fields}
 
 
 @ROUND_TRIPS
 @given(name=strategies.names(), description=strategies.text(2000, multiline=True))
-def test_a_new_project_is_as_it_was_asked_for(author: Calls, name: str, description: str) -> None:
+def test_a_new_project_has_the_values_of_its_request(author: Calls, name: str, description: str) -> None:
     request = projects_pb.CreateProjectRequest(name=name, description=description)
 
-    made = author.projects.CreateProject(request).project
+    created = author.projects.CreateProject(request).project
 
-    assert (made.name, made.description) == (name, description)
-    assert projects_are_read_alike(author, made)
+    assert (created.name, created.description) == (name, description)
+    assert projects_are_read_alike(author, created)
 
 
 @ROUND_TRIPS
 @given(name=strategies.names(), description=strategies.text(2000, multiline=True))
-def test_a_changed_project_is_as_it_was_asked_for(author: Calls, name: str, description: str) -> None:
+def test_a_changed_project_has_the_values_of_its_request(author: Calls, name: str, description: str) -> None:
     project = author.create_project()
     change = AvatarProject(id=project.id, name=name, description=description)
     request = projects_pb.UpdateProjectRequest(project=change, update_mask={"paths": ["*"]})  # type: ignore[arg-type]
@@ -103,22 +103,22 @@ def projects_are_read_alike(calls: Calls, newest: AvatarProject) -> bool:
 
 @settings(ROUND_TRIPS, max_examples=20)
 @given(name=strategies.names(), persona=strategies.personas(), attributes=strategies.attributes())
-def test_an_uploaded_avatar_is_as_it_was_asked_for(
+def test_an_uploaded_avatar_has_the_values_of_its_request(
     author: Calls, project: AvatarProject, name: str, persona: Persona, attributes: Attributes
 ) -> None:
     written: Fields = {"name": name, "persona": persona, "attributes": attributes}
 
-    made = author.upload(project.id, PICTURE, **written)
+    created = author.upload(project.id, PICTURE, **written)
 
-    assert said(made, written) == written
-    assert said(get_avatar(author, made.id), written) == written
-    for listed in lists_that_hold(author, project, made):
-        assert said(listed, written) == written
+    assert values_of(created, written) == written
+    assert values_of(get_avatar(author, created.id), written) == written
+    for listed in lists_that_hold(author, project, created):
+        assert values_of(listed, written) == written
 
 
 @ROUND_TRIPS
 @given(name=strategies.names(), persona=strategies.personas(), attributes=strategies.attributes())
-def test_a_changed_avatar_is_as_it_was_asked_for(
+def test_a_changed_avatar_has_the_values_of_its_request(
     author: Calls,
     project: AvatarProject,
     avatar: Avatar,
@@ -134,7 +134,7 @@ def test_a_changed_avatar_is_as_it_was_asked_for(
 
     changed = author.avatars.UpdateAvatar(request).avatar
 
-    assert said(changed, written) == written
+    assert values_of(changed, written) == written
     assert get_avatar(author, avatar.id) == changed
     for listed in lists_that_hold(author, project, changed):
         assert listed == changed
@@ -143,7 +143,7 @@ def test_a_changed_avatar_is_as_it_was_asked_for(
 
 
 def lists_that_hold(calls: Calls, project: AvatarProject, avatar: Avatar) -> list[Avatar]:
-    """The avatar as the lists show it that are filtered by how it looks and by the words of its names."""
+    """Return the avatar from lists that are filtered by attributes and by the words of names."""
     looks = avatar.attributes
     filters: list[Fields] = [
         {"project_id": project.id},
@@ -153,22 +153,22 @@ def lists_that_hold(calls: Calls, project: AvatarProject, avatar: Avatar) -> lis
         {"query": avatar.name.casefold()[:200]},
         {"query": avatar.persona.name},
     ]
-    return [find(calls, avatar.id, wanted) for wanted in filters]
+    return [find(calls, avatar.id, each) for each in filters]
 
 
-def find(calls: Calls, avatar_id: str, wanted: Fields) -> Avatar:
-    """The avatar as the list shows it."""
-    request = avatars_pb.ListAvatarsRequest(**wanted, page_size=100)
+def find(calls: Calls, avatar_id: str, filters: Fields) -> Avatar:
+    """Return the avatar from the list with these filters."""
+    request = avatars_pb.ListAvatarsRequest(**filters, page_size=100)
     while True:
         answer = calls.avatars.ListAvatars(request)
         for listed in answer.avatars:
             if listed.id == avatar_id:
                 return listed
-        assert answer.next_page_token, f"not listed by {wanted}"
+        assert answer.next_page_token, f"not listed by {filters}"
         request.page_token = answer.next_page_token
 
 
-ORDERS = st.fixed_dictionaries(
+REQUESTS = st.fixed_dictionaries(
     {
         "prompt": strategies.text(2000, min_length=1, multiline=True),
         "avatar_name": strategies.text(120),
@@ -180,40 +180,42 @@ ORDERS = st.fixed_dictionaries(
 
 
 @settings(ROUND_TRIPS, max_examples=20)
-@given(order=ORDERS)
-def test_a_generation_is_as_it_was_asked_for(author: Calls, project: AvatarProject, order: Fields) -> None:
-    request = generations_pb.CreateGenerationRequest(project_id=project.id, **order)
+@given(fields=REQUESTS)
+def test_a_generation_has_the_values_of_its_request(
+    author: Calls, project: AvatarProject, fields: Fields
+) -> None:
+    request = generations_pb.CreateGenerationRequest(project_id=project.id, **fields)
 
-    made = author.generations.CreateGeneration(request).generation
+    created = author.generations.CreateGeneration(request).generation
     (listed,) = author.generations.ListGenerations(
         generations_pb.ListGenerationsRequest(project_id=project.id, page_size=1)
     ).generations
-    # Nobody waits for the picture.
+    # The test does not need the picture.
     cancelled = author.generations.CancelGeneration(
-        generations_pb.CancelGenerationRequest(generation_id=made.id)
+        generations_pb.CancelGenerationRequest(generation_id=created.id)
     ).generation
     got = author.generations.GetGeneration(
-        generations_pb.GetGenerationRequest(generation_id=made.id)
+        generations_pb.GetGenerationRequest(generation_id=created.id)
     ).generation
     again = author.generations.RetryGeneration(
-        generations_pb.RetryGenerationRequest(generation_id=made.id)
+        generations_pb.RetryGenerationRequest(generation_id=created.id)
     ).generation
     author.generations.CancelGeneration(generations_pb.CancelGenerationRequest(generation_id=again.id))
 
     assert got == cancelled
-    for generation in (made, listed, got, again):
-        assert as_asked_for(generation, order)
+    for generation in (created, listed, got, again):
+        assert has_values_of_request(generation, fields)
 
 
-def as_asked_for(generation: Generation, order: Fields) -> bool:
-    """Whether it says what was asked for, with what was left out filled in."""
-    expected = {**order, "options": filled(order["options"])}
-    if not order["avatar_name"]:
+def has_values_of_request(generation: Generation, fields: Fields) -> bool:
+    """Check that a generation has the values of its request, and defaults for the absent fields."""
+    expected = {**fields, "options": filled(fields["options"])}
+    if not fields["avatar_name"]:
         expected["avatar_name"] = generation.avatar_name
-    assert said(generation, order) == expected
+    assert values_of(generation, fields) == expected
     assert generation.prompt in generation.enhanced_prompt
-    if order["options"].HasField("seed"):
-        assert generation.seed_used == order["options"].seed
+    if fields["options"].HasField("seed"):
+        assert generation.seed_used == fields["options"].seed
     return True
 
 
@@ -226,35 +228,35 @@ def filled(options: GenerationOptions) -> GenerationOptions:
 
 
 @settings(ROUND_TRIPS, max_examples=6)
-@given(order=ORDERS)
-def test_a_generated_avatar_is_as_its_generation(
-    author: Calls, project: AvatarProject, order: Fields
+@given(fields=REQUESTS)
+def test_a_generated_avatar_has_the_values_of_its_generation(
+    author: Calls, project: AvatarProject, fields: Fields
 ) -> None:
-    small = order | {"options": GenerationOptions(width=SMALLEST, height=SMALLEST, seed=2**32 - 1)}
+    small = fields | {"options": GenerationOptions(width=SMALLEST, height=SMALLEST, seed=2**32 - 1)}
     generation = author.wait_for_end(author.create_generation(project.id, **small).id)
 
-    made = get_avatar(author, generation.avatar_id)
+    created = get_avatar(author, generation.avatar_id)
 
-    written = {"persona": order["persona"], "attributes": order["attributes"]}
-    assert said(made, written) == written
-    assert (made.name, made.generation_prompt) == (generation.avatar_name, order["prompt"])
-    assert made.seed_used == 2**32 - 1
-    assert find(author, made.id, {"source_types": [made.source_type]}) == made
+    written = {"persona": fields["persona"], "attributes": fields["attributes"]}
+    assert values_of(created, written) == written
+    assert (created.name, created.generation_prompt) == (generation.avatar_name, fields["prompt"])
+    assert created.seed_used == 2**32 - 1
+    assert find(author, created.id, {"source_types": [created.source_type]}) == created
 
 
 @settings(ROUND_TRIPS, max_examples=100)
 @given(use=strategies.uses())
-def test_a_use_is_as_it_was_recorded(author: Calls, avatar: Avatar, use: Fields) -> None:
-    made = author.record_usage(avatar.id, **use)
+def test_a_use_has_the_values_of_its_request(author: Calls, avatar: Avatar, use: Fields) -> None:
+    created = author.record_usage(avatar.id, **use)
 
-    assert said(made, use) == use | {
+    assert values_of(created, use) == use | {
         "app_name": use["app_name"] if use["app_name"].strip() else use["app_id"]
     }
-    assert (made.avatar_id, made.user_id) == (avatar.id, "author")
+    assert (created.avatar_id, created.user_id) == (avatar.id, "author")
     for filters in ({}, {"app_id": use["app_id"]}, {"action": use["action"]}):
         request = usage_pb.ListUsageRequest(avatar_id=avatar.id, page_size=1, **filters)
-        assert list(author.usage.ListUsage(request).usages) == [made]
-    assert summed(author, made)
+        assert list(author.usage.ListUsage(request).usages) == [created]
+    assert summed(author, created)
 
 
 @pytest.mark.parametrize(
@@ -278,28 +280,28 @@ def test_a_use_is_as_it_was_recorded(author: Calls, avatar: Avatar, use: Fields)
         *(1e308, -1e308, sys.float_info.max, sys.float_info.min, 5e-324, -5e-324, sys.float_info.epsilon),
     ],
 )
-def test_a_number_is_recorded_to_the_last_bit(author: Calls, avatar: Avatar, number: float) -> None:
+def test_a_number_is_stored_to_the_last_bit(author: Calls, avatar: Avatar, number: float) -> None:
     metadata = Struct(fields={"number": Value(number_value=number)})
 
-    made = author.record_usage(avatar.id, metadata=metadata)
+    created = author.record_usage(avatar.id, metadata=metadata)
 
     (listed,) = author.usage.ListUsage(usage_pb.ListUsageRequest(avatar_id=avatar.id, page_size=1)).usages
-    for record in (made, listed):
+    for record in (created, listed):
         assert record.metadata.fields["number"].number_value.hex() == number.hex()
 
 
-def test_a_negative_zero_is_kept_as_zero(author: Calls, avatar: Avatar) -> None:
-    made = author.record_usage(avatar.id, metadata=Struct(fields={"number": Value(number_value=-0.0)}))
+def test_a_negative_zero_is_stored_as_zero(author: Calls, avatar: Avatar) -> None:
+    created = author.record_usage(avatar.id, metadata=Struct(fields={"number": Value(number_value=-0.0)}))
 
-    assert made.metadata.fields["number"].number_value.hex() == (0.0).hex()
+    assert created.metadata.fields["number"].number_value.hex() == (0.0).hex()
 
 
 def summed(calls: Calls, use: UsageRecord) -> bool:
-    """Whether the sums by app have this use, the last one of its app."""
+    """Check that the sums by app include this use, which is the last one of its app."""
     answer = calls.usage.SummarizeUsage(usage_pb.SummarizeUsageRequest(avatar_id=use.avatar_id))
     (app,) = [app for app in answer.apps if app.app_id == use.app_id]
     assert app.last_used_time == use.create_time
-    # A use without a name has the app's id for one, and leaves the name that is known.
+    # A use without a name has the id of its app as name, and keeps the known name of the app.
     assert use.app_name in (app.app_name, app.app_id)
     assert use.action in [action.action for action in app.actions]
     return True

@@ -1,4 +1,4 @@
-"""What apps record of avatars, and what is told of it."""
+"""Recording uses of avatars by apps, and the lists, sums and statistics of these uses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client(shared_client: AvatarCreator) -> AvatarCreator:
 
 @pytest.fixture
 def avatar_id(client: AvatarCreator) -> str:
-    """An avatar nobody has used."""
+    """An avatar without uses."""
     return client.avatars.upload(client.projects.create("Used").id, PICTURE, name="Sarah").id
 
 
@@ -72,15 +72,15 @@ def test_a_use_is_stored_as_it_was_recorded(client: AvatarCreator, user: str, av
     assert avatar.update_time == client.avatars.get(avatar_id).update_time
 
 
-def test_a_use_needs_no_more_than_an_app_and_an_action(client: AvatarCreator, avatar_id: str) -> None:
+def test_a_use_needs_only_an_app_and_an_action(client: AvatarCreator, avatar_id: str) -> None:
     usage = client.usage.record(avatar_id, action="show", app_id="gallery").usage
 
-    assert usage.app_name == "gallery", "an app without a name has its id for one"
+    assert usage.app_name == "gallery", "an app without a name has its id as name"
     assert (usage.reference_id, usage.reference_type) == ("", "")
     assert MessageToDict(usage.metadata) == {}
 
 
-def test_recording_a_use_is_no_change_of_the_avatar(client: AvatarCreator, avatar_id: str) -> None:
+def test_recording_a_use_does_not_change_the_avatar(client: AvatarCreator, avatar_id: str) -> None:
     before = client.avatars.get(avatar_id)
 
     client.usage.record(avatar_id, action="show", app_id="gallery")
@@ -88,21 +88,23 @@ def test_recording_a_use_is_no_change_of_the_avatar(client: AvatarCreator, avata
     assert client.avatars.get(avatar_id).update_time == before.update_time
 
 
-def test_uses_are_listed_newest_first_by_app_and_action(client: AvatarCreator, avatar_id: str) -> None:
+def test_uses_are_listed_newest_first_and_filtered_by_app_and_action(
+    client: AvatarCreator, avatar_id: str
+) -> None:
     ids: dict[str, list[str]] = {}
     for app_id, action in (("poses", "make"), ("video", "make"), ("poses", "show"), ("poses", "make")):
         usage = client.usage.record(avatar_id, action=action, app_id=app_id).usage
         for key in ("", app_id, f"/{action}", f"{app_id}/{action}"):
             ids.setdefault(key, []).insert(0, usage.id)
 
-    def listed(**wanted: Any) -> list[str]:
-        return [usage.id for usage in client.usage.list(avatar_id, page_size=1, **wanted)]
+    def listed(**filters: Any) -> list[str]:
+        return [usage.id for usage in client.usage.list(avatar_id, page_size=1, **filters)]
 
     assert listed() == ids[""]
     assert listed(app_id="poses") == ids["poses"]
     assert listed(action="make") == ids["/make"]
     assert listed(app_id="poses", action="make") == ids["poses/make"]
-    assert listed(app_id="nobody") == []
+    assert listed(app_id="unknown") == []
 
 
 def test_uses_are_summed_by_app_most_used_first(client: AvatarCreator, avatar_id: str) -> None:
@@ -126,9 +128,7 @@ def test_uses_are_summed_by_app_most_used_first(client: AvatarCreator, avatar_id
     assert video.first_used_time == video.last_used_time == times["video"][0]
 
 
-def test_a_use_without_a_name_does_not_take_away_the_one_that_is_known(
-    client: AvatarCreator, avatar_id: str
-) -> None:
+def test_a_use_without_a_name_keeps_the_known_name_of_the_app(client: AvatarCreator, avatar_id: str) -> None:
     for app_name in ("", "Poses", "", "   "):
         client.usage.record(avatar_id, action="show", app_id="poses", app_name=app_name)
 
@@ -138,14 +138,14 @@ def test_a_use_without_a_name_does_not_take_away_the_one_that_is_known(
     assert {usage.app_name for usage in client.usage.list(avatar_id)} == {"poses", "Poses"}
 
 
-def test_an_avatar_nobody_used_has_no_uses(client: AvatarCreator, avatar_id: str) -> None:
+def test_a_new_avatar_has_no_uses(client: AvatarCreator, avatar_id: str) -> None:
     assert list(client.usage.list(avatar_id)) == []
     assert list(client.usage.summarize(avatar_id)) == []
     avatar = client.avatars.get(avatar_id)
     assert (avatar.usage_count, avatar.HasField("last_used_time")) == (0, False)
 
 
-def test_last_used_avatars_come_first_where_asked_for(client: AvatarCreator, avatar_id: str) -> None:
+def test_last_used_avatars_come_first_if_requested(client: AvatarCreator, avatar_id: str) -> None:
     project_id = client.avatars.get(avatar_id).project_id
     never, second, first = (
         client.avatars.upload(project_id, PICTURE, name=name).id for name in ("never", "second", "first")
@@ -158,7 +158,7 @@ def test_last_used_avatars_come_first_where_asked_for(client: AvatarCreator, ava
     assert [avatar.id for avatar in listed] == [first, second, avatar_id, never]
 
 
-def test_the_uses_of_a_deleted_avatar_go_with_it(
+def test_the_uses_of_a_deleted_avatar_are_deleted(
     client: AvatarCreator, shared_deployment: Deployment, avatar_id: str
 ) -> None:
     request_id = str(uuid.uuid4())
@@ -179,10 +179,10 @@ def test_the_uses_of_a_deleted_avatar_go_with_it(
         assert rows == [], table
 
 
-# Whose app
+# App of the token
 
 
-def test_the_app_of_the_token_is_the_app_that_records(app_client: AvatarCreator, avatar_id: str) -> None:
+def test_the_app_of_the_token_is_the_default_app(app_client: AvatarCreator, avatar_id: str) -> None:
     unnamed = app_client.usage.record(avatar_id, action="show").usage
     named = app_client.usage.record(avatar_id, action="show", app_id="pose-generator", app_name="Poses").usage
 
@@ -190,7 +190,7 @@ def test_the_app_of_the_token_is_the_app_that_records(app_client: AvatarCreator,
     assert (named.app_id, named.app_name) == ("pose-generator", "Poses")
 
 
-def test_a_token_of_one_app_does_not_record_for_another(
+def test_the_token_of_an_app_cannot_record_for_another_app(
     app_client: AvatarCreator, client: AvatarCreator, avatar_id: str
 ) -> None:
     with pytest.raises(PermissionDeniedError) as refused:
@@ -204,14 +204,14 @@ def test_a_token_of_one_app_does_not_record_for_another(
     assert list(client.usage.list(avatar_id)) == []
 
 
-def test_somebody_has_to_name_the_app(client: AvatarCreator, avatar_id: str) -> None:
+def test_the_app_must_be_given_by_token_or_request(client: AvatarCreator, avatar_id: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         client.usage.record(avatar_id, action="", app_id="")
 
     assert sorted(violation.field for violation in refused.value.field_violations) == ["action", "app_id"]
 
 
-def test_one_request_id_from_two_apps_is_two_bodies(
+def test_a_request_id_is_refused_for_another_app(
     shared_deployment: Deployment, app_client: AvatarCreator, user: str, avatar_id: str
 ) -> None:
     request_id = str(uuid.uuid4())
@@ -235,7 +235,7 @@ def test_statistics_of_a_new_user_are_zero(client: AvatarCreator) -> None:
     ]
 
 
-def test_statistics_follow_what_is_made_used_and_deleted(client: AvatarCreator) -> None:
+def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> None:
     project = client.projects.create("Figures")
     uploads = [client.avatars.upload(project.id, PICTURE, name=f"Face {number}").id for number in range(3)]
     generated = client.generations.create_and_wait(project.id, "a portrait", width=256, height=256)

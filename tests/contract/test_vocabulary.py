@@ -1,4 +1,4 @@
-"""What the contract says in its comments is what the code does: phrases, ages and error reasons."""
+"""Agreement of the contract's comments and the code: phrases, ages and error reasons."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TABLES: dict[str, dict[str, str]] = {
 
 
 def comments(file: str, enum: str) -> dict[str, str]:
-    """The comment above each value of an enum, on one line, by the value's name without its prefix."""
+    """Return the comment of each enum value, on one line, by the name of the value without its prefix."""
     text = (PROTOS / file).read_text()
     match = re.search(rf"^enum {enum} \{{\n(.*?)^\}}", text, re.DOTALL | re.MULTILINE)
     assert match, f"{file} has no enum {enum}"
@@ -55,12 +55,12 @@ def comments(file: str, enum: str) -> dict[str, str]:
 # Attributes
 
 
-def test_every_enum_of_attributes_has_its_table_of_phrases() -> None:
+def test_every_enum_of_attributes_has_a_table_of_phrases() -> None:
     assert set(attributes_pb2.DESCRIPTOR.enum_types_by_name) == set(TABLES)
 
 
 @pytest.mark.parametrize("enum", TABLES)
-def test_the_contract_repeats_the_phrase_of_every_value(enum: str) -> None:
+def test_the_contract_has_the_phrase_of_every_value(enum: str) -> None:
     said = comments("attributes.proto", enum)
     phrases = {name.lower(): re.findall(r"Prompt: `([^`]*)`", comment) for name, comment in said.items()}
     values = attributes_pb2.DESCRIPTOR.enum_types_by_name[enum].values
@@ -71,7 +71,7 @@ def test_the_contract_repeats_the_phrase_of_every_value(enum: str) -> None:
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Attributes)])
-def test_every_attribute_has_its_field_in_the_contract(field: str) -> None:
+def test_every_attribute_has_a_field_in_the_contract(field: str) -> None:
     enum = attributes_pb2.Attributes.DESCRIPTOR.fields_by_name[field].enum_type
 
     for word in TABLES[enum.name] if enum else ["Indonesian"]:
@@ -81,13 +81,13 @@ def test_every_attribute_has_its_field_in_the_contract(field: str) -> None:
         assert attributes_from_proto(message) == attributes
 
 
-def test_every_field_of_attributes_in_the_contract_has_its_attribute() -> None:
+def test_every_field_of_attributes_in_the_contract_has_an_attribute() -> None:
     assert {field.name for field in fields(Attributes)} == set(
         attributes_pb2.Attributes.DESCRIPTOR.fields_by_name
     )
 
 
-def test_ages_fall_into_the_ranges_that_the_contract_says() -> None:
+def test_the_age_ranges_are_those_of_the_contract() -> None:
     said = comments("attributes.proto", "AgeRange")
     ranges: dict[int, str] = {}
     for name, comment in said.items():
@@ -103,7 +103,7 @@ def test_ages_fall_into_the_ranges_that_the_contract_says() -> None:
 
 
 def raised() -> Iterator[tuple[str, str, str]]:
-    """Every reason that the code gives as a literal: the class or function that takes it, it, and where."""
+    """Yield each reason literal in the code: the class or function that takes it, the reason, the place."""
     for directory in ("server", "tasks"):
         for path in sorted((REPOSITORY / directory).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
@@ -118,13 +118,13 @@ def _reason_literals(call: ast.Call) -> Iterator[str]:
     if takes_reason_first and not _is_of_field(call.func):
         given += call.args[:1]
     for value in given:
-        # Sentences are messages, and lower-case words are names of other things.
+        # Sentences are messages, and lower-case words are other names.
         if isinstance(value, ast.Constant) and re.fullmatch(r"[A-Z][A-Z_]{3,}", str(value.value)):
             yield str(value.value)
 
 
 def _owner(function: ast.expr) -> str:
-    """`NotFoundError` of both `NotFoundError(…)` and `errors.NotFoundError.of_field(…)`."""
+    """Return `NotFoundError` for both `NotFoundError(…)` and `errors.NotFoundError.of_field(…)`."""
     if isinstance(function, ast.Attribute):
         return _owner(function.value) if function.attr in ("of_field", "__init__") else function.attr
     if isinstance(function, ast.Call):
@@ -147,11 +147,11 @@ NO_STATUS = "none; the error of a failed generation or attempt."
 """Status of a reason that no call returns."""
 
 
-def test_every_reason_the_code_gives_is_in_the_contract() -> None:
+def test_every_reason_in_the_code_is_in_the_contract() -> None:
     unknown = [(reason, where) for _, reason, where in RAISED if reason not in DOCUMENTED]
 
     assert unknown == []
-    # The search finds what it is for: literals in each of the ways they are passed.
+    # The search finds literals that are passed in each of the possible ways.
     assert {reason for _, reason, _ in RAISED} >= {
         "RESOURCE_NOT_FOUND",
         "PAGE_TOKEN_INVALID",
@@ -162,7 +162,7 @@ def test_every_reason_the_code_gives_is_in_the_contract() -> None:
     }
 
 
-def test_every_reason_travels_with_the_status_that_the_contract_says() -> None:
+def test_every_reason_has_the_status_of_the_contract() -> None:
     statuses = {kind.__name__: status.name for kind, status in STATUS_OF.items()}
     checked = [
         (reason, statuses[owner], _documented_statuses(reason), where)
@@ -188,13 +188,13 @@ def test_every_reason_is_documented_in_the_same_shape_with_at_most_one_status(re
     assert len(_documented_statuses(reason)) == (0 if parts["status"] == NO_STATUS else 1), parts["status"]
 
 
-def test_the_contract_has_the_reasons_that_are_documented() -> None:
+def test_the_documented_reasons_are_those_of_the_enum() -> None:
     names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 - not a dict
 
     assert names == set(DOCUMENTED)
 
 
-def test_every_kind_of_error_has_its_status() -> None:
+def test_every_kind_of_error_has_a_status() -> None:
     kinds = {
         kind
         for kind in vars(errors).values()

@@ -1,6 +1,6 @@
-"""A sibling app's program: records uses of avatars, some of them twice, and says what it was answered.
+"""A program of an app: records uses of avatars, some of them twice, and prints the recorded uses.
 
-`test_counters` runs it. It reads its orders as JSON from standard input, and writes JSON to standard output.
+`test_counters` runs it. It reads its parameters as JSON from standard input, and prints JSON.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from avatar_creator import AvatarCreator
 ACTIONS = ("pose", "animate", "export")
 
 
-def record(orders: dict[str, Any]) -> list[list[str]]:
-    """Record as many uses as it is told; id, avatar and action of each."""
-    random = Random(orders["seed"])
+def record(parameters: dict[str, Any]) -> list[list[str]]:
+    """Record uses, and return the id, avatar and action of each."""
+    random = Random(parameters["seed"])
     recorded = []
-    with AvatarCreator(orders["target"], token=orders["token"], timeout=60.0) as client:
-        for number in range(orders["uses"]):
-            avatar_id, action = random.choice(orders["avatar_ids"]), random.choice(ACTIONS)
-            # Every tenth is sent again, as after an answer that was lost.
+    with AvatarCreator(parameters["target"], token=parameters["token"], timeout=60.0) as client:
+        for number in range(parameters["uses"]):
+            avatar_id, action = random.choice(parameters["avatar_ids"]), random.choice(ACTIONS)
+            # Every tenth is sent again, as after a lost answer.
             request_id = str(uuid.uuid4())
             answered = {
                 client.usage.record(
                     avatar_id,
                     action=action,
-                    app_name=orders["app_name"],
+                    app_name=parameters["app_name"],
                     metadata={"number": number},
                     request_id=request_id,
                 ).usage.id

@@ -1,4 +1,4 @@
-"""What is counted as it is written is what there is, however much is written at once."""
+"""Counters have the numbers of the rows, also after many concurrent writes."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ CLIENT = Path(__file__).parents[2] / "clients" / "python"
 APPS = ("pose-generator", "video-generator", "story-teller")
 PROCESSES = 8
 USES = {"embedded": 500, "distributed": 2000}
-"""On SQLite one at a time writes, so fewer show as much."""
+"""Number of uses to record. SQLite runs one write at a time, so a smaller number shows the same."""
 USED_AVATARS = 20
 ROUNDS = 10
-"""How often the others come and go meanwhile."""
+"""Number of times that other resources are created and deleted at the same time."""
 
 PICTURE = pictures.png()
 
 
 @contextmanager
 def recorders(deployment: Deployment, user: str, avatar_ids: Sequence[str], uses: int) -> Iterator[list[Any]]:
-    """Processes of the apps, which record uses of these avatars."""
+    """Start processes of apps that record uses of these avatars."""
     running = []
     for number in range(PROCESSES):
         app_id = APPS[number % len(APPS)]
@@ -61,7 +61,7 @@ def recorders(deployment: Deployment, user: str, avatar_ids: Sequence[str], uses
             env={**os.environ, "PYTHONPATH": str(CLIENT)},
         )
         running.append(process)
-        orders = {
+        parameters = {
             "target": deployment.target,
             "token": deployment.token(user, app_id=app_id),
             "app_name": f"{app_id} {number}",
@@ -70,7 +70,7 @@ def recorders(deployment: Deployment, user: str, avatar_ids: Sequence[str], uses
             "seed": number,
         }
         assert process.stdin is not None
-        process.stdin.write(json.dumps(orders))
+        process.stdin.write(json.dumps(parameters))
         process.stdin.close()
         process.stdin = None
     try:
@@ -82,14 +82,14 @@ def recorders(deployment: Deployment, user: str, avatar_ids: Sequence[str], uses
 
 
 @dataclass
-class Others:
-    """What a user does meanwhile: avatars come, are used and go, are drawn, and whole projects go."""
+class OtherActions:
+    """Actions of the user at the same time: creates, uses and deletes avatars, generations and projects."""
 
     client: AvatarCreator
     presets: Sequence[str]
     examples: Sequence[str]
 
-    def avatars_come_and_go(self) -> None:
+    def create_and_delete_avatars(self) -> None:
         project = self.client.projects.create("Passing by").id
         for number in range(ROUNDS):
             avatars = [self.client.avatars.upload(project, PICTURE, name=f"Face {n}").id for n in range(2)]
@@ -98,8 +98,8 @@ class Others:
                     self.client.usage.record(avatar_id, action="try", app_id=app_id)
             self.client.avatars.delete(avatars[0])
 
-    def generations_come_and_go(self) -> Counter[str]:
-        """Returns how many were started from each preset and each persona example."""
+    def create_and_delete_generations(self) -> Counter[str]:
+        """Return how many generations started from each preset and each persona example."""
         started: Counter[str] = Counter()
         for number in range(ROUNDS):
             project = self.client.projects.create("Drawn").id
@@ -110,7 +110,7 @@ class Others:
                 project, preset_id=preset, width=SMALLEST, height=SMALLEST
             )
             self.client.usage.record(drawn.avatar_id, action="try", app_id=APPS[0])
-            # Cancelled before it is drawn, while it is, or too late.
+            # The cancellation comes before the drawing, during it, or too late.
             with suppress(FailedPreconditionError):
                 self.client.generations.cancel(
                     self._draw(project, preset_id=preset, persona_example_id=example).id
@@ -127,12 +127,12 @@ class Others:
 
 
 def popularity(client: AvatarCreator) -> dict[str, int]:
-    """How often each preset and each persona example was chosen."""
+    """Return how often each preset and each persona example was chosen."""
     presets = {preset.id: preset.popularity for preset in client.presets.list()}
     return presets | {example.id: example.use_count for example in client.personas.list()}
 
 
-def test_no_count_is_lost_or_doubled_while_many_write_at_once(
+def test_no_count_is_lost_or_doubled_by_concurrent_writes(
     deployment: Deployment, client: AvatarCreator, user: str
 ) -> None:
     project = client.projects.create("Used").id
@@ -141,14 +141,16 @@ def test_no_count_is_lost_or_doubled_while_many_write_at_once(
     ]
     before = popularity(client)
     presets, examples = list(client.presets.list()), list(client.personas.list())
-    others = Others(client, [preset.id for preset in presets[:3]], [example.id for example in examples[:2]])
+    others = OtherActions(
+        client, [preset.id for preset in presets[:3]], [example.id for example in examples[:2]]
+    )
 
     uses = PROCESSES * (USES["embedded" if deployment.is_embedded else "distributed"] // PROCESSES)
     with recorders(deployment, user, used, uses) as processes, ThreadPoolExecutor(2) as threads:
-        coming_and_going = threads.submit(others.avatars_come_and_go)
-        started = threads.submit(others.generations_come_and_go)
+        avatars_done = threads.submit(others.create_and_delete_avatars)
+        started = threads.submit(others.create_and_delete_generations)
         recorded = [use for process in processes for use in json.loads(process.communicate(timeout=60)[0])]
-        coming_and_going.result()
+        avatars_done.result()
         assert started.result().total() == 3 * ROUNDS
     wait_until(lambda: not states_of(client, "PENDING", "PROCESSING"), 20.0)
 
@@ -164,11 +166,10 @@ def test_no_count_is_lost_or_doubled_while_many_write_at_once(
     assert avatars_by_project(deployment) == counted_on_projects(deployment)
     chosen = {chosen_id: number - before[chosen_id] for chosen_id, number in popularity(client).items()}
     assert {chosen_id: number for chosen_id, number in chosen.items() if number} == started.result()
-    assert the_port_says_the_same(deployment, client, user)
+    assert the_service_returns_these_numbers(deployment, client, user)
 
 
-def test_uses_recorded_at_once_are_listed_by_their_times(client: AvatarCreator) -> None:
-    """Newest first, and newest is what was recorded last."""
+def test_concurrent_uses_are_listed_newest_first(client: AvatarCreator) -> None:
     avatar = client.avatars.upload(client.projects.create("Used").id, PICTURE, name="Sarah")
 
     def record(number: int) -> None:
@@ -187,7 +188,7 @@ Rows = dict[Any, Any]
 
 
 def by(rows: list[dict[str, Any]], *key: str) -> Rows:
-    """The rows' other values, by those of `key`."""
+    """Return the other values of the rows, by the values of `key`."""
     return {
         tuple(row[name] for name in key): tuple(row[name] for name in sorted(row) if name not in key)
         for row in rows
@@ -209,7 +210,7 @@ def counted_on_avatars(deployment: Deployment) -> Rows:
 
 
 def uses_by_app(deployment: Deployment) -> Rows:
-    """With the name the app had in its last use."""
+    """Count the uses by app, with the name of the app in its last use."""
     return by(
         deployment.execute(
             "SELECT avatar_id, app_id, count(*) AS usage_count, min(create_time) AS first_used_time,"
@@ -288,8 +289,8 @@ def counted_on_projects(deployment: Deployment) -> Rows:
     return by(deployment.execute("SELECT id, avatar_count FROM avatar_projects"), "id")
 
 
-def the_port_says_the_same(deployment: Deployment, client: AvatarCreator, user: str) -> bool:
-    """Whether statistics, sums and lists are what the rows say."""
+def the_service_returns_these_numbers(deployment: Deployment, client: AvatarCreator, user: str) -> bool:
+    """Check that statistics, sums and lists have the numbers of the rows."""
     figures = figures_of_the_user(deployment, user)
     stats = client.usage.stats()
     assert (stats.avatar_count, stats.usage_count) == (figures["avatar_count"], figures["usage_count"])
@@ -325,37 +326,37 @@ def word(state: GenerationState.ValueType) -> str:
 
 
 def states_of(client: AvatarCreator, *names: str) -> int:
-    """How many generations are in one of these states."""
+    """Return how many generations are in one of these states."""
     states = {GenerationState.Value(f"GENERATION_STATE_{name}") for name in names}
     return sum(count.generation_count for count in client.usage.stats().generations if count.state in states)
 
 
-# One change after the other
+# Sequential changes
 
 
 @dataclass
 class Figures:
-    """A user's figures, as the port tells them."""
+    """The statistics of a user, as the service returns them."""
 
     service: InProcessService
     client: AsyncAvatarCreator
 
     async def are(self, **expected: int) -> None:
-        """Refuse any but these; those not named are to be zero."""
+        """Check the statistics: the numbers without an expected value must be zero."""
         stats = await self.client.usage.stats()
-        told = {
+        actual = {
             "avatars": stats.avatar_count,
             "uploads": stats.recent_upload_count,
             "uses": stats.usage_count,
             **{word(count.state): count.generation_count for count in stats.generations},
         }
-        assert {name: number for name, number in told.items() if number} == expected
+        assert {name: number for name, number in actual.items() if number} == expected
         assert stats.average_usage_per_avatar == (
             stats.usage_count / stats.avatar_count if stats.avatar_count else 0
         )
 
-    async def order(self, project_id: str) -> str:
-        """A new generation of a small picture."""
+    async def create(self, project_id: str) -> str:
+        """Create a generation of a small picture, and return its id."""
         generation = await self.client.generations.create(
             project_id, "a portrait", width=SMALLEST, height=SMALLEST
         )
@@ -366,18 +367,18 @@ class Figures:
         async for caught in self.client.generations.watch(generation_id, timeout=20.0):
             if word(caught.state) == state:
                 return
-        raise AssertionError(f"it ended, and never was {state}")
+        raise AssertionError(f"the generation ended without the state {state}")
 
 
 @pytest.fixture(params=["embedded", "distributed"])
 async def figures(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Figures]:
-    """Those of a user of a service without a worker, once on SQLite, once on PostgreSQL and Redis."""
+    """Statistics of a user, from a service without a worker: on SQLite, and on PostgreSQL and Redis."""
     deployment = request.getfixturevalue(request.param)
     async with InProcessService.serving(deployment) as service, service.client(user) as client:
         yield Figures(service, client)
 
 
-async def test_the_figures_follow_every_transition(figures: Figures) -> None:
+async def test_statistics_follow_every_transition(figures: Figures) -> None:
     client, service, provider = figures.client, figures.service, ScriptedProvider()
     busy = ProviderError("PROVIDER_UNAVAILABLE", "busy", retryable=True)
     refused = ProviderError("PROVIDER_REJECTED", "refused", retryable=False)
@@ -385,7 +386,7 @@ async def test_the_figures_follow_every_transition(figures: Figures) -> None:
     project = (await client.projects.create("Lifecycle")).id
     await figures.are()
 
-    completed = await figures.order(project)
+    completed = await figures.create(project)
     await figures.are(pending=1)
     async with service.working(provider):
         drawing = await provider.next_drawing()
@@ -397,7 +398,7 @@ async def test_the_figures_follow_every_transition(figures: Figures) -> None:
         await service.wake_workers()
         drawing = await provider.next_drawing()
         await figures.are(processing=1)
-    # The worker was told to stop, and handed it back.
+    # The worker has stopped, and has released the generation.
     await figures.are(pending=1)
     async with service.working(provider):
         drawing = await provider.next_drawing()
@@ -406,7 +407,7 @@ async def test_the_figures_follow_every_transition(figures: Figures) -> None:
         await figures.reaches(completed, "completed")
         await figures.are(completed=1, avatars=1)
 
-        failed = await figures.order(project)
+        failed = await figures.create(project)
         (await provider.next_drawing()).fail(refused)
         await figures.reaches(failed, "failed")
         await figures.are(completed=1, avatars=1, failed=1)
@@ -418,7 +419,7 @@ async def test_the_figures_follow_every_transition(figures: Figures) -> None:
         await drawing.over.wait()
         await figures.are(completed=1, avatars=1, failed=1, cancelled=1)
 
-    cancelled = await figures.order(project)
+    cancelled = await figures.create(project)
     await figures.are(completed=1, avatars=1, failed=1, cancelled=1, pending=1)
     await client.generations.cancel(cancelled)
     await client.generations.cancel(cancelled)
@@ -430,10 +431,10 @@ async def test_the_figures_follow_every_transition(figures: Figures) -> None:
     await figures.are()
 
 
-async def test_the_figures_follow_avatars_and_their_uses(figures: Figures) -> None:
+async def test_statistics_follow_avatars_and_their_uses(figures: Figures) -> None:
     client = figures.client
     stays, goes = [(await client.projects.create(name)).id for name in ("Stays", "Goes")]
-    # The worker makes the thumbnails, for which uploads wait.
+    # Uploads wait for the thumbnails, which the worker makes.
     async with figures.service.working(ScriptedProvider()):
         first, second, third = [
             (await client.avatars.upload(project, PICTURE, name="Sarah")).id

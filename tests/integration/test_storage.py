@@ -1,4 +1,4 @@
-"""Where the pictures are kept: in a bucket, and when the storage refuses."""
+"""The storage of pictures: a bucket, and a storage that fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def object_storage() -> Iterator[ObjectStorage]:
     storage.close()
 
 
-def test_pictures_in_a_bucket_come_back_as_they_were_and_leave_nothing(
+def test_pictures_in_a_bucket_are_downloaded_and_removed(
     distributed: Deployment, object_storage: ObjectStorage, user: str
 ) -> None:
     distributed.settings.update(object_storage.settings("production/pictures"))
@@ -54,7 +54,7 @@ def test_pictures_in_a_bucket_come_back_as_they_were_and_leave_nothing(
         wait_until(lambda: not distributed.rows("files"))
 
 
-def test_a_bucket_that_is_away_refuses_an_upload_in_bounded_time(
+def test_an_upload_is_refused_in_time_while_the_bucket_is_unavailable(
     distributed: Deployment, object_storage: ObjectStorage, user: str
 ) -> None:
     distributed.settings.update(object_storage.settings("production"))
@@ -63,7 +63,7 @@ def test_a_bucket_that_is_away_refuses_an_upload_in_bounded_time(
         project = calls.create_project()
         object_storage.kill()
 
-        # Before the call's own deadline, which would be DEADLINE_EXCEEDED.
+        # The refusal must come before the deadline of the call, which would give DEADLINE_EXCEEDED.
         refused = refusal(lambda: calls.upload(project.id, SKETCH))
 
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
@@ -72,7 +72,7 @@ def test_a_bucket_that_is_away_refuses_an_upload_in_bounded_time(
         assert distributed.rows("avatars") == []
 
 
-def test_a_storage_that_refuses_is_told_and_works_again_once_mended(
+def test_a_failing_storage_is_reported_and_works_again_after_the_repair(
     deployment: Deployment, user: str
 ) -> None:
     folder = deployment.upload_path / "avatar-creator"
@@ -91,12 +91,12 @@ def test_a_storage_that_refuses_is_told_and_works_again_once_mended(
 
         avatar = calls.upload(project.id, SKETCH)
         assert calls.download(avatar.id)[0].sha256 == avatar.image.sha256
-        # What was refused is not accounted for for ever.
+        # The rows of the refused files are deleted.
         wait_until(lambda: [row["state"] for row in deployment.rows("files")] == ["owned"] * 2)
         wait_until(lambda: not deployment.rows("quick_work"))
 
 
-def test_one_lost_file_does_not_close_a_gallery(deployment: Deployment, user: str) -> None:
+def test_a_lost_file_does_not_fail_the_list_of_a_project(deployment: Deployment, user: str) -> None:
     with deployment.client(user) as client:
         project = client.projects.create("Gallery")
         kept = client.avatars.upload(project.id, SKETCH, name="Kept")

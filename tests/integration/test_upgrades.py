@@ -1,4 +1,4 @@
-"""During an upgrade, versions of the service read the same database and the same rows."""
+"""Upgrades: several versions of the service use the same database and the same rows."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ UNDO_0002 = (
     "ALTER TABLE avatar_presets ADD COLUMN thumbnail_file_id TEXT REFERENCES files (id)",
     "DELETE FROM avatar_creator_migrations WHERE name LIKE '0002%'",
 )
-"""What makes a database one that only the first migration was applied to."""
+"""Statements that undo all migrations but the first."""
 
 
-def test_rows_of_a_later_version_are_run_and_read(distributed: Deployment, user: str) -> None:
+def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user: str) -> None:
     distributed.start_server()
     with distributed.client(user) as client:
         project = client.projects.create("Upgraded")
@@ -54,7 +54,7 @@ def test_rows_of_a_later_version_are_run_and_read(distributed: Deployment, user:
         assert client.generations.get(generation.id).prompt == "a calm man"
 
 
-def test_a_database_that_is_ahead_is_served(distributed: Deployment, user: str) -> None:
+def test_a_database_with_later_migrations_is_accepted(distributed: Deployment, user: str) -> None:
     distributed.execute("INSERT INTO avatar_creator_migrations (name, applied) VALUES ('9999_later', now())")
     distributed.start()
     with distributed.client(user) as client:
@@ -69,7 +69,7 @@ def test_a_worker_needs_no_secret(distributed: Deployment, user: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["embedded", "distributed"])
-def test_what_there_was_before_the_counters_is_counted_when_they_come(
+def test_the_migration_of_the_counters_counts_existing_rows(
     request: pytest.FixtureRequest, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)

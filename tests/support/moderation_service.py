@@ -1,4 +1,4 @@
-"""A faithful local fake of a moderation service of the shape of OpenAI's Moderations API.
+"""A local fake of a moderation service with the API of OpenAI's Moderations.
 
 Request and answer follow https://developers.openai.com/api/reference/resources/moderations and the types
 that https://github.com/openai/openai-python generates from its specification
@@ -38,7 +38,7 @@ CATEGORIES = (
 )
 
 FLAGGED_CATEGORIES = ("violence", "violence/graphic")
-"""What a flagged text is flagged for."""
+"""Categories of a flagged text."""
 
 _START_SECONDS = 10.0
 _TRICKLE_SECONDS = 0.02
@@ -46,40 +46,40 @@ _TRICKLE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ModerationRequest:
-    """A request as it came in."""
+    """A request that the service received."""
 
     authorization: str
-    """The header; empty without."""
+    """The header; empty if there is none."""
     body: Any
-    """The JSON."""
+    """The decoded JSON."""
 
 
 class ModerationServiceFake:
-    """It listens on loopback from its making to `close`, in a thread of its own.
+    """A server on loopback in its own thread, which runs until `close`.
 
-    `mode` says how it answers:
-        clean, flagged: as documented.
-        500: with that status and the documented error.
-        malformed: with `malformed_body` and status 200.
-        hang: not at all, until the client goes.
-        trickle: a blank now and then, until the client goes.
-        drop: by closing the connection.
+    `mode` decides how it answers:
+        clean, flagged: As documented.
+        500: With status 500 and the documented error.
+        malformed: With `malformed_body` and status 200.
+        hang: Not at all, until the client disconnects.
+        trickle: With one blank at a time, until the client disconnects.
+        drop: By closing the connection.
     """
 
     def __init__(self, mode: Mode = "clean") -> None:
-        """Start it.
+        """Start the server.
 
         Raises:
-            ValueError: no such mode.
+            ValueError: There is no such mode.
         """
         if mode not in get_args(Mode):
             raise ValueError(f"no mode {mode!r}: {get_args(Mode)}")
         self.mode: Mode = mode
         self.malformed_body = '{"results": []}'
         self.drops = 0
-        """How many requests to come are dropped whatever the mode."""
+        """Number of future requests to drop in any mode."""
         self.requests: list[ModerationRequest] = []
-        """What came in, oldest first."""
+        """Received requests, oldest first."""
         self._port = free_port()
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -93,11 +93,11 @@ class ModerationServiceFake:
 
     @property
     def url(self) -> str:
-        """What to post to."""
+        """URL of the endpoint."""
         return f"http://127.0.0.1:{self._port}/v1/moderations"
 
     def close(self) -> None:
-        """Stop listening, and drop what is connected."""
+        """Stop the server, and close its connections."""
         self._loop.call_soon_threadsafe(self._finish.set)
         self._thread.join()
         self._loop.close()

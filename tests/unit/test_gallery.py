@@ -1,4 +1,4 @@
-"""The gallery's content: presets, their pictures, and persona examples."""
+"""The content of the gallery: presets, their pictures, and persona examples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORDS: dict[str, dict[str, str]] = {
 
 
 def tables(file: str, name: str) -> list[Table]:
-    """All tables of a file, which has no others."""
+    """Return all tables of a file, and check that the file has no other content."""
     content = tomllib.loads((GALLERY / file).read_text(encoding="utf-8"))
     assert set(content) == {name}
     found: list[Table] = content[name]
@@ -50,12 +50,12 @@ every_entry = pytest.mark.parametrize("entry", [*PRESETS, *EXAMPLES], ids=lambda
 
 
 def persona_of(entry: Table) -> Persona:
-    """The persona of a preset or a persona example."""
+    """Return the persona of a preset or a persona example."""
     return Persona(**{**entry["persona"], "personality": tuple(entry["persona"]["personality"])})
 
 
 def shown(field: str) -> set[str]:
-    """The words the presets use for an attribute."""
+    """Return the words that the presets use for an attribute."""
     return {preset["attributes"][field] for preset in PRESETS if field in preset["attributes"]}
 
 
@@ -76,7 +76,7 @@ def test_ids_are_unique_and_ascend_in_each_file() -> None:
         assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
 
 
-def test_no_name_or_person_is_there_twice() -> None:
+def test_names_and_persons_are_unique() -> None:
     for entries in (PRESETS, EXAMPLES):
         assert len({entry["name"] for entry in entries}) == len(entries)
     assert len({entry["persona"]["name"] for entry in (*PRESETS, *EXAMPLES)}) == 36
@@ -99,7 +99,7 @@ def test_an_entry_is_within_the_contracts_limits(entry: Table) -> None:
 
 
 @every_entry
-def test_texts_are_neat(entry: Table) -> None:
+def test_texts_are_sentences_without_extra_blanks(entry: Table) -> None:
     persona = entry["persona"]
     sentences = (entry["description"], persona["background"])
 
@@ -109,7 +109,7 @@ def test_texts_are_neat(entry: Table) -> None:
 
 
 @every_preset
-def test_a_generation_can_start_from_what_a_preset_holds(preset: Table) -> None:
+def test_a_generation_can_start_from_a_preset(preset: Table) -> None:
     persona = persona_to_proto(persona_of(preset))
     attributes = attributes_to_proto(Attributes(**preset["attributes"]))
 
@@ -138,29 +138,29 @@ def test_a_presets_attributes_are_words_of_the_vocabulary(preset: Table) -> None
 
 
 @every_preset
-def test_hair_is_given_where_it_is_seen(preset: Table) -> None:
+def test_hair_is_given_if_it_is_visible(preset: Table) -> None:
     attributes = preset["attributes"]
-    seen = attributes.get("headwear") not in ("hijab", "turban")
+    visible = attributes.get("headwear") not in ("hijab", "turban")
 
-    assert ("hair_style" in attributes, "hair_color" in attributes) == (seen, seen)
+    assert ("hair_style" in attributes, "hair_color" in attributes) == (visible, visible)
 
 
 @every_preset
-def test_a_presets_age_is_in_the_age_range_it_shows(preset: Table) -> None:
+def test_the_age_of_a_preset_is_in_its_age_range(preset: Table) -> None:
     assert vocabulary.age_range_of(preset["persona"]["age"]) == preset["attributes"]["age_range"]
 
 
 @pytest.mark.parametrize("field", ["gender", "age_range", "headwear", "skin_tone"])
-def test_every_word_is_shown(field: str) -> None:
+def test_the_presets_use_every_word(field: str) -> None:
     assert shown(field) == set(WORDS[field])
 
 
-def test_presets_stand_on_at_least_seven_shelves() -> None:
-    shelves = [preset["category"] for preset in PRESETS]
+def test_presets_have_at_least_seven_categories() -> None:
+    categories = [preset["category"] for preset in PRESETS]
 
-    assert len(set(shelves)) >= 7
-    assert {shelves.count(shelf) for shelf in shelves} <= {3, 4}
-    assert {example["category"] for example in EXAMPLES} <= set(shelves)
+    assert len(set(categories)) >= 7
+    assert {categories.count(category) for category in categories} <= {3, 4}
+    assert {example["category"] for example in EXAMPLES} <= set(categories)
 
 
 @every_preset
@@ -171,7 +171,7 @@ def test_a_preset_has_its_picture(preset: Table) -> None:
     assert (picture.format, picture.size, picture.mode) == ("WEBP", (300, 300), "RGB")
 
 
-def test_there_is_no_other_picture_and_no_two_are_the_same() -> None:
+def test_there_are_no_other_and_no_equal_pictures() -> None:
     pictures = {path.name: path.read_bytes() for path in PICTURES.iterdir()}
 
     assert set(pictures) == {f"{preset['id']}.webp" for preset in PRESETS}
@@ -180,11 +180,11 @@ def test_there_is_no_other_picture_and_no_two_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS[::6], ids=lambda preset: preset["name"])
-def test_a_picture_is_what_its_preset_draws(preset: Table) -> None:
+def test_a_picture_is_the_drawing_of_its_preset(preset: Table) -> None:
     assert draw_picture(preset) == (PICTURES / f"{preset['id']}.webp").read_bytes()
 
 
-def test_drawing_anew_deletes_the_pictures_of_presets_that_are_gone(tmp_path: Path) -> None:
+def test_drawing_the_pictures_deletes_those_of_removed_presets(tmp_path: Path) -> None:
     name = f"{PRESETS[0]['id']}.webp"
     first = (GALLERY / "presets.toml").read_text(encoding="utf-8").split("[[preset]]")[1]
     (tmp_path / "presets.toml").write_text(f"[[preset]]{first}", encoding="utf-8")

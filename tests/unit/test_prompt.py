@@ -1,4 +1,4 @@
-"""The enhanced prompt, to the letter."""
+"""The enhanced prompt, word for word, and the estimate of its tokens."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FULL = Attributes(
 )
 
 
-def test_the_example_is_built_to_the_letter() -> None:
+def test_the_example_is_built_word_for_word() -> None:
     persona = Persona(name="Sarah", age=32, personality=("professional",))
     attributes = Attributes(gender="female", ethnicity="asian", style="professional")
 
@@ -59,7 +59,7 @@ def test_the_example_is_built_to_the_letter() -> None:
     assert QUALITY == PLAIN
 
 
-def test_a_generation_has_the_example_to_the_letter(shared_client: AvatarCreator) -> None:
+def test_a_generation_has_the_example_word_for_word(shared_client: AvatarCreator) -> None:
     project = shared_client.projects.create("Prompts")
 
     generation = shared_client.generations.create(
@@ -82,7 +82,7 @@ def test_a_generation_has_the_example_to_the_letter(shared_client: AvatarCreator
     assert avatar.generation_prompt == "confident business woman"
 
 
-def test_headwear_reaches_a_generations_prompt(shared_client: AvatarCreator) -> None:
+def test_headwear_is_in_the_prompt_of_a_generation(shared_client: AvatarCreator) -> None:
     project = shared_client.projects.create("Prompts")
 
     generation = shared_client.generations.create(
@@ -96,7 +96,7 @@ def test_headwear_reaches_a_generations_prompt(shared_client: AvatarCreator) -> 
     assert generation.enhanced_prompt == f"wearing a peci, a portrait, {PLAIN}"
 
 
-def test_all_attributes_come_in_one_order() -> None:
+def test_attributes_have_a_fixed_order() -> None:
     persona = Persona("Sari", 25, ("warm", "curious"), "Grew up in Bandung.")
 
     assert enhance("a portrait", persona, FULL) == (
@@ -106,7 +106,7 @@ def test_all_attributes_come_in_one_order() -> None:
     )
 
 
-def test_nothing_is_added_for_what_is_absent() -> None:
+def test_absent_fields_add_nothing() -> None:
     assert enhance("", Persona(), Attributes()) == PLAIN
     assert enhance("a portrait", Persona(), Attributes()) == f"a portrait, {PLAIN}"
 
@@ -120,11 +120,11 @@ def test_nothing_is_added_for_what_is_absent() -> None:
         (Persona(personality=("warm", "shy")), "warm, shy personality"),
     ],
 )
-def test_each_part_of_a_persona_stands_alone(persona: Persona, expected: str) -> None:
+def test_each_field_of_a_persona_works_alone(persona: Persona, expected: str) -> None:
     assert enhance("a portrait", persona, Attributes()) == f"{expected}, a portrait, {PLAIN}"
 
 
-def test_the_background_stays_out_of_the_prompt() -> None:
+def test_the_background_is_not_in_the_prompt() -> None:
     assert enhance("a portrait", Persona(background="Grew up in Bandung."), Attributes()) == (
         f"a portrait, {PLAIN}"
     )
@@ -146,13 +146,13 @@ def test_the_background_stays_out_of_the_prompt() -> None:
         for word, phrase in table.items()
     ],
 )
-def test_an_attribute_adds_its_phrase_and_nothing_else(attribute: str, word: str, phrase: str) -> None:
+def test_an_attribute_adds_only_its_phrase(attribute: str, word: str, phrase: str) -> None:
     attributes = replace(Attributes(), **{attribute: word})
 
     assert enhance("a portrait", Persona(), attributes) == f"{phrase}, a portrait, {PLAIN}"
 
 
-def test_ethnicity_is_the_callers_words() -> None:
+def test_ethnicity_has_the_words_of_the_caller() -> None:
     assert enhance("a portrait", Persona(), Attributes(ethnicity="Afro-Brazilian")) == (
         f"Afro-Brazilian ethnicity, a portrait, {PLAIN}"
     )
@@ -173,13 +173,13 @@ def test_ethnicity_is_the_callers_words() -> None:
         ("bald", "blonde", "bald head"),
     ],
 )
-def test_hair_is_one_phrase_of_style_and_colour(style: str, color: str, expected: str) -> None:
+def test_hair_is_one_phrase_of_style_and_color(style: str, color: str, expected: str) -> None:
     attributes = Attributes(hair_style=style, hair_color=color)
 
     assert enhance("a portrait", Persona(), attributes) == f"{expected}, a portrait, {PLAIN}"
 
 
-def test_every_style_and_colour_of_hair_reads_as_a_phrase() -> None:
+def test_every_style_and_color_of_hair_make_a_phrase() -> None:
     for style in ("", *vocabulary.HAIR_STYLE):
         for color in ("", *vocabulary.HAIR_COLOR):
             built = enhance("", Persona(), Attributes(hair_style=style, hair_color=color))
@@ -190,7 +190,7 @@ def test_every_style_and_colour_of_hair_reads_as_a_phrase() -> None:
             assert style == "bald" or vocabulary.HAIR_COLOR.get(color, "") in hair
 
 
-def test_the_age_range_given_wins_over_the_persona_s_age() -> None:
+def test_a_given_age_range_overrides_the_age_of_the_persona() -> None:
     attributes = Attributes(age_range="senior")
 
     assert enhance("a portrait", Persona(age=32), attributes) == (
@@ -198,8 +198,8 @@ def test_the_age_range_given_wins_over_the_persona_s_age() -> None:
     )
 
 
-def test_every_attribute_there_is_changes_the_prompt() -> None:
-    """So that a new one is not forgotten."""
+def test_every_attribute_changes_the_prompt() -> None:
+    """Fail for a new attribute that the prompt does not use."""
     whole = enhance("a portrait", Persona(), FULL)
 
     for attribute in fields(Attributes):
@@ -207,7 +207,7 @@ def test_every_attribute_there_is_changes_the_prompt() -> None:
         assert len(without) < len(whole), attribute.name
 
 
-# How much of it the model reads
+# Number of tokens
 
 ENGLISH = (
     "A confident businesswoman in her late thirties stands by the window of a bright corner office in "
@@ -231,7 +231,7 @@ RUSSIAN = "Уверенная деловая женщина под сорок л
 CHINESE = "一位三十多岁的自信职业女性站在明亮办公室的窗边，身穿炭灰色西装外套，内搭象牙色丝绸衬衫。"
 TAGS = "masterpiece, ultra detailed, freckles, cinematic lighting, bokeh, 85mm f/1.4, (sharp focus:1.3), 8k, "
 
-# What the tokenizer of FLUX.1-dev (`tokenizer_2`) makes of ten times the text, its end mark included.
+# Tokens, with the end mark, that the tokenizer of FLUX.1-dev (`tokenizer_2`) makes of ten times the text.
 COUNTED = [
     (ENGLISH, 601),
     (GERMAN, 511),
@@ -245,7 +245,7 @@ COUNTED = [
 
 
 @pytest.mark.parametrize(("text", "tokens"), COUNTED, ids=lambda value: str(value)[:10])
-def test_a_prompt_is_taken_for_rather_longer_than_it_is(text: str, tokens: int) -> None:
+def test_the_estimate_is_rather_too_high_than_too_low(text: str, tokens: int) -> None:
     assert 0.95 * tokens <= estimated_tokens(text * 10) <= 2.5 * tokens
 
 
@@ -254,7 +254,7 @@ def test_sentences_are_estimated_closely(text: str) -> None:
     assert estimated_tokens(text * 10) <= 1.35 * dict(COUNTED)[text]
 
 
-def test_an_empty_prompt_has_its_end_mark() -> None:
+def test_an_empty_prompt_has_only_the_end_mark() -> None:
     assert estimated_tokens("") == 1
 
 
@@ -265,23 +265,23 @@ def test_a_prompt_that_fits_gives_no_warning() -> None:
 
 
 @pytest.mark.parametrize("text", [ENGLISH, GERMAN, FRENCH, INDONESIAN, VIETNAMESE, RUSSIAN, TAGS])
-def test_a_prompt_that_does_not_fit_is_warned_of(text: str) -> None:
+def test_a_prompt_that_does_not_fit_gives_a_warning(text: str) -> None:
     per_text = dict(COUNTED)[text] / 10
     too_long = text * round(1.1 * PROMPT_TOKENS / per_text + 1)
 
     assert cut_warning(too_long) is not None
 
 
-def test_the_warning_says_how_much_is_cut_off() -> None:
+def test_the_warning_has_the_number_of_unread_words() -> None:
     words = "the woman " * 1000
-    # 0.7 and 0.2 a letter: 1.3 and 1.7 tokens.
+    # 0.7 tokens per word and 0.2 per letter: 1.3 and 1.7 tokens.
     assert cut_warning(words) == (
         "the prompt has about 3,001 tokens, and the model reads 512: "
         "it will probably not read about the last 1,660 words of the enhanced prompt"
     )
 
 
-def test_the_warning_of_one_word_is_of_one_word() -> None:
+def test_the_warning_of_one_word_is_singular() -> None:
     fits = "the woman " * 170 + "a"
     assert cut_warning(fits) is None
     warning = cut_warning(f"{fits} a")

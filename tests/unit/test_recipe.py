@@ -1,4 +1,4 @@
-"""What made a picture: kept, compared, and told by the picture's file."""
+"""Recipes: as JSON, in the comparison of pictures, and in the file of the picture."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SKETCH = Recipe(
 
 
 def from_reference(recipe: Recipe) -> Recipe:
-    """The recipe of a picture that was made from another one."""
+    """Return the recipe with a reference."""
     return replace(
         recipe,
         reference_avatar_id="01a204c5-f0a0-7420-b0e8-3a0825fedfed",
@@ -75,31 +75,31 @@ def opened(picture: Picture) -> PngImagePlugin.PngImageFile:
 
 
 def texts(recipe: Recipe) -> dict[str, Any]:
-    """The PNG texts of a picture with this recipe, as Pillow reads them."""
+    """Return the PNG texts of a picture with this recipe, as Pillow reads them."""
     return dict(opened(png_with_recipe(pictures.scene(), recipe)).text)
 
 
 def xmp(recipe: Recipe) -> dict[str, Any]:
-    """The XMP properties of a picture with this recipe, as Pillow reads them."""
+    """Return the XMP properties of a picture with this recipe, as Pillow reads them."""
     found: dict[str, Any] = opened(png_with_recipe(pictures.scene(), recipe)).getxmp()
     properties: dict[str, Any] = found["xmpmeta"]["RDF"]["Description"]
     return properties
 
 
 def settings(recipe: Recipe) -> str:
-    """The last line of `parameters`."""
+    """Return the last line of `parameters`."""
     return str(texts(recipe)["parameters"]).split("\n")[-1]
 
 
-# The record
+# JSON
 
 
 @pytest.mark.parametrize("recipe", [FLUX, SKETCH, from_reference(SKETCH)])
-def test_a_recipe_is_the_same_after_it_was_kept_as_json(recipe: Recipe) -> None:
+def test_a_recipe_is_the_same_after_a_round_trip_through_json(recipe: Recipe) -> None:
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
-def test_fields_of_a_later_version_are_left_out() -> None:
+def test_fields_of_a_later_version_are_ignored() -> None:
     assert Recipe.from_json({**SKETCH.to_json(), "sampler": "euler"}) == SKETCH
 
 
@@ -109,7 +109,7 @@ def test_the_software_has_a_name_and_a_version() -> None:
     assert version[0].isdigit()
 
 
-# The pixels' hash
+# Hash of the pixels
 
 
 def test_the_hash_is_that_of_the_documented_bytes() -> None:
@@ -120,13 +120,13 @@ def test_the_hash_is_that_of_the_documented_bytes() -> None:
     assert pixels_sha256(image) == hashlib.sha256(documented).hexdigest()
 
 
-def test_the_hash_is_of_the_pixels_and_not_of_their_file() -> None:
+def test_the_hash_does_not_depend_on_the_file() -> None:
     image = pictures.scene()
     assert pixels_sha256(opened(png_with_recipe(image, FLUX))) == pixels_sha256(image)
     assert pixels_sha256(image.convert("RGBA")) == pixels_sha256(image)
 
 
-def test_one_level_of_one_pixel_or_another_shape_is_another_hash() -> None:
+def test_another_pixel_or_another_shape_gives_another_hash() -> None:
     image = Image.new("RGB", (4, 2))
     changed = image.copy()
     changed.putpixel((3, 1), (0, 0, 1))
@@ -134,7 +134,7 @@ def test_one_level_of_one_pixel_or_another_shape_is_another_hash() -> None:
     assert len(hashes) == 3
 
 
-# How far apart two pictures look
+# Color difference
 
 
 def test_the_same_picture_has_no_difference_and_black_is_100_from_white() -> None:
@@ -144,14 +144,14 @@ def test_the_same_picture_has_no_difference_and_black_is_100_from_white() -> Non
 
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
-    [  # By the L*a*b* of sRGB's primaries, adapted to D50:
+    [  # From the L*a*b* of sRGB's primaries, adapted to D50:
         # red 54.3 80.8 69.9, green 87.8 -79.3 81.0, blue 29.6 68.3 -112.0.
         ("red", "lime", 163.9),
         ("lime", "blue", 249.8),
         ("blue", "red", 184.0),
     ],
 )
-def test_plain_colours_differ_as_cie_1976_has_it(one: str, other: str, expected: float) -> None:
+def test_plain_colors_have_the_difference_of_cie_1976(one: str, other: str, expected: float) -> None:
     pair = (Image.new("RGB", (64, 64), one), Image.new("RGB", (64, 64), other))
     assert colour_difference(*pair) == pytest.approx(expected, abs=1)
     assert colour_difference(*pair) == colour_difference(*reversed(pair))
@@ -164,7 +164,7 @@ def test_the_difference_does_not_depend_on_the_size() -> None:
     assert colour_difference(darker, small) == pytest.approx(colour_difference(darker, large), abs=1)
 
 
-def test_the_more_a_picture_changes_the_greater_is_the_difference() -> None:
+def test_a_larger_change_gives_a_larger_difference() -> None:
     image = pictures.scene(128, 128)
     differences = [
         colour_difference(image, ImageEnhance.Brightness(image).enhance(share)) for share in (0.99, 0.9, 0.5)
@@ -172,7 +172,7 @@ def test_the_more_a_picture_changes_the_greater_is_the_difference() -> None:
     assert 0 < differences[0] < 2.3 < differences[1] < differences[2]
 
 
-# What the file tells
+# Contents of the file
 
 
 def test_without_a_recipe_the_file_is_the_plain_picture() -> None:
@@ -203,7 +203,7 @@ def test_the_texts_are_those_of_the_png_specification_and_of_web_uis() -> None:
     assert texts(SKETCH)["Description"] == "Portrait drawn by a program, without a trained model."
 
 
-def test_parameters_have_the_prompt_what_to_keep_out_and_the_settings() -> None:
+def test_parameters_have_the_prompt_the_negative_prompt_and_the_settings() -> None:
     recipe = from_reference(replace(FLUX, model="stabilityai/sdxl", negative_prompt="blurry"))
     assert str(texts(recipe)["parameters"]) == (
         f"Face Realism, {PROMPT} <lora:Face.v1:0.85>\n"
@@ -220,7 +220,7 @@ def test_distilled_guidance_is_not_called_cfg_scale() -> None:
     assert "CFG scale:" not in with_negative
 
 
-def test_settings_a_picture_does_not_have_are_left_out() -> None:
+def test_settings_without_a_value_are_left_out() -> None:
     assert texts(SKETCH)["parameters"] == (
         "a friendly face\nSeed: 7, Size: 256x320, Version: avatar-creator 1.2.3"
     )
@@ -230,7 +230,7 @@ def test_a_setting_with_a_comma_is_quoted() -> None:
     assert 'Model: "one, two",' in settings(replace(FLUX, model="one, two"))
 
 
-def test_latin_text_is_in_the_chunk_that_older_readers_know() -> None:
+def test_latin_text_is_in_the_chunk_for_older_readers() -> None:
     latin = png_with_recipe(pictures.scene(), replace(SKETCH, provider_prompt="Zoë")).data
     greek = png_with_recipe(pictures.scene(), replace(SKETCH, provider_prompt="Ζωή")).data
     assert b"tEXtparameters\0Zo\xeb\n" in latin
@@ -244,7 +244,7 @@ def test_xmp_is_one_uncompressed_read_only_packet_before_the_pixels() -> None:
     assert data.index(start) < data.index(b'<?xpacket end="r"?>') < data.index(b"IDAT")
 
 
-def test_xmp_names_the_model_its_version_and_the_prompt() -> None:
+def test_xmp_has_the_model_its_version_and_the_prompt() -> None:
     found = xmp(replace(FLUX, negative_prompt="blurry"))
     assert found["CreatorTool"] == "avatar-creator 1.2.3"
     assert found["AISystemUsed"] == "black-forest-labs/FLUX.1-dev and the LoRA someone/face-realism"
@@ -267,7 +267,7 @@ def test_xmp_of_a_drawing_names_no_ai_system() -> None:
         (from_reference(SKETCH), "algorithmicallyEnhanced"),
     ],
 )
-def test_xmp_tells_the_kind_of_source_in_iptcs_words(recipe: Recipe, concept: str) -> None:
+def test_xmp_has_the_kind_of_source_in_the_vocabulary_of_iptc(recipe: Recipe, concept: str) -> None:
     assert xmp(recipe)["DigitalSourceType"] == f"http://cv.iptc.org/newscodes/digitalsourcetype/{concept}"
 
 
@@ -283,15 +283,15 @@ def test_xmp_properties_are_in_the_namespaces_of_their_standards() -> None:
         assert f"<{prefix}:".encode() in found
 
 
-def test_xmp_has_the_whole_recipe_but_not_the_avatar_it_started_from() -> None:
+def test_xmp_has_the_recipe_without_the_reference_avatar() -> None:
     recipe = from_reference(FLUX)
-    told = json.loads(xmp(recipe)["recipe"])
-    assert Recipe.from_json(told) == replace(recipe, reference_avatar_id="")
+    public = json.loads(xmp(recipe)["recipe"])
+    assert Recipe.from_json(public) == replace(recipe, reference_avatar_id="")
     assert recipe.reference_avatar_id.encode() not in png_with_recipe(pictures.scene(), recipe).data
 
 
 @pytest.mark.parametrize("folder", ["/home/sarah/models/mine", "~/models/mine/", r"C:\Users\sarah\mine"])
-def test_of_a_folder_only_its_own_name_is_told(folder: str) -> None:
+def test_only_the_last_part_of_a_folder_is_shown(folder: str) -> None:
     recipe = replace(FLUX, model=folder, lora=folder, lora_weight_file="")
     data = png_with_recipe(pictures.scene(), recipe).data
     assert b"sarah" not in data
@@ -300,7 +300,7 @@ def test_of_a_folder_only_its_own_name_is_told(folder: str) -> None:
     assert "<lora:mine:0.85>" in texts(recipe)["parameters"]
 
 
-def test_what_xml_or_png_cannot_say_is_left_out_of_texts_but_not_of_the_recipe() -> None:
+def test_characters_that_xml_or_png_cannot_contain_are_only_in_the_recipe() -> None:
     every = "".join(map(chr, range(0xA0))) + "\ud800\ufffe\uffff"
     recipe = replace(FLUX, provider_prompt=f"<{every}>", negative_prompt=f"]]>{every}", lora="")
     kept = "".join(map(chr, [9, 10, 10, *range(0x20, 0x7F)]))
@@ -309,10 +309,10 @@ def test_what_xml_or_png_cannot_say_is_left_out_of_texts_but_not_of_the_recipe()
     assert texts(recipe)["parameters"].startswith(f"<{kept}>\nNegative prompt: ]]>{kept}\n")
 
 
-def test_a_thumbnail_of_such_a_picture_and_an_upload_of_it_tell_nothing() -> None:
+def test_a_thumbnail_and_an_upload_of_such_a_picture_have_no_recipe() -> None:
     picture = png_with_recipe(pictures.scene(), FLUX)
     uploaded = accept_upload(picture.data)
     assert uploaded == encode_png(pictures.scene())
     for data in (make_thumbnail(picture.data).data, uploaded.data):
-        for telling in (b"avatar-creator", b"FLUX", b"xpacket", b"XMP", b"Realism"):
-            assert telling not in data
+        for trace in (b"avatar-creator", b"FLUX", b"xpacket", b"XMP", b"Realism"):
+            assert trace not in data
