@@ -50,7 +50,7 @@ class Town:
     async def drawn(self) -> list[str]:
         """The names in the order in which a worker that draws one at a time takes them."""
         provider = ScriptedProvider()
-        provider.most_at_once = 1
+        provider.max_concurrency = 1
         async with self.service.working(provider):
             for _ in self._names:
                 (await provider.next_drawing()).succeed()
