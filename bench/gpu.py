@@ -26,7 +26,8 @@ from rich.table import Table
 from avatar_creator_server.generations.routes import OPTIONS, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, Reports
-from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
+from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
+from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
 
 STARTS = 2
 REPORT_SECONDS = 0.005

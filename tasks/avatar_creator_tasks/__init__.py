@@ -1,1 +1,1 @@
-"""The workers: they claim due generations and quick work from the database and do them."""
+"""The workers: they claim due generations and background jobs from the database and run them."""

@@ -1,7 +1,7 @@
-"""Draws the pictures of the gallery's presets: `python -m avatar_creator_tasks.draw_presets`, after a preset
-was changed.
+"""Draws the pictures of the gallery's presets.
 
-The same presets give the same bytes, so only the pictures of changed ones change.
+Run `python -m avatar_creator_tasks.draw_presets` after you change a preset. The same preset always gives the
+same bytes, so only the pictures of changed presets change.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from avatar_creator_tasks.providers.sketch.art import draw_portrait
 
 GALLERY = Path(seed_data.__file__).parent
 SIDE_PIXELS = 1024
-"""Of the portrait that a picture is made from, both sides."""
+"""Width and height of the portrait that a preset's picture is made from."""
 
 
 def draw_picture(preset: Mapping[str, Any]) -> bytes:
-    """A preset's picture, as the service makes the thumbnail of a portrait: a WebP of 300x300 pixels.
+    """Draw a preset's picture: a WebP of 300x300 pixels, made like the thumbnail of any portrait.
 
     Args:
-        preset: one table of `presets.toml`, of which `attributes` and `seed` are drawn.
+        preset: One table of `presets.toml`; `attributes` and `seed` define the picture.
     """
     portrait = draw_portrait(
         Attributes(**preset["attributes"]),
@@ -38,7 +38,7 @@ def draw_picture(preset: Mapping[str, Any]) -> bytes:
 
 
 def draw_pictures(gallery: Path) -> None:
-    """Draw the picture of every preset in `presets.toml` and delete those of presets that are gone."""
+    """Draw the picture of every preset in `presets.toml` and delete the pictures of removed presets."""
     presets = tomllib.loads((gallery / "presets.toml").read_text(encoding="utf-8"))["preset"]
     pictures = gallery / "pictures"
     pictures.mkdir(exist_ok=True)

@@ -1,14 +1,13 @@
-"""Running one generation, from the claim to its end."""
+"""Runs one attempt at a generation, from the claim to the end of the attempt."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TypeVar
+from datetime import datetime, timedelta
 
 import structlog
 from PIL import Image
@@ -40,10 +39,12 @@ from avatar_creator_server.generations.records import (
     Generation,
     Reproduction,
 )
+from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images import processing as images
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
+from avatar_creator_tasks.database_outage import retry_through_outage
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
@@ -54,10 +55,6 @@ from avatar_creator_tasks.providers.base import (
 )
 
 log = structlog.get_logger()
-
-_DATABASE_RETRY_SECONDS = 1.0
-
-T = TypeVar("T")
 
 
 class GenerationRunner:
@@ -74,7 +71,7 @@ class GenerationRunner:
         self._provider = provider
 
     async def run_one(self) -> bool:
-        """Claim the generation whose turn it is and run it; False when none is due."""
+        """Claim the next due generation and run it; return False if no generation is due."""
         lease = await self._leases.claim(self._worker)
         if lease is None:
             return False
@@ -87,10 +84,10 @@ class GenerationRunner:
         return True
 
     async def _run(self, lease: Lease) -> None:
-        """Run one attempt and write down how it ended."""
+        """Run the attempt and record how it ended."""
         staged: list[StoredFile] = []
         try:
-            await self._while_renewing(lease, staged)
+            await self._work_and_renew(lease, staged)
             log.info("generation_completed")
             return
         except asyncio.CancelledError:
@@ -102,15 +99,7 @@ class GenerationRunner:
             log.info("lease_ended")
             failure = None
         except ProviderError as error:
-            failure = Failure(
-                error.reason,
-                error.message,
-                error.retryable,
-                error.retry_after,
-                charged=error.charged,
-                submit_unknown=error.submit_unknown,
-                resumable=error.request_alive,
-            )
+            failure = _failure_of(error)
         except UnavailableError as error:
             failure = Failure(error.reason, error.message, True, timedelta(seconds=error.retry_after or 0))
         except Exception:
@@ -122,13 +111,13 @@ class GenerationRunner:
         await self._files.discard([file.id for file in staged])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)
-            settled = failure
-            await self._settle(_through_outage(lambda: self._leases.fail(lease, settled)))
+            recorded = failure
+            await self._settle(retry_through_outage(lambda: self._leases.fail(lease, recorded)))
 
-    async def _while_renewing(self, lease: Lease, staged: list[StoredFile]) -> None:
-        """Work and renew the lease side by side; whichever fails first stops the other."""
+    async def _work_and_renew(self, lease: Lease, staged: list[StoredFile]) -> None:
+        """Work and renew the lease at the same time; if one of them fails, the other one stops."""
         work = asyncio.create_task(self._work(lease, staged))
-        heartbeat = asyncio.create_task(self._renew_for_ever(lease))
+        heartbeat = asyncio.create_task(self._renew_forever(lease))
         try:
             await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -142,42 +131,44 @@ class GenerationRunner:
 
     async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
         progress = _Progress(self._leases, lease)
-        drawing = await _through_outage(lambda: self._prepare(lease))
-        portrait = await self._draw(drawing, progress)
+        prepared = await retry_through_outage(lambda: self._prepare(lease))
+        portrait = await self._draw(prepared, progress)
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, drawing, portrait)
-        shown = None if lease.generation.options.omit_recipe else recipe
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, shown)
+        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
+        embedded = None if lease.generation.options.omit_recipe else recipe
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
         thumbnail = await asyncio.to_thread(images.make_thumbnail, picture.data)
         user_id = lease.generation.user_id
-        staged.append(await _through_outage(lambda: self._files.stage(user_id, picture)))
+        staged.append(await retry_through_outage(lambda: self._files.stage(user_id, picture)))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
-        staged.append(await _through_outage(lambda: self._files.stage(user_id, thumbnail)))
-        reproduction = await _through_outage(lambda: self._compare(lease, portrait, recipe))
+        staged.append(await retry_through_outage(lambda: self._files.stage(user_id, thumbnail)))
+        reproduction = await retry_through_outage(lambda: self._compare(lease, portrait, recipe))
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
-        image, small = staged
-        made = AttemptResult(image, small, recipe, portrait.warnings, reproduction)
-        await _through_outage(lambda: self._leases.complete(lease, made))
+        staged_picture, staged_thumbnail = staged
+        result = AttemptResult(staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction)
+        await retry_through_outage(lambda: self._leases.complete(lease, result))
 
-    async def _prepare(self, lease: Lease) -> _Drawing:
-        """What is to be asked of the provider, and by which route.
+    async def _prepare(self, lease: Lease) -> _PreparedRequest:
+        """Choose the route and build the request for the provider.
 
         Raises:
-            ProviderError: the service makes no pictures from references any more, or the reference is gone.
+            ProviderError: No route draws from a reference, or the reference has been deleted.
         """
         generation = lease.generation
         options = generation.options
         has_reference = bool(generation.reference_avatar_id)
         route = self._routes.route(has_reference=has_reference)
         if route is None:
-            raise _not_asked(
-                lease, "PROVIDER_REJECTED", "the route in use makes no pictures from a reference"
+            raise _error_before_request(
+                lease,
+                "PROVIDER_REJECTED",
+                "the service cannot draw from a reference avatar: create a generation without one",
             )
         if lease.resume_request_id and lease.resume_route != route.name:
             lease = await self._leases.drop_request(lease)
         reference, reference_sha256 = None, ""
         if has_reference:
-            image, reference_sha256 = await self._reference_of(lease)
+            image, reference_sha256 = await self._read_reference(lease)
             reference = Reference(image, options.reference_strength or DEFAULT_REFERENCE_STRENGTH)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
@@ -197,34 +188,26 @@ class GenerationRunner:
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _Drawing(lease, request, reference_sha256)
+        return _PreparedRequest(lease, request, reference_sha256)
 
-    async def _reference_of(self, lease: Lease) -> tuple[Image.Image, str]:
+    async def _read_reference(self, lease: Lease) -> tuple[Image.Image, str]:
         generation = lease.generation
         try:
             avatar = await self._avatars.get(Caller(generation.user_id), generation.reference_avatar_id)
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
-            raise _not_asked(
-                lease, "REFERENCE_GONE", "the avatar it was to start from has been deleted"
+            raise _error_before_request(
+                lease, "REFERENCE_GONE", "the reference avatar has been deleted: choose another reference"
             ) from error
         return await asyncio.to_thread(images.decode, data), avatar.image.sha256
 
-    async def _draw(self, drawing: _Drawing, progress: _Progress) -> Portrait:
-        lease, request, provider = drawing.lease, drawing.request, self._provider
-        begun = lease.generation.update_time
-        route = request.route
-        resumes = bool(request.resume_request_id)
-        # What was asked for before is fetched whatever is refused now: it may be paid for.
-        circuit = None if resumes else await _through_outage(lambda: self._circuit_breakers.allow(route.name))
-        if circuit is not None:
-            raise _not_asked(
-                lease,
-                circuit.reason,
-                f"{circuit.message}; the route {route.name} is tried again from "
-                f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC on",
-            )
-        await _through_outage(
+    async def _draw(self, prepared: _PreparedRequest, progress: _Progress) -> Portrait:
+        lease, request, provider = prepared.lease, prepared.request, self._provider
+        route, resumes = request.route, bool(request.resume_request_id)
+        if not resumes:
+            # An earlier request is fetched even from a route with an open circuit: it may have been charged.
+            await self._require_closed_circuit(lease, route)
+        await retry_through_outage(
             lambda: self._leases.submitting(
                 lease,
                 route,
@@ -233,55 +216,75 @@ class GenerationRunner:
                 price_micros=0 if resumes else route.price(request.width, request.height),
             )
         )
-        start, end = DRAWING_PERCENT
+        attempt_start = lease.generation.update_time
+
+        async def accepted() -> None:
+            await retry_through_outage(
+                lambda: self._circuit_breakers.record_success(route.name, since=attempt_start)
+            )
 
         async def submitted(provider_request_id: str) -> None:
-            await _through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            await _through_outage(lambda: self._circuit_breakers.record_success(route.name, since=begun))
+            await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
+            await accepted()
 
         async def drawn(part: float) -> None:
+            start, end = DRAWING_PERCENT
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
             await progress.reach(percent, GenerationStage.DRAWING, estimated=provider.estimates_progress)
 
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))
         except ProviderError as error:
-            if error.reason in OPENING_REASONS:
-                refusal = error
-                await _through_outage(
-                    lambda: self._circuit_breakers.record_failure(
-                        route.name, refusal.reason, refusal.message, since=None if resumes else begun
-                    )
-                )
+            await self._record_refusal(route, error, since=None if resumes else attempt_start)
             raise
         if not resumes:
-            await _through_outage(lambda: self._circuit_breakers.record_success(route.name, since=begun))
+            await accepted()
         return portrait
 
+    async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
+        """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
+        circuit = await retry_through_outage(lambda: self._circuit_breakers.allow(route.name))
+        if circuit is not None:
+            raise _error_before_request(
+                lease,
+                circuit.reason,
+                f"{circuit.message}; the route {route.name} allows the next request at "
+                f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC",
+            )
+
+    async def _record_refusal(self, route: Route, error: ProviderError, *, since: datetime | None) -> None:
+        """Open the route's circuit if the provider refused the service itself, not just this request."""
+        if error.reason in OPENING_REASONS:
+            await retry_through_outage(
+                lambda: self._circuit_breakers.record_failure(
+                    route.name, error.reason, error.message, since=since
+                )
+            )
+
     async def _compare(self, lease: Lease, portrait: Portrait, recipe: Recipe) -> Reproduction | None:
-        """How the picture compares with the one whose recipe it was made by."""
-        reproduced = await self._leases.reproduced(lease)
-        if reproduced is None:
+        """Compare the picture with the one that it reproduces; return None if it reproduces none."""
+        source = await self._leases.reproduced(lease)
+        if source is None:
             return None
         difference = None
-        if reproduced.image is not None:
+        if source.image is not None:
             with contextlib.suppress(NotFoundError):
-                data = await self._files.read_whole(reproduced.image)
+                data = await self._files.read_whole(source.image)
                 difference = await asyncio.to_thread(
                     lambda: colour_difference(images.decode(data), portrait.image)
                 )
-        return Reproduction(recipe.pixels_sha256 == reproduced.pixels_sha256, difference)
+        return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
-    async def _renew_for_ever(self, lease: Lease) -> None:
+    async def _renew_forever(self, lease: Lease) -> None:
         async with self._cancellations.expect(lease.generation.id) as cancelled:
             while True:
-                # A cancelled generation has no lease to renew: the renewal tells, here or at the next beat.
+                # A cancelled generation has no lease, so the renewal fails, now or at the next heartbeat.
                 await cancelled(HEARTBEAT_SECONDS)
                 try:
                     await self._leases.renew(lease)
                 except UnavailableError as error:
-                    # The lease is ours until somebody takes it, and the database may be back before that.
-                    log.warning("lease_not_renewed", error=error.message)
+                    # No other worker can claim the generation while the database is unavailable.
+                    log.warning("lease_renewal_failed", error=error.message)
 
     @staticmethod
     async def _settle(transition: Awaitable[None]) -> None:
@@ -290,29 +293,41 @@ class GenerationRunner:
         except LeaseLostError:
             log.info("lease_ended")
         except AvatarCreatorError as error:
-            # The lease runs out and another worker takes over.
-            log.warning("generation_not_settled", error=error.message)
+            # The lease expires and another worker takes over.
+            log.warning("attempt_end_not_recorded", error=error.message)
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawing:
-    """What the provider is asked for."""
+class _PreparedRequest:
+    """A request for the provider, and the lease under which it is made."""
 
     lease: Lease
-    """Without the request to be resumed, if that was given up."""
+    """The lease, without an earlier request that was dropped because it used another route."""
     request: PortraitRequest
     reference_sha256: str
-    """Of the reference's file; empty without one."""
+    """SHA-256 of the reference's file; empty without a reference."""
 
 
-def _not_asked(lease: Lease, reason: str, message: str) -> ProviderError:
-    """The attempt ends before the provider is asked; what was asked for before still stands."""
-    stands = bool(lease.resume_request_id)
-    return ProviderError(reason, message, retryable=False, charged=stands, request_alive=stands)
+def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:
+    """Return the error of an attempt that makes no request. An earlier request may still exist."""
+    alive = bool(lease.resume_request_id)
+    return ProviderError(reason, message, retryable=False, charged=alive, request_alive=alive)
 
 
-def _recipe_of(generation: Generation, drawing: _Drawing, portrait: Portrait) -> Recipe:
-    request = drawing.request
+def _failure_of(error: ProviderError) -> Failure:
+    return Failure(
+        error.reason,
+        error.message,
+        error.retryable,
+        error.retry_after,
+        charged=error.charged,
+        submit_unknown=error.submit_unknown,
+        resumable=error.request_alive,
+    )
+
+
+def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Portrait) -> Recipe:
+    request = prepared.request
     route, lora, reference = request.route, request.route.lora, request.reference
     return Recipe(
         provider=route.provider,
@@ -332,7 +347,7 @@ def _recipe_of(generation: Generation, drawing: _Drawing, portrait: Portrait) ->
         provider_prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         reference_avatar_id=generation.reference_avatar_id,
-        reference_sha256=drawing.reference_sha256,
+        reference_sha256=prepared.reference_sha256,
         reference_strength=(
             reference.strength if reference and "reference_strength" in route.supports else 0.0
         ),
@@ -343,33 +358,18 @@ def _recipe_of(generation: Generation, drawing: _Drawing, portrait: Portrait) ->
 
 
 class _Progress:
-    """Tells how far an attempt is, never going back."""
+    """Reports the progress of one attempt, which never goes back."""
 
     def __init__(self, leases: GenerationLeases, lease: Lease) -> None:
         self._leases = leases
         self._lease = lease
-        self._told = (0, "")
+        self._last_reported = (0, "")
 
     async def reach(self, percent: int, stage: str, *, estimated: bool = False) -> None:
-        """It is this far now. While the database is away nobody can be told, which stops no work."""
-        if percent >= self._told[0] and (percent, stage) != self._told:
-            self._told = (percent, stage)
+        """Report a percentage and a stage. A report that fails does not stop the work."""
+        if percent >= self._last_reported[0] and (percent, stage) != self._last_reported:
+            self._last_reported = (percent, stage)
             try:
                 await self._leases.progress(self._lease, percent, stage, estimated=estimated)
             except UnavailableError as error:
-                log.warning("progress_not_told", error=error.message)
-
-
-async def _through_outage(access: Callable[[], Awaitable[T]]) -> T:
-    """Repeat what needs the database until it answers: what has been drawn may be paid for and is kept.
-
-    The lease may run out meanwhile, but while the database is away nobody else can take the generation.
-    """
-    while True:
-        try:
-            return await access()
-        except UnavailableError as error:
-            if error.reason != "DATABASE_UNAVAILABLE":
-                raise
-            log.warning("database_waited_for", error=error.message)
-        await asyncio.sleep(_DATABASE_RETRY_SECONDS)
+                log.warning("progress_report_failed", error=error.message)

@@ -1,4 +1,4 @@
-"""Doing one piece of quick work: a thumbnail, a file's removal, or the cancelling of a provider's request."""
+"""Runs one background job: make a thumbnail, remove a file or cancel a provider's request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class JobRunner:
-    """Claims quick work and does it."""
+    """Claims background jobs and runs them."""
 
     def __init__(
         self,
@@ -36,20 +36,20 @@ class JobRunner:
         self._avatars = avatars
         self._files = files
         self._bus = bus
-        self._do: dict[str, Callable[[str], Awaitable[None]]] = {
+        self._handlers: dict[str, Callable[[str], Awaitable[None]]] = {
             JobKind.THUMBNAIL: self._make_thumbnail,
             JobKind.REMOVE_FILE: files.remove,
             JobKind.CANCEL_REQUEST: provider.cancel,
         }
 
     async def run_one(self) -> bool:
-        """Claim the job that has been due longest and do it; False when none is due."""
+        """Claim the job that has been due longest and run it; return False if no job is due."""
         job = await self._queue.claim()
         if job is None:
             return False
         try:
-            await self._do[job.kind](job.subject_id)
-        except Exception as error:  # whatever it is, the job stays until it is done
+            await self._handlers[job.kind](job.subject_id)
+        except Exception as error:  # The job stays in the queue until it succeeds.
             log.warning("background_job_failed", kind=job.kind, subject=job.subject_id, error=repr(error))
             JOBS.labels(job.kind, "failed").inc()
             await self._queue.failed(job)

@@ -1,4 +1,4 @@
-"""Slots: how many pieces of one kind of work a worker does at once."""
+"""Worker slots: the number of jobs of one kind that a worker runs at the same time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from avatar_creator_server.metrics import BUSY_SLOTS
 log = structlog.get_logger()
 
 RunOne = Callable[[], Awaitable[bool]]
-"""Claims one piece of work and does it; tells whether there was one."""
+"""Claims one job and runs it; returns False when no job was due."""
 
 
 class Slots:
-    """A bounded number of slots, each of which works until nothing is due."""
+    """A bounded number of slots, each of which runs jobs until none is due."""
 
     def __init__(self, name: str, size: int, run_one: RunOne) -> None:
         self._name = name
@@ -28,9 +28,9 @@ class Slots:
         self._waking: set[asyncio.Task[None]] = set()
 
     async def wake(self) -> None:
-        """There may be work: let a free slot do it until nothing is due.
+        """Let a free slot run jobs until none is due; jobs may have become due.
 
-        With no slot free, the first one that finds nothing due looks once more, so no wake-up is lost.
+        If no slot is free, the first slot that finds no due job looks once more, so no wake-up is lost.
         """
         if self._stopping:
             return
@@ -42,18 +42,18 @@ class Slots:
         task = asyncio.create_task(self._work(), name=f"slot-{self._name}")
         self._working.add(task)
         task.add_done_callback(self._working.discard)
-        # Shielded: a receiver that is torn down must not tear down work that is under way.
+        # Shielded: cancelling a receiver must not cancel the job that it started.
         await asyncio.shield(task)
 
     def wake_soon(self) -> None:
-        """Wake every free slot without waiting for the work."""
+        """Wake every free slot without waiting for its jobs."""
         for _ in range(self._free):
             waking = asyncio.create_task(self.wake())
             self._waking.add(waking)
             waking.add_done_callback(self._waking.discard)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take nothing new; let running work end within the grace period, then cancel it."""
+        """Start no new job; let running jobs finish within the grace period, then cancel them."""
         self._stopping = True
         if self._working:
             await asyncio.wait(self._working, timeout=grace_seconds)
@@ -68,7 +68,8 @@ class Slots:
                 if not await self._run_one() and not self._woken:
                     return
         except Exception as error:
-            # The claim itself failed, for example because the database is away. The sweeper wakes us again.
+            # The claim itself failed, for example because the database is unavailable. The sweeper wakes
+            # this slot again.
             log.warning("slot_interrupted", slot=self._name, error=repr(error))
         finally:
             self._free += 1

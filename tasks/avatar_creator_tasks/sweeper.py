@@ -1,4 +1,7 @@
-"""The sweeper: looks for due work no wake-up told of: retries, lost workers, lost wake-ups."""
+"""The sweeper: finds due jobs that no wake-up announced.
+
+A job can become due without a wake-up: its retry delay ends, its worker is lost, or the wake-up is lost.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ from avatar_creator_tasks.slots import Slots
 log = structlog.get_logger()
 
 SWEEP_SECONDS = 1.0
-"""How often a worker looks for due work."""
+"""Interval at which a worker looks for due jobs."""
 TIDY_SECONDS = 60.0
-"""How often it gives up abandoned files and forgets what is kept for a time only."""
+"""Interval at which a worker releases abandoned files and deletes expired rows."""
 
 
 class Sweeper:
-    """Wakes this worker's own slots, so that work moves even while Redis is away."""
+    """Wakes the slots of its own worker, so that jobs run even while Redis is unavailable."""
 
     def __init__(self, database: Database, files: Files, generations: Slots, background_jobs: Slots) -> None:
         self._database = database
@@ -48,7 +51,7 @@ class Sweeper:
                     tidy_at = loop.time() + TIDY_SECONDS
                     await self._database.write(self._tidy)
                 SWEEPS.labels("ok").inc()
-            except Exception as error:  # whatever it is, the next sweep may go well
+            except Exception as error:  # The next sweep may succeed.
                 SWEEPS.labels("failed").inc()
                 log.warning("sweep_failed", error=repr(error))
             await asyncio.sleep(SWEEP_SECONDS)

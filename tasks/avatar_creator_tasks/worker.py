@@ -1,4 +1,4 @@
-"""A worker: two slots for generations, two for quick work, woken by messages and by its own sweeper."""
+"""The worker: slots for generations and for background jobs, woken by messages and by its own sweeper."""
 
 from __future__ import annotations
 
@@ -26,25 +26,29 @@ from avatar_creator_tasks.sweeper import Sweeper
 log = structlog.get_logger()
 
 GENERATION_SLOTS = 2
-"""How many generations a worker runs at once, if its provider draws that many."""
+"""Generations that a worker runs at the same time, unless its provider draws fewer."""
 JOB_SLOTS = 2
+"""Background jobs that a worker runs at the same time."""
 
 
 class Worker:
-    """Does the work of one process."""
+    """The slots, listeners and sweeper of one process."""
 
     def __init__(self, core: Core, provider: Provider | None = None) -> None:
         self._core = core
         self._provider = provider or make_provider(core.settings)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
-        quick = JobRunner(core.background_jobs, core.avatars, core.files, core.bus, self._provider)
-        self._generation_slots = min(GENERATION_SLOTS, self._provider.most_at_once)
+        job_runner = JobRunner(core.background_jobs, core.avatars, core.files, core.bus, self._provider)
+        self._generation_slots = min(GENERATION_SLOTS, self._provider.max_concurrency)
         self._generations = Slots("generation", self._generation_slots, runner.run_one)
-        self._background_jobs = Slots("quick", JOB_SLOTS, quick.run_one)
+        self._background_jobs = Slots("quick", JOB_SLOTS, job_runner.run_one)
 
     async def run(self, finish: asyncio.Event) -> None:
-        """Work until `finish` is set, then let running work end and hand back what does not."""
+        """Run jobs until `finish` is set, then stop.
+
+        Running jobs get the grace period to finish; the others go back to the queue.
+        """
         notifier = self._core.notifier
         sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._background_jobs)
         background = [
@@ -66,7 +70,7 @@ class Worker:
         try:
             ended, _ = await asyncio.wait({finished, *background}, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
-                # None of the background ends by itself: the worker fails with the one that did.
+                # A background task ends only with an error, which ends the worker too.
                 task.result()
         finally:
             log.info("worker_stopping", worker=self._name)
@@ -82,10 +86,10 @@ class Worker:
 
 
 async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) -> None:
-    """Let Taskiq's receiver turn messages into wake-ups, for as long as the worker lives."""
+    """Let Taskiq's receiver turn messages into wake-ups until cancelled."""
 
     async def wake_up() -> None:
-        # Taskiq would log it as an error that a worker stops while its slots are busy.
+        # Without this, Taskiq logs an error whenever a worker stops while its slots are busy.
         with contextlib.suppress(asyncio.CancelledError):
             await slots.wake()
 
@@ -103,7 +107,7 @@ async def work(core: Core, finish: asyncio.Event) -> None:
     """Run a worker process until `finish` is set.
 
     Raises:
-        SchemaError: the database is not at this code's schema.
+        SchemaError: The database does not have the schema that this code needs.
     """
     core.ensure_schema()
     try:

@@ -113,9 +113,9 @@ def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
         router.wait_until_polled()
 
         own_postgres.kill()
-        wait_until(lambda: worker.events("lease_not_renewed"))
+        wait_until(lambda: worker.events("lease_renewal_failed"))
         router.finish()
-        wait_until(lambda: worker.events("database_waited_for"))
+        wait_until(lambda: worker.events("database_access_retried"))
         own_postgres.restart()
 
         last = watcher.states()[-1]

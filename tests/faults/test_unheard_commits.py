@@ -62,7 +62,7 @@ def test_a_worker_reads_what_became_of_its_commit(
         wait_until(lambda: worker.events("generation_completed"))
 
     assert proxy.cuts == 1, "the fault did not happen"
-    assert worker.events("database_waited_for")
+    assert worker.events("database_access_retried")
     assert not worker.events("lease_ended")
     assert last.state == COMPLETED
     assert attempt.outcome == SUCCEEDED
@@ -85,7 +85,7 @@ def test_a_worker_whose_failure_was_committed_unheard_fails_it_once(
         )
         last = Watcher(client, generation.id).states()[-1]
         [attempt] = client.generations.attempts(generation.id)
-        wait_until(lambda: worker.events("database_waited_for"))
+        wait_until(lambda: worker.events("database_access_retried"))
 
     assert proxy.cuts == 1, "the fault did not happen"
     assert (last.state, attempt.outcome) == (FAILED, FATAL)

@@ -1,4 +1,4 @@
-"""A tiny FLUX of random weights, and a LoRA for it."""
+"""Fixtures: a tiny FLUX model with random weights, and a LoRA for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Read when huggingface_hub is imported: no test asks the hub for anything.
+# huggingface_hub reads this when it is imported. No test uses the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from tests.support.random_flux import save_random_flux, save_random_lora
@@ -15,7 +15,7 @@ from tests.support.random_flux import save_random_flux, save_random_lora
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's folder."""
+    """Return the folder of the model."""
     folder = tmp_path_factory.mktemp("flux")
     save_random_flux(folder)
     return folder
@@ -23,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lora_folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `lora.safetensors`."""
+    """Return a folder with `lora.safetensors`."""
     folder = tmp_path_factory.mktemp("lora")
     save_random_lora(folder, model, "lora.safetensors")
     return folder

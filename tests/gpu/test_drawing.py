@@ -1,4 +1,4 @@
-"""The provider `diffusers` itself, with a tiny FLUX on the CPU."""
+"""The provider `diffusers`, with a tiny FLUX model on the CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from avatar_creator_server.generations.routes import OPTIONS, Lora, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError, Reference, Reports
 from avatar_creator_tasks.providers.diffusers.flux import TRUE_CFG_SCALE, quantization_of
-from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
+from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
+from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
 
 SIZE = 64
 STEPS = 5
@@ -36,14 +37,14 @@ REQUEST = PortraitRequest(
 
 @pytest.fixture
 async def provider(model: Path) -> AsyncIterator[DiffusersProvider]:
-    """The provider without a LoRA."""
-    made = DiffusersProvider(FluxSettings(str(model)))
-    yield made
-    await made.close()
+    """Return a provider without a LoRA."""
+    diffusers = DiffusersProvider(FluxSettings(str(model)))
+    yield diffusers
+    await diffusers.close()
 
 
 async def ignored(_: object) -> None:
-    """A report nobody reads."""
+    """Ignore a report."""
 
 
 def reporting(progress: Callable[[float], Awaitable[None]]) -> Reports:
@@ -51,12 +52,12 @@ def reporting(progress: Callable[[float], Awaitable[None]]) -> Reports:
 
 
 async def draw(provider: DiffusersProvider, **changes: Any) -> Portrait:
-    """A portrait of the usual request with some fields changed."""
+    """Draw the usual request with some fields changed."""
     return await provider.generate(replace(REQUEST, **changes), reporting(ignored))
 
 
 async def draw_with(settings: FluxSettings, **changes: Any) -> Portrait:
-    """A portrait by a provider of its own."""
+    """Draw with a new provider."""
     provider = DiffusersProvider(settings)
     try:
         return await draw(provider, **changes)
@@ -64,8 +65,8 @@ async def draw_with(settings: FluxSettings, **changes: Any) -> Portrait:
         await provider.close()
 
 
-async def bare(provider: DiffusersProvider, **arguments: Any) -> Image.Image:
-    """What diffusers alone makes of the usual request, with the provider's model."""
+async def draw_directly(provider: DiffusersProvider, **arguments: Any) -> Image.Image:
+    """Draw the usual request with diffusers alone and the provider's model."""
     pipeline = (await provider.load()).pipeline
     image: Image.Image = pipeline(
         prompt=REQUEST.prompt,
@@ -80,7 +81,7 @@ async def bare(provider: DiffusersProvider, **arguments: Any) -> Image.Image:
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """How far apart the values of two pictures are on average, 0 to 255."""
+    """Return the average difference between the pixel values of two pictures, 0 to 255."""
     means = ImageStat.Stat(ImageChops.difference(one, other)).mean
     return sum(means) / len(means)
 
@@ -93,7 +94,7 @@ async def test_each_step_is_reported_before_the_next_begins(provider: DiffusersP
     events: list[str | float] = []
 
     async def progress(part: float) -> None:
-        # Long enough for a step that did not wait to begin.
+        # A step that does not wait for the report would start during this time.
         await asyncio.sleep(0.05)
         events.append(round(part, 3))
 
@@ -106,7 +107,7 @@ async def test_each_step_is_reported_before_the_next_begins(provider: DiffusersP
     assert portrait.warnings == ()
 
 
-async def test_the_facts_name_what_the_pixels_depend_on(provider: DiffusersProvider) -> None:
+async def test_the_facts_contain_the_causes_of_the_pixels(provider: DiffusersProvider) -> None:
     facts = dict((await draw(provider)).facts)
     assert float(facts.pop("seconds_per_step")) > 0
     assert facts.pop("torch") == torch.__version__
@@ -114,13 +115,13 @@ async def test_the_facts_name_what_the_pixels_depend_on(provider: DiffusersProvi
     assert facts == {"device": "cpu", "dtype": "float32", "quantization": "none"}
 
 
-async def test_same_seed_same_pixels_and_they_are_those_of_the_pipeline(
+async def test_the_same_seed_gives_the_same_pixels_as_the_pipeline_alone(
     provider: DiffusersProvider, model: Path
 ) -> None:
     first = await draw(provider)
     assert same(first.image, (await draw(provider)).image)
     assert same(first.image, (await draw_with(FluxSettings(str(model)))).image)
-    assert same(first.image, await bare(provider))
+    assert same(first.image, await draw_directly(provider))
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,7 @@ async def test_same_seed_same_pixels_and_they_are_those_of_the_pipeline(
     [{"seed": 2}, {"prompt": "weathered fisherman"}, {"steps": STEPS + 1}, {"guidance_scale": 7.0}],
     ids=lambda changes: next(iter(changes)),
 )
-async def test_what_is_asked_for_shows_in_the_pixels(
-    provider: DiffusersProvider, changes: dict[str, Any]
-) -> None:
+async def test_each_option_changes_the_pixels(provider: DiffusersProvider, changes: dict[str, Any]) -> None:
     assert not same((await draw(provider)).image, (await draw(provider, **changes)).image)
 
 
@@ -156,43 +155,45 @@ async def test_a_lora_changes_the_pixels_as_strongly_as_its_scale_says(
 
 async def test_a_negative_prompt_acts_through_true_guidance_alone(provider: DiffusersProvider) -> None:
     plain = await draw(provider)
-    wish = "cartoon"
-    assert same(plain.image, await bare(provider, negative_prompt=wish))
+    text = "cartoon"
+    assert same(plain.image, await draw_directly(provider, negative_prompt=text))
     assert "true_cfg_scale" not in plain.facts
 
-    guided = await draw(provider, negative_prompt=wish)
+    guided = await draw(provider, negative_prompt=text)
 
     assert not same(plain.image, guided.image)
-    assert same(guided.image, await bare(provider, negative_prompt=wish, true_cfg_scale=TRUE_CFG_SCALE))
+    assert same(
+        guided.image, await draw_directly(provider, negative_prompt=text, true_cfg_scale=TRUE_CFG_SCALE)
+    )
     assert guided.facts["true_cfg_scale"] == str(TRUE_CFG_SCALE)
     assert not same(guided.image, (await draw(provider, negative_prompt="mannequin")).image)
 
 
 def gradient(width: int = SIZE, height: int = SIZE) -> Image.Image:
-    """A picture with something in it."""
+    """Return a picture with a gradient."""
     across = Image.linear_gradient("L").resize((width, height))
     return Image.merge(
         "RGB", (across, across.transpose(Image.Transpose.ROTATE_180), across.point(lambda _: 128))
     )
 
 
-async def as_the_model_sees_it(provider: DiffusersProvider, image: Image.Image) -> Image.Image:
-    """The picture after the model's autoencoder, which with random weights changes it beyond recognition."""
+async def encode_and_decode(provider: DiffusersProvider, image: Image.Image) -> Image.Image:
+    """Pass the picture through the model's autoencoder. Its random weights change the picture completely."""
     pipeline = (await provider.load()).pipeline
     with torch.no_grad():
         latents = pipeline.vae.encode(pipeline.image_processor.preprocess(image)).latent_dist.mode()
-        seen: Image.Image = pipeline.image_processor.postprocess(pipeline.vae.decode(latents).sample)[0]
-    return seen
+        decoded: Image.Image = pipeline.image_processor.postprocess(pipeline.vae.decode(latents).sample)[0]
+    return decoded
 
 
-async def test_the_weaker_a_reference_may_be_changed_the_nearer_the_portrait_stays(
+async def test_a_lower_strength_keeps_the_portrait_closer_to_the_reference(
     provider: DiffusersProvider,
 ) -> None:
-    seen = await as_the_model_sees_it(provider, gradient())
+    decoded = await encode_and_decode(provider, gradient())
 
     async def distance(strength: float) -> float:
         return difference(
-            seen, (await draw(provider, steps=20, reference=Reference(gradient(), strength))).image
+            decoded, (await draw(provider, steps=20, reference=Reference(gradient(), strength))).image
         )
 
     near, middle, far = [await distance(strength) for strength in (0.05, 0.3, 1.0)]
@@ -204,20 +205,22 @@ async def test_the_weaker_a_reference_may_be_changed_the_nearer_the_portrait_sta
     ("strength", "parts"),
     [(1.0, [0.2, 0.4, 0.6, 0.8, 1.0]), (0.4, [0.5, 1.0]), (0.01, [1.0]), (0.0, [1.0])],
 )
-async def test_progress_from_a_reference_counts_the_steps_that_are_drawn(
+async def test_progress_with_a_reference_counts_only_the_drawn_steps(
     provider: DiffusersProvider, strength: float, parts: list[float]
 ) -> None:
-    told: list[float] = []
+    reported: list[float] = []
 
     async def progress(part: float) -> None:
-        told.append(round(part, 3))
+        reported.append(round(part, 3))
 
     request = replace(REQUEST, reference=Reference(gradient(), strength))
     await provider.generate(request, reporting(progress))
-    assert told == parts
+    assert reported == parts
 
 
-async def test_a_reference_of_another_shape_is_cropped_and_not_stretched(provider: DiffusersProvider) -> None:
+async def test_a_reference_with_other_proportions_is_cropped_and_not_stretched(
+    provider: DiffusersProvider,
+) -> None:
     wide = Image.new("RGB", (3 * SIZE, SIZE), "red")
     wide.paste(gradient(), (SIZE, 0))
     one = await draw(provider, reference=Reference(wide, 0.5))
@@ -225,20 +228,20 @@ async def test_a_reference_of_another_shape_is_cropped_and_not_stretched(provide
     assert same(one.image, other.image)
 
 
-async def test_two_drawings_never_run_at_once(provider: DiffusersProvider) -> None:
+async def test_two_drawings_never_run_at_the_same_time(provider: DiffusersProvider) -> None:
     order: list[str] = []
 
-    def noting(name: str) -> Reports:
+    def recording(name: str) -> Reports:
         async def progress(_: float) -> None:
             order.append(name)
-            # Lets the other go on, if it can.
+            # Lets the other drawing continue, if it can.
             await asyncio.sleep(0.01)
 
         return reporting(progress)
 
     first, second = await asyncio.gather(
-        provider.generate(REQUEST, noting("first")),
-        provider.generate(replace(REQUEST, seed=2), noting("second")),
+        provider.generate(REQUEST, recording("first")),
+        provider.generate(replace(REQUEST, seed=2), recording("second")),
     )
     assert order == ["first"] * STEPS + ["second"] * STEPS
     assert not same(first.image, second.image)
@@ -247,15 +250,15 @@ async def test_two_drawings_never_run_at_once(provider: DiffusersProvider) -> No
 async def test_a_cancelled_drawing_stops_between_two_steps(provider: DiffusersProvider) -> None:
     transformer = (await provider.load()).pipeline.transformer
     passes = 0
-    told: list[float] = []
+    reported: list[float] = []
 
     def count(*_: object) -> None:
         nonlocal passes
         passes += 1
 
     async def progress(part: float) -> None:
-        told.append(round(part, 3))
-        if len(told) == 2:
+        reported.append(round(part, 3))
+        if len(reported) == 2:
             drawing.cancel()
 
     counting = transformer.register_forward_hook(count)
@@ -263,7 +266,7 @@ async def test_a_cancelled_drawing_stops_between_two_steps(provider: DiffusersPr
     with pytest.raises(asyncio.CancelledError):
         await drawing
 
-    # The next drawing waits until the cancelled one has let go of the model.
+    # The next drawing waits until the cancelled one has released the model.
     passes_of_the_next: list[int] = []
 
     async def progress_of_the_next(_: float) -> None:
@@ -271,104 +274,106 @@ async def test_a_cancelled_drawing_stops_between_two_steps(provider: DiffusersPr
 
     next_one = await provider.generate(REQUEST, reporting(progress_of_the_next))
     counting.remove()
-    assert told == [0.02, 0.04]
-    # At most the step that had begun was still drawn, and then those of the next drawing.
+    assert reported == [0.02, 0.04]
+    # At most the current step was still drawn, and then the steps of the next drawing.
     assert passes_of_the_next[0] <= 4
     assert passes == passes_of_the_next[0] + STEPS - 1
     assert same(next_one.image, (await draw(provider)).image)
 
 
-async def test_one_that_is_cancelled_while_it_waits_is_never_drawn(provider: DiffusersProvider) -> None:
-    told: list[str] = []
+async def test_a_drawing_that_is_cancelled_while_it_waits_never_starts(provider: DiffusersProvider) -> None:
+    reported: list[str] = []
 
     async def progress_of_first(_: float) -> None:
-        told.append("first")
+        reported.append("first")
         waiting.cancel()
 
     async def progress_of_second(_: float) -> None:
-        told.append("second")
+        reported.append("second")
 
     first = asyncio.create_task(provider.generate(REQUEST, reporting(progress_of_first)))
     waiting = asyncio.create_task(provider.generate(REQUEST, reporting(progress_of_second)))
     await asyncio.wait({first, waiting})
     await draw(provider)
     assert waiting.cancelled()
-    assert told == ["first"] * STEPS
+    assert reported == ["first"] * STEPS
 
 
-async def test_what_a_report_raises_ends_the_drawing_and_reaches_the_caller(
+async def test_an_exception_in_a_report_ends_the_drawing_and_reaches_the_caller(
     provider: DiffusersProvider,
 ) -> None:
     lost = RuntimeError("the lease was lost")
-    told: list[float] = []
+    reported: list[float] = []
 
     async def progress(part: float) -> None:
-        told.append(part)
+        reported.append(part)
         raise lost
 
     with pytest.raises(RuntimeError) as caught:
         await provider.generate(REQUEST, reporting(progress))
     assert caught.value is lost
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def text_of(tokens: int) -> str:
-    """A text of that many tokens: a word of a letter has two, and the end is one."""
+    """Return a text with this number of tokens: two per word of one letter, and one for the end."""
     words = ["a"] * ((tokens - 1) // 2)
     if tokens % 2 == 0:
         words[-1] = "ab"
     return " ".join(words)
 
 
-async def test_words_the_model_does_not_read_are_told_to_the_token(provider: DiffusersProvider) -> None:
+async def test_a_warning_names_the_exact_words_that_the_model_does_not_read(
+    provider: DiffusersProvider,
+) -> None:
     assert (await draw(provider, prompt=text_of(512))).warnings == ()
 
     cut = await draw(provider, prompt=f"{text_of(511)} hats", negative_prompt=text_of(601))
 
     assert cut.warnings == (
-        "the prompt has 516 tokens and the model reads 512: the last 4 were left out, from “hats” on",
-        "the negative prompt has 601 tokens and the model reads 512: the last 89 were left out, from "
-        "“a a a a a a a a a a a a a a a a a a a a a a a a a a a a a …” on",
+        "the prompt has 516 tokens and the model reads 512: the last 4 were ignored, starting at “hats”",
+        "the negative prompt has 601 tokens and the model reads 512: the last 89 were ignored, starting "
+        "at “a a a a a a a a a a a a a a a a a a a a a a a a a a a a a …”",
     )
 
 
-async def refusal(settings: FluxSettings, **changes: Any) -> ProviderError:
+async def failing_draw(settings: FluxSettings, **changes: Any) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         await draw_with(settings, **changes)
     return caught.value
 
 
-async def test_a_folder_that_is_no_model_is_gone_for_good(tmp_path: Path) -> None:
-    error = await refusal(FluxSettings(str(tmp_path)))
+async def test_a_folder_without_a_model_is_a_permanent_failure(tmp_path: Path) -> None:
+    error = await failing_draw(FluxSettings(str(tmp_path)))
     assert (error.reason, error.retryable) == ("PROVIDER_GONE", False)
     assert f"the model {tmp_path} could not be loaded" in error.message
 
 
-async def test_a_folder_that_is_no_lora_is_gone_for_good(model: Path, tmp_path: Path) -> None:
-    error = await refusal(FluxSettings(str(model), lora=Lora(str(tmp_path), "", "", 1.0, "")))
+async def test_a_folder_without_a_lora_is_a_permanent_failure(model: Path, tmp_path: Path) -> None:
+    error = await failing_draw(FluxSettings(str(model), lora=Lora(str(tmp_path), "", "", 1.0, "")))
     assert (error.reason, error.retryable) == ("PROVIDER_GONE", False)
     assert f"the LoRA {tmp_path} could not be loaded" in error.message
 
 
-async def test_a_hub_out_of_reach_is_tried_again(model: Path) -> None:
-    lora = Lora("nobody/nothing", "lora.safetensors", "", 1.0, "")
+async def test_an_unreachable_hub_is_retryable(model: Path) -> None:
+    lora = Lora("missing/lora", "lora.safetensors", "", 1.0, "")
     for settings in (
-        FluxSettings("nobody/nothing"),
-        FluxSettings("nobody/nothing", model_revision="v1"),
+        FluxSettings("missing/model"),
+        FluxSettings("missing/model", model_revision="v1"),
         FluxSettings(str(model), lora=lora),
     ):
-        error = await refusal(settings)
+        error = await failing_draw(settings)
         assert (error.reason, error.retryable) == ("PROVIDER_UNAVAILABLE", True)
         assert "the hub could not be reached" in error.message
 
 
-async def test_a_device_that_is_not_there_may_be_on_another_worker(model: Path) -> None:
-    error = await refusal(FluxSettings(str(model), device="cuda:99"))
+async def test_a_missing_device_is_retryable(model: Path) -> None:
+    error = await failing_draw(FluxSettings(str(model), device="cuda:99"))
     assert (error.reason, error.retryable) == ("PROVIDER_UNAVAILABLE", True)
     assert "cuda:99" in error.message
 
 
-async def test_after_a_failed_load_the_next_drawing_loads_again(model: Path, tmp_path: Path) -> None:
+async def test_the_drawing_after_a_failed_load_loads_the_model_again(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     provider = DiffusersProvider(FluxSettings(str(folder)))
     with pytest.raises(ProviderError):
@@ -378,7 +383,7 @@ async def test_after_a_failed_load_the_next_drawing_loads_again(model: Path, tmp
     await provider.close()
 
 
-async def test_out_of_memory_says_which_settings_help_and_the_next_drawing_works(
+async def test_an_out_of_memory_error_names_helpful_settings_and_the_next_drawing_works(
     provider: DiffusersProvider,
 ) -> None:
     before = await draw(provider)
@@ -397,19 +402,19 @@ async def test_out_of_memory_says_which_settings_help_and_the_next_drawing_works
     assert same(before.image, (await draw(provider)).image)
 
 
-async def test_parts_that_rest_in_main_memory_draw_the_same(model: Path) -> None:
+async def test_model_offload_draws_the_same_picture(model: Path) -> None:
     kept = FluxSettings(str(model))
-    resting = replace(kept, offload="model")
-    assert difference((await draw_with(kept)).image, (await draw_with(resting)).image) < 1
+    offloaded = replace(kept, offload="model")
+    assert difference((await draw_with(kept)).image, (await draw_with(offloaded)).image) < 1
     reference = Reference(gradient(), 0.5)
     one = await draw_with(kept, reference=reference)
-    other = await draw_with(resting, reference=reference)
+    other = await draw_with(offloaded, reference=reference)
     assert difference(one.image, other.image) < 1
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
-async def test_weights_in_fewer_bits_need_a_card(model: Path, bits: Any) -> None:
-    error = await refusal(FluxSettings(str(model), quantization=bits, device="cpu"))
+async def test_quantization_needs_a_gpu(model: Path, bits: Any) -> None:
+    error = await failing_draw(FluxSettings(str(model), quantization=bits, device="cpu"))
     assert (error.reason, error.retryable) == ("PROVIDER_GONE", False)
     assert f"MODEL_QUANTIZATION={bits}" in error.message
     assert quantization_of(bits).components_to_quantize == ["transformer", "text_encoder_2"]

@@ -1,4 +1,4 @@
-"""The provider `diffusers` through the whole service, with a tiny FLUX on the CPU."""
+"""The provider `diffusers` in the complete service, with a tiny FLUX model on the CPU."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.watcher import Watcher
 
 DRAWING = GenerationStage.GENERATION_STAGE_DRAWING
 LARGE = 1024
-"""Pixels, each side: a step takes about half a second, so that a watcher sees each."""
+"""Width and height in pixels. A step takes about half a second, so that a watcher sees each step."""
 SECONDS = 120.0
-"""The first portrait waits until torch is imported."""
+"""Timeout of a portrait. The first portrait waits for the import of torch."""
 
 
 def service(directory: Path, model: Path, **settings: str) -> Deployment:
-    """A service that draws with a model, and without a LoRA unless the settings name one."""
+    """Create a service that draws with a model, without a LoRA unless the settings name one."""
     return Deployment.embedded(
         directory,
         PROVIDER="diffusers",
@@ -38,7 +38,7 @@ def service(directory: Path, model: Path, **settings: str) -> Deployment:
 
 @pytest.fixture(scope="module")
 def drawing_service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A running one, without a LoRA."""
+    """Start a service without a LoRA."""
     deployment = service(tmp_path_factory.mktemp("service"), model)
     try:
         deployment.start()
@@ -49,16 +49,16 @@ def drawing_service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def client(drawing_service: Deployment, user: str) -> Iterator[AvatarCreator]:
-    """A client of it, as a user of its own."""
+    """Connect a client as a new user."""
     with drawing_service.client(user) as connected:
         yield connected
 
 
-def drawn(client: AvatarCreator, prompt: str = "confident business woman", **wishes: Any) -> Generation:
-    """A small portrait that was drawn."""
-    wishes = {"width": SMALLEST, "height": SMALLEST, "seed": 1, "steps": 4, **wishes}
+def draw(client: AvatarCreator, prompt: str = "confident business woman", **options: Any) -> Generation:
+    """Draw a small portrait and return its generation."""
+    options = {"width": SMALLEST, "height": SMALLEST, "seed": 1, "steps": 4, **options}
     project = client.projects.create("Drawn")
-    return client.generations.create_and_wait(project.id, prompt, timeout=SECONDS, **wishes)
+    return client.generations.create_and_wait(project.id, prompt, timeout=SECONDS, **options)
 
 
 def recipe_of(client: AvatarCreator, generation: Generation) -> Recipe:
@@ -76,8 +76,8 @@ def seconds_between(one: Timestamp, other: Timestamp) -> float:
 
 
 def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
-    # Loads the model, which is not what is looked at.
-    drawn(client)
+    # Loads the model before the test.
+    draw(client)
     project = client.projects.create("Steps")
     generation = client.generations.create(project.id, "a woman", width=LARGE, height=LARGE, steps=5)
     states = list(client.generations.watch(generation.id, timeout=SECONDS))
@@ -88,12 +88,12 @@ def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
     assert all(one.progress_percent <= other.progress_percent for one, other in pairwise(states))
     while_drawing = {state.progress_percent for state in states if state.stage == DRAWING}
     assert while_drawing >= {30, 40, 50, 60}
-    # Nothing but the picture's own making lies between the last step and the next stage at 70 %.
+    # The next stage starts at 70 %, directly after the last step.
     assert 70 in {state.progress_percent for state in states}
 
 
-def test_the_recipe_tells_what_it_was_drawn_with(client: AvatarCreator, model: Path) -> None:
-    recipe = recipe_of(client, drawn(client))
+def test_the_recipe_contains_model_options_and_device(client: AvatarCreator, model: Path) -> None:
+    recipe = recipe_of(client, draw(client))
     assert (recipe.provider, recipe.route, recipe.model) == ("diffusers", "local", str(model))
     assert (recipe.lora, recipe.steps, recipe.seed) == ("", 4, 1)
     assert recipe.provider_facts["device"] == "cpu"
@@ -101,9 +101,9 @@ def test_the_recipe_tells_what_it_was_drawn_with(client: AvatarCreator, model: P
     assert float(recipe.provider_facts["seconds_per_step"]) > 0
 
 
-def test_same_seed_same_pixels_and_another_seed_or_prompt_others(client: AvatarCreator) -> None:
-    first = drawn(client)
-    assert pixels(client, first) == pixels(client, drawn(client))
+def test_the_same_seed_gives_the_same_pixels_and_other_options_give_others(client: AvatarCreator) -> None:
+    first = draw(client)
+    assert pixels(client, first) == pixels(client, draw(client))
     changes: tuple[dict[str, Any], ...] = (
         {"seed": 2},
         {"prompt": "weathered fisherman"},
@@ -111,23 +111,23 @@ def test_same_seed_same_pixels_and_another_seed_or_prompt_others(client: AvatarC
         {"steps": 5},
     )
     for change in changes:
-        assert pixels(client, first) != pixels(client, drawn(client, **change)), change
+        assert pixels(client, first) != pixels(client, draw(client, **change)), change
 
 
-def test_a_reference_shows_in_the_pixels(client: AvatarCreator) -> None:
+def test_a_reference_changes_the_pixels(client: AvatarCreator) -> None:
     file = BytesIO()
     scene(SMALLEST, SMALLEST).save(file, "PNG")
     project = client.projects.create("References")
     avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
-    from_text = drawn(client)
-    near = drawn(client, reference_avatar_id=avatar.id, reference_strength=0.3)
-    far = drawn(client, reference_avatar_id=avatar.id, reference_strength=0.8)
+    from_text = draw(client)
+    near = draw(client, reference_avatar_id=avatar.id, reference_strength=0.3)
+    far = draw(client, reference_avatar_id=avatar.id, reference_strength=0.8)
     assert len({pixels(client, generation) for generation in (from_text, near, far)}) == 3
     assert recipe_of(client, near).reference_strength == pytest.approx(0.3)
 
 
-def test_words_the_model_does_not_read_are_a_warning(client: AvatarCreator) -> None:
-    generation = drawn(client, prompt="a " * 300)
+def test_words_that_the_model_does_not_read_cause_a_warning(client: AvatarCreator) -> None:
+    generation = draw(client, prompt="a " * 300)
     [warning] = generation.warnings
     assert "tokens and the model reads 512" in warning
 
@@ -135,11 +135,11 @@ def test_words_the_model_does_not_read_are_a_warning(client: AvatarCreator) -> N
 def test_a_cancelled_generation_stops_between_two_steps(
     client: AvatarCreator, drawing_service: Deployment
 ) -> None:
-    drawn(client)
+    draw(client)
     project = client.projects.create("Cancelled")
     generation = client.generations.create(project.id, "a woman", width=LARGE, height=LARGE, steps=50)
     watcher = Watcher(client, generation.id)
-    # A step is a per cent.
+    # Each step is one percent.
     first = watcher.wait_for(lambda state: state.progress_percent > 20, timeout=SECONDS)
     later = watcher.wait_for(lambda state: state.progress_percent > first.progress_percent, timeout=SECONDS)
     seconds_per_step = seconds_between(first.update_time, later.update_time) / (
@@ -147,11 +147,11 @@ def test_a_cancelled_generation_stops_between_two_steps(
     )
     client.generations.cancel(generation.id)
 
-    next_one = drawn(client)
+    next_one = draw(client)
 
     cancelled = watcher.states()[-1]
     assert cancelled.state == CANCELLED
-    # It had the model as soon as the step under way was done, and not after all the others.
+    # The next drawing received the model after the current step, not after all other steps.
     assert cancelled.progress_percent < 30
     assert seconds_between(cancelled.end_time, next_one.end_time) < 20 * seconds_per_step
     [attempt] = client.generations.attempts(generation.id)
@@ -163,19 +163,19 @@ def test_a_cancelled_generation_stops_between_two_steps(
 def test_a_lora_changes_the_pixels(
     client: AvatarCreator, model: Path, lora_folder: Path, weight_file: str, user: str, tmp_path: Path
 ) -> None:
-    without = pixels(client, drawn(client))
+    without = pixels(client, draw(client))
     deployment = service(
         tmp_path,
         model,
         LORA_REPOSITORY=str(lora_folder),
         LORA_WEIGHT_FILE=weight_file,
-        # So that the LoRA is all that differs.
+        # Only the LoRA must differ.
         LORA_TRIGGER="",
     )
     try:
         deployment.start()
         with deployment.client(user) as with_lora:
-            recipe = recipe_of(with_lora, drawn(with_lora))
+            recipe = recipe_of(with_lora, draw(with_lora))
     finally:
         deployment.close()
     assert (recipe.lora, recipe.lora_scale) == (str(lora_folder), 1.0)

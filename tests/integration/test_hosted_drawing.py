@@ -1,4 +1,4 @@
-"""The provider `huggingface` through the whole service, against the router's fake in a process of its own."""
+"""The provider `huggingface` in the complete service, with the fake of the router."""
 
 from __future__ import annotations
 
@@ -40,28 +40,31 @@ Hosted = Callable[..., Deployment]
 
 @pytest.fixture
 def hosted(embedded: Deployment, distributed: Deployment, router: RouterFake) -> Iterator[Hosted]:
-    """A service that draws through the fake; at the end its key is searched for in all that it left."""
-    made: list[Deployment] = []
+    """Return a function that creates a service that draws through the fake.
+
+    After the test, no output, database row or file of the service may contain the API key.
+    """
+    deployments: list[Deployment] = []
 
     def make(mode: str, **settings: str) -> Deployment:
         deployment = embedded if mode == "embedded" else distributed
         deployment.settings |= {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_BASE_URL": router.url, **settings}
-        made.append(deployment)
+        deployments.append(deployment)
         return deployment
 
     yield make
-    for deployment in made:
-        leaked = [
-            str(left)[max(str(left).find(KEY) - 3000, 0) :][:3200]
-            for left in everything_left_by(deployment)
-            if KEY in str(left)
+    for deployment in deployments:
+        leaks = [
+            str(output)[max(str(output).find(KEY) - 3000, 0) :][:3200]
+            for output in outputs_of(deployment)
+            if KEY in str(output)
         ]
-        assert leaked == []
+        assert leaks == []
         assert not [path for path in deployment.files() if KEY.encode() in path.read_bytes()]
 
 
-def everything_left_by(deployment: Deployment) -> list[Any]:
-    """What its processes wrote and what its database holds."""
+def outputs_of(deployment: Deployment) -> list[Any]:
+    """Return the outputs of all processes and the rows of the database."""
     tables = (
         "avatar_generations",
         "generation_attempts",
@@ -74,16 +77,19 @@ def everything_left_by(deployment: Deployment) -> list[Any]:
     return [*outputs, *map(deployment.rows, tables)]
 
 
-def order(client: AvatarCreator, project_id: str, **wishes: Any) -> Generation:
-    return client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST, **wishes)
+def start(client: AvatarCreator, project_id: str, **options: Any) -> Generation:
+    """Start a generation of a small picture."""
+    return client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST, **options)
 
 
-def ended(client: AvatarCreator, generation_id: str) -> Generation:
+def wait_for_end(client: AvatarCreator, generation_id: str) -> Generation:
+    """Wait for the last state of a generation."""
     *_, last = client.generations.watch(generation_id, timeout=30.0)
     return last
 
 
 def health_of(deployment: Deployment, name: str) -> str:
+    """Return the status of a health check."""
     with grpc.insecure_channel(deployment.target) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
@@ -150,14 +156,14 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
     assert list(last.warnings) == []
 
 
-def test_a_route_without_queue_draws_too_and_says_that_it_drops_the_lora(
+def test_a_route_without_a_queue_draws_and_warns_that_it_ignores_the_lora(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
     deployment = hosted("embedded", HUGGINGFACE_ROUTE="hf-inference")
     deployment.start()
     with deployment.client(user) as client:
-        generation = order(client, client.projects.create("Hosted").id)
-        last = ended(client, generation.id)
+        generation = start(client, client.projects.create("Hosted").id)
+        last = wait_for_end(client, generation.id)
 
     assert last.state == COMPLETED
     assert last.provider_prompt == last.enhanced_prompt
@@ -166,7 +172,7 @@ def test_a_route_without_queue_draws_too_and_says_that_it_drops_the_lora(
     assert submission["path"] == "/hf-inference/models/black-forest-labs/FLUX.1-dev"
 
 
-def test_a_dedicated_endpoint_with_a_negative_prompt_gets_the_services_own(
+def test_a_dedicated_endpoint_receives_a_negative_prompt_or_the_default_one(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
     deployment = hosted(
@@ -179,8 +185,8 @@ def test_a_dedicated_endpoint_with_a_negative_prompt_gets_the_services_own(
     deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Hosted")
-        last = ended(client, order(client, project.id).id)
-        own = ended(client, order(client, project.id, negative_prompt="hats").id)
+        last = wait_for_end(client, start(client, project.id).id)
+        own = wait_for_end(client, start(client, project.id, negative_prompt="hats").id)
 
     assert list(last.warnings) == list(own.warnings) == []
     first, second = router.submissions()
@@ -189,7 +195,7 @@ def test_a_dedicated_endpoint_with_a_negative_prompt_gets_the_services_own(
 
 
 @pytest.mark.parametrize("by", ["cancelling", "deleting the project"])
-def test_what_nobody_waits_for_is_cancelled_at_the_provider(
+def test_an_unneeded_request_is_cancelled_at_the_provider(
     hosted: Hosted, router: RouterFake, by: str, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
@@ -197,7 +203,7 @@ def test_what_nobody_waits_for_is_cancelled_at_the_provider(
     deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Cancelled")
-        generation = order(client, project.id)
+        generation = start(client, project.id)
         router.wait_until_polled()
         if by == "cancelling":
             assert client.generations.cancel(generation.id).state == CANCELLED
@@ -208,7 +214,7 @@ def test_what_nobody_waits_for_is_cancelled_at_the_provider(
     assert router.count == 1
 
 
-def test_a_request_that_is_being_made_when_it_is_cancelled_is_cancelled_too(
+def test_a_request_that_is_cancelled_during_its_submission_is_cancelled_at_the_provider(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
@@ -218,7 +224,7 @@ def test_a_request_that_is_being_made_when_it_is_cancelled_is_cancelled_too(
         project = client.projects.create("Cancelled")
         router.suspend()
         try:
-            generation = order(client, project.id)
+            generation = start(client, project.id)
             attempts = partial(deployment.rows, "generation_attempts")
             wait_until(lambda: [row["outcome"] for row in attempts()] == ["submitting"], 20.0)
             client.generations.cancel(generation.id)
@@ -238,13 +244,13 @@ def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
     with deployment.client(user) as client:
         project = client.projects.create("Refused")
         for _ in range(3):
-            refused = ended(client, order(client, project.id).id)
+            refused = wait_for_end(client, start(client, project.id).id)
             assert refused.state == FAILED
             assert refused.error.reason == ErrorReason.ERROR_REASON_PROVIDER_CREDENTIALS
             assert refused.attempt_number == 1
             assert refused.price_micros == 0
         assert router.count == 1
-        assert "is tried again from" in refused.error.message
+        assert "allows the next request at" in refused.error.message
 
         wait_until(lambda: health_of(deployment, "provider") == "NOT_SERVING", 10.0)
         assert health_of(deployment, "") == "SERVING"
@@ -252,37 +258,37 @@ def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
         assert doctor.returncode == 1
         assert "PROVIDER_CREDENTIALS" in doctor.stdout
 
-        # Half open: one attempt may try it, and while the key is still refused the others may not.
-        let_it_be_tried(deployment)
+        # Half-open: one attempt may use the route. While the key is still refused, all others may not.
+        make_circuits_half_open(deployment)
         for _ in range(2):
-            assert ended(client, order(client, project.id).id).state == FAILED
+            assert wait_for_end(client, start(client, project.id).id).state == FAILED
         assert router.count == 2
 
         router.know_tokens(KEY)
-        let_it_be_tried(deployment)
+        make_circuits_half_open(deployment)
         for _ in range(2):
-            assert ended(client, order(client, project.id).id).state == COMPLETED
+            assert wait_for_end(client, start(client, project.id).id).state == COMPLETED
         assert router.count == 4
         wait_until(lambda: health_of(deployment, "provider") == "SERVING", 10.0)
         assert deployment.run_command("doctor").returncode == 0
 
 
-def let_it_be_tried(deployment: Deployment) -> None:
-    """Let the wait of every circuit be over."""
+def make_circuits_half_open(deployment: Deployment) -> None:
+    """End the delay of every open circuit."""
     past = datetime.now(UTC) - timedelta(seconds=1)
     deployment.execute("UPDATE route_circuits SET probe_time = %s", past)
 
 
-def test_a_generation_from_a_reference_takes_the_route_that_can(
+def test_a_generation_with_a_reference_uses_the_route_that_supports_it(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
     deployment = hosted("embedded")
     deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Reference")
-        first = ended(client, order(client, project.id).id)
-        second = ended(
-            client, order(client, project.id, reference_avatar_id=first.avatar_id, reference_strength=0.3).id
+        first = wait_for_end(client, start(client, project.id).id)
+        second = wait_for_end(
+            client, start(client, project.id, reference_avatar_id=first.avatar_id, reference_strength=0.3).id
         )
         recipe = client.generations.recipe(second.id)
         avatar = client.avatars.get(second.avatar_id)
@@ -296,15 +302,13 @@ def test_a_generation_from_a_reference_takes_the_route_that_can(
     assert router.submissions()[1]["body"]["image_url"].startswith("data:image/")
 
 
-def test_a_reproduction_has_the_same_pixels_and_another_model_is_refused(
-    hosted: Hosted, router: RouterFake, user: str
-) -> None:
+def test_a_reproduction_has_the_same_pixels(hosted: Hosted, router: RouterFake, user: str) -> None:
     deployment = hosted("embedded")
     deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Again")
-        first = ended(client, order(client, project.id, steps=20).id)
-        again = ended(client, client.generations.reproduce(first.id, project_id=project.id).id)
+        first = wait_for_end(client, start(client, project.id, steps=20).id)
+        again = wait_for_end(client, client.generations.reproduce(first.id, project_id=project.id).id)
 
     assert again.reproduction.identical_pixels
     assert again.reproduction.colour_difference == 0
@@ -312,12 +316,12 @@ def test_a_reproduction_has_the_same_pixels_and_another_model_is_refused(
     assert one["body"] == other["body"]
 
 
-def test_while_it_is_drawn_its_state_is_told(hosted: Hosted, router: RouterFake, user: str) -> None:
+def test_a_watch_shows_the_progress_of_drawing(hosted: Hosted, router: RouterFake, user: str) -> None:
     router.behave(Behavior(hold=True))
     deployment = hosted("embedded")
     deployment.start()
     with deployment.client(user) as client:
-        generation = order(client, client.projects.create("Slow").id)
+        generation = start(client, client.projects.create("Slow").id)
         for state in client.generations.watch(generation.id, timeout=30.0):
             if state.stage == GenerationStage.GENERATION_STAGE_DRAWING and state.progress_percent > 20:
                 assert state.progress_estimated

@@ -1,4 +1,4 @@
-"""Requests at a provider cost money: none is forgotten or counted twice, and one refusal is one refusal."""
+"""Paid requests: none is lost or counted twice, and one refusal opens a circuit once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOT_CHARGED = ProviderError("PROVIDER_UNAVAILABLE", "the job failed", retryable=
 
 @asynccontextmanager
 async def serving(deployment: Deployment, user: str, **settings: str) -> AsyncIterator[Studio]:
-    """A user of a service that draws for money and has no worker."""
+    """Start a service with a paid provider and without a worker, and connect a user."""
     service_of = InProcessService.serving(deployment, **{"HUGGINGFACE_API_KEY": "hf_test", **settings})
     async with service_of as service, service.client(user) as client:
         yield Studio(service, client, (await client.projects.create("Paid")).id)
@@ -40,24 +40,24 @@ async def serving(deployment: Deployment, user: str, **settings: str) -> AsyncIt
 
 @pytest.fixture(params=["embedded", "distributed"])
 async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """The same, on either database."""
+    """Start such a service on each of the two databases."""
     async with serving(request.getfixturevalue(request.param), user) as opened:
         yield opened
 
 
-async def left_standing(studio: Studio, provider: ScriptedProvider, generation_id: str) -> None:
-    """Let the first attempt lose sight of a request that still stands."""
+async def lose_connection(studio: Studio, provider: ScriptedProvider, generation_id: str) -> None:
+    """Let the first attempt lose the connection to a request that is still running."""
     drawing = await provider.next_drawing()
     drawing.submitted(REQUEST_ID)
     drawing.fail(LOST)
     await studio.wait_for_backoff(generation_id, 1)
 
 
-async def test_a_request_that_stands_is_fetched_although_the_circuit_is_open(studio: Studio) -> None:
+async def test_a_running_request_is_fetched_although_the_circuit_is_open(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
         generation = await studio.create_generation()
-        await left_standing(studio, provider, generation.id)
+        await lose_connection(studio, provider, generation.id)
         other = await studio.create_generation()
         (await provider.next_drawing()).fail(NO_CREDIT)
         assert (await studio.wait_for_end(other.id)).state == FAILED
@@ -69,17 +69,17 @@ async def test_a_request_that_stands_is_fetched_although_the_circuit_is_open(stu
         resumed.succeed()
 
         assert (await studio.wait_for_end(generation.id)).state == COMPLETED
-        assert len(studio.service.deployment.rows("route_circuits")) == 1, "this was no new request"
+        assert len(studio.service.deployment.rows("route_circuits")) == 1, "the attempt made no new request"
 
 
-async def test_a_request_that_stands_is_cancelled_when_the_next_attempt_cannot_go_on(studio: Studio) -> None:
+async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
         reference = await studio.client.avatars.upload(
             studio.project_id, pictures.png(pictures.scene()), name="Reference"
         )
         generation = await studio.create_generation(reference_avatar_id=reference.id)
-        await left_standing(studio, provider, generation.id)
+        await lose_connection(studio, provider, generation.id)
         await studio.client.avatars.delete(reference.id)
         await studio.retry_now(generation.id, attempt=1)
         failed = await studio.wait_for_end(generation.id)
@@ -89,19 +89,19 @@ async def test_a_request_that_stands_is_cancelled_when_the_next_attempt_cannot_g
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
 
 
-async def test_a_request_by_another_route_is_cancelled_and_not_resumed(
+async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
     embedded: Deployment, user: str
 ) -> None:
     provider = ScriptedProvider()
     async with serving(embedded, user) as studio, studio.service.working(provider):
         generation = await studio.create_generation()
-        await left_standing(studio, provider, generation.id)
+        await lose_connection(studio, provider, generation.id)
     async with serving(embedded, user, HUGGINGFACE_ROUTE="hf-inference") as studio:
         async with studio.service.working(provider):
             await studio.retry_now(generation.id, attempt=1)
-            anew = await provider.next_drawing()
-            assert anew.request.resume_request_id == ""
-            anew.succeed()
+            drawing = await provider.next_drawing()
+            assert drawing.request.resume_request_id == ""
+            drawing.succeed()
             assert (await studio.wait_for_end(generation.id)).state == COMPLETED
             await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
         first, second = await studio.attempts(generation.id)
@@ -109,11 +109,13 @@ async def test_a_request_by_another_route_is_cancelled_and_not_resumed(
     assert second.provider_request_id == ""
 
 
-async def test_what_was_not_charged_is_taken_back_from_the_attempt_that_asked_for_it(studio: Studio) -> None:
+async def test_a_price_that_was_not_charged_is_removed_from_the_attempt_that_made_the_request(
+    studio: Studio,
+) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
         generation = await studio.create_generation()
-        await left_standing(studio, provider, generation.id)
+        await lose_connection(studio, provider, generation.id)
         await studio.retry_now(generation.id, attempt=1)
         (await provider.next_drawing()).fail(NOT_CHARGED)
         await studio.wait_for_backoff(generation.id, 2)
@@ -131,7 +133,7 @@ async def test_what_was_not_charged_is_taken_back_from_the_attempt_that_asked_fo
     assert (spent["price_micros"], spent["attempt_count"]) == (PRICE, 1)
 
 
-async def test_retries_that_may_be_charged_count_against_the_limit_at_once(
+async def test_possibly_charged_retries_count_against_the_limit_immediately(
     embedded: Deployment, user: str
 ) -> None:
     provider = ScriptedProvider()
@@ -147,22 +149,22 @@ async def test_retries_that_may_be_charged_count_against_the_limit_at_once(
         )
 
 
-async def test_refusals_of_what_was_under_way_open_a_circuit_once(studio: Studio) -> None:
+async def test_refusals_of_simultaneous_requests_open_a_circuit_once(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        orders = [await studio.create_generation() for _ in range(2)]
-        drawings = [await provider.next_drawing() for _ in orders]
+        generations = [await studio.create_generation() for _ in range(2)]
+        drawings = [await provider.next_drawing() for _ in generations]
         for drawing in drawings:
             drawing.fail(NO_CREDIT)
-        for order in orders:
-            assert (await studio.wait_for_end(order.id)).state == FAILED
+        for generation in generations:
+            assert (await studio.wait_for_end(generation.id)).state == FAILED
 
     [circuit] = studio.service.deployment.rows("route_circuits")
     assert circuit["failure_count"] == 1
     assert circuit["probe_time"] - circuit["open_time"] == timedelta(seconds=60)
 
 
-async def test_a_circuit_closes_when_a_request_is_taken_and_not_when_its_picture_comes(
+async def test_a_circuit_closes_when_the_provider_accepts_a_request(
     studio: Studio,
 ) -> None:
     provider = ScriptedProvider()
@@ -179,9 +181,7 @@ async def test_a_circuit_closes_when_a_request_is_taken_and_not_when_its_picture
         assert not (await studio.client.generations.get(probe.id)).HasField("end_time")
 
 
-async def test_a_circuit_of_a_route_that_is_no_longer_used_is_nobodys(
-    embedded: Deployment, user: str
-) -> None:
+async def test_the_circuit_of_an_unused_route_is_not_reported(embedded: Deployment, user: str) -> None:
     provider = ScriptedProvider()
     async with serving(embedded, user) as studio, studio.service.working(provider):
         refused = await studio.create_generation()
@@ -194,7 +194,7 @@ async def test_a_circuit_of_a_route_that_is_no_longer_used_is_nobodys(
         assert "PROVIDER_CREDIT" not in embedded.run_command("doctor").stdout
 
 
-async def test_the_retry_of_a_variation_has_its_own_seed(embedded: Deployment, user: str) -> None:
+async def test_the_retry_of_a_variation_keeps_its_seed(embedded: Deployment, user: str) -> None:
     async with serving(embedded, user) as studio:
         *_, third = await studio.client.generations.create_variations(
             studio.project_id, "a portrait", 3, width=SMALLEST, height=SMALLEST, seed=5
@@ -203,7 +203,7 @@ async def test_the_retry_of_a_variation_has_its_own_seed(embedded: Deployment, u
         assert (await studio.client.generations.retry(third.id)).seed_used == third.seed_used == 7
 
 
-async def test_words_that_were_denied_since_are_not_drawn_again(
+async def test_a_prompt_that_was_denied_later_is_not_reproduced(
     embedded: Deployment, user: str, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider()

@@ -1,4 +1,4 @@
-"""What a watcher sees of everything a hosted provider can do, and how often that is submitted."""
+"""The outcome of every behavior of a hosted provider, as a watcher sees it, and the number of submissions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, Ge
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.generations import SMALLEST
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
-from tests.support.huggingface_router.behaviour import Stage
+from tests.support.huggingface_router.behavior import Stage
 from tests.support.in_process import InProcessService
 from tests.support.service import Deployment
 
@@ -36,32 +36,34 @@ SHORT = Limits(
 
 @dataclass(frozen=True)
 class Row:
-    """One thing a provider can do, and what comes of it."""
+    """One behavior of the provider and its outcome."""
 
-    behaviour: Behavior | Fault
-    seen: str
-    """What the watcher sees last: `completed`, `failed`, or `waiting_to_retry` and for how many seconds."""
+    behavior: Behavior | Fault
+    state: str
+    """Last state in the watch: `completed`, `failed`, or `waiting_to_retry` with the delay in seconds."""
     reason: str = ""
     attempt: str = ""
-    """How the attempt ended."""
+    """Outcome of the attempt."""
     price: int = 0
-    """What the attempt costs."""
+    """Price of the attempt."""
     submissions: int = 1
 
 
-def at_once(**said: Any) -> Behavior:
-    return Behavior(run_seconds=0.0, **said)
+def immediate(**settings: Any) -> Behavior:
+    """Create the behavior of a job that completes immediately."""
+    return Behavior(run_seconds=0.0, **settings)
 
 
-def fault(stage: Stage = "submit", **said: Any) -> Behavior:
-    return at_once(faults=(Fault(stage=stage, **said),))
+def fault(stage: Stage = "submit", **settings: Any) -> Behavior:
+    """Create a behavior with one fault."""
+    return immediate(faults=(Fault(stage=stage, **settings),))
 
 
 FATAL, RETRYABLE, UNKNOWN = "fatal", "retryable", "submit_unknown"
 AGAIN = "waiting_to_retry 10"
 
 QUEUE: dict[str, Row] = {
-    "all is well": Row(at_once(), "completed", "", "succeeded", PRICE),
+    "all is well": Row(immediate(), "completed", "", "succeeded", PRICE),
     "two polls answered 503": Row(fault("status", status=503, times=1), "completed", "", "succeeded", PRICE),
     "401": Row(fault(status=401), "failed", "CREDENTIALS", FATAL),
     "402": Row(fault(status=402), "failed", "CREDIT", FATAL),
@@ -87,12 +89,12 @@ QUEUE: dict[str, Row] = {
     ),
     "receipt is malformed JSON": Row(fault(how="truncated", status=200), AGAIN, "BAD_ANSWER", UNKNOWN, PRICE),
     "receipt is HTML": Row(fault(how="html"), AGAIN, "UNAVAILABLE", UNKNOWN, PRICE),
-    "taken, and the connection dropped": Row(
+    "connection dropped after acceptance": Row(
         fault(how="drop", accepted=True), AGAIN, "UNAVAILABLE", UNKNOWN, PRICE
     ),
     "hang at the first byte": Row(fault(how="hang"), AGAIN, "TIMEOUT", UNKNOWN, PRICE),
     "hang in the middle of the receipt": Row(fault(how="stall"), AGAIN, "TIMEOUT", UNKNOWN, PRICE),
-    "polls answered 500 for ever": Row(fault("status", status=500), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
+    "every poll answered 500": Row(fault("status", status=500), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
     "polls that hang": Row(fault("status", how="hang"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
     "request forgotten (404)": Row(fault("status", status=404), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
     "COMPLETED with a 422 result": Row(
@@ -105,69 +107,72 @@ QUEUE: dict[str, Row] = {
     "result is 200 with an error body": Row(
         fault("result", status=200, body={"error": "no"}), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
     ),
-    "flagged as not safe for work": Row(at_once(nsfw=True), "failed", "NSFW", FATAL, PRICE),
+    "flagged as not safe for work": Row(immediate(nsfw=True), "failed", "NSFW", FATAL, PRICE),
     "picture's address answers 403": Row(fault("image", status=403), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
-    "HTML for a picture": Row(fault("image", how="html", status=200), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
+    "HTML instead of a picture": Row(
+        fault("image", how="html", status=200), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+    ),
     "truncated picture": Row(fault("image", how="truncated"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
     "picture of another size": Row(
-        at_once(picture_width=64, picture_height=64), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+        immediate(picture_width=64, picture_height=64), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
     ),
     "picture that stops in the middle": Row(fault("image", how="stall"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
-    "picture on this machine's disk": Row(
-        at_once(image_url="file:///etc/passwd"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+    "picture in a local file": Row(
+        immediate(image_url="file:///etc/passwd"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
     ),
     "longer than the deadline": Row(Behavior(hold=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
 }
-"""By the route `fal-ai`."""
+"""Behaviors and outcomes of the route `fal-ai`."""
 
 SINGLE: dict[str, Row] = {
-    "all is well": Row(at_once(), "completed", "", "succeeded"),
+    "all is well": Row(immediate(), "completed", "", "succeeded"),
     "503, loading for another 35 s": Row(fault(status=503), "waiting_to_retry 40", "OVERLOADED", RETRYABLE),
     "429": Row(fault(status=429, retry_after=20), "waiting_to_retry 20", "OVERLOADED", RETRYABLE),
-    "HTML for a picture": Row(fault("result", how="html", status=200), AGAIN, "BAD_ANSWER", RETRYABLE),
+    "HTML instead of a picture": Row(fault("result", how="html", status=200), AGAIN, "BAD_ANSWER", RETRYABLE),
     "200 with an error body": Row(
         fault("result", status=200, body={"error": "no"}), AGAIN, "BAD_ANSWER", RETRYABLE
     ),
     "truncated picture": Row(fault("result", how="truncated"), AGAIN, "BAD_ANSWER", RETRYABLE),
     "hang": Row(fault(how="hang"), AGAIN, "TIMEOUT", UNKNOWN),
 }
-"""By the route `hf-inference`, whose answer is the picture."""
+"""Behaviors and outcomes of the route `hf-inference`, whose answer is the picture."""
 
 
 @contextmanager
 def provider(router: RouterFake, base_url: str = "") -> Iterator[HuggingFaceProvider]:
+    """Create a provider that uses the fake or another address."""
     access = Access(api_key=KEY, base_url=base_url or router.url, deadline=timedelta(seconds=3))
     yield HuggingFaceProvider(access, limits=SHORT)
 
 
-async def seen_of(client: AsyncAvatarCreator, project_id: str) -> tuple[Generation, Row]:
-    """Order a portrait: the last state of its first attempt, and what there is to say of it."""
-    ordered = await client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST)
-    async for state in client.generations.watch(ordered.id, timeout=20.0):
+async def draw_once(client: AsyncAvatarCreator, project_id: str) -> tuple[Generation, Row]:
+    """Start a generation, wait for the end of its first attempt, and return its state and outcome."""
+    created = await client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST)
+    async for state in client.generations.watch(created.id, timeout=20.0):
         if state.HasField("end_time") or state.HasField("error"):
             break
-    [attempt] = await client.generations.attempts(ordered.id)
-    seen = GenerationState.Name(state.state).removeprefix("GENERATION_STATE_").lower()
+    [attempt] = await client.generations.attempts(created.id)
+    name = GenerationState.Name(state.state).removeprefix("GENERATION_STATE_").lower()
     if not state.HasField("end_time"):
         wait = state.next_attempt_time.ToDatetime() - attempt.end_time.ToDatetime()
         stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_").lower()
-        seen = f"{stage} {round(wait.total_seconds() / 10) * 10}"
+        name = f"{stage} {round(wait.total_seconds() / 10) * 10}"
     reason = ErrorReason.Name(state.error.reason).removeprefix("ERROR_REASON_").removeprefix("PROVIDER_")
     outcome = AttemptOutcome.Name(attempt.outcome).removeprefix("ATTEMPT_OUTCOME_").lower()
-    found = Row(Behavior(), seen, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0)
+    found = Row(Behavior(), name, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0)
     assert state.price_micros == attempt.price_micros
     assert attempt.possibly_charged == bool(attempt.price_micros)
     assert KEY not in str(state)
-    # What waits for a retry would be in the way of what comes next.
+    # A generation that waits for a retry would disturb the next row.
     if not state.HasField("end_time"):
-        await client.generations.cancel(ordered.id)
+        await client.generations.cancel(created.id)
     return state, found
 
 
 @pytest.mark.parametrize(
     ("route", "table"), [("fal-ai", QUEUE), ("hf-inference", SINGLE)], ids=["fal-ai", "hf-inference"]
 )
-async def test_every_behaviour_has_its_outcome(
+async def test_every_behavior_has_its_outcome(
     embedded: Deployment, router: RouterFake, user: str, route: str, table: dict[str, Row]
 ) -> None:
     lines, wrong = [], []
@@ -179,28 +184,28 @@ async def test_every_behaviour_has_its_outcome(
                 project = await client.projects.create("Outcomes")
                 for name, row in table.items():
                     router.reset()
-                    router.behave(row.behaviour)
-                    state, found = await seen_of(client, project.id)
+                    router.behave(row.behavior)
+                    state, found = await draw_once(client, project.id)
                     count = router.count
                     line = (
-                        f"{name:36} {found.seen:22} {found.reason:16} {found.attempt:15}"
+                        f"{name:36} {found.state:22} {found.reason:16} {found.attempt:15}"
                         f" {found.price:7} {count}  {state.error.message}"
                     )
                     lines.append(line)
-                    got = (found.seen, found.reason, found.attempt, found.price, count)
-                    if got != (row.seen, row.reason, row.attempt, row.price, row.submissions):
+                    got = (found.state, found.reason, found.attempt, found.price, count)
+                    if got != (row.state, row.reason, row.attempt, row.price, row.submissions):
                         wrong.append(line)
-                    # A refused key opens the circuit, which is another test's.
+                    # A refused key opens the circuit, which the next row does not expect.
                     embedded.execute("DELETE FROM route_circuits")
     print("\n".join(lines))
     assert wrong == []
 
 
-async def test_a_router_that_takes_no_connection_was_asked_for_nothing(
+async def test_a_router_that_accepts_no_connection_costs_nothing(
     embedded: Deployment, router: RouterFake, user: str
 ) -> None:
     async with InProcessService.serving(embedded, HUGGINGFACE_API_KEY=KEY) as service:
         with unanswering_address() as url, provider(router, url) as hosted:
             async with service.client(user) as client, service.working(hosted):
-                _, found = await seen_of(client, (await client.projects.create("Outcomes")).id)
-    assert (found.seen, found.reason, found.attempt, found.price) == (AGAIN, "UNAVAILABLE", RETRYABLE, 0)
+                _, found = await draw_once(client, (await client.projects.create("Outcomes")).id)
+    assert (found.state, found.reason, found.attempt, found.price) == (AGAIN, "UNAVAILABLE", RETRYABLE, 0)

@@ -1,4 +1,4 @@
-"""The provider `sketch`, seen through the service."""
+"""The provider `sketch` in the complete service."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Draw = Callable[..., str]
 
 @pytest.fixture
 def draw(shared_client: AvatarCreator) -> Draw:
-    """Generates a small portrait and returns the SHA-256 of its picture."""
+    """Return a function that generates a small portrait and returns the SHA-256 of its picture."""
     project = shared_client.projects.create("Sketches")
 
     def draw(seed: int, **attributes: int) -> str:
@@ -62,7 +62,7 @@ def draw(shared_client: AvatarCreator) -> Draw:
     return draw
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_gives_others(draw: Draw) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(draw: Draw) -> None:
     assert draw(5, **BASE) == draw(5, **BASE)
     assert draw(5, **BASE) != draw(6, **BASE)
 

@@ -50,7 +50,7 @@ class Town:
     async def drawn(self) -> list[str]:
         """Run a worker that draws one picture at a time, and return the names in the order of its claims."""
         provider = ScriptedProvider()
-        provider.most_at_once = 1
+        provider.max_concurrency = 1
         async with self.service.working(provider):
             for _ in self._names:
                 (await provider.next_drawing()).succeed()

@@ -1,4 +1,4 @@
-"""FLUX with random weights, tiny or as large as the real one: everything of it but what it has learned."""
+"""FLUX models with random weights, tiny or as large as the real one, and LoRAs for them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _CLIP_TOKENS = 77
 
 @dataclass(frozen=True, slots=True)
 class FluxSize:
-    """How large a FLUX is."""
+    """The size of a FLUX model."""
 
     double_blocks: int
     single_blocks: int
     heads: int
     head_dimension: int
     rope_dimensions: tuple[int, int, int]
-    """Their sum is the head's dimension."""
+    """Dimensions of the rotary embedding; their sum is the dimension of a head."""
     t5_width: int
     clip_width: int
     vae_channels: tuple[int, int, int, int]
@@ -47,26 +47,27 @@ class FluxSize:
     vae_groups: int
     latent_channels: int
     latent_scale: float
-    """Gives latents a variance of about 1."""
+    """Factor that gives latents a variance of about 1."""
 
 
 TINY = FluxSize(1, 1, 2, 16, (4, 4, 8), 32, 32, (4, 4, 4, 4), 1, 1, 4, 2.5)
-"""Draws a step of 64x64 pixels in milliseconds on a CPU."""
+"""Size at which a step of 64x64 pixels takes milliseconds on a CPU."""
 
 FLUX_1_DEV = FluxSize(19, 38, 24, 128, (16, 56, 56), 4096, 768, (128, 256, 512, 512), 2, 32, 16, 0.3611)
-"""The configuration files of black-forest-labs/FLUX.1-dev; the text encoders have their width alone."""
+"""Size of black-forest-labs/FLUX.1-dev, from its configuration files. Of the text encoders, only the width is
+real."""
 
 
 def save_random_flux(
     folder: Path, size: FluxSize = TINY, *, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> None:
-    """Make a FLUX and save it where `FluxPipeline.from_pretrained` finds it. The same one every time.
+    """Save a FLUX model in the format of `FluxPipeline.from_pretrained`. Each call creates the same weights.
 
     Args:
-        folder: becomes the model's folder.
-        size: how large it is to be.
-        device: where the weights are made, which is slow for large models on a CPU.
-        dtype: of the weights.
+        folder: Folder of the model.
+        size: Size of the model.
+        device: Device that creates the weights; a CPU is slow for large models.
+        dtype: Data type of the weights.
     """
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
@@ -85,16 +86,16 @@ def save_random_flux(
 
 
 def save_random_lora(folder: Path, model: Path, weight_file: str = "lora.safetensors") -> None:
-    """Make a LoRA for a model that `save_random_flux` made, as training scripts save one.
+    """Save a LoRA for a model of `save_random_flux`, in the format of training scripts.
 
     Args:
-        folder: gets the file.
-        model: the model's folder.
-        weight_file: its name.
+        folder: Folder for the file.
+        model: Folder of the model.
+        weight_file: Name of the file.
     """
     transformer = FluxTransformer2DModel.from_pretrained(model, subfolder="transformer")
     torch.manual_seed(1)
-    # Random at both ends: as it is initialised for training it changes nothing yet.
+    # Both matrices are random: the usual initialization for training changes nothing.
     transformer.add_adapter(
         LoraConfig(
             r=4, lora_alpha=4, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v", "to_out.0"]
@@ -135,13 +136,13 @@ def _vae(size: FluxSize) -> Any:
         shift_factor=0.1159,
     )
     with torch.no_grad():
-        # The logarithm of the variance it encodes with: next to none, as in those that have learned.
+        # Logarithm of the variance of the encoding: almost none, as in a trained model.
         vae.encoder.conv_out.bias[size.latent_channels :] = -20.0
     return vae
 
 
 def _clip(width: int) -> dict[str, Any]:
-    """CLIP's text encoder and a tokenizer that reads letter by letter."""
+    """Create CLIP's text encoder and a tokenizer with one token per letter."""
     letters = sorted(ByteLevel.alphabet())
     pieces = [*letters, *(letter + _WORD_END for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
@@ -156,14 +157,14 @@ def _clip(width: int) -> dict[str, Any]:
         max_position_embeddings=_CLIP_TOKENS,
         bos_token_id=vocabulary["<|startoftext|>"],
         eos_token_id=vocabulary["<|endoftext|>"],
-        # Learned ones are of that order, and with smaller ones all prompts look alike.
+        # Trained weights are of this order. With smaller weights, all prompts look the same to the model.
         initializer_factor=10.0,
     )
     return {"text_encoder": CLIPTextModel(config).eval(), "tokenizer": tokenizer}
 
 
 def _t5(width: int) -> dict[str, Any]:
-    """T5's encoder and a tokenizer for which each letter and each space in front of a word is a token."""
+    """Create T5's encoder and a tokenizer with one token per letter and per space in front of a word."""
     pieces = ["<pad>", "</s>", "<unk>", "▁", *string.printable.strip()]
     tokenizer = T5TokenizerFast(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0)
     config = T5Config(

@@ -1,4 +1,4 @@
-"""A provider that does what the test tells it, when the test tells it."""
+"""A provider that the test controls step by step."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ _NEXT_SECONDS = 10.0
 
 
 class Drawing:
-    """One call of `ScriptedProvider.generate`, which waits for what the test wants of it next."""
+    """One call of `ScriptedProvider.generate`, which waits for the test's next instruction."""
 
     def __init__(self, request: PortraitRequest) -> None:
         self.request = request
         self.over = asyncio.Event()
-        """Set when the call has ended: it succeeded, failed, or its worker gave it up."""
-        self._steps: asyncio.Queue[Portrait | Exception | Callable[[Reports], Awaitable[None]]] = (
+        """Set when the call has ended, because it succeeded, failed or was cancelled."""
+        self._instructions: asyncio.Queue[Portrait | Exception | Callable[[Reports], Awaitable[None]]] = (
             asyncio.Queue()
         )
 
     def submitted(self, provider_request_id: str) -> None:
-        """Report that the provider took the request under this id."""
-        self._steps.put_nowait(lambda reports: reports.submitted(provider_request_id))
+        """Report that the provider accepted the request under this id."""
+        self._instructions.put_nowait(lambda reports: reports.submitted(provider_request_id))
 
     def progress(self, part: float) -> None:
-        """Report that this part is drawn, 0 to 1."""
-        self._steps.put_nowait(lambda reports: reports.progress(part))
+        """Report that this part of the drawing is done, 0 to 1."""
+        self._instructions.put_nowait(lambda reports: reports.progress(part))
 
     def succeed(self) -> None:
         """Return a picture."""
         request = self.request
-        self._steps.put_nowait(Portrait(Image.new("RGB", (request.width, request.height), "teal")))
+        self._instructions.put_nowait(Portrait(Image.new("RGB", (request.width, request.height), "teal")))
 
     def fail(self, error: Exception) -> None:
         """Raise `error`."""
-        self._steps.put_nowait(error)
+        self._instructions.put_nowait(error)
 
     async def run(self, reports: Reports) -> Portrait:
-        """Do as the test says until there is a picture or an error."""
+        """Follow the test's instructions until there is a picture or an error."""
         while True:
-            step = await self._steps.get()
-            if isinstance(step, Portrait):
-                return step
-            if isinstance(step, Exception):
-                raise step
-            await step(reports)
+            instruction = await self._instructions.get()
+            if isinstance(instruction, Portrait):
+                return instruction
+            if isinstance(instruction, Exception):
+                raise instruction
+            await instruction(reports)
 
 
 class ScriptedProvider:
-    """Gives each call of `generate` to the test as a `Drawing`."""
+    """Passes each call of `generate` to the test as a `Drawing`."""
 
     estimates_progress = False
-    most_at_once = 2
+    max_concurrency = 2
 
     def __init__(self) -> None:
         self.drawing_now = 0
-        """Calls of `generate` that have not ended."""
+        """Number of calls of `generate` that have not ended."""
         self.cancelled: list[str] = []
-        """Requests that the provider was told to drop."""
+        """Ids of the cancelled requests."""
         self._begun: asyncio.Queue[Drawing] = asyncio.Queue()
 
     async def next_drawing(self) -> Drawing:
-        """The next call of `generate` that the test has not seen yet.
+        """Wait for the next call of `generate`.
 
         Raises:
-            TimeoutError: there is none within 10 s.
+            TimeoutError: 10 s have passed.
         """
         async with asyncio.timeout(_NEXT_SECONDS):
             return await self._begun.get()
 
     def has_begun(self) -> bool:
-        """Whether there is a call that the test has not seen yet."""
+        """Return whether there is a call that `next_drawing` has not returned yet."""
         return not self._begun.empty()
 
     async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
-        """Hand the call to the test."""
+        """Pass the call to the test."""
         drawing = Drawing(request)
         self.drawing_now += 1
         self._begun.put_nowait(drawing)
@@ -89,8 +89,8 @@ class ScriptedProvider:
             drawing.over.set()
 
     async def cancel(self, request_id: str) -> None:
-        """Note it."""
+        """Record the cancellation."""
         self.cancelled.append(request_id)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the provider holds no resources."""

@@ -1,4 +1,4 @@
-"""The sketch's drawing from a reference."""
+"""The provider `sketch`, and its drawing from a reference."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from avatar_creator_server.generations.recipes.recipe import colour_difference, 
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError, Reference, Reports
-from avatar_creator_tasks.providers.sketch.art import draw_portrait
-from avatar_creator_tasks.providers.sketch.art.restyle import restyle
+from avatar_creator_tasks.providers.sketch.art import draw_portrait, restyle
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 
 REQUEST = PortraitRequest(
@@ -31,24 +30,24 @@ REQUEST = PortraitRequest(
 
 
 def ignore(done: int, total: int) -> None:
-    """Report to nobody."""
+    """Ignore a report."""
 
 
 @cache
 def photograph() -> Image.Image:
-    """An astronaut before a grey background, 256 by 256 pixels."""
+    """Return an astronaut in front of a gray background, 256 by 256 pixels."""
     with Image.open(Path(avatar_creator_server.demo.__file__).with_name("astronaut.jpg")) as image:
         return image.convert("RGB").resize((256, 256))
 
 
 def restyled(picture: Image.Image | None = None, **options: Any) -> Image.Image:
-    """The photograph or another picture, restyled wholly unless told otherwise."""
+    """Restyle the photograph or another picture, with strength 1 unless the options change it."""
     options = {"strength": 1.0, "seed": 5, "width": 256, "height": 256, "on_step": ignore, **options}
     return restyle(picture or photograph(), **options)
 
 
 def flatness(image: Image.Image) -> float:
-    """The share of pixels that are as their right neighbours are."""
+    """Return the share of pixels that equal their right neighbor."""
     left, right = image.crop((0, 0, 255, 256)), image.crop((1, 0, 256, 256))
     difference = ImageChops.difference(left, right)
     strongest = ImageChops.lighter(
@@ -61,25 +60,25 @@ def test_the_same_picture_strength_seed_and_size_give_the_same_pixels() -> None:
     assert pixels_sha256(restyled(strength=0.6)) == pixels_sha256(restyled(strength=0.6))
 
 
-def test_another_seed_tints_the_background_and_leaves_the_middle() -> None:
+def test_another_seed_changes_the_background_and_not_the_middle() -> None:
     pictures = [restyled(seed=seed) for seed in range(4)]
     assert len({pixels_sha256(picture) for picture in pictures}) == 4
     middles = [picture.crop((112, 112, 144, 144)) for picture in pictures]
     assert len({pixels_sha256(middle) for middle in middles}) == 1
 
 
-def test_no_strength_keeps_the_picture() -> None:
+def test_strength_zero_keeps_the_picture() -> None:
     assert ImageChops.difference(restyled(strength=0.0), photograph()).getbbox() is None
 
 
-def test_the_stronger_the_further_from_the_picture_but_never_another_one() -> None:
+def test_a_higher_strength_changes_the_picture_more_within_limits() -> None:
     differences = [
         colour_difference(restyled(strength=strength), photograph()) for strength in (0.2, 0.6, 1.0)
     ]
     assert 0 < differences[0] < differences[1] < differences[2] < 15
 
 
-def test_the_drawing_is_of_flat_shapes() -> None:
+def test_the_drawing_has_flat_shapes() -> None:
     assert flatness(photograph()) < 0.15
     assert flatness(restyled()) > 0.4
 
@@ -93,18 +92,18 @@ def test_the_picture_is_fitted_to_any_size(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "picture", [Image.new("RGB", (1, 1), "teal"), Image.new("RGB", (3, 700), "white")], ids=["dot", "stripe"]
 )
-def test_a_picture_of_one_colour_can_be_restyled(picture: Image.Image) -> None:
+def test_a_picture_of_one_color_can_be_restyled(picture: Image.Image) -> None:
     assert restyled(picture).size == (256, 256)
 
 
-def test_each_step_is_reported_once_and_the_last_ends_it() -> None:
+def test_each_step_is_reported_once_up_to_the_total() -> None:
     steps: list[tuple[int, int]] = []
     restyled(on_step=lambda done, total: steps.append((done, total)))
     assert steps == [(done, len(steps)) for done in range(1, len(steps) + 1)]
     assert len(steps) > 3
 
 
-def test_what_a_report_raises_ends_the_drawing() -> None:
+def test_an_exception_in_a_report_ends_the_drawing() -> None:
     def refuse(done: int, total: int) -> None:
         raise InterruptedError(done)
 
@@ -115,18 +114,18 @@ def test_what_a_report_raises_ends_the_drawing() -> None:
 # The provider
 
 
-class Heard:
-    """What a provider reported."""
+class RecordedReports:
+    """The reports of a provider."""
 
     def __init__(self, hold_at: int = 0) -> None:
-        """Holds up the report of that number until it may go on."""
+        """Record reports, and block the one with the number `hold_at` until `go_on` is set."""
         self.progress: list[float] = []
         self.held = asyncio.Event()
         self.go_on = asyncio.Event()
         self._hold_at = hold_at
 
     def reports(self) -> Reports:
-        """Where to report."""
+        """Return the callbacks for the provider."""
         return Reports(submitted=self._submitted, progress=self._progress)
 
     async def _submitted(self, request_id: str) -> None:
@@ -140,38 +139,38 @@ class Heard:
 
 
 async def test_with_a_reference_the_provider_restyles_it() -> None:
-    heard = Heard()
+    recorded = RecordedReports()
     request = replace(REQUEST, reference=Reference(photograph(), strength=0.6))
-    portrait = await SketchProvider().generate(request, heard.reports())
+    portrait = await SketchProvider().generate(request, recorded.reports())
     assert pixels_sha256(portrait.image) == pixels_sha256(restyled(strength=0.6))
-    assert heard.progress == sorted(heard.progress)
-    assert heard.progress[-1] == 1
+    assert recorded.progress == sorted(recorded.progress)
+    assert recorded.progress[-1] == 1
 
 
-async def test_without_one_it_draws_the_attributes() -> None:
-    heard = Heard()
-    portrait = await SketchProvider().generate(REQUEST, heard.reports())
+async def test_without_a_reference_the_provider_draws_the_attributes() -> None:
+    recorded = RecordedReports()
+    portrait = await SketchProvider().generate(REQUEST, recorded.reports())
     drawn = draw_portrait(REQUEST.attributes, seed=5, width=256, height=256, on_step=ignore)
     assert pixels_sha256(portrait.image) == pixels_sha256(drawn)
-    assert heard.progress[-1] == 1
+    assert recorded.progress[-1] == 1
 
 
-async def test_a_cancelled_generation_stops_after_the_step_it_is_at() -> None:
-    heard = Heard(hold_at=2)
+async def test_a_cancelled_generation_stops_after_the_current_step() -> None:
+    recorded = RecordedReports(hold_at=2)
     request = replace(REQUEST, reference=Reference(photograph(), strength=0.6))
-    drawing = asyncio.create_task(SketchProvider().generate(request, heard.reports()))
-    await heard.held.wait()
+    drawing = asyncio.create_task(SketchProvider().generate(request, recorded.reports()))
+    await recorded.held.wait()
     drawing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await drawing
-    heard.go_on.set()
+    recorded.go_on.set()
     await asyncio.get_running_loop().shutdown_default_executor()  # Waits for the drawing thread.
-    assert len(heard.progress) == 2
+    assert len(recorded.progress) == 2
 
 
-async def test_another_providers_request_is_not_taken_for_cancelled() -> None:
+async def test_the_request_of_another_provider_cannot_be_cancelled() -> None:
     provider = SketchProvider()
     with pytest.raises(ProviderError):
         await provider.cancel("of another provider")
     await provider.close()
-    await provider.generate(REQUEST, Heard().reports())
+    await provider.generate(REQUEST, RecordedReports().reports())

@@ -1,1 +1,1 @@
-"""Providers draw portraits: one module each, all of the shape that `provider` describes."""
+"""Providers that draw portraits: a package each; `base.Provider` is their interface."""

@@ -1,4 +1,4 @@
-"""What a provider is: something that makes a portrait of a prompt and attributes."""
+"""The interface of a provider, which draws a portrait from a prompt and attributes."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ from avatar_creator_server.people.person import Attributes
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A picture that the new one is to be made from."""
+    """A picture from which the portrait is drawn."""
 
     image: Image.Image
-    """Upright RGB, of any size: the provider fits it to the size asked for."""
+    """Upright RGB picture of any size; the provider fits it to the requested size."""
     strength: float
-    """0 to 1: how far the new picture may go from it; 0 keeps it, 1 ignores it."""
+    """How much the portrait may differ from the reference, 0 to 1: 0 keeps the reference, 1 ignores it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortraitRequest:
-    """What is to be drawn."""
+    """Everything a provider needs to draw one portrait."""
 
     route: Route
     prompt: str
-    """The prompt as the model is to get it: what `Route.prompt_for` made."""
+    """The prompt exactly as the model receives it: the result of `Route.prompt_for`."""
     attributes: Attributes
     seed: int
-    """0 to 2^32-1."""
+    """Random seed, 0 to 2^32-1."""
     width: int
-    """Pixels, in multiples of 16."""
+    """Width in pixels, a multiple of 16."""
     height: int
-    """Pixels, in multiples of 16."""
+    """Height in pixels, a multiple of 16."""
     negative_prompt: str = ""
-    """What is to be kept out, where the route has such a thing; empty for nothing."""
+    """What the picture must not show; empty if the route has no negative prompt."""
     steps: int = 28
     guidance_scale: float = 3.5
     reference: Reference | None = None
     resume_request_id: str = ""
-    """The provider's id of a request made by an earlier attempt: ask for its result instead of making
-    another. Empty if there is none."""
+    """The provider's id of a request that an earlier attempt made; empty if there is none. The provider then
+    fetches the result of that request and submits no new one."""
     expected_seconds: float | None = None
-    """How long this route took of late (the median), for estimates of progress; None if nobody knows."""
+    """Median duration of recent requests on this route, to estimate progress; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """What a provider tells while it draws. Each may raise, which must reach the caller of `generate`."""
+    """Callbacks through which a provider reports. `generate` must raise what a callback raises."""
 
     submitted: Callable[[str], Awaitable[None]]
-    """The request has this id at the provider; to be told as soon as it is known."""
+    """Receives the provider's id of the request, as soon as the provider knows the id."""
     progress: Callable[[float], Awaitable[None]]
-    """This part of the drawing is done, 0 to 1."""
+    """Receives the part of the drawing that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A picture that was made, and what the provider says about its making."""
+    """A finished picture, with the provider's facts and warnings."""
 
     image: Image.Image
-    """RGB, fully decoded."""
+    """RGB picture, fully decoded."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """The provider's own facts for the recipe, such as the seed it reports or the device it ran on. No
-    secrets, no addresses with credentials in them."""
+    """The provider's own facts for the recipe, such as the seed it reports or the device it used. Contains no
+    secrets and no addresses with credentials."""
     warnings: tuple[str, ...] = ()
-    """What turned out while drawing, in sentences for a person: words of the prompt that were cut, say."""
+    """Problems found while drawing, as sentences for people; for example words that the prompt lost."""
 
 
 class ProviderError(Exception):
-    """The provider did not make the picture."""
+    """The provider did not draw the picture."""
 
     def __init__(
         self,
@@ -90,49 +90,54 @@ class ProviderError(Exception):
         self.reason = reason
         """Name of an `ErrorReason`."""
         self.message = message
-        """For people; has no secrets in it."""
+        """Text for people; contains no secrets."""
         self.retryable = retryable
-        """Whether another attempt may mend it."""
+        """Whether another attempt may succeed."""
         self.retry_after = retry_after
-        """Least wait before that attempt."""
+        """Minimum delay before that attempt."""
         self.charged = charged
-        """Whether the provider may have charged for the request nevertheless."""
+        """Whether the provider may have charged for the request despite the error."""
         self.submit_unknown = submit_unknown
-        """Whether the answer to the submission was lost: there may be a request whose id nobody knows."""
+        """Whether the answer to the submission was lost, so that a request with an unknown id may exist."""
         self.request_alive = request_alive
-        """Whether the request still stands at the provider, so that the next attempt is to ask for it again
-        and not to submit another."""
+        """Whether the request still exists at the provider; the next attempt must then resume the request
+        instead of submitting another."""
 
 
-def request_of_others(request_id: str) -> ProviderError:
-    """A request that the provider did not make and cannot drop."""
-    return ProviderError("PROVIDER_REJECTED", f"{request_id} is no request of this provider", retryable=True)
+def foreign_request_error(request_id: str) -> ProviderError:
+    """Return the error for a request that another provider made and that this one cannot cancel."""
+    return ProviderError(
+        "PROVIDER_REJECTED", f"request {request_id} does not belong to this provider", retryable=True
+    )
 
 
 class Provider(Protocol):
-    """Makes portraits."""
+    """A way to draw portraits."""
 
     @property
     def estimates_progress(self) -> bool:
-        """Whether its progress is a guess from elapsed time."""
+        """Whether the reported progress is an estimate from the elapsed time."""
 
     @property
-    def most_at_once(self) -> int:
-        """How many portraits it draws side by side; more would wait in a worker while another has room."""
+    def max_concurrency(self) -> int:
+        """Portraits that the provider draws at the same time.
+
+        A worker claims at most this many: a surplus generation would wait here while another worker is free.
+        """
 
     async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
-        """Make the portrait. Cancelling the call stops the work on this side.
+        """Draw the portrait. Cancelling the call stops the work in this process.
 
         Raises:
-            ProviderError: it could not be made; says whether another try may help.
+            ProviderError: The picture could not be drawn; `retryable` says whether another attempt may help.
         """
 
     async def cancel(self, request_id: str) -> None:
-        """Let the provider drop a request that nobody waits for; one that has ended or is unknown is none.
+        """Cancel a request at the provider. A request that has ended or is unknown is not an error.
 
         Raises:
-            ProviderError: the provider could not be told; asking again later may help.
+            ProviderError: The cancellation did not reach the provider; a later call may succeed.
         """
 
     async def close(self) -> None:
-        """Give back what it holds: connections, the model."""
+        """Release all resources, such as connections and the model."""

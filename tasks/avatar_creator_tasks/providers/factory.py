@@ -1,4 +1,4 @@
-"""Which provider the settings choose."""
+"""The provider factory: creates the provider that the settings name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 
 
 def make_provider(settings: Settings) -> Provider:
-    """The provider of a worker with these settings. What it needs is loaded when it first draws.
+    """Create the provider of a worker. A model is loaded with the first portrait, not here.
 
     Raises:
-        SettingsError: what it needs is not installed.
+        SettingsError: A library that the provider needs is not installed.
     """
     match settings.chosen_provider:
         case "huggingface":
@@ -30,7 +30,8 @@ def make_provider(settings: Settings) -> Provider:
                 )
             )
         case "diffusers":
-            from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider, FluxSettings
+            from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
+            from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
 
             return DiffusersProvider(
                 FluxSettings(

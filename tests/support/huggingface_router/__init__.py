@@ -1,12 +1,13 @@
-"""A faithful local fake of the Hugging Face router, https://router.huggingface.co.
+"""A local fake of the Hugging Face router, https://router.huggingface.co.
 
 It serves the providers fal-ai (queue and single requests) and hf-inference, and `POST /` of a dedicated
-Inference Endpoint; each module's docstring names the documents it follows. `python -m
-tests.support.huggingface_router --port 0` runs it by hand and says where; `/_control/behave` makes it
-misbehave, and `/_control/submissions` shows what came in.
+Inference Endpoint. The docstring of each module names the documents that it follows.
+
+`python -m tests.support.huggingface_router --port 0` runs the fake by hand and prints its address.
+`/_control/behave` makes it fail, and `/_control/submissions` lists the received submissions.
 """
 
-from tests.support.huggingface_router.behaviour import Behavior, Fault
+from tests.support.huggingface_router.behavior import Behavior, Fault
 from tests.support.huggingface_router.router_fake import RouterFake
 from tests.support.huggingface_router.unanswering import unanswering_address
 

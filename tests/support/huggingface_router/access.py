@@ -1,6 +1,6 @@
-"""Who may call the router.
+"""Authorization of the router's callers.
 
-A right token is `Authorization: Bearer hf_…`; the router answers others 401 `{"error": text}`.
+A valid token is `Authorization: Bearer hf_…`. The router answers all others with 401 `{"error": text}`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from aiohttp import web
 
 from tests.support.huggingface_router import documented_errors
 from tests.support.huggingface_router.answers import Answer
-from tests.support.huggingface_router.behaviour import Plan
+from tests.support.huggingface_router.behavior import Plan
 
 
 def is_allowed(request: web.Request, plan: Plan) -> bool:
-    """Whether the request has a right token."""
+    """Return whether the request has a valid token."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and plan.is_right_token(token)
+    return scheme.lower() == "bearer" and plan.is_valid_token(token)
 
 
 def refusal() -> Answer:
-    """What a request without one hears."""
+    """Return the answer to a request without a valid token."""
     return Answer.of(401, documented_errors.hugging_face_error(401))

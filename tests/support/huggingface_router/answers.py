@@ -1,4 +1,4 @@
-"""Answers, and giving them badly."""
+"""Answers of the fake, and the ways in which they fail."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from tests.support.huggingface_router.behaviour import Fault
+from tests.support.huggingface_router.behavior import Fault
 
 UNANSWERED = ("hang", "drop", "reset")
-"""Ways to fail in which not a byte is sent."""
+"""Kinds of failure that send no byte."""
 
 _JSON = "application/json"
 _FIRST_ERROR = 400
@@ -31,7 +31,7 @@ _HTML = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response before it is given."""
+    """An answer before it is sent."""
 
     status: int
     body: bytes
@@ -39,20 +39,20 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(status: int, said: Any, headers: dict[str, str] | None = None) -> Answer:
-        """An answer of JSON, or of a text that goes out as it is."""
-        if isinstance(said, str):
-            return Answer(status, said.encode(), "text/plain", headers or {})
-        return Answer(status, json.dumps(said).encode(), _JSON, headers or {})
+    def of(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
+        """Create an answer from JSON, or from a text that is sent unchanged."""
+        if isinstance(body, str):
+            return Answer(status, body.encode(), "text/plain", headers or {})
+        return Answer(status, json.dumps(body).encode(), _JSON, headers or {})
 
 
-def spoiled(answer: Answer | None, fault: Fault | None, documented: Callable[[Fault], Answer]) -> Answer:
-    """The answer that a fault puts in place of the right one.
+def with_fault(answer: Answer | None, fault: Fault | None, documented: Callable[[Fault], Answer]) -> Answer:
+    """Return the answer after a fault has replaced its status, type and body.
 
     Args:
-        answer: the right one; None: what was asked was not done.
-        fault: what it says of status, type and body is followed.
-        documented: the answer to a fault without a body of its own.
+        answer: The regular answer; None if the request was not executed.
+        fault: The fault; None keeps the regular answer.
+        documented: Returns the documented answer for a fault without its own body.
     """
     if fault is None:
         assert answer is not None
@@ -68,17 +68,17 @@ def spoiled(answer: Answer | None, fault: Fault | None, documented: Callable[[Fa
     return documented(replace(fault, status=502))
 
 
-async def give(request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
-    """Give the answer in the way the fault says; never returns if that is none."""
+async def send(request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+    """Send the answer with the fault. The call does not return if the fault sends no complete answer."""
     if fault is None:
         return _response(answer)
     answer = replace(answer, headers=answer.headers | _fault_headers(fault))
     match fault.how:
         case "hang":
-            await _wait_until_client_goes()
+            await _wait_for_disconnect()
         case "drop" | "reset":
             _close(request, with_reset=fault.how == "reset")
-            await _wait_until_client_goes()
+            await _wait_for_disconnect()
         case "html":
             status = fault.status or 502
             page = _HTML.format(f"{status} {_reason(status)}")
@@ -89,11 +89,11 @@ async def give(request: web.Request, answer: Answer, fault: Fault | None) -> web
             return _response(replace(answer, body=answer.body[: len(answer.body) // 2]))
         case "stall":
             await _begin(request, answer)
-            await _wait_until_client_goes()
+            await _wait_for_disconnect()
         case "cut":
             await _begin(request, answer)
             _close(request)
-            await _wait_until_client_goes()
+            await _wait_for_disconnect()
         case "trickle":
             return await _trickle(request, answer)
         case "endless":
@@ -125,7 +125,7 @@ def _reason(status: int) -> str:
 
 
 async def _begin(request: web.Request, answer: Answer) -> web.StreamResponse:
-    """Announce the whole of it, and send half."""
+    """Announce the complete answer and send half of it."""
     response = web.StreamResponse(status=answer.status, headers=_headers(answer))
     response.content_length = len(answer.body)
     await response.prepare(request)
@@ -161,7 +161,7 @@ def _close(request: web.Request, *, with_reset: bool = False) -> None:
     request.transport.close()
 
 
-async def _wait_until_client_goes() -> NoReturn:
-    """Wait to be cancelled, which the server does when the connection is gone."""
+async def _wait_for_disconnect() -> NoReturn:
+    """Wait until the server cancels the handler, because the client has disconnected."""
     await asyncio.Event().wait()
-    raise AssertionError("nobody sets the event")
+    raise AssertionError("no code sets the event")

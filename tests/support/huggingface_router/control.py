@@ -1,23 +1,23 @@
-"""How a test in another process steers the fake and sees what came in."""
+"""The control routes, through which a test in another process steers the fake."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from tests.support.huggingface_router.behaviour import Plan
+from tests.support.huggingface_router.behavior import Plan
 from tests.support.huggingface_router.submissions import Submissions
 
 
 class Control:
-    """The routes under `/_control`."""
+    """Routes under `/_control`."""
 
     def __init__(self, plan: Plan, submissions: Submissions) -> None:
-        """Steer these."""
+        """Create the routes for this plan and these submissions."""
         self._plan = plan
         self._submissions = submissions
 
     def add_routes(self, app: web.Application) -> None:
-        """Add them."""
+        """Add the routes to an application."""
         app.router.add_post("/_control/behave", self._behave)
         app.router.add_get("/_control/submissions", self._show)
         app.router.add_post("/_control/finish", self._finish)
@@ -34,8 +34,8 @@ class Control:
         return web.json_response(self._submissions.to_json())
 
     async def _finish(self, request: web.Request) -> web.Response:
-        said = await request.json() if request.can_read_body else {}
-        return web.json_response({"finished": self._submissions.finish(said.get("request_id"))})
+        body = await request.json() if request.can_read_body else {}
+        return web.json_response({"finished": self._submissions.finish(body.get("request_id"))})
 
     async def _reset(self, request: web.Request) -> web.Response:
         self._plan.clear()

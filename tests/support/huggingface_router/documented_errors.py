@@ -1,9 +1,9 @@
-"""What the real ones say when something is wrong.
+"""The error answers that the providers document.
 
-Hugging Face answers `{"error": text}`, with `estimated_time` in seconds while a model loads. Its 402s read
-as here: https://github.com/fal-ai/fal/issues/1043 and https://github.com/huggingface/agents-course/issues/386.
+Hugging Face answers `{"error": text}`, with `estimated_time` in seconds while a model loads. Examples of its
+402s: https://github.com/fal-ai/fal/issues/1043 and https://github.com/huggingface/agents-course/issues/386.
 
-fal answers `{"detail": [{"loc", "msg", "type", "url", "ctx"?, "input"?}]}` for errors of a model
+fal answers with `{"detail": [{"loc", "msg", "type", "url", "ctx"?, "input"?}]}` for errors of a model
 (https://fal.ai/docs/documentation/model-apis/errors) and `{"detail": text, "error_type": type}` with the
 header X-Fal-Error-Type for errors of a request
 (https://fal.ai/docs/documentation/model-apis/request-errors). X-Fal-Retryable says "true" or "false".
@@ -41,7 +41,7 @@ _REQUEST_ERRORS = {
     "internal_error": (500, "Internal error"),
 }
 
-# Status, message, place, and what X-Fal-Retryable says.
+# Status, message, location, and value of X-Fal-Retryable.
 _MODEL_ERRORS: dict[str, tuple[int, str, list[str], bool]] = {
     "internal_server_error": (500, "Internal server error", ["body"], True),
     "generation_timeout": (504, "Generation timeout", ["body"], True),
@@ -72,7 +72,7 @@ _TYPE_BY_STATUS = {
 
 
 def hugging_face_error(status: int, model: str = "") -> dict[str, Any]:
-    """The body with which Hugging Face answers `status`."""
+    """Return the body with which Hugging Face answers this status."""
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"error": f"Model {model} is currently loading", "estimated_time": _LOADING_SECONDS}
     texts = {
@@ -90,7 +90,7 @@ def hugging_face_error(status: int, model: str = "") -> dict[str, Any]:
 def fal_error(
     status: int | None, error_type: str | None = None
 ) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Status, headers and body with which fal reports an error, by its type, or else by its status."""
+    """Return status, headers and body of fal's answer for a type of error or, without one, for a status."""
     kind = error_type or _TYPE_BY_STATUS.get(status or 0)
     if kind in _MODEL_ERRORS:
         usual, message, place, retryable = _MODEL_ERRORS[kind]
@@ -104,7 +104,7 @@ def fal_error(
 
 
 def model_error(place: list[Any], message: str, kind: str, **more: Any) -> dict[str, Any]:
-    """One entry of `detail`."""
+    """Return one entry of `detail`."""
     return {
         "loc": place,
         "msg": message,
@@ -115,7 +115,7 @@ def model_error(place: list[Any], message: str, kind: str, **more: Any) -> dict[
 
 
 def phrase(status: int) -> str:
-    """The status in words."""
+    """Return the text of a status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

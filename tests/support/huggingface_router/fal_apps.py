@@ -1,10 +1,9 @@
-"""What fal's apps take, check and make.
+"""fal's apps: their input, its validation, and their pictures.
 
-Fields, ranges and defaults from https://fal.ai/models/fal-ai/flux-lora/llms.txt,
+Sources of fields, ranges and defaults: https://fal.ai/models/fal-ai/flux-lora/llms.txt,
 https://fal.ai/models/fal-ai/flux-kontext-lora/llms.txt, https://fal.ai/models/fal-ai/flux-kontext/dev/api and
-https://fal.ai/models/fal-ai/flux/dev/api. The apps are FastAPI and answer pydantic's errors, as
-https://fal.ai/docs/documentation/model-apis/errors shows them. Fields they do not know they ignore, and so do
-we.
+https://fal.ai/models/fal-ai/flux/dev/api. The apps use FastAPI and answer with pydantic's errors, see
+https://fal.ai/docs/documentation/model-apis/errors. They ignore unknown fields, and so does this module.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tests.support.huggingface_router import documented_errors
-from tests.support.huggingface_router.behaviour import Behavior
+from tests.support.huggingface_router.behavior import Behavior
 from tests.support.huggingface_router.pictures import PictureFile, black, draw
 
 _PRESETS = {
@@ -67,7 +66,7 @@ class _Input(BaseModel, ABC):
 
     @abstractmethod
     def size(self, reference: bytes) -> tuple[int, int]:
-        """Pixels of the picture."""
+        """Return width and height of the picture in pixels."""
 
 
 class _TextInput(_Input):
@@ -119,7 +118,7 @@ APPS: Mapping[str, type[_Input]] = {
 
 
 class InvalidInput(Exception):
-    """An app refuses its input; `detail` says why."""
+    """An app refuses its input; `detail` contains the reasons."""
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         super().__init__(detail)
@@ -127,8 +126,8 @@ class InvalidInput(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A job of an app."""
+class Job:
+    """An app's job, whose input is valid."""
 
     app: str
     input: _Input
@@ -140,57 +139,57 @@ class Made:
 
     @property
     def content_type(self) -> str:
-        """Of its pictures."""
+        """Content type of the pictures."""
         return f"image/{self.input.output_format}"
 
     def picture(self, number: int) -> PictureFile:
-        """Its picture of this number, from 0."""
+        """Draw the picture with this number, from 0."""
         as_png = self.input.output_format == "png"
         if self.nsfw and self.input.enable_safety_checker:
             return black(self.width, self.height, as_png=as_png)
         presentation = {"image_url", "output_format", "sync_mode", "num_images", "enable_safety_checker"}
-        asked = {
+        inputs = {
             "app": self.app,
             **self.input.model_dump(exclude=presentation),
             "seed": self.seed + number,
         }
-        return draw(asked, self.width, self.height, as_png=as_png, reference=self.reference)
+        return draw(inputs, self.width, self.height, as_png=as_png, reference=self.reference)
 
 
-def prepare(app: str, content: bytes, behaviour: Behavior) -> Made:
-    """Check an app's input.
+def prepare(app: str, content: bytes, behavior: Behavior) -> Job:
+    """Check an app's input and return the job.
 
     Raises:
-        InvalidInput: the app refuses it.
+        InvalidInput: The app refuses the input.
     """
     try:
         checked = TypeAdapter(APPS[app]).validate_json(content)
     except ValidationError as error:
-        raise InvalidInput([_as_fal_says(each) for each in error.errors()]) from error
+        raise InvalidInput([_as_fal_error(each) for each in error.errors()]) from error
     reference = _reference(checked.image_url) if isinstance(checked, _KontextInput) else b""
     width, height = checked.size(reference)
-    return Made(
+    return Job(
         app=app,
         input=checked,
         reference=reference,
         seed=random.randrange(_SEEDS) if checked.seed is None else checked.seed,
-        width=behaviour.picture_width or width,
-        height=behaviour.picture_height or height,
-        nsfw=behaviour.nsfw,
+        width=behavior.picture_width or width,
+        height=behavior.picture_height or height,
+        nsfw=behavior.nsfw,
     )
 
 
 def _reference(url: str) -> bytes:
-    """The picture that a data URI is. Other URLs nobody can download here.
+    """Return the picture in a data URI. The fake downloads no other URLs.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: The URL contains no picture.
     """
-    place = ["body", "image_url"]
+    location = ["body", "image_url"]
     head, comma, encoded = url.partition(",")
     if not comma or not head.startswith("data:"):
         raise InvalidInput(
-            [documented_errors.model_error(place, "File download error", "file_download_error", input=url)]
+            [documented_errors.model_error(location, "File download error", "file_download_error", input=url)]
         )
     try:
         content = base64.b64decode(encoded, validate=True)
@@ -198,12 +197,12 @@ def _reference(url: str) -> bytes:
             picture.load()
     except (binascii.Error, OSError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidInput(
-            [documented_errors.model_error(place, "Image load error", "image_load_error", input=url[:64])]
+            [documented_errors.model_error(location, "Image load error", "image_load_error", input=url[:64])]
         ) from error
     return content
 
 
-def _as_fal_says(error: Mapping[str, Any]) -> dict[str, Any]:
+def _as_fal_error(error: Mapping[str, Any]) -> dict[str, Any]:
     context = error.get("ctx", {})
     kind = error["type"]
     if kind == "literal_error":

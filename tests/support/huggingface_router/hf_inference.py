@@ -1,7 +1,7 @@
-"""Hugging Face's own provider and dedicated Inference Endpoints: one request, the picture's bytes back.
+"""Hugging Face's own provider and dedicated Inference Endpoints, which answer a request with the picture.
 
-`POST /hf-inference/models/{org}/{name}`, or `POST /` of an endpoint, with `{"inputs": text, "parameters":
-{...}}`:
+The request is `POST /hf-inference/models/{org}/{name}`, or `POST /` of an endpoint, with `{"inputs": text,
+"parameters": {...}}`:
 https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/inference/_providers/hf_inference.py;
 the parameters are those of https://huggingface.co/docs/inference-providers/tasks/text-to-image. Errors are
 `{"error": text}`, with `estimated_time` while a model loads.
@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tests.support.huggingface_router import documented_errors
 from tests.support.huggingface_router.access import is_allowed, refusal
-from tests.support.huggingface_router.answers import Answer, spoiled
-from tests.support.huggingface_router.behaviour import Fault, Plan
+from tests.support.huggingface_router.answers import Answer, with_fault
+from tests.support.huggingface_router.behavior import Fault, Plan
 from tests.support.huggingface_router.pictures import PictureFile, black, draw
 from tests.support.huggingface_router.submissions import Provider, Submission, Submissions
 
@@ -46,15 +46,15 @@ class _Payload(BaseModel):
 
 
 class HfInference:
-    """The routes of hf-inference and of an endpoint."""
+    """Routes of hf-inference and of an endpoint."""
 
     def __init__(self, plan: Plan, submissions: Submissions) -> None:
-        """Serve by this plan."""
+        """Create the routes for this plan and these submissions."""
         self._plan = plan
         self._submissions = submissions
 
     def add_routes(self, app: web.Application) -> None:
-        """Add them."""
+        """Add the routes to an application."""
         app.router.add_post("/hf-inference/models/{model:[^/]+/[^/]+}", self._routed)
         app.router.add_post("/", self._endpoint)
 
@@ -83,15 +83,15 @@ class HfInference:
                 self._submissions.requests["unauthorized"] += 1
                 answer = refusal()
         fault = fault or submission.fault("result", "image")
-        return await submission.answer(request, spoiled(answer, fault, documented), fault)
+        return await submission.answer(request, with_fault(answer, fault, documented), fault)
 
     async def _work(self, request: web.Request, submission: Submission) -> Answer:
         try:
             payload = _Payload.model_validate_json(submission.content)
         except ValidationError as error:
-            wrong = error.errors()[0]
-            place = ".".join(str(part) for part in wrong["loc"]) or "body"
-            return Answer.of(400, {"error": [f"Error in `{place}`: {wrong['msg'].lower()}"]})
+            first = error.errors()[0]
+            location = ".".join(str(part) for part in first["loc"]) or "body"
+            return Answer.of(400, {"error": [f"Error in `{location}`: {first['msg'].lower()}"]})
         submission.accepted = True
         try:
             await submission.completed()
@@ -101,19 +101,19 @@ class HfInference:
             raise
         submission.results_fetched += 1
         file = await asyncio.to_thread(_picture, request.headers.get("Accept", ""), submission, payload)
-        content = file.content.ljust(submission.behaviour.picture_bytes or 0, b"\0")
+        content = file.content.ljust(submission.behavior.picture_bytes or 0, b"\0")
         return Answer(200, content, file.content_type)
 
 
 def _picture(accept: str, submission: Submission, payload: _Payload) -> PictureFile:
     parameters = payload.parameters
-    behaviour = submission.behaviour
-    width = behaviour.picture_width or parameters.width
-    height = behaviour.picture_height or parameters.height
+    behavior = submission.behavior
+    width = behavior.picture_width or parameters.width
+    height = behavior.picture_height or parameters.height
     as_png = "image/png" in accept
-    if behaviour.nsfw:
+    if behavior.nsfw:
         return black(width, height, as_png=as_png)
-    asked: dict[str, Any] = {"model": submission.model, "prompt": payload.inputs, **parameters.model_dump()}
+    inputs: dict[str, Any] = {"model": submission.model, "prompt": payload.inputs, **parameters.model_dump()}
     if parameters.seed is None:
-        asked["seed"] = random.randrange(_SEEDS)
-    return draw(asked, width, height, as_png=as_png)
+        inputs["seed"] = random.randrange(_SEEDS)
+    return draw(inputs, width, height, as_png=as_png)

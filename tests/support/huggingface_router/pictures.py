@@ -1,4 +1,4 @@
-"""Portraits that are cheap to draw and differ with everything they were asked for."""
+"""Portraits that are fast to draw and differ whenever their inputs differ."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
-# Drawn this large, whatever the size of the picture, and enlarged smoothly.
+# Side of the drawing in pixels, which is then enlarged to the size of the picture.
 _CANVAS = 128
 _BOMB_PIXELS = 64_000_000
 _JPEG_QUALITY = 90
-# Zlib's fastest: at the default a megapixel costs more than the 50 ms a picture may take.
+# Fastest level of zlib: at the default level, a megapixel takes more than 50 ms.
 _PNG_LEVEL = 1
 
 
@@ -30,31 +30,31 @@ class PictureFile:
 
 
 def draw(
-    asked: dict[str, Any], width: int, height: int, *, as_png: bool, reference: bytes = b""
+    inputs: dict[str, Any], width: int, height: int, *, as_png: bool, reference: bytes = b""
 ) -> PictureFile:
-    """A head and shoulders: the same pixels for the same arguments, others if any of them differs.
+    """Draw head and shoulders: the same pixels for the same arguments, and others for other arguments.
 
     Args:
-        asked: everything the picture depends on, of JSON values: app, prompt, seed, steps, guidance, LoRAs.
-        width: pixels.
-        height: pixels.
-        as_png: PNG, else JPEG.
-        reference: the picture it is made from, if there is one.
+        inputs: Everything that the picture depends on, as JSON values: app, prompt, seed, steps and so on.
+        width: Width in pixels.
+        height: Height in pixels.
+        as_png: Whether to encode the picture as PNG instead of JPEG.
+        reference: File of the reference picture; empty without one.
     """
     if width * height > _BOMB_PIXELS:
         return PictureFile(_bomb(width, height), "image/png")
-    told = json.dumps([asked, width, height, hashlib.sha256(reference).hexdigest()], sort_keys=True)
-    small = _portrait(_numbers(hashlib.sha512(told.encode()).digest()))
+    text = json.dumps([inputs, width, height, hashlib.sha256(reference).hexdigest()], sort_keys=True)
+    small = _portrait(_numbers(hashlib.sha512(text.encode()).digest()))
     return _encode(small.resize((width, height), Image.Resampling.BILINEAR), as_png)
 
 
 def black(width: int, height: int, *, as_png: bool) -> PictureFile:
-    """What is left of a picture that the safety checker flagged."""
+    """Return the black picture that replaces a flagged one."""
     return _encode(Image.new("RGB", (width, height)), as_png)
 
 
 def _numbers(digest: bytes) -> Iterator[float]:
-    """Numbers from 0 to 1 in an order that the digest fixes."""
+    """Yield numbers from 0 to 1 that the digest determines."""
     while True:
         yield from (byte / 255 for byte in digest)
         digest = hashlib.sha512(digest).digest()
@@ -106,7 +106,7 @@ def _encode(picture: Image.Image, as_png: bool) -> PictureFile:
 
 
 def _bomb(width: int, height: int) -> bytes:
-    """A PNG of one bit a pixel, all black, without ever holding its pixels."""
+    """Return a black PNG of one bit per pixel, without holding its pixels in memory."""
     packer = zlib.compressobj(9)
     row = bytes(1 + (width + 7) // 8)
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()

@@ -1,4 +1,4 @@
-"""The fake as a process of a test."""
+"""The fake in its own process, and the methods through which tests steer it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.guarded_process import GuardedProcess
-from tests.support.huggingface_router.behaviour import Behavior, Fault
+from tests.support.huggingface_router.behavior import Behavior, Fault
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -25,10 +25,10 @@ _CALL_SECONDS = 10.0
 
 
 class RouterFake:
-    """A running fake of the router; it can be killed and started again at the same address."""
+    """A running fake of the router. Tests can kill it and start it again at the same address."""
 
     def __init__(self) -> None:
-        """Start it."""
+        """Start the process."""
         self._scratch = Path(tempfile.mkdtemp(prefix="avatar-creator-router-"))
         for tries_left in reversed(range(_START_TRIES)):
             self.port = free_port()
@@ -36,23 +36,23 @@ class RouterFake:
                 self._process = self._start()
                 break
             except RuntimeError as error:
-                # The port was free a moment ago.
+                # Another process has taken the port since `free_port` returned it.
                 if not tries_left or "in use" not in str(error):
                     raise
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return the fake."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Stop the process."""
         self.close()
 
     @property
     def url(self) -> str:
-        """What stands for https://router.huggingface.co, and for the address of an Inference Endpoint."""
+        """Address that replaces https://router.huggingface.co and that of an Inference Endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
     def behave(
@@ -60,86 +60,87 @@ class RouterFake:
         *following: Behavior | Fault,
         always: Behavior | Fault | None = None,
     ) -> None:
-        """Say how the submissions to come fare.
+        """Set the behavior of future submissions.
 
         Args:
-            following: one each for the next ones, replacing what was said before; a fault alone is one.
-            always: all after those; None: as it was.
+            following: Behaviors of the next submissions, one each; they replace earlier ones. A fault stands
+                for a behavior with only this fault.
+            always: Behavior of all later submissions; None keeps the earlier one.
         """
-        said: dict[str, Any] = {"next": [_behaviour(each).to_json() for each in following]}
+        body: dict[str, Any] = {"next": [_behavior(each).to_json() for each in following]}
         if always is not None:
-            said["always"] = _behaviour(always).to_json()
-        self._call("POST", "/_control/behave", said)
+            body["always"] = _behavior(always).to_json()
+        self._call("POST", "/_control/behave", body)
 
     def outage(self, fault: Fault | None) -> None:
-        """Let every request of a provider fail in this way, whatever its job, until told None."""
+        """Let every request to a provider fail in this way; None ends the outage."""
         self._call("POST", "/_control/behave", {"outage": asdict(fault) if fault else None})
 
     def know_tokens(self, *tokens: str) -> None:
-        """Let only these tokens be right; none named: all that begin with `hf_`."""
+        """Accept only these tokens; without arguments, accept all that begin with `hf_`."""
         self._call("POST", "/_control/behave", {"tokens": list(tokens) or None})
 
     def submissions(self) -> list[dict[str, Any]]:
-        """Every submission since the last reset, oldest first; see `Submission.to_json`."""
+        """Return all submissions since the last reset, oldest first; see `Submission.to_json`."""
         listed: list[dict[str, Any]] = self._call("GET", "/_control/submissions")["submissions"]
         return listed
 
     def counters(self) -> dict[str, int]:
-        """How many requests of each kind came in, and how many jobs were accepted and cancelled."""
+        """Return the number of requests of each kind, and of accepted and cancelled jobs."""
         counted: dict[str, int] = self._call("GET", "/_control/submissions")["counters"]
         return counted
 
     def wait_until_polled(self, number: int = 1) -> None:
-        """Wait until so many submissions are being asked about.
+        """Wait until the status of this many submissions has been requested.
 
         Raises:
-            TimeoutError: they are not within 20 s.
+            TimeoutError: 20 s have passed.
         """
         wait_until(lambda: sum(bool(each["polls"]) for each in self.submissions()) >= number, 20.0)
 
     @property
     def count(self) -> int:
-        """How many submissions came in, accepted or not."""
+        """Number of received submissions, accepted or not."""
         return self.counters()["submissions"]
 
     def finish(self, request_id: str | None = None) -> None:
-        """Complete the job of this id now, or all of them.
+        """Complete the job with this id now, or all jobs for None.
 
         Raises:
-            ValueError: there is none.
+            ValueError: There is no such job.
         """
         if not self._call("POST", "/_control/finish", {"request_id": request_id})["finished"]:
             raise ValueError(f"no job {request_id or ''}".rstrip())
 
     def reset(self) -> None:
-        """Forget every submission and everything that was asked of it."""
+        """Remove all submissions, faults and other settings."""
         self._call("POST", "/_control/reset")
 
     def make_ready(self) -> None:
-        """Reset it, started again or resumed if a test left it killed or suspended."""
+        """Reset the fake, after starting or resuming a process that a test has killed or suspended."""
         self.resume()
         if self._process.exit_code() is not None:
             self.restart()
         self.reset()
 
     def kill(self) -> None:
-        """End it without notice (SIGKILL): connections are refused."""
+        """Kill the process (SIGKILL), so that it refuses connections."""
         self._process.kill()
 
     def restart(self) -> None:
-        """Start it again at the same address, after `kill`; it knows no job of before."""
+        """Start the process again at the same address, after `kill`. Earlier jobs are lost."""
         self._process = self._start()
 
     def suspend(self) -> None:
-        """Freeze it: connections open and nothing answers."""
+        """Freeze the process, so that connections open but receive no answer."""
         self._process.suspend()
 
     def resume(self) -> None:
-        """Let it go on after `suspend`."""
+        """Continue after `suspend`."""
         self._process.resume()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the process and delete its files."""
         self._process.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -164,19 +165,19 @@ class RouterFake:
         wait_until(answers, _START_SECONDS, lambda: f"the router's fake never answered:\n{process.output()}")
         return process
 
-    def _call(self, method: str, path: str, said: Any = None) -> Any:
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_CALL_SECONDS)
         try:
-            body = None if said is None else json.dumps(said)
-            connection.request(method, path, body, {"Content-Type": "application/json"})
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json"})
             response = connection.getresponse()
-            heard = json.loads(response.read())
+            answer = json.loads(response.read())
         finally:
             connection.close()
         if response.status != http.HTTPStatus.OK:
-            raise ValueError(heard["error"])
-        return heard
+            raise ValueError(answer["error"])
+        return answer
 
 
-def _behaviour(said: Behavior | Fault) -> Behavior:
-    return said if isinstance(said, Behavior) else Behavior(faults=(said,))
+def _behavior(given: Behavior | Fault) -> Behavior:
+    return given if isinstance(given, Behavior) else Behavior(faults=(given,))

@@ -1,4 +1,4 @@
-"""The server, put together."""
+"""The server of the fake."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from tests.support.huggingface_router import documented_errors
-from tests.support.huggingface_router.answers import Answer, give, spoiled
-from tests.support.huggingface_router.behaviour import Fault, Plan
+from tests.support.huggingface_router.answers import Answer, send, with_fault
+from tests.support.huggingface_router.behavior import Fault, Plan
 from tests.support.huggingface_router.control import Control
 from tests.support.huggingface_router.fal_queue import FalQueue
 from tests.support.huggingface_router.hf_inference import HfInference
 from tests.support.huggingface_router.submissions import Submissions
 
-# A reference picture rides in the body, as base64.
+# The body contains a reference picture as base64.
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application() -> web.Application:
-    """A fake with nothing submitted and nothing asked of it."""
+    """Create a fake without submissions and without faults."""
     plan = Plan()
     submissions = Submissions()
 
@@ -35,7 +35,7 @@ def application() -> web.Application:
         if fault is None or request.path.startswith("/_control/"):
             return await handler(request)
         submissions.requests["outage"] += 1
-        return await give(request, spoiled(None, fault, _documented), fault)
+        return await send(request, with_fault(None, fault, _documented), fault)
 
     app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[fail_in_outage])
     app.on_response_prepare.append(_name_request)
@@ -46,7 +46,7 @@ def application() -> web.Application:
 
 async def serve(port: int) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
-    # Cancelled handlers are how a job notices that its caller has gone.
+    # Cancelling the handler ends a job whose caller has disconnected.
     runner = web.AppRunner(application(), handler_cancellation=True, access_log=None, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""Everything that was submitted, and how far it is."""
+"""The received submissions and their states."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from tests.support.huggingface_router.answers import UNANSWERED, Answer, give
-from tests.support.huggingface_router.behaviour import Behavior, Fault, Stage
-from tests.support.huggingface_router.fal_apps import Made
+from tests.support.huggingface_router.answers import UNANSWERED, Answer, send
+from tests.support.huggingface_router.behavior import Behavior, Fault, Stage
+from tests.support.huggingface_router.fal_apps import Job
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
 Provider = Literal["fal-ai", "hf-inference", "endpoint"]
@@ -24,45 +24,43 @@ Provider = Literal["fal-ai", "hf-inference", "endpoint"]
 
 @dataclass(slots=True)
 class Submission:
-    """A request to make a picture, whether it was accepted or not."""
+    """A request for a picture, accepted or not."""
 
     provider: Provider
     model: str
-    """The provider's name of the model or app, as in the path."""
+    """Name of the model or app in the path."""
     method: str
     path: str
     query: str
     headers: list[tuple[str, str]]
     content: bytes
-    behaviour: Behavior
+    behavior: Behavior
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     received_at: float = field(default_factory=time.time)
     submitted_at: float = field(default_factory=time.monotonic)
     answered: int | None = None
-    """Status the submission was answered with; None: it got no answer, or not yet."""
+    """Status of the answer to the submission; None if there is no answer, or not yet."""
     accepted: bool = False
-    """Whether there is a job, which costs money."""
+    """Whether a job exists, which costs money."""
     cancelled: bool = False
-    """Whether the job was stopped by a cancellation."""
+    """Whether a cancellation has stopped the job."""
     cancel_requests: int = 0
     polls: int = 0
     results_fetched: int = 0
     images_fetched: int = 0
     image_headers: list[list[tuple[str, str]]] = field(default_factory=list)
-    """The headers of each request for a picture, to see what was sent to a host that needs no token."""
-    made: Made | None = None
-    """What fal's app makes of it."""
+    """Headers of each request for a picture, to check that no token reaches the host of the pictures."""
+    job: Job | None = None
+    """Job of fal's app."""
     failure: tuple[int, dict[str, str], dict[str, Any]] | None = None
-    """Status, headers and body of the result, if the runner refuses or fails it."""
+    """Status, headers and body of the result, if the job has failed or was refused."""
     _finished_at: float | None = None
     _finish: asyncio.Event = field(default_factory=asyncio.Event)
     _spent: Counter[int] = field(default_factory=Counter)
 
     @staticmethod
-    async def receive(
-        request: web.Request, provider: Provider, model: str, behaviour: Behavior
-    ) -> Submission:
-        """The submission that a request is."""
+    async def receive(request: web.Request, provider: Provider, model: str, behavior: Behavior) -> Submission:
+        """Read a submission from a request."""
         return Submission(
             provider=provider,
             model=model,
@@ -71,48 +69,48 @@ class Submission:
             query=request.query_string,
             headers=headers_as_received(request),
             content=await request.read(),
-            behaviour=behaviour,
+            behavior=behavior,
         )
 
     def fault(self, *stages: Stage) -> Fault | None:
-        """What goes wrong with the answer about to be given, if anything; counts it."""
-        for number, fault in enumerate(self.behaviour.faults):
+        """Return and count the fault of the next answer at one of these stages; None if it succeeds."""
+        for number, fault in enumerate(self.behavior.faults):
             if fault.stage in stages and (fault.times is None or self._spent[number] < fault.times):
                 self._spent[number] += 1
                 return fault
         return None
 
     def status(self) -> Status:
-        """What fal's queue says of it."""
+        """Return the state in fal's queue."""
         if self._finished_at is not None:
             return "COMPLETED"
         age = time.monotonic() - self.submitted_at
-        if age < self.behaviour.queue_seconds:
+        if age < self.behavior.queue_seconds:
             return "IN_QUEUE"
-        if self.behaviour.hold or age < self._working_seconds():
+        if self.behavior.hold or age < self._working_seconds():
             return "IN_PROGRESS"
         return "COMPLETED"
 
     def queue_position(self) -> int:
-        """Requests ahead of it."""
-        left = 1 - (time.monotonic() - self.submitted_at) / max(self.behaviour.queue_seconds, 1e-9)
-        return max(0, math.ceil(self.behaviour.queue_position * left))
+        """Return the number of requests ahead in the queue."""
+        left = 1 - (time.monotonic() - self.submitted_at) / max(self.behavior.queue_seconds, 1e-9)
+        return max(0, math.ceil(self.behavior.queue_position * left))
 
     def inference_seconds(self) -> float:
-        """How long the runner took."""
+        """Return the duration of the job."""
         if self._finished_at is None:
-            return self.behaviour.run_seconds
-        return max(0.0, self._finished_at - self.submitted_at - self.behaviour.queue_seconds)
+            return self.behavior.run_seconds
+        return max(0.0, self._finished_at - self.submitted_at - self.behavior.queue_seconds)
 
     async def answer(self, request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
-        """Answer the submission itself."""
+        """Send the answer to the submission itself."""
         if fault is None or fault.how not in UNANSWERED:
             self.answered = answer.status
-        return await give(request, answer, fault)
+        return await send(request, answer, fault)
 
     async def completed(self) -> None:
-        """Wait until it is completed."""
-        if self.behaviour.hold:
+        """Wait until the job is completed."""
+        if self.behavior.hold:
             await self._finish.wait()
             return
         left = self._working_seconds() - (time.monotonic() - self.submitted_at)
@@ -123,13 +121,13 @@ class Submission:
             pass
 
     def finish(self) -> None:
-        """Complete it now."""
+        """Complete the job now."""
         if self.status() != "COMPLETED":
             self._finished_at = time.monotonic()
         self._finish.set()
 
     def to_json(self) -> dict[str, Any]:
-        """What the test sees of it."""
+        """Return the view of the submission that tests receive."""
         return {
             "provider": self.provider,
             "model": self.model,
@@ -152,42 +150,42 @@ class Submission:
         }
 
     def _working_seconds(self) -> float:
-        return self.behaviour.queue_seconds + self.behaviour.run_seconds
+        return self.behavior.queue_seconds + self.behavior.run_seconds
 
 
 class Submissions:
-    """All of them, oldest first."""
+    """All submissions, oldest first."""
 
     def __init__(self) -> None:
-        """There are none."""
+        """Create an empty list."""
         self._all: list[Submission] = []
         self.requests: Counter[str] = Counter()
-        """How many requests of each kind came in, faults and refusals included."""
+        """Number of received requests of each kind, including failed and refused ones."""
 
     def clear(self) -> None:
-        """Forget them; whoever waits for one is let go."""
+        """Finish and remove all submissions."""
         for submission in self._all:
             submission.finish()
         self._all.clear()
         self.requests.clear()
 
     def add(self, submission: Submission) -> None:
-        """Remember one that has just come in."""
+        """Add a submission that has just arrived."""
         self._all.append(submission)
 
     def find(self, request_id: str) -> Submission | None:
-        """The accepted one of this id."""
+        """Return the accepted submission with this id; None if there is none."""
         return next((each for each in self._all if each.accepted and each.request_id == request_id), None)
 
     def finish(self, request_id: str | None) -> int:
-        """Complete the job of this id, or all of them; says how many."""
+        """Complete the job with this id, or all jobs for None; return their number."""
         jobs = [each for each in self._all if each.accepted and request_id in (None, each.request_id)]
         for job in jobs:
             job.finish()
         return len(jobs)
 
     def to_json(self) -> dict[str, Any]:
-        """All of them, and the counters."""
+        """Return all submissions and the counters."""
         counters = {
             "submissions": len(self._all),
             "accepted": sum(each.accepted for each in self._all),
@@ -210,7 +208,7 @@ class Submissions:
 
 
 def headers_as_received(request: web.BaseRequest) -> list[tuple[str, str]]:
-    """The request's headers in their order and spelling."""
+    """Return the request's headers in their original order and spelling."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers]
 
 

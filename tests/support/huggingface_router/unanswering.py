@@ -1,4 +1,4 @@
-"""An address where connecting never ends."""
+"""An address to which no connection is ever accepted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ _REFUSED_WHEN_FULL = 3
 
 @contextmanager
 def unanswering_address() -> Iterator[str]:
-    """The URL of a listening socket that accepts nobody and whose backlog is full: connecting to it hangs.
+    """Open a socket that accepts no connection and has a full backlog, so that connecting to it hangs.
+
+    Yields:
+        The URL of the socket.
 
     Raises:
-        RuntimeError: the backlog took every connection it was offered.
+        RuntimeError: The backlog accepted every connection.
     """
     with ExitStack() as open_sockets:
         listening = open_sockets.enter_context(socket.socket())
@@ -31,7 +34,7 @@ def unanswering_address() -> Iterator[str]:
                 refused_in_a_row = 0
             except TimeoutError:
                 refused_in_a_row += 1
-            # Once may be this machine being slow.
+            # A single timeout may come from a slow machine.
             if refused_in_a_row == _REFUSED_WHEN_FULL:
                 break
         else:

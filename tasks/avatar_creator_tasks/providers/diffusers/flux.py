@@ -1,6 +1,6 @@
-"""FLUX in this process: loading it, drawing with it, and what can go wrong with either.
+"""A FLUX model in this process: load it, draw with it, and turn its failures into provider errors.
 
-Everything here blocks, and wants to be called from one thread. Importing this needs the extra `gpu`.
+Every call blocks, and all calls must come from one thread. The import needs the extra `gpu`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from PIL import Image, ImageOps
 
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError
-from avatar_creator_tasks.providers.diffusers.provider import FluxSettings
+from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT, FluxSettings
 
 log = structlog.get_logger()
 
 TRUE_CFG_SCALE = 2.0
-"""How far true classifier-free guidance pushes away from the negative prompt; more than 1 turns it on.
-Little, because FLUX.1-dev has guidance distilled into it already, and this comes on top."""
+"""Strength of true classifier-free guidance, which a negative prompt needs; values above 1 turn it on.
+
+The value is low because it adds to the guidance that is already distilled into FLUX.1-dev.
+"""
 
 _ADAPTER = "lora"
 _GIBIBYTE = 2**30
@@ -36,29 +38,30 @@ _TRY_LATER = frozenset({408, 429})
 
 
 class Flux:
-    """A FLUX that is loaded. One drawing at a time."""
+    """A loaded FLUX model, which makes one drawing at a time."""
 
     def __init__(self, pipeline: Any, settings: FluxSettings, device: torch.device) -> None:
-        """Take a pipeline that is ready to draw; `load` makes one of settings."""
+        """Wrap a pipeline that is ready to draw; `load` creates one from settings."""
         self.pipeline = pipeline
-        """The `FluxPipeline`, which draws from text."""
+        """`FluxPipeline` that draws from text."""
         self._settings = settings
         self._device = device
-        # The same parts once more, and no copy: `from_pipe` would turn their weights into 32-bit ones.
-        self._from_picture = diffusers.FluxImg2ImgPipeline(**pipeline.components)
-        self._from_picture.set_progress_bar_config(disable=True)
-        # The distilled FLUX.1-schnell alone has no guidance, and was trained on shorter texts.
-        self._tokens_read = 512 if pipeline.transformer.config.guidance_embeds else 256
+        # Shares the parts without a copy. `from_pipe` would convert their weights to 32 bits.
+        self._image_pipeline = diffusers.FluxImg2ImgPipeline(**pipeline.components)
+        self._image_pipeline.set_progress_bar_config(disable=True)
+        # Only FLUX.1-schnell, which was trained on shorter prompts, has no guidance.
+        self._max_tokens = 512 if pipeline.transformer.config.guidance_embeds else 256
 
     @classmethod
     def load(cls, settings: FluxSettings) -> Flux:
         """Load the model onto its device.
 
         Raises:
-            ProviderError: PROVIDER_GONE, it is not to be had; PROVIDER_UNAVAILABLE, not at present.
+            ProviderError: PROVIDER_GONE if the model does not exist or cannot be loaded at all;
+                PROVIDER_UNAVAILABLE if a later attempt may load it.
         """
-        _quieten_libraries()
-        log.info("model_loading", model=settings.model)
+        _silence_libraries()
+        log.info("model_load_started", model=settings.model)
         started = time.monotonic()
         try:
             device = _device(settings)
@@ -69,20 +72,20 @@ class Flux:
             seconds = round(time.monotonic() - started, 1)
             log.info("model_loaded", model=settings.model, device=str(device), seconds=seconds)
             return flux
-        # Only here is the error gone, and with it what its stack held of the card's memory.
-        _give_memory_back()
+        # Outside the except block, because the error's traceback would keep GPU memory in use.
+        _release_memory()
         raise failure
 
     def draw(self, request: PortraitRequest, step_done: Callable[[float], None]) -> Portrait:
         """Draw a portrait.
 
         Args:
-            request: what is to be drawn.
-            step_done: told after each step which part of all is done, above 0 to 1. What it raises ends the
-                drawing there and is raised from here.
+            request: The portrait to draw.
+            step_done: Receives the part of the drawing that is done, above 0 to 1, after each step. An
+                exception that it raises ends the drawing and propagates.
 
         Raises:
-            ProviderError: PROVIDER_UNAVAILABLE, it could not be drawn.
+            ProviderError: PROVIDER_UNAVAILABLE if the portrait could not be drawn.
         """
         steps = _Steps(step_done)
         try:
@@ -92,25 +95,25 @@ class Flux:
                 raise
             failure = _drawing_failure(error, request)
         finally:
-            # A drawing that was stopped leaves on the card what would else have been put off it.
+            # A stopped drawing leaves parts on the GPU that offloading would otherwise have moved away.
             self.pipeline.maybe_free_model_hooks()
-        _give_memory_back()
+        _release_memory()
         raise failure
 
     def unload(self) -> None:
-        """Give the device's memory back. It cannot draw any more."""
-        del self.pipeline, self._from_picture
-        _give_memory_back()
+        """Release the device's memory. The model can no longer draw."""
+        del self.pipeline, self._image_pipeline
+        _release_memory()
 
     def _draw(self, request: PortraitRequest, steps: _Steps) -> Portrait:
-        pipeline, wishes = self.pipeline, dict[str, Any]()
+        pipeline, options = self.pipeline, dict[str, Any]()
         if request.reference is not None:
-            pipeline = self._from_picture
-            wishes["image"] = _fitted(request.reference.image, request)
-            # The strength says with how many of the steps; there has to be one.
-            wishes["strength"] = max(request.reference.strength, 1 / request.steps)
+            pipeline = self._image_pipeline
+            options["image"] = _fitted(request.reference.image, request)
+            # The strength is the part of the steps that is drawn, and at least one step must be drawn.
+            options["strength"] = max(request.reference.strength, 1 / request.steps)
         if request.negative_prompt:
-            wishes |= {"negative_prompt": request.negative_prompt, "true_cfg_scale": TRUE_CFG_SCALE}
+            options |= {"negative_prompt": request.negative_prompt, "true_cfg_scale": TRUE_CFG_SCALE}
         on_cuda = self._device.type == "cuda"
         if on_cuda:
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -120,12 +123,12 @@ class Flux:
             height=request.height,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance_scale,
-            # On the CPU on every device, so that the noise does not depend on the card.
+            # Always on the CPU, so that the noise does not depend on the device.
             generator=torch.Generator("cpu").manual_seed(request.seed),
-            max_sequence_length=self._tokens_read,
+            max_sequence_length=self._max_tokens,
             callback_on_step_end=steps.done,
             callback_on_step_end_tensor_inputs=[],
-            **wishes,
+            **options,
         ).images[0]
         facts = {
             "device": torch.cuda.get_device_name(self._device) if on_cuda else str(self._device),
@@ -144,40 +147,40 @@ class Flux:
     def _warnings(self, request: PortraitRequest) -> Iterator[str]:
         texts = {"the prompt": request.prompt, "the negative prompt": request.negative_prompt}
         for name, text in texts.items():
-            # The other text encoder reads 77 tokens, always, and only for the picture's general look.
+            # The other text encoder always reads 77 tokens, and only for the general look of the picture.
             tokens = self.pipeline.tokenizer_2(text).input_ids
-            unread = len(tokens) - self._tokens_read
+            unread = len(tokens) - self._max_tokens
             if unread > 0:
-                # The last token that is read is always the one that ends a text.
-                left_out = tokens[self._tokens_read - 1 :]
+                # The last token that the model reads is always the end-of-text token.
+                left_out = tokens[self._max_tokens - 1 :]
                 words = self.pipeline.tokenizer_2.decode(left_out, skip_special_tokens=True)
                 yield (
-                    f"{name} has {len(tokens)} tokens and the model reads {self._tokens_read}: "
-                    f"the last {unread} were left out, from “{shorten(words, 60, placeholder=' …')}” on"
+                    f"{name} has {len(tokens)} tokens and the model reads {self._max_tokens}: "
+                    f"the last {unread} were ignored, starting at “{shorten(words, 60, placeholder=' …')}”"
                 )
 
 
 class _Steps:
-    """The steps of one drawing, as the pipeline tells of them."""
+    """Callback that times and reports the steps of one drawing."""
 
     def __init__(self, step_done: Callable[[float], None]) -> None:
         self._step_done = step_done
-        self._begun = self._ended = time.perf_counter()
+        self._start = self._end = time.perf_counter()
         self._timed = 0
         self.stopped_by: BaseException | None = None
-        """What `step_done` raised, if it did."""
+        """Exception that `step_done` raised; None if it raised none."""
 
     @property
     def seconds(self) -> float:
-        """How long a step took on average, without the first if there are others: the text is in that."""
-        return (self._ended - self._begun) / max(self._timed, 1)
+        """Average seconds per step. The first of several steps does not count: it includes text encoding."""
+        return (self._end - self._start) / max(self._timed, 1)
 
     def done(self, pipeline: Any, step: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
-        """The pipeline's callback: this step, counted from 0, is done."""
-        self._ended = time.perf_counter()
+        """Time and report a finished step; the pipeline calls this with the step's number, from 0."""
+        self._end = time.perf_counter()
         self._timed = step
         if step == 0 and pipeline.num_timesteps > 1:
-            self._begun = self._ended
+            self._start = self._end
         try:
             self._step_done((step + 1) / pipeline.num_timesteps)
         except BaseException as error:
@@ -187,7 +190,7 @@ class _Steps:
 
 
 def quantization_of(bits: str) -> Any:
-    """What diffusers is to be told of the setting: None for `none`."""
+    """Return diffusers' configuration for MODEL_QUANTIZATION; None for `none`."""
     if bits == "none":
         return None
     return diffusers.PipelineQuantizationConfig(
@@ -210,7 +213,9 @@ def _device(settings: FluxSettings) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except Exception as error:
-        raise _unavailable(f"the device {name} is not to be had on this worker") from error
+        raise _unavailable(
+            f"the device {name} is not available on this worker: set MODEL_DEVICE to a device that it has"
+        ) from error
     return device
 
 
@@ -221,13 +226,14 @@ def _dtype(device: torch.device) -> torch.dtype:
 def _load_pipeline(settings: FluxSettings, device: torch.device) -> Any:
     if settings.quantization != "none" and device.type == "cpu":
         raise _gone(
-            f"MODEL_QUANTIZATION={settings.quantization} needs a graphics card, which is not to be had"
+            f"MODEL_QUANTIZATION={settings.quantization} needs a GPU, which this worker does not have: "
+            "set MODEL_QUANTIZATION=none"
         )
     pipeline = diffusers.FluxPipeline.from_pretrained(
         settings.model,
         revision=settings.model_revision or None,
         dtype=_dtype(device),
-        # Weights in any other format can run code.
+        # Weights in any other format can execute code.
         use_safetensors=True,
         quantization_config=quantization_of(settings.quantization),
     )
@@ -255,7 +261,7 @@ def _load_pipeline(settings: FluxSettings, device: torch.device) -> Any:
 
 
 class _LoraError(Exception):
-    """It is the LoRA that does not load."""
+    """The LoRA, not the model, cannot be loaded."""
 
 
 def _fitted(reference: Image.Image, request: PortraitRequest) -> Image.Image:
@@ -263,8 +269,8 @@ def _fitted(reference: Image.Image, request: PortraitRequest) -> Image.Image:
     return ImageOps.fit(reference, size, Image.Resampling.LANCZOS)
 
 
-def _quieten_libraries() -> None:
-    """Keep progress bars, and warnings that quote prompts, out of the worker's output."""
+def _silence_libraries() -> None:
+    """Keep progress bars and warnings that quote prompts out of the worker's output."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
@@ -272,38 +278,42 @@ def _quieten_libraries() -> None:
 
 
 def _loading_failure(error: Exception, settings: FluxSettings) -> ProviderError:
-    # Without the stack: the hub's requests are on it, with this worker's token in their headers.
+    # Without the traceback, because the hub's requests have this worker's token in their headers.
     links = list(_chain(error))
     log.warning(
-        "model_not_loaded", model=settings.model, error=[f"{type(link).__name__}: {link}" for link in links]
+        "model_load_failed", model=settings.model, error=[f"{type(link).__name__}: {link}" for link in links]
     )
     if isinstance(error, ProviderError):
         return error
-    thing = f"the model {settings.model}"
+    subject = f"the model {settings.model}"
     if isinstance(error, _LoraError) and settings.lora is not None:
-        thing = f"the LoRA {settings.lora.repository}"
+        subject = f"the LoRA {settings.lora.repository}"
     if any(_is_out_of_memory(link) for link in links):
-        return _out_of_memory(f"loading {thing}")
+        return _out_of_memory(f"loading {subject}")
     if any(isinstance(link, ImportError) for link in links):
-        return _gone(f'the libraries for {thing} are not complete: pip install "avatar-creator[gpu]"')
+        return _gone(f"a library for {subject} is missing: {INSTALL_HINT}")
     if any(isinstance(link, RepositoryNotFoundError) for link in links):
-        return _gone(f"{thing} is not on the hub, or this worker's HF_TOKEN may not read it")
+        return _gone(
+            f"{subject} is not on the hub, or HF_TOKEN does not give access: check the name and the token"
+        )
     if any(_is_outage(link) for link in links):
-        return _unavailable(f"{thing} could not be fetched: the hub could not be reached")
-    return _gone(f"{thing} could not be loaded; the worker's log says why")
+        return _unavailable(f"{subject} could not be downloaded: the hub could not be reached")
+    return _gone(f"{subject} could not be loaded: see model_load_failed in the worker's log")
 
 
 def _drawing_failure(error: Exception, request: PortraitRequest) -> ProviderError:
-    log.warning("portrait_not_drawn", exc_info=error)
+    log.warning("portrait_drawing_failed", exc_info=error)
     if _is_out_of_memory(error):
         return _out_of_memory(f"drawing {request.width}x{request.height} pixels")
-    return _unavailable(f"the model failed ({type(error).__name__}); the worker's log says more")
-
-
-def _out_of_memory(doing: str) -> ProviderError:
     return _unavailable(
-        f"out of memory {doing}: smaller pictures need less, and so do MODEL_OFFLOAD=model or sequential "
-        "and MODEL_QUANTIZATION=8bit or 4bit"
+        f"the model failed ({type(error).__name__}): see portrait_drawing_failed in the worker's log"
+    )
+
+
+def _out_of_memory(activity: str) -> ProviderError:
+    return _unavailable(
+        f"out of memory {activity}: request a smaller picture, or set MODEL_OFFLOAD=model or sequential, "
+        "or MODEL_QUANTIZATION=8bit or 4bit"
     )
 
 
@@ -316,7 +326,7 @@ def _gone(message: str) -> ProviderError:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that led to it."""
+    """Yield an error and the errors that caused it."""
     link: BaseException | None = error
     while link is not None:
         yield link
@@ -324,20 +334,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # On a CPU torch has no type for it.
+    # On a CPU, torch has no exception type for this.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Whether the hub, or the way to it, is what failed."""
+    """Return whether the hub, or the network to the hub, failed."""
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         return bool(status >= _SERVER_ERROR or status in _TRY_LATER)
     return isinstance(error, ConnectionError | TimeoutError | socket.gaierror | LocalEntryNotFoundError)
 
 
-def _give_memory_back() -> None:
-    """Let the device have the memory that nothing uses any more."""
+def _release_memory() -> None:
+    """Return unused memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

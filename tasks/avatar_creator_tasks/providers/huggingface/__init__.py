@@ -1,7 +1,7 @@
-"""The provider `huggingface`: models that others run, reached through Hugging Face's router.
+"""The provider `huggingface`: draws with hosted models, through Hugging Face's router.
 
-One request to one of its routes becomes a picture or a `ProviderError`, and `outcomes.TABLE` says which for
-everything that can happen on the way. The key goes to the router and to the endpoint alone.
+Each request to a route becomes a picture or a `ProviderError`. `outcomes.TABLE` defines the error for every
+failure. The API key goes only to the router and to the dedicated endpoint.
 """
 
 from avatar_creator_tasks.providers.huggingface.access import Access

@@ -1,4 +1,4 @@
-"""How the router is reached, and who pays."""
+"""Addresses and credentials of Hugging Face's router and endpoints."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the operator has set."""
+    """The operator's settings for this provider."""
 
     api_key: str = field(repr=False)
-    """A token of Hugging Face that may call inference providers; empty for an endpoint open to all."""
+    """Hugging Face token that may call inference providers; empty for an endpoint without authorization."""
     base_url: str = "https://router.huggingface.co"
     endpoint_url: str = ""
-    """Of a dedicated Inference Endpoint, for the route `endpoint`."""
+    """Address of a dedicated Inference Endpoint, for the route `endpoint`."""
     bill_to: str = ""
-    """The organization on the hub that pays; empty: the token's owner."""
+    """Hugging Face organization that pays; empty means the owner of the token."""
     deadline: timedelta = timedelta(minutes=10)
-    """Longest time for one picture, from its submission, or its being taken up again, to its last pixel."""
+    """Maximum time for one picture, from its submission or resumption to its last byte."""
 
     def __post_init__(self) -> None:
-        """Refuse what no header can carry, without repeating it: libraries would, in their errors.
+        """Reject characters that no HTTP header can carry.
+
+        The error does not repeat the value. HTTP libraries would repeat the key in their errors.
 
         Raises:
-            ValueError: the key or the organization has such characters.
+            ValueError: The API key or the organization has such characters.
         """
-        for name, value in (("key", self.api_key), ("organization that pays", self.bill_to)):
+        for name, value in (("API key", self.api_key), ("organization to bill", self.bill_to)):
             if not all("!" <= character <= "~" for character in value):
                 raise ValueError(f"the {name} has characters that no header can carry")

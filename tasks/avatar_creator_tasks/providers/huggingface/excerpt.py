@@ -1,4 +1,4 @@
-"""What the provider says, made fit to be shown and kept."""
+"""Texts of the provider, made safe to show and to store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _ADDRESS_WITH_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#\"'<>]*@", re.IG
 
 
 def excerpt(text: str, secret: str) -> str:
-    """At most 200 characters of it in one line, without the secret, other tokens and what signs addresses."""
+    """Return at most 200 characters of the text in one line.
+
+    The excerpt contains neither the secret nor other tokens, and addresses lose their credentials and
+    signatures.
+    """
     line = "".join(character if character.isprintable() else " " * character.isspace() for character in text)
     if secret:
         line = line.replace(secret, "[key]")

@@ -1,12 +1,16 @@
-"""fal's queue, as the router forwards it.
+"""fal's queue, reached through the router.
 
-`POST {router}/fal-ai/{app}?_subdomain=queue` takes a request and answers with its id. `GET
-…/requests/{id}/status` says IN_QUEUE, IN_PROGRESS or COMPLETED, the last also of a request that failed,
-`GET …/requests/{id}` gives the result, or the error, and `PUT …/requests/{id}/cancel` cancels:
-fal.ai/docs/documentation/model-apis/inference/queue and fal.ai/docs/api-reference/inference-api. The
-addresses on the router are made as in huggingface.js, packages/inference/src/providers/fal-ai.ts, and
-huggingface_hub, inference/_providers/fal_ai.py. Headers:
-fal.ai/docs/documentation/model-apis/common-parameters.
+The protocol:
+
+- `POST {router}/fal-ai/{app}?_subdomain=queue` submits a request; the answer contains its id.
+- `GET …/requests/{id}/status` returns IN_QUEUE, IN_PROGRESS or COMPLETED, also for a failed request.
+- `GET …/requests/{id}` returns the result or the error.
+- `PUT …/requests/{id}/cancel` cancels the request.
+
+Sources: fal.ai/docs/documentation/model-apis/inference/queue, fal.ai/docs/api-reference/inference-api and,
+for the headers, fal.ai/docs/documentation/model-apis/common-parameters. The addresses on the router follow
+huggingface.js, packages/inference/src/providers/fal-ai.ts, and huggingface_hub,
+inference/_providers/fal_ai.py.
 """
 
 from __future__ import annotations
@@ -24,17 +28,18 @@ from PIL import Image
 
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader, is_error_body, json_object
+from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
+from avatar_creator_tasks.providers.huggingface.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.huggingface.http_client import (
     Answer,
     BearerKey,
     Deadline,
-    Exchange,
+    HttpClient,
     NoAnswerError,
 )
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
 from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Sign, Step, failure
+from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Signal, Stage, failure
 from avatar_creator_tasks.providers.huggingface.picture_addresses import picture_address, redirected
 from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, fitted, read_picture
 from avatar_creator_tasks.providers.huggingface.progress import Estimate
@@ -49,20 +54,20 @@ T = TypeVar("T")
 
 
 class DeadlinePassedError(Exception):
-    """There is no time left for a request whose path is known."""
+    """The deadline passed while a request with a known path was running."""
 
 
-class Cancelled(StrEnum):
-    """What became of a wish to cancel."""
+class CancelResult(StrEnum):
+    """The provider's answer to a cancellation."""
 
-    TOLD = "the provider drops it, or its runner is asked to"
-    COMPLETED = "it had ended already"
-    UNKNOWN = "the provider knows no such request"
+    ACCEPTED = "the provider cancels the request"
+    COMPLETED = "the request has already completed"
+    UNKNOWN = "the provider does not know the request"
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a completed request made."""
+    """The result of a completed request."""
 
     picture_url: httpx.URL
     facts: Mapping[str, str]
@@ -70,43 +75,43 @@ class _Result:
 
 
 class FalQueue:
-    """Requests to fal's apps."""
+    """Draws each portrait with a request to one of fal's apps."""
 
-    def __init__(self, access: Access, limits: Limits, exchange: Exchange, reader: AnswerReader) -> None:
+    def __init__(self, access: Access, limits: Limits, http: HttpClient, reader: AnswerReader) -> None:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
         self._limits = limits
-        self._exchange = exchange
+        self._http = http
         self._reader = reader
 
     async def submit(self, request: PortraitRequest, deadline: Deadline) -> str:
-        """Hand the request in; returns its path.
+        """Submit a request and return its path.
 
         Raises:
-            RequestError: it was refused, or nobody knows whether it was taken.
+            RequestError: The provider refused the request, or it is unknown whether it accepted the request.
         """
         app = app_of(request)
         body = await asyncio.to_thread(app_input, request)
         headers = {
             **self._bill_to,
-            # Attempts are counted and paid for here: fal would make up to ten of its own.
+            # This service counts and pays for each attempt. fal itself would retry up to ten times.
             "x-fal-no-retry": "1",
-            # A recipe that names the model is to be true.
+            # The recipe names the model, so no other model may draw.
             "x-app-fal-disable-fallback": "1",
-            # Nobody waits longer: what the queue has not begun by then is not to be drawn and charged.
+            # No one fetches a later picture, so the queue must not start and charge the request after that.
             "x-fal-request-timeout": str(max(1, round(deadline.seconds_left()))),
         }
-        answer = await self._sent(
-            Step.SUBMIT, "POST", self._address(app), deadline, headers=headers, body=body, fresh=True
+        answer = await self._query(
+            Stage.SUBMIT, "POST", self._address(app), deadline, headers=headers, body=body, fresh=True
         )
-        receipt = json_object(answer)
+        receipt = json_object(answer.content)
         if receipt is None:
-            raise failure(Step.SUBMIT, (Sign.UNREADABLE,), status=answer.status)
+            raise failure(Stage.SUBMIT, (Signal.UNREADABLE,), status=answer.status)
         path = request_path(app, receipt)
         if path is None:
-            sign = Sign.SAYS_ERROR if is_error_body(receipt) else Sign.UNREADABLE
-            raise failure(Step.SUBMIT, (sign,), status=answer.status, said=self._reader.words(answer))
+            signal = Signal.ERROR_BODY if is_error_body(receipt) else Signal.UNREADABLE
+            raise self._unusable(Stage.SUBMIT, signal, answer)
         return path
 
     async def portrait(
@@ -116,98 +121,98 @@ class FalQueue:
         deadline: Deadline,
         progress: Callable[[float], Awaitable[None]],
     ) -> Portrait:
-        """Wait for a request that was handed in, and fetch what it made.
+        """Wait for a submitted request and fetch its picture.
 
         Raises:
-            RequestError: there will be no picture, or the provider does not say.
-            DeadlinePassedError: there is none by then.
+            RequestError: The request failed, or its state stays unknown.
+            DeadlinePassedError: The picture was not complete before the deadline.
         """
         if not is_request_path(path):
-            raise failure(Step.POLL, ("404",), said="its id is none of this provider")
-        failed_with = await self._completed(path, request, deadline, progress)
-        result = await self._repeated(lambda: self._result(path, failed_with, deadline), deadline)
-        image = await self._repeated(lambda: self._picture(result.picture_url, request, deadline), deadline)
+            raise failure(
+                Stage.POLL, ("404",), provider_message="the request does not belong to this provider"
+            )
+        error_type = await self._wait_until_completed(path, request, deadline, progress)
+        result = await self._repeat(lambda: self._result(path, error_type, deadline), deadline)
+        image = await self._repeat(lambda: self._picture(result.picture_url, request, deadline), deadline)
         return await asyncio.to_thread(_portrait, image, result, request)
 
-    async def give_up(self, path: str) -> RequestError:
-        """Let the provider drop a request whose deadline has passed; returns what that means."""
+    async def cancel_after_deadline(self, path: str) -> RequestError:
+        """Cancel a request whose deadline has passed and return the error of the attempt."""
         try:
-            dropped = await self.cancel(path) is not Cancelled.COMPLETED
+            dropped = await self.cancel(path) is not CancelResult.COMPLETED
         except RequestError as error:
-            log.warning("provider_request_not_cancelled", reason=error.reason, message=error.message)
+            log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
             dropped = False
-        return failure(Step.POLL, (Sign.DEADLINE if dropped else Sign.DEADLINE_STANDING,))
+        return failure(Stage.POLL, (Signal.DEADLINE if dropped else Signal.DEADLINE_ALIVE,))
 
-    async def cancel(self, path: str) -> Cancelled:
-        """Let the provider drop a request.
+    async def cancel(self, path: str) -> CancelResult:
+        """Cancel a request at the provider.
 
         Raises:
-            RequestError: it could not be told.
+            RequestError: The cancellation did not reach the provider.
         """
         if not is_request_path(path):
-            return Cancelled.UNKNOWN
+            return CancelResult.UNKNOWN
         try:
-            answer = await self._ask(
+            answer = await self._send(
                 "PUT", self._address(path, "/cancel"), Deadline(self._limits.cancel_seconds)
             )
         except NoAnswerError as error:
-            raise failure(Step.CANCEL, (error.sign,)) from error
+            raise failure(Stage.CANCEL, (error.signal,)) from error
         if answer.is_success:
-            return Cancelled.TOLD
+            return CancelResult.ACCEPTED
         if answer.status == HTTPStatus.NOT_FOUND:
-            return Cancelled.UNKNOWN
-        if (json_object(answer) or {}).get("status") == "ALREADY_COMPLETED":
-            return Cancelled.COMPLETED
-        raise self._reader.refusal(Step.CANCEL, answer)
+            return CancelResult.UNKNOWN
+        if (json_object(answer.content) or {}).get("status") == "ALREADY_COMPLETED":
+            return CancelResult.COMPLETED
+        raise self._reader.refusal(Stage.CANCEL, answer)
 
-    async def _completed(
+    async def _wait_until_completed(
         self,
         path: str,
         request: PortraitRequest,
         deadline: Deadline,
         progress: Callable[[float], Awaitable[None]],
     ) -> str:
-        """Wait until a request has ended; returns fal's type of the error it ended with, or nothing."""
+        """Poll until a request has ended; return fal's type of its error, or an empty text."""
         clock = asyncio.get_running_loop()
         estimate = Estimate(request.expected_seconds or self._limits.usual_seconds)
         pause = self._limits.first_pause_seconds
-        began: float | None = None
+        start: float | None = None
         while True:
-            told = await self._repeated(lambda: self._status(path, deadline), deadline)
-            if told["status"] == "COMPLETED":
-                return str(told.get("error_type") or "")
-            if told["status"] == "IN_QUEUE":
+            status = await self._repeat(lambda: self._status(path, deadline), deadline)
+            if status["status"] == "COMPLETED":
+                return str(status.get("error_type") or "")
+            if status["status"] == "IN_QUEUE":
                 await progress(estimate.queued())
             else:
-                began = began or clock.time()
-                await progress(estimate.drawing(clock.time() - began, told.get("logs"), request.steps))
+                start = start or clock.time()
+                await progress(estimate.drawing(clock.time() - start, status.get("logs"), request.steps))
             await _pause(pause, deadline)
             pause = min(pause * _PAUSE_GROWTH, self._limits.longest_pause_seconds)
 
     async def _status(self, path: str, deadline: Deadline) -> dict[str, Any]:
         url = self._address(path, "/status").copy_add_param("logs", "1")
-        answer = await self._sent(Step.POLL, "GET", url, deadline)
-        told = json_object(answer)
-        if told is None or told.get("status") not in _STATUSES:
-            raise failure(
-                Step.POLL, (Sign.UNREADABLE,), status=answer.status, said=self._reader.words(answer)
-            )
-        return told
+        answer = await self._query(Stage.POLL, "GET", url, deadline)
+        status = json_object(answer.content)
+        if status is None or status.get("status") not in _STATUSES:
+            raise self._unusable(Stage.POLL, Signal.UNREADABLE, answer)
+        return status
 
-    async def _result(self, path: str, failed_with: str, deadline: Deadline) -> _Result:
-        answer = await self._sent(Step.RESULT, "GET", self._address(path), deadline, known_type=failed_with)
-        told = json_object(answer)
-        if told is None:
-            raise failure(Step.RESULT, (Sign.UNREADABLE,), status=answer.status)
-        flagged = told.get("has_nsfw_concepts")
+    async def _result(self, path: str, error_type: str, deadline: Deadline) -> _Result:
+        answer = await self._query(Stage.RESULT, "GET", self._address(path), deadline, known_type=error_type)
+        result = json_object(answer.content)
+        if result is None:
+            raise failure(Stage.RESULT, (Signal.UNREADABLE,), status=answer.status)
+        flagged = result.get("has_nsfw_concepts")
         if isinstance(flagged, list) and flagged and flagged[0] is True:
-            raise failure(Step.RESULT, (Sign.NSFW,))
-        url = picture_address(told, self._base)
+            raise failure(Stage.RESULT, (Signal.NSFW,))
+        url = picture_address(result, self._base)
         if url is None:
-            sign = Sign.SAYS_ERROR if is_error_body(told) else Sign.NO_PICTURE
-            raise failure(Step.RESULT, (sign,), status=answer.status, said=self._reader.words(answer))
-        seed = told.get("seed")
-        timings = told.get("timings")
+            signal = Signal.ERROR_BODY if is_error_body(result) else Signal.NO_PICTURE
+            raise self._unusable(Stage.RESULT, signal, answer)
+        seed = result.get("seed")
+        timings = result.get("timings")
         facts = {
             "request": path,
             "seed": seed,
@@ -221,7 +226,7 @@ class FalQueue:
         )
 
     async def _picture(self, url: httpx.URL, request: PortraitRequest, deadline: Deadline) -> Image.Image:
-        answer = await self._fetched(url, deadline)
+        answer = await self._download(url, deadline)
         size = request.width, request.height
         try:
             return await asyncio.to_thread(
@@ -229,85 +234,89 @@ class FalQueue:
                 answer.content,
                 answer.headers.get("content-type", ""),
                 size,
-                most_pixels=self._limits.picture_pixels,
+                max_pixels=self._limits.picture_pixels,
                 any_size=request.route.name == "fal-ai-kontext",
             )
         except BadPictureError as error:
-            raise failure(Step.PICTURE, (error.sign,), said=error.said) from error
+            raise failure(Stage.PICTURE, (error.signal,), provider_message=error.message) from error
 
-    async def _fetched(self, url: httpx.URL, deadline: Deadline) -> Answer:
-        """The picture's file, without the key: it lies with somebody else."""
+    async def _download(self, url: httpx.URL, deadline: Deadline) -> Answer:
+        """Download the picture's file without the API key, because another host stores the file."""
         for _ in range(self._limits.redirects + 1):
             try:
-                answer = await self._exchange.ask(
-                    "GET", url, deadline, most_bytes=self._limits.picture_bytes, fresh=True
+                answer = await self._http.send(
+                    "GET", url, deadline, max_bytes=self._limits.picture_bytes, fresh=True
                 )
             except NoAnswerError as error:
-                raise _no_answer(Step.PICTURE, error) from error
+                raise _no_answer(Stage.PICTURE, error) from error
             if answer.is_success:
                 return answer
-            onward = redirected(url, answer.status, answer.headers, self._base)
-            if onward is None:
+            target = redirected(url, answer.status, answer.headers, self._base)
+            if target is None:
                 break
-            url = onward
-        raise self._reader.refusal(Step.PICTURE, answer)
+            url = target
+        raise self._reader.refusal(Stage.PICTURE, answer)
 
-    async def _sent(
+    async def _query(
         self,
-        step: Step,
+        stage: Stage,
         method: str,
         url: httpx.URL,
         deadline: Deadline,
         *,
         known_type: str = "",
-        **more: Any,
+        **options: Any,
     ) -> Answer:
-        """A successful answer of the router.
+        """Send a request to the router and return its answer, which has a 2xx status.
 
         Raises:
-            RequestError: there is none.
-            DeadlinePassedError: there was no time for it, and the request's path is known.
+            RequestError: No answer arrived, or its status is not 2xx.
+            DeadlinePassedError: The deadline passed and the request's path is known.
         """
         try:
-            answer = await self._ask(method, url, deadline, **more)
+            answer = await self._send(method, url, deadline, **options)
         except NoAnswerError as error:
-            raise _no_answer(step, error) from error
+            raise _no_answer(stage, error) from error
         if not answer.is_success:
-            raise self._reader.refusal(step, answer, known_type=known_type)
+            raise self._reader.refusal(stage, answer, known_type=known_type)
         return answer
 
-    async def _ask(self, method: str, url: httpx.URL, deadline: Deadline, **more: Any) -> Answer:
-        headers = more.pop("headers", self._bill_to)
-        return await self._exchange.ask(method, url, deadline, key=self._key, headers=headers, **more)
+    async def _send(self, method: str, url: httpx.URL, deadline: Deadline, **options: Any) -> Answer:
+        headers = options.pop("headers", self._bill_to)
+        return await self._http.send(method, url, deadline, key=self._key, headers=headers, **options)
 
-    async def _repeated(self, question: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-        """Ask again where that may help at once."""
+    async def _repeat(self, query: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        """Run a query, and repeat it while the table allows an immediate repetition."""
         pause = self._limits.first_pause_seconds
         tries = 1
         while True:
             try:
-                return await question()
+                return await query()
             except RequestError as error:
-                asked_to_wait = error.retry_after.total_seconds()
+                retry_after = error.retry_after.total_seconds()
                 if (
-                    not error.ask_again
+                    not error.repeatable
                     or tries >= self._limits.tries
-                    or asked_to_wait > self._limits.longest_pause_seconds
+                    or retry_after > self._limits.longest_pause_seconds
                 ):
                     raise
-                log.info("provider_asked_again", reason=error.reason, message=error.message)
-            await _pause(max(pause, asked_to_wait), deadline)
+                log.info("provider_query_repeated", reason=error.reason, message=error.message)
+            await _pause(max(pause, retry_after), deadline)
             pause = min(pause * _PAUSE_GROWTH, self._limits.longest_pause_seconds)
             tries += 1
 
-    def _address(self, path: str, under: str = "") -> httpx.URL:
-        return self._base.join(f"{path}{under}").copy_set_param("_subdomain", "queue")
+    def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
+        message = self._reader.message(answer)
+        return failure(stage, (signal,), status=answer.status, provider_message=message)
+
+    def _address(self, path: str, suffix: str = "") -> httpx.URL:
+        return self._base.join(f"{path}{suffix}").copy_set_param("_subdomain", "queue")
 
 
-def _no_answer(step: Step, error: NoAnswerError) -> RequestError | DeadlinePassedError:
-    if error.sign is Sign.DEADLINE and step is not Step.SUBMIT:
+def _no_answer(stage: Stage, error: NoAnswerError) -> RequestError | DeadlinePassedError:
+    if error.signal is Signal.DEADLINE and stage is not Stage.SUBMIT:
         return DeadlinePassedError()
-    return failure(step, (error.sign,))
+    return failure(stage, (error.signal,))
 
 
 async def _pause(seconds: float, deadline: Deadline) -> None:
@@ -327,10 +336,11 @@ def _portrait(image: Image.Image, result: _Result, request: PortraitRequest) -> 
         )
         image = fitted(image, size)
     if result.seed is not None and result.seed != request.seed:
-        warnings.append(f"the provider drew with the seed {result.seed} instead of {request.seed}")
+        warnings.append(f"the provider used the seed {result.seed} instead of {request.seed}")
     lora = request.route.lora
     if lora is not None and lora.revision and not lora.weight_file:
         warnings.append(
-            "the provider was not told the LoRA's revision: that takes the name of its weight file"
+            "the LoRA's revision was not sent to the provider, because it needs the name of the weight file: "
+            "the operator must set LORA_WEIGHT_FILE"
         )
     return Portrait(image, dict(result.facts), tuple(warnings))

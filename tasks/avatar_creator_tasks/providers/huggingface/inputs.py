@@ -1,7 +1,7 @@
-"""What a request looks like to each route.
+"""Request bodies of each route.
 
-fal's apps: fal.ai/models/fal-ai/flux-lora/llms.txt, and likewise of `fal-ai/flux/dev`,
-`fal-ai/flux-kontext/dev` and `fal-ai/flux-kontext-lora`. A single request: huggingface_hub,
+Sources for fal's apps: fal.ai/models/fal-ai/flux-lora/llms.txt and the same page of `fal-ai/flux/dev`,
+`fal-ai/flux-kontext/dev` and `fal-ai/flux-kontext-lora`. Sources for single requests: huggingface_hub,
 inference/_providers/hf_inference.py, and huggingface.co/docs/inference-providers/tasks/text-to-image.
 """
 
@@ -18,7 +18,7 @@ _HUB = "https://huggingface.co"
 
 
 def app_of(request: PortraitRequest) -> str:
-    """The app of fal that a request is for."""
+    """Return the name of the fal app that draws this request."""
     has_lora = request.route.lora is not None
     if request.route.name == "fal-ai-kontext":
         return "fal-ai/flux-kontext-lora" if has_lora else "fal-ai/flux-kontext/dev"
@@ -26,10 +26,10 @@ def app_of(request: PortraitRequest) -> str:
 
 
 def app_input(request: PortraitRequest) -> dict[str, Any]:
-    """The body for the app. Takes a while if there is a reference: call it in a thread.
+    """Return the request body for the fal app. Encoding a reference is slow: call this in a thread.
 
     Raises:
-        ValueError: the app draws from a reference and there is none.
+        ValueError: The app needs a reference and the request has none.
     """
     body: dict[str, Any] = {
         "prompt": request.prompt,
@@ -44,9 +44,9 @@ def app_input(request: PortraitRequest) -> dict[str, Any]:
     if request.route.name != "fal-ai-kontext":
         body["image_size"] = {"width": request.width, "height": request.height}
     elif request.reference is None:
-        raise ValueError("the route fal-ai-kontext draws from a reference, and there is none")
+        raise ValueError("the route fal-ai-kontext needs a reference, and the request has none")
     else:
-        # The app has no size of its own: the picture gets that of the reference, or one close to it.
+        # The app has no size parameter: the picture gets about the size of the reference.
         body["image_url"] = reference_uri(request.reference.image, size)
         body["resolution_mode"] = "match_input"
     lora = request.route.lora
@@ -56,9 +56,10 @@ def app_input(request: PortraitRequest) -> dict[str, Any]:
 
 
 def lora_path(lora: Lora) -> str:
-    """Where fal finds it: a repository of the hub, which must have one weight file only, or the file's URL.
+    """Return the path at which fal finds the LoRA.
 
-    Only the latter can be of a revision.
+    The path is the URL of the weight file or, without a weight file, the repository on the hub. The
+    repository must then have only one weight file, and its revision cannot be chosen.
     """
     if not lora.weight_file:
         return lora.repository
@@ -67,7 +68,7 @@ def lora_path(lora: Lora) -> str:
 
 
 def single_input(request: PortraitRequest) -> dict[str, Any]:
-    """The body for hf-inference and for endpoints."""
+    """Return the request body for hf-inference and for endpoints."""
     parameters: dict[str, Any] = {
         "width": request.width,
         "height": request.height,

@@ -1,4 +1,4 @@
-"""How long and how often the provider asks, and how much it takes."""
+"""Limits on the requests of this provider and on the answers that it accepts."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what goes over the wire."""
+    """Timeouts, retries and sizes of HTTP requests."""
 
     connect_seconds: float = 10.0
-    """Until a connection stands."""
+    """Timeout for opening a connection."""
     read_seconds: float = 60.0
-    """Without a byte of an answer."""
+    """Timeout for the next byte of an answer."""
     work_seconds: float = 300.0
-    """Without a byte of an answer that is the picture itself: the model works meanwhile."""
+    """Timeout for the next byte of an answer that is the picture itself, because the model works first."""
     answer_seconds: float = 120.0
-    """For a whole answer, however steadily it drips. One that is itself drawn has until the deadline."""
+    """Timeout for a complete answer. An answer that is the picture itself has until the deadline."""
     cancel_seconds: float = 15.0
-    """For letting the provider drop a request."""
+    """Timeout for cancelling a request at the provider."""
     first_pause_seconds: float = 0.5
-    """Before the first question how far a request is; each pause is half as long again."""
+    """Pause before the first status request. Each further pause is 1.5 times as long."""
     longest_pause_seconds: float = 5.0
-    """Between two such questions, and also the longest Retry-After that is waited for on the spot."""
+    """Maximum pause between two status requests, and the longest Retry-After that a call waits for itself."""
     tries: int = 6
-    """How often in a row one question is asked before its failing is believed."""
+    """Consecutive failures of one request after which the call fails."""
     usual_seconds: float = 15.0
-    """How long a picture takes where nobody knows better; only estimates of progress use it."""
+    """Assumed duration of a picture while no measurement exists; used only to estimate progress."""
     redirects: int = 3
-    """That are followed to a picture. No other request follows any."""
+    """Maximum redirects while downloading a picture; all other requests follow none."""
     answer_bytes: int = 1024 * 1024
-    """Of an answer that is not a picture."""
+    """Maximum size of an answer that is not a picture."""
     picture_bytes: int = MAX_IMAGE_BYTES
-    """Of a picture's file. The largest that is asked for has 6 MiB of pixels before they are compressed."""
+    """Maximum size of a picture's file. The largest requested picture has 6 MiB of uncompressed pixels."""
     picture_pixels: int = 16_000_000
-    """Of a picture: about eight times what is ever asked for."""
+    """Maximum number of pixels of a picture: about eight times the largest requested size."""

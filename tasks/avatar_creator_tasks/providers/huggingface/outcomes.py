@@ -1,19 +1,19 @@
 # ruff: noqa: E501
-"""What everything that can happen to a request means: one table.
+"""The meaning of everything that can happen to a request, as one table.
 
-Sources, where they say it:
+Sources:
 
 - fal, request errors (`error_type`, X-Fal-Error-Type): fal.ai/docs/documentation/model-apis/request-errors
 - fal, model errors (`detail[].type`, X-Fal-Retryable): fal.ai/docs/documentation/model-apis/errors
-- fal, what is retried (X-Fal-Needs-Retry): fal.ai/docs/documentation/serverless/reliability/retries
-- fal, what is charged (5xx never; 4xx if a runner spent time on it): fal.ai/docs/documentation/model-apis/faq
+- fal, automatic retries (X-Fal-Needs-Retry): fal.ai/docs/documentation/serverless/reliability/retries
+- fal, charges (5xx never; 4xx if a runner spent time on it): fal.ai/docs/documentation/model-apis/faq
 - fal, `User is locked. Reason: Exhausted balance` as a 403: github.com/fal-ai/fal/issues/1112
 - fal, a refused job is COMPLETED and its result is the 422: github.com/TanStack/ai/pull/396
-- fal, cancelling (200, 202, 400 ALREADY_COMPLETED, 404 NOT_FOUND): fal.ai/docs/inference-api/queue/cancel
+- fal, cancellation (200, 202, 400 ALREADY_COMPLETED, 404 NOT_FOUND): fal.ai/docs/inference-api/queue/cancel
 - Hugging Face, 402 as plain text: github.com/fal-ai/fal/issues/1043
 - Hugging Face, 503 with `estimated_time`: huggingface.co/black-forest-labs/FLUX.1-dev/discussions/74
-- Hugging Face, 503 of an endpoint that is starting: huggingface.co/docs/inference-endpoints/guides/autoscaling
-- Hugging Face, 410 of a host or model that is gone: github.com/langchain4j/langchain4j/issues/4146
+- Hugging Face, 503 of a starting endpoint: huggingface.co/docs/inference-endpoints/guides/autoscaling
+- Hugging Face, 410 of a removed host or model: github.com/langchain4j/langchain4j/issues/4146
 """
 
 from __future__ import annotations
@@ -26,240 +26,240 @@ from enum import IntFlag, StrEnum
 from avatar_creator_tasks.providers.base import ProviderError
 
 
-class Step(StrEnum):
-    """What was being done."""
+class Stage(StrEnum):
+    """The stage of a request at which something happened."""
 
-    SUBMIT = "handing the request to the queue"
-    DRAW = "having it drawn in a single request"
-    POLL = "asking how far it is"
-    RESULT = "asking for its result"
-    PICTURE = "fetching its picture"
-    CANCEL = "cancelling it"
+    SUBMIT = "submitting to the queue"
+    DRAW = "drawing in a single request"
+    POLL = "polling the status"
+    RESULT = "fetching the result"
+    PICTURE = "downloading the picture"
+    CANCEL = "cancelling"
 
 
-class Sign(StrEnum):
-    """What was seen. Besides these there are statuses (`"422"`) and their classes (`"4xx"`)."""
+class Signal(StrEnum):
+    """An observation about an answer, besides its status (`"422"`) and the class of the status (`"4xx"`)."""
 
     NOT_CONNECTED = "no connection"
-    """Refused, no such host, no TLS, or none in time: nothing was sent."""
+    """Refused connection, unknown host, failed TLS or connect timeout: nothing was sent."""
     NO_ANSWER = "no answer in time"
     LOST = "connection lost"
-    """After the request was sent, before its answer was whole."""
+    """The connection broke after the request was sent and before the answer was complete."""
     DEADLINE = "deadline passed"
-    DEADLINE_STANDING = "deadline passed, request still stands"
-    """The provider could not be told to drop it, or has finished it meanwhile."""
+    DEADLINE_ALIVE = "deadline passed, request still exists"
+    """The deadline passed and the request could not be cancelled, or has completed in the meantime."""
     UNREADABLE = "unreadable answer"
-    """Not JSON, or not what the step is answered with."""
+    """Not JSON, or not the expected JSON."""
     TOO_LARGE = "answer too large"
-    SAYS_ERROR = "an error as success"
-    """A 2xx whose body is an error."""
+    ERROR_BODY = "an error with a success status"
+    """Status 2xx with an error as the body."""
     NO_PICTURE = "a result without a picture"
-    NOT_A_PICTURE = "no picture"
-    """Another type, as a gateway's page has."""
-    BROKEN_PICTURE = "a broken picture"
+    NOT_A_PICTURE = "not a picture"
+    """Another content type, such as a gateway's page."""
+    BROKEN_PICTURE = "a damaged picture"
     WRONG_SIZE = "a picture of another size"
     NSFW = "flagged as not safe for work"
     CONTENT = "content policy"
     GATEWAY_PAGE = "a gateway's page"
-    """A refusal with status 403 that is HTML: by something in front of the provider, not by the provider."""
+    """A 403 with HTML: a refusal by a gateway in front of the provider, not by the provider."""
     LOCKED = "account locked"
     LOADING = "model loading"
     UNSUPPORTED = "model not supported"
-    NOT_STARTED = "no runner took it"
+    NOT_STARTED = "no runner available"
     IN_PROGRESS = "not finished yet"
-    RETRY_HELPS = "4xx, may be repeated"
-    """The provider says so."""
-    RETRY_IS_VAIN = "5xx, need not be repeated"
-    """The provider says so."""
+    RETRY_HELPS = "4xx, retry may succeed"
+    """The provider says that a retry may succeed."""
+    RETRY_IS_USELESS = "5xx, retry is useless"
+    """The provider says that a retry would fail too."""
     JOB_FAILED = "5xx of the job"
-    """It is the job that failed, not the question about it."""
+    """The job failed, not the request for its result."""
 
 
 class Flags(IntFlag):
-    """What follows from it."""
+    """The consequences of an outcome."""
 
     NONE = 0
-    AGAIN = 1
-    """Another attempt may mend it (`ProviderError.retryable`)."""
-    PAID = 2
-    """It may have been charged (`ProviderError.charged`)."""
-    ORPHAN = 4
-    """There may be a request nobody knows the id of (`ProviderError.submit_unknown`)."""
+    RETRYABLE = 1
+    """Another attempt may succeed (`ProviderError.retryable`)."""
+    CHARGED = 2
+    """The provider may have charged for the request (`ProviderError.charged`)."""
+    SUBMIT_UNKNOWN = 4
+    """A request with an unknown id may exist (`ProviderError.submit_unknown`)."""
     ALIVE = 8
-    """The request still stands (`ProviderError.request_alive`)."""
-    ASK = 16
-    """The same question is asked a few times more before the answer is believed."""
+    """The request still exists at the provider (`ProviderError.request_alive`)."""
+    REPEAT = 16
+    """The same HTTP request is repeated a few times before its failure counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One cell of the table."""
+    """The meaning of one signal at one stage."""
 
     reason: str
     """Name of an `ErrorReason`."""
     flags: Flags
-    words: str
-    """For people."""
+    message: str
+    """Text for people."""
 
 
-_SUBMIT, _DRAW, _POLL, _RESULT = Step.SUBMIT, Step.DRAW, Step.POLL, Step.RESULT
-_PICTURE, _CANCEL = Step.PICTURE, Step.CANCEL
+_SUBMIT, _DRAW, _POLL, _RESULT = Stage.SUBMIT, Stage.DRAW, Stage.POLL, Stage.RESULT
+_PICTURE, _CANCEL = Stage.PICTURE, Stage.CANCEL
 _SENDING = (_SUBMIT, _DRAW)
 _ASKING = (_POLL, _RESULT)
-_STANDING = (_POLL, _RESULT, _PICTURE)
+_FETCHING = (_POLL, _RESULT, _PICTURE)
 
-_NO = Flags.NONE
-_AGAIN = Flags.AGAIN
-_PAID = Flags.PAID
-_AGAIN_PAID = Flags.AGAIN | Flags.PAID
-_AGAIN_PAID_ASK = _AGAIN_PAID | Flags.ASK
-_ORPHAN = _AGAIN_PAID | Flags.ORPHAN
-_ALIVE = _AGAIN_PAID | Flags.ALIVE
-_ALIVE_ASK = _ALIVE | Flags.ASK
-_OURS = Flags.PAID | Flags.ALIVE
-"""The service itself is refused while the request stands."""
+_FATAL = Flags.NONE
+_RETRY = Flags.RETRYABLE
+_CHARGED = Flags.CHARGED
+_RETRY_CHARGED = Flags.RETRYABLE | Flags.CHARGED
+_RETRY_CHARGED_REPEAT = _RETRY_CHARGED | Flags.REPEAT
+_UNKNOWN = _RETRY_CHARGED | Flags.SUBMIT_UNKNOWN
+_ALIVE = _RETRY_CHARGED | Flags.ALIVE
+_ALIVE_REPEAT = _ALIVE | Flags.REPEAT
+_ALIVE_FATAL = Flags.CHARGED | Flags.ALIVE
+"""The provider refuses the service itself, while the request still exists."""
 
-_Row = tuple[tuple[Step, ...], tuple[Sign | str, ...], str, Flags, str]
+_Row = tuple[tuple[Stage, ...], tuple[Signal | str, ...], str, Flags, str]
 
 # fmt: off
 TABLE: tuple[_Row, ...] = (
-    # Nothing or nothing whole came back.
-    (_SENDING,  (Sign.NOT_CONNECTED,),          "UNAVAILABLE",     _AGAIN,          "the provider could not be reached"),
-    (_SENDING,  (Sign.NO_ANSWER,),              "TIMEOUT",         _ORPHAN,         "the provider did not answer in time"),
-    (_SENDING,  (Sign.DEADLINE,),               "TIMEOUT",         _ORPHAN,         "the provider did not answer before the deadline"),
-    (_SENDING,  (Sign.LOST,),                   "UNAVAILABLE",     _ORPHAN,         "the connection was lost before the provider had answered"),
-    (_STANDING, (Sign.NOT_CONNECTED,),          "UNAVAILABLE",     _ALIVE_ASK,      "the provider could not be reached while it drew"),
-    (_STANDING, (Sign.NO_ANSWER,),              "TIMEOUT",         _ALIVE_ASK,      "the provider did not answer in time while it drew"),
-    (_STANDING, (Sign.LOST,),                   "UNAVAILABLE",     _ALIVE_ASK,      "the connection was lost while the provider drew"),
-    (_STANDING, (Sign.DEADLINE,),               "TIMEOUT",         _AGAIN_PAID,     "the picture was not finished before the deadline, and was cancelled"),
-    (_STANDING, (Sign.DEADLINE_STANDING,),      "TIMEOUT",         _ALIVE,          "the picture had not come before the deadline"),
+    # No complete answer.
+    (_SENDING,           (Signal.NOT_CONNECTED,),              "UNAVAILABLE",     _RETRY,                 "could not connect to the provider"),
+    (_SENDING,           (Signal.NO_ANSWER,),                  "TIMEOUT",         _UNKNOWN,               "the provider did not answer in time"),
+    (_SENDING,           (Signal.DEADLINE,),                   "TIMEOUT",         _UNKNOWN,               "the provider did not answer before the deadline"),
+    (_SENDING,           (Signal.LOST,),                       "UNAVAILABLE",     _UNKNOWN,               "the connection was lost before the provider answered"),
+    (_FETCHING,          (Signal.NOT_CONNECTED,),              "UNAVAILABLE",     _ALIVE_REPEAT,          "could not connect to the provider while the request was running"),
+    (_FETCHING,          (Signal.NO_ANSWER,),                  "TIMEOUT",         _ALIVE_REPEAT,          "the provider did not answer in time while the request was running"),
+    (_FETCHING,          (Signal.LOST,),                       "UNAVAILABLE",     _ALIVE_REPEAT,          "the connection was lost while the request was running"),
+    (_FETCHING,          (Signal.DEADLINE,),                   "TIMEOUT",         _RETRY_CHARGED,         "the picture was not finished before the deadline: the request was cancelled"),
+    (_FETCHING,          (Signal.DEADLINE_ALIVE,),             "TIMEOUT",         _ALIVE,                 "the picture was not finished before the deadline: the request is still running"),
 
-    # Answers that are none.
-    ((_SUBMIT,), (Sign.UNREADABLE, Sign.TOO_LARGE, Sign.SAYS_ERROR),
-                                                "BAD_ANSWER",      _ORPHAN,         "the provider's receipt could not be read"),
-    (_ASKING,   (Sign.UNREADABLE, Sign.TOO_LARGE),
-                                                "BAD_ANSWER",      _ALIVE_ASK,      "the provider's answer could not be read"),
-    ((_RESULT,), (Sign.SAYS_ERROR,),            "BAD_ANSWER",      _AGAIN_PAID,     "the provider's result is an error"),
-    ((_RESULT,), (Sign.NO_PICTURE,),            "BAD_ANSWER",      _AGAIN_PAID,     "the provider's result names no picture"),
-    ((_DRAW,),  (Sign.SAYS_ERROR,),             "BAD_ANSWER",      _AGAIN_PAID,     "the provider sent an error in a picture's place"),
-    ((_DRAW,),  (Sign.NOT_A_PICTURE, Sign.UNREADABLE),
-                                                "BAD_ANSWER",      _AGAIN_PAID,     "the provider sent something else in a picture's place"),
-    ((_DRAW,),  (Sign.BROKEN_PICTURE,),         "BAD_ANSWER",      _AGAIN_PAID,     "the provider's picture is broken"),
-    ((_PICTURE,), (Sign.NOT_A_PICTURE, Sign.UNREADABLE),
-                                                "BAD_ANSWER",      _ALIVE_ASK,      "something else is in the picture's place"),
-    ((_PICTURE,), (Sign.BROKEN_PICTURE,),       "BAD_ANSWER",      _AGAIN_PAID_ASK, "the provider's picture is broken"),
-    ((_DRAW, _PICTURE), (Sign.TOO_LARGE,),      "BAD_ANSWER",      _AGAIN_PAID,     "the provider's picture is too large"),
-    ((_DRAW, _PICTURE), (Sign.WRONG_SIZE,),     "BAD_ANSWER",      _AGAIN_PAID,     "the provider's picture has another size than was asked for"),
-    (_SENDING,  ("3xx",),                       "BAD_ANSWER",      _AGAIN,          "the provider sent the request elsewhere"),
-    (_STANDING, ("3xx",),                       "BAD_ANSWER",      _ALIVE_ASK,      "the provider sent the question elsewhere"),
+    # Unusable answers.
+    ((_SUBMIT,),         (Signal.UNREADABLE, Signal.TOO_LARGE, Signal.ERROR_BODY),
+                                                               "BAD_ANSWER",      _UNKNOWN,               "the provider's receipt could not be read"),
+    (_ASKING,            (Signal.UNREADABLE, Signal.TOO_LARGE),
+                                                               "BAD_ANSWER",      _ALIVE_REPEAT,          "the provider's answer could not be read"),
+    ((_RESULT,),         (Signal.ERROR_BODY,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's result is an error"),
+    ((_RESULT,),         (Signal.NO_PICTURE,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's result contains no picture"),
+    ((_DRAW,),           (Signal.ERROR_BODY,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider sent an error instead of a picture"),
+    ((_DRAW,),           (Signal.NOT_A_PICTURE, Signal.UNREADABLE),
+                                                               "BAD_ANSWER",      _RETRY_CHARGED,         "the provider sent something that is not a picture"),
+    ((_DRAW,),           (Signal.BROKEN_PICTURE,),             "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's picture is damaged"),
+    ((_PICTURE,),        (Signal.NOT_A_PICTURE, Signal.UNREADABLE),
+                                                               "BAD_ANSWER",      _ALIVE_REPEAT,          "the picture's address returned something that is not a picture"),
+    ((_PICTURE,),        (Signal.BROKEN_PICTURE,),             "BAD_ANSWER",      _RETRY_CHARGED_REPEAT,  "the provider's picture is damaged"),
+    ((_DRAW, _PICTURE),  (Signal.TOO_LARGE,),                  "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's picture is too large"),
+    ((_DRAW, _PICTURE),  (Signal.WRONG_SIZE,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's picture does not have the requested size"),
+    (_SENDING,           ("3xx",),                             "BAD_ANSWER",      _RETRY,                 "the provider redirected the request to another address"),
+    (_FETCHING,          ("3xx",),                             "BAD_ANSWER",      _ALIVE_REPEAT,          "the provider redirected the query to another address"),
 
-    # The service itself is refused.
-    (_SENDING,  (Sign.GATEWAY_PAGE,),           "REJECTED",        _NO,             "a gateway in front of the provider refused the request"),
-    (_ASKING,   (Sign.GATEWAY_PAGE,),           "BAD_ANSWER",      _ALIVE_ASK,      "a gateway in front of the provider refused the question"),
-    (_SENDING,  ("401", "403"),                 "CREDENTIALS",     _NO,             "the provider refused the service's key"),
-    (_SENDING,  ("402", Sign.LOCKED),           "CREDIT",          _NO,             "the service has no credit left at the provider"),
-    (_ASKING,   ("401", "403"),                 "CREDENTIALS",     _OURS,           "the provider refused the service's key while it drew"),
-    (_ASKING,   ("402", Sign.LOCKED),           "CREDIT",          _OURS,           "the service has no credit left at the provider"),
-    (_SENDING,  ("404", "410", Sign.UNSUPPORTED), "GONE",          _NO,             "the provider has no such model"),
-    (_ASKING,   ("410",),                       "GONE",            _PAID,           "the provider has no such model any more"),
+    # The provider refuses the service itself.
+    (_SENDING,           (Signal.GATEWAY_PAGE,),               "REJECTED",        _FATAL,                 "a gateway in front of the provider refused the request"),
+    (_ASKING,            (Signal.GATEWAY_PAGE,),               "BAD_ANSWER",      _ALIVE_REPEAT,          "a gateway in front of the provider refused the query"),
+    (_SENDING,           ("401", "403"),                       "CREDENTIALS",     _FATAL,                 "the provider refused the service's API key"),
+    (_SENDING,           ("402", Signal.LOCKED),               "CREDIT",          _FATAL,                 "the service has no credit left at the provider"),
+    (_ASKING,            ("401", "403"),                       "CREDENTIALS",     _ALIVE_FATAL,           "the provider refused the service's API key while the request was running"),
+    (_ASKING,            ("402", Signal.LOCKED),               "CREDIT",          _ALIVE_FATAL,           "the service has no credit left at the provider"),
+    (_SENDING,           ("404", "410", Signal.UNSUPPORTED),   "GONE",            _FATAL,                 "the provider does not offer the model"),
+    (_ASKING,            ("410",),                             "GONE",            _CHARGED,               "the provider no longer offers the model"),
 
-    # The request is refused as it stands.
-    (_SENDING,  (Sign.CONTENT,),                "CONTENT_REFUSED", _NO,             "the provider's content policy refused the request"),
-    ((_RESULT,), (Sign.CONTENT,),               "CONTENT_REFUSED", _PAID,           "the provider's content policy refused the request"),
-    ((_RESULT,), (Sign.NSFW,),                  "NSFW",            _PAID,           "the provider withheld the picture as not safe for work"),
-    (_SENDING,  (Sign.RETRY_HELPS,),            "UNAVAILABLE",     _AGAIN,          "the provider failed for the moment"),
-    ((_RESULT,), (Sign.RETRY_HELPS,),           "UNAVAILABLE",     _AGAIN_PAID,     "the provider failed for the moment"),
-    (_SENDING,  ("4xx",),                       "REJECTED",        _NO,             "the provider refused the request"),
-    ((_RESULT,), ("4xx",),                      "REJECTED",        _PAID,           "the provider refused the request"),
+    # The provider refuses this request.
+    (_SENDING,           (Signal.CONTENT,),                    "CONTENT_REFUSED", _FATAL,                 "the provider's content policy refused the request"),
+    ((_RESULT,),         (Signal.CONTENT,),                    "CONTENT_REFUSED", _CHARGED,               "the provider's content policy refused the request"),
+    ((_RESULT,),         (Signal.NSFW,),                       "NSFW",            _CHARGED,               "the provider withheld the picture as not safe for work"),
+    (_SENDING,           (Signal.RETRY_HELPS,),                "UNAVAILABLE",     _RETRY,                 "the provider failed temporarily"),
+    ((_RESULT,),         (Signal.RETRY_HELPS,),                "UNAVAILABLE",     _RETRY_CHARGED,         "the provider failed temporarily"),
+    (_SENDING,           ("4xx",),                             "REJECTED",        _FATAL,                 "the provider refused the request"),
+    ((_RESULT,),         ("4xx",),                             "REJECTED",        _CHARGED,               "the provider refused the request"),
 
-    # The provider is overloaded, or fails.
-    (_SENDING,  ("429",),                       "OVERLOADED",      _AGAIN,          "the provider has too many requests of the service"),
-    (_STANDING, ("429",),                       "OVERLOADED",      _ALIVE_ASK,      "the provider was asked too often"),
-    ((_DRAW,),  (Sign.LOADING,),                "OVERLOADED",      _AGAIN,          "the provider's model is still loading"),
-    (_SENDING,  ("408",),                       "UNAVAILABLE",     _AGAIN,          "the provider gave up waiting for the request"),
-    ((_SUBMIT,), (Sign.NOT_STARTED,),           "UNAVAILABLE",     _AGAIN,          "the provider has nobody to draw at present"),
-    ((_DRAW,),  ("503",),                       "UNAVAILABLE",     _AGAIN,          "the provider is not available at present"),
-    (_SENDING,  ("5xx",),                       "UNAVAILABLE",     _ORPHAN,         "the provider failed"),
-    ((_RESULT,), (Sign.RETRY_IS_VAIN,),         "REJECTED",        Flags.ASK,       "the provider failed at the request and would again"),
-    ((_RESULT,), (Sign.JOB_FAILED,),            "UNAVAILABLE",     _AGAIN | Flags.ASK, "the provider failed at the request"),
-    (_STANDING, ("408", "5xx"),                 "UNAVAILABLE",     _ALIVE_ASK,      "the provider failed while the request stood"),
+    # The provider is overloaded or fails.
+    (_SENDING,           ("429",),                             "OVERLOADED",      _RETRY,                 "the provider received too many requests from the service"),
+    (_FETCHING,          ("429",),                             "OVERLOADED",      _ALIVE_REPEAT,          "the provider received too many queries from the service"),
+    ((_DRAW,),           (Signal.LOADING,),                    "OVERLOADED",      _RETRY,                 "the provider's model is still loading"),
+    (_SENDING,           ("408",),                             "UNAVAILABLE",     _RETRY,                 "the provider did not receive the request in time"),
+    ((_SUBMIT,),         (Signal.NOT_STARTED,),                "UNAVAILABLE",     _RETRY,                 "the provider has no free runner"),
+    ((_DRAW,),           ("503",),                             "UNAVAILABLE",     _RETRY,                 "the provider is temporarily unavailable"),
+    (_SENDING,           ("5xx",),                             "UNAVAILABLE",     _UNKNOWN,               "the provider failed"),
+    ((_RESULT,),         (Signal.RETRY_IS_USELESS,),           "REJECTED",        Flags.REPEAT,           "the provider failed on the request and says that a retry would fail too"),
+    ((_RESULT,),         (Signal.JOB_FAILED,),                 "UNAVAILABLE",     _RETRY | Flags.REPEAT,  "the provider failed on the request"),
+    (_FETCHING,          ("408", "5xx"),                       "UNAVAILABLE",     _ALIVE_REPEAT,          "the provider failed while the request was running"),
 
-    # What is only so of a request that was made.
-    (_ASKING,   ("404",),                       "UNAVAILABLE",     _AGAIN_PAID_ASK, "the provider does not know the request any more"),
-    ((_RESULT,), ("499",),                      "UNAVAILABLE",     _AGAIN_PAID,     "the request was cancelled at the provider"),
-    ((_RESULT,), (Sign.IN_PROGRESS,),           "UNAVAILABLE",     _ALIVE_ASK,      "the provider has not finished after all"),
-    ((_POLL,),  ("4xx",),                       "BAD_ANSWER",      _ALIVE_ASK,      "the provider refused to say how far it is"),
-    ((_PICTURE,), ("404", "410"),               "UNAVAILABLE",     _AGAIN_PAID_ASK, "the provider has the picture no longer"),
-    ((_PICTURE,), ("4xx",),                     "BAD_ANSWER",      _ALIVE_ASK,      "the provider's link to the picture does not work"),
+    # Only for a request that exists.
+    (_ASKING,            ("404",),                             "UNAVAILABLE",     _RETRY_CHARGED_REPEAT,  "the provider no longer knows the request"),
+    ((_RESULT,),         ("499",),                             "UNAVAILABLE",     _RETRY_CHARGED,         "the request was cancelled at the provider"),
+    ((_RESULT,),         (Signal.IN_PROGRESS,),                "UNAVAILABLE",     _ALIVE_REPEAT,          "the provider reported the picture as finished but is still drawing"),
+    ((_POLL,),           ("4xx",),                             "BAD_ANSWER",      _ALIVE_REPEAT,          "the provider refused to report the status"),
+    ((_PICTURE,),        ("404", "410"),                       "UNAVAILABLE",     _RETRY_CHARGED_REPEAT,  "the provider no longer has the picture"),
+    ((_PICTURE,),        ("4xx",),                             "BAD_ANSWER",      _ALIVE_REPEAT,          "the provider's link to the picture does not work"),
 
-    # It could not be told to drop a request.
-    ((_CANCEL,), (Sign.NOT_CONNECTED, Sign.LOST, "408", "5xx"),
-                                                "UNAVAILABLE",     _AGAIN,          "the provider could not be told to drop the request"),
-    ((_CANCEL,), (Sign.NO_ANSWER, Sign.DEADLINE), "TIMEOUT",       _AGAIN,          "the provider did not say in time whether it drops the request"),
-    ((_CANCEL,), ("429",),                      "OVERLOADED",      _AGAIN,          "the provider was asked too often to drop requests"),
-    ((_CANCEL,), ("401", "403"),                "CREDENTIALS",     _NO,             "the provider refused the service's key"),
-    ((_CANCEL,), ("402", Sign.LOCKED),          "CREDIT",          _NO,             "the service has no credit left at the provider"),
-    ((_CANCEL,), ("3xx", "4xx", Sign.UNREADABLE, Sign.TOO_LARGE),
-                                                "BAD_ANSWER",      _AGAIN,          "the provider did not say whether it drops the request"),
+    # Cancellations that failed.
+    ((_CANCEL,),         (Signal.NOT_CONNECTED, Signal.LOST, "408", "5xx"),
+                                                               "UNAVAILABLE",     _RETRY,                 "the cancellation did not reach the provider"),
+    ((_CANCEL,),         (Signal.NO_ANSWER, Signal.DEADLINE),  "TIMEOUT",         _RETRY,                 "the provider did not confirm the cancellation in time"),
+    ((_CANCEL,),         ("429",),                             "OVERLOADED",      _RETRY,                 "the provider received too many cancellations from the service"),
+    ((_CANCEL,),         ("401", "403"),                       "CREDENTIALS",     _FATAL,                 "the provider refused the service's API key"),
+    ((_CANCEL,),         ("402", Signal.LOCKED),               "CREDIT",          _FATAL,                 "the service has no credit left at the provider"),
+    ((_CANCEL,),         ("3xx", "4xx", Signal.UNREADABLE, Signal.TOO_LARGE),
+                                                               "BAD_ANSWER",      _RETRY,                 "the provider did not confirm the cancellation"),
 )
-"""Where it happened, what was seen (any of these), the reason without PROVIDER_, what follows, the words.
+"""Rows of stages, signals (any of them), reason without PROVIDER_, consequences and message.
 
-Of several signs the first that has a row counts, so an answer's are given from the most to the least telling.
+If an answer has several signals, the first one with a row counts. So signals are always listed from the most
+specific to the most general.
 """
 # fmt: on
 
 _OUTCOMES = {
-    (step, sign): Outcome(f"PROVIDER_{reason}", flags, words)
-    for steps, signs, reason, flags, words in TABLE
-    for step in steps
-    for sign in signs
+    (stage, signal): Outcome(f"PROVIDER_{reason}", flags, message)
+    for stages, signals, reason, flags, message in TABLE
+    for stage in stages
+    for signal in signals
 }
 
 
 class RequestError(ProviderError):
-    """A request came to an end of the table."""
+    """An error defined by the table."""
 
     def __init__(self, outcome: Outcome, message: str, retry_after: timedelta, *, charged: bool) -> None:
         flags = outcome.flags
         super().__init__(
             outcome.reason,
             message,
-            retryable=Flags.AGAIN in flags,
+            retryable=Flags.RETRYABLE in flags,
             retry_after=retry_after,
             charged=charged,
-            submit_unknown=Flags.ORPHAN in flags,
+            submit_unknown=Flags.SUBMIT_UNKNOWN in flags,
             request_alive=Flags.ALIVE in flags,
         )
-        self.ask_again = Flags.ASK in flags
-        """Whether the same question may be asked again on the spot."""
+        self.repeatable = Flags.REPEAT in flags
+        """Whether the same HTTP request may be repeated immediately."""
 
 
 def failure(
-    step: Step,
-    signs: Iterable[Sign | str],
+    stage: Stage,
+    signals: Iterable[Signal | str],
     *,
     status: int | None = None,
-    said: str = "",
+    provider_message: str = "",
     retry_after: timedelta = timedelta(0),
     nothing_billed: bool = False,
 ) -> RequestError:
-    """The error that these signs, from the most to the least telling, are at this step.
+    """Return the error that the table defines for these signals at this stage.
 
     Args:
-        step: what was being done.
-        signs: what was seen.
-        status: HTTP status, for people.
-        said: what the provider says itself, already fit to be shown.
-        retry_after: least wait before another attempt.
-        nothing_billed: the provider says that it did not charge.
+        stage: The stage of the request.
+        signals: The observed signals, from the most specific to the most general.
+        status: HTTP status to show in the message.
+        provider_message: The provider's own message, already safe to show.
+        retry_after: Minimum delay before another attempt.
+        nothing_billed: Whether the provider says that it did not charge.
     """
-    seen = tuple(signs)
-    outcome = next(_OUTCOMES[step, sign] for sign in seen if (step, sign) in _OUTCOMES)
+    outcome = next(_OUTCOMES[stage, signal] for signal in signals if (stage, signal) in _OUTCOMES)
     shown = "" if status is None else f" ({status})"
     return RequestError(
         outcome,
-        f"{outcome.words}{shown}{': ' if said else ''}{said}",
+        f"{outcome.message}{shown}{': ' if provider_message else ''}{provider_message}",
         retry_after,
-        # What still stands is paid for when its picture is fetched, whatever this answer says.
-        charged=Flags.PAID in outcome.flags and (Flags.ALIVE in outcome.flags or not nothing_billed),
+        # A request that still exists is charged when its picture is fetched, even if this answer bills nothing.
+        charged=Flags.CHARGED in outcome.flags and (Flags.ALIVE in outcome.flags or not nothing_billed),
     )

@@ -1,4 +1,4 @@
-"""How far a request seems to be. Hosted models tell no steps, so mostly this is a guess from elapsed time."""
+"""Progress of a request, estimated from the elapsed time: hosted models rarely report their steps."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from typing import Any
 _QUEUED = 0.01
 _FURTHEST = 0.98
 _AT_USUAL_TIME = 0.85
-"""What the curve reaches after the usual time; it goes on ever more slowly and never arrives."""
+"""Progress after the usual time. The curve then rises more and more slowly and never reaches 1."""
 _BAR = re.compile(r"(\d{1,3})%\|")
 _COUNT = re.compile(r"(?<![\d/])(\d{1,4})/(\d{1,4})(?![\d/])")
 
 
 class Estimate:
-    """A part from 0 to 1 that never goes down and never reaches 1."""
+    """Progress from 0 to 1 that never falls and never reaches 1."""
 
     def __init__(self, usual_seconds: float) -> None:
         self._usual_seconds = max(usual_seconds, 0.1)
         self._part = 0.0
 
     def queued(self) -> float:
-        """While it waits for its turn."""
+        """Return the progress while the request waits in the queue."""
         return self._at_least(_QUEUED)
 
     def drawing(self, elapsed_seconds: float, logs: object = None, steps: int = 0) -> float:
-        """While it is drawn, for so long; of `steps` steps, if logs count them."""
-        told = _part_in(logs, steps)
-        if told is None:
+        """Return the progress while the model draws.
+
+        Args:
+            elapsed_seconds: Time since the drawing started.
+            logs: The request's logs, which may contain a progress bar.
+            steps: Number of requested steps.
+        """
+        part = _part_in(logs, steps)
+        if part is None:
             rate = -math.log(1 - _AT_USUAL_TIME) / self._usual_seconds
-            told = 1 - math.exp(-rate * max(elapsed_seconds, 0.0))
-        return self._at_least(told)
+            part = 1 - math.exp(-rate * max(elapsed_seconds, 0.0))
+        return self._at_least(part)
 
     def _at_least(self, part: float) -> float:
         self._part = max(self._part, min(part, _FURTHEST))
@@ -40,9 +46,9 @@ class Estimate:
 
 
 def _part_in(logs: object, steps: int) -> float | None:
-    """The part that the last progress bar of a request's logs shows, as tqdm draws them.
+    """Return the progress that the last bar in the logs shows, in tqdm's format; None without a bar.
 
-    A bar that counts to something else than the steps is of something else, such as of loading files.
+    A bar that does not count to the number of steps shows something else, such as loading files.
     """
     for line in reversed(list(_lines(logs))):
         count = _COUNT.search(line)
@@ -59,5 +65,5 @@ def _lines(logs: object) -> Iterable[str]:
     for entry in entries:
         message = entry.get("message") if isinstance(entry, dict) else entry
         if isinstance(message, str):
-            # A bar that redraws itself is one line of many.
+            # A bar that redraws itself puts many lines into one message.
             yield from re.split(r"[\r\n]+", message)

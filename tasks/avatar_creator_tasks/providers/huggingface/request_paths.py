@@ -1,10 +1,10 @@
-"""The name of a request at fal: its path there.
+"""The path that identifies a request at fal.
 
-`fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b`, for example, is all that polling,
-fetching and cancelling need, and stays below the router's address whatever it was read from. It has the
-owner and the alias of the app and not the rest of its name: `fal-ai/flux/dev` is polled at `fal-ai/flux`
-(fal.ai/docs/api-reference/inference-api). It is taken of `response_url`, as huggingface.js does
-(packages/inference/src/providers/fal-ai.ts).
+Polling, fetching and cancelling need only this path, for example
+`fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b`. Its strict form keeps every address below
+the router's own. The path has the owner and the alias of the app and not the rest of the app's name:
+`fal-ai/flux/dev` is polled at `fal-ai/flux` (fal.ai/docs/api-reference/inference-api). The path comes from
+`response_url`, as in huggingface.js (packages/inference/src/providers/fal-ai.ts).
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ _IN_ADDRESS = re.compile(rf"(?:^|/)({_NAME}/{_ALIAS}/requests/({_NAME}))(?:/resp
 
 
 def is_request_path(text: str) -> bool:
-    """Whether it is such a path, and nothing that could lead elsewhere."""
+    """Return whether the text is exactly such a path, so that it cannot lead to another address."""
     return _PATH.fullmatch(text) is not None
 
 
 def request_path(app: str, receipt: dict[str, Any]) -> str | None:
-    """The path of a request to `app` that the queue has just taken; None if the receipt names none."""
+    """Return the path of a request that the queue has just accepted; None if the receipt has none.
+
+    Args:
+        app: Name of the app that received the request.
+        receipt: The queue's answer to the submission.
+    """
     request_id = receipt.get("request_id")
     if not isinstance(request_id, str) or re.fullmatch(_NAME, request_id, re.ASCII) is None:
         return None

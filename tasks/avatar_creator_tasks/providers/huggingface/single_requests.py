@@ -1,7 +1,7 @@
-"""Hugging Face's own provider and dedicated Inference Endpoints: one request, answered by the picture.
+"""Hugging Face's own provider and dedicated Inference Endpoints: the answer to one request is the picture.
 
-As in huggingface_hub, inference/_providers/hf_inference.py. There is nothing to ask for again: an answer
-that is lost is lost.
+The protocol follows huggingface_hub, inference/_providers/hf_inference.py. A lost answer cannot be fetched
+again.
 """
 
 from __future__ import annotations
@@ -11,67 +11,57 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 import httpx
+from PIL import Image
 
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader, is_error_body, json_object
+from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
+from avatar_creator_tasks.providers.huggingface.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.huggingface.http_client import (
     Answer,
     BearerKey,
     Deadline,
-    Exchange,
+    HttpClient,
     NoAnswerError,
 )
 from avatar_creator_tasks.providers.huggingface.inputs import single_input
 from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import Sign, Step, failure
+from avatar_creator_tasks.providers.huggingface.outcomes import Signal, Stage, failure
 from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, read_picture
 from avatar_creator_tasks.providers.huggingface.progress import Estimate
 
 _FACTS = {"x-request-id": "request", "x-compute-time": "compute_seconds"}
-"""Headers of the answer, and what they are called in a recipe."""
+"""Headers of the answer that become facts, and the names of the facts in a recipe."""
 
 
 class SingleRequests:
-    """Draws in one request."""
+    """Draws each portrait with one request."""
 
-    def __init__(self, access: Access, limits: Limits, exchange: Exchange, reader: AnswerReader) -> None:
+    def __init__(self, access: Access, limits: Limits, http: HttpClient, reader: AnswerReader) -> None:
         self._access = access
         self._key = BearerKey(access.api_key)
         self._limits = limits
-        self._exchange = exchange
+        self._http = http
         self._reader = reader
 
     async def portrait(
         self, request: PortraitRequest, deadline: Deadline, progress: Callable[[float], Awaitable[None]]
     ) -> Portrait:
-        """Have it drawn.
+        """Draw the portrait.
 
         Raises:
-            RequestError: there is no picture.
+            RequestError: The request failed, or its answer is not the picture.
         """
-        asked = asyncio.create_task(self._answer(request, deadline))
+        sending = asyncio.create_task(self._send(request, deadline))
         try:
-            await self._tell_until_done(asked, request, progress)
-            answer = await asked
+            await self._report_until_done(sending, request, progress)
+            answer = await sending
         finally:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
         if not answer.is_success:
-            raise self._reader.refusal(Step.DRAW, answer)
-        try:
-            image = await asyncio.to_thread(
-                read_picture,
-                answer.content,
-                answer.headers.get("content-type", ""),
-                (request.width, request.height),
-                most_pixels=self._limits.picture_pixels,
-            )
-        except BadPictureError as error:
-            said = json_object(answer)
-            sign = Sign.SAYS_ERROR if said is not None and is_error_body(said) else error.sign
-            words = self._reader.words(answer) if sign is Sign.SAYS_ERROR else error.said
-            raise failure(Step.DRAW, (sign,), status=answer.status, said=words) from error
+            raise self._reader.refusal(Stage.DRAW, answer)
+        image = await self._read_picture(answer, request)
         facts = {
             name: self._reader.fact(answer.headers[header])
             for header, name in _FACTS.items()
@@ -79,7 +69,7 @@ class SingleRequests:
         }
         return Portrait(image, facts)
 
-    async def _answer(self, request: PortraitRequest, deadline: Deadline) -> Answer:
+    async def _send(self, request: PortraitRequest, deadline: Deadline) -> Answer:
         headers = {"accept": "image/png"}
         if request.route.name == "endpoint":
             url = httpx.URL(self._access.endpoint_url)
@@ -89,29 +79,46 @@ class SingleRequests:
             if self._access.bill_to:
                 headers["x-hf-bill-to"] = self._access.bill_to
         try:
-            return await self._exchange.ask(
+            return await self._http.send(
                 "POST",
                 url,
                 deadline,
                 key=self._key,
                 headers=headers,
                 body=single_input(request),
-                most_bytes=self._limits.picture_bytes,
-                works=True,
+                max_bytes=self._limits.picture_bytes,
+                draws=True,
                 fresh=True,
             )
         except NoAnswerError as error:
-            raise failure(Step.DRAW, (error.sign,)) from error
+            raise failure(Stage.DRAW, (error.signal,)) from error
 
-    async def _tell_until_done(
+    async def _report_until_done(
         self,
-        asked: asyncio.Task[Answer],
+        sending: asyncio.Task[Answer],
         request: PortraitRequest,
         progress: Callable[[float], Awaitable[None]],
     ) -> None:
         clock = asyncio.get_running_loop()
         estimate = Estimate(request.expected_seconds or self._limits.usual_seconds)
-        began = clock.time()
-        while not asked.done():
-            await progress(estimate.drawing(clock.time() - began))
-            await asyncio.wait({asked}, timeout=self._limits.first_pause_seconds)
+        start = clock.time()
+        while not sending.done():
+            await progress(estimate.drawing(clock.time() - start))
+            await asyncio.wait({sending}, timeout=self._limits.first_pause_seconds)
+
+    async def _read_picture(self, answer: Answer, request: PortraitRequest) -> Image.Image:
+        try:
+            return await asyncio.to_thread(
+                read_picture,
+                answer.content,
+                answer.headers.get("content-type", ""),
+                (request.width, request.height),
+                max_pixels=self._limits.picture_pixels,
+            )
+        except BadPictureError as error:
+            body = json_object(answer.content)
+            if body is not None and is_error_body(body):
+                signal, message = Signal.ERROR_BODY, self._reader.message(answer)
+            else:
+                signal, message = error.signal, error.message
+            raise failure(Stage.DRAW, (signal,), status=answer.status, provider_message=message) from error

@@ -1,4 +1,7 @@
-"""The drawing behind the `sketch` provider: a friendly head-and-shoulders portrait, with Pillow alone."""
+"""A friendly head-and-shoulders portrait, drawn with Pillow.
+
+This package is self-contained: it imports nothing from the service.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.sketch.art.backdrop import paint_backdrop
 from avatar_creator_tasks.providers.sketch.art.canvas import Canvas
 from avatar_creator_tasks.providers.sketch.art.clothes import paint_clothes
 from avatar_creator_tasks.providers.sketch.art.face import paint_features, paint_head, paint_neck
-from avatar_creator_tasks.providers.sketch.art.hair import paint_hair_before, paint_hair_behind
+from avatar_creator_tasks.providers.sketch.art.hair import paint_hair_behind, paint_hair_in_front
 from avatar_creator_tasks.providers.sketch.art.headwear import paint_headwear
-from avatar_creator_tasks.providers.sketch.art.look import resolve
+from avatar_creator_tasks.providers.sketch.art.look import Traits, resolve
+from avatar_creator_tasks.providers.sketch.art.restyling import restyle
 from avatar_creator_tasks.providers.sketch.art.scene import Scene
 
 _PARTS: tuple[Callable[[Scene], None], ...] = (
@@ -23,25 +26,29 @@ _PARTS: tuple[Callable[[Scene], None], ...] = (
     paint_clothes,
     paint_head,
     paint_features,
-    paint_hair_before,
+    paint_hair_in_front,
     paint_headwear,
 )
-"""From the back of the picture to its front."""
+"""Parts of the picture, from the back to the front."""
 
-__all__ = ["draw_portrait"]
+__all__ = ["Traits", "draw_portrait", "restyle"]
 
 
 def draw_portrait(
-    attributes: Attributes, *, seed: int, width: int, height: int, on_step: Callable[[int, int], None]
+    traits: Traits, *, seed: int, width: int, height: int, on_step: Callable[[int, int], None]
 ) -> Image.Image:
-    """Draws a person with these attributes as an RGB picture of `width` by `height` pixels.
+    """Draw a person as an RGB picture. The same arguments give the same bytes.
 
-    Attributes that are not given are chosen by `seed`, except headwear, which then is not worn. The
-    same attributes, seed and size give the same bytes. `on_step(done, total)` is called after each of
-    the drawing's steps; what it raises ends the drawing and reaches the caller.
+    Args:
+        traits: The look of the person. The seed chooses empty traits, except headwear, which is then missing.
+        seed: Random seed.
+        width: Width in pixels.
+        height: Height in pixels.
+        on_step: Receives the finished and the total number of steps after each step. An exception that it
+            raises ends the drawing and propagates.
     """
     canvas = Canvas(width, height)
-    scene = Scene(canvas, resolve(attributes, seed))
+    scene = Scene(canvas, resolve(traits, seed))
     total = len(_PARTS) + 1
     for done, paint in enumerate(_PARTS, start=1):
         paint(scene)

@@ -1,4 +1,4 @@
-"""The background."""
+"""The background: a soft sky with a disc behind the head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from avatar_creator_tasks.providers.sketch.art.scene import Scene
 
 
 def paint_backdrop(scene: Scene) -> None:
-    """A soft sky with a disc behind the head, whatever the picture's proportions."""
+    """Paint the background; it fits all proportions of the picture."""
     canvas, scheme = scene.canvas, scene.look.scheme
     everything: Path = [
         (canvas.left - 5, canvas.top - 5),

@@ -1,4 +1,4 @@
-"""A canvas measured in units on which smooth shapes are painted, and the paths such shapes are made of."""
+"""The canvas, which paints smooth shapes, and the paths that outline the shapes. Both measure in units."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Path = list[Point]
 Box = tuple[int, int, int, int]
 
 CENTER = 500.0
-"""Units from the left; the person stands in the middle."""
+"""Horizontal center of the person, in units."""
 VIEW = 850.0
-"""Units the shorter side of a picture shows."""
+"""Length of the shorter side of a picture, in units."""
 VIEW_TOP = 62.0
-"""Units; the top of a square picture."""
+"""Top of a square picture, in units."""
 FLOOR = 1400.0
-"""Units; paths that run off the bottom end here, which is below every canvas."""
+"""Lower end of paths that leave the picture, in units; it is below every canvas."""
 _STEPS = 10
 
 
 def curve(*points: Point) -> Path:
-    """A smooth open line through the points (Catmull-Rom)."""
+    """Return a smooth open line through the points (Catmull-Rom)."""
     ends = (points[0], *points, points[-1])
     path: Path = []
     for before, start, end, after in zip(ends, ends[1:], ends[2:], ends[3:], strict=False):
@@ -35,7 +35,7 @@ def curve(*points: Point) -> Path:
 
 
 def blob(*points: Point) -> Path:
-    """A smooth closed line through the points."""
+    """Return a smooth closed line through the points."""
     ring = (points[-1], *points, points[0], points[1])
     path: Path = []
     for before, start, end, after in zip(ring, ring[1:], ring[2:], ring[3:], strict=False):
@@ -53,22 +53,22 @@ def _between(before: Point, start: Point, end: Point, after: Point, t: float) ->
 
 
 def mirror(path: Iterable[Point]) -> Path:
-    """The path's mirror image about the vertical centre line."""
+    """Mirror the path at the vertical center line."""
     return [(2 * CENTER - x, y) for x, y in path]
 
 
 def symmetric(half: Sequence[Point]) -> Path:
-    """The closed outline whose right half runs from the top to the bottom along `half`."""
+    """Return a closed symmetric outline; `half` is its right half, from the top to the bottom."""
     return [*half, *reversed(mirror(half))]
 
 
 def shifted(path: Iterable[Point], dx: float = 0, dy: float = 0) -> Path:
-    """The path moved by units."""
+    """Move the path by units."""
     return [(x + dx, y + dy) for x, y in path]
 
 
 def ellipse(center: Point, rx: float, ry: float, angle: float = 0) -> Path:
-    """An ellipse with radii in units, turned clockwise by `angle` degrees."""
+    """Return an ellipse with radii in units, turned clockwise by `angle` degrees."""
     turn = math.radians(angle)
     cos, sin = math.cos(turn), math.sin(turn)
     path: Path = []
@@ -80,7 +80,7 @@ def ellipse(center: Point, rx: float, ry: float, angle: float = 0) -> Path:
 
 
 def ribbon(line: Path, *widths: float) -> Path:
-    """The outline of a brush stroke along `line` whose width in units goes evenly through `widths`."""
+    """Return the outline of a brush stroke along `line`, whose width in units passes evenly through `widths`."""
     left: Path = []
     right: Path = []
     last = len(line) - 1
@@ -99,29 +99,29 @@ def ribbon(line: Path, *widths: float) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A painted area: how opaque each pixel of `box` is; everything outside it is clear."""
+    """An area: the opacity of each pixel in `box`. Everything outside the box is clear."""
 
     box: Box
     alpha: Image.Image
 
     def cropped(self, box: Box) -> Image.Image:
-        """The opacity of the pixels of another box."""
+        """Return the opacity of the pixels of another box."""
         left, top = self.box[0], self.box[1]
         return self.alpha.crop((box[0] - left, box[1] - top, box[2] - left, box[3] - top))
 
 
 class Canvas:
-    """Paints in units, at a multiple of the final size so that edges come out smooth."""
+    """A picture in progress, larger than the final picture so that edges become smooth."""
 
     def __init__(self, width: int, height: int) -> None:
-        """Width and height in pixels of the finished picture."""
+        """Create a canvas for a final picture of this size in pixels."""
         self._size = (width, height)
         shorter = min(width, height)
         factor = 4 if shorter <= 384 else 3 if shorter <= 640 else 2
         self._scale = shorter * factor / VIEW
         self.image = Image.new("RGB", (width * factor, height * factor))
         spare = self.image.height / self._scale - VIEW
-        # A tall picture shows more of the body, but the person never stands far above the floor.
+        # A tall picture shows more of the body, but only little of the space below the person.
         self.top = VIEW_TOP - (spare - min(spare * 0.45, 260.0))
         self.bottom = self.top + self.image.height / self._scale
         self.left = CENTER - self.image.width / self._scale / 2
@@ -135,10 +135,18 @@ class Canvas:
         within: Mask | None = None,
         without: Mask | None = None,
     ) -> Mask:
-        """The area of the paths, its edge softened by `blur` units and cut to or by other areas."""
+        """Return the area of the paths.
+
+        Args:
+            paths: Closed outlines.
+            holes: Outlines of areas to leave out.
+            blur: Softness of the edge in units.
+            within: Limits the area to this one.
+            without: Area to leave out.
+        """
         box = self._box(paths, blur * 2.5)
         size = (box[2] - box[0], box[3] - box[1])
-        # What is blurred has no detail: it is drawn small, which is many times faster.
+        # A blurred area has no detail, so it is drawn small, which is many times faster.
         coarse = max(1, int(blur * self._scale / 3))
         small = Image.new("L", (-(-size[0] // coarse), -(-size[1] // coarse)))
         pen = ImageDraw.Draw(small)
@@ -155,7 +163,7 @@ class Canvas:
         return Mask(box, alpha)
 
     def paint(self, mask: Mask, color: Color, opacity: float = 1.0, fade_to: Color | None = None) -> None:
-        """Colours an area; with `fade_to` the colour goes over to that one from its top to its bottom."""
+        """Color an area; with `fade_to`, the color changes to that one from the top to the bottom."""
         alpha = mask.alpha
         if opacity < 1.0:
             alpha = alpha.point([round(level * opacity) for level in range(256)])
@@ -173,11 +181,11 @@ class Canvas:
         within: Mask | None = None,
         without: Mask | None = None,
     ) -> None:
-        """Colours the area of the paths; see `mask`."""
+        """Color the area of the paths; see `mask`."""
         self.paint(self.mask(*paths, blur=blur, within=within, without=without), color, opacity)
 
     def finished(self) -> Image.Image:
-        """The picture at its final size."""
+        """Return the picture at its final size."""
         return self.image.resize(self._size, Image.Resampling.LANCZOS)
 
     def _box(self, paths: Sequence[Path], margin: float) -> Box:
@@ -187,7 +195,7 @@ class Canvas:
         top = int((min(ys) - margin - self.top) * self._scale)
         right = int((max(xs) + margin - self.left) * self._scale) + 2
         bottom = int((max(ys) + margin - self.top) * self._scale) + 2
-        # A blurred area keeps its full box, because what lies off the canvas still shines onto it.
+        # A blurred area keeps its full box, because its part outside the canvas affects the canvas.
         if margin == 0:
             left, top = min(max(left, 0), self.image.width - 1), min(max(top, 0), self.image.height - 1)
             right, bottom = min(right, self.image.width), min(bottom, self.image.height)

@@ -1,4 +1,4 @@
-"""Neck, head and features."""
+"""The neck, the head and the features of the face."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from avatar_creator_tasks.providers.sketch.art.palette import (
     mix,
     rgb,
 )
-from avatar_creator_tasks.providers.sketch.art.scene import Head, Scene
+from avatar_creator_tasks.providers.sketch.art.scene import SIDES, Head, Scene
 
-SIDES = (-1, 1)
 PlaceInEye = Callable[[float, float], Point]
-"""From a place in an eye, 1 its half width and half height, to the canvas."""
+"""Converts a place in an eye, in half widths and half heights of the eye, to a point on the canvas."""
 
 
 def paint_neck(scene: Scene) -> None:
-    """Neck and shoulders, bare, with the head's shadow on them."""
+    """Paint bare neck and shoulders with the shadow of the head."""
     canvas, skin, frame = scene.canvas, scene.look.skin, scene.frame
     canvas.paint(scene.body, skin.base)
     shadow = shifted(scene.head.outline, 10, 46)
@@ -46,7 +45,7 @@ def paint_neck(scene: Scene) -> None:
 
 
 def paint_head(scene: Scene) -> None:
-    """Ears and face, softly lit from the upper left."""
+    """Paint ears and face with soft light from the upper left."""
     canvas, head, skin = scene.canvas, scene.head, scene.look.skin
     for side in SIDES:
         _paint_ear(scene, side)
@@ -85,7 +84,7 @@ def _paint_freckles(scene: Scene) -> None:
 
 
 def paint_features(scene: Scene) -> None:
-    """Eyes, brows, nose, mouth, and what age and fashion add to them."""
+    """Paint eyes, brows, nose, mouth, wrinkles, beard and glasses."""
     for side in SIDES:
         _paint_eye(scene, side)
         _paint_brow(scene, side)
@@ -100,7 +99,7 @@ def paint_features(scene: Scene) -> None:
 
 
 def _eye_points(scene: Scene, side: int) -> tuple[Point, float, float, float]:
-    """Centre, half width, half height and the rise of the outer corner."""
+    """Return center, half width, half height and the rise of the outer corner of an eye."""
     size = scene.head.eye_size
     center = scene.head.at(side * 0.435, scene.head.eye_v)
     return center, 32 * size, 23 * size, 2.5 + 2.5 * scene.look.tilt
@@ -159,7 +158,7 @@ def _paint_iris(scene: Scene, center: Point, radius: float, eye: Path) -> None:
 
 
 def _paint_lashes(scene: Scene, at: PlaceInEye, lift: float) -> None:
-    """A wing that carries the upper lid's line on beyond the outer corner."""
+    """Paint a wing that continues the line of the upper lid beyond the outer corner."""
     look = scene.look
     length = (1 - look.masculine) * (1.0 if look.adult else 0.75)
     corner = -0.05 - lift
@@ -214,7 +213,7 @@ def _paint_mouth(scene: Scene) -> None:
     canvas, look = scene.canvas, scene.look
     x, y = scene.head.at(0, 0.838)
     wide = {"child": 43.0, "teenager": 47.0}.get(look.age, 52.0) * look.smile
-    # Lips are a painted colour on some faces and hardly more than skin on others.
+    # Lips have a strong color on some faces, and almost the color of the skin on others.
     tint = 0.85 - 0.7 * look.masculine if look.adult else 0.3 - 0.2 * look.masculine
     lip = mix(mix(look.skin.base, look.skin.lip, 0.42), look.skin.lip, tint)
     if look.laugh:
@@ -268,7 +267,7 @@ def _paint_smile(scene: Scene, center: Point, wide: float, lip: Color, tint: flo
 
 
 def _paint_lines(scene: Scene) -> None:
-    """The light lines of a life of smiling; never a frown."""
+    """Paint the light wrinkles of an old face, without a frown."""
     canvas, look, head = scene.canvas, scene.look, scene.head
     strong = look.age == "senior"
     lines = []
@@ -304,9 +303,9 @@ def _paint_beard(scene: Scene) -> None:
                        (jaw * 0.42, 0.99 + drop), (0, 1.0 + drop)),
             *head.path((0, 0.80), (0.22, 0.775), (0.42, 0.79), (0.62, 0.76), (0.80, 0.67), (0.92, 0.55), (0.95, 0.50)),
         ]  # fmt: skip
-        # Two shapes and not one: a single outline would cross the eyes on its way to the other side.
+        # Two shapes, because a single outline would cross the eyes.
         paths = [*paths, half, mirror(half)]
-        # The skin about the lips stays clear, which keeps the smile readable.
+        # The skin around the lips stays free, so that the smile stays visible.
         holes = [ellipse(head.at(0, 0.852), 60, 27)]
     within = scene.face if look.beard == "short" else None
     area = canvas.mask(*paths, holes=holes, blur=1.2, within=within)
@@ -356,7 +355,7 @@ def _paint_glasses(scene: Scene) -> None:
 
 
 def _lens(center: Point, rx: float, ry: float) -> Path:
-    """A rectangle with very round corners (a superellipse)."""
+    """Return a rectangle with very round corners (a superellipse)."""
     x, y = center
     r = 0.78
     return curve(
@@ -367,7 +366,7 @@ def _lens(center: Point, rx: float, ry: float) -> Path:
 
 
 def paint_earrings(scene: Scene) -> None:
-    """Small hoops or pearls at the lobes."""
+    """Paint small hoops or pearls at the earlobes."""
     canvas, head = scene.canvas, scene.head
     for side in SIDES:
         x, y = head.at(side * 1.05, 0.665)

@@ -1,4 +1,4 @@
-"""What is worn on the head."""
+"""Headwear, and the earrings next to it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,11 @@ from avatar_creator_tasks.providers.sketch.art.palette import (
     mix,
     rgb,
 )
-from avatar_creator_tasks.providers.sketch.art.scene import Scene
-
-SIDES = (-1, 1)
+from avatar_creator_tasks.providers.sketch.art.scene import SIDES, Scene
 
 
 def paint_headwear(scene: Scene) -> None:
-    """Earrings, and the headwear if any is worn."""
+    """Paint earrings and headwear, if the person wears them."""
     if scene.look.earrings and shows_ears(scene):
         paint_earrings(scene)
     worn = _WORN.get(scene.look.headwear)
@@ -44,8 +42,8 @@ def paint_headwear(scene: Scene) -> None:
         worn(scene)
 
 
-def _cloth(scene: Scene, path: Path, color: Color, *, shadow: float = 16) -> Mask:
-    """A shape of cloth with light from the upper left and its shadow on the face."""
+def _paint_cloth(scene: Scene, path: Path, color: Color, *, shadow: float = 16) -> Mask:
+    """Paint a piece of cloth, lit from the upper left, and its shadow on the face; return its area."""
     canvas = scene.canvas
     canvas.fill(
         shifted(path, 3, shadow),
@@ -63,7 +61,7 @@ def _cloth(scene: Scene, path: Path, color: Color, *, shadow: float = 16) -> Mas
     return area
 
 
-def _folds(scene: Scene, area: Mask, color: Color, *lines: Path, wide: float = 7) -> None:
+def _paint_folds(scene: Scene, area: Mask, color: Color, *lines: Path, wide: float = 7) -> None:
     canvas = scene.canvas
     for line in lines:
         canvas.fill(
@@ -78,7 +76,7 @@ def _folds(scene: Scene, area: Mask, color: Color, *lines: Path, wide: float = 7
         )
 
 
-def _hijab(scene: Scene) -> None:
+def _paint_hijab(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = look.scheme.fabric
     opening = canvas.mask(
@@ -119,8 +117,8 @@ def _hijab(scene: Scene) -> None:
     canvas.paint(
         Mask(scarf.box, canvas.mask(outline, without=lit, within=scarf).alpha), deeper(color, 0.5), 0.45
     )
-    # The scarf's edge throws a soft shadow on the cheek.
-    _edge_shadow(scene, opening)
+    # The edge of the scarf casts a soft shadow on the cheek.
+    _paint_edge_shadow(scene, opening)
     side = look.side
 
     def at(u: float, v: float) -> tuple[float, float]:
@@ -131,11 +129,11 @@ def _hijab(scene: Scene) -> None:
     canvas.fill(shifted(wrap, 2, 16), color=deeper(color, 0.6), opacity=0.4, blur=12, within=scarf)
     area = canvas.mask(wrap, within=scarf)
     canvas.paint(area, lighter(color, 0.16), fade_to=lighter(color, 0.02))
-    _folds(scene, area, color,
+    _paint_folds(scene, area, color,
            curve(at(-1.06, 0.74), at(-0.86, 1.0), at(-0.2, 1.20), at(0.5, 1.22), at(1.1, 1.12)),
            curve(at(-1.08, 0.86), at(-0.84, 1.09), at(-0.1, 1.31), at(0.6, 1.33), at(1.16, 1.24)),
            curve(at(-0.4, 1.20), at(0.2, 1.40), at(0.8, 1.40)))  # fmt: skip
-    _folds(scene, scarf, color,
+    _paint_folds(scene, scarf, color,
            curve(at(0.98, 0.40), at(1.06, 0.62), at(0.98, 0.84), at(0.80, 0.98)),
            curve(at(-0.97, 0.34), at(-1.10, 0.56), at(-1.10, 0.76)),
            curve(at(0.10, 0.02), at(0.55, 0.06), at(0.92, 0.22), at(1.08, 0.44)),
@@ -146,7 +144,7 @@ def _hijab(scene: Scene) -> None:
     canvas.fill(ellipse((x - 2.5, y - 2.5), 3, 3), color=lighter(GOLD, 0.7))
 
 
-def _edge_shadow(scene: Scene, opening: Mask) -> None:
+def _paint_edge_shadow(scene: Scene, opening: Mask) -> None:
     alpha = opening.alpha
     shift = max(2, alpha.width // 40)
     moved = ImageChops.offset(alpha, shift // 2, shift)
@@ -154,15 +152,15 @@ def _edge_shadow(scene: Scene, opening: Mask) -> None:
     scene.canvas.paint(Mask(opening.box, rim), scene.look.skin.shade, 0.55)
 
 
-def _headscarf(scene: Scene) -> None:
+def _paint_headscarf(scene: Scene) -> None:
     if scene.look.draped:
-        _draped_scarf(scene)
+        _paint_draped_scarf(scene)
     else:
-        _bandana(scene)
+        _paint_bandana(scene)
 
 
-def _draped_scarf(scene: Scene) -> None:
-    """A light scarf laid over the hair, its ends over the shoulders."""
+def _paint_draped_scarf(scene: Scene) -> None:
+    """Paint a light scarf that lies over the hair, with its ends over the shoulders."""
     canvas, head, look = scene.canvas, scene.head, scene.look
     color, shoulder = look.scheme.fabric, scene.frame.shoulder
     outer = [*head.path((0, -0.115), (0.42, -0.10), (0.92, -0.015), (1.22, 0.17), (1.31, 0.44), (1.30, 0.78), (1.36, 1.05)),
@@ -195,15 +193,15 @@ def _draped_scarf(scene: Scene) -> None:
         for x in range(190, 830, 48)
     ]
     canvas.fill(*dots, color=lighter(color, 0.65), opacity=0.75, within=area)
-    _folds(scene, area, color, *[
+    _paint_folds(scene, area, color, *[
         head.path((side * 0.2, -0.02), (side * 0.75, 0.07), (side * 1.06, 0.32), (side * 1.15, 0.66), (side * 1.12, 1.0), (side * 1.0, 1.4), (side * 0.95, 2.0))
         for side in SIDES])  # fmt: skip
     for edge in (inner, mirror(inner)):
         canvas.fill(ribbon(edge, 7), color=look.scheme.accent, within=area)
 
 
-def _bandana(scene: Scene) -> None:
-    """A printed cloth tied at the back, its knot showing at the side."""
+def _paint_bandana(scene: Scene) -> None:
+    """Paint a printed cloth that is tied at the back, with the knot visible at the side."""
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = look.scheme.fabric
     side = look.side
@@ -214,7 +212,7 @@ def _bandana(scene: Scene) -> None:
         canvas.fill(blob(*head.points(*((u * side, v) for u, v in places))), color=deeper(color, 0.2))
     path = [*head.path((-1.07, 0.29), (-1.10, 0.16), (-0.92, 0.0), (-0.5, -0.095), (0, -0.115), (0.5, -0.095), (0.92, 0.0), (1.10, 0.16), (1.07, 0.29)),
             *head.path((1.07, 0.29), (0.60, 0.195), (0, 0.165), (-0.60, 0.195), (-1.07, 0.29))]  # fmt: skip
-    area = _cloth(scene, path, color)
+    area = _paint_cloth(scene, path, color)
     for row in range(7):
         dots = [
             ellipse(head.at(u * 0.21 + (0.105 if row % 2 else 0), -0.1 + row * 0.065), 5.5, 5.5)
@@ -223,7 +221,7 @@ def _bandana(scene: Scene) -> None:
         canvas.fill(*dots, color=lighter(color, 0.8), opacity=0.85, within=area)
     edge = head.path((-1.07, 0.275), (-0.60, 0.18), (0, 0.15), (0.60, 0.18), (1.07, 0.275))
     canvas.fill(ribbon(edge, 7), color=look.scheme.accent, within=area)
-    _folds(
+    _paint_folds(
         scene,
         area,
         color,
@@ -232,13 +230,13 @@ def _bandana(scene: Scene) -> None:
     )
 
 
-def _peci(scene: Scene) -> None:
+def _paint_peci(scene: Scene) -> None:
     canvas, head = scene.canvas, scene.head
     top = ((-0.94, -0.145), (-0.5, -0.185), (0, -0.195), (0.5, -0.185), (0.94, -0.145))
     path = [*head.path(*top), *head.path((0.94, -0.145), (1.03, 0.02), (1.085, 0.225)),
             *head.path((1.085, 0.225), (0.6, 0.175), (0, 0.158), (-0.6, 0.175), (-1.085, 0.225)),
             *head.path((-1.085, 0.225), (-1.03, 0.02), (-0.94, -0.145))]  # fmt: skip
-    area = _cloth(scene, path, FELT)
+    area = _paint_cloth(scene, path, FELT)
     sheen = head.path((-0.72, 0.16), (-0.68, 0.0), (-0.60, -0.13))
     canvas.fill(ribbon(sheen, 10, 34, 14), color=rgb("7B7488"), opacity=0.5, blur=12, within=area)
     rim = head.path((-0.94, -0.125), (-0.5, -0.160), (0, -0.17), (0.5, -0.160), (0.94, -0.125))
@@ -247,7 +245,7 @@ def _peci(scene: Scene) -> None:
     canvas.fill(ribbon(hem, 2.5), color=rgb("6A6376"), opacity=0.55, within=area)
 
 
-def _turban(scene: Scene) -> None:
+def _paint_turban(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = look.scheme.fabric
     top = ((-1.06, 0.40), (-1.24, 0.24), (-1.30, 0.04), (-1.14, -0.17), (-0.74, -0.275), (-0.26, -0.325), (0.26, -0.325), (0.74, -0.275),
@@ -257,7 +255,7 @@ def _turban(scene: Scene) -> None:
         *head.path((1.06, 0.40), (0.86, 0.28), (0.45, 0.175), (0, 0.10)),
         *head.path((0, 0.10), (-0.45, 0.175), (-0.86, 0.28), (-1.06, 0.40)),
     ]
-    area = _cloth(scene, path, color)
+    area = _paint_cloth(scene, path, color)
     peak = canvas.mask(head.path((-0.5, 0.2), (-0.2, 0.05), (0, -0.08), (0.2, 0.05), (0.5, 0.2)), within=area)
     canvas.paint(peak, deeper(color, 0.3))
     for lift in range(5):
@@ -286,7 +284,7 @@ def _turban(scene: Scene) -> None:
             )
 
 
-def _kippah(scene: Scene) -> None:
+def _paint_kippah(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     rise = top_of_hair(scene)
     color = look.scheme.fabric
@@ -315,12 +313,12 @@ def _kippah(scene: Scene) -> None:
     canvas.fill(ribbon(shifted(hem, 0, -18), 2.5), color=GOLD, opacity=0.7, within=area)
 
 
-def _cap(scene: Scene) -> None:
+def _paint_cap(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = look.scheme.fabric
     dome = [*head.path((-1.10, 0.25), (-1.13, 0.10), (-1.0, -0.07), (-0.62, -0.18), (0, -0.215), (0.62, -0.18), (1.0, -0.07), (1.13, 0.10), (1.10, 0.25)),
             *head.path((1.10, 0.25), (0.6, 0.16), (0, 0.135), (-0.6, 0.16), (-1.10, 0.25))]  # fmt: skip
-    area = _cloth(scene, dome, color, shadow=4)
+    area = _paint_cloth(scene, dome, color, shadow=4)
     panel = canvas.mask(
         head.path(
             (-0.60, 0.2), (-0.50, -0.02), (-0.30, -0.16), (0, -0.22), (0.30, -0.16), (0.50, -0.02),
@@ -342,7 +340,7 @@ def _cap(scene: Scene) -> None:
     canvas.fill(ellipse(head.at(0, -0.215), 15, 9), color=deeper(color, 0.15))
     visor = [*head.path((-1.07, 0.285), (-0.80, 0.165), (-0.40, 0.112), (0, 0.10), (0.40, 0.112), (0.80, 0.165), (1.07, 0.285)),
              *head.path((1.07, 0.285), (0.62, 0.255), (0, 0.24), (-0.62, 0.255), (-1.07, 0.285))]  # fmt: skip
-    brim = _cloth(scene, visor, deeper(color, 0.10), shadow=24)
+    brim = _paint_cloth(scene, visor, deeper(color, 0.10), shadow=24)
     canvas.fill(
         ribbon(head.path((-0.98, 0.262), (-0.6, 0.232), (0, 0.217), (0.6, 0.232), (0.98, 0.262)), 3),
         color=lighter(color, 0.5),
@@ -351,7 +349,7 @@ def _cap(scene: Scene) -> None:
     )
 
 
-def _beanie(scene: Scene) -> None:
+def _paint_beanie(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = look.scheme.fabric if look.variant < 0.6 else look.scheme.accent
     if look.variant < 0.5:
@@ -368,7 +366,7 @@ def _beanie(scene: Scene) -> None:
         (-1.10, 0.16), (-1.10, 0.02), (-0.92, -0.14), (-0.52, -0.235), (0, -0.26), (0.52, -0.235),
         (0.92, -0.14), (1.10, 0.02), (1.10, 0.16),
     )  # fmt: skip
-    area = _cloth(scene, dome, color)
+    area = _paint_cloth(scene, dome, color)
     ribs = [
         ribbon(head.path((u, 0.12), (u * 0.93, -0.06), (u * 0.55, -0.25)), 3, 5, 2)
         for u in (-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9)
@@ -377,17 +375,17 @@ def _beanie(scene: Scene) -> None:
     fold = [*head.path((-1.14, 0.10), (-0.6, 0.035), (0, 0.015), (0.6, 0.035), (1.14, 0.10)), *head.path((1.14, 0.10), (1.17, 0.19), (1.13, 0.275)),
             *head.path((1.13, 0.275), (0.6, 0.215), (0, 0.195), (-0.6, 0.215), (-1.13, 0.275)), *head.path((-1.13, 0.275), (-1.17, 0.19), (-1.14, 0.10))]  # fmt: skip
     canvas.fill(shifted(fold, 0, -6), color=deeper(color, 0.5), opacity=0.4, blur=4, within=area)
-    cuff = _cloth(scene, fold, lighter(color, 0.12))
+    cuff = _paint_cloth(scene, fold, lighter(color, 0.12))
     cuffs = [ribbon(head.path((u, 0.0), (u * 1.03, 0.30)), 3) for u in (x * 0.125 for x in range(-9, 10))]
     canvas.fill(*cuffs, color=deeper(color, 0.4), opacity=0.35, within=cuff)
 
 
-def _fedora(scene: Scene) -> None:
+def _paint_fedora(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     color = mix(look.scheme.fabric, rgb("6B5648"), 0.65)
     crown = [*head.path((-0.98, 0.14), (-0.94, -0.05), (-0.84, -0.22), (-0.56, -0.315), (-0.24, -0.30), (0, -0.265), (0.24, -0.30), (0.56, -0.315), (0.84, -0.22), (0.94, -0.05), (0.98, 0.14)),
              *head.path((0.98, 0.14), (0, 0.12), (-0.98, 0.14))]  # fmt: skip
-    area = _cloth(scene, crown, color)
+    area = _paint_cloth(scene, crown, color)
     dent = head.path((-0.08, -0.28), (0.02, -0.19), (0.0, -0.10))
     canvas.fill(ribbon(dent, 20, 16, 2), color=deeper(color, 0.5), opacity=0.4, blur=7, within=area)
     ribbon_path = [
@@ -397,7 +395,7 @@ def _fedora(scene: Scene) -> None:
     canvas.fill(ribbon_path, color=deeper(color, 0.55), within=area)
     brim = [*head.path((-1.62, 0.10), (-1.35, 0.065), (-0.9, 0.10), (0, 0.075), (0.9, 0.10), (1.35, 0.065), (1.62, 0.10)),
             *head.path((1.62, 0.10), (1.40, 0.19), (0.85, 0.225), (0, 0.205), (-0.85, 0.225), (-1.40, 0.19), (-1.62, 0.10))]  # fmt: skip
-    edge = _cloth(scene, brim, lighter(color, 0.06), shadow=26)
+    edge = _paint_cloth(scene, brim, lighter(color, 0.06), shadow=26)
     line = head.path(
         (-1.55, 0.125), (-1.38, 0.175), (-0.85, 0.208), (0, 0.188), (0.85, 0.208), (1.38, 0.175),
         (1.55, 0.125),
@@ -405,11 +403,11 @@ def _fedora(scene: Scene) -> None:
     canvas.fill(ribbon(line, 3), color=lighter(color, 0.4), opacity=0.5, within=edge)
 
 
-def _sun_hat(scene: Scene) -> None:
+def _paint_sun_hat(scene: Scene) -> None:
     canvas, head, look = scene.canvas, scene.head, scene.look
     crown = [*head.path((-1.02, 0.14), (-1.02, -0.04), (-0.86, -0.20), (-0.48, -0.29), (0, -0.31), (0.48, -0.29), (0.86, -0.20), (1.02, -0.04), (1.02, 0.14)),
              *head.path((1.02, 0.14), (0, 0.12), (-1.02, 0.14))]  # fmt: skip
-    area = _cloth(scene, crown, STRAW)
+    area = _paint_cloth(scene, crown, STRAW)
     weave = [
         ribbon(head.path((-1.1, v + 0.05), (-0.5, v + 0.008), (0, v), (0.5, v + 0.008), (1.1, v + 0.05)), 2.2)
         for v in (x * 0.035 - 0.27 for x in range(11))
@@ -422,7 +420,7 @@ def _sun_hat(scene: Scene) -> None:
     canvas.fill(band, color=look.scheme.fabric, within=area)
     brim = [*head.path((-2.02, 0.33), (-1.75, 0.185), (-1.15, 0.09), (-0.5, 0.052), (0, 0.045), (0.5, 0.052), (1.15, 0.09), (1.75, 0.185), (2.02, 0.33)),
             *head.path((2.02, 0.33), (1.80, 0.355), (1.15, 0.285), (0.5, 0.228), (0, 0.215), (-0.5, 0.228), (-1.15, 0.285), (-1.80, 0.355), (-2.02, 0.33))]  # fmt: skip
-    edge = _cloth(scene, brim, lighter(STRAW, 0.15), shadow=30)
+    edge = _paint_cloth(scene, brim, lighter(STRAW, 0.15), shadow=30)
     rings = [
         ribbon(
             head.path(
@@ -439,13 +437,13 @@ def _sun_hat(scene: Scene) -> None:
 
 
 _WORN: dict[str, Callable[[Scene], None]] = {
-    "hijab": _hijab,
-    "headscarf": _headscarf,
-    "peci": _peci,
-    "turban": _turban,
-    "kippah": _kippah,
-    "cap": _cap,
-    "beanie": _beanie,
-    "fedora": _fedora,
-    "sun_hat": _sun_hat,
+    "hijab": _paint_hijab,
+    "headscarf": _paint_headscarf,
+    "peci": _paint_peci,
+    "turban": _paint_turban,
+    "kippah": _paint_kippah,
+    "cap": _paint_cap,
+    "beanie": _paint_beanie,
+    "fedora": _paint_fedora,
+    "sun_hat": _paint_sun_hat,
 }

@@ -1,4 +1,4 @@
-"""How one person looks: the given attributes, and for each absent one a choice made by the seed."""
+"""The look of one person: the given traits, and for each missing one a choice made by the seed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.sketch.art.palette import (
     EYES,
     HAIR,
@@ -99,23 +99,67 @@ ORIGINS: tuple[tuple[tuple[str, ...], Weights], ...] = (
     (("chinese", "japanese", "korean", "vietnamese", "mongolian", "asian"), _EAST),
     (("european", "caucasian", "white", "nordic", "german", "british", "irish", "french", "dutch"), _NORTH),
 )
-"""Well-known words of an ethnicity, and the skin tones they make likelier when none is given; the first
-row that matches counts."""
+"""Words in an ethnicity, and the skin tones that they make more likely when none is given. The first matching
+row counts."""
+
+
+class Traits(Protocol):
+    """The given traits of a person. Each one is empty if it is not given."""
+
+    @property
+    def gender(self) -> str:
+        """A key of `GENDERS`."""
+
+    @property
+    def age_range(self) -> str:
+        """A key of `AGES`."""
+
+    @property
+    def ethnicity(self) -> str:
+        """Free text, which makes some skin tones more likely."""
+
+    @property
+    def body_type(self) -> str:
+        """A key of `BODIES`."""
+
+    @property
+    def hair_style(self) -> str:
+        """A key of `SOFT_CUTS` or `BALDING_CUTS`."""
+
+    @property
+    def hair_color(self) -> str:
+        """A key of `palette.HAIR`."""
+
+    @property
+    def eye_color(self) -> str:
+        """A key of `palette.EYES`."""
+
+    @property
+    def skin_tone(self) -> str:
+        """A key of `palette.SKIN`."""
+
+    @property
+    def style(self) -> str:
+        """A key of `STYLES`."""
+
+    @property
+    def headwear(self) -> str:
+        """Name of a piece of headwear that `headwear` paints."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Everything the drawing needs to know about one person."""
+    """Everything that the drawing needs to know about one person."""
 
     gender: str
     age: str
-    """A key of `vocabulary.AGE_RANGE`."""
+    """A key of `AGES`."""
     body: str
     cut: str
-    """A key of `vocabulary.HAIR_STYLE`."""
+    """A key of `SOFT_CUTS` or `BALDING_CUTS`."""
     style: str
     headwear: str
-    """A key of `vocabulary.HEADWEAR`, or empty."""
+    """Name of a piece of headwear, or empty."""
     skin: Skin
     hair: Color
     eyes: Color
@@ -123,11 +167,11 @@ class Look:
     suit: Color
     shirt: Color
     masculine: float
-    """0 to 1: how the face, the brows and the hair are cut."""
+    """How masculine the face, the brows and the hair are, 0 to 1."""
     soft: bool
-    """Whether the hair and the clothes are cut the way women's mostly are."""
+    """Whether hair and clothes have a typically feminine cut."""
     side: int
-    """The side of the parting: 1 right, -1 left."""
+    """Side of the parting: 1 right, -1 left."""
     beard: str
     """`full`, `short`, `moustache`, or empty."""
     glasses: str
@@ -137,56 +181,54 @@ class Look:
     laugh: bool
     """Whether the mouth is open."""
     smile: float
-    """0.85 to 1.15."""
+    """Width of the smile, 0.85 to 1.15."""
     nose: float
-    """0.85 to 1.15, the nose's width."""
+    """Width of the nose, 0.85 to 1.15."""
     brow: float
-    """-1 to 1, how arched."""
+    """Arch of the brows, -1 to 1."""
     tilt: float
-    """-1 to 1, how far the outer corners of the eyes rise."""
+    """Height of the outer corners of the eyes, -1 to 1."""
     width: float
-    """0.97 to 1.03, the face's width."""
+    """Width of the face, 0.97 to 1.03."""
     variant: float
-    """0 to 1, picks among variants of a garment or a hat."""
+    """Choice among the variants of a garment or a hat, 0 to 1."""
 
     @property
     def adult(self) -> bool:
+        """Whether the body is fully grown."""
         return self.age not in ("child", "teenager")
 
     @property
     def draped(self) -> bool:
-        """Whether a headscarf is laid over the head and not tied at the back."""
+        """Whether a headscarf lies over the head and is not tied at the back."""
         return self.headwear == "headscarf" and self.masculine <= 0.7
 
     @property
     def old(self) -> bool:
+        """Whether the face has wrinkles."""
         return self.age in ("mature", "senior")
 
 
-def resolve(attributes: Attributes, seed: int) -> Look:
-    """The look of a person with these attributes.
+def resolve(traits: Traits, seed: int) -> Look:
+    """Complete the traits of a person by random choices.
 
-    Every choice is drawn whether or not it is needed, so that one seed is the same person when an
-    attribute is added.
+    The function makes every choice even if a trait is given, so that a seed stays the same person when a trait
+    is added.
     """
     rng = random.Random(seed)
-    gender = _choice(rng, attributes.gender, GENDERS)
+    gender = _choice(rng, traits.gender, GENDERS)
     between = rng.uniform(0.25, 0.75)
     masculine = {"female": 0.0, "male": 1.0}.get(gender, between)
-    age = _choice(rng, attributes.age_range, AGES)
-    body = _choice(rng, attributes.body_type, BODIES)
+    age = _choice(rng, traits.age_range, AGES)
+    body = _choice(rng, traits.body_type, BODIES)
     soft = masculine < 0.5
-    cut = _choice(
-        rng, attributes.hair_style, SOFT_CUTS if soft else CRISP_CUTS if age in _UNLINED else BALDING_CUTS
-    )
-    style = _choice(rng, attributes.style, STYLES_YOUNG if age == "child" else STYLES)
-    tone = _choice(rng, attributes.skin_tone, _likely_skins(attributes.ethnicity))
-    fair, deep = tone in _FAIR, tone in _DEEP
-    young_hair = HAIRS_FAIR if fair else HAIRS_DEEP if deep else HAIRS_MIDDLE
-    hair = HAIR[_choice(rng, attributes.hair_color, HAIRS_OLD if age == "senior" else young_hair)]
-    if age == "mature" and not attributes.hair_color:
+    cut = _choice(rng, traits.hair_style, _likely_cuts(age, soft))
+    style = _choice(rng, traits.style, STYLES_YOUNG if age == "child" else STYLES)
+    tone = _choice(rng, traits.skin_tone, _likely_skins(traits.ethnicity))
+    hair = HAIR[_choice(rng, traits.hair_color, _likely_hair_colors(age, tone))]
+    if age == "mature" and not traits.hair_color:
         hair = mix(hair, HAIR["gray"], 0.45)
-    eyes = EYES[_choice(rng, attributes.eye_color, EYES_FAIR if fair else EYES_DEEP if deep else EYES_MIDDLE)]
+    eyes = EYES[_choice(rng, traits.eye_color, _likely_eye_colors(tone))]
     bearded = gender == "male" and age not in ("child", "teenager")
     beard = _choice(rng, "", {"": 5, "short": 3, "full": 2, "moustache": 0.7})
     glasses_share = {"child": 0.08, "teenager": 0.15, "senior": 0.4, "mature": 0.3}.get(age, 0.18)
@@ -198,7 +240,7 @@ def resolve(attributes: Attributes, seed: int) -> Look:
         body=body,
         cut=cut,
         style=style,
-        headwear=attributes.headwear,
+        headwear=traits.headwear,
         skin=SKIN[tone],
         hair=hair,
         eyes=eyes,
@@ -211,7 +253,7 @@ def resolve(attributes: Attributes, seed: int) -> Look:
         beard=beard if bearded else "",
         glasses=frame if glasses else "",
         earrings=rng.random() < (0.55 if soft else 0.05) and age != "child",
-        freckles=rng.random() < (0.2 if fair else 0.05),
+        freckles=rng.random() < (0.2 if tone in _FAIR else 0.05),
         laugh=rng.random() < 0.45,
         smile=rng.uniform(0.85, 1.15),
         nose=rng.uniform(0.85, 1.15),
@@ -225,6 +267,26 @@ def resolve(attributes: Attributes, seed: int) -> Look:
 def _choice(rng: random.Random, given: str, weights: Weights) -> str:
     drawn = rng.choices(list(weights), list(weights.values()))[0]
     return given or drawn
+
+
+def _likely_cuts(age: str, soft: bool) -> Weights:
+    if soft:
+        return SOFT_CUTS
+    return CRISP_CUTS if age in _UNLINED else BALDING_CUTS
+
+
+def _likely_hair_colors(age: str, tone: str) -> Weights:
+    if age == "senior":
+        return HAIRS_OLD
+    if tone in _FAIR:
+        return HAIRS_FAIR
+    return HAIRS_DEEP if tone in _DEEP else HAIRS_MIDDLE
+
+
+def _likely_eye_colors(tone: str) -> Weights:
+    if tone in _FAIR:
+        return EYES_FAIR
+    return EYES_DEEP if tone in _DEEP else EYES_MIDDLE
 
 
 def _likely_skins(ethnicity: str) -> Weights:

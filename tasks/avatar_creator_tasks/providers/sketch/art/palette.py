@@ -1,4 +1,4 @@
-"""The colours people, clothes and backgrounds are painted in."""
+"""The colors of people, clothes and backgrounds."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ Color = tuple[int, int, int]
 
 
 def rgb(code: str) -> Color:
-    """The colour of a six-digit hexadecimal code."""
+    """Return the color of a six-digit hexadecimal code."""
     return (int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16))
 
 
 def mix(color: Color, other: Color, share: float) -> Color:
-    """The colour with `share` (0 to 1) of the other in it."""
+    """Mix `share` (0 to 1) of another color into the color."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(color, other, strict=True))
     return (red, green, blue)
 
 
 def deeper(color: Color, share: float = 0.25) -> Color:
-    """The colour in shadow; plum rather than black keeps it from going muddy."""
+    """Return the color in shadow. It is mixed with plum, because black looks muddy."""
     return mix(color, _PLUM, share)
 
 
 def lighter(color: Color, share: float = 0.25) -> Color:
-    """The colour in light."""
+    """Return the color in light."""
     return mix(color, _CREAM, share)
 
 
 def brightness(color: Color) -> float:
-    """How light the colour looks, 0 to 1 (the luma weights of ITU-R BT.601)."""
+    """Return the brightness of the color, 0 to 1 (luma weights of ITU-R BT.601)."""
     return (0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]) / 255
 
 
@@ -42,7 +42,7 @@ INK = rgb("2B2130")
 
 @dataclass(frozen=True, slots=True)
 class Skin:
-    """One skin tone as it is painted."""
+    """The colors of one skin tone."""
 
     base: Color
     shade: Color
@@ -89,18 +89,18 @@ EYES = {
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """Colours that go together: a background and what is worn before it."""
+    """Matching colors of a background and of clothes."""
 
     sky: Color
-    """The background's top."""
+    """Top of the background."""
     haze: Color
-    """The background's bottom."""
+    """Bottom of the background."""
     disc: Color
-    """The circle behind the head."""
+    """Circle behind the head."""
     garment: Color
     accent: Color
     fabric: Color
-    """Headwear that is not of a fixed colour."""
+    """Headwear without a fixed color."""
 
 
 def _scheme(sky: str, haze: str, disc: str, garment: str, accent: str, fabric: str) -> Scheme:

@@ -1,4 +1,4 @@
-"""What every part of the drawing shares: the canvas, the look, and where head and shoulders are."""
+"""The scene that all parts of the drawing share: the canvas, the look, and the measures of head and body."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from avatar_creator_tasks.providers.sketch.art.canvas import (
 )
 from avatar_creator_tasks.providers.sketch.art.look import Look
 
+SIDES = (-1, 1)
+"""The left and the right side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head's measures in units.
+    """The measures of a head, in units.
 
-    Places on it are (u, v): u is 0 in the middle and 1 at the right cheekbone, v is 0 at the crown and
-    1 at the chin, so that hair and hats drawn in them fit every head.
+    Places on the head are pairs (u, v): u is 0 in the middle and 1 at the right cheekbone, v is 0 at the crown
+    and 1 at the chin. So hair and hats in these coordinates fit every head.
     """
 
     crown: float
@@ -30,25 +33,25 @@ class Head:
     half: float
     """Half the width at the cheekbones."""
     jaw: float
-    """The jaw's width as a share of the cheekbones'."""
+    """Width of the jaw, as a share of the width at the cheekbones."""
     eye_v: float
     eye_size: float
 
     def at(self, u: float, v: float) -> Point:
-        """The point at (u, v)."""
+        """Return the point at (u, v)."""
         return (CENTER + u * self.half, self.crown + v * (self.chin - self.crown))
 
     def path(self, *places: Point) -> Path:
-        """A smooth open line through places (u, v)."""
+        """Return a smooth open line through places (u, v)."""
         return curve(*(self.at(u, v) for u, v in places))
 
     def points(self, *places: Point) -> tuple[Point, ...]:
-        """The points at places (u, v)."""
+        """Return the points at places (u, v)."""
         return tuple(self.at(u, v) for u, v in places)
 
     @property
     def outline(self) -> Path:
-        """The face with the skull."""
+        """Outline of the face with the skull."""
         jaw = self.jaw
         return symmetric(
             self.path(
@@ -69,18 +72,18 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The body's measures in units."""
+    """The measures of a body, in units."""
 
     shoulder: float
     """Half the width of the shoulders."""
     neck: float
     """Half the width of the neck."""
     slope: float
-    """How much the muscle between neck and shoulder rises above a slim person's."""
+    """Height of the muscle between neck and shoulder, compared to a slim person's."""
 
     @property
     def outline(self) -> Path:
-        """Neck, shoulders and chest."""
+        """Outline of neck, shoulders and chest."""
         neck, wide, slope = self.neck, self.shoulder, self.slope
         return symmetric(
             curve(
@@ -120,11 +123,11 @@ _BODIES = {
 }
 
 _GROWTH = {"child": 0.77, "teenager": 0.90}
-"""Shoulders of the young as a share of a grown person's."""
+"""Shoulder width of young people, as a share of an adult's."""
 
 
 def head_of(look: Look) -> Head:
-    """The measures of this person's head."""
+    """Return the measures of this person's head."""
     half, chin, jaw, eye_v, eye_size = _FACES[look.age]
     masculine = look.masculine * {"child": 0.2, "teenager": 0.6}.get(look.age, 1.0)
     heavy = _BODIES[look.body][3]
@@ -139,7 +142,7 @@ def head_of(look: Look) -> Head:
 
 
 def frame_of(look: Look) -> Frame:
-    """The measures of this person's body."""
+    """Return the measures of this person's body."""
     shoulder, neck, slope, _ = _BODIES[look.body]
     growth = _GROWTH.get(look.age, 1.0)
     masculine = look.masculine if look.adult else look.masculine * 0.4
@@ -151,7 +154,7 @@ def frame_of(look: Look) -> Frame:
 
 
 class Scene:
-    """One portrait while it is being painted."""
+    """One portrait in progress."""
 
     def __init__(self, canvas: Canvas, look: Look) -> None:
         self.canvas = canvas

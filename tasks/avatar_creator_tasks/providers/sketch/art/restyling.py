@@ -1,4 +1,4 @@
-"""A picture redrawn in the manner of the sketch: flat shapes, ink lines and a tinted background."""
+"""Restyling: redraws a picture with flat shapes, ink lines and a tinted background."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from avatar_creator_tasks.providers.sketch.art.palette import (
 
 _STEPS = 6
 _SHAPES_SIDE = 480
-"""Pixels, each side of a square picture while its shapes are found; finer than this is not a shape."""
+"""Side in pixels of a square picture in which shapes are detected; finer details are no shapes."""
 _COLORS_SIDE = 160
-"""Pixels, likewise while its colours are chosen."""
+"""Side in pixels of a square picture from which colors are chosen."""
 _COLORS = 28
 _HEADROOM = (0.5, 0.4)
-"""What is kept of a picture of other proportions: its middle, and rather the top, where heads are."""
+"""Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 
 
 def restyle(
@@ -37,11 +37,16 @@ def restyle(
     height: int,
     on_step: Callable[[int, int], None],
 ) -> Image.Image:
-    """Redraws an RGB picture at `width` by `height` pixels, cropped to these proportions.
+    """Redraw a picture. The same arguments give the same bytes.
 
-    A strength of 0 leaves it as it is, 1 leaves nothing but the drawing; `seed` tints the background. The same
-    picture, strength, seed and size give the same bytes. `on_step(done, total)` is called after each step; what
-    it raises ends the drawing and reaches the caller.
+    Args:
+        picture: An RGB picture of any size; it is cropped to the requested proportions.
+        strength: 0 returns the picture unchanged, 1 only the drawing.
+        seed: Chooses the tint of the background.
+        width: Width of the result in pixels.
+        height: Height of the result in pixels.
+        on_step: Receives the finished and the total number of steps after each step. An exception that it
+            raises ends the drawing and propagates.
     """
     size = (width, height)
     fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS, centering=_HEADROOM)
@@ -60,7 +65,11 @@ def restyle(
 
 
 def _flat_shapes(picture: Image.Image) -> tuple[Image.Image, list[Color]]:
-    """The picture in few colours, each pixel the number of its colour, and these colours from dark to light."""
+    """Reduce the picture to few colors.
+
+    Returns:
+        A picture whose pixels are numbers of colors, and these colors from dark to light.
+    """
     smooth = _scaled(picture, _SHAPES_SIDE)
     for _ in range(3):
         smooth = smooth.filter(ImageFilter.MedianFilter(5))
@@ -75,15 +84,15 @@ def _flat_shapes(picture: Image.Image) -> tuple[Image.Image, list[Color]]:
     for rank, index in enumerate(ranked):
         ranks[index] = rank
     shapes = Image.frombytes("L", indexed.size, indexed.tobytes()).point(ranks)
-    # Specks join what is around them.
+    # Specks take the color of their surroundings.
     shapes = shapes.filter(ImageFilter.ModeFilter(5)).filter(ImageFilter.MedianFilter(3))
     return shapes, [colors[index] for index in ranked]
 
 
 def _painted(shapes: Image.Image, colors: list[Color], size: tuple[int, int]) -> Image.Image:
-    """The shapes in the sketch's colours, with smooth outlines: each painted over all darker ones."""
+    """Paint the shapes in the sketch's colors, with smooth outlines, each over all darker shapes."""
     painted = Image.new("RGB", size, _as_sketched(colors[0]))
-    # Enlarged edges are blurred; this makes them about a pixel wide again.
+    # Enlarging blurs the edges; this makes them about one pixel wide again.
     gain = max(1.5, 1.2 * size[0] / shapes.width)
     sharp = [min(255, max(0, round((level - 128) * gain + 128))) for level in range(256)]
     for number, color in enumerate(colors[1:], start=1):
@@ -99,7 +108,7 @@ def _as_sketched(color: Color) -> Color:
 
 
 def _tinted(drawing: Image.Image, rng: random.Random) -> Image.Image:
-    """The drawing in the tone of one of the sketch's backgrounds, where it is grey and far from the middle."""
+    """Tint the gray parts far from the middle in the color of one of the sketch's backgrounds."""
     scheme = rng.choice(SCHEMES)
     tone = mix(scheme.sky, scheme.disc, rng.uniform(0.4, 1.0))
     tinted = ImageOps.colorize(drawing.convert("L"), INK, scheme.haze, tone, midpoint=165)
@@ -108,13 +117,13 @@ def _tinted(drawing: Image.Image, rng: random.Random) -> Image.Image:
     left, top = (side - width) // 2, (side - height) // 2
     far = Image.radial_gradient("L").resize((side, side)).crop((left, top, left + width, top + height))
     far = far.point([min(255, max(0, round((level - 60) * 2.2))) for level in range(256)])
-    grey = drawing.convert("HSV").getchannel("S").point([max(0, 255 - round(2.2 * s)) for s in range(256)])
-    grey = grey.filter(ImageFilter.GaussianBlur(min(width, height) / 200))
-    return Image.composite(tinted, drawing, ImageChops.multiply(far, grey))
+    gray = drawing.convert("HSV").getchannel("S").point([max(0, 255 - round(2.2 * s)) for s in range(256)])
+    gray = gray.filter(ImageFilter.GaussianBlur(min(width, height) / 200))
+    return Image.composite(tinted, drawing, ImageChops.multiply(far, gray))
 
 
 def _ink(picture: Image.Image) -> Image.Image:
-    """How much ink is on each pixel: lines where it is darker than what is around it."""
+    """Return the amount of ink on each pixel: lines where a pixel is darker than its surroundings."""
     unit = math.sqrt(picture.width * picture.height) / 512
     light = picture.convert("L")
     around = light.filter(ImageFilter.GaussianBlur(2.4 * unit))
@@ -124,7 +133,7 @@ def _ink(picture: Image.Image) -> Image.Image:
 
 
 def _scaled(picture: Image.Image, side: int) -> Image.Image:
-    """In its proportions, with as many pixels as a square of this side."""
+    """Scale the picture to as many pixels as a square of this side has, in its own proportions."""
     factor = side / math.sqrt(picture.width * picture.height)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     return picture.resize(size, Image.Resampling.LANCZOS)

@@ -1,0 +1,146 @@
+"""The signals of an answer whose status is not 2xx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from avatar_creator_tasks.providers.huggingface.error_body import error_messages
+from avatar_creator_tasks.providers.huggingface.http_client import Answer
+from avatar_creator_tasks.providers.huggingface.outcomes import Signal
+
+_NOT_STARTED = frozenset(
+    {"runner_scheduling_failure", "runner_connection_refused", "runner_connection_timeout", "startup_timeout"}
+)
+"""fal's types of errors that happen before a runner receives the request."""
+_RETRY_HEADERS = ("x-fal-retryable", "x-fal-needs-retry")
+"""Headers that say whether a retry may succeed; newer pages of fal's documentation name the second one."""
+_YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """The parts of an answer from which signals are derived."""
+
+    status: int
+    body: Mapping[str, Any]
+    """JSON body of the provider; empty if there is none."""
+    text: str
+    """Messages of the body, casefolded."""
+    error_types: frozenset[str]
+    """fal's types of the error."""
+    is_markup: bool
+    """Whether the body is HTML or XML."""
+    retry_hint: str
+    """Value of the header that says whether a retry may succeed; empty if missing."""
+
+    @property
+    def is_client_error(self) -> bool:
+        return self.status // 100 == 4
+
+    @property
+    def is_server_error(self) -> bool:
+        return self.status // 100 >= 5
+
+    @property
+    def status_class(self) -> str:
+        return f"{min(self.status // 100, 5)}xx"
+
+
+def _is_content_refused(refusal: _Refusal) -> bool:
+    return "content_policy_violation" in refusal.error_types
+
+
+def _is_account_locked(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.FORBIDDEN and ("locked" in refusal.text or "balance" in refusal.text)
+
+
+def _is_gateway_page(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.FORBIDDEN and refusal.is_markup
+
+
+def _is_model_loading(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and "estimated_time" in refusal.body
+
+
+def _is_model_unsupported(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.BAD_REQUEST and "not supported by provider" in refusal.text
+
+
+def _is_in_progress(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.BAD_REQUEST and "still in progress" in refusal.text
+
+
+def _is_not_started(refusal: _Refusal) -> bool:
+    return not refusal.error_types.isdisjoint(_NOT_STARTED)
+
+
+def _is_retry_helpful(refusal: _Refusal) -> bool:
+    return refusal.is_client_error and refusal.retry_hint in _YES
+
+
+def _is_retry_useless(refusal: _Refusal) -> bool:
+    return _is_job_failed(refusal) and refusal.retry_hint in _NO
+
+
+def _is_job_failed(refusal: _Refusal) -> bool:
+    return refusal.is_server_error and bool(refusal.error_types)
+
+
+_Rule = tuple[Signal, Callable[[_Refusal], bool]]
+
+_BEFORE_STATUS: tuple[_Rule, ...] = (
+    (Signal.CONTENT, _is_content_refused),
+    (Signal.LOCKED, _is_account_locked),
+    (Signal.GATEWAY_PAGE, _is_gateway_page),
+    (Signal.LOADING, _is_model_loading),
+    (Signal.UNSUPPORTED, _is_model_unsupported),
+    (Signal.IN_PROGRESS, _is_in_progress),
+    (Signal.NOT_STARTED, _is_not_started),
+)
+"""Rules for signals that are more specific than the status, the most specific first."""
+_AFTER_STATUS: tuple[_Rule, ...] = (
+    (Signal.RETRY_HELPS, _is_retry_helpful),
+    (Signal.RETRY_IS_USELESS, _is_retry_useless),
+    (Signal.JOB_FAILED, _is_job_failed),
+)
+"""Rules for signals between the status and the class of the status."""
+
+
+def signals_of(answer: Answer, body: Mapping[str, Any], known_type: str) -> Iterator[Signal | str]:
+    """Yield the signals of an answer, from the most specific to the most general.
+
+    Args:
+        answer: An answer whose status is not 2xx.
+        body: JSON body of the provider; empty if there is none.
+        known_type: fal's type of the error, if an earlier answer has reported one; else empty.
+    """
+    refusal = _read_refusal(answer, body, known_type)
+    yield from (signal for signal, applies in _BEFORE_STATUS if applies(refusal))
+    yield str(refusal.status)
+    yield from (signal for signal, applies in _AFTER_STATUS if applies(refusal))
+    yield refusal.status_class
+
+
+def _read_refusal(answer: Answer, body: Mapping[str, Any], known_type: str) -> _Refusal:
+    detail = body.get("detail")
+    hints = (answer.headers.get(name, "").strip().casefold() for name in _RETRY_HEADERS)
+    return _Refusal(
+        status=answer.status,
+        body=body,
+        text=" ".join(error_messages(detail or body.get("error") or "")).casefold(),
+        error_types=frozenset(_error_types(answer, body, known_type)) - {""},
+        is_markup=answer.content.lstrip().startswith(b"<"),
+        retry_hint=next(filter(None, hints), ""),
+    )
+
+
+def _error_types(answer: Answer, body: Mapping[str, Any], known_type: str) -> Iterator[str]:
+    yield known_type
+    yield str(answer.headers.get("x-fal-error-type", ""))
+    yield str(body.get("error_type") or "")
+    detail = body.get("detail")
+    if isinstance(detail, list):
+        yield from (str(each.get("type")) for each in detail if isinstance(each, dict))

@@ -1,0 +1,164 @@
+"""Helpers that draw through the provider and record its reports and outputs."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from avatar_creator_server.generations.routes import Lora, Route
+from avatar_creator_server.people.person import Attributes
+from avatar_creator_tasks.providers.base import (
+    Portrait,
+    PortraitRequest,
+    ProviderError,
+    Reports,
+)
+from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
+from tests.support.huggingface_router import Fault, RouterFake
+
+KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
+ROUTE = Route(
+    provider="huggingface",
+    name="fal-ai",
+    model="black-forest-labs/FLUX.1-dev",
+    model_revision="",
+    lora=None,
+    supports=frozenset({"prompt", "steps", "guidance_scale"}),
+)
+LORA = Lora(repository="XLabs-AI/flux-RealismLora", weight_file="", revision="", scale=0.8, trigger="")
+REQUEST = PortraitRequest(
+    route=ROUTE,
+    prompt="a confident business woman",
+    attributes=Attributes(),
+    seed=4_294_967_295,
+    width=128,
+    height=160,
+    steps=20,
+    guidance_scale=2.75,
+)
+LIMITS = Limits(
+    first_pause_seconds=0.01,
+    longest_pause_seconds=0.02,
+    tries=3,
+    answer_bytes=64 * 1024,
+    picture_bytes=512 * 1024,
+    picture_pixels=4_000_000,
+)
+HURRIED = replace(
+    LIMITS, connect_seconds=0.1, read_seconds=0.1, work_seconds=0.1, answer_seconds=0.15, cancel_seconds=0.1
+)
+"""Limits for a submission that hangs."""
+PATIENT = replace(LIMITS, read_seconds=0.25, work_seconds=0.25, tries=2)
+"""Limits for an answer that hangs after the submission; the submission itself must not time out."""
+
+
+@dataclass
+class RecordedReports:
+    """The reports of a provider."""
+
+    ids: list[str] = field(default_factory=list)
+    parts: list[float] = field(default_factory=list)
+
+    @property
+    def reports(self) -> Reports:
+        """Callbacks for the provider."""
+
+        async def submitted(request_id: str) -> None:
+            self.ids.append(request_id)
+
+        async def progress(part: float) -> None:
+            self.parts.append(part)
+
+        return Reports(submitted, progress)
+
+
+class Outputs:
+    """All outputs of the provider in one test, to search them for the API key."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def portrait(self, portrait: Portrait) -> Portrait:
+        """Record and return a portrait."""
+        self.texts += [*portrait.facts, *portrait.facts.values(), *portrait.warnings, repr(portrait)]
+        return portrait
+
+    def error(self, error: BaseException) -> None:
+        """Record an error with its traceback and local variables."""
+        self.texts += [str(error), repr(error), str(getattr(error, "message", ""))]
+        self.texts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+
+
+@asynccontextmanager
+async def provider_of(
+    fake: RouterFake | str, *, limits: Limits = LIMITS, **access: Any
+) -> AsyncIterator[HuggingFaceProvider]:
+    """Create a provider that uses the fake or another address, and close it afterward."""
+    url = fake if isinstance(fake, str) else fake.url
+    settings: dict[str, Any] = {"base_url": url, "endpoint_url": url, "deadline": timedelta(seconds=60)}
+    provider = HuggingFaceProvider(Access(KEY, **(settings | access)), limits=limits)
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+async def draw(
+    fake: RouterFake,
+    outputs: Outputs,
+    request: PortraitRequest = REQUEST,
+    recorded: RecordedReports | None = None,
+    **settings: Any,
+) -> Portrait:
+    """Draw a portrait without an error."""
+    async with provider_of(fake, **settings) as provider:
+        return outputs.portrait(await provider.generate(request, (recorded or RecordedReports()).reports))
+
+
+async def draw_and_fail(
+    fake: RouterFake | str,
+    outputs: Outputs,
+    request: PortraitRequest = REQUEST,
+    recorded: RecordedReports | None = None,
+    **settings: Any,
+) -> ProviderError:
+    """Try to draw a portrait and return the error."""
+    async with provider_of(fake, **settings) as provider:
+        with pytest.raises(ProviderError) as caught:
+            await provider.generate(request, (recorded or RecordedReports()).reports)
+    outputs.error(caught.value)
+    assert len(caught.value.message) < 400
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+def by_route(name: str, **changes: Any) -> PortraitRequest:
+    """Return the usual request for another route."""
+    return replace(REQUEST, route=replace(ROUTE, name=name), **changes)
+
+
+def header_of(headers: list[list[str]], name: str) -> list[str]:
+    """Return all values of a header."""
+    return [value for key, value in headers if key.lower() == name]
+
+
+def only_submission(fake: RouterFake) -> dict[str, Any]:
+    """Return the only submission that the fake received."""
+    (submission,) = fake.submissions()
+    return submission
+
+
+def status(code: int, stage: str = "submit", **more: Any) -> Fault:
+    """Create a fault that answers with a status."""
+    return Fault(stage=stage, status=code, **more)  # type: ignore[arg-type]
+
+
+def broken(how: str, stage: str = "submit", **more: Any) -> Fault:
+    """Create a fault that breaks an answer in this way."""
+    return Fault(stage=stage, how=how, **more)  # type: ignore[arg-type]

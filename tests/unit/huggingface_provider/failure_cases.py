@@ -1,0 +1,359 @@
+"""The failures of the provider, and the error that each one must cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avatar_creator_tasks.providers.huggingface import Limits
+from tests.support.huggingface_router import Behavior, Fault
+from tests.unit.huggingface_provider.drawing import (
+    HURRIED,
+    LIMITS,
+    PATIENT,
+    broken,
+    status,
+)
+
+HANGING = ("hang", "stall", "trickle")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One failure and the error that it must cause."""
+
+    name: str
+    fault: Fault | Behavior
+    reason: str
+    flags: str = ""
+    """The flags of the error that are set: `retryable`, `charged`, `submit_unknown` and `request_alive`."""
+    wait: tuple[float, float] = (0, 0)
+    """Minimum and maximum of `retry_after`, in seconds."""
+    tries: int | None = None
+    """Number of requests at the stage of the fault; None accepts any number."""
+
+    @property
+    def limits(self) -> Limits:
+        """Limits that make the test fast."""
+        if not isinstance(self.fault, Fault) or self.fault.how not in HANGING:
+            return LIMITS
+        return HURRIED if self.fault.stage in ("submit", "cancel") else PATIENT
+
+
+SUBMIT_UNKNOWN = "retryable charged submit_unknown"
+ALIVE = "retryable charged request_alive"
+EVERY_TRY = -1
+AT_SUBMISSION = [
+    Case("key refused", status(401), "CREDENTIALS"),
+    Case("key without permission", status(403), "CREDENTIALS"),
+    Case("gateway in front of the provider", broken("html", status=403), "REJECTED"),
+    Case("no credit", status(402), "CREDIT"),
+    Case(
+        "no credit, as text", status(402, body="Pay-as-you go is not enabled for provider fal-ai"), "CREDIT"
+    ),
+    Case(
+        "account locked",
+        status(403, body={"detail": "User is locked. Reason: Exhausted balance. Top up your balance"}),
+        "CREDIT",
+    ),
+    Case("no such app", status(404), "GONE"),
+    Case("host removed", status(410), "GONE"),
+    Case("refused with 400", status(400), "REJECTED"),
+    Case("refused with 413", status(413), "REJECTED"),
+    Case("refused with 418", status(418), "REJECTED"),
+    Case(
+        "refused with 422", status(422, body={"detail": [{"loc": ["body", "seed"], "msg": "x"}]}), "REJECTED"
+    ),
+    Case("content refused with 422", status(422, error_type="content_policy_violation"), "CONTENT_REFUSED"),
+    Case("content refused with 400", status(400, error_type="content_policy_violation"), "CONTENT_REFUSED"),
+    Case(
+        "400 whose retry may succeed",
+        status(400, headers={"X-Fal-Retryable": "true"}),
+        "UNAVAILABLE",
+        "retryable",
+    ),
+    Case(
+        "400 that needs a retry", status(400, headers={"X-Fal-Needs-Retry": "1"}), "UNAVAILABLE", "retryable"
+    ),
+    Case("request timeout", status(408), "UNAVAILABLE", "retryable"),
+    Case("too many requests", status(429), "OVERLOADED", "retryable"),
+    Case("too many requests, for 30 s", status(429, retry_after=30), "OVERLOADED", "retryable", (30, 30)),
+    Case(
+        "too many requests, until a date",
+        status(429, retry_after=30, retry_after_as_date=True),
+        "OVERLOADED",
+        "retryable",
+        (25, 31),
+    ),
+    Case(
+        "too many requests, for an endless time",
+        status(429, headers={"Retry-After": "9" * 400}),
+        "OVERLOADED",
+        "retryable",
+        (3600, 3600),
+    ),
+    Case(
+        "too many requests, until a date in the past",
+        status(429, retry_after=-900, retry_after_as_date=True),
+        "OVERLOADED",
+        "retryable",
+    ),
+    Case(
+        "too many requests, for an invalid time",
+        status(429, headers={"Retry-After": "soon"}),
+        "OVERLOADED",
+        "retryable",
+    ),
+    Case("no runner", status(503, error_type="runner_scheduling_failure"), "UNAVAILABLE", "retryable"),
+    Case("500", status(500), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("502 of a gateway", broken("html", status=502), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case(
+        "503 of a gateway",
+        status(503, body="<html>", headers={"X-Fal-Error-Type": ""}),
+        "UNAVAILABLE",
+        SUBMIT_UNKNOWN,
+    ),
+    Case("504", status(504), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("599", status(599), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("redirected", status(307, headers={"Location": "https://127.0.0.1/"}), "BAD_ANSWER", "retryable"),
+    Case("hang at the first byte", broken("hang"), "TIMEOUT", SUBMIT_UNKNOWN),
+    Case("hang after acceptance", broken("hang", accepted=True), "TIMEOUT", SUBMIT_UNKNOWN),
+    Case("hang in the middle of the receipt", broken("stall", accepted=True), "TIMEOUT", SUBMIT_UNKNOWN),
+    Case("slow receipt", broken("trickle", accepted=True), "TIMEOUT", SUBMIT_UNKNOWN),
+    Case("connection dropped before acceptance", broken("drop"), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("connection dropped after acceptance", broken("drop", accepted=True), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("connection reset after acceptance", broken("reset", accepted=True), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case(
+        "connection cut in the middle of the receipt",
+        broken("cut", accepted=True),
+        "UNAVAILABLE",
+        SUBMIT_UNKNOWN,
+    ),
+    Case("malformed receipt", broken("truncated", accepted=True), "BAD_ANSWER", SUBMIT_UNKNOWN),
+    Case("empty receipt", broken("empty", status=200, accepted=True), "BAD_ANSWER", SUBMIT_UNKNOWN),
+    Case(
+        "HTML instead of a receipt", broken("html", status=200, accepted=True), "BAD_ANSWER", SUBMIT_UNKNOWN
+    ),
+    Case("endless receipt", broken("endless", accepted=True), "BAD_ANSWER", SUBMIT_UNKNOWN),
+    Case("receipt that is a list", status(200, body=[1], accepted=True), "BAD_ANSWER", SUBMIT_UNKNOWN),
+    Case(
+        "receipt without an id",
+        status(200, body={"status": "IN_QUEUE"}, accepted=True),
+        "BAD_ANSWER",
+        SUBMIT_UNKNOWN,
+    ),
+    Case(
+        "receipt with a bad id",
+        status(200, body={"request_id": "../.."}, accepted=True),
+        "BAD_ANSWER",
+        SUBMIT_UNKNOWN,
+    ),
+    Case(
+        "error instead of a receipt",
+        status(200, body={"error": "Oh no"}, accepted=True),
+        "BAD_ANSWER",
+        SUBMIT_UNKNOWN,
+    ),
+]
+WHILE_POLLING = [
+    Case("key refused", status(401, "status"), "CREDENTIALS", "charged request_alive", tries=1),
+    Case("no credit", status(402, "status"), "CREDIT", "charged request_alive", tries=1),
+    Case(
+        "request no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY
+    ),
+    Case("host removed", status(410, "status"), "GONE", "charged", tries=1),
+    Case("status refused", status(405, "status"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
+    Case("500 at every try", status(500, "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
+    Case(
+        "gateway answers every try with 502", broken("html", "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY
+    ),
+    Case("too many requests at every try", status(429, "status"), "OVERLOADED", ALIVE, tries=EVERY_TRY),
+    Case(
+        "too many requests, for 30 s",
+        status(429, "status", retry_after=30),
+        "OVERLOADED",
+        ALIVE,
+        (30, 30),
+        tries=1,
+    ),
+    Case("connection dropped at every try", broken("drop", "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
+    Case("hang at every try", broken("hang", "status"), "TIMEOUT", ALIVE, tries=EVERY_TRY),
+    Case("malformed status", broken("truncated", "status"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
+    Case("endless status", broken("endless", "status"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
+    Case(
+        "unknown status",
+        status(200, "status", body={"status": ["?"]}),
+        "BAD_ANSWER",
+        ALIVE,
+        tries=EVERY_TRY,
+    ),
+]
+AT_RESULT = [
+    Case("content refused", status(422, "result"), "CONTENT_REFUSED", "charged", tries=1),
+    Case(
+        "input refused", status(422, "result", error_type="image_too_small"), "REJECTED", "charged", tries=1
+    ),
+    Case(
+        "input refused, and not charged",
+        status(422, "result", error_type="image_too_small", headers={"X-Fal-Billable-Units": "0"}),
+        "REJECTED",
+        tries=1,
+    ),
+    Case("not safe for work", Behavior(run_seconds=0, nsfw=True), "NSFW", "charged"),
+    Case("failed with 500", status(500, "result"), "UNAVAILABLE", "retryable", tries=EVERY_TRY),
+    Case("failed with 503", status(503, "result"), "UNAVAILABLE", "retryable", tries=EVERY_TRY),
+    Case(
+        "generation timed out",
+        status(504, "result", error_type="generation_timeout"),
+        "UNAVAILABLE",
+        "retryable",
+    ),
+    Case(
+        "failed, and a retry is useless",
+        status(500, "result", error_type="internal_server_error", headers={"X-Fal-Retryable": "false"}),
+        "REJECTED",
+    ),
+    Case(
+        "400 whose retry may succeed",
+        status(400, "result", error_type="downstream_service_error"),
+        "UNAVAILABLE",
+        "retryable charged",
+    ),
+    Case("cancelled at the provider", status(499, "result"), "UNAVAILABLE", "retryable charged", tries=1),
+    Case(
+        "gateway answers every try with 502", broken("html", "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY
+    ),
+    Case(
+        "not finished yet",
+        status(400, "result", body={"detail": "Request is still in progress"}),
+        "UNAVAILABLE",
+        ALIVE,
+        tries=EVERY_TRY,
+    ),
+    Case("malformed result", broken("truncated", "result"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
+    Case("connection dropped at every try", broken("drop", "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
+    Case(
+        "error instead of a result",
+        status(200, "result", body={"detail": "Oh no"}),
+        "BAD_ANSWER",
+        "retryable charged",
+    ),
+    Case(
+        "result without pictures",
+        status(200, "result", body={"images": []}),
+        "BAD_ANSWER",
+        "retryable charged",
+    ),
+    Case(
+        "picture as a data URI",
+        Behavior(run_seconds=0, image_url="data:image/png;base64,AAAA"),
+        "BAD_ANSWER",
+        "retryable charged",
+    ),
+    Case(
+        "picture in a local file",
+        Behavior(run_seconds=0, image_url="file:///etc/passwd"),
+        "BAD_ANSWER",
+        "retryable charged",
+    ),
+    Case(
+        "picture behind a login",
+        Behavior(run_seconds=0, image_url="http://a:b@127.0.0.1/"),
+        "BAD_ANSWER",
+        "retryable charged",
+    ),
+]
+AT_PICTURE = [
+    Case("link refused", status(403, "image"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
+    Case("link needs a key", status(401, "image"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
+    Case("expired", status(404, "image"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY),
+    Case("500 at every try", status(500, "image"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
+    Case("too many requests", status(429, "image", retry_after=7), "OVERLOADED", ALIVE, (7, 7), tries=1),
+    Case("connection dropped at every try", broken("drop", "image"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
+    Case(
+        "connection cut in the middle of the picture",
+        broken("cut", "image"),
+        "UNAVAILABLE",
+        ALIVE,
+        tries=EVERY_TRY,
+    ),
+    Case("hang in the middle of the picture", broken("stall", "image"), "TIMEOUT", ALIVE, tries=EVERY_TRY),
+    Case(
+        "HTML instead of a picture", broken("html", "image", status=200), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
+    ),
+    Case(
+        "truncated picture", broken("truncated", "image"), "BAD_ANSWER", "retryable charged", tries=EVERY_TRY
+    ),
+    Case(
+        "text with a picture's content type",
+        status(200, "image", body="hello", headers={"Content-Type": "image/png"}),
+        "BAD_ANSWER",
+        ALIVE,
+        tries=EVERY_TRY,
+    ),
+    Case("endless picture", broken("endless", "image"), "BAD_ANSWER", "retryable charged", tries=1),
+    Case(
+        "too many pixels",
+        Behavior(run_seconds=0, picture_width=9000, picture_height=8000),
+        "BAD_ANSWER",
+        "retryable charged",
+        tries=1,
+    ),
+    Case(
+        "another size",
+        Behavior(run_seconds=0, picture_width=160, picture_height=128),
+        "BAD_ANSWER",
+        "retryable charged",
+        tries=1,
+    ),
+    Case("redirect loop", status(302, "image", headers={"Location": "0.png"}), "BAD_ANSWER", ALIVE),
+    Case(
+        "redirect to a local file",
+        status(302, "image", headers={"Location": "file:///etc"}),
+        "BAD_ANSWER",
+        ALIVE,
+    ),
+]
+SINGLE_REQUEST = [
+    Case("key refused", status(401), "CREDENTIALS"),
+    Case("no credit", status(402), "CREDIT"),
+    Case("key without permission", status(403), "CREDENTIALS"),
+    Case("no such model", status(404), "GONE"),
+    Case("model removed", status(410), "GONE"),
+    Case(
+        "model not supported",
+        status(400, body={"error": "Model not supported by provider hf-inference"}),
+        "GONE",
+    ),
+    Case("refused with 400", status(400, body={"error": ["Error in `inputs`: too long"]}), "REJECTED"),
+    Case("too many requests, for 9 s", status(429, retry_after=9), "OVERLOADED", "retryable", (9, 9)),
+    Case("model loading", status(503), "OVERLOADED", "retryable", (35, 36)),
+    Case(
+        "model loading for days",
+        status(503, body={"error": "is currently loading", "estimated_time": 1e300}),
+        "OVERLOADED",
+        "retryable",
+        (3600, 3600),
+    ),
+    Case("endpoint starting", status(503, body="Service Unavailable"), "UNAVAILABLE", "retryable"),
+    Case("500", status(500), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("model too busy", status(504), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case("hang at the first byte", broken("hang"), "TIMEOUT", SUBMIT_UNKNOWN),
+    Case("hang in the middle of the picture", broken("stall", "result"), "TIMEOUT", SUBMIT_UNKNOWN),
+    Case("connection dropped after drawing", broken("drop", "result"), "UNAVAILABLE", SUBMIT_UNKNOWN),
+    Case(
+        "connection cut in the middle of the picture", broken("cut", "result"), "UNAVAILABLE", SUBMIT_UNKNOWN
+    ),
+    Case("truncated picture", broken("truncated", "result"), "BAD_ANSWER", "retryable charged"),
+    Case(
+        "HTML instead of a picture", broken("html", "result", status=200), "BAD_ANSWER", "retryable charged"
+    ),
+    Case("empty picture", broken("empty", "result"), "BAD_ANSWER", "retryable charged"),
+    Case(
+        "error instead of a picture",
+        status(200, "result", body={"error": "Oh no"}),
+        "BAD_ANSWER",
+        "retryable charged",
+    ),
+    Case("endless picture", broken("endless", "result"), "BAD_ANSWER", "retryable charged"),
+    Case("another size", Behavior(run_seconds=0, picture_width=144), "BAD_ANSWER", "retryable charged"),
+]

@@ -1,0 +1,255 @@
+"""Resumed requests, cancellations and deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from avatar_creator_tasks.providers.base import (
+    Provider,
+    ProviderError,
+    Reports,
+)
+from tests.support.huggingface_router import Behavior, Fault, RouterFake
+from tests.unit.huggingface_provider.drawing import (
+    LIMITS,
+    REQUEST,
+    Outputs,
+    RecordedReports,
+    broken,
+    by_route,
+    draw,
+    draw_and_fail,
+    header_of,
+    only_submission,
+    provider_of,
+    status,
+)
+
+
+async def test_a_resumed_request_is_polled_and_not_submitted(fake: RouterFake, outputs: Outputs) -> None:
+    fake.behave(Behavior(run_seconds=0, faults=(status(500, "status", times=LIMITS.tries),)))
+    recorded = RecordedReports()
+    error = await draw_and_fail(fake, outputs, recorded=recorded)
+    assert error.request_alive
+    (path,) = recorded.ids
+
+    resumed = RecordedReports()
+    portrait = await draw(fake, outputs, replace(REQUEST, resume_request_id=path), resumed)
+    assert portrait.image.size == (128, 160)
+    assert portrait.facts["request"] == path
+    assert (fake.counters()["submit"], resumed.ids) == (1, [])
+
+
+async def test_a_resumed_request_that_is_unknown_cannot_be_resumed_again(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    request = replace(REQUEST, resume_request_id="fal-ai/flux/requests/764cabcf-b745-4b3e-ae38-1200304cf45b")
+    error = await draw_and_fail(fake, outputs, request)
+    assert (error.reason, error.retryable, error.request_alive) == ("PROVIDER_UNAVAILABLE", True, False)
+    assert fake.counters()["submit"] == 0
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        "764cabcf-b745-4b3e-ae38-1200304cf45b",
+        "fal-ai/flux/requests/..",
+        "fal-ai/../flux/requests/764cabcf",
+        "../flux/requests/764cabcf",
+        "/fal-ai/flux/requests/764cabcf",
+        "//evil.example/flux/requests/764cabcf",
+        "https://evil.example/requests/764cabcf",
+        "fal-ai/flux/requests/764cabcf?x=y",
+        "fal-ai/flux/requests/764cabcf/../../other",
+        "fal-ai/flux/requests/764cabcf\n",
+        "fal-ai/flux/requests/%2e%2e",
+    ],
+)
+async def test_an_id_that_could_lead_to_another_address_is_never_sent(
+    fake: RouterFake, outputs: Outputs, request_id: str
+) -> None:
+    error = await draw_and_fail(fake, outputs, replace(REQUEST, resume_request_id=request_id))
+    assert (error.retryable, error.request_alive) == (True, False)
+    async with provider_of(fake) as provider:
+        await provider.cancel(request_id)
+    assert {name for name, count in fake.counters().items() if count} == set()
+
+
+async def test_a_single_request_cannot_be_resumed_and_is_not_repeated(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    path = "fal-ai/flux/requests/764cabcf-b745-4b3e-ae38-1200304cf45b"
+    error = await draw_and_fail(fake, outputs, by_route("hf-inference", resume_request_id=path))
+    assert (error.retryable, error.request_alive) == (True, False)
+    assert fake.count == 0
+
+
+@pytest.mark.parametrize(
+    "behavior",
+    [
+        pytest.param(Behavior(queue_seconds=60), id="in the queue"),
+        pytest.param(Behavior(hold=True), id="at the runner"),
+        pytest.param(Behavior(run_seconds=0), id="completed"),
+    ],
+)
+async def test_a_cancellation_reaches_the_provider(
+    fake: RouterFake, outputs: Outputs, behavior: Behavior
+) -> None:
+    fake.behave(behavior)
+    async with provider_of(fake) as provider:
+        path = await submitted_path(provider)
+        await provider.cancel(path)
+        await provider.cancel(path)
+    submission = only_submission(fake)
+    assert submission["cancel_requests"] == 2
+    assert submission["status"] == "COMPLETED"
+
+
+async def test_cancelling_an_unknown_request_is_not_an_error(fake: RouterFake, outputs: Outputs) -> None:
+    async with provider_of(fake) as provider:
+        await provider.cancel("fal-ai/flux/requests/764cabcf-b745-4b3e-ae38-1200304cf45b")
+    assert fake.counters()["cancel"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "retryable"),
+    [
+        pytest.param(status(500, "cancel"), "UNAVAILABLE", True, id="500"),
+        pytest.param(status(401, "cancel"), "CREDENTIALS", False, id="401"),
+        pytest.param(status(429, "cancel"), "OVERLOADED", True, id="429"),
+        pytest.param(status(405, "cancel"), "BAD_ANSWER", True, id="405"),
+        pytest.param(broken("hang", "cancel"), "TIMEOUT", True, id="hang"),
+        pytest.param(broken("drop", "cancel"), "UNAVAILABLE", True, id="dropped"),
+    ],
+)
+async def test_a_failed_cancellation_is_an_error(
+    fake: RouterFake, outputs: Outputs, fault: Fault, reason: str, retryable: bool
+) -> None:
+    fake.behave(Behavior(hold=True, faults=(fault,)))
+    async with provider_of(fake, limits=replace(LIMITS, cancel_seconds=0.25)) as provider:
+        path = await submitted_path(provider)
+        with pytest.raises(ProviderError) as caught:
+            await provider.cancel(path)
+    outputs.error(caught.value)
+    assert (caught.value.reason, caught.value.retryable) == (f"PROVIDER_{reason}", retryable)
+
+
+async def submitted_path(provider: Provider) -> str:
+    """Submit a request, stop waiting for it and return its path."""
+    known: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def submitted(request_id: str) -> None:
+        known.set_result(request_id)
+
+    async def progress(part: float) -> None:
+        await asyncio.Event().wait()
+
+    generating = asyncio.create_task(provider.generate(REQUEST, Reports(submitted, progress)))
+    path = await asyncio.wait_for(known, 5)
+    generating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await generating
+    return path
+
+
+async def test_a_call_that_is_cancelled_while_it_reports_its_id_completes_the_report(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    writing, may_end, written = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def submitted(request_id: str) -> None:
+        writing.set()
+        await may_end.wait()
+        written.append(request_id)
+
+    async with provider_of(fake) as provider:
+        reports = Reports(submitted, RecordedReports().reports.progress)
+        generating = asyncio.create_task(provider.generate(REQUEST, reports))
+        await asyncio.wait_for(writing.wait(), 5)
+        # A call can be cancelled twice: when the project is deleted and when the grace period ends.
+        for _ in range(2):
+            generating.cancel()
+            await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await generating
+    assert len(written) == 1
+    assert fake.counters()["submissions"] == 1
+
+
+@pytest.mark.parametrize("route", ["fal-ai", "hf-inference"])
+async def test_a_cancelled_call_stops_without_cancelling_the_request(
+    fake: RouterFake, outputs: Outputs, route: str
+) -> None:
+    fake.behave(Behavior(hold=True))
+    drawing = asyncio.Event()
+
+    async def progress(part: float) -> None:
+        drawing.set()
+
+    async with provider_of(fake) as provider:
+        reports = Reports(RecordedReports().reports.submitted, progress)
+        generating = asyncio.create_task(provider.generate(by_route(route), reports))
+        await asyncio.wait_for(drawing.wait(), 5)
+        generating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(5):
+                await generating
+    assert fake.counters()["cancel"] == 0
+
+
+async def test_the_deadline_cancels_the_request_at_the_provider(fake: RouterFake, outputs: Outputs) -> None:
+    fake.behave(Behavior(hold=True))
+    error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3))
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        "PROVIDER_TIMEOUT",
+        True,
+        True,
+        False,
+    )
+    submission = only_submission(fake)
+    assert submission["cancelled"]
+    assert header_of(submission["headers"], "x-fal-request-timeout") == ["1"]
+
+
+@pytest.mark.parametrize(
+    "behavior",
+    [
+        pytest.param(Behavior(hold=True, faults=(status(500, "cancel"),)), id="cannot be cancelled"),
+        pytest.param(Behavior(run_seconds=0, faults=(broken("stall", "image"),)), id="has completed"),
+    ],
+)
+async def test_a_request_that_outlives_the_deadline_can_be_resumed(
+    fake: RouterFake, outputs: Outputs, behavior: Behavior
+) -> None:
+    fake.behave(behavior)
+    error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3))
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        "PROVIDER_TIMEOUT",
+        True,
+        True,
+        True,
+    )
+
+
+@pytest.mark.parametrize("route", ["fal-ai", "hf-inference"])
+async def test_the_deadline_ends_a_submission_that_hangs(
+    fake: RouterFake, outputs: Outputs, route: str
+) -> None:
+    fake.behave(broken("hang", accepted=True))
+    error = await draw_and_fail(fake, outputs, by_route(route), deadline=timedelta(seconds=0.1))
+    assert (error.reason, error.charged, error.submit_unknown) == ("PROVIDER_TIMEOUT", True, True)
+
+
+async def test_the_exception_of_a_report_reaches_the_caller(fake: RouterFake, outputs: Outputs) -> None:
+    async def fail(_: object) -> None:
+        raise LookupError("the lease is lost")
+
+    for route in ("fal-ai", "hf-inference"):
+        async with provider_of(fake) as provider:
+            with pytest.raises(LookupError):
+                await provider.generate(by_route(route), Reports(fail, fail))
