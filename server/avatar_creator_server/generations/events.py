@@ -29,7 +29,7 @@ class GenerationCodec(Protocol):
     """
 
     def update(self, generation: Generation) -> GenerationUpdate:
-        """Return the update that tells watchers this state."""
+        """Return the update that carries this state."""
 
     def encode(self, generation: Generation) -> bytes:
         """Return the payload for the bus."""

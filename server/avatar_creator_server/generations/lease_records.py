@@ -40,15 +40,15 @@ class Failure:
     message: str
     """Text for people, without secrets."""
     retryable: bool
-    """Whether a retry may succeed."""
+    """True if a retry may succeed."""
     retry_after: timedelta = timedelta(0)
     """Minimum delay before the next attempt."""
     charged: bool = True
-    """Whether the provider may have charged for the request."""
+    """True if the provider may have charged for the request."""
     submit_unknown: bool = False
-    """Whether the provider's answer to the submission was lost."""
+    """True if the provider's answer to the submission was lost."""
     resumable: bool = True
-    """Whether the request is still alive at the provider, so that the next attempt can fetch its result."""
+    """True if the request is still alive at the provider, so that the next attempt can fetch its result."""
 
     @property
     def outcome(self) -> AttemptOutcome:

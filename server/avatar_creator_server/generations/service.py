@@ -150,7 +150,7 @@ class Generations:
 
         Raises:
             NotFoundError: The user has no such generation.
-            FailedPreconditionError: The generation has neither failed nor been cancelled.
+            FailedPreconditionError: The generation did not fail and was not cancelled.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
         created = await self._database.write(self._retry, caller, key, generation_id)

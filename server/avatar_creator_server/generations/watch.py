@@ -46,7 +46,7 @@ class _Slot:
         self._end: AvatarCreatorError | None = None
         self._filled = asyncio.Event()
         self.since: datetime | None = None
-        """For a watch of a project: the re-read skips changes before this time, and all of them while
+        """Start time of a project watch: the re-read skips changes before this time, and all of them while
         None."""
 
     def skip(self, generation: Generation) -> None:

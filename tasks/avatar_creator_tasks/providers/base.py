@@ -20,7 +20,7 @@ class Reference:
     image: Image.Image
     """Upright RGB picture of any size; the provider fits it to the requested size."""
     strength: float
-    """How much the portrait may differ from the reference, 0 to 1: 0 keeps the reference, 1 ignores it."""
+    """Allowed difference of the portrait from the reference, 0 to 1: 0 keeps the reference, 1 ignores it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class PortraitRequest:
     height: int
     """Height in pixels, a multiple of 16."""
     negative_prompt: str = ""
-    """What the picture must not show; empty if the route has no negative prompt."""
+    """Content that the picture must not show; empty if the route has no negative prompt."""
     steps: int = 28
     guidance_scale: float = 3.5
     reference: Reference | None = None
@@ -92,15 +92,15 @@ class ProviderError(Exception):
         self.message = message
         """Text for people; contains no secrets."""
         self.retryable = retryable
-        """Whether another attempt may succeed."""
+        """True if another attempt may succeed."""
         self.retry_after = retry_after
         """Minimum delay before that attempt."""
         self.charged = charged
-        """Whether the provider may have charged for the request despite the error."""
+        """True if the provider may have charged for the request despite the error."""
         self.submit_unknown = submit_unknown
-        """Whether the answer to the submission was lost, so that a request with an unknown id may exist."""
+        """True if the answer to the submission was lost, so that a request with an unknown id may exist."""
         self.request_alive = request_alive
-        """Whether the request still exists at the provider; the next attempt must then resume the request
+        """True if the request still exists at the provider; the next attempt must then resume the request
         instead of submitting another."""
 
 
@@ -116,7 +116,7 @@ class Provider(Protocol):
 
     @property
     def estimates_progress(self) -> bool:
-        """Whether the reported progress is an estimate from the elapsed time."""
+        """True if the reported progress is an estimate from the elapsed time."""
 
     @property
     def max_concurrency(self) -> int:

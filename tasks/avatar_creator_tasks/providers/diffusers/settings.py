@@ -8,7 +8,7 @@ from typing import Literal
 from avatar_creator_server.generations.routes import Lora
 
 INSTALL_HINT = "install the extra gpu from the wheel, see docs/providers.md"
-"""What to do when a library is missing."""
+"""Advice to the operator when a library is missing."""
 
 
 @dataclass(frozen=True, slots=True)

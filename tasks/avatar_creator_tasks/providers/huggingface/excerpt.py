@@ -15,7 +15,7 @@ _ADDRESS_WITH_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#\"'<>]*@", re.IG
 def excerpt(text: str, secret: str) -> str:
     """Return at most 200 characters of the text in one line.
 
-    The excerpt contains neither the secret nor other tokens, and addresses lose their credentials and
+    The excerpt contains no secret and no other token, and addresses lose their credentials and
     signatures.
     """
     line = "".join(character if character.isprintable() else " " * character.isspace() for character in text)

@@ -232,7 +232,7 @@ class RequestError(ProviderError):
             request_alive=Flags.ALIVE in flags,
         )
         self.repeatable = Flags.REPEAT in flags
-        """Whether the same HTTP request may be repeated immediately."""
+        """True if the same HTTP request may be repeated immediately."""
 
 
 def failure(

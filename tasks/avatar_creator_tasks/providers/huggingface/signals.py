@@ -32,7 +32,7 @@ class _Refusal:
     error_types: frozenset[str]
     """fal's types of the error."""
     is_markup: bool
-    """Whether the body is HTML or XML."""
+    """True if the body is HTML or XML."""
     retry_hint: str
     """Value of the header that says whether a retry may succeed; empty if missing."""
 

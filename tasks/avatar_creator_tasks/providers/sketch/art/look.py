@@ -167,9 +167,9 @@ class Look:
     suit: Color
     shirt: Color
     masculine: float
-    """How masculine the face, the brows and the hair are, 0 to 1."""
+    """Masculinity of face, brows and hair, 0 to 1."""
     soft: bool
-    """Whether hair and clothes have a typically feminine cut."""
+    """True if hair and clothes have a typically feminine cut."""
     side: int
     """Side of the parting: 1 right, -1 left."""
     beard: str
@@ -179,7 +179,7 @@ class Look:
     earrings: bool
     freckles: bool
     laugh: bool
-    """Whether the mouth is open."""
+    """True if the mouth is open."""
     smile: float
     """Width of the smile, 0.85 to 1.15."""
     nose: float
@@ -195,17 +195,17 @@ class Look:
 
     @property
     def adult(self) -> bool:
-        """Whether the body is fully grown."""
+        """True if the body is fully grown."""
         return self.age not in ("child", "teenager")
 
     @property
     def draped(self) -> bool:
-        """Whether a headscarf lies over the head and is not tied at the back."""
+        """True if a headscarf lies over the head and is not tied at the back."""
         return self.headwear == "headscarf" and self.masculine <= 0.7
 
     @property
     def old(self) -> bool:
-        """Whether the face has wrinkles."""
+        """True if the face has wrinkles."""
         return self.age in ("mature", "senior")
 
 
