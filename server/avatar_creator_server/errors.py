@@ -80,7 +80,7 @@ class NotFoundError(AvatarCreatorError):
     def __init__(self, resource_type: str, resource_id: str) -> None:
         super().__init__(
             "RESOURCE_NOT_FOUND",
-            f'no {resource_type} has the id "{resource_id}"',
+            f"no {resource_type} '{resource_id}'",
             metadata={"resource_type": resource_type, "resource_id": resource_id},
         )
 

@@ -276,7 +276,7 @@ def test_the_warning_has_the_number_of_unread_words() -> None:
     words = "the woman " * 1000
     # 0.7 tokens per word and 0.2 per letter: 1.3 and 1.7 tokens.
     assert cut_warning(words) == (
-        "the prompt has about 3,001 tokens, and the model reads 512: "
+        "the prompt has about 3,001 tokens and the model reads 512: "
         "it will probably not read about the last 1,660 words of the enhanced prompt"
     )
 

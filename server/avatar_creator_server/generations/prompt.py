@@ -88,7 +88,7 @@ def cut_warning(provider_prompt: str) -> str | None:
     unread = sum(so_far > room for so_far in accumulate(_tokens_of_words(provider_prompt)))
     end = f"the last {unread:,} words" if unread > 1 else "the last word"
     return (
-        f"the prompt has about {tokens:,} tokens, and the model reads {PROMPT_TOKENS}: "
+        f"the prompt has about {tokens:,} tokens and the model reads {PROMPT_TOKENS}: "
         f"it will probably not read about {end} of the enhanced prompt"
     )
 
