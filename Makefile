@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test faults check format protos baseline client client-floor test-gpu-extra bench wheels clean
+.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -22,6 +22,11 @@ ifdef T
 else
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 endif
+
+test-quick: .venv/.development ## Run the fast tests that start no database: on two free cores, half a minute
+	$(BIN)/python -m pytest tests/unit tests/client -k "not distributed" \
+		--ignore-glob "tests/unit/test_support_*" --ignore tests/unit/test_sketch_restyle.py \
+		--numprocesses $(TEST_PROCESSES) --dist worksteal
 
 faults: .venv/.development ## Cause every fault the service claims to survive, and check the promise after each
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
@@ -100,7 +105,7 @@ clean: ## Remove everything that make made
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check "pip>=24"
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --constraint constraints-gpu.txt \
-		--editable clients/python --editable ".[gpu]" pytest pytest-asyncio
+		--editable clients/python --editable ".[gpu]" pytest pytest-asyncio pytest-timeout
 	touch $@
 
 .venv-docs/.installed: docs/requirements.txt

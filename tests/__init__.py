@@ -1,0 +1,8 @@
+"""Tests of the service and of its clients."""
+
+from __future__ import annotations
+
+import os
+
+# gRPC reads this once, when it is imported. By default it logs each lost connection and each fork on stderr.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

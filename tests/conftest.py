@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
+from tests.support.inherited_signals import give_children_default_signals
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
 from tests.support.service import Deployment, run_command
@@ -18,13 +19,18 @@ from tests.support.service import Deployment, run_command
 if TYPE_CHECKING:
     from avatar_creator import AvatarCreator
 
-# A background run (nohup, cron, many CI runners) ignores SIGINT, and children inherit that: a test that
-# interrupts a command would wait for it forever. A handler, unlike SIG_IGN, becomes the default in a child.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+__all__ = ["pytest_configure", "pytest_runtest_teardown", "pytest_unconfigure"]
 
 _SHARED_REDIS_DATABASE = 0
 _TEST_REDIS_DATABASE = 1
+_SLOW_SECONDS = 600
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_signals() -> None:
+    """Let the processes that tests start react to signals, even under nohup."""
+    # Not when this file is imported: processes of pytest-xdist must inherit what nohup has set.
+    give_children_default_signals()
 
 
 @pytest.fixture(scope="session")
@@ -170,6 +176,13 @@ def shared_client(shared_deployment: Deployment, user: str) -> Iterator[AvatarCr
     """A client of `shared_deployment`, as `user`."""
     with shared_deployment.client(user) as connected:
         yield connected
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests more time."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(_SLOW_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -61,6 +61,8 @@ class Unread:
 
 Step: TypeAlias = Message | Failure | UntilClientLeaves | Unread
 
+_STOP_SECONDS = 15.0
+
 LOST = Failure(grpc.StatusCode.UNAVAILABLE)
 
 
@@ -111,7 +113,7 @@ class ScriptedServer:
         return [call for call in self.calls if call.method == method]
 
     def stop(self) -> None:
-        self._server.stop(grace=None).wait()
+        assert self._server.stop(grace=None).wait(_STOP_SECONDS), "a call still runs"
 
     def _servicer(self, service: ServiceDescriptor, base: type[Any]) -> Any:
         methods = {method.name: self._handler(method) for method in service.methods}

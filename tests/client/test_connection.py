@@ -204,7 +204,7 @@ class TestClosing:
             except CallCancelledError as error:
                 errors.append(error)
 
-        waiting = threading.Thread(target=wait)
+        waiting = threading.Thread(target=wait, daemon=True)
         waiting.start()
         assert server.called.wait(5)
         client.close()

@@ -161,5 +161,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_importing_the_client_does_not_read_its_version() -> None:
     command = "import sys, avatar_creator; print('importlib.metadata' in sys.modules)"
-    finished = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True, timeout=30
+    )
     assert finished.stdout == "False\n"

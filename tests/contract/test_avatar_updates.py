@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +16,7 @@ from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.persona_pb2 import Persona
 from tests import pictures
 from tests.contract.calls import Calls
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 PICTURE = pictures.png()
@@ -151,8 +151,8 @@ def test_concurrent_updates_of_different_fields_are_all_kept(calls: Calls, avata
     def update(values: dict[str, Any]) -> None:
         calls.avatars.UpdateAvatar(pb.UpdateAvatarRequest(avatar=Avatar(id=avatar.id, **values)))
 
-    with ThreadPoolExecutor(len(changes)) as threads:
-        list(threads.map(update, changes))
+    with Threads(len(changes)) as threads:
+        threads.map(update, changes)
 
     now = calls.avatars.GetAvatar(pb.GetAvatarRequest(avatar_id=avatar.id)).avatar
 

@@ -1035,7 +1035,8 @@ def test_a_project_can_be_watched_from_a_future_time(disposable: Owner) -> None:
 
     wait_until(first_received)
     watch.cancel()
-    listener.join()
+    listener.join(TIMEOUT_SECONDS)
+    assert not listener.is_alive()
 
     assert set(received) <= set(created)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from avatar_creator import Avatar, AvatarCreator
 from tests import pictures
 from tests.support.certificate import Certificate
-from tests.support.command_line import SMALL, CommandLine
+from tests.support.command_line import SMALL, CommandLine, error_message
 from tests.support.ports import free_port
 from tests.support.service import Deployment, ServiceProcess, run_command
 from tests.support.waiting import wait_until
@@ -322,6 +322,15 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
 
 
 # TLS
+
+
+def test_grpc_logs_nothing_by_default(command_line: CommandLine) -> None:
+    # The server has no TLS, so the handshake fails.
+    quiet = command_line.run("stats", "--tls")
+    verbose = command_line.run("stats", "--tls", GRPC_VERBOSITY="INFO")
+
+    assert quiet.stderr.splitlines() == [f"error: {error_message(quiet)}"]
+    assert "Handshake failed" in verbose.stderr
 
 
 def test_a_server_with_tls_needs_the_option_and_a_trusted_certificate(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from avatar_creator.v1.usage_service_pb2 import GetStatsRequest, RecordUsageRequ
 from tests import pictures
 from tests.contract.calls import Calls, refusal, rows_of
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 CONCURRENT_CALLS = 20
@@ -161,7 +161,7 @@ def test_concurrent_calls_with_one_request_id_create_one_resource(
 ) -> None:
     place, request_id = creation.place(calls), str(uuid.uuid4())
 
-    with ThreadPoolExecutor(CONCURRENT_CALLS) as threads:
+    with Threads(CONCURRENT_CALLS) as threads:
         running = [threads.submit(creation.create, calls, place, request_id) for _ in range(CONCURRENT_CALLS)]
         answers = {call.result() for call in running}
 

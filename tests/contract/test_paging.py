@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
@@ -28,6 +27,7 @@ from avatar_creator.v1.generation_pb2 import Generation, GenerationState
 from tests import pictures
 from tests.contract.calls import Calls
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 PICTURE = pictures.png()
@@ -304,7 +304,7 @@ def test_thumbnails_are_inline_only_if_requested(calls: Calls) -> None:
 
 def test_a_project_opens_with_its_newest_avatars_and_a_token_for_the_others(calls: Calls) -> None:
     project = calls.create_project().id
-    with ThreadPoolExecutor(4) as threads:
+    with Threads(4) as threads:
         uploads = [threads.submit(calls.upload, project, PICTURE) for _ in range(23)]
         ids = sorted((upload.result().id for upload in uploads), reverse=True)
     calls.upload(calls.create_project().id, PICTURE)
@@ -555,7 +555,7 @@ def test_each_of_a_thousand_avatars_is_listed_once_while_others_are_added_and_de
                 removed.add(next_removed)
                 crowd.remove(next_removed)
 
-    with ThreadPoolExecutor(1) as threads:
+    with Threads(1) as threads:
         changes = threads.submit(add_and_remove)
         try:
             found = crowd.listed({"order": order, **requested}, disturb)

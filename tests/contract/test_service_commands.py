@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from threading import Barrier
@@ -21,6 +20,7 @@ from tests.contract.calls import Calls, refusal
 from tests.contract.conftest import RunWithSettings
 from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 
 UNREACHABLE = "127.0.0.1:1"
 """An address without a server: port 1."""
@@ -73,7 +73,7 @@ def test_migrating_twice_applies_each_migration_once(run: RunWithSettings, empty
 def test_of_two_migrations_at_once_one_applies(run: RunWithSettings, empty_database: str, kind: str) -> None:
     url = empty_database if kind == "PostgreSQL" else None
 
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         results = [threads.submit(run, "migrate", DATABASE_URL=url) for _ in range(2)]
         texts = [printed(result.result()) for result in results]
 
@@ -167,13 +167,13 @@ def test_an_embedded_service_generates_a_secret_and_accepts_its_tokens(tmp_path:
 
 def test_processes_that_generate_the_secret_at_once_get_the_same(tmp_path: Path) -> None:
     settings = Settings(data_path=tmp_path / "data", database_url="", jwt_secret="")
-    together = Barrier(8)
+    together = Barrier(8, timeout=30)
 
     def secret() -> str:
         together.wait()
         return settings.signing_secret()
 
-    with ThreadPoolExecutor(8) as threads:
+    with Threads(8) as threads:
         secrets = {result.result() for result in [threads.submit(secret) for _ in range(8)]}
 
     assert secrets == {(tmp_path / "data" / "jwt-secret").read_text().strip()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -12,6 +11,7 @@ from tests.support.generations import CANCELLED, COMPLETED, SMALLEST
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
@@ -159,10 +159,8 @@ def test_fifty_calls_with_one_request_id_make_one_generation(
     with AvatarCreator(first.target, token=token) as one, AvatarCreator(second.target, token=token) as other:
         project = one.projects.create("Fifty")
         request_id = str(uuid4())
-        with ThreadPoolExecutor(50) as callers:
-            made = list(
-                callers.map(lambda at: order((one, other)[at % 2], project.id, request_id), range(50))
-            )
+        with Threads(50) as callers:
+            made = callers.map(lambda at: order((one, other)[at % 2], project.id, request_id), range(50))
         hosted.start_worker()
         last = Watcher(one, made[0].id).states()[-1]
 

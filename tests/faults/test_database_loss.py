@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -21,6 +20,7 @@ from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.postgres import OwnPostgres
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
@@ -49,7 +49,7 @@ def list_at_once(calls: Calls) -> bool:
     def call(_: int) -> int:
         return len(calls.projects.ListProjects(ListProjectsRequest()).projects)
 
-    with ThreadPoolExecutor(THREADS) as callers:
+    with Threads(THREADS) as callers:
         return set(callers.map(call, range(8 * THREADS))) == {1}
 
 

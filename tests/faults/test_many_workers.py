@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from tests.support.generations import SMALLEST, all_ended
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -29,8 +29,8 @@ def order(client: AvatarCreator, number: int, **wishes: Any) -> list[str]:
             project.id, "a woman", width=SMALLEST, height=SMALLEST, timeout=60.0, **wishes
         ).id
 
-    with ThreadPoolExecutor(8) as callers:
-        return list(callers.map(one, range(number)))
+    with Threads(8) as callers:
+        return callers.map(one, range(number))
 
 
 @pytest.fixture

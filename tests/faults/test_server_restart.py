@@ -14,7 +14,7 @@ from avatar_creator import AvatarCreator, Generation
 from avatar_creator.v1.avatar_service_pb2 import UploadAvatarRequest
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from tests import pictures
-from tests.contract.calls import Calls, refusal_of, upload_messages
+from tests.contract.calls import TIMEOUT_SECONDS, Calls, refusal_of, upload_messages
 from tests.support.background import InBackground
 from tests.support.generations import COMPLETED, LARGEST, PENDING, row_of
 from tests.support.guarded_process import GuardedProcess
@@ -86,7 +86,8 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
     (server,) = distributed.servers
     project = calls.create_project()
     generation = calls.create_generation(project.id)
-    health = health_pb2_grpc.HealthStub(calls.channel).Watch(health_pb2.HealthCheckRequest())
+    stub = health_pb2_grpc.HealthStub(calls.channel)
+    health = stub.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
     assert next(health).status == health_pb2.HealthCheckResponse.SERVING
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
     assert next(watch).generation.state == PENDING

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support import child_process
 from tests.support.service import Deployment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,15 +67,12 @@ def program(page: Path) -> str:
 
 
 def run(*arguments: str, folder: Path, **environment: str) -> str:
-    """Run Python in a folder and return what it printed; its output is in the failure if it fails."""
-    finished = subprocess.run(
+    """Run Python in a folder and return its output, which is also in the message if it fails."""
+    finished = child_process.run(
         [sys.executable, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
         timeout=_PAGE_SECONDS,
-        cwd=folder,
-        env={
+        directory=folder,
+        environment={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "clients" / "python")]),
             **environment,

@@ -8,8 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +26,12 @@ from avatar_creator import (
 )
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
+from tests.support.child_process import ChildProcess
 from tests.support.generations import SMALLEST, make_due
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 RECORDER = Path(__file__).with_name("record_uses.py")
@@ -50,35 +51,32 @@ PICTURE = pictures.png()
 @contextmanager
 def recorders(deployment: Deployment, user: str, avatar_ids: Sequence[str], uses: int) -> Iterator[list[Any]]:
     """Start processes of apps that record uses of these avatars."""
-    running = []
-    for number in range(PROCESSES):
-        app_id = APPS[number % len(APPS)]
-        process = subprocess.Popen(
-            [sys.executable, str(RECORDER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(CLIENT)},
-        )
-        running.append(process)
-        parameters = {
-            "target": deployment.target,
-            "token": deployment.token(user, app_id=app_id),
-            "app_name": f"{app_id} {number}",
-            "avatar_ids": avatar_ids,
-            "uses": uses // PROCESSES,
-            "seed": number,
-        }
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(parameters))
-        process.stdin.close()
-        process.stdin = None
-    try:
-        yield running
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
+    with ExitStack() as running:
+        processes = []
+        for number in range(PROCESSES):
+            app_id = APPS[number % len(APPS)]
+            process = running.enter_context(
+                ChildProcess(
+                    [sys.executable, RECORDER],
+                    environment={**os.environ, "PYTHONPATH": str(CLIENT)},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            parameters = {
+                "target": deployment.target,
+                "token": deployment.token(user, app_id=app_id),
+                "app_name": f"{app_id} {number}",
+                "avatar_ids": avatar_ids,
+                "uses": uses // PROCESSES,
+                "seed": number,
+            }
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(parameters))
+            process.stdin.close()
+            process.stdin = None
+            processes.append(process)
+        yield processes
 
 
 @dataclass
@@ -146,7 +144,7 @@ def test_no_count_is_lost_or_doubled_by_concurrent_writes(
     )
 
     uses = PROCESSES * (USES["embedded" if deployment.is_embedded else "distributed"] // PROCESSES)
-    with recorders(deployment, user, used, uses) as processes, ThreadPoolExecutor(2) as threads:
+    with recorders(deployment, user, used, uses) as processes, Threads(2) as threads:
         avatars_done = threads.submit(others.create_and_delete_avatars)
         started = threads.submit(others.create_and_delete_generations)
         recorded = [use for process in processes for use in json.loads(process.communicate(timeout=60)[0])]
@@ -175,8 +173,8 @@ def test_concurrent_uses_are_listed_newest_first(client: AvatarCreator) -> None:
     def record(number: int) -> None:
         client.usage.record(avatar.id, action="pose", app_id=APPS[number % len(APPS)])
 
-    with ThreadPoolExecutor(PROCESSES) as threads:
-        list(threads.map(record, range(200)))
+    with Threads(PROCESSES) as threads:
+        threads.map(record, range(200))
 
     times = [use.create_time.ToNanoseconds() for use in client.usage.list(avatar.id, page_size=37)]
     assert len(times) == 200

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from avatar_creator import UsageRecord
+from tests.support.child_process import run
 from tests.support.service import Deployment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,14 +34,11 @@ class App:
 
     def run(self, *arguments: str, token: str = "") -> subprocess.CompletedProcess[str]:
         """Run it once and return its exit code and output."""
-        return subprocess.run(
+        return run(
             [sys.executable, EXAMPLES / self.file_name, *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
             timeout=_APP_SECONDS,
-            cwd=self.folder,
-            env={
+            directory=self.folder,
+            environment={
                 "PATH": os.environ["PATH"],
                 "AVATAR_CREATOR_TARGET": self.service.target,
                 "AVATAR_CREATOR_TOKEN": token or self.service.token(self.user, app_id=self.app_id),

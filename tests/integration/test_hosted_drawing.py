@@ -91,7 +91,8 @@ def wait_for_end(client: AvatarCreator, generation_id: str) -> Generation:
 def health_of(deployment: Deployment, name: str) -> str:
     """Return the status of a health check."""
     with grpc.insecure_channel(deployment.target) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5.0)
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from avatar_creator import AvatarCreator, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from avatar_creator.testing import LocalServiceError, local_service
+from tests.support.child_process import ChildProcess, run
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENT = REPOSITORY / "clients" / "python"
@@ -54,14 +55,11 @@ def run_pytest(*python: str, folder: Path, **environment: str) -> subprocess.Com
     """Run the tests of an app in `folder`."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_app.py").write_text(TESTS)
-    return subprocess.run(
+    return run(
         [sys.executable, *python, "-m", "pytest", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"],
-        check=False,
-        capture_output=True,
-        text=True,
         timeout=_PYTEST_SECONDS,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], **environment},
+        directory=folder,
+        environment={"PATH": os.environ["PATH"], **environment},
     )
 
 
@@ -137,17 +135,15 @@ def test_a_service_that_fails_to_start_reports_why_and_leaves_no_process(tmp_pat
 
 
 def test_the_service_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
-    tests = subprocess.Popen(
+    with ChildProcess(
         [sys.executable, "-c", TESTS_THAT_HANG, tmp_path],
+        environment={**os.environ, "PYTHONPATH": CHECKOUT},
         stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": CHECKOUT},
-    )
-    assert tests.stdout is not None
-    assert tests.stdout.readline() == "ready\n"
-    (service,) = psutil.Process(tests.pid).children()
+    ) as tests:
+        assert tests.stdout is not None
+        assert tests.stdout.readline() == "ready\n"
+        (service,) = psutil.Process(tests.pid).children()
 
-    tests.kill()
-    tests.communicate()
+        tests.kill()
 
     service.wait(timeout=_END_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from avatar_creator import AvatarCreator, FailedPreconditionError, ImageVariant, NotFoundError
 from tests import pictures
 from tests.support.service import Deployment
+from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 THUMBNAIL = ImageVariant.IMAGE_VARIANT_THUMBNAIL
@@ -77,7 +77,7 @@ def test_orphaned_staged_files_are_deleted_after_an_hour(
     distributed: Deployment, client: AvatarCreator
 ) -> None:
     project = client.projects.create("Crashes")
-    with ThreadPoolExecutor() as uploads:
+    with Threads(3) as uploads:
         for name in ("Forgotten", "Recent", "Owned"):
             uploads.submit(client.avatars.upload, project.id, SKETCH, name=name)
     keys = {row["name"]: row for row in _files_by_avatar_name(distributed)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable
@@ -11,7 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support import child_process
+
+pytestmark = pytest.mark.timeout(900)  # pip loads packages
+
 REPOSITORY = Path(__file__).parents[2]
+COMMAND_SECONDS = 300.0
 
 SERVICE_PACKAGES = {"avatar_creator_server", "avatar_creator_tasks", "avatar_creator_migrations"}
 CLIENT_PACKAGES = {"avatar_creator"}
@@ -23,10 +27,8 @@ PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """Run a command in a folder and return what it printed; a failure shows the output."""
-    finished = subprocess.run(
-        [str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False
-    )
+    """Run a command in a folder and return its output, which is also in the message if it fails."""
+    finished = child_process.run(command, timeout=COMMAND_SECONDS, directory=folder)
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout
 

@@ -1,4 +1,4 @@
-"""A call that runs on a thread beside the test."""
+"""A call on a thread next to the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class InBackground:
-    """What a function returned or raised, which runs on a thread meanwhile."""
+    """A call on a daemon thread, which starts now."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
@@ -17,9 +17,9 @@ class InBackground:
         self._thread.start()
 
     def outcome(self, timeout: float = 20.0) -> Any:
-        """Wait for the end."""
+        """Wait until the call has ended and return its result, or the exception it raised."""
         self._thread.join(timeout)
-        assert not self._thread.is_alive(), "it has not ended"
+        assert not self._thread.is_alive(), "the call has not ended"
         return self._outcome
 
     def _run(self) -> None:

@@ -6,13 +6,16 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.child_process import ChildProcess
 from tests.support.service import run_command, run_in_turn
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,6 +23,8 @@ SMALL = ("--width", "256", "--height", "256")
 """Options of `generate` for a picture that is drawn quickly."""
 
 FinishedCommand = subprocess.CompletedProcess[str]
+
+_TERMINAL_SECONDS = 60.0
 
 
 class CommandLine:
@@ -68,34 +73,30 @@ class CommandLine:
         )
         return [error_message(each) for each in finished]
 
-    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **streams: Any) -> ChildProcess:
         """Start a command and return without waiting; its output goes to pipes unless `streams` differ."""
-        return subprocess.Popen(
+        return ChildProcess(
             [sys.executable, "-m", "avatar_creator_server.cli", *arguments, "--target", self.target],
-            cwd=self.directory,
-            env={
+            directory=self.directory,
+            environment={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "clients" / "python")]),
                 "TERM": "xterm",
                 **self.environment,
             },
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams},
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         )
 
     def terminal_output(self, *arguments: str, columns: int) -> str:
         """Run a command that succeeds in a terminal of this width, and return the text that it shows."""
         terminal, end = pty.openpty()
         termios.tcsetwinsize(end, (50, columns))
-        with self.start(*arguments, stdin=end, stdout=end, stderr=end, text=False) as process:
-            os.close(end)
-            shown = b""
-            # On Linux, reading fails once no process has the terminal open.
-            try:
-                while chunk := os.read(terminal, 65536):
-                    shown += chunk
-            except OSError:
-                pass
-        os.close(terminal)
+        try:
+            with self.start(*arguments, stdin=end, stdout=end, stderr=end) as process:
+                os.close(end)
+                shown = _read_to_end(terminal)
+        finally:
+            os.close(terminal)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
         assert process.returncode == 0, text
         return text
@@ -104,8 +105,8 @@ class CommandLine:
 def error_message(finished: FinishedCommand) -> str:
     """Return the message of a failed command, which prints that line and nothing for scripts."""
     assert (finished.returncode, finished.stdout) == (1, ""), finished.stdout + finished.stderr
-    # We cannot silence what gRPC's C++ core writes about a failed TLS handshake or an address in use.
-    lines = [line for line in finished.stderr.splitlines() if not re.match(r"[EI]\d{4} .*\.cc:\d+\]", line)]
+    # gRPC's C++ core logs an address in use too.
+    lines = [line for line in finished.stderr.splitlines() if not re.match(r"E\d{4} .*\.cc:\d+\]", line)]
     assert len(lines) == 1, finished.stderr
     assert lines[0].startswith("error: "), finished.stderr
     return lines[0].removeprefix("error: ")
@@ -116,3 +117,17 @@ def printed(finished: FinishedCommand) -> str:
     text = finished.stdout + finished.stderr
     assert "Traceback" not in text
     return " ".join(text.split())
+
+
+def _read_to_end(terminal: int) -> bytes:
+    shown = b""
+    deadline = time.monotonic() + _TERMINAL_SECONDS
+    while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # on Linux, once no process has the terminal open
+            return shown
+        if not chunk:
+            return shown
+        shown += chunk
+    raise TimeoutError(f"the command still ran after {_TERMINAL_SECONDS:g} s: {shown!r}")

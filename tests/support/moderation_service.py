@@ -41,6 +41,7 @@ FLAGGED_CATEGORIES = ("violence", "violence/graphic")
 """Categories of a flagged text."""
 
 _START_SECONDS = 10.0
+_END_SECONDS = 10.0
 _TRICKLE_SECONDS = 0.02
 
 
@@ -97,9 +98,15 @@ class ModerationServiceFake:
         return f"http://127.0.0.1:{self._port}/v1/moderations"
 
     def close(self) -> None:
-        """Stop the server, and close its connections."""
+        """Stop the server, and close its connections.
+
+        Raises:
+            TimeoutError: The thread did not end. It is a daemon thread, so it ends with Python.
+        """
         self._loop.call_soon_threadsafe(self._finish.set)
-        self._thread.join()
+        self._thread.join(_END_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError("the moderation service's fake has not stopped")
         self._loop.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""S3 on loopback: moto's server, a process of its own."""
+"""S3 on loopback: moto's server in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _START_SECONDS = 30.0
 
 
 class ObjectStorage:
-    """An S3 server with one empty bucket. It keeps nothing over a `kill`."""
+    """An S3 server with one empty bucket. It loses its data at a `kill`."""
 
     bucket = "avatars"
 
@@ -32,10 +32,11 @@ class ObjectStorage:
             directory=self._scratch,
             scratch=self._scratch,
         )
-        wait_until(self._make_bucket, _START_SECONDS, lambda: f"no S3:\n{self._server.output()}")
+        with self._server.closed_on_error():
+            wait_until(self._make_bucket, _START_SECONDS, lambda: f"no S3:\n{self._server.output()}")
 
     def settings(self, prefix: str) -> dict[str, str]:
-        """The environment variables of a service that keeps its files here under `prefix`."""
+        """Return the environment variables of a service that stores its files here under `prefix`."""
         return {
             "STORAGE_URL": f"s3://{self.bucket}/{prefix}",
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -46,7 +47,7 @@ class ObjectStorage:
         }
 
     def keys(self) -> set[str]:
-        """The keys of all objects in the bucket."""
+        """Return the keys of all objects in the bucket."""
         with urllib.request.urlopen(f"{self.endpoint}/{self.bucket}?list-type=2", timeout=10) as answer:
             return set(re.findall(r"<Key>(.*?)</Key>", answer.read().decode()))
 
@@ -55,7 +56,7 @@ class ObjectStorage:
         self._server.kill()
 
     def close(self) -> None:
-        """End it and delete what it kept."""
+        """End it and delete its data."""
         self._server.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 

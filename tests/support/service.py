@@ -1,4 +1,4 @@
-"""The service as its users run it: real processes, on addresses, databases and folders of their own."""
+"""The service as its users run it: real processes with their own addresses, databases and folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import psycopg2
 import psycopg2.extras
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.child_process import run
 from tests.support.guarded_process import GuardedProcess
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -32,31 +33,29 @@ _REPOSITORY = Path(__file__).parents[2]
 _START_SECONDS = 30.0
 _COMMAND_SECONDS = 60.0
 _OUTPUT_LINES = 200
+_CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
 _TOKEN_SECONDS = 3600
 
-# What a process needs of our environment. Nothing else passes: a developer's own DATABASE_URL or API key
-# must not change what is tested.
+# The variables that a process needs from our environment. It gets no others: a developer's own DATABASE_URL
+# or API key must not change the test.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
 def run_command(
     *arguments: str, settings: Mapping[str, str], directory: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the service that ends by itself, such as `migrate`, and return how it went.
+    """Run a command of the service that ends by itself, such as `migrate`, and return its outcome.
 
     Args:
         arguments: the command and its options.
         settings: the service's environment variables.
         directory: its working directory.
     """
-    return subprocess.run(
+    return run(
         [*_program(), *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
         timeout=_COMMAND_SECONDS,
-        cwd=directory,
-        env=_environment(settings),
+        directory=directory,
+        environment=_environment(settings),
     )
 
 
@@ -84,21 +83,19 @@ def run_in_turn(
     commands: Sequence[tuple[Sequence[str], Mapping[str, str], Path]],
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run commands, each with its settings and directory, in one process that starts only once."""
-    finished = subprocess.run(
+    finished = run(
         [sys.executable, "-c", _IN_TURN],
-        check=True,
-        capture_output=True,
-        text=True,
         timeout=_COMMAND_SECONDS,
+        environment=_environment({}),
         input=json.dumps(
             [(list(arguments), dict(settings), str(directory)) for arguments, settings, directory in commands]
         ),
-        env=_environment({}),
     )
-    told = [json.loads(line) for line in finished.stdout.splitlines()]
+    finished.check_returncode()
+    outcomes = [json.loads(line) for line in finished.stdout.splitlines()]
     return [
         subprocess.CompletedProcess(command[0], *outcome)
-        for command, outcome in zip(commands, told, strict=True)
+        for command, outcome in zip(commands, outcomes, strict=True)
     ]
 
 
@@ -115,15 +112,15 @@ class ServiceProcess(GuardedProcess):
         target: str = "",
         fault: str = "",
     ) -> None:
-        """Start it; `wait_until_ready` says when it works.
+        """Start it; `wait_until_ready` waits until it works.
 
         Args:
-            name: names its log file, and so the section of a failed test's report.
+            name: the name of its log file, and of its section in the report of a failed test.
             command: `serve` or `worker`.
             settings: its environment variables.
-            directory: its working directory, which gets its log file.
-            target: where it will listen, `host:port`, if it is a server.
-            fault: what `tests.support.fault_point` does to it, and at which point of its work.
+            directory: its working directory, and the folder of its log file.
+            target: the address it will listen on, `host:port`, if it is a server.
+            fault: the fault that `tests.support.fault_point` causes, and the point of its work.
         """
         self.name = name
         self.target = target
@@ -135,7 +132,7 @@ class ServiceProcess(GuardedProcess):
         )
 
     def wait_until_ready(self) -> None:
-        """Wait until a server's health is SERVING, or a worker has said `worker_ready`.
+        """Wait until a server's health is SERVING, or a worker has logged `worker_ready`.
 
         Raises:
             RuntimeError: it ended; the message has its output.
@@ -145,7 +142,7 @@ class ServiceProcess(GuardedProcess):
             self.wait_for_output("worker_ready")
             return
         options = [
-            # Its back-off begins at a second, which is longer than most of our starts.
+            # gRPC's backoff begins at one second, which is longer than most of our starts.
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.min_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 50),
@@ -165,11 +162,11 @@ class ServiceProcess(GuardedProcess):
             wait_until(serves, _START_SECONDS, lambda: f"{self.name} never served\n{self.last_output()}")
 
     def wait_for_output(self, text: str, timeout: float = _START_SECONDS) -> None:
-        """Wait until it has written `text`, since the file began.
+        """Wait until its log file contains `text`.
 
         Raises:
             RuntimeError: it ended before; the message has its output.
-            TimeoutError: it has not within `timeout` seconds; the message has its output.
+            TimeoutError: the text was not there within `timeout` seconds; the message has its output.
         """
 
         def written() -> bool:
@@ -181,12 +178,12 @@ class ServiceProcess(GuardedProcess):
         wait_until(written, timeout, lambda: f"{self.name} never wrote {text!r}\n{self.last_output()}")
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The entries of its structured log whose `event` is `name`, oldest first."""
+        """Return the entries of its structured log with this `event`, oldest first."""
         entries = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
         return [entry for entry in entries if entry.get("event") == name]
 
     def last_output(self) -> str:
-        """The end of its output, enough of it to see what went wrong."""
+        """Return the last 200 lines of its output."""
         return "\n".join(self.output().splitlines()[-_OUTPUT_LINES:])
 
     def _require_running(self) -> None:
@@ -195,9 +192,9 @@ class ServiceProcess(GuardedProcess):
 
 
 class Deployment:
-    """A service of its own: settings, folders, a database, and the processes that were started.
+    """A service with its own settings, folders and database, and the processes that were started.
 
-    Made by `embedded` or `distributed`, with nothing running yet. `close` ends all of it.
+    `embedded` and `distributed` make it, with nothing running yet. `close` ends all of it.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
@@ -205,33 +202,33 @@ class Deployment:
         self.upload_path = directory / "uploads"
         self.data_path = directory / "data"
         self.target = f"127.0.0.1:{free_port()}"
-        """Where its first server listens, `host:port`, and after that one ended the next that is started."""
+        """The address of its first server, `host:port`, and of the next one after that has ended."""
         self.settings: dict[str, str] = {
             "JWT_SECRET": secrets.token_hex(32),
             "UPLOAD_PATH": str(self.upload_path),
             "DATA_PATH": str(self.data_path),
-            # Tests start more in a minute than a person does; those about limits set their own.
+            # Tests start more in a minute than a person does. Tests of the limit set their own.
             "GENERATION_LIMIT_PER_MINUTE": "0",
             **settings,
         }
-        """The environment variables of every process; what a test changes holds for what it starts next."""
+        """The environment variables of every process; a change holds for the processes started after it."""
         self.servers: list[ServiceProcess] = []
-        """All that were started, whether they still run or not, oldest first."""
+        """All servers that were started, oldest first, including those that have ended."""
         self.workers: list[ServiceProcess] = []
 
     @classmethod
     def embedded(cls, directory: Path, **settings: str) -> Deployment:
-        """`serve` alone, on SQLite: no DATABASE_URL and no REDIS_URL."""
+        """Return a service that is `serve` alone, on SQLite: no DATABASE_URL and no REDIS_URL."""
         return cls(directory, settings)
 
     @classmethod
     def distributed(cls, directory: Path, database_url: str, redis_url: str, **settings: str) -> Deployment:
-        """Servers and workers apart, on a migrated PostgreSQL database and Redis."""
+        """Return a service of separate servers and workers, on a migrated PostgreSQL database and Redis."""
         return cls(directory, {"DATABASE_URL": database_url, "REDIS_URL": redis_url, **settings})
 
     @property
     def is_embedded(self) -> bool:
-        """Whether `serve` alone is the whole service."""
+        """True if `serve` alone is the whole service."""
         return "DATABASE_URL" not in self.settings
 
     def start(self) -> None:
@@ -263,41 +260,42 @@ class Deployment:
 
     def close(self) -> None:
         """Kill every process that still runs."""
-        for process in self._processes():
-            process.close()
+        with ExitStack() as closing_all:
+            for process in self._processes():
+                closing_all.callback(process.close)
 
     def token(self, user: str, **claims: Any) -> str:
-        """A token of `user`, valid for an hour; `claims` are added, or replace `sub`, `iat` and `exp`."""
+        """Return a token of `user`, valid for an hour; `claims` add to or replace `sub`, `iat` and `exp`."""
         now = int(time.time())
         payload = {"sub": user, "iat": now, "exp": now + _TOKEN_SECONDS} | claims
         return jwt.encode(payload, self.settings["JWT_SECRET"], algorithm="HS256")
 
     def client(self, user: str, **claims: Any) -> AvatarCreator:
-        """A client that calls the first server as `user`. To be closed by the caller."""
+        """Return a client that calls the first server as `user`. The caller must close it."""
         from avatar_creator import AvatarCreator
 
         return AvatarCreator(self.target, token=self.token(user, **claims))
 
     def files(self) -> set[Path]:
-        """Every stored file."""
+        """Return the paths of all stored files."""
         return {path for path in self.upload_path.rglob("*") if path.is_file()}
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """Every row of a table, in no order; see `execute` for the values."""
+        """Return every row of a table, in no order; see `execute` for the values."""
         return self.execute(f"SELECT * FROM {table}")
 
     def execute(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
-        """Run SQL on the service's database in a transaction and return the rows it gives, if any.
+        """Run SQL on the service's database in a transaction and return its rows, if any.
 
-        Parameters are written `%s` on either database. Times go in and come out as aware datetimes; other
-        values are the driver's, so on SQLite JSON is text and a truth value is 0 or 1.
+        A parameter is `%s` on either database. Times are aware datetimes; other values are the driver's, so
+        on SQLite JSON is text and a boolean is 0 or 1.
         """
         if self.is_embedded:
             return _execute_sqlite(self.data_path / "avatar-creator.db", statement, parameters)
         return _execute_postgresql(self.settings["DATABASE_URL"], statement, parameters)
 
     def output_sections(self) -> list[tuple[str, str]]:
-        """A title and the end of the output of each process, for the report of a failed test."""
+        """Return a title and the end of the output of each process, for the report of a failed test."""
         return [(f"output of {process.name}", process.last_output()) for process in self._processes()]
 
     def _processes(self) -> list[ServiceProcess]:
@@ -340,7 +338,7 @@ def _program_with(fault: str) -> list[str]:
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-        # This checkout's code, even where the environment's editable install points at another one.
+        # The code of this checkout, even if the environment's editable install points to another one.
         "PYTHONPATH": os.pathsep.join([str(_REPOSITORY), str(_REPOSITORY / "clients" / "python")]),
         "PYTHONUNBUFFERED": "1",
         **settings,
@@ -348,7 +346,7 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 _SQLITE_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""How `avatar_creator_server.database.models.base` writes times there."""
+"""The format in which `avatar_creator_server.database.models.base` stores times."""
 
 
 def _execute_sqlite(path: Path, statement: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
@@ -361,7 +359,7 @@ def _execute_sqlite(path: Path, statement: str, parameters: tuple[Any, ...]) -> 
         except (TypeError, ValueError):
             return value
 
-    # Never creates the file: a test that looks before the service has made it should hear so.
+    # Never creates the file: a test that reads it before the service has made it must fail.
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=10)) as connection:
         connection.row_factory = sqlite3.Row
         with connection:
@@ -372,7 +370,7 @@ def _execute_sqlite(path: Path, statement: str, parameters: tuple[Any, ...]) -> 
 
 
 def _execute_postgresql(url: str, statement: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
-    with closing(psycopg2.connect(url)) as connection, connection:
+    with closing(psycopg2.connect(url, connect_timeout=_CONNECT_SECONDS)) as connection, connection:
         cursor = connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
         cursor.execute(statement, parameters or None)
         if cursor.description is None:

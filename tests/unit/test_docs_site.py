@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from avatar_creator import rpcs
 from docs.site.check import problems
 from docs.site.contract import MESSAGES, REASONS, Contract
 from docs.site.guides import BrokenLinksError, Guides
+from tests.support.child_process import run
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -21,7 +21,8 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     """The contract of this repository."""
     image = tmp_path_factory.mktemp("contract") / "contract.json"
     buf = Path(sys.executable).parent / "buf"
-    subprocess.run([buf, "build", "--exclude-imports", "--output", image], cwd=REPOSITORY, check=True)
+    command: list[str | Path] = [buf, "build", "--exclude-imports", "--output", image]
+    run(command, timeout=60.0, directory=REPOSITORY).check_returncode()
     return Contract.read(image)
 
 

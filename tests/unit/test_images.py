@@ -8,7 +8,6 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
@@ -25,6 +24,7 @@ from avatar_creator_server.images.processing import (
     make_thumbnail,
 )
 from tests import pictures
+from tests.support.threads import Threads
 
 WHOLE: dict[str, Callable[[], bytes]] = {
     "jpeg": pictures.jpeg,
@@ -484,8 +484,8 @@ def test_many_threads_accept_pictures_concurrently() -> None:
     uploads = [make() for make in (*WHOLE.values(), *WITH_METADATA.values())] * 5
     alone = [accept_upload(data).sha256 for data in uploads]
     limit = Image.MAX_IMAGE_PIXELS
-    with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda data: accept_upload(data).sha256, uploads))
+    with Threads(8) as threads:
+        together = threads.map(lambda data: accept_upload(data).sha256, uploads)
     assert together == alone
     assert limit == Image.MAX_IMAGE_PIXELS
     assert not ImageFile.LOAD_TRUNCATED_IMAGES

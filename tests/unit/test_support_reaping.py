@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.child_process import ChildProcess
 from tests.support.guarded_process import GuardedProcess
 from tests.support.waiting import wait_until
 
@@ -41,6 +42,7 @@ def test_killing_the_test_run_ends_its_servers_and_deletes_their_data(tmp_path: 
 
 _START_STUBBORN = """
 from pathlib import Path
+from tests.support.child_process import ChildProcess
 from tests.support.guarded_process import GuardedProcess
 from tests.support.waiting import wait_until
 
@@ -112,23 +114,20 @@ def _sleeper(directory: Path) -> GuardedProcess:
 @contextmanager
 def _test_run(program: str, directory: Path) -> Iterator[list[psutil.Process]]:
     """Run `program`, give the processes whose ids it prints, and kill it with SIGKILL in the end."""
-    with subprocess.Popen(
+    with ChildProcess(
         [sys.executable, "-c", program],
+        directory=directory,
+        environment=os.environ | {"PYTHONPATH": str(_REPOSITORY)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
-        cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(_REPOSITORY)},
     ) as run:
         assert run.stdout is not None
-        try:
-            yield [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
-        finally:
-            run.kill()
+        yield [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
+        run.kill()
 
 
 def _lives(process: psutil.Process) -> bool:
-    # A child of a killed process may stay a zombie for as long as nobody above it collects it.
+    # A child of a killed process stays a zombie until its new parent collects it.
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:  # it ended between the two questions

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 
 def main() -> None:
     """Run the command. Print an error that the user can fix as one line, and exit with code 1."""
+    # gRPC reads this once, when it is imported. By default it logs each lost connection on stderr.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         _run()
     except KeyboardInterrupt:

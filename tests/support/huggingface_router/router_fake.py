@@ -162,7 +162,10 @@ class RouterFake:
                 return False
             return True
 
-        wait_until(answers, _START_SECONDS, lambda: f"the router's fake never answered:\n{process.output()}")
+        with process.closed_on_error():
+            wait_until(
+                answers, _START_SECONDS, lambda: f"the router's fake never answered:\n{process.output()}"
+            )
         return process
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
