@@ -234,7 +234,10 @@ def test_tokens_can_be_for_an_app_and_for_an_operator(shared_deployment: Deploym
         assert operator.avatars.get(avatar.id).user_id == user
     with AvatarCreator(shared_deployment.target, token=of_olga) as olga, pytest.raises(NotFoundError):
         olga.avatars.get(avatar.id)
-    for app_id, problem in (("", "must not be empty"), ("a\nb", "must not have control characters such as line breaks")):
+    for app_id, problem in (
+        ("", "must not be empty"),
+        ("a\nb", "must not have control characters such as line breaks"),
+    ):
         refused = error_message(shared_deployment.run_command(*token, "--app", app_id))
         assert refused == f"--app {problem}"
     assert shared_deployment.run_command(*token, "--role", "king").returncode == 2
