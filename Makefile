@@ -42,6 +42,7 @@ check: .venv/.development build/protos/.generated ## Check everything about the 
 		build/protos/avatar_creator/v1 clients/python/avatar_creator/v1 \
 		|| (echo "The generated stubs are stale: run 'make protos'." && exit 1)
 	$(BIN)/python clients/python/generate_sync.py --check
+	$(BIN)/python -m tests.check_english
 	$(BIN)/python -m tests.check_schema
 
 format: .venv/.development ## Format, and fix what can be fixed

@@ -19,7 +19,7 @@ BANNED = {
     r"whoever|whomever": "if someone; the user, the worker, …",
     r"whatever": "any, every; or name the thing",
     r"whom": "whose name, to which user, …",
-    r"nobody|nobody's": "no user, no worker, no process, …",
+    r'(?<!")nobody': "no user, no worker, no process, …",
     r"somebody|somebody's": "a user, another worker, …",
     r"likewise": "also, the same",
     r"anew": "again",

@@ -1,4 +1,4 @@
-"""Cancelling at every moment, and fifty calls that want one generation."""
+"""Cancellation at every stage of a generation, and fifty calls that create the same generation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-OUTCOME_CANCELLED = AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
-WITHIN_SECONDS = 2.0
-"""How soon a worker has to know of a cancel."""
+ATTEMPT_CANCELLED = AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+WORKER_STOPS_WITHIN_SECONDS = 2.0
+"""Maximum time until a worker stops a cancelled generation."""
 
 
-def order(client: AvatarCreator, project_id: str, request_id: str | None = None) -> Generation:
+def create_generation(client: AvatarCreator, project_id: str, request_id: str | None = None) -> Generation:
     return client.generations.create(
         project_id, "a woman", width=SMALLEST, height=SMALLEST, request_id=request_id, timeout=30.0
     )
 
 
-def held(deployment: Deployment, router: RouterFake, client: AvatarCreator) -> Generation:
-    """A generation whose picture the provider is making, until told to finish."""
+def create_held_generation(deployment: Deployment, router: RouterFake, client: AvatarCreator) -> Generation:
+    """Create a generation that the provider draws until the test calls `router.finish`."""
     router.behave(always=Behavior(hold=True))
-    generation = order(client, client.projects.create("Cancelled").id)
+    generation = create_generation(client, client.projects.create("Cancelled").id)
     router.wait_until_polled()
     return generation
 
 
 @pytest.mark.slow
-def test_while_it_is_pending(hosted: Deployment, router: RouterFake, user: str) -> None:
+def test_cancel_while_pending(hosted: Deployment, router: RouterFake, user: str) -> None:
     hosted.start_server()
     with hosted.client(user) as client:
-        generation = order(client, client.projects.create("Cancelled").id)
+        generation = create_generation(client, client.projects.create("Cancelled").id)
         watcher = Watcher(client, generation.id)
         assert client.generations.cancel(generation.id).state == CANCELLED
         hosted.start_worker()
@@ -50,48 +50,50 @@ def test_while_it_is_pending(hosted: Deployment, router: RouterFake, user: str) 
 
 
 @pytest.mark.parametrize(
-    ("mode", "told_by"),
+    ("mode", "notified_by"),
     [
-        ("hosted", "the_bus"),
-        pytest.param("hosted_embedded", "the_bus", marks=pytest.mark.slow),
-        pytest.param("hosted_breakable", "its_heartbeat", marks=pytest.mark.slow),
+        ("hosted", "event_bus"),
+        pytest.param("hosted_embedded", "event_bus", marks=pytest.mark.slow),
+        pytest.param("hosted_breakable", "heartbeat", marks=pytest.mark.slow),
     ],
 )
-def test_while_it_is_processed_its_worker_and_the_provider_hear_of_it(
-    request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str, told_by: str
+def test_cancel_while_processing_reaches_the_worker_and_the_provider(
+    request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str, notified_by: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
     without_heartbeat = (
-        "set avatar_creator_tasks.generation_runner:HEARTBEAT_SECONDS 3600" if told_by == "the_bus" else ""
+        "set avatar_creator_tasks.generation_runner:HEARTBEAT_SECONDS 3600"
+        if notified_by == "event_bus"
+        else ""
     )
     worker = deployment.start_server(fault=without_heartbeat)
     if not deployment.is_embedded:
         worker = deployment.start_worker(fault=without_heartbeat)
     with deployment.client(user) as client:
-        generation = held(deployment, router, client)
+        generation = create_held_generation(deployment, router, client)
         watcher = Watcher(client, generation.id)
-        if told_by == "its_heartbeat":
+        if notified_by == "heartbeat":
             request.getfixturevalue("own_redis").kill()
 
         assert client.generations.cancel(generation.id).state == CANCELLED
 
-        wait_until(lambda: worker.events("lease_ended"), WITHIN_SECONDS)
+        wait_until(lambda: worker.events("lease_ended"), WORKER_STOPS_WITHIN_SECONDS)
         wait_until(lambda: router.submissions()[0]["cancel_requests"])
         last = watcher.states()[-1]
         assert last.state == CANCELLED
         [attempt] = client.generations.attempts(generation.id)
-        assert (attempt.outcome, attempt.possibly_charged) == (OUTCOME_CANCELLED, True)
+        assert (attempt.outcome, attempt.possibly_charged) == (ATTEMPT_CANCELLED, True)
         assert_promise_kept(deployment, router, outcomes_seen=[last])
 
 
 @pytest.mark.slow
-def test_a_provider_that_refuses_to_hear_of_it_is_told_again(
+def test_a_cancel_request_that_the_provider_refuses_is_sent_again(
     hosted_embedded: Deployment, router: RouterFake, user: str
 ) -> None:
     hosted_embedded.start()
     router.behave(always=Behavior(hold=True, faults=(Fault(stage="cancel", status=503, times=2),)))
     with hosted_embedded.client(user) as client:
-        generation = order(client, client.projects.create("Cancelled").id)
+        generation = create_generation(client, client.projects.create("Cancelled").id)
         router.wait_until_polled()
         client.generations.cancel(generation.id)
         wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
@@ -99,13 +101,13 @@ def test_a_provider_that_refuses_to_hear_of_it_is_told_again(
 
 
 @pytest.mark.slow
-def test_the_provider_hears_of_it_although_everything_is_killed(
+def test_the_provider_receives_the_cancel_request_after_all_processes_are_killed(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
     hosted.start_server()
     worker = hosted.start_worker()
     with hosted.client(user) as client:
-        generation = held(hosted, router, client)
+        generation = create_held_generation(hosted, router, client)
         worker.suspend()
         client.generations.cancel(generation.id)
         worker.kill()
@@ -121,7 +123,7 @@ def test_the_provider_hears_of_it_although_everything_is_killed(
 
 
 @pytest.mark.parametrize("winner", ["cancel", pytest.param("completion", marks=pytest.mark.slow)])
-def test_while_it_is_completed_there_is_one_winner_whom_everybody_is_told(
+def test_cancel_while_completing_has_one_winner_and_all_watchers_see_it(
     hosted: Deployment, router: RouterFake, user: str, winner: str
 ) -> None:
     hosted.start_server()
@@ -131,7 +133,7 @@ def test_while_it_is_completed_there_is_one_winner_whom_everybody_is_told(
         moment = "before avatar_creator_server.generations.events:GenerationEvents.publish_changed ended"
     worker = hosted.start_worker(fault=f"suspend {moment}")
     with hosted.client(user) as client:
-        generation = order(client, client.projects.create("Raced").id)
+        generation = create_generation(client, client.projects.create("Raced").id)
         watchers = [Watcher(client, generation.id) for _ in range(3)]
         wait_until(worker.is_suspended, 20.0)
         if winner == "cancel":
@@ -141,30 +143,36 @@ def test_while_it_is_completed_there_is_one_winner_whom_everybody_is_told(
                 client.generations.cancel(generation.id)
             assert refused.value.reason == "GENERATION_FINISHED"
         worker.resume()
-        lasts = [watcher.states()[-1] for watcher in watchers]
+        last_states = [watcher.states()[-1] for watcher in watchers]
 
-        assert {last.state for last in lasts} == {CANCELLED if winner == "cancel" else COMPLETED}
-        assert client.generations.get(generation.id) == lasts[0]
-        # Also that the picture which came too late is gone.
-        assert_promise_kept(hosted, router, outcomes_seen=lasts)
+        assert {last.state for last in last_states} == {CANCELLED if winner == "cancel" else COMPLETED}
+        assert client.generations.get(generation.id) == last_states[0]
+        # This also checks that the picture which came too late is deleted.
+        assert_promise_kept(hosted, router, outcomes_seen=last_states)
 
 
 @pytest.mark.slow
-def test_fifty_calls_with_one_request_id_make_one_generation(
+def test_fifty_calls_with_one_request_id_create_one_generation(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
     first = hosted.start_server()
     second = hosted.start_server()
     token = hosted.token(user)
-    with AvatarCreator(first.target, token=token) as one, AvatarCreator(second.target, token=token) as other:
-        project = one.projects.create("Fifty")
+    with (
+        AvatarCreator(first.target, token=token) as client,
+        AvatarCreator(second.target, token=token) as other,
+    ):
+        clients = (client, other)
+        project = client.projects.create("Fifty")
         request_id = str(uuid4())
         with Threads(50) as callers:
-            made = callers.map(lambda at: order((one, other)[at % 2], project.id, request_id), range(50))
+            generations = callers.map(
+                lambda number: create_generation(clients[number % 2], project.id, request_id), range(50)
+            )
         hosted.start_worker()
-        last = Watcher(one, made[0].id).states()[-1]
+        last = Watcher(client, generations[0].id).states()[-1]
 
-        assert len({generation.id for generation in made}) == 1
+        assert len({generation.id for generation in generations}) == 1
         assert len(hosted.rows("avatar_generations")) == 1
         assert last.state == COMPLETED
         assert router.count == 1

@@ -1,4 +1,4 @@
-"""PostgreSQL killed and restarted: callers are told at once, and everything heals by itself."""
+"""PostgreSQL killed and restarted: calls fail at once, and the service recovers by itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INTERNAL_TEXTS = ("postgres", "psycopg", "SELECT", "INSERT", "127.0.0.1", "serve
 
 @pytest.fixture
 def calls(breakable: Deployment, user: str) -> Iterator[Calls]:
-    """Calls of the first server, as `user`; none is repeated."""
+    """Calls of the first server, as `user`, without retries."""
     breakable.start_server()
     with Calls(breakable.target, breakable.token(user)) as opened:
         yield opened
@@ -43,8 +43,8 @@ def health(calls: Calls, name: str) -> int:
     return int(stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10.0).status)
 
 
-def list_at_once(calls: Calls) -> bool:
-    """Call so often at once that every database thread of the server works; True if all calls succeed."""
+def call_on_all_threads(calls: Calls) -> bool:
+    """Make enough calls at once to use every database thread of the server; return whether all succeed."""
 
     def call(_: int) -> int:
         return len(calls.projects.ListProjects(ListProjectsRequest()).projects)
@@ -53,21 +53,21 @@ def list_at_once(calls: Calls) -> bool:
         return set(callers.map(call, range(8 * THREADS))) == {1}
 
 
-def test_calls_are_refused_while_the_database_is_away_and_served_when_it_is_back(
+def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
     breakable: Deployment, calls: Calls, own_postgres: OwnPostgres
 ) -> None:
     project = calls.create_project()
     generation = calls.create_generation(project.id)
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
     assert next(watch).generation.state == PENDING
-    # Every connection of the server is open now, and each is going to break.
-    assert list_at_once(calls)
+    # Now every database connection of the server is open, so the kill breaks all of them.
+    assert call_on_all_threads(calls)
 
     own_postgres.kill()
 
     refusals: list[Refusal] = [
         refusal(lambda: calls.projects.ListProjects(ListProjectsRequest())),
-        refusal(lambda: calls.create_project("Never made")),
+        refusal(lambda: calls.create_project("Never created")),
         refusal(lambda: calls.create_generation(project.id)),
         refusal(lambda: calls.upload(project.id, pictures.png(pictures.scene()))),
         refusal(
@@ -86,29 +86,29 @@ def test_calls_are_refused_while_the_database_is_away_and_served_when_it_is_back
 
     wait_until(lambda: health(calls, "") == SERVING)
     assert {health(calls, name) for name in SERVICE_NAMES} == {SERVING}
-    # From the moment that health says so, on whichever connection.
-    assert list_at_once(calls)
-    # The watch that was open all the time was not cut off.
+    # As soon as the health service reports SERVING, every connection works.
+    assert call_on_all_threads(calls)
+    # The watch has stayed open during the outage.
     breakable.start_worker()
     assert [message.generation for message in watch][-1].state == COMPLETED
     (server,) = breakable.servers
     assert server.exit_code() is None
 
 
-def order(client: AvatarCreator) -> Generation:
+def create_generation(client: AvatarCreator) -> Generation:
     project = client.projects.create("Outage")
     return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
 
 
 @pytest.mark.slow
-def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
+def test_a_worker_keeps_a_finished_picture_while_the_database_is_down(
     hosted_breakable: Deployment, own_postgres: OwnPostgres, router: RouterFake, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
     hosted_breakable.start()
     (worker,) = hosted_breakable.workers
     with hosted_breakable.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
         router.wait_until_polled()
 
@@ -121,13 +121,13 @@ def test_a_worker_keeps_what_it_has_drawn_while_the_database_is_away(
         last = watcher.states()[-1]
         assert last.state == COMPLETED
         assert len(client.generations.attempts(generation.id)) == 1
-        assert router.count == 1, "what was drawn is kept, and nothing is drawn twice"
+        assert router.count == 1, "the worker lost the picture and submitted a second request"
         assert worker.exit_code() is None
         assert_promise_kept(hosted_breakable, router, outcomes_seen=[last])
 
 
 @pytest.mark.slow
-def test_the_database_is_restarted_within_the_transaction_that_completes(
+def test_a_database_restart_within_the_completing_transaction_loses_nothing(
     hosted_breakable: Deployment, own_postgres: OwnPostgres, router: RouterFake, user: str
 ) -> None:
     hosted_breakable.start_server()
@@ -135,9 +135,9 @@ def test_the_database_is_restarted_within_the_transaction_that_completes(
         fault="suspend after avatar_creator_server.generations.leases:GenerationLeases._complete"
     )
     with hosted_breakable.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
-        # Everything is written and nothing is committed.
+        # The transaction has written all rows and has not committed.
         wait_until(worker.is_suspended, 20.0)
         own_postgres.kill()
         own_postgres.restart()
@@ -151,7 +151,7 @@ def test_the_database_is_restarted_within_the_transaction_that_completes(
         assert_promise_kept(hosted_breakable, router, outcomes_seen=[last])
 
 
-def test_a_statement_that_fails_ends_neither_worker_nor_server(distributed: Deployment, user: str) -> None:
+def test_a_failed_statement_stops_no_worker_and_no_server(distributed: Deployment, user: str) -> None:
     server = distributed.start_server()
     with Calls(distributed.target, distributed.token(user)) as calls:
         project = calls.create_project()

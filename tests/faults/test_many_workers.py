@@ -1,4 +1,4 @@
-"""Several workers at one queue: who gets work, how much at once, and whose turn it is."""
+"""Several workers on one queue: the share of each, its parallel generations, and the turns of users."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ pytestmark = pytest.mark.slow
 WORKERS = 4
 
 
-def order(client: AvatarCreator, number: int, **wishes: Any) -> list[str]:
+def create_generations(client: AvatarCreator, number: int, **options: Any) -> list[str]:
     project = client.projects.create("Many")
 
-    def one(_: int) -> str:
+    def create(_: int) -> str:
         return client.generations.create(
-            project.id, "a woman", width=SMALLEST, height=SMALLEST, timeout=60.0, **wishes
+            project.id, "a woman", width=SMALLEST, height=SMALLEST, timeout=60.0, **options
         ).id
 
     with Threads(8) as callers:
-        return callers.map(one, range(number))
+        return callers.map(create, range(number))
 
 
 @pytest.fixture
@@ -42,40 +42,42 @@ def queue(hosted: Deployment, router: RouterFake) -> Deployment:
     return hosted
 
 
-def test_four_workers_share_two_hundred_generations_two_at_a_time(
+def test_four_workers_share_two_hundred_generations_with_two_at_once_each(
     queue: Deployment, router: RouterFake, user: str
 ) -> None:
     for _ in range(WORKERS):
         queue.start_worker()
     with queue.client(user) as client:
-        order(client, 200)
+        create_generations(client, 200)
     wait_until(lambda: all_ended(queue), 120.0)
 
     spans = defaultdict(list)
     for attempt in queue.rows("generation_attempts"):
         spans[attempt["worker"]].append((attempt["start_time"], attempt["end_time"]))
-    assert len(spans) == WORKERS, "a worker got nothing"
-    for worker, own in spans.items():
-        at_once = [sum(start <= moment < end for start, end in own) for moment, _ in own]
-        assert max(at_once) <= GENERATION_SLOTS, worker
+    assert len(spans) == WORKERS, "a worker received no generation"
+    for worker, own_spans in spans.items():
+        parallel = [sum(start <= moment < end for start, end in own_spans) for moment, _ in own_spans]
+        assert max(parallel) <= GENERATION_SLOTS, worker
     assert router.count == 200
     assert_promise_kept(queue, router)
 
 
-def test_a_user_with_many_delays_nobodys_first(queue: Deployment, router: RouterFake, user: str) -> None:
+def test_a_user_with_many_generations_does_not_delay_the_first_one_of_others(
+    queue: Deployment, router: RouterFake, user: str
+) -> None:
     few = 5
-    users = [f"{user}-{name}" for name in ("many", "one", "two", "three")]
+    users = [f"{user}-{name}" for name in ("many", "first", "second", "third")]
     many, *others = users
     bulk, urgent = f"{user}-bulk", f"{user}-urgent"
     with queue.client(many) as client:
-        order(client, 150)
+        create_generations(client, 150)
     for other in others:
         with queue.client(other) as client:
-            order(client, few)
+            create_generations(client, few)
     with queue.client(bulk) as client:
-        order(client, few, priority=GenerationPriority.GENERATION_PRIORITY_BULK)
+        create_generations(client, few, priority=GenerationPriority.GENERATION_PRIORITY_BULK)
     with queue.client(urgent) as client:
-        order(client, few, priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE)
+        create_generations(client, few, priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE)
     for _ in range(WORKERS):
         queue.start_worker()
     wait_until(lambda: all_ended(queue), 120.0)
@@ -86,7 +88,7 @@ def test_a_user_with_many_delays_nobodys_first(queue: Deployment, router: Router
     places = defaultdict(list)
     for place, owner in enumerate(turns):
         places[owner].append(place)
-    # As many claims may go on side by side as there are slots, and their times are taken before their turns.
+    # Claims of all slots can run at the same time, and each takes its start time before its turn.
     slack = WORKERS * GENERATION_SLOTS
     assert max(places[urgent]) < few + slack
     for other in others:
@@ -97,16 +99,17 @@ def test_a_user_with_many_delays_nobodys_first(queue: Deployment, router: Router
     assert_promise_kept(queue, router)
 
 
-def test_workers_that_freeze_in_their_claims_keep_nobody_from_what_is_urgent(
+def test_workers_that_freeze_while_claiming_do_not_delay_urgent_generations(
     queue: Deployment, router: RouterFake, user: str
 ) -> None:
     with queue.client(f"{user}-bulk") as client:
-        order(client, 5, priority=GenerationPriority.GENERATION_PRIORITY_BULK)
+        create_generations(client, 5, priority=GenerationPriority.GENERATION_PRIORITY_BULK)
     with queue.client(user) as client:
-        order(client, 12, priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE)
+        create_generations(client, 12, priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE)
     frozen = []
     for _ in range(2):
-        # In its transaction: the first has locked its user's turn too, the second only a generation.
+        # The worker freezes in its transaction. The first one has also locked its user's turn, the second one
+        # only a generation.
         fault = "suspend before avatar_creator_server.database.models.generation:GenerationAttempt.create"
         frozen.append(queue.start_worker(fault=fault))
         wait_until(frozen[-1].is_suspended, 20.0)
@@ -114,7 +117,7 @@ def test_workers_that_freeze_in_their_claims_keep_nobody_from_what_is_urgent(
     free = queue.execute(
         "SELECT id FROM avatar_generations WHERE priority = 0 AND state = 'pending' FOR UPDATE SKIP LOCKED"
     )
-    # Each may have been at two claims, and has locked no more than it was about to take.
+    # Each frozen worker may run two claims, and has locked only the generations of these claims.
     assert 12 - 2 * GENERATION_SLOTS <= len(free) < 12
     queue.start_worker()
     wait_until(
@@ -125,10 +128,10 @@ def test_workers_that_freeze_in_their_claims_keep_nobody_from_what_is_urgent(
         "SELECT priority FROM avatar_generations g JOIN generation_attempts a ON a.generation_id = g.id"
         " ORDER BY a.start_time"
     )
-    # Its other slot may take the first of the rest while the last urgent one is being taken.
+    # Its other slot may claim the first bulk generation during the claim of the last urgent one.
     assert [row["priority"] for row in claimed[: len(free) + 1]].count(0) >= len(free)
     for worker in frozen:
         worker.resume()
-    # What a frozen one held is free again at the latest when the database has given it up.
+    # The database releases the locks of a frozen worker at the latest when it ends the session.
     wait_until(lambda: all_ended(queue), 60.0)
     assert_promise_kept(queue, router)

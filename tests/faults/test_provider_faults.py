@@ -1,4 +1,4 @@
-"""A provider that fails, refuses, asks for patience and dies, and a service that is restarted meanwhile."""
+"""A provider that fails, refuses, asks for a delay or dies, and a service that restarts during a retry."""
 
 from __future__ import annotations
 
@@ -26,41 +26,43 @@ BUSY = Fault(stage="submit", status=503)
 
 @pytest.fixture(params=["hosted", "hosted_embedded"])
 def service(request: pytest.FixtureRequest) -> Deployment:
-    """A running service that draws through the fake."""
+    """A running service that draws through the fake router."""
     deployment: Deployment = request.getfixturevalue(request.param)
     deployment.start()
     return deployment
 
 
-def order(client: AvatarCreator) -> Generation:
+def create_generation(client: AvatarCreator) -> Generation:
     project = client.projects.create("Failing")
     return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
 
 
-def waiting_after(deployment: Deployment, generation_id: str, attempt: int) -> timedelta:
-    """Until it waits for the next attempt after this one: how long it waits, to the microsecond."""
+def wait_for_backoff(deployment: Deployment, generation_id: str, attempt: int) -> timedelta:
+    """Wait until this attempt has failed; return the time from its end to the next attempt."""
 
-    def waiting() -> dict[str, Any] | None:
+    def backing_off() -> dict[str, Any] | None:
         row = row_of(deployment, generation_id)
         return row if (row["state"], row["attempt_number"]) == ("pending", attempt) else None
 
-    row = wait_until(waiting, 20.0)
-    [ended] = deployment.execute(
+    row = wait_until(backing_off, 20.0)
+    [finished] = deployment.execute(
         "SELECT end_time FROM generation_attempts WHERE generation_id = %s AND attempt_number = %s",
         generation_id,
         attempt,
     )
-    wait: timedelta = row["due_time"] - ended["end_time"]
-    return wait
+    backoff: timedelta = row["due_time"] - finished["end_time"]
+    return backoff
 
 
-def test_it_fails_twice_and_then_succeeds(service: Deployment, router: RouterFake, user: str) -> None:
+def test_a_generation_succeeds_after_two_provider_failures(
+    service: Deployment, router: RouterFake, user: str
+) -> None:
     router.behave(BUSY, BUSY)
     with service.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
         for attempt, seconds in ((1, 10), (2, 100)):
-            assert waiting_after(service, generation.id, attempt) == timedelta(seconds=seconds)
+            assert wait_for_backoff(service, generation.id, attempt) == timedelta(seconds=seconds)
             assert make_due(service, generation.id, attempt=attempt)
         last = watcher.states()[-1]
 
@@ -70,17 +72,17 @@ def test_it_fails_twice_and_then_succeeds(service: Deployment, router: RouterFak
         assert_promise_kept(service, router, outcomes_seen=[last])
 
 
-def test_everything_is_killed_while_it_waits_a_thousand_seconds(
+def test_a_retry_in_a_thousand_seconds_survives_the_death_of_all_processes(
     service: Deployment, router: RouterFake, user: str
 ) -> None:
     router.behave(BUSY, BUSY, BUSY)
     with service.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
         for attempt in (1, 2):
-            waiting_after(service, generation.id, attempt)
+            wait_for_backoff(service, generation.id, attempt)
             assert make_due(service, generation.id, attempt=attempt)
-        assert waiting_after(service, generation.id, 3) == timedelta(seconds=1000)
+        assert wait_for_backoff(service, generation.id, 3) == timedelta(seconds=1000)
         before = row_of(service, generation.id)
         for process in (*service.servers, *service.workers):
             process.kill()
@@ -88,10 +90,10 @@ def test_everything_is_killed_while_it_waits_a_thousand_seconds(
         service.start()
 
         other = client.generations.create_and_wait(
-            client.projects.create("Meanwhile").id, "a man", width=SMALLEST, height=SMALLEST, timeout=20.0
+            client.projects.create("Other").id, "a man", width=SMALLEST, height=SMALLEST, timeout=20.0
         )
         assert other.state == COMPLETED
-        assert row_of(service, generation.id) == before, "its time has not come"
+        assert row_of(service, generation.id) == before, "the generation changed before its retry was due"
         assert client.generations.get(generation.id).state == PENDING
         assert make_due(service, generation.id, attempt=3)
         last = watcher.states(30.0)[-1]
@@ -100,13 +102,13 @@ def test_everything_is_killed_while_it_waits_a_thousand_seconds(
         assert_promise_kept(service, router, outcomes_seen=[last])
 
 
-def test_the_retries_are_spent(service: Deployment, router: RouterFake, user: str) -> None:
+def test_a_generation_fails_after_its_last_retry(service: Deployment, router: RouterFake, user: str) -> None:
     router.behave(always=BUSY)
     with service.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
         for attempt in (1, 2, 3):
-            waiting_after(service, generation.id, attempt)
+            wait_for_backoff(service, generation.id, attempt)
             assert make_due(service, generation.id, attempt=attempt)
         last = watcher.states()[-1]
 
@@ -117,10 +119,10 @@ def test_the_retries_are_spent(service: Deployment, router: RouterFake, user: st
         assert_promise_kept(service, router, outcomes_seen=[last])
 
 
-def test_a_refusal_is_never_tried_again(service: Deployment, router: RouterFake, user: str) -> None:
+def test_a_refusal_is_never_retried(service: Deployment, router: RouterFake, user: str) -> None:
     router.behave(always=Fault(stage="result", status=422, error_type="content_policy_violation"))
     with service.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         last = Watcher(client, generation.id).states()[-1]
 
         assert (last.state, last.retry_count) == (FAILED, 0)
@@ -130,12 +132,14 @@ def test_a_refusal_is_never_tried_again(service: Deployment, router: RouterFake,
         assert_promise_kept(service, router, outcomes_seen=[last])
 
 
-def test_the_provider_asks_for_patience(service: Deployment, router: RouterFake, user: str) -> None:
+def test_a_retry_waits_as_long_as_the_provider_requests(
+    service: Deployment, router: RouterFake, user: str
+) -> None:
     router.behave(Fault(stage="submit", status=429, retry_after=50))
     with service.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
-        assert waiting_after(service, generation.id, 1) == timedelta(seconds=50)
+        assert wait_for_backoff(service, generation.id, 1) == timedelta(seconds=50)
         assert make_due(service, generation.id, attempt=1)
         last = watcher.states()[-1]
 
@@ -144,24 +148,24 @@ def test_the_provider_asks_for_patience(service: Deployment, router: RouterFake,
         assert_promise_kept(service, router, outcomes_seen=[last])
 
 
-def test_the_provider_dies_and_comes_back_without_the_request(
+def test_a_request_that_the_provider_lost_is_submitted_again(
     service: Deployment, router: RouterFake, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
     with service.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
         router.wait_until_polled()
         router.kill()
         router.restart()
-        waiting_after(service, generation.id, 1)
+        wait_for_backoff(service, generation.id, 1)
         assert make_due(service, generation.id, attempt=1)
         states = watcher.states()
 
         assert states[-1].state == COMPLETED
         first, second = client.generations.attempts(generation.id)
         assert first.outcome == RETRYABLE
-        assert first.possibly_charged, "nobody knows what became of it"
+        assert first.possibly_charged, "a lost request must count as possibly charged"
         assert second.outcome == SUCCEEDED
         assert first.provider_request_id != second.provider_request_id
-        assert router.count == 1, "one since it came back"
+        assert router.count == 1, "the restarted provider must receive one submission"

@@ -1,4 +1,4 @@
-"""Redis emptied, killed, restarted and written to by strangers: it only wakes people up."""
+"""Redis emptied, killed, frozen, cut off and filled with foreign messages: the database has all the state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @pytest.fixture
 def service(tmp_path: Path, database_url: str, own_redis: OwnRedis) -> Iterator[Deployment]:
-    """A distributed service on `own_redis`, of which the test starts the servers and workers it wants."""
+    """A distributed service on `own_redis`. The test starts its servers and workers."""
     deployment = Deployment.distributed(tmp_path, database_url, own_redis.url())
     yield deployment
     deployment.close()
@@ -43,39 +43,39 @@ def client(service: Deployment, user: str) -> Iterator[AvatarCreator]:
         yield connected
 
 
-def order(client: AvatarCreator, project_id: str) -> Generation:
+def create_generation(client: AvatarCreator, project_id: str) -> Generation:
     return client.generations.create(project_id, "a calm man", width=SMALLEST, height=SMALLEST)
 
 
-def health_of(deployment: Deployment) -> Callable[[str], int]:
-    """Asks the first server how a name is."""
+def health_check(deployment: Deployment) -> Callable[[str], int]:
+    """Return a function that asks the first server for the health of a service."""
     stub = health_pb2_grpc.HealthStub(grpc.insecure_channel(deployment.target))
     return lambda name: int(stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5.0).status)
 
 
-def waiting_messages(own_redis: OwnRedis) -> int:
+def message_count(own_redis: OwnRedis) -> int:
     with redis.Redis.from_url(own_redis.url()) as connection:
         return sum(int(connection.xlen(stream)) for stream in (GENERATION_TASK, JOB_TASK))
 
 
-def test_everything_pending_is_done_although_redis_lost_every_byte(
+def test_pending_generations_complete_after_redis_lost_all_data(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
     service.start_server()
     project = client.projects.create("Flushed")
-    generations = [order(client, project.id) for _ in range(10)]
-    assert waiting_messages(own_redis) == 10
+    generations = [create_generation(client, project.id) for _ in range(10)]
+    assert message_count(own_redis) == 10
     own_redis.flush()
 
     service.start_worker()
 
-    lasts = [Watcher(client, generation.id).states()[-1] for generation in generations]
-    assert {last.state for last in lasts} == {COMPLETED}
+    last_states = [Watcher(client, generation.id).states()[-1] for generation in generations]
+    assert {last.state for last in last_states} == {COMPLETED}
     assert client.projects.get(project.id).avatar_count == 10
 
 
 @pytest.mark.slow
-def test_redis_emptied_under_a_worker_does_not_end_it(
+def test_a_worker_keeps_running_when_redis_is_emptied(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
     service.start()
@@ -90,12 +90,12 @@ def test_redis_emptied_under_a_worker_does_not_end_it(
 @pytest.mark.parametrize(
     "own_redis", ["forgetful", pytest.param("durable", marks=pytest.mark.slow)], indirect=True
 )
-def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
+def test_the_service_works_while_redis_is_down_and_live_updates_return_with_it(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
     service.start()
     (server,), (worker,) = service.servers, service.workers
-    health = health_of(service)
+    health = health_check(service)
     assert health("queue") == SERVING
     project = client.projects.create("Without Redis")
 
@@ -103,11 +103,11 @@ def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
 
     wait_until(lambda: health("queue") == NOT_SERVING)
     assert {health(name) for name in ("", *SERVICE_NAMES)} == {SERVING}
-    # The sweeper finds the work; the watcher, open meanwhile, is told by the database.
-    watcher = Watcher(client, order(client, project.id).id)
-    begun = time.monotonic()
+    # The sweeper finds the generation, and the open watch reads the database.
+    watcher = Watcher(client, create_generation(client, project.id).id)
+    start = time.monotonic()
     avatar = client.avatars.upload(project.id, pictures.png(pictures.scene()), name="Sarah")
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - start < 5.0
     assert watcher.states()[-1].state == COMPLETED
     wait_until(lambda: not client.avatars.get(avatar.id).thumbnail_pending)
     client.avatars.delete(avatar.id)
@@ -117,13 +117,15 @@ def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
 
     wait_until(lambda: health("queue") == SERVING)
     with redis.Redis.from_url(own_redis.url()) as connection:
-        # Server and worker have found their way back to it.
+        # The server and the worker have reconnected.
         wait_until(lambda: connection.pubsub_numsub(GENERATION_CHANGED)[0][1] >= 1)
         wait_until(lambda: connection.exists(GENERATION_TASK, JOB_TASK) == 2)
     live = Watcher(client, client.generations.create(project.id, "a calm man").id).states()
     assert live[-1].state == COMPLETED
     percents = {state.progress_percent for state in live}
-    assert len([percent for percent in percents if 20 <= percent <= 90]) >= 3, "seen live, not only re-read"
+    assert len([percent for percent in percents if 20 <= percent <= 90]) >= 3, (
+        "the watch received no live updates"
+    )
     assert not client.avatars.upload(project.id, pictures.png(pictures.scene()), name="S").thumbnail_pending
     assert server.exit_code() is None
     assert worker.exit_code() is None
@@ -131,7 +133,7 @@ def test_the_service_works_while_redis_is_down_and_better_when_it_is_back(
 
 @pytest.fixture
 def proxy(own_redis: OwnRedis) -> Iterator[Proxy]:
-    """What stands between the service and its Redis."""
+    """A proxy between the service and `own_redis`."""
     proxy = Proxy(own_redis.url())
     yield proxy
     proxy.close()
@@ -145,71 +147,73 @@ def proxied(tmp_path: Path, database_url: str, proxy: Proxy) -> Iterator[Deploym
     deployment.close()
 
 
-def subscribers(own_redis: OwnRedis) -> int:
-    """How many servers hear of changes."""
+def subscriber_count(own_redis: OwnRedis) -> int:
+    """Return the number of connections that are subscribed to changes of generations."""
     with redis.Redis.from_url(own_redis.url()) as connection:
         return int(connection.pubsub_numsub(GENERATION_CHANGED)[0][1])
 
 
-def readers(own_redis: OwnRedis) -> int:
-    """How many connections wait for a wake-up."""
+def blocked_reader_count(own_redis: OwnRedis) -> int:
+    """Return the number of connections that wait for a job message."""
     with redis.Redis.from_url(own_redis.url()) as connection:
         return [client["cmd"] for client in connection.client_list()].count("xreadgroup")
 
 
 @pytest.mark.slow
-def test_the_service_works_while_redis_swallows_everything_and_recovers_by_itself(
+def test_the_service_works_while_redis_swallows_all_data_and_recovers_by_itself(
     proxied: Deployment, own_redis: OwnRedis, proxy: Proxy, user: str
 ) -> None:
     proxied.start()
     with proxied.client(user) as client:
         project = client.projects.create("Black hole")
-        health = health_of(proxied)
+        health = health_check(proxied)
         proxy.blackhole()
 
-        # Within a second, as with a Redis that is down.
-        ordered = [
+        # Each call returns within a second, the same as when Redis is down.
+        generations = [
             client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST, timeout=1.0)
             for _ in range(3)
         ]
 
         wait_until(lambda: health("queue") == NOT_SERVING)
         assert {health(name) for name in ("", *SERVICE_NAMES)} == {SERVING}
-        lasts = [Watcher(client, generation.id).states(30.0)[-1] for generation in ordered]
-        assert {last.state for last in lasts} == {COMPLETED}
+        last_states = [Watcher(client, generation.id).states(30.0)[-1] for generation in generations]
+        assert {last.state for last in last_states} == {COMPLETED}
 
         proxy.recover()
 
         wait_until(lambda: health("queue") == SERVING, 20.0)
-        assert_promise_kept(proxied, outcomes_seen=lasts)
+        assert_promise_kept(proxied, outcomes_seen=last_states)
         assert [process.exit_code() for process in (*proxied.servers, *proxied.workers)] == [None, None]
 
 
 @pytest.mark.slow
-def test_connections_to_redis_on_which_nothing_comes_any_more_are_made_anew(
+def test_silent_connections_to_redis_are_replaced(
     proxied: Deployment, own_redis: OwnRedis, proxy: Proxy, user: str
 ) -> None:
     proxied.start()
     (server,), (worker,) = proxied.servers, proxied.workers
     with proxied.client(user) as client:
         project = client.projects.create("Forgotten by a firewall")
-        wait_until(lambda: subscribers(own_redis) == 1)
-        wait_until(lambda: readers(own_redis) == 2)
+        wait_until(lambda: subscriber_count(own_redis) == 1)
+        wait_until(lambda: blocked_reader_count(own_redis) == 2)
 
         proxy.forget_connections()
 
         wait_until(lambda: server.events("event_bus_disconnected"), 20.0)
         wait_until(lambda: len(worker.events("wake_up_stream_disconnected")) == 2, 20.0)
-        # The old connection is still open at Redis, which knows nothing of it.
-        wait_until(lambda: subscribers(own_redis) == 2)
+        # Redis has not noticed the loss, so it still counts the old connection.
+        wait_until(lambda: subscriber_count(own_redis) == 2)
         live = Watcher(client, client.generations.create(project.id, "a calm man").id).states()
         percents = {state.progress_percent for state in live}
         assert live[-1].state == COMPLETED
-        assert len([percent for percent in percents if 20 <= percent <= 90]) >= 3, "seen live, not re-read"
+        assert len([percent for percent in percents if 20 <= percent <= 90]) >= 3, (
+            "the watch received no live updates"
+        )
 
 
 @pytest.mark.slow
-def test_an_order_while_redis_is_down_is_accepted_within_a_second(
+def test_a_generation_is_accepted_within_a_second_while_redis_is_down(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
     service.start_server()
@@ -230,28 +234,28 @@ def test_processes_start_while_redis_is_down(
     own_redis.kill()
     service.start()
 
-    project = client.projects.create("Begun without Redis")
+    project = client.projects.create("Started without Redis")
 
     assert client.generations.create_and_wait(project.id, "a calm man", timeout=20.0).state == COMPLETED
 
 
-def test_a_call_is_not_held_up_by_a_redis_that_does_not_answer(
+def test_a_call_does_not_wait_for_a_frozen_redis(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis
 ) -> None:
     service.start_server()
     project = client.projects.create("Frozen Redis")
     own_redis.suspend()
-    begun = time.monotonic()
+    start = time.monotonic()
 
-    generation = order(client, project.id)
+    generation = create_generation(client, project.id)
 
     assert generation.state == PENDING
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - start < 3.0
     own_redis.resume()
 
 
 @pytest.mark.parametrize("stream", [GENERATION_TASK, pytest.param(JOB_TASK, marks=pytest.mark.slow)])
-def test_messages_nobody_understands_do_no_harm_and_the_streams_stay_empty(
+def test_unknown_messages_do_no_harm_and_workers_remove_them(
     service: Deployment, client: AvatarCreator, own_redis: OwnRedis, stream: str
 ) -> None:
     unknown_task = (
@@ -269,12 +273,12 @@ def test_messages_nobody_understands_do_no_harm_and_the_streams_stay_empty(
             {b"something": b"else"},
         ):
             connection.xadd(stream, dict(fields))
-        wait_until(lambda: waiting_messages(own_redis) == 0, message="the messages were not read")
+        wait_until(lambda: message_count(own_redis) == 0, message="the messages were not read")
 
         assert client.generations.create_and_wait(project.id, "a calm man", timeout=20.0).state == COMPLETED
         assert not client.avatars.upload(
             project.id, pictures.png(pictures.scene()), name="Sarah"
         ).thumbnail_pending
         assert worker.exit_code() is None
-        # A worker that had stopped listening would still sweep; one that listens empties the streams.
-        wait_until(lambda: waiting_messages(own_redis) == 0, message="wake-ups stay in the stream")
+        # Even a worker that no longer listens would sweep, but only one that listens empties the streams.
+        wait_until(lambda: message_count(own_redis) == 0, message="messages stay in the stream")

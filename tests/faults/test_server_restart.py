@@ -1,4 +1,4 @@
-"""A server that is stopped or killed, and those who were watching."""
+"""Stopped and killed servers, and the watches that were open."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-AHEAD = 5
-"""Generations that keep an embedded worker busy, so that one more stays in the queue."""
+GENERATIONS_AHEAD = 5
+"""Number of generations that keep an embedded worker busy, so that the next one stays in the queue."""
 
 
-def stop(server: GuardedProcess) -> None:
+def terminate(server: GuardedProcess) -> None:
     assert server.terminate() == 0
 
 
@@ -36,29 +36,33 @@ def kill(server: GuardedProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "end"),
+    ("mode", "stop_server"),
     [
-        pytest.param("embedded", stop, marks=pytest.mark.slow),
+        pytest.param("embedded", terminate, marks=pytest.mark.slow),
         pytest.param("embedded", kill, marks=pytest.mark.slow),
-        pytest.param("distributed", stop, marks=pytest.mark.slow),
+        pytest.param("distributed", terminate, marks=pytest.mark.slow),
         ("distributed", kill),
     ],
 )
-def test_a_watcher_does_not_notice_that_the_server_was_restarted(
-    request: pytest.FixtureRequest, user: str, mode: str, end: Callable[[GuardedProcess], None]
+def test_a_watch_survives_a_server_restart(
+    request: pytest.FixtureRequest, user: str, mode: str, stop_server: Callable[[GuardedProcess], None]
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
     server = deployment.start_server()
     with deployment.client(user) as client:
         project = client.projects.create("Durable")
         if deployment.is_embedded:
-            for _ in range(AHEAD):
-                client.generations.create(project.id, "ahead of it", width=LARGEST, height=LARGEST)
+            for _ in range(GENERATIONS_AHEAD):
+                client.generations.create(
+                    project.id, "a woman ahead in the queue", width=LARGEST, height=LARGEST
+                )
         generation = client.generations.create(project.id, "a patient woman")
         watcher = Watcher(client, generation.id)
         before = watcher.wait_for(lambda state: state.state == PENDING)
-        end(server)
-        assert row_of(deployment, generation.id)["state"] == "pending", "the watch had nothing to survive"
+        stop_server(server)
+        assert row_of(deployment, generation.id)["state"] == "pending", (
+            "the generation ended before the restart"
+        )
 
         deployment.start_server()
         if not deployment.is_embedded:
@@ -68,19 +72,19 @@ def test_a_watcher_does_not_notice_that_the_server_was_restarted(
         assert states[0] == before
         assert states[-1].state == COMPLETED
         revisions = [state.revision for state in states]
-        assert revisions == sorted(set(revisions)), "nothing comes twice"
+        assert revisions == sorted(set(revisions)), "a state was received twice"
         assert client.avatars.get(states[-1].avatar_id).generation_id == generation.id
 
 
 @pytest.fixture
 def calls(distributed: Deployment, user: str) -> Iterator[Calls]:
-    """Calls of a server that has no worker, as `user`."""
+    """Calls of a server without a worker, as `user`."""
     distributed.start_server()
     with Calls(distributed.target, distributed.token(user)) as opened:
         yield opened
 
 
-def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
+def test_sigterm_ends_watches_and_finishes_other_calls_before_the_server_exits_with_0(
     distributed: Deployment, calls: Calls
 ) -> None:
     (server,) = distributed.servers
@@ -94,7 +98,7 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
 
     rest_may_follow = threading.Event()
 
-    def slowly_sent() -> Iterator[UploadAvatarRequest]:
+    def slow_upload() -> Iterator[UploadAvatarRequest]:
         messages = upload_messages(
             {"project_id": project.id, "name": "Sarah"}, pictures.png(pictures.scene())
         )
@@ -102,8 +106,8 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
         assert rest_may_follow.wait(20)
         yield from messages
 
-    upload = InBackground(lambda: calls.avatars.UploadAvatar(slowly_sent()))
-    # One connection: what is answered now came after the upload's beginning.
+    upload = InBackground(lambda: calls.avatars.UploadAvatar(slow_upload()))
+    # Both calls use one connection, so the server has received the first message of the upload by now.
     calls.create_project("Later")
 
     server.send(signal.SIGTERM)
@@ -125,50 +129,50 @@ def test_a_server_told_to_stop_ends_watches_finishes_calls_and_exits_with_0(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [stop, kill])
-def test_a_watcher_of_a_project_misses_nothing_of_what_happens_while_its_server_is_away(
-    distributed: Deployment, user: str, end: Callable[[GuardedProcess], None]
+@pytest.mark.parametrize("stop_server", [terminate, kill])
+def test_a_project_watch_receives_the_changes_made_while_its_server_was_down(
+    distributed: Deployment, user: str, stop_server: Callable[[GuardedProcess], None]
 ) -> None:
     server = distributed.start_server()
     other = distributed.start_server()
     with (
         distributed.client(user) as client,
-        AvatarCreator(other.target, token=distributed.token(user)) as elsewhere,
+        AvatarCreator(other.target, token=distributed.token(user)) as other_client,
     ):
         project = client.projects.create("Durable")
         unfinished = client.generations.create(project.id, "a patient woman")
         seen: list[Generation] = []
 
-        def follow() -> None:
+        def watch_project() -> None:
             for state in client.generations.watch_many(project_id=project.id, timeout=60.0):
                 seen.append(state)
                 if len(_completed(seen)) == 3:
                     return
 
-        following = InBackground(follow)
+        watching = InBackground(watch_project)
         wait_until(lambda: seen)
-        end(server)
+        stop_server(server)
         distributed.start_worker()
         while_away = [
-            elsewhere.generations.create_and_wait(project.id, "a quick man", width=256, height=256).id
+            other_client.generations.create_and_wait(project.id, "a quick man", width=256, height=256).id
             for _ in range(2)
         ]
-        list(elsewhere.generations.watch(unfinished.id))
-        assert len(seen) == 1, "the watch had nothing to survive"
+        list(other_client.generations.watch(unfinished.id))
+        assert len(seen) == 1, "the watch received changes while its server was down"
         distributed.start_server()
-        following.outcome()
+        watching.outcome()
 
     assert _completed(seen) == {unfinished.id, *while_away}
     for generation_id in _completed(seen):
         revisions = [state.revision for state in seen if state.id == generation_id]
-        assert revisions == sorted(set(revisions)), "nothing comes twice"
+        assert revisions == sorted(set(revisions)), "a state was received twice"
 
 
 def _completed(states: list[Generation]) -> set[str]:
     return {state.id for state in states if state.state == COMPLETED}
 
 
-def test_two_servers_tell_of_the_same_generation_and_one_may_leave(
+def test_a_second_server_watches_the_same_generation_after_the_first_one_stops(
     distributed: Deployment, user: str
 ) -> None:
     first = distributed.start_server()
@@ -177,10 +181,10 @@ def test_two_servers_tell_of_the_same_generation_and_one_may_leave(
         generation = client.generations.create(client.projects.create("Shared").id, "a calm man")
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
         assert next(watch).generation == generation
-        stop(first)
+        terminate(first)
         distributed.start_worker()
         states: list[Generation] = [message.generation for message in watch]
 
     assert states[-1].state == COMPLETED
-    assert any(0 < state.progress_percent < 100 for state in states), "seen live, not only re-read"
+    assert any(0 < state.progress_percent < 100 for state in states), "the watch received no live updates"
     wait_until(lambda: not distributed.rows("quick_work"))

@@ -1,4 +1,4 @@
-"""SIGTERM: a worker that is idle, one whose work ends in time, and one whose work does not."""
+"""SIGTERM of an idle worker, and of workers whose generation ends within the grace period or later."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
 
 
-def order(client: AvatarCreator) -> Generation:
+def create_generation(client: AvatarCreator) -> Generation:
     project = client.projects.create("Orderly")
     return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST)
 
 
-def started(deployment: Deployment, **settings: str) -> ServiceProcess:
-    """The process that works."""
+def start_working(deployment: Deployment, **settings: str) -> ServiceProcess:
+    """Start the service and return the process that runs generations."""
     server = deployment.start_server(**settings)
     return server if deployment.is_embedded else deployment.start_worker(**settings)
 
 
-def test_an_idle_worker_exits_with_0_before_a_read_of_redis_would_end(distributed: Deployment) -> None:
+def test_an_idle_worker_exits_with_0_without_waiting_for_redis(distributed: Deployment) -> None:
     worker = distributed.start_worker()
-    begun = time.monotonic()
+    start = time.monotonic()
 
     assert worker.terminate() == 0
-    assert time.monotonic() - begun < 2.0, "a blocked read of Redis lasts as long"
+    assert time.monotonic() - start < 2.0, "the worker waited for a blocked read of Redis"
     assert "Traceback" not in worker.output()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["hosted", "hosted_embedded"])
-def test_what_ends_within_the_grace_is_ended_first(
+def test_a_generation_that_ends_within_the_grace_period_is_finished(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
     router.behave(always=Behavior(hold=True))
-    worker = started(deployment)
+    worker = start_working(deployment)
     with deployment.client(user) as client:
-        generation = order(client)
-        waiting = [order(client) for _ in range(2)]
+        generation = create_generation(client)
+        waiting = [create_generation(client) for _ in range(2)]
         router.wait_until_polled(2)
         assert router.count == 2
         worker.send(signal.SIGTERM)
@@ -59,25 +59,25 @@ def test_what_ends_within_the_grace_is_ended_first(
         assert "Traceback" not in worker.output()
         rows = {row["id"]: row["state"] for row in deployment.rows("avatar_generations")}
         assert rows[generation.id] == "completed"
-        assert rows[waiting[-1].id] == "pending", "what had not begun was begun"
+        assert rows[waiting[-1].id] == "pending", "the stopping worker started another generation"
 
-        started(deployment)
+        start_working(deployment)
         wait_until(lambda: router.count == 3)
         router.finish()
-        lasts = [Watcher(client, each.id).states()[-1] for each in (generation, *waiting)]
-        assert {last.state for last in lasts} == {COMPLETED}
-        assert_promise_kept(deployment, router, outcomes_seen=lasts)
+        last_states = [Watcher(client, each.id).states()[-1] for each in (generation, *waiting)]
+        assert {last.state for last in last_states} == {COMPLETED}
+        assert_promise_kept(deployment, router, outcomes_seen=last_states)
 
 
 @pytest.mark.parametrize("mode", ["hosted", pytest.param("hosted_embedded", marks=pytest.mark.slow)])
-def test_what_does_not_end_within_the_grace_is_handed_on_with_its_request(
+def test_an_unfinished_generation_returns_to_the_queue_with_its_request(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
     router.behave(always=Behavior(hold=True))
-    worker = started(deployment, SHUTDOWN_GRACE_SECONDS="0.5")
+    worker = start_working(deployment, SHUTDOWN_GRACE_SECONDS="0.5")
     with deployment.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watcher = Watcher(client, generation.id)
         watcher.wait_for(lambda state: state.state == PROCESSING)
         router.wait_until_polled()
@@ -87,7 +87,7 @@ def test_what_does_not_end_within_the_grace_is_handed_on_with_its_request(
         (row,) = deployment.rows("avatar_generations")
         assert (row["state"], row["retry_count"], row["release_count"]) == ("pending", 0, 1)
 
-        started(deployment)
+        start_working(deployment)
         router.finish()
         states = watcher.states()
         assert outcomes(client, generation.id) == [RELEASED, SUCCEEDED]
@@ -95,5 +95,5 @@ def test_what_does_not_end_within_the_grace_is_handed_on_with_its_request(
     assert states[-1].state == COMPLETED
     if not deployment.is_embedded:
         assert any(state.state == PENDING and state.attempt_number == 1 for state in states)
-    assert router.count == 1, "the request of the first worker was asked for, not made again"
+    assert router.count == 1, "the second worker submitted the request again"
     assert_promise_kept(deployment, router, outcomes_seen=states[-1:])

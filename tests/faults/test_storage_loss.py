@@ -1,4 +1,4 @@
-"""A disk that takes no picture, and a storage that removes none for a while."""
+"""A full disk, and a storage that deletes no file for a while."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
 
 
-def test_a_picture_that_the_disk_does_not_take_is_paid_for_once(
+def test_a_picture_that_the_full_disk_refuses_is_submitted_once(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
     hosted.start_server()
     worker = hosted.start_worker()
-    # Its kernel refuses longer files from now on, as it does on a full disk; its log fits.
+    # The kernel now refuses longer files of this worker, like a full disk. The log file stays shorter.
     limit = 2 * worker.log.stat().st_size + 4096
     psutil.Process(worker.pid).rlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     with hosted.client(user) as client:
@@ -36,9 +36,9 @@ def test_a_picture_that_the_disk_does_not_take_is_paid_for_once(
             client.projects.create("Full").id, "a woman", width=SMALLEST, height=SMALLEST
         )
         watcher = Watcher(client, generation.id)
-        waiting = watcher.wait_for(lambda state: state.retry_count == 1)
-        assert waiting.error.message
-        assert str(hosted.directory) not in waiting.error.message
+        backing_off = watcher.wait_for(lambda state: state.retry_count == 1)
+        assert backing_off.error.message
+        assert str(hosted.directory) not in backing_off.error.message
         assert hosted.files() == set()
         assert worker.exit_code() is None
 
@@ -51,12 +51,12 @@ def test_a_picture_that_the_disk_does_not_take_is_paid_for_once(
         assert last.state == COMPLETED
         assert outcomes(client, generation.id) == [RETRYABLE, SUCCEEDED]
         assert all(len(path.read_bytes()) > limit for path in hosted.files() if path.suffix == ".png")
-        assert router.count == 1, "the picture is fetched again, not made again"
+        assert router.count == 1, "the retry submitted a new request instead of fetching the picture"
         assert_promise_kept(hosted, router, outcomes_seen=[last])
 
 
 @pytest.mark.parametrize("mode", ["distributed", "embedded"])
-def test_files_that_cannot_be_removed_are_removed_later(
+def test_files_that_cannot_be_deleted_are_deleted_later(
     request: pytest.FixtureRequest, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
@@ -67,7 +67,7 @@ def test_files_that_cannot_be_removed_are_removed_later(
         files = deployment.files()
         assert len(files) == 2
         for path in files:
-            _make_irremovable(path)
+            _make_undeletable(path)
 
         client.avatars.delete(avatar.id)
 
@@ -84,8 +84,8 @@ def test_files_that_cannot_be_removed_are_removed_later(
         assert_promise_kept(deployment)
 
 
-def _make_irremovable(path: Path) -> None:
-    # A folder that is not empty, which nobody takes for a file: permissions do not stop root.
+def _make_undeletable(path: Path) -> None:
+    # Replace the file with a folder that is not empty: permissions would not stop root.
     path.unlink()
     path.mkdir()
     (path / "in the way").touch()

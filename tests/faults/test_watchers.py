@@ -1,4 +1,4 @@
-"""Watchers that come at the wrong moment, lose Redis or their token, stop reading, or come in thousands."""
+"""Watches that open at the wrong moment, lose Redis or their token, stop reading, or open by the thousand."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-CROWD = 5000
+CROWD_SIZE = 5000
 CONNECTIONS = 20
-OPENED_WITHIN_SECONDS = 120.0
+CROWD_TIMEOUT_SECONDS = 120.0
 STOPPED_READERS = 100
-CHANGES = 2000
+CHANGE_COUNT = 2000
 LONG_PROMPT = "a very patient woman " * 1000
 
 
-def order(client: AvatarCreator, prompt: str = "a patient woman") -> Generation:
+def create_generation(client: AvatarCreator, prompt: str = "a patient woman") -> Generation:
     project = client.projects.create("Watched")
     return client.generations.create(project.id, prompt, width=SMALLEST, height=SMALLEST)
 
 
 @pytest.mark.slow
-def test_the_end_comes_while_the_watch_is_being_opened(
+def test_a_watch_receives_an_end_that_happens_while_it_opens(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
-    deaf = hosted.start_server(
+    frozen = hosted.start_server(
         fault="suspend after avatar_creator_server.generations.service:Generations.batch_get"
     )
-    awake = hosted.start_server()
-    with AvatarCreator(awake.target, token=hosted.token(user)) as client:
-        generation = order(client)
+    running = hosted.start_server()
+    with AvatarCreator(running.target, token=hosted.token(user)) as client:
+        generation = create_generation(client)
         # The snapshot has been read and says PENDING when the server freezes.
         with hosted.client(user) as other:
             watcher = Watcher(other, generation.id)
-            wait_until(deaf.is_suspended, 20.0)
+            wait_until(frozen.is_suspended, 20.0)
             hosted.start_worker()
             assert Watcher(client, generation.id).states()[-1].state == COMPLETED
 
-            deaf.resume()
+            frozen.resume()
 
             states = watcher.states()
         assert [states[0].state, states[-1].state] == [PENDING, COMPLETED]
@@ -63,57 +63,57 @@ def test_the_end_comes_while_the_watch_is_being_opened(
 
 
 @pytest.mark.slow
-def test_redis_is_restarted_under_an_open_watch(
+def test_open_watches_survive_a_redis_restart(
     hosted_breakable: Deployment, own_redis: OwnRedis, router: RouterFake, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
     hosted_breakable.start()
     with hosted_breakable.client(user) as client:
-        generation = order(client)
+        generation = create_generation(client)
         watchers = [Watcher(client, generation.id) for _ in range(20)]
         router.wait_until_polled()
         own_redis.kill()
         own_redis.restart()
         router.finish()
 
-        lasts = [watcher.states()[-1] for watcher in watchers]
+        last_states = [watcher.states()[-1] for watcher in watchers]
 
-        assert {last.state for last in lasts} == {COMPLETED}
-        assert_promise_kept(hosted_breakable, router, outcomes_seen=lasts)
+        assert {last.state for last in last_states} == {COMPLETED}
+        assert_promise_kept(hosted_breakable, router, outcomes_seen=last_states)
 
 
-def test_a_watch_ends_with_its_token_and_goes_on_with_a_fresh_one(distributed: Deployment, user: str) -> None:
+def test_a_watch_ends_with_its_token_and_resumes_with_a_new_one(distributed: Deployment, user: str) -> None:
     distributed.start_server()
     issued: list[str] = []
 
-    def short_lived() -> str:
-        # The third is good for longer.
+    def issue_token() -> str:
+        # The first token of each client expires soon, and the third one is valid for longer.
         issued.append(distributed.token(user, exp=time.time() + (1.5 if len(issued) < 2 else 60)))
         return issued[-1]
 
     with (
         distributed.client(user) as client,
-        AvatarCreator(distributed.target, token=short_lived()) as careless,
-        AvatarCreator(distributed.target, token=short_lived) as careful,
+        AvatarCreator(distributed.target, token=issue_token()) as static_client,
+        AvatarCreator(distributed.target, token=issue_token) as refreshing_client,
     ):
-        generation = order(client)
+        generation = create_generation(client)
         project_id = generation.project_id
         for refused in [
-            InBackground(lambda: list(careless.generations.watch(generation.id))),
-            InBackground(lambda: list(careless.generations.watch_many(project_id=project_id))),
+            InBackground(lambda: list(static_client.generations.watch(generation.id))),
+            InBackground(lambda: list(static_client.generations.watch_many(project_id=project_id))),
         ]:
             expired = refused.outcome()
             assert isinstance(expired, UnauthenticatedError)
             assert expired.reason == "TOKEN_EXPIRED"
 
-        watcher = Watcher(careful, generation.id)
-        wait_until(lambda: len(issued) == 3, 20.0, "the watch did not ask for another token")
+        watcher = Watcher(refreshing_client, generation.id)
+        wait_until(lambda: len(issued) == 3, 20.0, "the watch did not request another token")
         client.generations.cancel(generation.id)
         assert [state.state for state in watcher.states()] == [PENDING, CANCELLED]
 
 
 @pytest.mark.slow
-def test_readers_that_stop_cost_one_pending_state_each(
+def test_each_stopped_reader_costs_the_memory_of_one_state(
     distributed: Deployment, redis_url: str, user: str
 ) -> None:
     server = distributed.start_server()
@@ -139,37 +139,38 @@ def test_readers_that_stop_cost_one_pending_state_each(
         state.CopyFrom(generation)
         state.prompt = LONG_PROMPT
         with redis.Redis.from_url(redis_url) as connection:
-            for _ in range(CHANGES):
+            for _ in range(CHANGE_COUNT):
                 state.revision += 1
                 connection.publish(GENERATION_CHANGED, state.SerializeToString())
             state.revision += 1
             state.state = CANCELLED
             connection.publish(GENERATION_CHANGED, state.SerializeToString())
-        # Who reads has been told everything, so the server has heard everything.
+        # The reader that continues has received the last state, so the server has read all changes.
         assert reader.outcome() == CANCELLED
         grown = process.memory_info().rss - before
 
-        lasts = [list(watch)[-1].generation for watch in watches]
+        last_states = [list(watch)[-1].generation for watch in watches]
 
-    assert {(last.revision, last.state) for last in lasts} == {(state.revision, CANCELLED)}
-    # All changes are 42 MB, which would be kept once at least. gRPC sends some ahead, whatever we do.
-    assert grown < CHANGES * len(LONG_PROMPT) / 2, f"{grown:,} bytes"
+    assert {(last.revision, last.state) for last in last_states} == {(state.revision, CANCELLED)}
+    # All changes together are 42 MB, and a server that queued them would keep them at least once. gRPC always
+    # buffers some messages.
+    assert grown < CHANGE_COUNT * len(LONG_PROMPT) / 2, f"{grown:,} bytes"
 
 
 @pytest.fixture
 def crowded(distributed: Deployment) -> Deployment:
-    """A service without a worker; the test watches it by the thousand."""
+    """A service without a worker, for thousands of watches."""
     distributed.start_server()
     return distributed
 
 
 @pytest.mark.slow
-async def test_five_thousand_open_at_once_are_drained_come_back_and_are_all_told(
+async def test_five_thousand_watches_are_drained_reopened_and_all_receive_the_outcome(
     crowded: Deployment, user: str
 ) -> None:
     (server,) = crowded.servers
     with crowded.client(user) as client:
-        generations = [await asyncio.to_thread(order, client) for _ in range(10)]
+        generations = [await asyncio.to_thread(create_generation, client) for _ in range(10)]
 
     crowd = _Crowd(crowded, user, [generation.id for generation in generations])
     first = await crowd.open()
@@ -188,13 +189,13 @@ async def test_five_thousand_open_at_once_are_drained_come_back_and_are_all_told
             await asyncio.to_thread(client.generations.cancel, generation.id)
     ends = await crowd.ends()
 
-    assert len(ends) == CROWD
+    assert len(ends) == CROWD_SIZE
     assert {(end.code, end.state) for end in ends} == {(grpc.StatusCode.OK, CANCELLED)}
     await crowd.close()
 
 
-class _Told:
-    """What one watch was told last: a state, or the status that it ended with."""
+class _Received:
+    """The last state that a watch received, or the status with which it ended."""
 
     def __init__(self, code: grpc.StatusCode | None, state: int, reason: str = "") -> None:
         self.code = code
@@ -203,37 +204,37 @@ class _Told:
 
 
 class _Crowd:
-    """As many watches as there are, all opened at the same moment, each a bare call that nothing repeats."""
+    """`CROWD_SIZE` watches that open at the same moment. Each is a plain call that is never retried."""
 
     def __init__(self, deployment: Deployment, user: str, generation_ids: list[str]) -> None:
         self._target = deployment.target
         self._metadata = (("authorization", f"Bearer {deployment.token(user)}"),)
         self._generation_ids = generation_ids
         self._channels: list[grpc.aio.Channel] = []
-        self._watches: list[asyncio.Task[_Told]] = []
+        self._watches: list[asyncio.Task[_Received]] = []
 
-    async def open(self) -> list[_Told]:
-        """Open all of them; what each is told first."""
+    async def open(self) -> list[_Received]:
+        """Open all watches and return the first result of each."""
         await self.close()
-        # gRPC shares connections between channels to one address, unless they have a pool of their own.
+        # Without a local pool, gRPC shares one connection between all channels to an address.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         self._channels = [grpc.aio.insecure_channel(self._target, options) for _ in range(CONNECTIONS)]
-        firsts: list[asyncio.Future[_Told]] = [asyncio.Future() for _ in range(CROWD)]
-        self._watches = [asyncio.create_task(self._watch(n, first)) for n, first in enumerate(firsts)]
-        async with asyncio.timeout(OPENED_WITHIN_SECONDS):
-            return await asyncio.gather(*firsts)
+        first_results: list[asyncio.Future[_Received]] = [asyncio.Future() for _ in range(CROWD_SIZE)]
+        self._watches = [asyncio.create_task(self._watch(n, first)) for n, first in enumerate(first_results)]
+        async with asyncio.timeout(CROWD_TIMEOUT_SECONDS):
+            return await asyncio.gather(*first_results)
 
-    async def ends(self) -> list[_Told]:
-        """What all of them were told at the end."""
-        async with asyncio.timeout(OPENED_WITHIN_SECONDS):
+    async def ends(self) -> list[_Received]:
+        """Wait until all watches have ended, and return their last results."""
+        async with asyncio.timeout(CROWD_TIMEOUT_SECONDS):
             return await asyncio.gather(*self._watches)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for channel in self._channels:
             await channel.close()
 
-    async def _watch(self, number: int, first: asyncio.Future[_Told]) -> _Told:
+    async def _watch(self, number: int, first: asyncio.Future[_Received]) -> _Received:
         channel = self._channels[number % CONNECTIONS]
         watch = channel.unary_stream(
             "/avatar_creator.v1.GenerationService/WatchGeneration",
@@ -242,15 +243,15 @@ class _Crowd:
         )
         generation_id = self._generation_ids[number % len(self._generation_ids)]
         call = watch(pb.WatchGenerationRequest(generation_id=generation_id), metadata=self._metadata)
-        told = _Told(None, 0)
+        received = _Received(None, 0)
         try:
             async for message in call:
-                told = _Told(None, message.generation.state)
+                received = _Received(None, message.generation.state)
                 if not first.done():
-                    first.set_result(told)
-            return _Told(grpc.StatusCode.OK, told.state)
+                    first.set_result(received)
+            return _Received(grpc.StatusCode.OK, received.state)
         except grpc.aio.AioRpcError as error:
-            told = _Told(error.code(), 0, refusal_of(error).reason)
+            received = _Received(error.code(), 0, refusal_of(error).reason)
             if not first.done():
-                first.set_result(told)
-            return told
+                first.set_result(received)
+            return received

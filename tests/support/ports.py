@@ -17,7 +17,7 @@ _OURS = _RANGE[_PROCESS::_PROCESSES]
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at the moment. Another process may still be faster."""
+    """Return a free port of 127.0.0.1. Another process may still take the port first."""
     while True:
         port = random.choice(_OURS)
         with socket.socket() as probe:

@@ -53,11 +53,11 @@ class Fault:
     retry_after: int | None = None
     """Value of Retry-After, in seconds."""
     retry_after_as_date: bool = False
-    """Whether Retry-After is an HTTP date, `retry_after` seconds after the answer."""
+    """True sends Retry-After as an HTTP date, `retry_after` seconds after the answer."""
     times: int | None = None
     """Number of answers at this stage that fail for each submission; None means all."""
     accepted: bool = False
-    """With stage "submit": whether the job still runs, so that only the answer fails."""
+    """True lets the job run despite a fault of the stage "submit", so that only the answer fails."""
 
     def __post_init__(self) -> None:
         """Reject a fault that would have no effect.
@@ -82,11 +82,11 @@ class Behavior:
     run_seconds: float = _DEFAULT_RUN_SECONDS
     """Time in the state IN_PROGRESS."""
     hold: bool = False
-    """Whether it stays IN_PROGRESS until `/_control/finish` finishes it."""
+    """True keeps it IN_PROGRESS until `/_control/finish` finishes it."""
     ignores_cancel: bool = False
-    """Whether the runner completes despite CANCELLATION_REQUESTED; each real app decides that itself."""
+    """True lets the runner complete despite CANCELLATION_REQUESTED; each real app decides that itself."""
     nsfw: bool = False
-    """Whether the safety checker flags the picture. The picture is black unless the checker is off."""
+    """True makes the safety checker flag the picture. The picture is black unless the checker is off."""
     picture_width: int | None = None
     """Width of the picture in pixels, instead of the requested width. Above 64 megapixels, the picture is a
     PNG of one bit per pixel, with a small file that needs much memory."""

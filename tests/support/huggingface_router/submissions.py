@@ -41,9 +41,9 @@ class Submission:
     answered: int | None = None
     """Status of the answer to the submission; None if there is no answer, or not yet."""
     accepted: bool = False
-    """Whether a job exists, which costs money."""
+    """True if a job exists, which costs money."""
     cancelled: bool = False
-    """Whether a cancellation has stopped the job."""
+    """True if a cancellation has stopped the job."""
     cancel_requests: int = 0
     polls: int = 0
     results_fetched: int = 0

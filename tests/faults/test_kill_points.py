@@ -1,4 +1,4 @@
-"""kill -9 at every point of a generation's life where something is half done."""
+"""kill -9 of a worker or server at every half-done step of a generation."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where a worker is killed, and what that costs."""
+class KillPoint:
+    """A point at which a worker is killed, and the expected result."""
 
     fault: str
     outcomes: tuple[int, ...]
     submissions: int
-    """How many the provider gets in all."""
+    """Total number of requests that the provider receives."""
 
 
 LEASES = "avatar_creator_server.generations.leases:GenerationLeases"
-POINTS = {
-    "after_the_claim": Point(f"kill after {LEASES}.claim", (WORKER_LOST, SUCCEEDED), 1),
-    "before_the_submission": Point(
+KILL_POINTS = {
+    "after_the_claim": KillPoint(f"kill after {LEASES}.claim", (WORKER_LOST, SUCCEEDED), 1),
+    "before_the_submission": KillPoint(
         "kill before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue.submit",
         (SUBMIT_UNKNOWN, SUCCEEDED),
         1,
     ),
-    "before_the_request_id_is_written": Point(
+    "before_the_request_id_is_written": KillPoint(
         f"kill before {LEASES}.submitted", (SUBMIT_UNKNOWN, SUCCEEDED), 2
     ),
-    "while_polling": Point(
+    "while_polling": KillPoint(
         "kill before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue._status",
         (WORKER_LOST, SUCCEEDED),
         1,
     ),
-    "before_saving": Point(
+    "before_saving": KillPoint(
         "kill before avatar_creator_server.images.store:Files.stage", (WORKER_LOST, SUCCEEDED), 1
     ),
-    "before_the_commit": Point(f"kill before {LEASES}.complete", (WORKER_LOST, SUCCEEDED), 1),
-    "within_the_commit": Point(f"kill after {LEASES}._complete", (WORKER_LOST, SUCCEEDED), 1),
-    "after_the_commit": Point(
+    "before_the_commit": KillPoint(f"kill before {LEASES}.complete", (WORKER_LOST, SUCCEEDED), 1),
+    "within_the_commit": KillPoint(f"kill after {LEASES}._complete", (WORKER_LOST, SUCCEEDED), 1),
+    "after_the_commit": KillPoint(
         "kill before avatar_creator_server.generations.events:GenerationEvents.publish_changed ended",
         (SUCCEEDED,),
         1,
@@ -64,33 +64,33 @@ FAST = {("after_the_commit", "distributed"), ("before_the_request_id_is_written"
 def cases() -> list[Any]:
     return [
         pytest.param(name, mode, marks=() if (name, mode) in FAST else pytest.mark.slow)
-        for name in POINTS
+        for name in KILL_POINTS
         for mode in ("distributed", "embedded")
     ]
 
 
-def order(client: AvatarCreator, project_id: str, **wishes: Any) -> str:
-    return client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST, **wishes).id
+def create_generation(client: AvatarCreator, project_id: str, **options: Any) -> str:
+    return client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST, **options).id
 
 
 @pytest.mark.parametrize(("name", "mode"), cases())
-def test_a_worker_killed_there_costs_no_more_than_that(
+def test_a_generation_completes_after_its_worker_is_killed(
     request: pytest.FixtureRequest, router: RouterFake, user: str, name: str, mode: str
 ) -> None:
-    point = POINTS[name]
+    point = KILL_POINTS[name]
     if mode == "embedded":
         deployment: Deployment = request.getfixturevalue("hosted_embedded")
-        doomed = deployment.start_server(fault=point.fault)
+        victim = deployment.start_server(fault=point.fault)
     else:
         deployment = request.getfixturevalue("hosted")
         deployment.start_server()
-        doomed = deployment.start_worker(fault=point.fault)
+        victim = deployment.start_worker(fault=point.fault)
     with deployment.client(user) as client:
-        generation_id = order(client, client.projects.create("Killed").id)
+        generation_id = create_generation(client, client.projects.create("Killed").id)
         watcher = Watcher(client, generation_id)
-        assert doomed.wait(20.0) == -signal.SIGKILL
+        assert victim.wait(20.0) == -signal.SIGKILL
         if mode == "embedded":
-            # Whoever starts on this file is alone, and takes what was being made at once.
+            # Only one process uses the SQLite file, so the new one claims the running generation at once.
             deployment.start_server()
         else:
             deployment.start_worker()
@@ -108,24 +108,24 @@ def test_a_worker_killed_there_costs_no_more_than_that(
 
 
 @pytest.mark.parametrize("mode", ["distributed", pytest.param("embedded", marks=pytest.mark.slow)])
-def test_a_server_killed_after_the_commit_has_accepted_the_generation(
+def test_a_generation_is_accepted_when_its_server_is_killed_after_the_commit(
     request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str
 ) -> None:
     fixture = "hosted_embedded" if mode == "embedded" else "hosted"
     deployment: Deployment = request.getfixturevalue(fixture)
-    doomed = deployment.start_server(
+    victim = deployment.start_server(
         fault="kill before avatar_creator_server.shared.job_notifier:JobNotifier.notify_generation"
     )
     with deployment.client(user) as client:
         project = client.projects.create("Killed")
-        # The client asks again with the same `request_id` until a server answers.
-        ordering = InBackground(lambda: order(client, project.id, timeout=30.0))
-        assert doomed.wait(20.0) == -signal.SIGKILL
+        # The client repeats the call with the same `request_id` until a server answers.
+        creation = InBackground(lambda: create_generation(client, project.id, timeout=30.0))
+        assert victim.wait(20.0) == -signal.SIGKILL
         (row,) = deployment.rows("avatar_generations")
         deployment.start_server()
         if mode == "distributed":
             deployment.start_worker()
-        assert ordering.outcome() == row["id"]
+        assert creation.outcome() == row["id"]
         last = Watcher(client, row["id"]).states()[-1]
 
     assert last.state == COMPLETED

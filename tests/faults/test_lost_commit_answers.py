@@ -1,4 +1,4 @@
-"""PostgreSQL commits, and the answer does not get through: nobody may do again what is done."""
+"""PostgreSQL commits and the answer is lost: no process may repeat the committed work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRICE = 35_000
 
 @pytest.fixture
 def proxy(database_url: str) -> Iterator[Proxy]:
-    """What stands between the service and its database."""
+    """A proxy between the service and its database."""
     proxy = Proxy(database_url)
     yield proxy
     proxy.close()
@@ -31,10 +31,10 @@ def proxy(database_url: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def proxied(
-    tmp_path: Path, database_url: str, redis_url: str, proxy: Proxy, hosting: dict[str, str]
+    tmp_path: Path, database_url: str, redis_url: str, proxy: Proxy, router_settings: dict[str, str]
 ) -> Iterator[Deployment]:
-    """A service that reaches its database through `proxy`; a test looks past it."""
-    deployment = Deployment.distributed(tmp_path, database_url, redis_url, **hosting)
+    """A service on the same database as `proxy`. A test starts one of its processes with the proxy's URL."""
+    deployment = Deployment.distributed(tmp_path, database_url, redis_url, **router_settings)
     yield deployment
     deployment.close()
 
@@ -47,7 +47,7 @@ def proxied(
         pytest.param(b'"provider_request_id" = \'', id="of_the_request_id", marks=pytest.mark.slow),
     ],
 )
-def test_a_worker_reads_what_became_of_its_commit(
+def test_a_worker_looks_up_whether_its_commit_happened(
     proxied: Deployment, proxy: Proxy, router: RouterFake, user: str, statement: bytes
 ) -> None:
     proxied.start_server()
@@ -55,7 +55,7 @@ def test_a_worker_reads_what_became_of_its_commit(
     with proxied.client(user) as client:
         proxy.cut_commit_after(statement)
         generation = client.generations.create(
-            client.projects.create("Unheard").id, "a woman", width=SMALLEST, height=SMALLEST
+            client.projects.create("Lost answer").id, "a woman", width=SMALLEST, height=SMALLEST
         )
         last = Watcher(client, generation.id).states()[-1]
         [attempt] = client.generations.attempts(generation.id)
@@ -72,7 +72,7 @@ def test_a_worker_reads_what_became_of_its_commit(
 
 
 @pytest.mark.slow
-def test_a_worker_whose_failure_was_committed_unheard_fails_it_once(
+def test_a_failure_whose_commit_answer_was_lost_is_recorded_once(
     proxied: Deployment, proxy: Proxy, router: RouterFake, user: str
 ) -> None:
     router.behave(always=Fault(stage="result", status=422, error_type="content_policy_violation"))
@@ -81,7 +81,7 @@ def test_a_worker_whose_failure_was_committed_unheard_fails_it_once(
     with proxied.client(user) as client:
         proxy.cut_commit_after(b"'fatal'")
         generation = client.generations.create(
-            client.projects.create("Unheard").id, "a woman", width=SMALLEST, height=SMALLEST
+            client.projects.create("Lost answer").id, "a woman", width=SMALLEST, height=SMALLEST
         )
         last = Watcher(client, generation.id).states()[-1]
         [attempt] = client.generations.attempts(generation.id)
@@ -92,13 +92,13 @@ def test_a_worker_whose_failure_was_committed_unheard_fails_it_once(
     assert_promise_kept(proxied, router, outcomes_seen=[last])
 
 
-def test_a_client_whose_order_was_committed_unheard_gets_that_one(
+def test_a_client_receives_its_generation_when_the_commit_answer_was_lost(
     proxied: Deployment, proxy: Proxy, router: RouterFake, user: str
 ) -> None:
     proxied.start_server(DATABASE_URL=proxy.url)
     proxied.start_worker()
     with proxied.client(user) as client:
-        project = client.projects.create("Unheard")
+        project = client.projects.create("Lost answer")
         proxy.cut_commit_after(b'"generation_starts"')
         generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
         last = Watcher(client, generation.id).states()[-1]
