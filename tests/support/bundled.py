@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def package_directory(name: str) -> Path:
-    """Return the folder of an installed package, which is not imported: these warn and write files when they are.
+    """Return the folder of an installed package without importing it: an import warns and writes files.
 
     Raises:
         RuntimeError: it is not installed.
