@@ -52,8 +52,7 @@ def abandon(database: Database, generation_id: str, now: datetime) -> int:
 
 
 def close_lost_attempt(database: Database, row: AvatarGeneration) -> GenerationAttempt:
-    """End the attempt of a lost worker, in the current transaction. Its request passes to the next
-    attempt."""
+    """End the attempt of a lost worker, in the current transaction. The next attempt gets its request."""
     query = GenerationAttempt.select().where(
         GenerationAttempt.generation == row.id,
         GenerationAttempt.attempt_number == row.attempt_number,
@@ -81,8 +80,7 @@ def request_to_resume(row: AvatarGeneration) -> tuple[str, str]:
 
 
 def paying_attempt(attempt: GenerationAttempt) -> GenerationAttempt | None:
-    """Return the earlier attempt that paid for the request which this attempt resumed; None if there is
-    none."""
+    """Return the earlier attempt that paid for the request that this attempt resumed; None without one."""
     if not attempt.provider_request_id:
         return None
     found: GenerationAttempt | None = (

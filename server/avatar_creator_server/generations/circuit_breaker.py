@@ -1,10 +1,8 @@
-"""Circuit breakers: when a provider refuses the service itself, all workers stop using that route for a
-while.
+"""Circuit breakers: if a provider refuses the service itself, all workers pause that route.
 
 A refused key or missing credit does not change until the operator fixes it; without a circuit breaker, every
 generation would spend an attempt on the same refusal. The first refusal opens the circuit. After a delay, the
-circuit is half-open: one attempt may use the route. If that attempt is refused too, the next delay is twice
-as long.
+circuit is half-open: one attempt may use the route. If that attempt is refused too, the delay doubles.
 """
 
 from __future__ import annotations
@@ -79,8 +77,7 @@ class CircuitBreakers:
             reason: One of `OPENING_REASONS`.
             message: Text for people, without secrets.
             since: Start of the refused attempt; None if it resumed an earlier request. Such an attempt, and
-            one that
-                started before the circuit opened, do not extend the delay.
+                one that started before the circuit opened, do not extend the delay.
         """
         await self._database.write(self._open_or_extend, route, reason, message, since)
 

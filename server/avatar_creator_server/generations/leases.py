@@ -57,8 +57,7 @@ log = structlog.get_logger()
 LEASE = timedelta(seconds=15)
 """Time for which a worker owns a generation after a heartbeat."""
 HEARTBEAT_SECONDS = 1.5
-"""Interval of lease renewals, and maximum delay until a worker notices a cancellation whose event was
-lost."""
+"""Interval of lease renewals, and maximum delay of a cancellation whose event was lost."""
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=100), timedelta(seconds=1000))
 """Delays before the first, second and third retry."""
 MAX_LOST_WORKERS = 3
@@ -260,8 +259,7 @@ class GenerationLeases:
         await self._end(lease, lambda: self._complete(lease, result))
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
-        """End the attempt. Retry the generation later if possible, else fail it. A repeated call changes
-        nothing.
+        """End the attempt. Retry the generation later or fail it. A repeated call changes nothing.
 
         Raises:
             LeaseLostError: The worker no longer owns the generation.
@@ -541,8 +539,7 @@ def _source_type(generation: Generation) -> str:
 
 
 def _owned(lease: Lease) -> tuple[Any, ...]:
-    """Return the guard. An expired lease still belongs to its worker until another takes the generation
-    over."""
+    """Return the guard. An expired lease belongs to its worker until another worker takes over."""
     return (
         AvatarGeneration.id == lease.generation.id,
         AvatarGeneration.epoch == lease.epoch,

@@ -28,8 +28,7 @@ class QueueFigures:
     expired_leases: int
     """Number of generations whose worker has not renewed its lease."""
     lost_attempts: dict[str, int]
-    """Number of attempts of the last hour whose worker, or whose submission's answer, was lost, by
-    outcome."""
+    """Number of attempts of the last hour that lost their worker or an answer, by outcome."""
     jobs_depth: int
     """Number of background jobs that are not done."""
     jobs_oldest_seconds: float

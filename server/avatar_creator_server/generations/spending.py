@@ -87,8 +87,7 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
 
 
 def reserve_at_least(generation_id: str, price_micros: int) -> None:
-    """Raise the reservation of a generation to what its attempts may have cost, in the current
-    transaction."""
+    """Raise the reservation of a generation to what its attempts may cost, in the current transaction."""
     GenerationStart.update(price_micros=price_micros).where(
         GenerationStart.generation_id == generation_id, GenerationStart.price_micros < price_micros
     ).execute()

@@ -145,8 +145,7 @@ class GenerationWatches:
         Args:
             caller: The user who watches.
             known_revisions: Revision that the client knows, by generation id; 0 if it knows none. A known
-            state
-                is not sent again, except a final one.
+                state is not sent again, except a final one.
             seconds: Seconds until the caller's token expires.
 
         Raises:
