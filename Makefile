@@ -13,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: .venv/.service ## Make an avatar and watch it appear, on this machine alone
+demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
 test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis; T=path::test runs one

@@ -95,7 +95,7 @@ INVALID: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"MODERATION_URL": "http://127.0.0.1:1/", "MODERATION_API_KEY": f"{CANARY}\n"},
         ["MODERATION_API_KEY has"],
     ),
-    "diffusers without its libraries": ({"PROVIDER": "diffusers"}, ["avatar-creator[gpu]"]),
+    "diffusers without its libraries": ({"PROVIDER": "diffusers"}, ["install the extra gpu from the wheel"]),
     "address without a port": ({"LISTEN_ADDRESS": "nowhere:at-all"}, ["LISTEN_ADDRESS", "host:port"]),
     "port out of range": ({"LISTEN_ADDRESS": "127.0.0.1:65536"}, ["LISTEN_ADDRESS", "0 to 65535"]),
 }

@@ -57,11 +57,12 @@ def test_project_upload_generate_watch_list_and_delete(deployment: Deployment, c
     assert refused.value.reason == "RESOURCE_NOT_FOUND"
     wait_until(lambda: not deployment.files(), message="files of a deleted project remain")
     wait_until(lambda: not deployment.rows("files"), message="rows of removed files remain")
+    # A worker deletes the row of a background job after the row of its file.
+    wait_until(lambda: not deployment.rows("quick_work"), message="rows of background jobs remain")
     for table in (
         "avatar_projects",
         "avatars",
         "avatar_generations",
         "generation_attempts",
-        "quick_work",
     ):
         assert deployment.rows(table) == [], table

@@ -257,7 +257,8 @@ def _text_column(name: str) -> Column:
 
 
 def _number_column(name: str) -> Column:
-    return Column(name, no_wrap=True, justify="right")
+    # Rich shrinks a column without a minimum to nothing before it cuts the text of the others.
+    return Column(name, no_wrap=True, justify="right", min_width=len(name))
 
 
 def _shortened(text: str) -> Text:

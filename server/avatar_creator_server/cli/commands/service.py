@@ -21,8 +21,8 @@ commands = typer.Typer()
 
 _PANEL = "Running the service"
 
-_output = Console()
-_errors = Console(stderr=True)
+_output = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
 
 Role = Literal["ops"]
 
