@@ -15,7 +15,7 @@ from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.leases import GenerationLeases
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner
-from avatar_creator_server.generations.project_removal import remove_generations
+from avatar_creator_server.generations.project_deletion import ProjectDeletion
 from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Routes
@@ -36,8 +36,8 @@ from avatar_creator_server.shared.event_bus import (
     InProcessBus,
     RedisBus,
 )
-from avatar_creator_server.shared.job_notifier import JobNotifier
 from avatar_creator_server.shared.paging import Pager, PageTokens
+from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.usage.service import Usage
 
 
@@ -48,9 +48,10 @@ class Core:
     settings: Settings
     database: Database
     bus: EventBus
-    notifier: JobNotifier
+    notifier: WorkerNotifier
     files: Files
     projects: Projects
+    project_deletion: ProjectDeletion
     avatars: Avatars
     generations: Generations
     feed: GenerationFeed
@@ -75,7 +76,9 @@ class Core:
         database = Database(settings.database)
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
-        notifier = JobNotifier.in_process() if settings.embedded else JobNotifier.over_redis(settings.redis)
+        notifier = (
+            WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
+        )
         codec = ProtobufGenerationCodec()
         events = GenerationEvents(bus, codec)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
@@ -107,7 +110,8 @@ class Core:
             bus=bus,
             notifier=notifier,
             files=files,
-            projects=Projects(database, files, bus, notifier, pager, remove_generations),
+            projects=Projects(database, pager),
+            project_deletion=ProjectDeletion(database, files, bus, notifier),
             avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), pager),
             generations=generations,
             feed=feed,

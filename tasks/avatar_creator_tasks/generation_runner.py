@@ -365,7 +365,7 @@ class _Progress:
         self._lease = lease
         self._last_reported = (0, "")
 
-    async def reach(self, percent: int, stage: str, *, estimated: bool = False) -> None:
+    async def reach(self, percent: int, stage: GenerationStage, *, estimated: bool = False) -> None:
         """Report a percentage and a stage. A report that fails does not stop the work."""
         if percent >= self._last_reported[0] and (percent, stage) != self._last_reported:
             self._last_reported = (percent, stage)

@@ -15,7 +15,7 @@ from taskiq.receiver import Receiver
 import avatar_creator_server
 from avatar_creator_server.core import Core
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
-from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
+from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from avatar_creator_tasks.generation_runner import GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
 from avatar_creator_tasks.providers.base import Provider
@@ -42,7 +42,7 @@ class Worker:
         job_runner = JobRunner(core.background_jobs, core.avatars, core.files, core.bus, self._provider)
         self._generation_slots = min(GENERATION_SLOTS, self._provider.max_concurrency)
         self._generations = Slots("generation", self._generation_slots, runner.run_one)
-        self._background_jobs = Slots("quick", JOB_SLOTS, job_runner.run_one)
+        self._background_jobs = Slots("background_job", JOB_SLOTS, job_runner.run_one)
 
     async def run(self, finish: asyncio.Event) -> None:
         """Run jobs until `finish` is set, then stop.

@@ -114,7 +114,7 @@ def test_a_generation_is_accepted_when_its_server_is_killed_after_the_commit(
     fixture = "hosted_embedded" if mode == "embedded" else "hosted"
     deployment: Deployment = request.getfixturevalue(fixture)
     victim = deployment.start_server(
-        fault="kill before avatar_creator_server.shared.job_notifier:JobNotifier.notify_generation"
+        fault="kill before avatar_creator_server.shared.worker_notifier:WorkerNotifier.notify_generation"
     )
     with deployment.client(user) as client:
         project = client.projects.create("Killed")

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from avatar_creator import AvatarCreator, Generation
 from avatar_creator_server.api.server import SERVICE_NAMES
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED
-from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
+from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
 from tests.support.promise import assert_promise_kept

@@ -10,7 +10,7 @@ import redis
 
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
 from avatar_creator_server.generations.leases import LEASE
-from avatar_creator_server.shared.job_notifier import GENERATION_TASK, JOB_TASK
+from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from tests.support.generations import COMPLETED, FAILED, PROCESSING, SMALLEST, make_due, outcomes, row_of
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.promise import assert_promise_kept

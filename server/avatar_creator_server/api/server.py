@@ -145,7 +145,7 @@ class AvatarServer:
     def _add_services(self) -> None:
         core, server = self._core, self._server
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
-            ProjectService(core.projects, core.avatars), server
+            ProjectService(core.projects, core.project_deletion, core.avatars), server
         )
         avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarService(core.avatars), server)
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(

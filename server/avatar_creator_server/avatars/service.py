@@ -26,8 +26,8 @@ from avatar_creator_server.shared.background_jobs import enqueue_job
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import EventWaiter
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
-from avatar_creator_server.shared.job_notifier import JobNotifier
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.statistics import counters as statistics
 
 THUMBNAIL_WAIT_SECONDS = 2.0
@@ -172,7 +172,7 @@ class Avatars:
         self,
         database: Database,
         files: Files,
-        notifier: JobNotifier,
+        notifier: WorkerNotifier,
         thumbnail_waiter: EventWaiter,
         pager: Pager,
     ) -> None:

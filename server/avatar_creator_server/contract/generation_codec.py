@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.v1.generation_pb2 import GenerationState
-from avatar_creator_server.contract.mapping import generation_to_proto
+from avatar_creator_server.contract.mapping import generation_to_proto, number_of
+from avatar_creator_server.database.models.states import ENDED_STATES
 from avatar_creator_server.generations.events import GenerationUpdate
 from avatar_creator_server.generations.records import Generation
 
-_ENDED = frozenset(
-    {
-        GenerationState.GENERATION_STATE_COMPLETED,
-        GenerationState.GENERATION_STATE_FAILED,
-        GenerationState.GENERATION_STATE_CANCELLED,
-    }
-)
+_ENDED = frozenset(number_of(GenerationState, state) for state in ENDED_STATES)
 
 
 class ProtobufGenerationCodec:

@@ -128,7 +128,9 @@ class GenerationLeases:
 
         await self._database.write(transition)
 
-    async def progress(self, lease: Lease, percent: int, stage: str, *, estimated: bool = False) -> None:
+    async def progress(
+        self, lease: Lease, percent: int, stage: GenerationStage, *, estimated: bool = False
+    ) -> None:
         """Record the progress, 0 to 100 percent, and publish it.
 
         Raises:

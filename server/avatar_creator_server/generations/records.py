@@ -1,8 +1,12 @@
-"""The records of generations and their attempts."""
+"""The records of generations and their attempts.
+
+States, stages and outcomes are plain strings here: a newer version may have written words that this one
+does not know.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from avatar_creator_server.database import models
@@ -151,4 +155,4 @@ class Attempt:
     @classmethod
     def from_row(cls, row: models.GenerationAttempt) -> Attempt:
         """Read the row of an attempt."""
-        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+        return read_row(cls, row)

@@ -42,8 +42,8 @@ from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.projects.service import lock_project, require_project
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
-from avatar_creator_server.shared.job_notifier import JobNotifier
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.statistics import counters as statistics
 
 SEED_COUNT = 2**32
@@ -82,7 +82,7 @@ class Generations:
         self,
         database: Database,
         events: GenerationEvents,
-        notifier: JobNotifier,
+        notifier: WorkerNotifier,
         pager: Pager,
         new_seed: Callable[[], int],
         planner: GenerationPlanner,

@@ -46,8 +46,7 @@ class _Slot:
         self._end: AvatarCreatorError | None = None
         self._filled = asyncio.Event()
         self.since: datetime | None = None
-        """Start time of a project watch: the re-read skips changes before this time, and all of them while
-        None."""
+        """Time from which the re-read reports changes of a project; None until the snapshot was read."""
 
     def skip(self, generation: Generation) -> None:
         """Do not send this state or an earlier one."""

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peewee import fn
 
-from avatar_creator_server import metrics
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
-from avatar_creator_server.database.models.states import AttemptOutcome
 from avatar_creator_server.errors import NotFoundError
-from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.shared.caller import Caller
-from avatar_creator_server.shared.event_bus import PROJECT_DELETED, EventBus
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
-from avatar_creator_server.shared.job_notifier import JobNotifier
 from avatar_creator_server.shared.paging import Page, Pager
-from avatar_creator_server.statistics import counters as statistics
-
-
-@dataclass(frozen=True, slots=True)
-class RemovedGenerations:
-    """The generations of a project that is being deleted."""
-
-    ids: Sequence[str]
-    states: Mapping[str, int]
-    """Number of generations by state."""
-    stopped: int
-    """Number of attempts that were running."""
-    delete: Callable[[], None]
-    """Deletes the rows, once no avatar refers to them."""
-    settle: Callable[[], None]
-    """Records what the stopped attempts cost."""
-
-
-RemoveGenerations = Callable[[Database, str, str, datetime], RemovedGenerations]
-"""Stops a project's generations: database, user id, project id, time. Generations build on projects, so the
-function is passed in."""
 
 
 def lock_project(database: Database, user_id: str, project_id: str) -> None:
@@ -82,21 +53,9 @@ def count_avatars(project_id: str, change: int) -> None:
 class Projects:
     """The projects of all users. Every call is about the projects of one caller."""
 
-    def __init__(
-        self,
-        database: Database,
-        files: Files,
-        bus: EventBus,
-        notifier: JobNotifier,
-        pager: Pager,
-        remove_generations: RemoveGenerations,
-    ) -> None:
+    def __init__(self, database: Database, pager: Pager) -> None:
         self._database = database
-        self._files = files
-        self._bus = bus
-        self._notifier = notifier
         self._pager = pager
-        self._remove_generations = remove_generations
 
     async def create(self, caller: Caller, key: RequestKey, *, name: str, description: str) -> Project:
         """Create a project, or return the one that this call created before."""
@@ -132,19 +91,6 @@ class Projects:
         """
         return await self._database.write(self._update, caller, project_id, changes)
 
-    async def delete(self, caller: Caller, project_id: str) -> None:
-        """Delete a project with its avatars and generations. A background job removes their files.
-
-        Raises:
-            NotFoundError: The user has no such project.
-        """
-        removed = await self._database.write(self._delete, caller, project_id)
-        metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc(removed.stopped)
-        await asyncio.gather(
-            self._notifier.notify_job(),
-            self._bus.publish(PROJECT_DELETED, "\n".join((project_id, *removed.ids)).encode()),
-        )
-
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.now()
         project_id = new_id()
@@ -174,19 +120,6 @@ class Projects:
                 AvatarProject.id == project_id
             ).execute()
         return self._get(caller, project_id)
-
-    def _delete(self, caller: Caller, project_id: str) -> RemovedGenerations:
-        lock_project(self._database, caller.user_id, project_id)
-        now = self._database.now()
-        removed = self._remove_generations(self._database, caller.user_id, project_id, now)
-        # The deletion returns the files: a thumbnail may have been added a moment ago.
-        avatars = list(Avatar.delete().where(Avatar.project == project_id).returning(Avatar).execute())
-        self._files.release_files_of(avatars)
-        removed.delete()
-        AvatarProject.delete().where(AvatarProject.id == project_id).execute()
-        removed.settle()
-        statistics.count_gone(caller.user_id, avatars, removed.states)
-        return removed
 
 
 def _list(caller: Caller, limit: int, cursor: Sequence[str] | None) -> list[Project]:

@@ -25,7 +25,7 @@ class ClaimedJob:
     subject_id: str
 
 
-def enqueue_job(kind: str, subject_id: str, now: datetime) -> None:
+def enqueue_job(kind: JobKind, subject_id: str, now: datetime) -> None:
     """Add a job, in the current transaction."""
     BackgroundJob.create(kind=kind, subject_id=subject_id, due_time=now, create_time=now)
 

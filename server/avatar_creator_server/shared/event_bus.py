@@ -74,9 +74,8 @@ class _Subscribers:
         for handler in self._handlers[topic]:
             try:
                 handler(payload)
-            except (
-                Exception
-            ):  # a malformed payload must not end the call or the subscription that delivers it
+            except Exception:
+                # A malformed payload must not end the call or the subscription that delivers it.
                 log.exception("event_not_handled", topic=topic)
 
 

@@ -17,7 +17,7 @@ from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
-from avatar_creator_server.shared.job_notifier import JobNotifier
+from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
     def __init__(
         self,
         database: Database,
-        notifier: JobNotifier,
+        notifier: WorkerNotifier,
         circuit_breakers: CircuitBreakers,
         service_names: Sequence[str],
     ) -> None:

@@ -11,6 +11,7 @@ from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.avatars.service import AvatarFilter, Avatars
 from avatar_creator_server.contract import mapping
+from avatar_creator_server.generations.project_deletion import ProjectDeletion
 from avatar_creator_server.projects.service import Projects
 
 _WRITABLE = ("name", "description")
@@ -19,8 +20,9 @@ _WRITABLE = ("name", "description")
 class ProjectService(pb_grpc.AvatarProjectServiceServicer):
     """Projects of the calling user."""
 
-    def __init__(self, projects: Projects, avatars: Avatars) -> None:
+    def __init__(self, projects: Projects, deletion: ProjectDeletion, avatars: Avatars) -> None:
         self._projects = projects
+        self._deletion = deletion
         self._avatars = avatars
 
     async def CreateProject(
@@ -74,5 +76,5 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
         self, request: pb.DeleteProjectRequest, context: Context
     ) -> pb.DeleteProjectResponse:
         validate(request)
-        await self._projects.delete(current_caller(), request.project_id)
+        await self._deletion.delete(current_caller(), request.project_id)
         return pb.DeleteProjectResponse()

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 GENERATION_TASK = "avatar-creator:generation"
 """Task name and Redis stream of wake-ups for the slots that run generations."""
-JOB_TASK = "avatar-creator:quick"
+JOB_TASK = "avatar-creator:background-job"
 """Task name and Redis stream of wake-ups for background jobs."""
 
 _SEND_SECONDS = 0.5
@@ -127,7 +127,7 @@ async def _nothing_to_acknowledge() -> None:
     """Do nothing: the reader has already deleted the message."""
 
 
-class JobNotifier:
+class WorkerNotifier:
     """Sends wake-ups by task name. Never raises and never takes longer than half a second."""
 
     def __init__(self, generations: AsyncBroker, background_jobs: AsyncBroker) -> None:
@@ -135,12 +135,12 @@ class JobNotifier:
         self.background_jobs = background_jobs.with_serializer(JSONSerializer())
 
     @classmethod
-    def in_process(cls) -> JobNotifier:
+    def in_process(cls) -> WorkerNotifier:
         """Create a notifier within this process."""
         return cls(InProcessBroker(), InProcessBroker())
 
     @classmethod
-    def over_redis(cls, url: str) -> JobNotifier:
+    def over_redis(cls, url: str) -> WorkerNotifier:
         """Create a notifier for the workers that use this Redis."""
         return cls(RedisBroker(url, GENERATION_TASK), RedisBroker(url, JOB_TASK))
 
