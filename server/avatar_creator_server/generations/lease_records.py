@@ -80,12 +80,3 @@ class AttemptEnd:
     """An `AttemptOutcome`."""
     reason: str = ""
     """Name of an `ErrorReason`; empty if the attempt did not fail."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReproductionSource:
-    """The picture whose recipe is run again."""
-
-    pixels_sha256: str
-    image: StoredFile | None
-    """None if its avatar is gone."""

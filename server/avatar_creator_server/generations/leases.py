@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from peewee import JOIN
@@ -17,7 +16,7 @@ from peewee import JOIN
 from avatar_creator_server import metrics
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import Avatar, AvatarGeneration, File, GenerationAttempt, new_id
+from avatar_creator_server.database.models import Avatar, AvatarGeneration, GenerationAttempt, new_id
 from avatar_creator_server.database.models.states import (
     AttemptOutcome,
     GenerationStage,
@@ -35,18 +34,26 @@ from avatar_creator_server.generations.attempts import (
 from avatar_creator_server.generations.claims import take_next
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
+from avatar_creator_server.generations.guarded_writes import (
+    owned,
+    read_attempt,
+    update_attempt,
+    update_generation,
+)
 from avatar_creator_server.generations.lease_records import (
     AttemptEnd,
     AttemptResult,
     Failure,
     Lease,
     LeaseLostError,
-    ReproductionSource,
 )
-from avatar_creator_server.generations.recipes.reproduction import keep_recipe, read_recipe
+from avatar_creator_server.generations.recipes.reproduction import (
+    ReproductionSource,
+    keep_recipe,
+    read_source,
+)
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.routes import Route
-from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.service import lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_job
@@ -121,7 +128,7 @@ class GenerationLeases:
 
         def transition() -> None:
             renewed = (
-                AvatarGeneration.update(due_time=self._database.now() + LEASE).where(*_owned(lease)).execute()
+                AvatarGeneration.update(due_time=self._database.now() + LEASE).where(*owned(lease)).execute()
             )
             if not renewed and self._ended_before(lease) is None:
                 raise LeaseLostError
@@ -138,7 +145,7 @@ class GenerationLeases:
         """
 
         def transition() -> Generation:
-            return self._update_generation(
+            return update_generation(
                 lease,
                 self._database.now(),
                 stage=stage,
@@ -161,8 +168,8 @@ class GenerationLeases:
         """
 
         def transition() -> Generation:
-            is_repeated = self._attempt(lease).outcome == AttemptOutcome.SUBMITTING
-            generation = self._update_generation(
+            is_repeated = read_attempt(lease).outcome == AttemptOutcome.SUBMITTING
+            generation = update_generation(
                 lease,
                 self._database.now(),
                 stage=GenerationStage.DRAWING,
@@ -172,7 +179,7 @@ class GenerationLeases:
                 provider_prompt=provider_prompt,
                 price_micros=AvatarGeneration.price_micros + (0 if is_repeated else price_micros),
             )
-            self._update_attempt(
+            update_attempt(
                 lease,
                 outcome=AttemptOutcome.SUBMITTING,
                 provider=route.provider,
@@ -194,7 +201,7 @@ class GenerationLeases:
 
         def transition() -> bool:
             try:
-                self._update_attempt(lease, provider_request_id=provider_request_id)
+                update_attempt(lease, provider_request_id=provider_request_id)
             except LeaseLostError:
                 enqueue_job(JobKind.CANCEL_REQUEST, provider_request_id, self._database.now())
                 return False
@@ -216,8 +223,8 @@ class GenerationLeases:
         """
 
         def transition() -> None:
-            if self._attempt(lease).provider_request_id:
-                self._update_attempt(lease, provider_request_id="", route="")
+            if read_attempt(lease).provider_request_id:
+                update_attempt(lease, provider_request_id="", route="")
                 enqueue_job(JobKind.CANCEL_REQUEST, lease.resume_request_id, self._database.now())
 
         await self._database.write(transition)
@@ -231,24 +238,10 @@ class GenerationLeases:
     async def reproduced(self, lease: Lease) -> ReproductionSource | None:
         """Return the picture whose recipe the generation runs again; None if there is none or it is gone."""
 
-        def query() -> ReproductionSource | None:
-            recipe = read_recipe(lease.generation.reproduce_of)
-            if recipe is None:
-                return None
-            avatar = (
-                Avatar.select(Avatar, File)
-                .join(File, on=(Avatar.image_file == File.id))
-                .where(
-                    Avatar.generation == lease.generation.reproduce_of,
-                    Avatar.user_id == lease.generation.user_id,
-                )
-                .first()
-            )
-            return ReproductionSource(
-                recipe.pixels_sha256, StoredFile.from_row(avatar.image_file) if avatar else None
-            )
-
-        return await self._database.read(query) if lease.generation.reproduce_of else None
+        generation = lease.generation
+        if not generation.reproduce_of:
+            return None
+        return await self._database.read(read_source, generation.user_id, generation.reproduce_of)
 
     async def complete(self, lease: Lease, result: AttemptResult) -> None:
         """Insert the avatar and complete the generation, in one transaction. A repeated call changes nothing.
@@ -354,7 +347,7 @@ class GenerationLeases:
         before = lease.generation
         lock_project(self._database, before.user_id, before.project_id)
         now = self._database.now()
-        completed = self._update_generation(
+        completed = update_generation(
             lease,
             now,
             state=GenerationState.COMPLETED,
@@ -365,7 +358,7 @@ class GenerationLeases:
             warnings=list(dict.fromkeys((*before.warnings, *result.warnings))),
             reproduction=asdict(result.reproduction) if result.reproduction else None,
         )
-        self._update_attempt(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
+        update_attempt(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
         keep_recipe(before.id, result.recipe)
         avatar_id = new_id()
         insert_avatar(
@@ -397,7 +390,7 @@ class GenerationLeases:
 
     def _release(self, lease: Lease) -> AttemptEnd:
         now = self._database.now()
-        generation = self._update_generation(
+        generation = update_generation(
             lease,
             now,
             state=GenerationState.PENDING,
@@ -407,9 +400,9 @@ class GenerationLeases:
             due_time=now,
         )
         outcome = (
-            AttemptOutcome.SUBMIT_UNKNOWN if is_unanswered(self._attempt(lease)) else AttemptOutcome.RELEASED
+            AttemptOutcome.SUBMIT_UNKNOWN if is_unanswered(read_attempt(lease)) else AttemptOutcome.RELEASED
         )
-        self._update_attempt(lease, outcome=outcome, resumable=True, end_time=now)
+        update_attempt(lease, outcome=outcome, resumable=True, end_time=now)
         self._spend(lease, generation, now)
         statistics.count_move(generation.user_id, GenerationState.PROCESSING, GenerationState.PENDING)
         return AttemptEnd(generation, outcome)
@@ -433,12 +426,12 @@ class GenerationLeases:
                 "due_time": None,
                 "end_time": now,
             }
-        attempt = self._attempt(lease)
+        attempt = read_attempt(lease)
         not_charged = not (failure.charged or failure.resumable)
         refunded = attempt.price_micros if not_charged else 0
         payer = paying_attempt(attempt) if not_charged else None
         refunded_earlier = payer.price_micros if payer else 0
-        generation = self._update_generation(
+        generation = update_generation(
             lease,
             now,
             **next_state,
@@ -446,7 +439,7 @@ class GenerationLeases:
             error_reason=failure.reason,
             error_message=failure.message,
         )
-        self._update_attempt(
+        update_attempt(
             lease,
             outcome=failure.outcome,
             possibly_charged=attempt.possibly_charged and not not_charged,
@@ -486,64 +479,17 @@ class GenerationLeases:
         )
         if row is None:
             return None
-        attempt = self._attempt(lease)
+        attempt = read_attempt(lease)
         return AttemptEnd(Generation.from_row(row, row.avatar_id), attempt.outcome, attempt.error_reason)
-
-    @staticmethod
-    def _attempt(lease: Lease) -> GenerationAttempt:
-        found: GenerationAttempt | None = GenerationAttempt.get_or_none(
-            GenerationAttempt.generation == lease.generation.id,
-            GenerationAttempt.attempt_number == lease.generation.attempt_number,
-        )
-        if found is None:
-            raise LeaseLostError
-        return found
 
     def _spend(self, lease: Lease, generation: Generation, now: datetime) -> None:
         """Count the price of the ended attempt, in the current transaction just before the statistics."""
         if generation.ended:
             spending.settle(generation.id, generation.price_micros)
-        spending.spend(generation.user_id, generation.app_id, self._attempt(lease).price_micros, now)
-
-    @staticmethod
-    def _update_generation(lease: Lease, now: datetime, **changes: Any) -> Generation:
-        """Update the generation and raise its revision, if the worker still owns it."""
-        changed = list(
-            AvatarGeneration.update(**changes, revision=AvatarGeneration.revision + 1, update_time=now)
-            .where(*_owned(lease))
-            .returning(AvatarGeneration)
-            .execute()
-        )
-        if not changed:
-            raise LeaseLostError
-        return Generation.from_row(changed[0], None)
-
-    @staticmethod
-    def _update_attempt(lease: Lease, **changes: Any) -> None:
-        """Update the attempt if it is still open."""
-        noted = (
-            GenerationAttempt.update(**changes)
-            .where(
-                GenerationAttempt.generation == lease.generation.id,
-                GenerationAttempt.attempt_number == lease.generation.attempt_number,
-                GenerationAttempt.end_time.is_null(),
-            )
-            .execute()
-        )
-        if not noted:
-            raise LeaseLostError
+        spending.spend(generation.user_id, generation.app_id, read_attempt(lease).price_micros, now)
 
 
 def _source_type(generation: Generation) -> str:
     if generation.reference_avatar_id:
         return SourceType.FROM_REFERENCE
     return SourceType.FROM_PRESET if generation.preset_id else SourceType.TEXT_TO_IMAGE
-
-
-def _owned(lease: Lease) -> tuple[Any, ...]:
-    """Return the guard. An expired lease belongs to its worker until another worker takes over."""
-    return (
-        AvatarGeneration.id == lease.generation.id,
-        AvatarGeneration.epoch == lease.epoch,
-        AvatarGeneration.state == GenerationState.PROCESSING,
-    )

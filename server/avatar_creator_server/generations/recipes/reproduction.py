@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from avatar_creator_server.database.models import GenerationRecipe
+from dataclasses import dataclass
+
+from avatar_creator_server.database.models import Avatar, File, GenerationRecipe
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FailedPreconditionError
 from avatar_creator_server.generations.recipes.recipe import Recipe
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.routes import Lora, Route, Routes
+from avatar_creator_server.images.records import StoredFile
 
 _NO_LORA = Lora(repository="", weight_file="", revision="", scale=0.0, trigger="")
+
+
+@dataclass(frozen=True, slots=True)
+class ReproductionSource:
+    """The picture whose recipe is run again."""
+
+    pixels_sha256: str
+    image: StoredFile | None
+    """None if its avatar is gone."""
 
 
 def keep_recipe(generation_id: str, recipe: Recipe) -> None:
@@ -66,4 +78,20 @@ def _not_reproducible_error(difference: str, description: str) -> FailedPrecondi
         "NOT_REPRODUCIBLE",
         f"the generation cannot be reproduced: {description}",
         metadata={"difference": difference},
+    )
+
+
+def read_source(user_id: str, generation_id: str) -> ReproductionSource | None:
+    """Read the picture of a generation, to compare a reproduction with it; None if its recipe is gone."""
+    recipe = read_recipe(generation_id)
+    if recipe is None:
+        return None
+    avatar = (
+        Avatar.select(Avatar, File)
+        .join(File, on=(Avatar.image_file == File.id))
+        .where(Avatar.generation == generation_id, Avatar.user_id == user_id)
+        .first()
+    )
+    return ReproductionSource(
+        recipe.pixels_sha256, StoredFile.from_row(avatar.image_file) if avatar else None
     )
