@@ -132,15 +132,11 @@ class AsyncConnection(BaseConnection):
         )
         error: AvatarCreatorError
         while not resume.finished:
+            self._refuse_if_closed()
+            authorization = reconnects.connecting_with(await self._authorization())
             stream = None
             try:
-                self._refuse_if_closed()
-                stream = self._stream(
-                    resume.rpc,
-                    resume.request(),
-                    reconnects.remaining(),
-                    reconnects.connecting_with(await self._authorization()),
-                )
+                stream = self._stream(resume.rpc, resume.request(), reconnects.remaining(), authorization)
                 with _call_cancellation_as_error():
                     async for message in stream:
                         reconnects.progressed()

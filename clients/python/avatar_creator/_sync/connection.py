@@ -115,15 +115,11 @@ class Connection(BaseConnection):
         )
         error: AvatarCreatorError
         while not resume.finished:
+            self._refuse_if_closed()
+            authorization = reconnects.connecting_with(self._authorization())
             stream = None
             try:
-                self._refuse_if_closed()
-                stream = self._stream(
-                    resume.rpc,
-                    resume.request(),
-                    reconnects.remaining(),
-                    reconnects.connecting_with(self._authorization()),
-                )
+                stream = self._stream(resume.rpc, resume.request(), reconnects.remaining(), authorization)
                 for message in stream:
                     reconnects.progressed()
                     if resume.is_new(message.generation):
@@ -163,8 +159,9 @@ class Connection(BaseConnection):
         retries = self._retries(rpc, timeout, retryable=retryable)
         while True:
             self._refuse_if_closed()
+            authorization = self._authorization()
             try:
-                return attempt(retries.remaining(), self._authorization())
+                return attempt(retries.remaining(), authorization)
             except grpc.RpcError as raised:
                 error = from_rpc_error(raised)
             delay = retries.delay_after(error)
