@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from avatar_creator import channels, rpcs, watching
+from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import (
     AvatarCreatorError,
@@ -29,7 +30,6 @@ from avatar_creator.pictures import (
     save,
     total_bytes,
 )
-from avatar_creator.requests import Call, Result
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.v1.avatar_pb2 import Avatar

@@ -10,10 +10,10 @@ import grpc
 from google.protobuf.message import Message
 
 from avatar_creator import channels, rpcs, watching
+from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import AvatarCreatorError, UnavailableError, from_rpc_error
 from avatar_creator.pictures import PictureSource, ReceivedPicture, UploadProgress, save, upload_messages
-from avatar_creator.requests import Call, Result
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.v1.avatar_pb2 import Avatar
