@@ -15,15 +15,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from avatar_creator import AsyncAvatarCreator, AvatarCreator, AvatarProject, CallCancelledError, Generation
-from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
+from avatar_creator import (
+    AsyncAvatarCreator,
+    AvatarCreator,
+    AvatarProject,
+    CallCancelledError,
+    Generation,
+    NotFoundError,
+)
+from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse, ListProjectsRequest
+from avatar_creator.v1.avatar_project_service_pb2_grpc import AvatarProjectServiceStub
 from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationResponse
-from tests.client.both_clients import Connector
-from tests.client.scripted_server import LOST, ScriptedServer, UntilClientLeaves
+from tests.client.both_clients import Connector, FakeTime
+from tests.client.scripted_server import LOST, Failure, ScriptedServer, UntilClientLeaves
 
 ANSWER = GetProjectResponse(project=AvatarProject(id="p1"))
 FIRST_STATE = WatchGenerationResponse(generation=Generation(id="g1", revision=1))
+
+USES: dict[str, Callable[..., Any]] = {
+    "GetProject": lambda c, **k: c.projects.get("p1", **k),
+    "UploadAvatar": lambda c, **k: c.avatars.upload("p1", b"x", name="S", **k),
+    "DownloadImage": lambda c, **k: c.avatars.download("a1", **k),
+    "WatchGeneration": lambda c, **k: next(c.generations.watch("g1", **k)),
+}
+"""One use of each kind of call, by the method that it calls."""
 
 
 class TestToken:
@@ -78,6 +94,19 @@ class TestToken:
         with pytest.raises(LookupError, match="today"):
             connect(server.target, token=refuse).projects.get("p1")
 
+    @pytest.mark.parametrize("use", USES.values(), ids=USES)
+    def test_a_grpc_error_of_a_callable_token_is_not_an_error_of_the_call(
+        self, use: Callable[..., Any], connect: Connector, server: ScriptedServer
+    ) -> None:
+        def fetch() -> str:
+            with grpc.insecure_channel(server.target) as channel:
+                return str(AvatarProjectServiceStub(channel).ListProjects(ListProjectsRequest()))
+
+        server.script("ListProjects", [LOST], [LOST])
+        with pytest.raises(grpc.RpcError, match="it failed"):
+            use(connect(server.target, token=fetch))
+        assert [call.method for call in server.calls] == ["ListProjects"]
+
     async def test_an_async_callable_token_is_awaited(self, server: ScriptedServer) -> None:
         async def token() -> str:
             return "fetched"
@@ -89,6 +118,19 @@ class TestToken:
 
 
 class TestDeadline:
+    @pytest.mark.parametrize("method", USES)
+    def test_the_timeout_covers_the_time_of_a_callable_token(
+        self, method: str, connect: Connector, server: ScriptedServer, time: FakeTime
+    ) -> None:
+        def fetch() -> str:
+            time.now += 15
+            return "a-token"
+
+        server.script(method, [Failure(grpc.StatusCode.NOT_FOUND)])
+        with pytest.raises(NotFoundError):
+            USES[method](connect(server.target, token=fetch), timeout=20.0)
+        assert server.calls[0].seconds_left == pytest.approx(5, abs=1)
+
     @pytest.mark.parametrize(
         ("options", "expected"), [({}, 10), ({"timeout": 4.0}, 4)], ids=["default", "the client's"]
     )

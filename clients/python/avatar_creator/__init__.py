@@ -10,6 +10,7 @@ from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
 from avatar_creator._async.projects import AsyncProjects
 from avatar_creator._async.usage import AsyncUsage
+from avatar_creator._requests.calls import Page
 from avatar_creator._sync.avatars import Avatars
 from avatar_creator._sync.client import AvatarCreator
 from avatar_creator._sync.connection import Token
@@ -45,7 +46,6 @@ from avatar_creator.errors import (
 )
 from avatar_creator.parameters import GenerationParameters
 from avatar_creator.pictures import Picture, UploadProgress
-from avatar_creator.requests import Page
 from avatar_creator.retries import Backoff
 from avatar_creator.v1.attributes_pb2 import (
     AgeRange,

@@ -10,7 +10,9 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from avatar_creator import requests, rpcs
+from avatar_creator import rpcs
+from avatar_creator._requests import generations as requests
+from avatar_creator._requests.fields import timestamp
 from avatar_creator.errors import (
     GenerationCancelledError,
     GenerationFailedError,
@@ -136,8 +138,8 @@ class WholeProject(ResumePoint):
         super().__init__({})
         self.resource = Resource("project", project_id)
         self._project_id = project_id
-        self._changed_since = requests.timestamp(changed_since)
-        self._started = requests.timestamp(started)
+        self._changed_since = timestamp(changed_since)
+        self._started = timestamp(started)
         self._requested = False
         self._newest: Timestamp | None = None
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import overload
 
-from avatar_creator import requests
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator._requests import avatars as requests
 from avatar_creator.pictures import Picture, PictureSource, UploadProgress
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.avatar_pb2 import Avatar, SourceType

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from avatar_creator import channels, rpcs, watching
+from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import (
     AvatarCreatorError,
@@ -29,7 +30,6 @@ from avatar_creator.pictures import (
     save,
     total_bytes,
 )
-from avatar_creator.requests import Call, Result
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.v1.avatar_pb2 import Avatar
@@ -132,15 +132,11 @@ class AsyncConnection(BaseConnection):
         )
         error: AvatarCreatorError
         while not resume.finished:
+            self._refuse_if_closed()
+            authorization = reconnects.connecting_with(await self._authorization())
             stream = None
             try:
-                self._refuse_if_closed()
-                stream = self._stream(
-                    resume.rpc,
-                    resume.request(),
-                    reconnects.remaining(),
-                    reconnects.connecting_with(await self._authorization()),
-                )
+                stream = self._stream(resume.rpc, resume.request(), reconnects.remaining(), authorization)
                 with _call_cancellation_as_error():
                     async for message in stream:
                         reconnects.progressed()

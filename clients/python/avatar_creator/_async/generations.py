@@ -7,9 +7,10 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Unpack
 
-from avatar_creator import requests, watching
+from avatar_creator import watching
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator._requests import generations as requests
 from avatar_creator.parameters import GenerationParameters
 from avatar_creator.v1.generation_pb2 import (
     Generation,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from avatar_creator._async.connection import AsyncConnection
-from avatar_creator.requests import Item, ListCall, Page
+from avatar_creator._requests.calls import Item, ListCall, Page
 
 
 class AsyncItems(AsyncIterator[Item]):

@@ -6,7 +6,7 @@ from typing import Any
 
 from avatar_creator._async.connection import AsyncConnection
 from avatar_creator._async.items import AsyncItems
-from avatar_creator.requests import Item, ListCall
+from avatar_creator._requests.calls import Item, ListCall
 
 
 class AsyncNamespace:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avatar_creator import requests
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator._requests import presets as requests
 from avatar_creator.v1.persona_pb2 import PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avatar_creator import requests
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator._requests import projects as requests
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
 

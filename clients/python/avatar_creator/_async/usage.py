@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avatar_creator import requests
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator._requests import usage as requests
 from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
 from avatar_creator.v1.usage_service_pb2 import GetStatsResponse, RecordUsageResponse
 

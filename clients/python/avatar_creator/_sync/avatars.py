@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import overload
 
-from avatar_creator import requests
+from avatar_creator._requests import avatars as requests
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
 from avatar_creator.pictures import Picture, PictureSource, UploadProgress

@@ -10,10 +10,10 @@ import grpc
 from google.protobuf.message import Message
 
 from avatar_creator import channels, rpcs, watching
+from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import AvatarCreatorError, UnavailableError, from_rpc_error
 from avatar_creator.pictures import PictureSource, ReceivedPicture, UploadProgress, save, upload_messages
-from avatar_creator.requests import Call, Result
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.v1.avatar_pb2 import Avatar
@@ -115,15 +115,11 @@ class Connection(BaseConnection):
         )
         error: AvatarCreatorError
         while not resume.finished:
+            self._refuse_if_closed()
+            authorization = reconnects.connecting_with(self._authorization())
             stream = None
             try:
-                self._refuse_if_closed()
-                stream = self._stream(
-                    resume.rpc,
-                    resume.request(),
-                    reconnects.remaining(),
-                    reconnects.connecting_with(self._authorization()),
-                )
+                stream = self._stream(resume.rpc, resume.request(), reconnects.remaining(), authorization)
                 for message in stream:
                     reconnects.progressed()
                     if resume.is_new(message.generation):
@@ -163,8 +159,9 @@ class Connection(BaseConnection):
         retries = self._retries(rpc, timeout, retryable=retryable)
         while True:
             self._refuse_if_closed()
+            authorization = self._authorization()
             try:
-                return attempt(retries.remaining(), self._authorization())
+                return attempt(retries.remaining(), authorization)
             except grpc.RpcError as raised:
                 error = from_rpc_error(raised)
             delay = retries.delay_after(error)

@@ -8,7 +8,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Unpack
 
-from avatar_creator import requests, watching
+from avatar_creator import watching
+from avatar_creator._requests import generations as requests
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
 from avatar_creator.parameters import GenerationParameters

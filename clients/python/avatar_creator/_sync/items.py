@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from avatar_creator._requests.calls import Item, ListCall, Page
 from avatar_creator._sync.connection import Connection
-from avatar_creator.requests import Item, ListCall, Page
 
 
 class Items(Iterator[Item]):

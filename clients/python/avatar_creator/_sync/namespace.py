@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from avatar_creator._requests.calls import Item, ListCall
 from avatar_creator._sync.connection import Connection
 from avatar_creator._sync.items import Items
-from avatar_creator.requests import Item, ListCall
 
 
 class Namespace:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from avatar_creator import requests
+from avatar_creator._requests import projects as requests
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject

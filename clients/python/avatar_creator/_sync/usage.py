@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avatar_creator import requests
+from avatar_creator._requests import usage as requests
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
 from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord

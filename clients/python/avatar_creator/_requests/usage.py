@@ -1,0 +1,58 @@
+"""Requests of the usage service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from avatar_creator import rpcs
+from avatar_creator._requests.calls import Call, ListCall
+from avatar_creator._requests.fields import given_or_new, struct
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
+from avatar_creator.v1.usage_service_pb2 import (
+    GetStatsRequest,
+    GetStatsResponse,
+    ListUsageRequest,
+    ListUsageResponse,
+    RecordUsageRequest,
+    RecordUsageResponse,
+    SummarizeUsageRequest,
+    SummarizeUsageResponse,
+)
+
+
+def record_usage(
+    avatar_id: str,
+    action: str,
+    app_id: str,
+    app_name: str,
+    reference_id: str,
+    reference_type: str,
+    metadata: Mapping[str, Any] | None,
+    request_id: str | None,
+) -> Call[RecordUsageResponse, RecordUsageResponse]:
+    request = RecordUsageRequest(
+        avatar_id=avatar_id,
+        action=action,
+        app_id=app_id,
+        app_name=app_name,
+        reference_id=reference_id,
+        reference_type=reference_type,
+        metadata=struct(metadata),
+        request_id=given_or_new(request_id),
+    )
+    return Call(rpcs.RECORD_USAGE, request, lambda response: response)
+
+
+def list_usage(avatar_id: str, app_id: str, action: str) -> ListCall[ListUsageResponse, UsageRecord]:
+    request = ListUsageRequest(avatar_id=avatar_id, app_id=app_id, action=action)
+    return ListCall(rpcs.LIST_USAGE, request, lambda response: response.usages)
+
+
+def summarize_usage(avatar_id: str) -> Call[SummarizeUsageResponse, list[AppUsageSummary]]:
+    request = SummarizeUsageRequest(avatar_id=avatar_id)
+    return Call(rpcs.SUMMARIZE_USAGE, request, lambda response: list(response.apps))
+
+
+def get_stats(user_id: str) -> Call[GetStatsResponse, GetStatsResponse]:
+    return Call(rpcs.GET_STATS, GetStatsRequest(user_id=user_id), lambda response: response)
