@@ -154,12 +154,22 @@ def test_a_block_kills_a_process_that_does_not_end(monkeypatch: pytest.MonkeyPat
     assert child.returncode == -signal.SIGKILL
 
 
-def test_a_command_that_takes_too_long_ends_with_all_that_it_started() -> None:
+# The second shell ends at once, but what it started keeps its output open.
+@pytest.mark.parametrize("script", ["sleep 1000 & echo $!; wait", "sleep 1000 & echo $!"])
+def test_a_command_that_takes_too_long_ends_with_all_that_it_started(script: str) -> None:
     with pytest.raises(subprocess.TimeoutExpired) as late:
-        run(["/bin/sh", "-c", "sleep 1000 & echo $!; wait"], timeout=0.5)
+        run(["/bin/sh", "-c", script], timeout=0.5)
 
     assert late.value.output
     started = int(late.value.output)
+    wait_until(lambda: not _lives(started), message="a process survived")
+
+
+def test_a_command_that_succeeds_ends_with_all_that_it_started() -> None:
+    finished = run(["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"], timeout=_RUN_SECONDS)
+
+    assert finished.returncode == 0
+    started = int(finished.stdout)
     wait_until(lambda: not _lives(started), message="a process survived")
 
 
