@@ -184,6 +184,18 @@ def test_threads_that_hang_do_not_hold_up_their_block(monkeypatch: pytest.Monkey
     assert hanging.result(10)
 
 
+def test_threads_that_hang_do_not_hide_why_their_block_failed() -> None:
+    may_end = threading.Event()
+
+    with pytest.raises(AssertionError, match="a reason") as failed, Threads(2) as threads:
+        hanging = threads.submit(may_end.wait)
+        raise AssertionError("a reason")
+
+    assert any("of 2 threads still run 0 s after their block" in note for note in failed.value.__notes__)
+    may_end.set()
+    assert hanging.result(10)
+
+
 def _run_pytest(
     tests: str, *options: str, folder: Path, prefix: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
