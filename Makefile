@@ -16,7 +16,7 @@ help: ## List the targets
 demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
-test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else
@@ -28,7 +28,7 @@ test-quick: .venv/.development ## Run the fast tests that start no database: on 
 		--ignore-glob "tests/unit/test_support_*" --ignore tests/unit/test_sketch_restyle.py \
 		--numprocesses $(TEST_PROCESSES) --dist worksteal
 
-faults: .venv/.development ## Cause every fault the service claims to survive, and check the promise after each
+faults: .venv/.development ## Run all fault tests, also the slow ones, before a release: they cause every fault that the service survives
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
 
 check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
