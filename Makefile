@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench wheels clean
+.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -68,7 +68,6 @@ test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny 
 bench: .venv/.development ## Time the promised operations next to a call that does nothing
 	$(BIN)/python -m bench.latency
 
-.PHONY: docs
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build
 	$(BIN)/buf build --exclude-imports --output build/contract.json
@@ -80,7 +79,8 @@ wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs .hypothesis build dist avatar-creator-demo
+	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs build dist avatar-creator-demo \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
