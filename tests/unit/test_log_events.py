@@ -30,7 +30,8 @@ def test_every_log_event_in_the_guides_is_one_that_the_code_writes() -> None:
 
 def _written() -> tuple[set[str], set[str]]:
     """Return the events that the code logs, and the names of their fields."""
-    events, fields = set(), set()
+    events: set[str] = set()
+    fields: set[str] = set()
     for folder in ("server", "tasks"):
         for file in (REPOSITORY / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
