@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench wheels clean
+.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -16,7 +16,7 @@ help: ## List the targets
 demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
-test: .venv/.development ## Run all tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else
@@ -28,7 +28,7 @@ test-quick: .venv/.development ## Run the fast tests that start no database: on 
 		--ignore-glob "tests/unit/test_support_*" --ignore tests/unit/test_sketch_restyle.py \
 		--numprocesses $(TEST_PROCESSES) --dist worksteal
 
-faults: .venv/.development ## Cause every fault the service claims to survive, and check the promise after each
+faults: .venv/.development ## Run all fault tests, also the slow ones, before a release: they cause every fault that the service survives
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
 
 check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
@@ -68,7 +68,6 @@ test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny 
 bench: .venv/.development ## Time the promised operations next to a call that does nothing
 	$(BIN)/python -m bench.latency
 
-.PHONY: docs
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build
 	$(BIN)/buf build --exclude-imports --output build/contract.json
@@ -80,7 +79,8 @@ wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs .hypothesis build dist avatar-creator-demo
+	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs build dist avatar-creator-demo \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

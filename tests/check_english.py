@@ -110,7 +110,7 @@ def _check_docstrings(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def _is_noun(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Return whether a noun phrase describes the function: a property, a fixture or a context."""
+    """Return whether a noun phrase describes the function: a property or a fixture."""
     decorators = " ".join(map(ast.unparse, function.decorator_list))
     return any(name in decorators for name in ("property", "fixture"))
 

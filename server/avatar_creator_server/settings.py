@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_MINIMUM_SECRET_BYTES = 32
-_MAXIMUM_PORT = 65535
+_MIN_SECRET_BYTES = 32
+_MAX_PORT = 65535
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """Address of Redis, `redis://:password@host:port/0`."""
     redis_host: str = ""
     """Host of Redis, if `redis_url` is empty."""
-    redis_port: int = Field(default=6379, ge=1, le=_MAXIMUM_PORT)
+    redis_port: int = Field(default=6379, ge=1, le=_MAX_PORT)
     """Port of Redis, if `redis_url` is empty."""
     redis_password: str = ""
     """Password for Redis, if `redis_url` is empty."""
@@ -243,9 +243,9 @@ class Settings(BaseSettings):
             SettingsError: the secret is missing or too short.
         """
         if self.jwt_secret:
-            if len(self.jwt_secret.encode()) < _MINIMUM_SECRET_BYTES:
+            if len(self.jwt_secret.encode()) < _MIN_SECRET_BYTES:
                 raise SettingsError(
-                    f"JWT_SECRET must have at least {_MINIMUM_SECRET_BYTES} bytes; "
+                    f"JWT_SECRET must have at least {_MIN_SECRET_BYTES} bytes; "
                     "`openssl rand -hex 32` generates one"
                 )
             return self.jwt_secret
@@ -258,7 +258,7 @@ class Settings(BaseSettings):
             secret = _stored_secret(path)
         except OSError as error:
             raise SettingsError(f"DATA_PATH must be a writable folder: {error}") from error
-        if len(secret) < _MINIMUM_SECRET_BYTES:
+        if len(secret) < _MIN_SECRET_BYTES:
             raise SettingsError(
                 f"{path} has no complete secret: delete the file, and the service generates a new one"
             )
@@ -272,10 +272,8 @@ def host_and_port(name: str, address: str) -> tuple[str, int]:
         SettingsError: the address is not `host:port`.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _MAXIMUM_PORT:
-        raise SettingsError(
-            f"{name} must be host:port, with a port from 0 to {_MAXIMUM_PORT} (got {address})"
-        )
+    if not host or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise SettingsError(f"{name} must be host:port, with a port from 0 to {_MAX_PORT} (got {address})")
     return host, int(port)
 
 
@@ -286,7 +284,7 @@ def _stored_secret(path: Path) -> str:
     # Several processes may find no secret at the same time, and all must use the same one: the file gets its
     # name only when it is complete, and the first one wins. A temporary file is private from the start.
     with NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}-") as written:
-        written.write(secrets.token_hex(_MINIMUM_SECRET_BYTES) + "\n")
+        written.write(secrets.token_hex(_MIN_SECRET_BYTES) + "\n")
         written.flush()
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(written.name)

@@ -182,7 +182,7 @@ class GenerationRunner:
             seed=generation.seed_used,
             width=options.width,
             height=options.height,
-            steps=max(options.steps or DEFAULT_STEPS, route.least_steps),
+            steps=max(options.steps or DEFAULT_STEPS, route.min_steps),
             guidance_scale=options.guidance_scale or DEFAULT_GUIDANCE_SCALE,
             reference=reference,
             resume_request_id=lease.resume_request_id,

@@ -26,7 +26,7 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
-MAXIMUM_BYTES = 10 * MIB
+MAX_BYTES = 10 * MIB
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ BAD_PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {
         "IMAGE_TOO_MANY_PIXELS",
         lambda: pictures.webp_with_header_size(16_383, 16_383),
     ),
-    "a picture of 10 MiB and a byte": ("IMAGE_TOO_LARGE", lambda: pictures.padded_jpeg(MAXIMUM_BYTES + 1)),
+    "a picture of 10 MiB and a byte": ("IMAGE_TOO_LARGE", lambda: pictures.padded_jpeg(MAX_BYTES + 1)),
 }
 
 
@@ -130,7 +130,7 @@ def test_a_bad_picture_is_refused(uploader: Uploader, reason: str, make: Callabl
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
     assert (answer.domain, answer.fields) == ("avatar-creator", ["chunk"])
     assert answer.metadata == {
-        "IMAGE_TOO_LARGE": {"limit_bytes": str(MAXIMUM_BYTES)},
+        "IMAGE_TOO_LARGE": {"limit_bytes": str(MAX_BYTES)},
         "IMAGE_TOO_MANY_PIXELS": {"limit_pixels": "50000000"},
     }.get(reason, {})
     uploader.require_nothing_changed()
@@ -204,7 +204,7 @@ def test_an_endless_upload_is_refused_at_the_limit(uploader: Uploader) -> None:
     answer = refusal(lambda: uploader.calls.avatars.UploadAvatar(iter(endless)))
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IMAGE_TOO_LARGE")
-    assert MAXIMUM_BYTES < endless.taken_bytes <= MAXIMUM_BYTES + IN_FLIGHT_BYTES
+    assert MAX_BYTES < endless.taken_bytes <= MAX_BYTES + IN_FLIGHT_BYTES
     uploader.require_nothing_changed()
 
 
@@ -237,7 +237,7 @@ def test_a_cancelled_upload_leaves_nothing(uploader: Uploader) -> None:
 
 
 def test_a_picture_of_exactly_10_mib_is_accepted(calls: Calls) -> None:
-    data = pictures.padded_jpeg(MAXIMUM_BYTES)
+    data = pictures.padded_jpeg(MAX_BYTES)
 
     avatar = calls.upload(calls.create_project().id, data)
 

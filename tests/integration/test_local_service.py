@@ -146,4 +146,5 @@ def test_the_service_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
 
         tests.kill()
 
-    service.wait(timeout=_END_SECONDS)
+        # Within the block: its end would kill the service too.
+        service.wait(timeout=_END_SECONDS)

@@ -29,7 +29,7 @@ SHORT = Limits(
     work_seconds=0.5,
     answer_seconds=1.0,
     first_pause_seconds=0.02,
-    longest_pause_seconds=0.05,
+    max_pause_seconds=0.05,
     tries=2,
 )
 

@@ -127,9 +127,7 @@ def test_the_wheels_carry_complete_metadata(wheels: dict[str, Path]) -> None:
         assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
-def test_the_client_wheel_alone_brings_only_its_three_libraries(
-    wheels: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_client_wheel_alone_brings_only_its_libraries(wheels: dict[str, Path], tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     run(sys.executable, "-m", "venv", "--without-pip", environment, folder=tmp_path)
     python = environment / "bin" / "python"

@@ -17,8 +17,8 @@ _GRACE_SECONDS = 20.0
 class ChildProcess(subprocess.Popen[str]):
     """A `Popen` that ends with its `with` block.
 
-    The end of the block waits 20 s, or not at all if the block failed, and then kills the process together
-    with all that it started. `Popen` alone waits without a limit.
+    The end of the block waits 20 s, or not at all if the block failed. Then it kills the process, if that
+    still runs, and all that it started. `Popen` alone waits without a limit.
     """
 
     def __init__(
@@ -55,24 +55,27 @@ class ChildProcess(subprocess.Popen[str]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close its pipes and wait for its end.
+        """Close its pipes, wait for its end and kill all that it started.
 
         Raises:
             TimeoutError: it did not end, so we killed it. If the block failed, a note on that error says so.
         """
-        for pipe in (self.stdin, self.stdout, self.stderr):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
         try:
+            for pipe in (self.stdin, self.stdout, self.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
             self.wait(_GRACE_SECONDS if error is None else 0)
         except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
-            self.wait(_GRACE_SECONDS)
             message = f"process {self.pid} still ran at the end of its block, so we killed it: {self.args!r}"
             if error is None:
                 raise TimeoutError(message) from None
             error.add_note(message)
+        finally:
+            # The processes that it started keep its process group alive after its own end.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.wait(_GRACE_SECONDS)
 
 
 def run(

@@ -42,13 +42,21 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Limit the time that Python takes to exit: it waits for each thread that is not a daemon."""
-    _end_process_after(float(config.getini("timeout")), config)
+    _end_process_after(_timeout(config), config)
 
 
 def _seconds(item: pytest.Item) -> float:
     marker = item.get_closest_marker("timeout")
-    return float(marker.args[0] if marker else item.config.getini("timeout"))
+    seconds = marker and marker.kwargs.get("timeout", next(iter(marker.args), None))
+    return _timeout(item.config) if seconds is None else float(seconds)
+
+
+def _timeout(config: pytest.Config) -> float:
+    option = config.getoption("timeout")
+    return float(config.getini("timeout") if option is None else option)
 
 
 def _end_process_after(seconds: float, config: pytest.Config) -> None:
+    if seconds <= 0:  # no limit, for a debugger
+        return
     faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[_STDERR])

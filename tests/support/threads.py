@@ -38,25 +38,28 @@ class Threads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait until all calls are done.
+        """Wait until all calls are done, or not at all if the block failed.
 
         Raises:
             TimeoutError: a call still runs after 60 s. Its thread is a daemon and does not outlive Python.
+                If the block failed, a note on that error says so.
         """
         for _ in self._threads:
             self._calls.put(None)
-        deadline = time.monotonic() + _END_SECONDS
+        seconds = _END_SECONDS if error is None else 0.0
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if running := sum(thread.is_alive() for thread in self._threads):
-            raise TimeoutError(
-                f"{running} of {len(self._threads)} threads still run {_END_SECONDS:g} s after their block"
-            )
+            message = f"{running} of {len(self._threads)} threads still run {seconds:g} s after their block"
+            if error is None:
+                raise TimeoutError(message)
+            error.add_note(message)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call a function on the next free thread."""
         future: Future[T] = Future()
-        self._calls.put(partial(_fulfil, future, partial(function, *args, **kwargs)))
+        self._calls.put(partial(_fulfill, future, partial(function, *args, **kwargs)))
         return future
 
     def map(self, function: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
@@ -69,7 +72,7 @@ class Threads:
             call()
 
 
-def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
+def _fulfill(future: Future[T], call: Callable[[], T]) -> None:
     try:
         future.set_result(call())
     except BaseException as error:

@@ -57,6 +57,7 @@ def hanging():
     threading.Event().wait()
 
 
+@pytest.mark.timeout(timeout=2)
 def test_fails_with_a_fixture_that_hangs(cleaned, hanging):
     raise AssertionError("another reason")
 
@@ -73,6 +74,11 @@ import threading
 def test_hangs_and_cannot_be_interrupted():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
     threading.Event().wait()
+"""
+
+_PASSING = """
+def test_passes():
+    pass
 """
 
 _SIGNALS = """
@@ -109,12 +115,13 @@ def test_the_run_itself_still_ignores_them(number):
 
 
 def test_a_run_ends_even_if_its_tests_hang(tmp_path: Path) -> None:
-    finished = _run_pytest(_HANGING, "--override-ini=timeout=3", folder=tmp_path)
+    finished = _run_pytest(_HANGING, "--timeout=3", folder=tmp_path)
 
     assert finished.returncode == 1
     assert "3 failed, 1 passed, 1 error" in finished.stdout, finished.stdout
     assert "still ran at the end of its block, so we killed it" in finished.stdout
-    assert finished.stdout.count("Timeout (>3.0s) from pytest-timeout") >= 2
+    assert "Timeout (>3.0s) from pytest-timeout" in finished.stdout  # the test that hangs
+    assert "Timeout (>2.0s) from pytest-timeout" in finished.stdout  # the fixture
     assert (tmp_path / "cleaned").exists()
     # The stack of the thread for which Python waits.
     assert "_shutdown" in finished.stderr
@@ -130,6 +137,14 @@ def test_a_test_that_cannot_be_interrupted_ends_with_its_process(tmp_path: Path)
 
     assert finished.returncode == 1
     assert "test_hangs_and_cannot_be_interrupted" in finished.stderr
+
+
+@pytest.mark.parametrize("option", ["--timeout=0", "--override-ini=timeout=0"])
+def test_a_run_without_a_limit_ends_as_any_other(tmp_path: Path, option: str) -> None:
+    finished = _run_pytest(_PASSING, option, folder=tmp_path)
+
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "1 passed" in finished.stdout
 
 
 @pytest.mark.parametrize("processes", ["--numprocesses=0", "--numprocesses=1"])
@@ -154,12 +169,22 @@ def test_a_block_kills_a_process_that_does_not_end(monkeypatch: pytest.MonkeyPat
     assert child.returncode == -signal.SIGKILL
 
 
-def test_a_command_that_takes_too_long_ends_with_all_that_it_started() -> None:
+# The second shell ends at once, but what it started keeps its output open.
+@pytest.mark.parametrize("script", ["sleep 1000 & echo $!; wait", "sleep 1000 & echo $!"])
+def test_a_command_that_takes_too_long_ends_with_all_that_it_started(script: str) -> None:
     with pytest.raises(subprocess.TimeoutExpired) as late:
-        run(["/bin/sh", "-c", "sleep 1000 & echo $!; wait"], timeout=0.5)
+        run(["/bin/sh", "-c", script], timeout=0.5)
 
     assert late.value.output
     started = int(late.value.output)
+    wait_until(lambda: not _lives(started), message="a process survived")
+
+
+def test_a_command_that_succeeds_ends_with_all_that_it_started() -> None:
+    finished = run(["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"], timeout=_RUN_SECONDS)
+
+    assert finished.returncode == 0
+    started = int(finished.stdout)
     wait_until(lambda: not _lives(started), message="a process survived")
 
 
@@ -172,6 +197,16 @@ def test_threads_that_hang_do_not_hold_up_their_block(monkeypatch: pytest.Monkey
 
     may_end.set()
     assert hanging.result(10)
+
+
+def test_threads_that_hang_do_not_hide_why_their_block_failed() -> None:
+    may_end = threading.Event()
+
+    with pytest.raises(AssertionError, match="a reason") as failed, Threads(2) as threads:
+        assert threads.submit(may_end.wait).done(), "a reason"
+
+    may_end.set()
+    assert any("of 2 threads still run 0 s after their block" in note for note in failed.value.__notes__)
 
 
 def _run_pytest(

@@ -31,10 +31,10 @@ from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
-MAXIMUM_LEVELS = 20
+MAX_LEVELS = 20
 """Maximum depth of the metadata of a use. Protobuf decoders refuse messages nested deeper than 100 levels."""
 
-_LARGEST_EXACT = 2**53
+_MAX_EXACT_INTEGER = 2**53
 """Largest number up to which a double can represent every whole number."""
 
 _ATTRIBUTE_ENUMS: dict[str, Any] = {
@@ -265,8 +265,8 @@ def metadata_from_proto(message: Struct) -> dict[str, Any]:
 
 
 def _json_value(message: Value, level: int) -> Any:
-    if level > MAXIMUM_LEVELS:
-        raise ValueError(f"is nested deeper than {MAXIMUM_LEVELS} levels")
+    if level > MAX_LEVELS:
+        raise ValueError(f"is nested deeper than {MAX_LEVELS} levels")
     match message.WhichOneof("kind"):
         case "null_value":
             return None
@@ -283,7 +283,7 @@ def _json_value(message: Value, level: int) -> Any:
             number = message.number_value
             if not math.isfinite(number):
                 raise ValueError(f"has the number {number}, which JSON does not allow")
-            return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+            return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT_INTEGER else number
     raise ValueError("has a value without a type; set null_value for null")
 
 

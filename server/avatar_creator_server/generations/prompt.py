@@ -42,7 +42,7 @@ _FRENCH = ("les", "des", "une", "dans", "avec", "sur")
 _ROMANIAN = ("și", "pentru", "sunt", "unei")
 _COMMON_WORDS = frozenset((*_ENGLISH, *_ENGLISH_OF_PORTRAITS, *_GERMAN, *_FRENCH, *_ROMANIAN))
 """Common words of the languages in T5's vocabulary that are rare in other languages. None is in `QUALITY`."""
-_MINIMUM_SHARE_OF_COMMON_WORDS = 0.04
+_MIN_SHARE_OF_COMMON_WORDS = 0.04
 
 
 def enhance(prompt: str, persona: Persona, attributes: Attributes) -> str:
@@ -110,7 +110,7 @@ def _tokens_of_words(prompt: str) -> Iterator[float]:
     text = unicodedata.normalize("NFKC", prompt)
     words = re.findall(f"[{_LETTERS}]+", text.casefold())
     common = sum(word in _COMMON_WORDS for word in words)
-    language_is_known = common >= _MINIMUM_SHARE_OF_COMMON_WORDS * max(1, len(words))
+    language_is_known = common >= _MIN_SHARE_OF_COMMON_WORDS * max(1, len(words))
     for word in text.split():
         # A blank is a separate token, unless it begins a piece of the vocabulary.
         blank = 0.0 if re.match(f"[{_LETTERS}0-9]", word) else 1.0

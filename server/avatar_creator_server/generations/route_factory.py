@@ -36,7 +36,7 @@ def _huggingface(settings: Settings) -> Routes:
             model_revision="",
             lora=lora,
             supports=frozenset(sampling | {"reference"}),
-            least_steps=10,
+            min_steps=10,
             price_per_megapixel=_price(settings, "fal-ai-kontext"),
         )
         return Routes(_route(settings, "huggingface", "fal-ai", lora, frozenset(sampling)), kontext)

@@ -69,7 +69,7 @@ class Route:
     """The supported ones of `OPTIONS`."""
     default_negative_prompt: bool = False
     """True if the service sends its own negative prompt: only where that costs nothing."""
-    least_steps: int = 1
+    min_steps: int = 1
     """Minimum number of denoising steps."""
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
@@ -105,8 +105,8 @@ class Route:
         for field, is_given in given.items():
             if is_given and field.removeprefix("options.") not in self.supports:
                 yield FieldViolation(field, f"{route} {_LIMITATIONS[field]}")
-            elif field == "options.steps" and 0 < options.steps < self.least_steps:
-                yield FieldViolation(field, f"{route} draws with at least {self.least_steps} steps")
+            elif field == "options.steps" and 0 < options.steps < self.min_steps:
+                yield FieldViolation(field, f"{route} draws with at least {self.min_steps} steps")
         if self.lora_dropped:
             yield FieldViolation("options.strict", f"{route} does not support the LoRA of the service")
 

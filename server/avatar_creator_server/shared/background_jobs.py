@@ -13,7 +13,7 @@ _CANCEL_WITHIN = timedelta(hours=1)
 """Maximum age of a job that cancels a provider's request. An older request has ended."""
 
 _LEASE = timedelta(seconds=30)
-_LONGEST_WAIT = timedelta(minutes=5)
+_MAX_DELAY = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +78,5 @@ class BackgroundJobQueue:
         if row.kind == JobKind.CANCEL_REQUEST and row.create_time < now - _CANCEL_WITHIN:
             row.delete_instance()
             return
-        wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _LONGEST_WAIT)
+        wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _MAX_DELAY)
         BackgroundJob.update(due_time=now + wait).where(BackgroundJob.id == job_id).execute()

@@ -44,7 +44,7 @@ REQUEST = PortraitRequest(
 )
 LIMITS = Limits(
     first_pause_seconds=0.01,
-    longest_pause_seconds=0.02,
+    max_pause_seconds=0.02,
     tries=3,
     answer_bytes=64 * 1024,
     picture_bytes=512 * 1024,

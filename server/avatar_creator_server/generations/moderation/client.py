@@ -16,7 +16,7 @@ from avatar_creator_server.settings import SettingsError
 
 log = structlog.get_logger()
 
-_MAXIMUM_CATEGORIES = 10
+_MAX_CATEGORIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class ModerationClient:
         flagged_for = {name for result in results for name, holds in result.categories.items() if holds}
         return Verdict(
             flagged=any(result.flagged for result in results),
-            categories=tuple(sorted(flagged_for)[:_MAXIMUM_CATEGORIES]),
+            categories=tuple(sorted(flagged_for)[:_MAX_CATEGORIES]),
         )
 
     async def close(self) -> None:

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from avatar_creator_server.settings import SettingsError
 
-_MAXIMUM_TERM_CHARACTERS = 100
-_MINIMUM_SPELLED_LETTERS = 3
+_MAX_TERM_CHARACTERS = 100
+_MIN_SPELLED_LETTERS = 3
 
 _BLANK = " "
 _PUNCTUATION = "|"
@@ -92,8 +92,8 @@ class DenyList:
         return None
 
     def _add(self, term: str) -> None:
-        if len(term) > _MAXIMUM_TERM_CHARACTERS:
-            raise ValueError(f"has {len(term):,} characters, at most {_MAXIMUM_TERM_CHARACTERS} are allowed")
+        if len(term) > _MAX_TERM_CHARACTERS:
+            raise ValueError(f"has {len(term):,} characters, at most {_MAX_TERM_CHARACTERS} are allowed")
         words = [word for clause in _clauses(term) for word in clause]
         if not words:
             raise ValueError("has no letter and no digit")
@@ -103,7 +103,7 @@ class DenyList:
         node[_END] = {}
         if len(words) == 1:
             self._single_words.add(words[0])
-            if len(words[0]) >= _MINIMUM_SPELLED_LETTERS:
+            if len(words[0]) >= _MIN_SPELLED_LETTERS:
                 self._spelled_lengths.add(len(words[0]))
 
     def _phrase_in(self, words: list[str]) -> str | None:

@@ -14,7 +14,7 @@ from avatar_creator_tasks.providers.huggingface.http_client import Answer
 from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Stage, failure
 from avatar_creator_tasks.providers.huggingface.signals import signals_of
 
-LONGEST_RETRY_AFTER = timedelta(hours=1)
+MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
 
 
@@ -79,4 +79,4 @@ class AnswerReader:
 def _clamped(seconds: Any) -> timedelta:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
         return timedelta(0)
-    return timedelta(seconds=min(max(seconds, 0), LONGEST_RETRY_AFTER.total_seconds()))
+    return timedelta(seconds=min(max(seconds, 0), MAX_RETRY_AFTER.total_seconds()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LONGEST = 200
+_MAX_CHARACTERS = 200
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{4,}|\b(?:Bearer|Key)\s+[A-Za-z0-9._:-]{8,}")
 _ADDRESS = re.compile(
     r"([a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>]*@)?([^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE
@@ -24,4 +24,4 @@ def excerpt(text: str, secret: str) -> str:
     line = _ADDRESS.sub(r"\1\2", line)
     line = _ADDRESS_WITH_LOGIN.sub(r"\1", line)
     line = " ".join(_TOKEN.sub("[key]", line).split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= _MAX_CHARACTERS else line[: _MAX_CHARACTERS - 1] + "…"

@@ -189,7 +189,7 @@ class FalQueue:
                 start = start or clock.time()
                 await progress(estimate.drawing(clock.time() - start, status.get("logs"), request.steps))
             await _pause(pause, deadline)
-            pause = min(pause * _PAUSE_GROWTH, self._limits.longest_pause_seconds)
+            pause = min(pause * _PAUSE_GROWTH, self._limits.max_pause_seconds)
 
     async def _status(self, path: str, deadline: Deadline) -> dict[str, Any]:
         url = self._address(path, "/status").copy_add_param("logs", "1")
@@ -297,12 +297,12 @@ class FalQueue:
                 if (
                     not error.repeatable
                     or tries >= self._limits.tries
-                    or retry_after > self._limits.longest_pause_seconds
+                    or retry_after > self._limits.max_pause_seconds
                 ):
                     raise
                 log.info("provider_query_repeated", reason=error.reason, message=error.message)
             await _pause(max(pause, retry_after), deadline)
-            pause = min(pause * _PAUSE_GROWTH, self._limits.longest_pause_seconds)
+            pause = min(pause * _PAUSE_GROWTH, self._limits.max_pause_seconds)
             tries += 1
 
     def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:

@@ -23,7 +23,7 @@ class Limits:
     """Timeout for cancelling a request at the provider."""
     first_pause_seconds: float = 0.5
     """Pause before the first status request. Each further pause is 1.5 times as long."""
-    longest_pause_seconds: float = 5.0
+    max_pause_seconds: float = 5.0
     """Maximum pause between two status requests, and the longest Retry-After that a call waits for itself."""
     tries: int = 6
     """Consecutive failures of one request after which the call fails."""
