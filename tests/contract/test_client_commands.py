@@ -191,7 +191,7 @@ def test_a_list_that_is_cut_or_empty_says_so(command_line: CommandLine, shared_c
     finished = command_line.run("avatars", "list", "--limit", "2")
 
     assert len(finished.stdout.splitlines()) == 3
-    assert finished.stderr == "note: there are more than 2 results; a higher --limit shows more\n"
+    assert finished.stderr == "note: there are more results; show them with a higher --limit\n"
     assert len(command_line.output("avatars", "list", "--limit", "3").splitlines()) == 4
 
 

@@ -46,7 +46,7 @@ def list_avatars(
     found = list(islice(session.client.avatars.list(project, query=query, page_size=page_size), limit + 1))
     session.print_list(found[:limit], tables.avatars)
     if len(found) > limit:
-        session.note(f"there are more than {limit} results; a higher --limit shows more")
+        session.note("there are more results; show them with a higher --limit")
 
 
 @client_command(commands, "show")

@@ -29,7 +29,7 @@ Role = Literal["ops"]
 
 @commands.command(rich_help_panel=_PANEL)
 def serve() -> None:
-    """Start the gRPC server on LISTEN_ADDRESS; without DATABASE_URL and REDIS_URL it needs no worker."""
+    """Start the gRPC server on LISTEN_ADDRESS; without DATABASE_URL and REDIS_URL it includes a worker."""
     from avatar_creator_server.api.server import serve as serve_until
 
     settings = _settings()
