@@ -43,7 +43,7 @@ def test_a_watch_receives_an_end_that_happens_while_it_opens(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
     frozen = hosted.start_server(
-        fault="suspend after avatar_creator_server.generations.service:Generations.batch_get"
+        fault="suspend after avatar_creator_server.generations.feed:GenerationFeed.batch_get"
     )
     running = hosted.start_server()
     with AvatarCreator(running.target, token=hosted.token(user)) as client:
