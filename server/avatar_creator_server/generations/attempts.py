@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
 from avatar_creator_server.database.models.states import AttemptOutcome, JobKind
 from avatar_creator_server.generations.records import Attempt
 from avatar_creator_server.shared.background_jobs import enqueue_job
+
+
+def is_attempt(generation_id: str, attempt_number: int) -> tuple[Any, ...]:
+    """Return the conditions that select one attempt at a generation."""
+    return (
+        GenerationAttempt.generation == generation_id,
+        GenerationAttempt.attempt_number == attempt_number,
+    )
 
 
 def read_attempts(generation_id: str) -> list[Attempt]:
@@ -53,10 +62,7 @@ def abandon(database: Database, generation_id: str, now: datetime) -> int:
 
 def close_lost_attempt(database: Database, row: AvatarGeneration) -> GenerationAttempt:
     """End the attempt of a lost worker, in the current transaction. The next attempt gets its request."""
-    query = GenerationAttempt.select().where(
-        GenerationAttempt.generation == row.id,
-        GenerationAttempt.attempt_number == row.attempt_number,
-    )
+    query = GenerationAttempt.select().where(*is_attempt(row.id, row.attempt_number))
     # Locked, because the worker may be writing down a request id at this moment.
     lost: GenerationAttempt = database.locked(query).get()
     lost.outcome = AttemptOutcome.SUBMIT_UNKNOWN if is_unanswered(lost) else AttemptOutcome.WORKER_LOST
@@ -72,10 +78,7 @@ def request_to_resume(row: AvatarGeneration) -> tuple[str, str]:
 
     Such a request is paid for, so the next attempt fetches its result.
     """
-    last = GenerationAttempt.get(
-        GenerationAttempt.generation == row.id,
-        GenerationAttempt.attempt_number == row.attempt_number,
-    )
+    last = GenerationAttempt.get(*is_attempt(row.id, row.attempt_number))
     return (str(last.provider_request_id), str(last.route)) if last.resumable else ("", "")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
 from avatar_creator_server.database.models.states import GenerationState
+from avatar_creator_server.generations.attempts import is_attempt
 from avatar_creator_server.generations.lease_records import Lease, LeaseLostError
 from avatar_creator_server.generations.records import Generation
 
@@ -27,8 +28,7 @@ def read_attempt(lease: Lease) -> GenerationAttempt:
         LeaseLostError: The attempt is gone, because its project was deleted.
     """
     found: GenerationAttempt | None = GenerationAttempt.get_or_none(
-        GenerationAttempt.generation == lease.generation.id,
-        GenerationAttempt.attempt_number == lease.generation.attempt_number,
+        *is_attempt(lease.generation.id, lease.generation.attempt_number)
     )
     if found is None:
         raise LeaseLostError
@@ -53,8 +53,7 @@ def update_attempt(lease: Lease, **changes: Any) -> None:
     noted = (
         GenerationAttempt.update(**changes)
         .where(
-            GenerationAttempt.generation == lease.generation.id,
-            GenerationAttempt.attempt_number == lease.generation.attempt_number,
+            *is_attempt(lease.generation.id, lease.generation.attempt_number),
             GenerationAttempt.end_time.is_null(),
         )
         .execute()

@@ -11,12 +11,11 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 import structlog
-from peewee import JOIN
 
 from avatar_creator_server import metrics
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import Avatar, AvatarGeneration, GenerationAttempt, new_id
+from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt, new_id
 from avatar_creator_server.database.models.states import (
     AttemptOutcome,
     GenerationStage,
@@ -47,6 +46,7 @@ from avatar_creator_server.generations.lease_records import (
     Lease,
     LeaseLostError,
 )
+from avatar_creator_server.generations.queries import all_generations, read_rows
 from avatar_creator_server.generations.recipes.reproduction import (
     ReproductionSource,
     keep_recipe,
@@ -466,21 +466,17 @@ class GenerationLeases:
         That happens when the answer to its commit was lost. Any other party raises the epoch when it ends a
         lease.
         """
-        row = (
-            AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id"))
-            .join(Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id))
-            .where(
+        ended = read_rows(
+            all_generations().where(
                 AvatarGeneration.id == lease.generation.id,
                 AvatarGeneration.epoch == lease.epoch,
                 AvatarGeneration.state != GenerationState.PROCESSING,
             )
-            .objects()
-            .first()
         )
-        if row is None:
+        if not ended:
             return None
         attempt = read_attempt(lease)
-        return AttemptEnd(Generation.from_row(row, row.avatar_id), attempt.outcome, attempt.error_reason)
+        return AttemptEnd(ended[0], attempt.outcome, attempt.error_reason)
 
     def _spend(self, lease: Lease, generation: Generation, now: datetime) -> None:
         """Count the price of the ended attempt, in the current transaction just before the statistics."""

@@ -277,11 +277,13 @@ class GenerationWatches:
         behind = iter(list(generation_ids))
         while ids := list(islice(behind, _IDS_PER_QUERY)):
             for generation in await self._feed.get_many_unscoped(ids):
+                # Encoded once for all watchers of the generation.
+                update = self._codec.update(generation)
                 for slot in self._by_generation.of(generation.id):
-                    self._offer(slot, [generation])
+                    slot.offer(update)
                 for slot in self._by_project.of(generation.project_id):
                     if slot.since is not None and generation.update_time >= slot.since:
-                        self._offer(slot, [generation])
+                        slot.offer(update)
 
 
 @contextlib.contextmanager
