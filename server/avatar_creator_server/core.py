@@ -22,6 +22,7 @@ from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.watch import GenerationWatches
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.store import Files, open_store
 from avatar_creator_server.presets.service import Gallery
 from avatar_creator_server.projects.service import Projects
@@ -50,6 +51,7 @@ class Core:
     bus: EventBus
     notifier: WorkerNotifier
     files: Files
+    decoders: Decoders
     projects: Projects
     project_deletion: ProjectDeletion
     avatars: Avatars
@@ -82,6 +84,11 @@ class Core:
         codec = ProtobufGenerationCodec()
         events = GenerationEvents(bus, codec)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
+        decoders = Decoders(
+            at_once=settings.decoders,
+            memory_mib=settings.decoding_memory_mib,
+            cpu_seconds=settings.decoding_seconds,
+        )
         routes = routes_of(settings)
         moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
@@ -110,9 +117,10 @@ class Core:
             bus=bus,
             notifier=notifier,
             files=files,
+            decoders=decoders,
             projects=Projects(database, pager),
             project_deletion=ProjectDeletion(database, files, bus, notifier),
-            avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), pager),
+            avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), pager, decoders),
             generations=generations,
             feed=feed,
             leases=GenerationLeases(database, events, files),
@@ -139,6 +147,7 @@ class Core:
 
     async def close(self) -> None:
         """Disconnect from everything."""
+        await self.decoders.close()
         await self.moderation.close()
         await self.bus.close()
         await self.notifier.close()

@@ -117,5 +117,12 @@ class ResourceExhaustedError(AvatarCreatorError):
         self.quota = quota
 
 
+class TooSlowError(AvatarCreatorError):
+    """The client sends or reads too slowly."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("TRANSFER_TOO_SLOW", message)
+
+
 class UnavailableError(AvatarCreatorError):
     """A dependency of the service is temporarily unavailable."""

@@ -133,6 +133,31 @@ class Settings(BaseSettings):
     spend_limit_per_day: float = Field(default=20.0, ge=0)
     """Maximum cost in US dollars of a user's generations in any 24 hours; 0 for no limit."""
 
+    uploads_at_once: int = Field(default=32, ge=1)
+    """Maximum number of uploads that a server receives at the same time, each of up to 10 MiB."""
+    uploads_at_once_per_user: int = Field(default=8, ge=1)
+    """Maximum number of uploads of one user at the same time."""
+    downloads_at_once: int = Field(default=128, ge=1)
+    """Maximum number of downloads that a server sends at the same time."""
+    downloads_at_once_per_user: int = Field(default=32, ge=1)
+    """Maximum number of downloads of one user at the same time."""
+    transfer_wait_seconds: float = Field(default=5, ge=0)
+    """Maximum time that an upload or download waits for its turn before it is refused."""
+    transfer_seconds: float = Field(default=300, gt=0)
+    """Maximum time for an upload or download."""
+    transfer_stall_seconds: float = Field(default=15, gt=0)
+    """Time by which an upload or download may lag behind the least rate."""
+    transfer_least_kib_per_second: float = Field(default=16, gt=0)
+    """Least mean rate of an upload or download, in KiB per second."""
+    spool_path: Path | None = None
+    """Folder for the bytes of uploads that are being received; the system's temporary folder if empty."""
+    decoders: int = Field(default=2, ge=1, le=64)
+    """Child processes of a server or worker that decode pictures."""
+    decoding_memory_mib: int = Field(default=512, ge=32)
+    """Maximum memory of all decoders of a process for pixels, in MiB. One picture may use all of it."""
+    decoding_seconds: int = Field(default=10, ge=1)
+    """Maximum CPU time for decoding a picture, in seconds."""
+
     metrics_address: str = ""
     """Address at which Prometheus reads this process's metrics, `host:port`; no metrics if empty."""
     shutdown_grace_seconds: float = Field(default=60, ge=0)

@@ -14,7 +14,12 @@ from PIL import Image
 
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.models.states import GenerationStage
-from avatar_creator_server.errors import AvatarCreatorError, NotFoundError, UnavailableError
+from avatar_creator_server.errors import (
+    AvatarCreatorError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
 from avatar_creator_server.generations.circuit_breaker import OPENING_REASONS
 from avatar_creator_server.generations.lease_records import AttemptResult, Failure, Lease, LeaseLostError
 from avatar_creator_server.generations.leases import (
@@ -40,7 +45,6 @@ from avatar_creator_server.generations.records import (
     Reproduction,
 )
 from avatar_creator_server.generations.routes import Route
-from avatar_creator_server.images import processing as images
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
@@ -65,6 +69,7 @@ class GenerationRunner:
         self._leases = core.leases
         self._avatars = core.avatars
         self._files = core.files
+        self._decoders = core.decoders
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
         self._routes = core.routes
@@ -136,9 +141,9 @@ class GenerationRunner:
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
         recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
         embedded = None if lease.generation.options.omit_recipe else recipe
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
-        thumbnail = await asyncio.to_thread(images.make_thumbnail, picture.data)
         user_id = lease.generation.user_id
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
+        thumbnail = await self._decoders.thumbnail(user_id, picture.data)
         staged.append(await retry_through_outage(lambda: self._files.stage(user_id, picture)))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
         staged.append(await retry_through_outage(lambda: self._files.stage(user_id, thumbnail)))
@@ -199,7 +204,17 @@ class GenerationRunner:
             raise _error_before_request(
                 lease, "REFERENCE_GONE", "the reference avatar has been deleted: choose another reference"
             ) from error
-        return await asyncio.to_thread(images.decode, data), avatar.image.sha256
+        options = generation.options
+        try:
+            image = await self._decoders.reference(generation.user_id, data, options.width, options.height)
+        except InvalidArgumentError as error:
+            raise _error_before_request(
+                lease,
+                error.reason,
+                "the picture of the reference avatar takes too much memory or time to decode: choose another "
+                "reference",
+            ) from error
+        return image, avatar.image.sha256
 
     async def _draw(self, prepared: _PreparedRequest, progress: _Progress) -> Portrait:
         lease, request, provider = prepared.lease, prepared.request, self._provider
@@ -270,9 +285,9 @@ class GenerationRunner:
         if source.image is not None:
             with contextlib.suppress(NotFoundError):
                 data = await self._files.read_whole(source.image)
-                difference = await asyncio.to_thread(
-                    lambda: colour_difference(images.decode(data), portrait.image)
-                )
+                size = portrait.image.size
+                original = await self._decoders.reference(lease.generation.user_id, data, *size)
+                difference = await asyncio.to_thread(colour_difference, original, portrait.image)
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
     async def _renew_forever(self, lease: Lease) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.database.models.states import JobKind
-from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.metrics import JOBS
 from avatar_creator_server.shared.background_jobs import (
@@ -29,12 +28,14 @@ class JobRunner:
         queue: BackgroundJobQueue,
         avatars: Avatars,
         files: Files,
+        decoders: Decoders,
         bus: EventBus,
         provider: Provider,
     ) -> None:
         self._queue = queue
         self._avatars = avatars
         self._files = files
+        self._decoders = decoders
         self._bus = bus
         self._handlers: dict[str, Callable[[str], Awaitable[None]]] = {
             JobKind.THUMBNAIL: self._make_thumbnail,
@@ -63,7 +64,7 @@ class JobRunner:
         if image is None:
             return
         data = await self._files.read_whole(image.file)
-        thumbnail = await asyncio.to_thread(images.make_thumbnail, data)
+        thumbnail = await self._decoders.thumbnail(image.user_id, data)
         staged = await self._files.stage(image.user_id, thumbnail)
         if await self._avatars.set_thumbnail(avatar_id, staged):
             await self._bus.publish(THUMBNAIL_READY, avatar_id.encode())

@@ -10,12 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from avatar_creator.errors import AvatarCreatorError, DeadlineExceededError, Resource, UnavailableError
+from avatar_creator.errors import (
+    AvatarCreatorError,
+    DeadlineExceededError,
+    Resource,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 
 T = TypeVar("T")
 
 _ACCEPTED_SECONDS = 1.0
 """Age in seconds from which an expired token counts as accepted before it expired."""
+
+_PASSING_LIMITS = frozenset({"TRANSFER_LIMIT"})
+"""Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,18 @@ class CallRetries:
 
     def delay_after(self, error: AvatarCreatorError) -> float | None:
         """Return the seconds to wait before the next attempt; None if the caller must raise `error`."""
-        if not (self._retryable and isinstance(error, UnavailableError)):
+        if not (self._retryable and _is_passing(error)):
             return None
         self._failures += 1
         delay = self._backoff.delay(self._failures, error.retry_after)
         return delay if delay < self.remaining() else None
+
+
+def _is_passing(error: AvatarCreatorError) -> bool:
+    """Return whether the same call can succeed within seconds."""
+    if isinstance(error, ResourceExhaustedError):
+        return error.reason in _PASSING_LIMITS and error.retry_after is not None
+    return isinstance(error, UnavailableError)
 
 
 class Reconnects:

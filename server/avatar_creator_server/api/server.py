@@ -45,6 +45,7 @@ from avatar_creator_server.api.servicers.presets import PresetService
 from avatar_creator_server.api.servicers.projects import ProjectService
 from avatar_creator_server.api.servicers.usage import UsageService
 from avatar_creator_server.api.tokens import TokenVerifier
+from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.settings import Settings, SettingsError
@@ -102,6 +103,7 @@ class AvatarServer:
             )
         )
         self._core = core
+        self._transfers = Transfers(settings)
         self._health = HealthService(core.database, core.notifier, core.circuit_breakers, SERVICE_NAMES)
         self._server = grpc.aio.server(
             interceptors=[
@@ -140,6 +142,7 @@ class AvatarServer:
         self._core.watches.drain()
         await self._server.stop(DRAIN_GRACE_SECONDS)
         await self._core.watches.close()
+        self._transfers.close()
         log.info("server_stopped")
 
     def _add_services(self) -> None:
@@ -147,7 +150,9 @@ class AvatarServer:
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
             ProjectService(core.projects, core.project_deletion, core.avatars), server
         )
-        avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(AvatarService(core.avatars), server)
+        avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(
+            AvatarService(core.avatars, self._transfers), server
+        )
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationService(core.generations, core.feed, core.watches), server
         )

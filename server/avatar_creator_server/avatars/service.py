@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,8 +16,9 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import JobKind, SourceType
 from avatar_creator_server.database.text_search import fold
 from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
-from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.spool import SpooledFile
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.projects.service import count_avatars, lock_project, require_project
@@ -27,13 +27,15 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import EventWaiter
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.turns import Turns
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.statistics import counters as statistics
 
 THUMBNAIL_WAIT_SECONDS = 2.0
 """Maximum time that an upload waits for its thumbnail."""
 
-_DECODED_AT_ONCE = 2
+_UPLOADS_IN_MEMORY = 4
+_IN_MEMORY_WAIT_SECONDS = 60.0
 _THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
 
 
@@ -175,30 +177,32 @@ class Avatars:
         notifier: WorkerNotifier,
         thumbnail_waiter: EventWaiter,
         pager: Pager,
+        decoders: Decoders,
     ) -> None:
         self._database = database
         self._files = files
         self._notifier = notifier
         self._thumbnail_waiter = thumbnail_waiter
         self._pager = pager
-        # A pool and not a semaphore, because a thread goes on decoding after its call was cancelled.
-        self._decoders = ThreadPoolExecutor(_DECODED_AT_ONCE, thread_name_prefix="decoder")
+        self._decoders = decoders
+        # More than there are decoders by default, because storing a picture takes time too.
+        self._in_memory = Turns("uploads", at_once=_UPLOADS_IN_MEMORY, wait_seconds=_IN_MEMORY_WAIT_SECONDS)
 
-    async def upload(self, caller: Caller, key: RequestKey, upload: Upload, data: bytes) -> Avatar:
+    async def upload(self, caller: Caller, key: RequestKey, upload: Upload, received: SpooledFile) -> Avatar:
         """Make an avatar from a picture, or return the one that an earlier call with the same key made.
 
-        Waits up to `THUMBNAIL_WAIT_SECONDS` for a worker to make the thumbnail.
+        Closes the received file as soon as the picture is stored. Then waits up to `THUMBNAIL_WAIT_SECONDS`
+        for a worker to make the thumbnail.
 
         Raises:
             InvalidArgumentError: The bytes are not an acceptable picture.
             NotFoundError: The user has no such project.
-            UnavailableError: The storage does not accept the file.
+            UnavailableError: The storage does not accept the file, or the server has too much to decode.
         """
         await self._database.read(require_project, caller, upload.project_id)
-        picture = await asyncio.get_running_loop().run_in_executor(
-            self._decoders, images.accept_upload, data, upload.content_type
-        )
-        file = await self._files.stage(caller.user_id, picture)
+        async with self._in_memory.turn(caller.user_id):
+            file = await self._store_received(caller.user_id, received, upload.content_type)
+        received.close()
         new_avatar_id = models.new_id()
         # Wait for the event from before the job exists, so that it cannot be missed.
         async with self._thumbnail_waiter.expect(new_avatar_id) as arrival:
@@ -213,6 +217,10 @@ class Avatars:
             else:
                 await self._files.discard([file.id])
         return await self.get(caller, avatar_id)
+
+    async def _store_received(self, user_id: str, received: SpooledFile, content_type: str) -> StoredFile:
+        picture = await self._decoders.accept(user_id, await received.read(), content_type)
+        return await self._files.stage(user_id, picture)
 
     async def get(self, caller: Caller, avatar_id: str) -> Avatar:
         """Read an avatar.

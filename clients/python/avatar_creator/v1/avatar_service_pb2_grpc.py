@@ -89,8 +89,13 @@ class AvatarServiceServicer(object):
         call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
         back with `thumbnail_pending`.
 
+        The mean rate must be at least 16 KiB a second, after a grace of 15 seconds, and the whole upload must end within 5
+        minutes. These are the defaults; the operator can change them.
+
         Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
-        picture that the service does not accept. NOT_FOUND for the project.
+        picture that the service does not accept. NOT_FOUND for the project. RESOURCE_EXHAUSTED, reason TRANSFER_LIMIT, for
+        too many uploads of the user at the same time. DEADLINE_EXCEEDED, reason TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason
+        TOKEN_EXPIRED, when the token expires during the upload.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,7 +142,11 @@ class AvatarServiceServicer(object):
     def DownloadImage(self, request, context):
         """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
 
-        Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
+        The caller must read at the same rate as `UploadAvatar` must be sent.
+
+        Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail. RESOURCE_EXHAUSTED,
+        reason TRANSFER_LIMIT, for too many downloads of the user at the same time. DEADLINE_EXCEEDED, reason
+        TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token expires during the download.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

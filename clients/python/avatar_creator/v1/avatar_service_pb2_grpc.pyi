@@ -44,8 +44,13 @@ class AvatarServiceStub:
     call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
     back with `thumbnail_pending`.
 
+    The mean rate must be at least 16 KiB a second, after a grace of 15 seconds, and the whole upload must end within 5
+    minutes. These are the defaults; the operator can change them.
+
     Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
-    picture that the service does not accept. NOT_FOUND for the project.
+    picture that the service does not accept. NOT_FOUND for the project. RESOURCE_EXHAUSTED, reason TRANSFER_LIMIT, for
+    too many uploads of the user at the same time. DEADLINE_EXCEEDED, reason TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason
+    TOKEN_EXPIRED, when the token expires during the upload.
     """
     GetAvatar: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.GetAvatarRequest, _avatar_service_pb2.GetAvatarResponse]
     """Return one avatar."""
@@ -64,7 +69,11 @@ class AvatarServiceStub:
     DownloadImage: _grpc.UnaryStreamMultiCallable[_avatar_service_pb2.DownloadImageRequest, _avatar_service_pb2.DownloadImageResponse]
     """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
 
-    Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
+    The caller must read at the same rate as `UploadAvatar` must be sent.
+
+    Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail. RESOURCE_EXHAUSTED,
+    reason TRANSFER_LIMIT, for too many downloads of the user at the same time. DEADLINE_EXCEEDED, reason
+    TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token expires during the download.
     """
 
 @_typing.type_check_only
@@ -83,8 +92,13 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
     call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
     back with `thumbnail_pending`.
 
+    The mean rate must be at least 16 KiB a second, after a grace of 15 seconds, and the whole upload must end within 5
+    minutes. These are the defaults; the operator can change them.
+
     Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
-    picture that the service does not accept. NOT_FOUND for the project.
+    picture that the service does not accept. NOT_FOUND for the project. RESOURCE_EXHAUSTED, reason TRANSFER_LIMIT, for
+    too many uploads of the user at the same time. DEADLINE_EXCEEDED, reason TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason
+    TOKEN_EXPIRED, when the token expires during the upload.
     """
     GetAvatar: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.GetAvatarRequest, _avatar_service_pb2.GetAvatarResponse]  # type: ignore[assignment]
     """Return one avatar."""
@@ -103,7 +117,11 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
     DownloadImage: _aio.UnaryStreamMultiCallable[_avatar_service_pb2.DownloadImageRequest, _avatar_service_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
 
-    Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
+    The caller must read at the same rate as `UploadAvatar` must be sent.
+
+    Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail. RESOURCE_EXHAUSTED,
+    reason TRANSFER_LIMIT, for too many downloads of the user at the same time. DEADLINE_EXCEEDED, reason
+    TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token expires during the download.
     """
 
 class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -125,8 +143,13 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
         back with `thumbnail_pending`.
 
+        The mean rate must be at least 16 KiB a second, after a grace of 15 seconds, and the whole upload must end within 5
+        minutes. These are the defaults; the operator can change them.
+
         Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
-        picture that the service does not accept. NOT_FOUND for the project.
+        picture that the service does not accept. NOT_FOUND for the project. RESOURCE_EXHAUSTED, reason TRANSFER_LIMIT, for
+        too many uploads of the user at the same time. DEADLINE_EXCEEDED, reason TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason
+        TOKEN_EXPIRED, when the token expires during the upload.
         """
 
     @_abc_1.abstractmethod
@@ -181,7 +204,11 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_avatar_service_pb2.DownloadImageResponse], _abc.AsyncIterator[_avatar_service_pb2.DownloadImageResponse]]:
         """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
 
-        Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail.
+        The caller must read at the same rate as `UploadAvatar` must be sent.
+
+        Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail. RESOURCE_EXHAUSTED,
+        reason TRANSFER_LIMIT, for too many downloads of the user at the same time. DEADLINE_EXCEEDED, reason
+        TRANSFER_TOO_SLOW. UNAUTHENTICATED, reason TOKEN_EXPIRED, when the token expires during the download.
         """
 
 def add_AvatarServiceServicer_to_server(servicer: AvatarServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

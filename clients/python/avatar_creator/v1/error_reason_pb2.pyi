@@ -48,7 +48,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_UPLOAD_OUT_OF_ORDER: _ErrorReason.ValueType  # 3
     """The messages of an upload came in the wrong order. The first message must have the metadata, and all later ones a
-    chunk. There must be at least one byte.
+    chunk, which must not be empty.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata` or `chunk`.
     - Metadata: none.
@@ -120,7 +120,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: a token signed with another secret.
     """
     ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 12
-    """The token's expiry time (`exp`) has passed. This also ends a running watch.
+    """The token's expiry time (`exp`) has passed. This also ends a running watch, upload or download.
 
     - Status: UNAUTHENTICATED.
     - Metadata: none.
@@ -373,6 +373,43 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Retry: no.
     - Example: `DeleteAvatar` of the reference while the generation waits in the queue.
     """
+    ERROR_REASON_IMAGE_TOO_EXPENSIVE: _ErrorReason.ValueType  # 42
+    """The picture has few bytes, but takes too much memory or time to decode. The service reads its headers first and
+    decodes it under limits: of memory (30 million pixels for a WebP, 50 million for an RGB picture, with the default
+    settings), of 600 million pixels over all scans of a JPEG, and of CPU time.
+
+    - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`. Also the error of a failed generation or attempt, if the
+      picture is its reference.
+    - Metadata: `limit`: `memory`, `scans` or `seconds`.
+    - Retry: no; send a picture with fewer pixels, or a baseline JPEG.
+    - Example: `UploadAvatar` with a lossless WebP of one color and 7,071x7,071 pixels.
+    """
+    ERROR_REASON_TRANSFER_LIMIT: _ErrorReason.ValueType  # 43
+    """The user has too many uploads or downloads at the same time. The call waited for its turn, 5 seconds by default,
+    or found too many waiting calls of the same user.
+
+    - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+    - Metadata: `limit`: `uploads` or `downloads`. `most`: the allowed number.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
+    - Example: 60 `UploadAvatar` calls of one user at the same time.
+    """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 44
+    """This server has too much to do for all its users together.
+
+    - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed attempt.
+    - Metadata: none.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
+    - Example: `UploadAvatar` while as many uploads run as the server allows.
+    """
+    ERROR_REASON_TRANSFER_TOO_SLOW: _ErrorReason.ValueType  # 45
+    """An upload was sent, or a download was read, too slowly, or it took too long in all. The service ended the stream
+    and created nothing.
+
+    - Status: DEADLINE_EXCEEDED.
+    - Metadata: none.
+    - Retry: yes, over a faster connection, with the same `request_id`.
+    - Example: `UploadAvatar` that sends its metadata and then nothing for 15 seconds.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason why a call was refused, or why a generation or an attempt failed.
@@ -412,7 +449,7 @@ ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 2
 """
 ERROR_REASON_UPLOAD_OUT_OF_ORDER: ErrorReason.ValueType  # 3
 """The messages of an upload came in the wrong order. The first message must have the metadata, and all later ones a
-chunk. There must be at least one byte.
+chunk, which must not be empty.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata` or `chunk`.
 - Metadata: none.
@@ -484,7 +521,7 @@ ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 11
 - Example: a token signed with another secret.
 """
 ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 12
-"""The token's expiry time (`exp`) has passed. This also ends a running watch.
+"""The token's expiry time (`exp`) has passed. This also ends a running watch, upload or download.
 
 - Status: UNAUTHENTICATED.
 - Metadata: none.
@@ -734,5 +771,42 @@ ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
 - Metadata: none.
 - Retry: no.
 - Example: `DeleteAvatar` of the reference while the generation waits in the queue.
+"""
+ERROR_REASON_IMAGE_TOO_EXPENSIVE: ErrorReason.ValueType  # 42
+"""The picture has few bytes, but takes too much memory or time to decode. The service reads its headers first and
+decodes it under limits: of memory (30 million pixels for a WebP, 50 million for an RGB picture, with the default
+settings), of 600 million pixels over all scans of a JPEG, and of CPU time.
+
+- Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`. Also the error of a failed generation or attempt, if the
+  picture is its reference.
+- Metadata: `limit`: `memory`, `scans` or `seconds`.
+- Retry: no; send a picture with fewer pixels, or a baseline JPEG.
+- Example: `UploadAvatar` with a lossless WebP of one color and 7,071x7,071 pixels.
+"""
+ERROR_REASON_TRANSFER_LIMIT: ErrorReason.ValueType  # 43
+"""The user has too many uploads or downloads at the same time. The call waited for its turn, 5 seconds by default,
+or found too many waiting calls of the same user.
+
+- Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+- Metadata: `limit`: `uploads` or `downloads`. `most`: the allowed number.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
+- Example: 60 `UploadAvatar` calls of one user at the same time.
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 44
+"""This server has too much to do for all its users together.
+
+- Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed attempt.
+- Metadata: none.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
+- Example: `UploadAvatar` while as many uploads run as the server allows.
+"""
+ERROR_REASON_TRANSFER_TOO_SLOW: ErrorReason.ValueType  # 45
+"""An upload was sent, or a download was read, too slowly, or it took too long in all. The service ended the stream
+and created nothing.
+
+- Status: DEADLINE_EXCEEDED.
+- Metadata: none.
+- Retry: yes, over a faster connection, with the same `request_id`.
+- Example: `UploadAvatar` that sends its metadata and then nothing for 15 seconds.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -22,6 +22,7 @@ from avatar_creator_server.errors import (
     NotFoundError,
     PermissionDeniedError,
     ResourceExhaustedError,
+    TooSlowError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -38,6 +39,7 @@ STATUS_OF: dict[type[AvatarCreatorError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    TooSlowError: grpc.StatusCode.DEADLINE_EXCEEDED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 
@@ -17,12 +16,17 @@ from avatar_creator_server.api.access import current_caller, privileged_caller, 
 from avatar_creator_server.api.field_masks import written_paths
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
+from avatar_creator_server.api.transfers import Pace, Transfers
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.avatars.service import AvatarChanges, AvatarFilter, Avatars, Upload
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
+from avatar_creator_server.images.spool import SpooledFile
+
+MAX_CHUNKS = 20_000
+"""Maximum number of chunks in an upload: single bytes would keep the server busy for nothing."""
 
 _WRITABLE = (
     "name",
@@ -34,24 +38,26 @@ _WRITABLE = (
 class AvatarService(pb_grpc.AvatarServiceServicer):
     """Avatars of the calling user."""
 
-    def __init__(self, avatars: Avatars) -> None:
+    def __init__(self, avatars: Avatars, transfers: Transfers) -> None:
         self._avatars = avatars
+        self._transfers = transfers
 
     async def UploadAvatar(
         self, request_iterator: AsyncIterator[pb.UploadAvatarRequest], context: Context
     ) -> pb.UploadAvatarResponse:
-        metadata = await _read_metadata(request_iterator)
-        data = await _read_picture(request_iterator)
-        upload = Upload(
-            project_id=metadata.project_id,
-            name=metadata.name,
-            persona=mapping.persona_from_proto(metadata.persona),
-            attributes=mapping.attributes_from_proto(metadata.attributes),
-            content_type=metadata.content_type,
-        )
-        # In a thread, because hashing 10 MiB would block every other call.
-        key = await asyncio.to_thread(request_key, "UploadAvatar", metadata.request_id, metadata, data)
-        avatar = await self._avatars.upload(current_caller(), key, upload, data)
+        caller = current_caller()
+        async with self._transfers.upload(caller.user_id) as (file, pace):
+            metadata = await _receive_metadata(request_iterator, pace)
+            await _receive_picture(request_iterator, pace, file)
+            upload = Upload(
+                project_id=metadata.project_id,
+                name=metadata.name,
+                persona=mapping.persona_from_proto(metadata.persona),
+                attributes=mapping.attributes_from_proto(metadata.attributes),
+                content_type=metadata.content_type,
+            )
+            key = request_key("UploadAvatar", metadata.request_id, metadata, file.sha256())
+            avatar = await self._avatars.upload(caller, key, upload, file)
         return pb.UploadAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
 
     async def GetAvatar(self, request: pb.GetAvatarRequest, context: Context) -> pb.GetAvatarResponse:
@@ -129,9 +135,14 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             request.avatar_id,
             thumbnail=request.variant == pb.IMAGE_VARIANT_THUMBNAIL,
         )
-        yield pb.DownloadImageResponse(metadata=mapping.image_to_proto(file))
-        async for chunk in chunks:
-            yield pb.DownloadImageResponse(chunk=chunk)
+        async with self._transfers.download(current_caller().user_id) as pace:
+            await pace.send(context, pb.DownloadImageResponse(metadata=mapping.image_to_proto(file)))
+            async for chunk in chunks:
+                await pace.send(context, pb.DownloadImageResponse(chunk=chunk))
+                pace.count(len(chunk))
+        # Sent above and not yielded, because a generator does not run while its reader does not read.
+        return
+        yield  # makes this function a generator, as gRPC expects
 
     async def _encode(self, avatars: Sequence[Avatar], include: bool) -> list[avatar_pb2.Avatar]:
         """Encode avatars, each with the bytes of its thumbnail if `include` is true."""
@@ -139,30 +150,41 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         return list(map(mapping.avatar_to_proto, avatars, thumbnails))
 
 
-async def _read_metadata(requests: AsyncIterator[pb.UploadAvatarRequest]) -> pb.UploadAvatarMetadata:
-    first = await anext(requests, None)
+async def _receive_metadata(
+    requests: AsyncIterator[pb.UploadAvatarRequest], pace: Pace
+) -> pb.UploadAvatarMetadata:
+    first = await pace.receive(requests)
     if first is None or not first.HasField("metadata"):
         raise _out_of_order("metadata", "must come in the first message")
     validate(first)
     return first.metadata
 
 
-async def _read_picture(requests: AsyncIterator[pb.UploadAvatarRequest]) -> bytes:
-    data = bytearray()
-    async for request in requests:
+async def _receive_picture(
+    requests: AsyncIterator[pb.UploadAvatarRequest], pace: Pace, file: SpooledFile
+) -> None:
+    chunks = 0
+    while (request := await pace.receive(requests)) is not None:
         if not request.HasField("chunk"):
             raise _out_of_order("chunk", "must come in every message after the first")
-        data += request.chunk
-        if len(data) > MAX_IMAGE_BYTES:
+        if not request.chunk:
+            raise _out_of_order("chunk", "must not be empty")
+        chunks += 1
+        if chunks > MAX_CHUNKS:
+            raise InvalidArgumentError.of_field(
+                "chunk", f"an upload must have at most {MAX_CHUNKS:,} chunks; send larger ones"
+            )
+        if file.size_bytes + len(request.chunk) > MAX_IMAGE_BYTES:
             raise InvalidArgumentError.of_field(
                 "chunk",
                 f"the picture must have at most {MAX_IMAGE_BYTES:,} bytes",
                 reason="IMAGE_TOO_LARGE",
                 limit_bytes=str(MAX_IMAGE_BYTES),
             )
-    if not data:
+        await file.append(request.chunk)
+        pace.count(len(request.chunk))
+    if not file.size_bytes:
         raise _out_of_order("chunk", "must follow the metadata and must not be empty")
-    return bytes(data)
 
 
 def _out_of_order(field: str, description: str) -> InvalidArgumentError:

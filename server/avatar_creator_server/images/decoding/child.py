@@ -1,0 +1,184 @@
+"""The decoding child: reads pictures from its standard input and answers on its standard output.
+
+`python -m avatar_creator_server.images.decoding.child MEMORY_MIB CPU_SECONDS`. It ends when its input closes,
+and it knows no database, network, token or setting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images import processing as images
+from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, require_few_scans
+from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
+from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_server.logs import configure_logging
+
+MAX_REFERENCE_PIXELS = 16_000_000
+"""Maximum number of pixels of a decoded reference: 48 MB."""
+
+_SLACK_BYTES = 48 * MIB
+"""Address space in addition to the limit: stacks, code that is loaded late, and Python's own objects."""
+_PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
+_NO_COST = Cost(0, 0)
+
+
+def main() -> None:
+    """Serve pictures until standard input closes."""
+    memory_mib, cpu_seconds = map(int, sys.argv[1:])
+    source, sink = sys.stdin.buffer, _private_output()
+    _outlive_signals_but_not_the_parent()
+    configure_logging("warning")
+    Image.init()
+    _limit_memory(memory_mib * MIB)
+    while True:
+        try:
+            header, content = unpack(source.read)
+        except BrokenMessageError:
+            return
+        _limit_cpu(cpu_seconds)
+        answer, result = _answer(header, content, source, sink)
+        del content
+        _write(sink, answer, result)
+        del answer, result
+        _return_free_memory()
+
+
+def _answer(
+    header: dict[str, Any], content: bytes, source: BinaryIO, sink: BinaryIO
+) -> tuple[dict[str, Any], bytes]:
+    """Do what the header asks for, and return the answer or the error."""
+    try:
+        _write(sink, {"needs": _cost(content).memory_bytes})
+        go_ahead, _ = unpack(source.read)  # sent when the service has reserved that memory
+        return _do(header, content) if go_ahead["go"] else ({}, b"")
+    except InvalidArgumentError as error:
+        # `accept_upload` turns every exception of a decoder into IMAGE_CORRUPT.
+        if isinstance(error.__cause__, MemoryError):
+            return {"failed": "memory"}, b""
+        return {
+            "refused": {
+                "reason": error.reason,
+                "message": error.message,
+                "metadata": error.metadata,
+                "violations": [asdict(violation) for violation in error.violations],
+            }
+        }, b""
+    except MemoryError:
+        return {"failed": "memory"}, b""
+    except Exception as error:  # Pillow's decoders raise exceptions of many types.
+        return {"failed": "decoding", "error": repr(error)[:500]}, b""
+
+
+def _do(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+    match header:
+        case {"task": "accept", "declared_type": str(declared_type)}:
+            return _picture(images.accept_upload(content, declared_type))
+        case {"task": "thumbnail"}:
+            return _picture(images.make_thumbnail(content))
+        case {"task": "reference", "width": int(width), "height": int(height)}:
+            image = reduced(images.decode(content), width, height)
+            return {"width": image.width, "height": image.height}, image.tobytes()
+    raise ValueError(f"unknown task {header}")
+
+
+def reduced(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return an RGB picture with at least twice this width and height, and few enough pixels to be sent.
+
+    A picture that is not much larger than that stays as it is. The size is divided by a whole number.
+    """
+    factor = max(1, min(image.width // (2 * width), image.height // (2 * height)))
+    while -(-image.width // factor) * -(-image.height // factor) > MAX_REFERENCE_PIXELS:
+        factor += 1
+    return image if factor == 1 else image.reduce(factor)
+
+
+def _picture(picture: images.Picture) -> tuple[dict[str, Any], bytes]:
+    return {
+        "content_type": picture.content_type,
+        "width": picture.width,
+        "height": picture.height,
+        "sha256": picture.sha256,
+    }, picture.data
+
+
+def _cost(content: bytes) -> Cost:
+    """Return what decoding costs; nothing for a file that is refused before its pixels are decoded.
+
+    Raises:
+        InvalidArgumentError: The picture has too many scans.
+    """
+    content_type = content_type_of(content)
+    if content_type is None or len(content) > images.MAX_IMAGE_BYTES * 4:
+        return _NO_COST
+    try:
+        stripped = strip_metadata(content, content_type)
+    except InvalidArgumentError:
+        return _NO_COST
+    if stripped.width * stripped.height > images.MAX_IMAGE_PIXELS:
+        return _NO_COST
+    cost = cost_of(stripped, len(content))
+    require_few_scans(stripped, cost)
+    return cost
+
+
+def _write(sink: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:
+    for part in pack(header, content):
+        sink.write(part)
+    sink.flush()
+
+
+def _private_output() -> BinaryIO:
+    """Return the standard output, and send all other output to standard error."""
+    private = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return private
+
+
+def _outlive_signals_but_not_the_parent() -> None:
+    # Ctrl-C and a service manager signal the whole group. The service still needs its children to drain.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform != "linux":
+        return
+    # A busy child of a killed service would go on until its picture is decoded.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # If memory runs out, the kernel kills a child first. The service starts another one.
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _return_free_memory() -> None:
+    # The allocator would keep the memory of the last picture for the next one.
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    if sys.platform != "linux":
+        return
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = mapped + limit_bytes + _SLACK_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _limit_cpu(seconds: int) -> None:
+    """Let the kernel end this process after so many more seconds of CPU time."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, hard))
+
+
+if __name__ == "__main__":
+    main()
