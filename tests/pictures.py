@@ -220,9 +220,9 @@ def webp_cut_inside(data: bytes, end: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 12 + len(body)) + data[8:16] + struct.pack("<I", end - 20) + body
 
 
-def many_scans_jpeg(scans: int) -> bytes:
-    """Return a small progressive JPEG with this many scans of the whole picture."""
-    data = jpeg(Image.new("RGB", (48, 32), "teal"), progressive=True)
+def many_scans_jpeg(scans: int, image: Image.Image | None = None) -> bytes:
+    """Return a progressive JPEG with this many scans of the whole picture, by default a small one."""
+    data = jpeg(image or Image.new("RGB", (48, 32), "teal"), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * (scans + 1 - data.count(b"\xff\xda")) + data[-2:]
 

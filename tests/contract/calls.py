@@ -158,6 +158,8 @@ class Refusal:
     """Type and id of the resource that was not found."""
     retry_after: float | None = None
     """Seconds."""
+    quota: list[str] = field(default_factory=list)
+    """Names of the limits that the call would exceed."""
 
 
 def refusal(call: Callable[[], object]) -> Refusal:
@@ -182,10 +184,11 @@ def refusal_of(error: Any) -> Refusal:
     bad = error_details_pb2.BadRequest()
     resource = error_details_pb2.ResourceInfo()
     retry = error_details_pb2.RetryInfo()
+    quota = error_details_pb2.QuotaFailure()
     unpacked = {
         detail.DESCRIPTOR.full_name
         for packed in status.details
-        for detail in (info, bad, resource, retry)
+        for detail in (info, bad, resource, retry, quota)
         if packed.Unpack(detail)
     }
     return Refusal(
@@ -195,6 +198,7 @@ def refusal_of(error: Any) -> Refusal:
         domain=info.domain,
         metadata=dict(info.metadata),
         fields=[violation.field for violation in bad.field_violations],
+        quota=[violation.subject for violation in quota.violations],
         resource=(resource.resource_type, resource.resource_name)
         if "google.rpc.ResourceInfo" in unpacked
         else None,

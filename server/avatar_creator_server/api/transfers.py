@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from grpc.aio import InternalError
+
 from avatar_creator_server.api.access import token_seconds_left
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.errors import AvatarCreatorError, TooSlowError, UnauthenticatedError
@@ -15,9 +17,12 @@ from avatar_creator_server.images.spool import Spool, SpooledFile
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.turns import Turns
 
-_WAITING_FACTOR = 2
-"""Waiting uploads of a user, as a multiple of those that run: gRPC buffers the bytes of a waiting upload."""
+_WAITING_UPLOADS_FACTOR = 2
+"""Waiting uploads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting upload."""
 _WAITING_DOWNLOADS_FACTOR = 8
+
+_OPEN_DOWNLOADS = 10_000
+"""Maximum number of downloads that wait, run, or were ended and not read."""
 
 _KIB = 1024
 
@@ -31,9 +36,9 @@ class PaceLimits:
     total_seconds: float
     """Maximum time for a whole transfer."""
     stall_seconds: float
-    """Time by which a transfer may lag behind the least rate."""
+    """Time that a transfer may lag behind the least rate. Earlier speed earns no more time than this."""
     least_bytes_per_second: float
-    """Least rate: the mean since the begin of the transfer."""
+    """Least rate of the payload."""
 
 
 class Pace:
@@ -44,6 +49,8 @@ class Pace:
         self._start = asyncio.get_running_loop().time()
         self._token_end = self._start + token_seconds_left()
         self._transferred = 0
+        self._total_end = self._start + limits.total_seconds
+        self._lag_end = self._start + limits.stall_seconds
 
     async def receive(self, requests: AsyncIterator[_Message]) -> _Message | None:
         """Return the next request; None at the end of the stream.
@@ -68,26 +75,30 @@ class Pace:
                 await context.write(response)
         except TimeoutError as error:
             raise self._end() from error
+        except InternalError as error:
+            raise asyncio.CancelledError("the reader is gone") from error
 
     def count(self, transferred_bytes: int) -> None:
         """Count the payload of a message that was sent or received."""
+        limits = self._limits
         self._transferred += transferred_bytes
+        earned = transferred_bytes / limits.least_bytes_per_second
+        most = asyncio.get_running_loop().time() + limits.stall_seconds
+        self._lag_end = min(self._lag_end + earned, most)
 
     def _deadline(self) -> float:
-        limits = self._limits
-        lagging = limits.stall_seconds + self._transferred / limits.least_bytes_per_second
-        return min(self._start + min(limits.total_seconds, lagging), self._token_end)
+        return min(self._lag_end, self._total_end, self._token_end)
 
     def _end(self) -> AvatarCreatorError:
         limits = self._limits
         elapsed = asyncio.get_running_loop().time() - self._start
-        if self._start + elapsed >= self._token_end:
+        if self._deadline() == self._token_end:
             return UnauthenticatedError("TOKEN_EXPIRED", "the token has expired")
-        if elapsed >= limits.total_seconds:
+        if self._deadline() == self._total_end:
             limit = f"and the maximum is {limits.total_seconds:g} s"
         else:
             rate = limits.least_bytes_per_second / _KIB
-            limit = f"and the minimum is {rate:g} KiB/s after the first {limits.stall_seconds:g} s"
+            limit = f"and the minimum is {rate:g} KiB/s, with pauses of at most {limits.stall_seconds:g} s"
         return TooSlowError(
             f"the transfer is too slow: {self._transferred:,} bytes in {elapsed:.0f} s, {limit}; "
             "send the same call again over a faster connection"
@@ -108,14 +119,21 @@ class Transfers:
             "uploads",
             at_once=settings.uploads_at_once,
             at_once_per_user=settings.uploads_at_once_per_user,
-            waiting_per_user=_WAITING_FACTOR * settings.uploads_at_once_per_user,
+            waiting_factor=_WAITING_UPLOADS_FACTOR,
             wait_seconds=settings.transfer_wait_seconds,
         )
         self._downloads = Turns(
             "downloads",
             at_once=settings.downloads_at_once,
             at_once_per_user=settings.downloads_at_once_per_user,
-            waiting_per_user=_WAITING_DOWNLOADS_FACTOR * settings.downloads_at_once_per_user,
+            waiting_factor=_WAITING_DOWNLOADS_FACTOR,
+            wait_seconds=settings.transfer_wait_seconds,
+        )
+        self._open_downloads = Turns(
+            "downloads",
+            at_once=_OPEN_DOWNLOADS,
+            at_once_per_user=(1 + _WAITING_DOWNLOADS_FACTOR) * settings.downloads_at_once_per_user,
+            waiting_factor=0,
             wait_seconds=settings.transfer_wait_seconds,
         )
 
@@ -130,20 +148,29 @@ class Transfers:
             UnavailableError: The server has too many uploads.
         """
         await self._uploads.begin(user_id)
-        file = self._spool.create(on_close=lambda: self._uploads.end(user_id))
+        file = self._spool.create(on_close=lambda: self._end_upload(user_id))
         try:
             yield file, Pace(self._limits)
         finally:
             file.close()
 
     @asynccontextmanager
-    async def download(self, user_id: str) -> AsyncIterator[Pace]:
+    async def download(self, user_id: str, context: Context) -> AsyncIterator[Pace]:
         """Wait for a turn, and yield the pace to keep.
 
         Raises what `upload` raises, about downloads.
         """
+        await self._open_downloads.begin(user_id)
+        # A call that was ended stays open until its reader has read what gRPC has already buffered: 256 KiB.
+        # It leaves its turn to others, but counts against its user.
+        context.add_done_callback(lambda _: self._open_downloads.end(user_id))  # type: ignore[arg-type]
         async with self._downloads.turn(user_id):
             yield Pace(self._limits)
+
+    def _end_upload(self, user_id: str) -> None:
+        self._uploads.end(user_id)
+        if self._uploads.is_idle:
+            self._spool.return_memory()
 
     def close(self) -> None:
         """End the threads of the transfers."""

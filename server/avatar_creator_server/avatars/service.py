@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -325,7 +325,7 @@ class Avatars:
 
     async def open_image(
         self, caller: Caller, avatar_id: str, *, thumbnail: bool
-    ) -> tuple[StoredFile, AsyncIterator[bytes]]:
+    ) -> tuple[StoredFile, AsyncGenerator[bytes, None]]:
         """Return the record of a picture file, and its bytes in chunks.
 
         Raises:

@@ -13,6 +13,7 @@ from typing import IO, TypeVar
 import structlog
 
 from avatar_creator_server.errors import UnavailableError
+from avatar_creator_server.shared.memory import return_free_memory
 
 log = structlog.get_logger()
 
@@ -40,6 +41,10 @@ class Spool:
     def create(self, on_close: Callable[[], None]) -> SpooledFile:
         """Create an empty file. Closing it calls `on_close`."""
         return SpooledFile(self._folder, self._writers, on_close)
+
+    def return_memory(self) -> None:
+        """Return the memory of received files to the system, in a thread."""
+        self._writers.submit(return_free_memory)
 
     def close(self) -> None:
         """End the threads that write."""

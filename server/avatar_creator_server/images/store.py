@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,7 @@ class Files:
         except UnavailableError as error:
             log.warning("file_discard_failed", error=error.message)
 
-    async def read(self, file: StoredFile) -> AsyncIterator[bytes]:
+    async def read(self, file: StoredFile) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
 
         Raises:

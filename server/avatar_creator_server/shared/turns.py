@@ -31,7 +31,7 @@ class Turns:
         *,
         at_once: int,
         at_once_per_user: int | None = None,
-        waiting_per_user: int | None = None,
+        waiting_factor: int | None = None,
         wait_seconds: float,
     ) -> None:
         """Create the turns of one process.
@@ -40,13 +40,14 @@ class Turns:
             subject: Name of the limit in errors, in the plural, for example `uploads`.
             at_once: Maximum number of turns at the same time.
             at_once_per_user: Maximum number of turns of one user at the same time; None for no such limit.
-            waiting_per_user: Maximum number of waiting calls of one user; None for no such limit.
+            waiting_factor: Maximum number of waiting calls, of all users and of one, as a multiple of the
+                turns at the same time; None for no such limit.
             wait_seconds: Maximum time that a call waits for its turn.
         """
         self._subject = subject
         self._at_once = at_once
         self._at_once_per_user = min(at_once, at_once_per_user or at_once)
-        self._waiting_per_user = waiting_per_user
+        self._waiting_factor = waiting_factor
         self._wait_seconds = wait_seconds
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -73,9 +74,8 @@ class Turns:
         if user_id not in self._waiting and self._is_free(user_id):
             self._running[user_id] += 1
             return
+        self._require_room(user_id)
         waiting = self._waiting.setdefault(user_id, deque())
-        if self._waiting_per_user is not None and len(waiting) >= self._waiting_per_user:
-            raise self._refusal(own=True)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(granted)
         try:
@@ -102,6 +102,19 @@ class Turns:
                 return
             if self._is_free(waiting_user):
                 self._grant(waiting_user)
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no user has a turn."""
+        return not self._running
+
+    def _require_room(self, user_id: str) -> None:
+        if self._waiting_factor is None:
+            return
+        if len(self._waiting.get(user_id, ())) >= self._waiting_factor * self._at_once_per_user:
+            raise self._refusal(own=True)
+        if sum(map(len, self._waiting.values())) >= self._waiting_factor * self._at_once:
+            raise self._refusal(own=False)
 
     def _is_free(self, user_id: str) -> bool:
         return self._running.total() < self._at_once and self._running[user_id] < self._at_once_per_user

@@ -46,8 +46,14 @@ def _decode_unary(inner: Any, decode: Callable[[bytes], Any]) -> Any:
 
 
 def _decode_stream(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    # A function and not a generator expression, which would begin to read: a call that is refused before it
+    # reads its requests would leave a coroutine of gRPC that nothing awaits.
+    async def decoded(raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for raw in raws:
+            yield _decoded(raw, decode)
+
     def behavior(raws: AsyncIterator[bytes], context: Context) -> Any:
-        return inner((_decoded(raw, decode) async for raw in raws), context)
+        return inner(decoded(raws), context)
 
     return behavior
 

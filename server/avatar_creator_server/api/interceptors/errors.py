@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc.aio import AbortError
+from grpc.aio import AbortError, InternalError
 
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.errors import (
@@ -126,4 +127,8 @@ async def _abort(
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
     for detail in details:
         status.details.add().Pack(detail)
-    await context.abort(code, message, ((_DETAILS_KEY, status.SerializeToString()),))
+    try:
+        await context.abort(code, message, ((_DETAILS_KEY, status.SerializeToString()),))
+    except InternalError as error:
+        # gRPC would log a traceback for each caller who has gone.
+        raise asyncio.CancelledError("the caller is gone") from error

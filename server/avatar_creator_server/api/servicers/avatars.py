@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -135,7 +136,10 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             request.avatar_id,
             thumbnail=request.variant == pb.IMAGE_VARIANT_THUMBNAIL,
         )
-        async with self._transfers.download(current_caller().user_id) as pace:
+        async with (
+            aclosing(chunks),
+            self._transfers.download(current_caller().user_id, context) as pace,
+        ):
             await pace.send(context, pb.DownloadImageResponse(metadata=mapping.image_to_proto(file)))
             async for chunk in chunks:
                 await pace.send(context, pb.DownloadImageResponse(chunk=chunk))

@@ -6,7 +6,6 @@ and it knows no database, network, token or setting.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -24,6 +23,7 @@ from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, requi
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
 from avatar_creator_server.logs import configure_logging
+from avatar_creator_server.shared.memory import return_free_memory
 
 MAX_REFERENCE_PIXELS = 16_000_000
 """Maximum number of pixels of a decoded reference: 48 MB."""
@@ -52,7 +52,7 @@ def main() -> None:
         del content
         _write(sink, answer, result)
         del answer, result
-        _return_free_memory()
+        return_free_memory()
 
 
 def _answer(
@@ -157,12 +157,6 @@ def _outlive_signals_but_not_the_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # If memory runs out, the kernel kills a child first. The service starts another one.
     Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _return_free_memory() -> None:
-    # The allocator would keep the memory of the last picture for the next one.
-    with contextlib.suppress(AttributeError):  # only glibc has it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _limit_memory(limit_bytes: int) -> None:

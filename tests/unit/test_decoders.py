@@ -1,0 +1,270 @@
+"""Decoders survive every picture: a child that fails or dies harms only its own picture."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image, ImageChops
+
+from avatar_creator_server.errors import InvalidArgumentError, UnavailableError
+from avatar_creator_server.images.decoding.cost import cost_of
+from avatar_creator_server.images.decoding.decoders import Decoders, DecodingFailedError, _MemoryBudget
+from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_server.images.processing import accept_upload, decode, make_thumbnail
+from tests import pictures
+from tests.support.waiting import wait_until
+
+MEMORY_MIB = 256
+USER = "sarah"
+
+
+@pytest.fixture
+async def decoders() -> AsyncIterator[Decoders]:
+    """Decoders with one child."""
+    running = Decoders(at_once=1, memory_mib=MEMORY_MIB, cpu_seconds=10)
+    yield running
+    await running.close()
+
+
+def children() -> list[psutil.Process]:
+    """Return the decoding children of this process."""
+    return [child for child in psutil.Process().children() if "decoding.child" in " ".join(child.cmdline())]
+
+
+def flat(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    """Return a picture of one color."""
+    return Image.new(mode, (width, height))
+
+
+async def refusal(decoders: Decoders, data: bytes) -> InvalidArgumentError:
+    """Return the error of a picture that must be refused."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        await decoders.accept(USER, data, "")
+    return refused.value
+
+
+async def test_children_return_what_the_functions_return(decoders: Decoders) -> None:
+    data = pictures.jpeg_with_metadata(orientation=6)
+
+    picture = await decoders.accept(USER, data, "image/jpeg")
+
+    assert picture == accept_upload(data, "image/jpeg")
+    assert await decoders.thumbnail(USER, picture.data) == make_thumbnail(picture.data)
+    image = await decoders.reference(USER, picture.data, 1024, 1024)
+    assert ImageChops.difference(image, decode(picture.data)).getbbox() is None
+
+
+async def test_a_refusal_keeps_its_reason_and_its_fields(decoders: Decoders) -> None:
+    error = await refusal(decoders, pictures.encoded("GIF"))
+
+    assert error.reason == "IMAGE_UNSUPPORTED"
+    assert [violation.field for violation in error.violations] == ["chunk"]
+
+
+async def test_a_large_reference_comes_back_smaller(decoders: Decoders) -> None:
+    data = pictures.png(flat(4000, 2000))
+
+    image = await decoders.reference(USER, data, 256, 256)
+
+    assert image.size == (1334, 667)
+
+
+@pytest.mark.parametrize(
+    ("data", "limit"),
+    [
+        (lambda: pictures.webp(flat(7000, 7000), lossless=True), "memory"),
+        (lambda: pictures.png(flat(7000, 7000, "RGBA")), "memory"),
+        (lambda: pictures.png(flat(7000, 7000), interlace=1), "memory"),
+        (lambda: pictures.many_scans_jpeg(97, flat(3000, 3000)), "scans"),
+    ],
+    ids=["WebP", "RGBA", "RGB", "scans"],
+)
+async def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(
+    decoders: Decoders, data: Callable[[], bytes], limit: str
+) -> None:
+    error = await refusal(decoders, data())
+
+    assert (error.reason, error.metadata) == ("IMAGE_TOO_EXPENSIVE", {"limit": limit})
+    (child,) = children()
+    assert child.memory_info().rss < 100 * 1024 * 1024
+    assert (await decoders.accept(USER, pictures.png(), "")).width
+    assert children() == [child], "a refusal must not cost a new child"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        lambda: pictures.jpeg(flat(6000, 4000)),
+        lambda: pictures.jpeg(flat(6000, 4000), progressive=True, subsampling="4:4:4"),
+        lambda: pictures.jpeg(flat(4000, 3000, "CMYK"), progressive=True),
+        lambda: pictures.png(flat(5000, 4000)),
+        lambda: pictures.png(flat(4000, 3000, "RGBA")),
+        lambda: pictures.png(flat(5000, 4000, "I;16")),
+        lambda: pictures.png(flat(5000, 4000, "P")),
+        lambda: pictures.webp(flat(3500, 3000), lossless=True),
+        lambda: pictures.webp(flat(3000, 3000)),
+    ],
+    ids=["JPEG", "4:4:4", "CMYK", "RGB", "RGBA", "16 bit", "palette", "lossless WebP", "WebP"],
+)
+async def test_a_picture_within_the_estimate_passes_all_steps_within_the_limit(
+    picture: Callable[[], bytes],
+) -> None:
+    data = picture()
+    kind = content_type_of(data)
+    assert kind is not None
+    needed = cost_of(strip_metadata(data, kind), len(data)).memory_bytes
+    # The limit that the child has is the estimate of this picture, and a part that does not depend on it.
+    decoders = Decoders(at_once=1, memory_mib=needed // 1024 // 1024 + 1, cpu_seconds=10)
+    try:
+        accepted = await decoders.accept(USER, data, "")
+        await decoders.thumbnail(USER, accepted.data)
+        await decoders.reference(USER, accepted.data, 256, 256)
+    finally:
+        await decoders.close()
+
+
+async def test_memory_beyond_the_limit_is_refused(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_memory", _MemoryBudget(1 << 40))  # as if the estimate were wrong
+
+    error = await refusal(decoders, pictures.png_with_metadata(flat(7000, 7000, "RGBA"), orientation=6))
+
+    assert (error.reason, error.metadata) == ("IMAGE_TOO_EXPENSIVE", {"limit": "memory"})
+    assert (await decoders.accept(USER, pictures.png(), "")).width
+
+
+async def test_cpu_time_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = Decoders(at_once=1, memory_mib=1024, cpu_seconds=0)
+    monkeypatch.setattr(decoders, "_wall_seconds", 60.0)
+    try:
+        error = await refusal(decoders, pictures.png_with_metadata(flat(7000, 7000, "RGBA"), orientation=6))
+
+        assert (error.reason, error.metadata) == ("IMAGE_TOO_EXPENSIVE", {"limit": "seconds"})
+        assert (await decoders.accept(USER, pictures.png(), "")).width
+    finally:
+        await decoders.close()
+
+
+async def test_bytes_that_no_decoder_reads_are_an_error_for_the_log(decoders: Decoders) -> None:
+    with pytest.raises(DecodingFailedError):
+        await decoders.thumbnail(USER, b"no picture")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["killed", "crashed"])
+async def test_an_idle_child_that_died_is_replaced(decoders: Decoders, number: signal.Signals) -> None:
+    await decoders.accept(USER, pictures.png(), "")
+    (child,) = children()
+    os.kill(child.pid, number)
+    await asyncio.to_thread(wait_until, lambda: child.status() == psutil.STATUS_ZOMBIE)
+
+    assert (await decoders.accept(USER, pictures.png(), "")).width
+    assert len(children()) == 1
+
+
+async def test_a_picture_whose_child_was_killed_gets_one_more_child(decoders: Decoders) -> None:
+    await decoders.accept(USER, pictures.png(), "")
+    (child,) = children()
+    child.suspend()
+    decoding = asyncio.create_task(decoders.accept(USER, pictures.png(), ""))
+    await asyncio.to_thread(wait_until, lambda: bool(decoders._running))
+
+    child.kill()
+
+    assert (await decoding).width
+
+
+async def test_a_child_that_stands_still_is_killed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = Decoders(at_once=1, memory_mib=MEMORY_MIB, cpu_seconds=1)
+    try:
+        await decoders.accept(USER, pictures.png(), "")
+        (child,) = children()
+        child.suspend()
+        monkeypatch.setattr(decoders, "_wall_seconds", 0.2)
+
+        with pytest.raises(UnavailableError) as refused:
+            await decoders.accept(USER, pictures.png(), "")
+
+        assert refused.value.reason == "OVERLOADED"
+        assert children() == []
+    finally:
+        await decoders.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_children_ignore_the_signals_of_the_group(decoders: Decoders, number: signal.Signals) -> None:
+    await decoders.accept(USER, pictures.png(), "")
+    (child,) = children()
+
+    os.kill(child.pid, number)
+
+    assert (await decoders.accept(USER, pictures.png(), "")).width
+    assert children() == [child]
+
+
+async def test_a_caller_who_left_while_waiting_is_not_decoded(decoders: Decoders) -> None:
+    await decoders.accept(USER, pictures.png(), "")
+    (child,) = children()
+    child.suspend()
+    first = asyncio.create_task(decoders.accept(USER, pictures.png(), ""))
+    second = asyncio.create_task(decoders.accept(USER, pictures.png(), ""))
+    await asyncio.to_thread(wait_until, lambda: bool(decoders._running))
+    uses = next(iter(decoders._running)).uses
+
+    second.cancel()
+    child.resume()
+
+    assert (await first).width
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert decoders._idle[0].uses == uses
+
+
+async def test_a_child_knows_no_secret(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", "a secret")
+    await decoders.accept(USER, pictures.png(), "")
+
+    (child,) = children()
+
+    assert "JWT_SECRET" not in child.environ()
+
+
+_LEAVES_A_BUSY_CHILD = """
+import asyncio, os, signal, sys
+from avatar_creator_server.images.decoding.decoders import Decoders
+
+async def main():
+    decoders = Decoders(at_once=1, memory_mib=256, cpu_seconds=60)
+    await decoders.accept("sarah", sys.stdin.buffer.read(), "")
+    print(decoders._idle[0]._process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_service_leaves_no_child() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", _LEAVES_A_BUSY_CHILD],
+        input=pictures.png(),
+        stdout=subprocess.PIPE,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+
+    wait_until(lambda: not _is_running(int(finished.stdout)))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
