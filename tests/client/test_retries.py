@@ -10,9 +10,10 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import RetryInfo
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
-from avatar_creator import AvatarProject, Backoff, NotFoundError, UnavailableError
+from avatar_creator import AvatarProject, Backoff, NotFoundError, ResourceExhaustedError, UnavailableError
 from avatar_creator.v1.avatar_project_service_pb2 import (
     CreateProjectResponse,
     GetProjectResponse,
@@ -153,6 +154,39 @@ def test_a_delay_beyond_the_deadline_ends_the_call_at_once(
         client.projects.get("p1")
     assert caught.value.retry_after == 30
     assert time.slept == []
+
+
+def limited(reason: str, *, delay: bool = True) -> Failure:
+    """Return a RESOURCE_EXHAUSTED with this reason."""
+    details: list[Message] = [ErrorInfo(reason=reason, domain="avatar-creator")]
+    if delay:
+        details.append(RetryInfo(retry_delay=Duration(seconds=2)))
+    return Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, tuple(details))
+
+
+def test_a_limit_of_transfers_is_retried_after_its_delay(
+    connect: Connector, server: ScriptedServer, time: FakeTime
+) -> None:
+    client = connect(server.target, backoff=Backoff(random=lambda: 0.5))
+    server.script("UploadAvatar", [limited("TRANSFER_LIMIT")], [UploadAvatarResponse()])
+
+    client.avatars.upload("p1", b"x", name="S")
+
+    assert time.slept == [2.05]
+    first, second = map(request_id, server.received("UploadAvatar"))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [limited("GENERATION_LIMIT"), limited("TRANSFER_LIMIT", delay=False)],
+    ids=["a limit of generations", "without a delay"],
+)
+def test_other_limits_are_not_retried(failure: Failure, client: Any, server: ScriptedServer) -> None:
+    server.script("GetProject", [failure])
+    with pytest.raises(ResourceExhaustedError):
+        client.projects.get("p1")
+    assert len(server.received("GetProject")) == 1
 
 
 def test_jitter_spreads_the_delay_from_zero_to_its_bound() -> None:

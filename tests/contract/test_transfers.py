@@ -314,7 +314,7 @@ def reader(person: Person) -> Iterator[Reader]:
         yield one
 
 
-def test_a_download_that_nobody_reads_is_ended(person: Person, reader: Reader, large_avatar: str) -> None:
+def test_a_download_that_no_client_reads_is_ended(person: Person, reader: Reader, large_avatar: str) -> None:
     stream = reader.download(large_avatar)
     next(stream)
     wait_until(lambda: stored_files_open(person.service) == 1)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image, ImageChops
 
-from avatar_creator_server.errors import InvalidArgumentError, UnavailableError
+from avatar_creator_server.errors import AvatarCreatorError, InvalidArgumentError, UnavailableError
 from avatar_creator_server.images.decoding.cost import cost_of
 from avatar_creator_server.images.decoding.decoders import Decoders, DecodingFailedError, _MemoryBudget
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
@@ -22,6 +22,7 @@ from avatar_creator_server.images.processing import accept_upload, decode, make_
 from tests import pictures
 from tests.support.waiting import wait_until
 
+MIB = 1024 * 1024
 MEMORY_MIB = 256
 USER = "sarah"
 
@@ -180,6 +181,41 @@ async def test_a_picture_whose_child_was_killed_gets_one_more_child(decoders: De
     child.kill()
 
     assert (await decoding).width
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "reason"),
+    [
+        (signal.SIGSEGV, InvalidArgumentError, "IMAGE_CORRUPT"),
+        (signal.SIGKILL, UnavailableError, "OVERLOADED"),
+    ],
+    ids=["crashed", "killed from outside"],
+)
+async def test_a_picture_whose_children_die_twice_is_refused(
+    number: signal.Signals, error: type[AvatarCreatorError], reason: str
+) -> None:
+    decoders = Decoders(at_once=1, memory_mib=1024, cpu_seconds=30)
+    data = pictures.png_with_metadata(flat(7000, 7000), orientation=6)
+    try:
+        decoding = asyncio.create_task(decoders.accept(USER, data, ""))
+        for _ in range(2):
+            await asyncio.to_thread(_end_busy_child, number)
+
+        with pytest.raises(error) as refused:
+            await decoding
+
+        assert refused.value.reason == reason
+        assert (await decoders.accept(USER, pictures.png(), "")).width
+    finally:
+        await decoders.close()
+
+
+def _end_busy_child(number: signal.Signals) -> None:
+    child = wait_until(
+        lambda: next((each for each in children() if each.memory_info().rss > 150 * MIB), None)
+    )
+    child.send_signal(number)
+    wait_until(lambda: not _is_running(child.pid))
 
 
 async def test_a_child_that_stands_still_is_killed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

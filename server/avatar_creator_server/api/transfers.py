@@ -36,7 +36,7 @@ class PaceLimits:
     total_seconds: float
     """Maximum time for a whole transfer."""
     stall_seconds: float
-    """Time that a transfer may lag behind the least rate. Earlier speed earns no more time than this."""
+    """Time that a transfer may lag behind the least rate. Earlier speed does not extend this time."""
     least_bytes_per_second: float
     """Least rate of the payload."""
 

@@ -21,6 +21,7 @@ from PIL import Image
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 from avatar_creator_server.images.decoding.cost import MIB, too_expensive
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
+from avatar_creator_server.images.metadata.stripped import corrupt_error
 from avatar_creator_server.images.processing import Picture
 from avatar_creator_server.shared.turns import Turns, overloaded_error
 
@@ -34,6 +35,8 @@ _WALL_FACTOR = 4
 _PICTURES_PER_CHILD = 1000
 _END_SECONDS = 2.0
 _PIECE_BYTES = 1024 * 1024
+
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 
 _SMALLER = "send a smaller picture, or save it as a baseline JPEG"
 
@@ -137,19 +140,29 @@ class Decoders:
         return await asyncio.shield(running)
 
     def _decode(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """Decode in a child; a child that dies without having used up its own limits gets one more try."""
-        for is_last in (False, True):
-            try:
-                return self._try(task, data)
-            except _ChildDiedError as died:
-                log.warning("decoder_died", task=task["task"], size_bytes=len(data), signal=died.signal_name)
-                if died.signal_name == signal.SIGXCPU.name:
-                    raise too_expensive(
-                        "seconds", f"the picture takes too long to decode; {_SMALLER}"
-                    ) from died
-                if is_last:
-                    raise too_expensive("memory", f"the picture cannot be decoded; {_SMALLER}") from died
-        raise AssertionError("the last try returns or raises")
+        """Decode in a child. If the child dies for another reason than its CPU time, decode once more."""
+        try:
+            return self._try(task, data)
+        except _ChildDiedError as died:
+            self._judge(died, task, data, is_last=False)
+        try:
+            return self._try(task, data)
+        except _ChildDiedError as died:
+            self._judge(died, task, data, is_last=True)
+            raise
+
+    @staticmethod
+    def _judge(died: _ChildDiedError, task: dict[str, Any], data: bytes, *, is_last: bool) -> None:
+        """Log the death of a child, and raise its error if there is no further try."""
+        log.warning("decoder_died", task=task["task"], size_bytes=len(data), ended_with=died.return_code)
+        if died.return_code == -signal.SIGXCPU:
+            raise too_expensive("seconds", f"the picture takes too long to decode; {_SMALLER}") from died
+        if not is_last:
+            return
+        if -died.return_code in _CRASHES:
+            raise corrupt_error("it cannot be decoded") from died
+        # Killed from outside, for example because the machine has no memory left, or it could not start.
+        raise overloaded_error("this machine cannot decode the picture right now") from died
 
     def _try(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         child = self._take_child()
@@ -187,7 +200,11 @@ class Decoders:
             if self._closed:
                 raise overloaded_error("the server is shutting down")
             if child is None:
-                child = _Child(self._command)
+                try:
+                    child = _Child(self._command)
+                except OSError as error:
+                    log.warning("decoder_not_started", error=repr(error))
+                    raise overloaded_error("this machine cannot decode the picture right now") from error
             self._running.add(child)
         child.begin(self._wall_seconds)
         return child
@@ -206,7 +223,8 @@ class _ChildDiedError(Exception):
 
     def __init__(self, return_code: int) -> None:
         super().__init__(f"the child ended with {return_code}")
-        self.signal_name = signal.Signals(-return_code).name if return_code < 0 else ""
+        self.return_code = return_code
+        """Exit code; the negative number of the signal if a signal ended the child."""
 
 
 class _Child:
