@@ -1,7 +1,7 @@
 """Settings that the service accepts, and settings that it refuses with one sentence.
 
-`<postgresql>`, `<redis>`, `<folder>` and so on stand for values of the test run. The folder has `certificate.pem`, `key.pem`, `other-key.pem`, `text`, `database.db` (a text) and
-a `folder`.
+`<postgresql>`, `<redis>`, `<folder>` and so on stand for values of the test run. The folder has
+`certificate.pem`, `key.pem`, `other-key.pem`, `text`, `database.db` (a text) and a `folder`.
 """
 
 from __future__ import annotations
@@ -198,6 +198,7 @@ CASES: dict[str, Case] = {
     ),
     "a secret with a line break": refused("JWT_SECRET", CANARY * 4 + "\n", "has blanks or a line break"),
     "a secret of any characters": works("JWT_SECRET", "pässwörd {with} -- any \\ characters in it"),
+    "a claim with another meaning": refused("JWT_USER_CLAIM", "exp", "other meanings"),
     # PostgreSQL
     "another database": Case(
         {"DATABASE_URL": "mysql://localhost/x"},
@@ -324,7 +325,11 @@ CASES: dict[str, Case] = {
     "an address of another machine for metrics": Case(
         {"METRICS_ADDRESS": "192.0.2.1:9464"}, ("METRICS_ADDRESS", "is not an address of this machine")
     ),
+    "a label too long for a host": refused("REDIS_URL", f"redis://{'x' * 64}.internal", "invalid host"),
+    "an address of any length": refused("LISTEN_ADDRESS", "a." * 50_000 + ":1", "must be host:port"),
     # Other URLs
+    "a URL of any length": refused("MODERATION_URL", "https://" + "h" * 100_000 + " ", "blanks"),
+    "a URL that is too long": refused("MODERATION_URL", "https://" + "h" * 100_000, "at most 2,048"),
     "another kind of bucket": refused("STORAGE_URL", "gs://bucket", "UPLOAD_PATH"),
     "a bucket with its keys": refused("STORAGE_URL", f"s3://key:{CANARY}@bucket", "AWS_SECRET_ACCESS_KEY"),
     "a bucket without a name": refused("STORAGE_URL", "s3://", "s3://bucket/prefix"),

@@ -10,6 +10,7 @@ import pytest
 from avatar_creator_server.settings import Settings
 from tests.contract.conftest import RunWithSettings, embedded_settings
 from tests.contract.settings_cases import CANARY, PEM
+from tests.support.certificate import Certificate
 from tests.support.command_line import error_message, printed
 from tests.support.ports import free_port
 from tests.support.service import Deployment, run_in_turn
@@ -62,6 +63,33 @@ def test_a_second_server_on_the_same_port_is_refused(
 
     assert f"LISTEN_ADDRESS {shared_deployment.target}" in message
     assert "is another server running there?" in message
+
+
+def test_a_port_in_use_is_not_blamed_on_the_certificate(
+    shared_deployment: Deployment, run: RunWithSettings, tmp_path: Path
+) -> None:
+    certificate = Certificate.make()
+    (tmp_path / "certificate.pem").write_bytes(certificate.certificate)
+    (tmp_path / "key.pem").write_bytes(certificate.key)
+
+    message = error_message(
+        run(
+            "serve",
+            LISTEN_ADDRESS=shared_deployment.target,
+            TLS_CERTIFICATE_FILE="certificate.pem",
+            TLS_KEY_FILE="key.pem",
+        )
+    )
+
+    assert message.startswith(
+        f"cannot listen on LISTEN_ADDRESS {shared_deployment.target}: Address already in"
+    )
+
+
+def test_a_port_in_use_for_metrics_is_named(shared_deployment: Deployment, run: RunWithSettings) -> None:
+    message = error_message(run("serve", METRICS_ADDRESS=shared_deployment.target))
+
+    assert message.startswith(f"cannot listen on METRICS_ADDRESS {shared_deployment.target}: Address already")
 
 
 def test_a_second_embedded_service_in_the_same_folder_is_refused(embedded: Deployment) -> None:

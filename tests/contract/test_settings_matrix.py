@@ -38,7 +38,7 @@ def values(
     folder = tmp_path_factory.mktemp("files")
     (folder / "folder").mkdir()
     for name in ("text", "database.db"):
-        (folder / name).write_text("neither a database nor a certificate")
+        (folder / name).write_text("no database and no certificate")
     certificate, other = Certificate.make(), Certificate.make()
     (folder / "certificate.pem").write_bytes(certificate.certificate)
     (folder / "key.pem").write_bytes(certificate.key)

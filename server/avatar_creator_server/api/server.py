@@ -46,7 +46,7 @@ from avatar_creator_server.api.servicers.projects import ProjectService
 from avatar_creator_server.api.servicers.usage import UsageService
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.core import Core
-from avatar_creator_server.operations.listening import require_own_address
+from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
@@ -176,12 +176,11 @@ class AvatarServer:
                 f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE cannot be read: {system_reason(error)}"
             ) from error
         except RuntimeError as error:
-            advice = (
-                "check that TLS_CERTIFICATE_FILE and TLS_KEY_FILE are a certificate and its key"
-                if settings.tls_key_file
-                else "is another server running there?"
-            )
-            raise SettingsError(f"cannot listen on LISTEN_ADDRESS {address}: {advice}") from error
+            # gRPC does not say why.
+            raise listen_error("LISTEN_ADDRESS", address) or SettingsError(
+                f"cannot listen on LISTEN_ADDRESS {address}: check the address, TLS_CERTIFICATE_FILE and "
+                "TLS_KEY_FILE"
+            ) from error
 
 
 @asynccontextmanager

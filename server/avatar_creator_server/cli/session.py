@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import grpc
@@ -34,6 +36,7 @@ _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
 _GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 """Beginnings of names that gRPC resolves: https://github.com/grpc/grpc/blob/master/doc/naming.md."""
+_TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 _UNLIMITED_WIDTH = 10_000
 """Columns of output that is not a terminal: programs that read the tables need whole lines."""
 
@@ -132,6 +135,8 @@ def open_session(
             "USER_ID`, which needs the settings of the service"
         )
     target = _server_address(target)
+    if tls:
+        _require_trusted_certificates()
     with channels.connect(target, tls=tls, root_certificates=None) as channel:
         _require_reachable(channel, target)
         with AvatarCreator(channel=channel, token=token) as client:
@@ -175,6 +180,16 @@ def _server_address(target: str) -> str:
         return str(parse_address(target))
     except ValueError as error:
         raise CommandError(f"--target {error}") from None
+
+
+def _require_trusted_certificates() -> None:
+    # gRPC would log a missing file, trust nothing, and report that the server cannot be reached.
+    path = os.environ.get(_TRUSTED_CERTIFICATES, "").strip()
+    try:
+        if path:
+            Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{_TRUSTED_CERTIFICATES}: {path} cannot be read: {error.strerror}") from None
 
 
 def _require_reachable(channel: grpc.Channel, target: str) -> None:

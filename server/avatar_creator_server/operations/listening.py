@@ -1,7 +1,8 @@
-"""The check that a process can listen on an address of its settings, before it starts to."""
+"""The check that a process can listen on an address of its settings, and the reason if it cannot."""
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import closing
 
@@ -17,20 +18,46 @@ def require_own_address(variable: str, address: str) -> None:
     """
     host = parse_address(address).host
     try:
-        candidates = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        problem = _bind_problem(host, 0)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {variable} {address}: the host cannot be resolved: {system_reason(error)}"
         ) from error
-    reason = ""
-    for family, kind, protocol, _, place in candidates:
+    if problem is not None:
+        raise SettingsError(
+            f"cannot listen on {variable} {address}: {bracketed(host)} is not an address of this machine: "
+            f"{system_reason(problem)}"
+        )
+
+
+def listen_error(variable: str, address: str) -> SettingsError | None:
+    """Return the error that says why a process cannot listen on `address`; None if it can."""
+    chosen = parse_address(address)
+    problem = _bind_problem(chosen.host, chosen.port)
+    if problem is None:
+        return None
+    reason = system_reason(problem)
+    if problem.errno == errno.EADDRINUSE:
+        reason += "; is another server running there?"
+    return SettingsError(f"cannot listen on {variable} {address}: {reason}")
+
+
+def _bind_problem(host: str, port: int) -> OSError | None:
+    """Return why no socket can be bound to the host and the port; None if one can.
+
+    Raises:
+        OSError: The host cannot be resolved.
+    """
+    problem = None
+    for family, kind, protocol, _, place in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
         try:
             with closing(socket.socket(family, kind, protocol)) as attempt:
+                # As the server does, so that connections that are closing do not count.
+                attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 attempt.bind(place)
-            return
+            return None
         except OSError as error:
-            reason = system_reason(error)
-    raise SettingsError(
-        f"cannot listen on {variable} {address}: {bracketed(host)} is not an address of this machine: "
-        f"{reason}"
-    )
+            problem = error
+    return problem

@@ -16,7 +16,7 @@ from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
-from avatar_creator_server.operations.listening import require_own_address
+from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.settings import SettingsError, system_reason
 
 log = structlog.get_logger()
@@ -113,5 +113,7 @@ def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
     try:
         server, _ = start_http_server(chosen.port, chosen.host)
     except OSError as error:
-        raise SettingsError(f"cannot listen on METRICS_ADDRESS {address}: {system_reason(error)}") from error
+        raise listen_error("METRICS_ADDRESS", address) or SettingsError(
+            f"cannot listen on METRICS_ADDRESS {address}: {system_reason(error)}"
+        ) from error
     log.info("metrics_ready", address=address, port=server.server_port)

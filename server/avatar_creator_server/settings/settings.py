@@ -41,6 +41,7 @@ _MAX_LIMIT = 1_000_000_000
 _MAX_PRICE = 1_000
 _MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
 """Settings with their own rules for blanks and line breaks."""
+_RESERVED_CLAIMS = ("exp", "iat", "nbf", "iss", "aud", "app_id", "role")
 _INJECTED_PORT = re.compile(r"(?:tcp|udp|sctp)://.+:([0-9]{1,5})")
 """The value of `REDIS_PORT` that Kubernetes gives to all pods next to a Service named redis."""
 
@@ -53,6 +54,12 @@ def _secret_header_text(secret: SecretStr) -> SecretStr:
     if secret.get_secret_value():
         values.header_text(secret.get_secret_value())
     return secret
+
+
+def _user_claim(name: str) -> str:
+    if name in _RESERVED_CLAIMS:
+        raise ValueError(f"must not be {', '.join(_RESERVED_CLAIMS)}, which have other meanings in a token")
+    return name
 
 
 def _parse_injected_port(value: Any) -> Any:
@@ -114,7 +121,7 @@ class Settings(BaseSettings):
 
     jwt_secret: Annotated[str, _if_set(parse_secret)] = ""
     """Secret that signs tokens with HS256, at least 32 bytes (RFC 7518, section 3.2)."""
-    jwt_user_claim: str = "sub"
+    jwt_user_claim: Annotated[str, AfterValidator(_user_claim)] = "sub"
     """Name of the token's claim with the user id."""
     jwt_issuer: str = ""
     """Value that a token's `iss` claim must have; not checked if empty."""

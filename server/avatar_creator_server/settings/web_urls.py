@@ -16,11 +16,11 @@ def parse_web_url(text: str) -> str:
     Raises:
         ValueError: The text is not such a URL; the message does not contain it.
     """
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"must have at most {_MAX_CHARACTERS:,} characters")
     url = _URL.fullmatch(text)
     if url is None:
         raise ValueError("must be a full URL that begins with https:// or http://, without blanks")
-    if len(text) > _MAX_CHARACTERS:
-        raise ValueError(f"must have at most {_MAX_CHARACTERS:,} characters")
     if "@" in url["authority"]:
         raise ValueError("must be a URL without a user name and a password: remove them")
     split_host(url["authority"])
