@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
 from peewee import PeeweeException
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.migrator import SchemaError, require_current
@@ -106,7 +110,7 @@ async def _check_queue(core: Core) -> CheckResult:
         await _within_limit(core.notifier.ping)
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
-        return CheckResult("queue", False, f"Redis does not answer: {_first_line(error)}", fix)
+        return CheckResult("queue", False, f"Redis does not answer: {_redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
 
 
@@ -195,6 +199,27 @@ async def _check_reachable(model: str, url: str) -> CheckResult:
     return CheckResult("provider", True, f"{model}; {url} answers")
 
 
+def _redis_problem(error: Exception) -> str:
+    # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
+    match error:
+        case AuthenticationError():
+            return "it refuses the user name or the password"
+        case ResponseError():
+            return _first_line(error)
+        case TimeoutError() | RedisTimeoutError():
+            return "no answer in time"
+    match error.__cause__ or error.__context__ or error:
+        case ssl.SSLCertVerificationError() as cause:
+            return f"its certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError():
+            return "the TLS handshake failed, as with a server without TLS"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+        case socket.gaierror():
+            return "its host name cannot be resolved"
+    return "the connection cannot be opened, or was closed"
+
+
 async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
     async with asyncio.timeout(_ANSWER_SECONDS):
         return await check()
@@ -202,4 +227,6 @@ async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
+    if not lines and isinstance(error, TimeoutError):
+        return f"no answer within {_ANSWER_SECONDS:.0f} s"
     return lines[0] if lines else type(error).__name__
