@@ -221,3 +221,18 @@ def test_the_demo_says_why_it_cannot_draw(run: RunWithSettings, tmp_path: Path) 
     )
 
     assert "HUGGINGFACE_ENDPOINT_URL is not set" in error_message(finished)
+
+
+def test_the_demo_ends_when_its_provider_cannot_be_reached(run: RunWithSettings, tmp_path: Path) -> None:
+    finished = run(
+        "demo",
+        *("--folder", str(tmp_path / "demo")),
+        HUGGINGFACE_API_KEY=f"hf_{CANARY}",
+        HUGGINGFACE_BASE_URL=f"http://127.0.0.1:{free_port()}",
+    )
+
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1] == (
+        "error: the portrait could not be drawn: could not connect to the provider"
+    )
+    assert CANARY not in printed(finished)

@@ -68,7 +68,7 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
         ended = await _watch(client, generation.id, console)
         if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
-            raise DemoError(f"the generation failed: {ended.error.message}")
+            raise DemoError(f"the portrait could not be drawn: {ended.error.message}")
         for warning in ended.warnings:
             console.print(f"Note: {warning}.")
         console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
@@ -101,7 +101,11 @@ def _demo_settings(folder: Path) -> dict[str, Any]:
 
 
 async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Console) -> Generation:
-    """Show a generation's progress and return its last state."""
+    """Show a generation's progress and return its last state.
+
+    Raises:
+        DemoError: The first attempt failed.
+    """
     columns = (
         TextColumn("  {task.description:<10}"),
         BarColumn(),
@@ -114,4 +118,7 @@ async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Consol
         async for state in client.generations.watch(generation_id):
             stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_").lower()
             progress.update(bar, completed=state.progress_percent, description=stage)
+            if state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("error"):
+                # The service would try again for 20 minutes. A person at a demo does not wait for that.
+                raise DemoError(f"the portrait could not be drawn: {state.error.message}")
     return state

@@ -110,7 +110,7 @@ async def _check_queue(core: Core) -> CheckResult:
         await _within_limit(core.notifier.ping)
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
-        return CheckResult("queue", False, f"Redis does not answer: {_redis_problem(error)}", fix)
+        return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
 
 
@@ -203,21 +203,21 @@ def _redis_problem(error: Exception) -> str:
     # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
     match error:
         case AuthenticationError():
-            return "it refuses the user name or the password"
+            return "it refuses the user or the password"
         case ResponseError():
             return _first_line(error)
         case TimeoutError() | RedisTimeoutError():
-            return "no answer in time"
+            return "it does not answer in time"
     match error.__cause__ or error.__context__ or error:
         case ssl.SSLCertVerificationError() as cause:
             return f"its certificate is not trusted: {cause.verify_message}"
         case ssl.SSLError():
             return "the TLS handshake failed, as with a server without TLS"
         case OSError(errno=int(number)) if number > 0:
-            return os.strerror(number)
+            return f"no connection to its address: {os.strerror(number)}"
         case socket.gaierror():
             return "its host name cannot be resolved"
-    return "the connection cannot be opened, or was closed"
+    return "no connection to its address"
 
 
 async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
