@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from avatar_creator_server import cli
 from avatar_creator_server.cli import app
@@ -27,6 +30,18 @@ def test_an_error_inside_a_task_group_reads_as_the_error_itself() -> None:
     assert error_message(ExceptionGroup("outer", [group, TypeError("a defect")])) is None
 
 
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Undo what a command configures in this process."""
+    configuration, handlers = structlog.get_config(), list(logging.root.handlers)
+    level = logging.root.level
+    yield
+    structlog.configure(**configuration)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.mark.usefixtures("restored_logging")
 def test_a_defect_is_logged_and_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
