@@ -99,6 +99,11 @@ def run_in_turn(
     ]
 
 
+def run_module(module: str, *, timeout: float, input: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of the tests to its end, with the environment of the service's processes."""
+    return run([sys.executable, "-m", module], timeout=timeout, environment=_environment({}), input=input)
+
+
 class ServiceProcess(GuardedProcess):
     """One process of the service, `serve` or `worker`."""
 

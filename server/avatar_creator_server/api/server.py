@@ -46,8 +46,10 @@ from avatar_creator_server.api.servicers.projects import ProjectService
 from avatar_creator_server.api.servicers.usage import UsageService
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.core import Core
+from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
-from avatar_creator_server.settings import Settings, SettingsError
+from avatar_creator_server.settings import Settings, SettingsError, system_reason
+from avatar_creator_server.settings.database_urls import sqlite_path
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -159,6 +161,7 @@ class AvatarServer:
 
     def _listen(self, settings: Settings) -> int:
         address = settings.listen_address
+        require_own_address("LISTEN_ADDRESS", address)
         try:
             if settings.tls_key_file is None or settings.tls_certificate_file is None:
                 return self._server.add_insecure_port(address)
@@ -169,14 +172,15 @@ class AvatarServer:
             credentials = grpc.ssl_server_credentials([key_and_chain])
             return self._server.add_secure_port(address, credentials)
         except OSError as error:
-            raise SettingsError(f"cannot read TLS_CERTIFICATE_FILE or TLS_KEY_FILE: {error}") from error
+            raise SettingsError(
+                f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE cannot be read: {system_reason(error)}"
+            ) from error
         except RuntimeError as error:
-            advice = (
-                "check that TLS_CERTIFICATE_FILE and TLS_KEY_FILE are a certificate and its key"
-                if settings.tls_key_file
-                else "is another server running there?"
-            )
-            raise SettingsError(f"cannot listen on LISTEN_ADDRESS {address}: {advice}") from error
+            # gRPC does not say why.
+            raise listen_error("LISTEN_ADDRESS", address) or SettingsError(
+                f"cannot listen on LISTEN_ADDRESS {address}: check the address, TLS_CERTIFICATE_FILE and "
+                "TLS_KEY_FILE"
+            ) from error
 
 
 @asynccontextmanager
@@ -189,7 +193,7 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
     """
     async with AsyncExitStack() as stack:
         core = Core.wire(settings)
-        settings.signing_secret()  # fail on a missing secret before connecting to the database
+        settings.require_signing_secret()  # fail on a missing secret before connecting to the database
         stack.push_async_callback(core.close)
         if settings.embedded:
             stack.enter_context(_lock_database(settings.database))
@@ -239,7 +243,7 @@ def _lock_database(sqlite_url: str) -> Iterator[None]:
 
     Watchers of one process would not receive the events of the other.
     """
-    path = sqlite_url.removeprefix("sqlite:///")
+    path = sqlite_path(sqlite_url)
     with Path(f"{path}.serve-lock").open("w") as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,7 +24,15 @@ def _run() -> None:
     except Exception as error:
         from avatar_creator_server.cli.errors import error_message, exit_with_error
 
-        message = error_message(error)
-        if message is None:
-            raise
-        exit_with_error(message)
+        exit_with_error(error_message(error) or _defect_message(error))
+
+
+def _defect_message(error: Exception) -> str:
+    """Log the traceback, which the person who fixes the defect needs, and return a sentence for users."""
+    import structlog
+
+    from avatar_creator_server.logs import configure_logging
+
+    configure_logging("error")
+    structlog.get_logger().error("command_failed", exc_info=error)
+    return f"a defect of Avatar Creator ({type(error).__name__}): report it with the log entry command_failed"

@@ -10,8 +10,6 @@ from rich.markup import escape
 from avatar_creator_server.cli.format import printable
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
     from avatar_creator import AvatarCreatorError
 
 
@@ -26,21 +24,24 @@ def error_message(error: Exception) -> str | None:
     """
     # Imported only after an error, because these imports take longer than most commands.
     from peewee import PeeweeException
-    from pydantic import ValidationError
 
     from avatar_creator import AvatarCreatorError
     from avatar_creator_server.database.migrator import SchemaError
+    from avatar_creator_server.demo.errors import DemoError
     from avatar_creator_server.settings import SettingsError
 
     match error:
+        case ExceptionGroup():
+            messages = [error_message(part) for part in error.exceptions]
+            return "; ".join(filter(None, messages)) if all(messages) else None
         case AvatarCreatorError():
             return _service_error_message(error)
-        case ValidationError():
-            return "; ".join(map(_setting_message, error.errors()))
         case PeeweeException():
             return f"the database cannot be used: {error}; run `avatar-creator doctor` to see how to fix it"
-        case CommandError() | SettingsError() | SchemaError() | ValueError() | OSError():
+        case CommandError() | DemoError() | SettingsError() | SchemaError() | ValueError():
             return str(error)
+        case OSError():
+            return _system_error_message(error)
     return None
 
 
@@ -50,10 +51,12 @@ def exit_with_error(message: str) -> NoReturn:
     raise SystemExit(1) from None
 
 
-def _setting_message(error: ErrorDetails) -> str:
-    """Return for example `REDIS_PORT must be a valid integer`."""
-    variable = ".".join(map(str, error["loc"])).upper()
-    return f"{variable} {error['msg'].replace('Input should be', 'must be')}"
+def _system_error_message(error: OSError) -> str:
+    """Return for example `data/jwt-secret: Permission denied`."""
+    if error.strerror is None:
+        return str(error)
+    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+    return ": ".join([*places, error.strerror])
 
 
 def _service_error_message(error: AvatarCreatorError) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import grpc
@@ -20,6 +22,7 @@ from rich.console import Console, RenderableType
 
 from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError, channels
 from avatar_creator.errors import from_rpc_error
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import printable
 
@@ -31,6 +34,9 @@ LARGEST_PAGE = 100
 
 _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
+_GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
+"""Beginnings of names that gRPC resolves: https://github.com/grpc/grpc/blob/master/doc/naming.md."""
+_TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 _UNLIMITED_WIDTH = 10_000
 """Columns of output that is not a terminal: programs that read the tables need whole lines."""
 
@@ -128,6 +134,9 @@ def open_session(
             "no token: set AVATAR_CREATOR_TOKEN, for example to the output of `avatar-creator token --user "
             "USER_ID`, which needs the settings of the service"
         )
+    target = _server_address(target)
+    if tls:
+        _require_trusted_certificates()
     with channels.connect(target, tls=tls, root_certificates=None) as channel:
         _require_reachable(channel, target)
         with AvatarCreator(channel=channel, token=token) as client:
@@ -161,6 +170,26 @@ def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., 
         return run
 
     return register
+
+
+def _server_address(target: str) -> str:
+    """Return the address as gRPC reads it: an IPv6 address in brackets. gRPC's names pass unchanged."""
+    if target.startswith(_GRPC_NAMES):
+        return target
+    try:
+        return str(parse_address(target))
+    except ValueError as error:
+        raise CommandError(f"--target {error}") from None
+
+
+def _require_trusted_certificates() -> None:
+    # gRPC would log a missing file, trust nothing, and report that the server cannot be reached.
+    path = os.environ.get(_TRUSTED_CERTIFICATES, "").strip()
+    try:
+        if path:
+            Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{_TRUSTED_CERTIFICATES}: {path} cannot be read: {error.strerror}") from None
 
 
 def _require_reachable(channel: grpc.Channel, target: str) -> None:

@@ -15,7 +15,8 @@ from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.errors import UnavailableError
-from avatar_creator_server.settings import SettingsError
+from avatar_creator_server.settings import SettingsError, system_reason
+from avatar_creator_server.settings.database_urls import sqlite_path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +26,8 @@ THREADS = 8
 """Number of threads that run queries, and so the maximum number of connections of a process."""
 
 _SQLITE_BUSY_SECONDS = 10.0
+_SQLITE_FORMAT = b"SQLite format 3\0"
+"""The first bytes of a database file, unless it is new and empty."""
 _IDLE_IN_TRANSACTION = "10s"
 _STATEMENT = "30s"
 _SILENCE_MILLISECONDS = 10_000
@@ -59,7 +62,7 @@ def open_database(url: str) -> peewee.Database:
         url: `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
 
     Raises:
-        SettingsError: The folder of a SQLite file cannot be created.
+        SettingsError: The folder of a SQLite file cannot be created, or the file is not a database.
     """
     database: peewee.Database
     if url.startswith(("postgresql://", "postgres://")):
@@ -75,13 +78,8 @@ def open_database(url: str) -> peewee.Database:
             keepalives_count=3,
         )
     else:
-        path = Path(url.removeprefix("sqlite:///"))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(
-                f"DATA_PATH (or DATABASE_URL) must be in a folder that the service can write to: {error}"
-            ) from error
+        path = Path(sqlite_path(url))
+        _require_sqlite_file(path)
         database = _Sqlite(
             str(path),
             pragmas={"journal_mode": "wal", "foreign_keys": 1},
@@ -90,6 +88,24 @@ def open_database(url: str) -> peewee.Database:
         )
     database_proxy.initialize(database)
     return database
+
+
+def _require_sqlite_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
+        with path.open("r+b") as file:
+            beginning = file.read(len(_SQLITE_FORMAT))
+    except OSError as error:
+        raise SettingsError(
+            "DATA_PATH (or DATABASE_URL) must name a place that the service can write to: "
+            f"{path}: {system_reason(error)}"
+        ) from error
+    if beginning not in (b"", _SQLITE_FORMAT):
+        raise SettingsError(
+            f"DATA_PATH (or DATABASE_URL) must name a SQLite database: {path} has another format"
+        )
 
 
 class Database:

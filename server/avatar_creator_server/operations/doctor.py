@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
 from peewee import PeeweeException
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
 
@@ -39,31 +44,45 @@ class CheckResult:
     """Advice for the operator; empty if the check passed."""
 
 
-async def run_checks(settings: Settings) -> list[CheckResult]:
+async def run_checks(settings: Settings, require_installed: Callable[[Settings], None]) -> list[CheckResult]:
     """Check version, settings, database, queue, generations, storage and provider.
 
-    If the settings are invalid, the checks after them are left out.
+    Args:
+        settings: The settings of a server or a worker.
+        require_installed: Raises a SettingsError if the provider's libraries are missing on this machine.
+
+    Raises:
+        SettingsError: A server does not start with these settings.
     """
-    version = CheckResult("version", True, installed_versions())
+    core = Core.wire(settings)
     try:
-        core = Core.wire(settings)
+        settings.require_signing_secret()
+        require_own_address("LISTEN_ADDRESS", settings.listen_address)
+        if settings.metrics_address:
+            require_own_address("METRICS_ADDRESS", settings.metrics_address)
+        if settings.embedded:
+            require_installed(settings)
         mode = "embedded" if settings.embedded else "distributed"
-        if not settings.embedded:
-            settings.signing_secret()
-    except SettingsError as error:
-        return [version, CheckResult("settings", False, str(error), "change the settings as described")]
-    try:
         return [
-            version,
+            _version(),
             CheckResult("settings", True, f"{mode} service on {settings.listen_address}"),
             await _check_database(core),
             await _check_queue(core),
             await _check_generations(core),
             await _check_storage(core),
-            await _check_provider(core),
+            await _check_provider(core, require_installed),
         ]
     finally:
         await core.close()
+
+
+def refused_settings(error: SettingsError) -> list[CheckResult]:
+    """Return the results if the settings are invalid: the other checks need valid ones."""
+    return [_version(), CheckResult("settings", False, str(error), "change the settings as described")]
+
+
+def _version() -> CheckResult:
+    return CheckResult("version", True, installed_versions())
 
 
 async def _check_database(core: Core) -> CheckResult:
@@ -91,7 +110,7 @@ async def _check_queue(core: Core) -> CheckResult:
         await _within_limit(core.notifier.ping)
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
-        return CheckResult("queue", False, f"Redis does not answer: {_first_line(error)}", fix)
+        return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
 
 
@@ -135,7 +154,7 @@ async def _check_storage(core: Core) -> CheckResult:
     return CheckResult("storage", True, f"{place}: files can be written, read and deleted")
 
 
-async def _check_provider(core: Core) -> CheckResult:
+async def _check_provider(core: Core, require_installed: Callable[[Settings], None]) -> CheckResult:
     settings, route = core.settings, core.routes.from_text
     if route.provider == "sketch":
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
@@ -154,6 +173,10 @@ async def _check_provider(core: Core) -> CheckResult:
     lora = f" with {route.lora.repository}" if route.lora else ""
     model = f"{route.provider}, route {route.name}: {route.model}{lora}"
     if route.provider == "diffusers":
+        try:
+            require_installed(settings)
+        except SettingsError as error:
+            return CheckResult("provider", False, str(error), "only workers need these libraries")
         return CheckResult("provider", True, f"{model}; a worker loads the model for its first picture")
     if not settings.huggingface_api_key.get_secret_value():
         return CheckResult(
@@ -176,6 +199,27 @@ async def _check_reachable(model: str, url: str) -> CheckResult:
     return CheckResult("provider", True, f"{model}; {url} answers")
 
 
+def _redis_problem(error: Exception) -> str:
+    # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
+    match error:
+        case AuthenticationError():
+            return "it refuses the user or the password"
+        case ResponseError():
+            return _first_line(error)
+        case TimeoutError() | RedisTimeoutError():
+            return "it does not answer in time"
+    match error.__cause__ or error.__context__ or error:
+        case ssl.SSLCertVerificationError() as cause:
+            return f"its certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError():
+            return "the TLS handshake failed, as with a server without TLS"
+        case OSError(errno=int(number)) if number > 0:
+            return f"no connection to its address: {os.strerror(number)}"
+        case socket.gaierror():
+            return "its host name cannot be resolved"
+    return "no connection to its address"
+
+
 async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
     async with asyncio.timeout(_ANSWER_SECONDS):
         return await check()
@@ -183,4 +227,6 @@ async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
+    if not lines and isinstance(error, TimeoutError):
+        return f"no answer within {_ANSWER_SECONDS:.0f} s"
     return lines[0] if lines else type(error).__name__

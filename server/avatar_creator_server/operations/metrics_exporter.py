@@ -10,12 +10,14 @@ from prometheus_client import REGISTRY, disable_created_metrics, start_http_serv
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
-from avatar_creator_server.settings import SettingsError, host_and_port
+from avatar_creator_server.operations.listening import listen_error, require_own_address
+from avatar_creator_server.settings import SettingsError, system_reason
 
 log = structlog.get_logger()
 
@@ -103,12 +105,15 @@ def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
     """
     if not address:
         return
-    host, port = host_and_port("METRICS_ADDRESS", address)
+    require_own_address("METRICS_ADDRESS", address)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     if queue is not None:
         REGISTRY.register(queue)
+    chosen = parse_address(address)
     try:
-        start_http_server(port, host)
+        server, _ = start_http_server(chosen.port, chosen.host)
     except OSError as error:
-        raise SettingsError(f"METRICS_ADDRESS {address} cannot be listened on: {error}") from error
-    log.info("metrics_ready", address=address)
+        raise listen_error("METRICS_ADDRESS", address) or SettingsError(
+            f"cannot listen on METRICS_ADDRESS {address}: {system_reason(error)}"
+        ) from error
+    log.info("metrics_ready", address=address, port=server.server_port)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _PANEL = "Running the service"
+_UNLIMITED_WIDTH = 10_000
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -44,12 +45,13 @@ def worker() -> None:
     from avatar_creator_tasks.worker import work
 
     settings = _settings()
+    # First, so that a worker refuses invalid settings with the same message as a server.
+    core = Core.wire(settings)
     if settings.embedded:
         raise SettingsError(
             "the embedded service already runs a worker inside `serve`: to run separate workers, "
             "set DATABASE_URL and REDIS_URL"
         )
-    core = Core.wire(settings)
     _run_until_signal(lambda finish: work(core, finish))
 
 
@@ -136,14 +138,21 @@ def doctor() -> None:
     """Check version, settings, database, queue, storage and provider, and suggest a fix for each problem."""
     import uvloop
 
-    from avatar_creator_server.operations.doctor import run_checks
+    from avatar_creator_server.operations.doctor import refused_settings, run_checks
+    from avatar_creator_server.settings import SettingsError
+    from avatar_creator_tasks.providers.factory import require_installed
 
-    results = uvloop.run(run_checks(_settings()))
+    try:
+        results = uvloop.run(run_checks(_settings(), require_installed))
+    except SettingsError as error:
+        results = refused_settings(error)
     table = Table("", "check", "found", "fix", show_lines=False)
     for result in results:
         mark = "[green]ok[/]" if result.passed else "[red]failed[/]"
         table.add_row(mark, result.check, escape(result.found), escape(result.fix))
-    _output.print(table)
+    # Programs that read the table need whole lines.
+    console = _output if _output.is_terminal else Console(width=_UNLIMITED_WIDTH, highlight=False)
+    console.print(table)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 
@@ -152,7 +161,7 @@ def _settings() -> Settings:
     from avatar_creator_server.logs import configure_logging
     from avatar_creator_server.settings import Settings
 
-    settings = Settings()
+    settings = Settings.load()
     configure_logging(settings.log_level)
     return settings
 

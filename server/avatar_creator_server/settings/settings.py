@@ -1,30 +1,70 @@
-"""Settings from environment variables, and the valid combinations of them."""
+"""All settings of a process, and the valid combinations of them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import secrets
+import re
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_MIN_SECRET_BYTES = 32
-_MAX_PORT = 65535
+from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
+from avatar_creator_server.settings import values
+from avatar_creator_server.settings.database_urls import SQLITE, parse_database_url
+from avatar_creator_server.settings.errors import SettingsError
+from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_url, parse_redis_url
+from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
+from avatar_creator_server.settings.storage_urls import parse_storage_url
+from avatar_creator_server.settings.tls_files import require_key_pair
+from avatar_creator_server.settings.web_urls import parse_web_url
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
 DEFAULT_PRICES = {"fal-ai": 0.035, "fal-ai-kontext": 0.035}
 """US dollars per megapixel, https://fal.ai/models/fal-ai/flux-lora."""
 
+_SECONDS_PER_DAY = 86_400
+_MAX_LIMIT = 1_000_000_000
+_MAX_PRICE = 1_000
+_MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
+"""Settings with their own rules for blanks and line breaks."""
+_RESERVED_CLAIMS = ("exp", "iat", "nbf", "iss", "aud", "app_id", "role")
+_INJECTED_PORT = re.compile(r"(?:tcp|udp|sctp)://.+:([0-9]{1,5})")
+"""The value of `REDIS_PORT` that Kubernetes gives to all pods next to a Service named redis."""
 
-class SettingsError(Exception):
-    """A setting or a combination of settings is invalid; the message names it and says what to do."""
+
+def _if_set(check: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda text: check(text) if text else text)
+
+
+def _secret_header_text(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value():
+        values.header_text(secret.get_secret_value())
+    return secret
+
+
+def _user_claim(name: str) -> str:
+    if name in _RESERVED_CLAIMS:
+        raise ValueError(f"must not be {', '.join(_RESERVED_CLAIMS)}, which have other meanings in a token")
+    return name
+
+
+def _parse_injected_port(value: Any) -> Any:
+    injected = _INJECTED_PORT.fullmatch(value) if isinstance(value, str) else None
+    return injected[1] if injected else value
 
 
 def _parse_prices(value: Any) -> Any:
@@ -33,81 +73,98 @@ def _parse_prices(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PydanticCustomError("prices", 'must be JSON, for example {"fal-ai": 0.035}') from error
 
 
+_Address = Annotated[str, _if_set(lambda text: str(parse_address(text)))]
+_FilePath = Annotated[
+    Path, BeforeValidator(lambda path: values.expand_home(path) if isinstance(path, str) else path)
+]
+_ModelName = Annotated[str, AfterValidator(values.expand_home)]
+_WebUrl = Annotated[str, _if_set(parse_web_url)]
+_Limit = Annotated[int, Field(ge=0, le=_MAX_LIMIT)]
+_Price = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
+_Key = Annotated[SecretStr, AfterValidator(_secret_header_text)]
+
+
 class Settings(BaseSettings):
-    """The settings of a process. Each field is read from the environment variable of its name in capitals."""
+    """The settings of a process. Each field is read from the environment variable of its name in capitals.
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    A blank variable means that the setting is not set. A setting has one form, however it was written: URLs
+    and addresses are checked and complete.
+    """
 
-    listen_address: str = "127.0.0.1:50051"
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    listen_address: _Address = "127.0.0.1:50051"
     """Address on which the server listens, `host:port`."""
-    data_path: Path = Path("avatar-creator-data")
+    data_path: _FilePath = Path("avatar-creator-data")
     """Folder for the embedded service's SQLite database and generated secret."""
-    upload_path: Path = Path("uploads")
+    upload_path: _FilePath = Path("uploads")
     """Folder for the pictures, in `avatar-creator/{user_id}/`. Not used if `storage_url` is set."""
-    storage_url: str = ""
+    storage_url: Annotated[str, _if_set(parse_storage_url)] = ""
     """`s3://bucket/prefix` for S3-compatible storage, with credentials in the usual `AWS_…` variables."""
 
-    database_url: str = ""
+    database_url: Annotated[str, _if_set(parse_database_url)] = ""
     """`postgresql://user:password@host:port/name` or `sqlite:///path`; SQLite in `data_path` if empty."""
-    redis_url: str = ""
-    """Address of Redis, `redis://:password@host:port/0`."""
-    redis_host: str = ""
+    redis_url: Annotated[str, _if_set(parse_redis_url)] = ""
+    """URL of Redis: `redis://:password@host:port/0`, `rediss://…` with TLS, or `unix:///path`."""
+    redis_host: Annotated[str, _if_set(parse_host)] = ""
     """Host of Redis, if `redis_url` is empty."""
-    redis_port: int = Field(default=6379, ge=1, le=_MAX_PORT)
+    redis_port: Annotated[int, BeforeValidator(_parse_injected_port)] = Field(
+        default=DEFAULT_PORT, ge=1, le=MAX_PORT
+    )
     """Port of Redis, if `redis_url` is empty."""
     redis_password: str = ""
     """Password for Redis, if `redis_url` is empty."""
 
-    jwt_secret: str = ""
+    jwt_secret: Annotated[str, _if_set(parse_secret)] = ""
     """Secret that signs tokens with HS256, at least 32 bytes (RFC 7518, section 3.2)."""
-    jwt_user_claim: str = "sub"
+    jwt_user_claim: Annotated[str, AfterValidator(_user_claim)] = "sub"
     """Name of the token's claim with the user id."""
     jwt_issuer: str = ""
     """Value that a token's `iss` claim must have; not checked if empty."""
     jwt_audience: str = ""
     """Value that a token's `aud` claim must have; not checked if empty."""
 
-    tls_certificate_file: Path | None = None
+    tls_certificate_file: _FilePath | None = None
     """PEM file with the certificate chain. With it and `tls_key_file`, the server accepts TLS only."""
-    tls_key_file: Path | None = None
+    tls_key_file: _FilePath | None = None
     """PEM file with the private key."""
 
     provider: Literal["", "sketch", "huggingface", "diffusers"] = ""
     """Provider of all servers and workers; if empty, `huggingface` if its key is set, else `sketch`."""
-    model: str = DEFAULT_MODEL
+    model: _ModelName = DEFAULT_MODEL
     """Id of the model on the Hugging Face hub; `diffusers` also accepts a folder."""
     model_revision: str = ""
     """Commit or tag of the model, for `diffusers`; the newest commit if empty."""
-    lora_repository: str = "strangerzonehf/Flux-Super-Realism-LoRA"
+    lora_repository: _ModelName = "strangerzonehf/Flux-Super-Realism-LoRA"
     """LoRA for realistic photographs: an id on the hub, a folder for `diffusers`, or `none`."""
     lora_weight_file: str = ""
     """Name of the LoRA's file in its repository; may be empty if there is only one."""
     lora_revision: str = ""
     """Commit or tag of the LoRA; the newest commit if empty."""
-    lora_scale: float = Field(default=1.0, ge=0, le=4)
+    lora_scale: float = Field(default=1.0, ge=0, le=4, allow_inf_nan=False)
     """Strength of the LoRA; 1 is the strength it was trained with."""
     lora_trigger: str = "Super Realism"
     """Words that the LoRA needs in the prompt. If a prompt lacks them, they are added in front."""
-    provider_deadline_seconds: float = Field(default=600, gt=0)
+    provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
-    prices_per_megapixel: Annotated[dict[str, float], NoDecode, BeforeValidator(_parse_prices)] = Field(
+    prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
         default_factory=lambda: dict(DEFAULT_PRICES)
     )
     """Price in US dollars per megapixel for each route, as JSON; other routes cost nothing."""
 
-    huggingface_api_key: SecretStr = SecretStr("")
+    huggingface_api_key: _Key = SecretStr("")
     """Hugging Face token with permission to call inference providers, `hf_…`."""
     huggingface_route: Literal["fal-ai", "hf-inference", "endpoint"] = "fal-ai"
     """Backend: fal.ai's queue, Hugging Face's own inference, or a dedicated Inference Endpoint."""
-    huggingface_base_url: str = "https://router.huggingface.co"
+    huggingface_base_url: _WebUrl = "https://router.huggingface.co"
     """URL of the Hugging Face router."""
-    huggingface_endpoint_url: str = ""
+    huggingface_endpoint_url: _WebUrl = ""
     """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
-    huggingface_bill_to: str = ""
+    huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""
     """Organization on the hub that pays (`X-HF-Bill-To`); the owner of the key if empty."""
 
     model_device: str = ""
@@ -117,40 +174,60 @@ class Settings(BaseSettings):
     model_quantization: Literal["none", "8bit", "4bit"] = "none"
     """Bits of the model's weights, for `diffusers`: fewer bits fit a smaller GPU."""
 
-    prompt_deny_list_file: Path | None = None
+    prompt_deny_list_file: _FilePath | None = None
     """File of words and phrases that prompts must not contain, one on each line."""
-    moderation_url: str = ""
+    moderation_url: _WebUrl = ""
     """URL of a service with the interface of OpenAI's Moderations API, which checks every prompt."""
-    moderation_api_key: SecretStr = SecretStr("")
+    moderation_api_key: _Key = SecretStr("")
     """Bearer token for the moderation service."""
 
-    generation_limit_concurrent: int = Field(default=50, ge=0)
+    generation_limit_concurrent: _Limit = 50
     """Maximum number of pending and running generations of a user; 0 for no limit."""
-    generation_limit_per_minute: int = Field(default=60, ge=0)
+    generation_limit_per_minute: _Limit = 60
     """Maximum number of generations that a user can start in any minute; 0 for no limit."""
-    generation_limit_per_day: int = Field(default=1000, ge=0)
+    generation_limit_per_day: _Limit = 1000
     """Maximum number of generations that a user can start in any 24 hours; 0 for no limit."""
-    spend_limit_per_day: float = Field(default=20.0, ge=0)
+    spend_limit_per_day: float = Field(default=20.0, ge=0, le=_MAX_LIMIT, allow_inf_nan=False)
     """Maximum cost in US dollars of a user's generations in any 24 hours; 0 for no limit."""
 
-    metrics_address: str = ""
+    metrics_address: _Address = ""
     """Address at which Prometheus reads this process's metrics, `host:port`; no metrics if empty."""
-    shutdown_grace_seconds: float = Field(default=60, ge=0)
+    shutdown_grace_seconds: float = Field(default=60, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time after SIGTERM for running generations to end. Others continue on another worker."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum level of logged events: `debug`, `info`, `warning` or `error`."""
 
-    @property
-    def database(self) -> str:
-        """The database's URL; the embedded service's SQLite file if none is set.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _apply_rules_of_all(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        if not isinstance(value, str):
+            return value
+        if values.is_blank(value):
+            return cls.model_fields[name].get_default(call_default_factory=True)
+        values.require_text(value)
+        if name not in _MULTILINE:
+            values.require_single_line(value)
+        return value
+
+    @classmethod
+    def load(cls, **replacements: Any) -> Self:
+        """Read the settings from the environment, except those in `replacements`.
 
         Raises:
-            SettingsError: the URL is not a PostgreSQL or SQLite URL.
+            SettingsError: A setting is invalid. The message names all invalid ones, and contains no secret.
         """
-        url = self.database_url or f"sqlite:///{self.data_path / 'avatar-creator.db'}"
-        if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
-            raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
-        return url
+        values.unset_blank_storage_variables()
+        try:
+            return cls(**replacements)
+        except ValidationError as error:
+            invalid = error.errors(include_url=False, include_context=False, include_input=False)
+        raise SettingsError("; ".join(map(_sentence, invalid)))
+
+    @property
+    def database(self) -> str:
+        """The database's URL; the embedded service's SQLite file if none is set."""
+        return self.database_url or f"{SQLITE}{self.data_path / 'avatar-creator.db'}"
 
     @property
     def chosen_provider(self) -> str:
@@ -162,8 +239,7 @@ class Settings(BaseSettings):
         """The URL of Redis, made from host, port and password if it is set in parts; empty without Redis."""
         if self.redis_url or not self.redis_host:
             return self.redis_url
-        password = f":{quote(self.redis_password, safe='')}@" if self.redis_password else ""
-        return f"redis://{password}{self.redis_host}:{self.redis_port}/0"
+        return make_redis_url(self.redis_host, self.redis_port, password=self.redis_password)
 
     @property
     def secret_file(self) -> Path:
@@ -177,7 +253,7 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         """True if `serve` runs the whole service in one process."""
-        return self.database.startswith("sqlite:")
+        return self.database.startswith(SQLITE)
 
     def require_legal_combination(self) -> None:
         """Reject settings that would lose work or split the service in two.
@@ -185,9 +261,11 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: the message names the variables and says what to do.
         """
-        host_and_port("LISTEN_ADDRESS", self.listen_address)
-        if self.metrics_address:
-            host_and_port("METRICS_ADDRESS", self.metrics_address)
+        if self.metrics_address == self.listen_address and parse_address(self.listen_address).port:
+            raise SettingsError(
+                f"METRICS_ADDRESS and LISTEN_ADDRESS are both {self.listen_address}: set another port in "
+                "METRICS_ADDRESS"
+            )
         if self.embedded:
             if self.redis:
                 raise SettingsError(
@@ -205,20 +283,21 @@ class Settings(BaseSettings):
                 "DATABASE_URL is PostgreSQL, but REDIS_URL is not set: set REDIS_URL, through which servers "
                 "notify workers, or unset DATABASE_URL to run the embedded service"
             )
-        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
-            raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE must be set together")
+        self._require_tls_files()
         if self.chosen_provider == "huggingface":
             self._require_huggingface()
-        if self.storage_url and not self.storage_url.startswith("s3://"):
-            raise SettingsError(
-                "STORAGE_URL must begin with s3://; to store pictures in a folder, set UPLOAD_PATH instead"
-            )
+
+    def _require_tls_files(self) -> None:
+        if self.tls_certificate_file is None and self.tls_key_file is None:
+            return
+        if self.tls_certificate_file is None or self.tls_key_file is None:
+            raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE must be set together")
+        try:
+            require_key_pair(str(self.tls_certificate_file), str(self.tls_key_file))
+        except ValueError as error:
+            raise SettingsError(f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE is unusable: {error}") from None
 
     def _require_huggingface(self) -> None:
-        for name in ("huggingface_base_url", "huggingface_endpoint_url"):
-            url = getattr(self, name)
-            if url and not url.startswith(("https://", "http://")):
-                raise SettingsError(f"{name.upper()} must begin with https:// or http://")
         if self.huggingface_route == "endpoint" and not self.huggingface_endpoint_url:
             raise SettingsError(
                 "HUGGINGFACE_ROUTE is endpoint, but HUGGINGFACE_ENDPOINT_URL is not set: set it to the URL "
@@ -240,52 +319,35 @@ class Settings(BaseSettings):
         """Return the secret that signs tokens. The embedded service generates and stores one if none is set.
 
         Raises:
-            SettingsError: the secret is missing or too short.
+            SettingsError: The secret is missing or incomplete.
+        """
+        self.require_signing_secret()
+        if self.jwt_secret:
+            return self.jwt_secret
+        try:
+            return stored_secret(self.secret_file)
+        except FileNotFoundError:
+            generate_secret(self.secret_file)
+            return stored_secret(self.secret_file)
+
+    def require_signing_secret(self) -> None:
+        """Check that `signing_secret` has a secret to return, or can generate one.
+
+        Raises:
+            SettingsError: The secret is missing or incomplete.
         """
         if self.jwt_secret:
-            if len(self.jwt_secret.encode()) < _MIN_SECRET_BYTES:
-                raise SettingsError(
-                    f"JWT_SECRET must have at least {_MIN_SECRET_BYTES} bytes; "
-                    "`openssl rand -hex 32` generates one"
-                )
-            return self.jwt_secret
+            return
         if not self.embedded:
             raise SettingsError(
                 "JWT_SECRET is not set; `openssl rand -hex 32` generates one, and all servers need the same"
             )
-        path = self.secret_file
-        try:
-            secret = _stored_secret(path)
-        except OSError as error:
-            raise SettingsError(f"DATA_PATH must be a writable folder: {error}") from error
-        if len(secret) < _MIN_SECRET_BYTES:
-            raise SettingsError(
-                f"{path} has no complete secret: delete the file, and the service generates a new one"
-            )
-        return secret
+        with contextlib.suppress(FileNotFoundError):
+            stored_secret(self.secret_file)
 
 
-def host_and_port(name: str, address: str) -> tuple[str, int]:
-    """Split the address that the setting `name` has.
-
-    Raises:
-        SettingsError: the address is not `host:port`.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise SettingsError(f"{name} must be host:port, with a port from 0 to {_MAX_PORT} (got {address})")
-    return host, int(port)
-
-
-def _stored_secret(path: Path) -> str:
-    if path.exists():
-        return path.read_text().strip()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may find no secret at the same time, and all must use the same one: the file gets its
-    # name only when it is complete, and the first one wins. A temporary file is private from the start.
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}-") as written:
-        written.write(secrets.token_hex(_MIN_SECRET_BYTES) + "\n")
-        written.flush()
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(written.name)
-    return path.read_text().strip()
+def _sentence(invalid: ErrorDetails) -> str:
+    """Return for example `REDIS_PORT must be a valid integer`."""
+    setting, *place = map(str, invalid["loc"])
+    message = invalid["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return " ".join([setting.upper(), *place, message])
