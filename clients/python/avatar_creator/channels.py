@@ -8,8 +8,11 @@ import grpc
 from grpc import aio
 
 OPTIONS: list[tuple[str, Any]] = [
-    # A page of 100 avatars with thumbnails of about 40 KiB is one message; the default limit is 4 MiB.
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    # A page of 100 avatars is one message. A noisy, transparent thumbnail has 160 KiB. The default limit is 4 MiB.
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+    # Error details of up to 8 KiB travel in metadata. By default, gRPC refuses metadata near that size at random.
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.absolute_max_metadata_size", 64 * 1024),
     # The client retries calls itself, because it knows which calls are safe to retry.
     ("grpc.enable_retries", 0),
     # Keepalive pings detect a dead connection under a quiet watch. The service allows a ping every 10 s,

@@ -24,6 +24,8 @@ _PANEL = "Running the service"
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
+_LONGEST_TOKEN_SECONDS = 100 * 365 * 86_400
+
 Role = Literal["ops"]
 
 
@@ -69,7 +71,10 @@ def migrate() -> None:
 def token(
     user: Annotated[str, typer.Option(metavar="USER_ID", help="The user whose token it is.")],
     expires_in: Annotated[
-        int, typer.Option(metavar="SECONDS", help="How long the token is valid.", min=1)
+        int,
+        typer.Option(
+            metavar="SECONDS", help="How long the token is valid.", min=1, max=_LONGEST_TOKEN_SECONDS
+        ),
     ] = 86_400,
     app_id: Annotated[
         str | None,
@@ -93,8 +98,8 @@ def token(
     settings = _settings()
     if not is_user_id(user):
         raise CommandError(
-            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter or digit "
-            f"(got {user})"
+            "--user must have 1 to 128 letters, digits and . _ @ | : + -, begin with a letter, a digit, _ or -, "
+            f"and not be - alone (got {user})"
         )
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
