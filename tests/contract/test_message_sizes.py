@@ -1,4 +1,4 @@
-"""Sizes of tokens, messages and errors: what the contract allows always passes, and more is always refused."""
+"""Sizes of tokens, messages and errors: what the contract allows always passes, more is always refused."""
 
 from __future__ import annotations
 

@@ -8,15 +8,14 @@ import grpc
 from grpc import aio
 
 OPTIONS: list[tuple[str, Any]] = [
-    # A page of 100 avatars is one message. A noisy, transparent thumbnail has 160 KiB. The default limit is 4 MiB.
+    # A page of 100 avatars is one message. A noisy, transparent thumbnail has 160 KiB; the default is 4 MiB.
     ("grpc.max_receive_message_length", 32 * 1024 * 1024),
-    # Error details of up to 8 KiB travel in metadata. By default, gRPC refuses metadata near that size at random.
+    # By default, gRPC refuses metadata of more than 8 KiB at random. Proxies may add some to error details.
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.absolute_max_metadata_size", 64 * 1024),
     # The client retries calls itself, because it knows which calls are safe to retry.
     ("grpc.enable_retries", 0),
-    # Keepalive pings detect a dead connection under a quiet watch. The service allows a ping every 10 s,
-    # which is more often than gRPC's default.
+    # Keepalive pings detect a dead connection under a quiet watch. The service allows any interval.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),

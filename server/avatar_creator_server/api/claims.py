@@ -80,7 +80,7 @@ def parse_claims(payload: bytes) -> dict[str, Any]:
 
 
 def invalid_token(problem: str, **metadata: str) -> UnauthenticatedError:
-    """Create the error for a token that the service does not accept, with a problem for the caller to read."""
+    """Create the error for a token that the service does not accept; the problem is for the caller."""
     return UnauthenticatedError("TOKEN_INVALID", f"the token is not accepted: {problem}", metadata=metadata)
 
 

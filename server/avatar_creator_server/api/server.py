@@ -69,21 +69,23 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     # After a restart all watchers reconnect at once: a shorter accept queue would refuse some of them.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
-    # More than any limit of the contract, so that an error of ours names the field that is too large. gRPC's own
-    # error has neither reason nor field.
+    # More than any limit of the contract: our error names the field that is too large, and gRPC's does not.
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    # Equal, because gRPC refuses calls at random between the two. Larger than the largest token, so that an error
-    # of ours names the token.
+    # Equal, because gRPC refuses calls at random between the two. Larger than the largest token, because our
+    # error has a reason.
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # How far a client may send ahead of the handler: gRPC's own estimate lets whole uploads pile up in
     # memory.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1024 * 1024),
-    # Keepalive pings detect a dead client within a minute. Clients may also send such pings.
+    # Keepalive pings detect a dead client within a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Clients may ping as often as they like, also without a call. By default, gRPC closes the connection of a
+    # client that pings often, and the interval that it allows depends on whether there is a call.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 SERVICE_NAMES = tuple(

@@ -98,8 +98,8 @@ def token(
     settings = _settings()
     if not is_user_id(user):
         raise CommandError(
-            "--user must have 1 to 128 letters, digits and . _ @ | : + -, begin with a letter, a digit, _ or -, "
-            f"and not be - alone (got {user})"
+            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter, a digit, "
+            f"_ or -; - alone is not a user id (got {user})"
         )
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
