@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
@@ -25,11 +26,13 @@ def error_message(error: Exception) -> str | None:
     None means that the error is a defect: the person who fixes it needs the traceback.
     """
     # Imported only after an error, because these imports take longer than most commands.
+    import structlog
     from peewee import PeeweeException
     from pydantic import ValidationError
 
     from avatar_creator import AvatarCreatorError
     from avatar_creator_server.database.migrator import SchemaError
+    from avatar_creator_server.database.problems import database_problem
     from avatar_creator_server.settings import SettingsError
 
     match error:
@@ -38,8 +41,14 @@ def error_message(error: Exception) -> str | None:
         case ValidationError():
             return "; ".join(map(_setting_message, error.errors()))
         case PeeweeException():
-            return f"the database cannot be used: {error}; run `avatar-creator doctor` to see how to fix it"
-        case CommandError() | SettingsError() | SchemaError() | ValueError() | OSError():
+            structlog.get_logger().debug("database_failed", error=repr(error))
+            problem = database_problem(error)
+            return f"the database cannot be used: {problem}; run `avatar-creator doctor` to see how to fix it"
+        case UnicodeError():
+            return "an argument or a file has text that is not UTF-8"
+        case OSError():
+            return _system_error_message(error)
+        case CommandError() | SettingsError() | SchemaError() | ValueError():
             return str(error)
     return None
 
@@ -48,6 +57,12 @@ def exit_with_error(message: str) -> NoReturn:
     """Print the message as one line on standard error and exit with code 1."""
     Console(stderr=True).print(f"[red]error:[/] {escape(printable(message))}", soft_wrap=True)
     raise SystemExit(1) from None
+
+
+def _system_error_message(error: OSError) -> str:
+    """Return for example `sarah.jpg: No such file or directory`."""
+    cause = error.strerror or "the operating system refuses an operation"
+    return f"{os.fsdecode(error.filename)}: {cause}" if isinstance(error.filename, str | bytes) else cause
 
 
 def _setting_message(error: ErrorDetails) -> str:
