@@ -316,7 +316,8 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     commands = re.findall(r"^│ (\w+) ", shown.stdout, re.MULTILINE)
     assert commands == [
         *("serve", "worker", "migrate", "token", "demo", "doctor"),
-        *("generate", "recipe", "reproduce", "usage", "stats", "presets", "personas", "projects", "avatars"),
+        *("generate", "watch", "cancel", "recipe", "reproduce", "usage", "stats", "presets", "personas"),
+        *("projects", "avatars"),
     ]
     assert "AVATAR_CREATOR_TOKEN" in run_command("stats", "--help", settings={}, directory=tmp_path).stdout
 

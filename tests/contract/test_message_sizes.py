@@ -16,6 +16,7 @@ from avatar_creator.v1.avatar_project_service_pb2 import (
 )
 from avatar_creator.v1.avatar_project_service_pb2_grpc import AvatarProjectServiceStub
 from avatar_creator.v1.avatar_service_pb2 import UploadAvatarMetadata, UploadAvatarRequest
+from avatar_creator.v1.generation_pb2 import GenerationOptions
 from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
 from avatar_creator.v1.persona_pb2 import Persona
 from tests import pictures
@@ -46,7 +47,7 @@ def token_of(size: int, deployment: Deployment, user: str) -> str:
 
 
 def listed(projects: AvatarProjectServiceStub, metadata: Metadata) -> Any:
-    return projects.ListProjects(ListProjectsRequest(), metadata=metadata, timeout=TIMEOUT_SECONDS)
+    return projects.ListProjects(ListProjectsRequest(), metadata=tuple(metadata), timeout=TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize("size", [8_400, 12_000, MAX_TOKEN_BYTES])
@@ -173,7 +174,7 @@ def test_an_error_with_long_violations_always_fits_into_the_headers_of_any_clien
         avatar_name=long,
         request_id=long,
         persona=Persona(name=long, background=long, personality=[long] * 12),
-        options={"negative_prompt": long, "width": 1, "height": 1, "steps": -1, "guidance_scale": -1},
+        options=GenerationOptions(negative_prompt=long, width=1, height=1, steps=-1, guidance_scale=-1),
     )
     project = UpdateProjectRequest(project=AvatarProject(id=character * 100, name=long))
     project.update_mask.paths.extend([f"name{character * 60}{number}" for number in range(100)])

@@ -281,7 +281,7 @@ _WORDS_OF_GRPC = (
         ("SSL", "TLS", "ertificate", "Handshake", "handshake"),
         "the TLS connection to the service cannot be made; check `tls` and the certificates",
     ),
-    (("Connection refused",), "nothing listens at the address of the service"),
+    (("Connection refused",), "connection refused: nothing listens at the address of the service"),
     (("o route to host", "etwork is unreachable"), "the network of the service cannot be reached"),
     (
         ("ailed to connect", "connections to all backends failing", "empty address list"),

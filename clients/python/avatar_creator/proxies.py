@@ -10,7 +10,6 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -90,11 +89,15 @@ def _is_direct(host: str, port: str, environment: Mapping[str, str]) -> bool:
         return True
     no_proxy = next((value for name in _NO_PROXY_VARIABLES for value in _values(environment, name)), "")
     entries = [entry.strip().lower() for entry in no_proxy.split(",")]
-    if "*" in entries:
-        return True
     if address is not None:
-        return any(_includes(entry, address, port) for entry in entries)
-    return bool(proxy_bypass_environment(f"{host}:{port}", {"no": no_proxy}))
+        return any(entry == "*" or _includes(entry, address, port) for entry in entries)
+    return any(entry == "*" or _covers(entry, host, port) for entry in entries)
+
+
+def _covers(entry: str, host: str, port: str) -> bool:
+    """Return whether an entry of `no_proxy` is this host or its domain, with or without the port."""
+    domain = entry.removesuffix(f":{port}").strip(".")
+    return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 
 
 def _includes(entry: str, address: _Address, port: str) -> bool:

@@ -1,4 +1,4 @@
-"""Claims of a token: their types, the times at which the token is valid, and whom it names."""
+"""Claims of a token: their types, and the times at which the token is valid."""
 
 from __future__ import annotations
 

@@ -35,6 +35,9 @@ def error_message(error: Exception) -> str | None:
     from avatar_creator_server.database.problems import database_problem
     from avatar_creator_server.settings import SettingsError
 
+    # A task group wraps the error of the service that it runs.
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     match error:
         case AvatarCreatorError():
             return _service_error_message(error)

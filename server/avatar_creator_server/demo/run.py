@@ -13,7 +13,6 @@ from avatar_creator import (
     Gender,
     Generation,
     GenerationStage,
-    GenerationState,
     HairColor,
     HairStyle,
     Headwear,
@@ -22,6 +21,7 @@ from avatar_creator import (
     SkinTone,
     Style,
 )
+from avatar_creator.watching import completed
 from avatar_creator_server.api.server import running
 from avatar_creator_server.api.tokens import mint_token
 from avatar_creator_server.settings import Settings
@@ -34,7 +34,11 @@ _PROMPT = "professional Indonesian woman with modern hijab"
 
 
 async def run_demo(folder: Path, console: Console) -> None:
-    """Run an embedded service in `folder`, use it as a client, and leave the pictures there."""
+    """Run an embedded service in `folder`, use it as a client, and leave the pictures there.
+
+    Raises:
+        GenerationEndedError: The generation failed.
+    """
     settings = Settings(
         listen_address="127.0.0.1:0",
         data_path=folder / "service",
@@ -74,8 +78,7 @@ async def run_demo(folder: Path, console: Console) -> None:
         )
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
         ended = await _watch(client, generation.id, console)
-        if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
-            raise RuntimeError(f"the generation failed: {ended.error.message}")
+        completed(ended)
         for warning in ended.warnings:
             console.print(f"Note: {warning}.")
         console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")

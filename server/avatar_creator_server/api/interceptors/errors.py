@@ -153,7 +153,8 @@ def _packed(code: grpc.StatusCode, message: str, details: list[Message]) -> byte
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
     for detail in details:
         status.details.add().Pack(detail)
-    return status.SerializeToString()
+    packed: bytes = status.SerializeToString()
+    return packed
 
 
 def _wire_bytes(message: str, packed: bytes) -> int:

@@ -127,13 +127,29 @@ def demo(
     """Start an embedded service, upload a photograph, generate a portrait, and show the progress."""
     import uvloop
 
+    from avatar_creator_server.cli.interrupts import TerminatedError
     from avatar_creator_server.demo.run import run_demo
     from avatar_creator_server.logs import configure_logging
 
+    async def until_sigterm() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await run_demo(data, _output)
+
     configure_logging("warning")
-    folder = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    uvloop.run(run_demo(folder, _output))
+    data = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        uvloop.run(until_sigterm())
+    except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+        _errors.print(
+            f"note: the demo and its service have stopped; their data is in {escape(str(data))}",
+            soft_wrap=True,
+        )
+        if isinstance(interrupt, asyncio.CancelledError):
+            raise TerminatedError from None
+        raise
 
 
 @commands.command(rich_help_panel=_PANEL)
