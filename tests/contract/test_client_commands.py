@@ -268,6 +268,7 @@ def test_an_error_is_one_line_with_its_reason(
         (["avatars", "upload", "letter.jpg", *upload], {}, ["IMAGE_UNSUPPORTED: "]),
         (["avatars", "upload", "missing.jpg", *upload], {}, ["No such file", "missing.jpg"]),
         (["avatars", "upload", "folder.jpg", *upload], {}, ["directory", "folder.jpg"]),
+        (["projects", "create", "\udcff"], {}, ["UTF-8"]),
         (["stats", "--tls"], {}, [f"cannot reach {command_line.target}: "]),
     ]
 
