@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
 from tests.support.inherited_signals import give_children_default_signals
@@ -31,6 +33,12 @@ def default_signals() -> None:
     """Let the processes that tests start react to signals, even under nohup."""
     # Not when this file is imported: processes of pytest-xdist must inherit what nohup has set.
     give_children_default_signals()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def direct_loopback() -> None:
+    """Reach the services of the tests directly, even if the developer has a proxy."""
+    keep_loopback_direct(os.environ)
 
 
 @pytest.fixture(scope="session")

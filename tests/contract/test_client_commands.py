@@ -268,6 +268,7 @@ def test_an_error_is_one_line_with_its_reason(
         (["avatars", "upload", "letter.jpg", *upload], {}, ["IMAGE_UNSUPPORTED: "]),
         (["avatars", "upload", "missing.jpg", *upload], {}, ["No such file", "missing.jpg"]),
         (["avatars", "upload", "folder.jpg", *upload], {}, ["directory", "folder.jpg"]),
+        (["projects", "create", "\udcff"], {}, ["UTF-8"]),
         (["stats", "--tls"], {}, [f"cannot reach {command_line.target}: "]),
     ]
 
@@ -340,7 +341,8 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     commands = re.findall(r"^│ (\w+) ", shown.stdout, re.MULTILINE)
     assert commands == [
         *("serve", "worker", "migrate", "token", "demo", "doctor"),
-        *("generate", "recipe", "reproduce", "usage", "stats", "presets", "personas", "projects", "avatars"),
+        *("generate", "watch", "cancel", "recipe", "reproduce", "usage", "stats", "presets", "personas"),
+        *("projects", "avatars"),
     ]
     assert "AVATAR_CREATOR_TOKEN" in run_command("stats", "--help", settings={}, directory=tmp_path).stdout
 

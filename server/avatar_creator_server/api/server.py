@@ -33,6 +33,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.api.claims import ClaimRules
 from avatar_creator_server.api.interceptors.access_log import log_request
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import ContextInterceptor
@@ -59,21 +60,34 @@ log = structlog.get_logger()
 DRAIN_GRACE_SECONDS = 30.0
 """Maximum time that calls in flight have to finish at shutdown."""
 
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Size of a message from which gRPC itself refuses it."""
+MAX_METADATA_BYTES = 64 * 1024
+"""Size of a call's metadata from which gRPC itself refuses the call."""
+
 _OPTIONS: Sequence[tuple[str, Any]] = (
     # With SO_REUSEPORT a second server could share the port: each would silently get part of the calls.
     ("grpc.so_reuseport", 0),
     # After a restart all watchers reconnect at once: a shorter accept queue would refuse some of them.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
-    ("grpc.max_receive_message_length", 1024 * 1024),
+    # More than any limit of the contract: our error names the field that is too large, and gRPC's does not.
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    # Equal, because gRPC refuses calls at random between the two. Larger than the largest token, because our
+    # error has a reason.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # How far a client may send ahead of the handler: gRPC's own estimate lets whole uploads pile up in
     # memory.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1024 * 1024),
-    # Keepalive pings detect a dead client within a minute. Clients may also send such pings.
+    # Keepalive pings detect a dead client within a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Clients may ping as often as they like, also without a call. By default, gRPC closes the connection of a
+    # client that pings often, and the interval that it allows depends on whether there is a call.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 SERVICE_NAMES = tuple(
@@ -99,8 +113,11 @@ class AvatarServer:
             TokenVerifier(
                 settings.signing_secret(),
                 user_claim=settings.jwt_user_claim,
-                issuer=settings.jwt_issuer,
-                audience=settings.jwt_audience,
+                rules=ClaimRules(
+                    issuer=settings.jwt_issuer,
+                    audience=settings.jwt_audience,
+                    leeway_seconds=settings.jwt_leeway_seconds,
+                ),
             )
         )
         self._core = core

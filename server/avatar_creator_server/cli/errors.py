@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
@@ -23,13 +24,18 @@ def error_message(error: Exception) -> str | None:
     None means that the error is a defect: the person who fixes it needs the traceback.
     """
     # Imported only after an error, because these imports take longer than most commands.
+    import structlog
     from peewee import PeeweeException
 
     from avatar_creator import AvatarCreatorError
     from avatar_creator_server.database.migrator import SchemaError
+    from avatar_creator_server.database.problems import database_problem
     from avatar_creator_server.demo.errors import DemoError
     from avatar_creator_server.settings import SettingsError
 
+    # A task group wraps the error of the service that it runs.
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     match error:
         case ExceptionGroup():
             messages = [error_message(part) for part in error.exceptions]
@@ -37,7 +43,11 @@ def error_message(error: Exception) -> str | None:
         case AvatarCreatorError():
             return _service_error_message(error)
         case PeeweeException():
-            return f"the database cannot be used: {error}; run `avatar-creator doctor` to see how to fix it"
+            structlog.get_logger().debug("database_failed", error=repr(error))
+            problem = database_problem(error)
+            return f"the database cannot be used: {problem}; run `avatar-creator doctor` to see how to fix it"
+        case UnicodeError():
+            return "an argument or a file has text that is not UTF-8"
         case CommandError() | DemoError() | SettingsError() | SchemaError() | ValueError():
             return str(error)
         case OSError():
@@ -53,10 +63,11 @@ def exit_with_error(message: str) -> NoReturn:
 
 def _system_error_message(error: OSError) -> str:
     """Return for example `data/jwt-secret: Permission denied`."""
-    if error.strerror is None:
-        return str(error)
-    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
-    return ": ".join([*places, error.strerror])
+    cause = error.strerror or "the operating system refuses an operation"
+    places = [
+        os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)
+    ]
+    return ": ".join([*places, cause])
 
 
 def _service_error_message(error: AvatarCreatorError) -> str:

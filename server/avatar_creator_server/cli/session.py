@@ -32,6 +32,7 @@ PANEL = "Using a service"
 LARGEST_PAGE = 100
 """The largest page that a list call returns."""
 
+_DEFAULT_TARGET = "127.0.0.1:50051"
 _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
 _GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
@@ -50,6 +51,8 @@ class Session:
     """One command's connection and its output."""
 
     client: AvatarCreator
+    connection: str
+    """Options of a command that connects to the same server, with a leading blank; empty for the default."""
     as_json: bool
     """True if a program reads standard output: only the result is printed there, as JSON."""
     output: Console
@@ -89,6 +92,11 @@ class Session:
         """Print a sentence for people on standard output."""
         self.output.print(printable(sentence), soft_wrap=True)
 
+    @property
+    def notes_are_read(self) -> bool:
+        """True if a person reads standard error, or if no program reads standard output."""
+        return self.notes.is_terminal or not self.as_json
+
     def note(self, sentence: str) -> None:
         """Print a note for people on standard error."""
         self.notes.print(f"note: {printable(sentence)}", soft_wrap=True)
@@ -99,7 +107,7 @@ def open_session(
     target: Annotated[
         str,
         typer.Option(metavar="HOST:PORT", help="Address of the server.", rich_help_panel=_CONNECTION_PANEL),
-    ] = "127.0.0.1:50051",
+    ] = _DEFAULT_TARGET,
     tls: Annotated[
         bool,
         typer.Option(
@@ -143,6 +151,7 @@ def open_session(
             try:
                 yield Session(
                     client,
+                    _connection_options(target, tls=tls),
                     as_json,
                     output=_console(sys.stdout.isatty()),
                     notes=_console(sys.stderr.isatty(), stderr=True),
@@ -208,6 +217,10 @@ def _unreachable(target: str, cause: str) -> CommandError:
     return CommandError(
         f"cannot reach {target}: check that the server is running, and check --target and --tls ({cause})"
     )
+
+
+def _connection_options(target: str, *, tls: bool) -> str:
+    return (f" --target {target}" if target != _DEFAULT_TARGET else "") + (" --tls" if tls else "")
 
 
 def _console(is_terminal: bool, *, stderr: bool = False) -> Console:

@@ -38,7 +38,11 @@ _PROMPT = "professional Indonesian woman with modern hijab"
 
 
 async def run_demo(folder: Path, console: Console) -> None:
-    """Run an embedded service in `folder`, use it as a client, and leave the pictures there."""
+    """Run an embedded service in `folder`, use it as a client, and leave the pictures there.
+
+    Raises:
+        DemoError: The portrait could not be drawn.
+    """
     settings = Settings.load(**_demo_settings(folder))
     token = mint_token(settings, "demo", _TOKEN_SECONDS)
     async with (

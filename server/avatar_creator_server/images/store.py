@@ -173,7 +173,7 @@ class Files:
             finally:
                 await self._store.delete_async(key)
         except (BaseError, OSError) as error:
-            raise _storage_unavailable(str(error).splitlines()[0]) from error
+            raise _storage_unavailable("a file cannot be written, read and deleted", error) from error
 
     def attach(self, *file_ids: str) -> None:
         """Mark staged files as used by rows of the current transaction.

@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
+import structlog
 from peewee import PeeweeException
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.migrator import SchemaError, require_current
+from avatar_creator_server.database.problems import database_problem
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
+from avatar_creator_server.shared.http import open_http_client
+
+log = structlog.get_logger()
 
 _ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
@@ -91,9 +96,10 @@ async def _check_database(core: Core) -> CheckResult:
     try:
         await _within_limit(core.database.ping)
     except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
-        cause = _first_line(error.__cause__ or error)
+        log.warning("check_failed", check="database", error=repr(error.__cause__ or error))
+        problem = database_problem(error.__cause__ or error)
         fix = "make DATA_PATH a writable folder" if embedded else "start PostgreSQL, and check DATABASE_URL"
-        return CheckResult("database", False, f"{kind} does not answer: {cause}", fix)
+        return CheckResult("database", False, f"{kind} cannot be used: {problem}", fix)
     try:
         await asyncio.to_thread(require_current, core.database.peewee)
     except SchemaError as error:
@@ -110,6 +116,7 @@ async def _check_queue(core: Core) -> CheckResult:
         await _within_limit(core.notifier.ping)
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
+        log.warning("check_failed", check="queue", error=repr(error))
         return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
 
@@ -150,7 +157,8 @@ async def _check_storage(core: Core) -> CheckResult:
             if settings.storage_url
             else "make UPLOAD_PATH a writable folder"
         )
-        return CheckResult("storage", False, f"{place}: {_first_line(error)}", fix)
+        problem = error.message if isinstance(error, AvatarCreatorError) else "no answer in time"
+        return CheckResult("storage", False, f"{place}: {problem}", fix)
     return CheckResult("storage", True, f"{place}: files can be written, read and deleted")
 
 
@@ -191,11 +199,14 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
 async def _check_reachable(model: str, url: str) -> CheckResult:
     """Check that the URL answers. The key is not sent, because only drawing shows whether it is valid."""
     try:
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as http:
+        async with open_http_client(timeout=_ANSWER_SECONDS) as http:
             await http.get(url)
-    except httpx.HTTPError as error:
+    except SettingsError as error:
+        return CheckResult("provider", False, str(error), "change the variable as described")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        log.warning("check_failed", check="provider", error=repr(error))
         fix = "check the network, HUGGINGFACE_BASE_URL and HUGGINGFACE_ENDPOINT_URL"
-        return CheckResult("provider", False, f"{url} does not answer: {type(error).__name__}", fix)
+        return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
     return CheckResult("provider", True, f"{model}; {url} answers")
 
 
@@ -205,7 +216,7 @@ def _redis_problem(error: Exception) -> str:
         case AuthenticationError():
             return "it refuses the user or the password"
         case ResponseError():
-            return _first_line(error)
+            return "it refuses a command: check the user's permissions and the number of the database"
         case TimeoutError() | RedisTimeoutError():
             return "it does not answer in time"
     match error.__cause__ or error.__context__ or error:
@@ -225,8 +236,14 @@ async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
         return await check()
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    if not lines and isinstance(error, TimeoutError):
-        return f"no answer within {_ANSWER_SECONDS:.0f} s"
-    return lines[0] if lines else type(error).__name__
+def _http_problem(error: Exception) -> str:
+    match error:
+        case httpx.TimeoutException():
+            return "no answer in time"
+        case httpx.ProxyError():
+            return "the proxy refuses the connection"
+        case httpx.ConnectError():
+            return "no connection to its address"
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return "it is not a URL that can be called"
+    return "the connection broke"

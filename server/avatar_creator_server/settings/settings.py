@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     """Value that a token's `iss` claim must have; not checked if empty."""
     jwt_audience: str = ""
     """Value that a token's `aud` claim must have; not checked if empty."""
+    jwt_leeway_seconds: float = Field(default=30, ge=0, le=300)
+    """Maximum difference between the clocks of the sign-in system and the servers that does no harm."""
 
     tls_certificate_file: _FilePath | None = None
     """PEM file with the certificate chain. With it and `tls_key_file`, the server accepts TLS only."""

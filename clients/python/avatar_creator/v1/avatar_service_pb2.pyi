@@ -86,7 +86,9 @@ class UploadAvatarRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """Next bytes of the file, less than 1 MiB. All chunks together have at most 10 MiB (10,485,760 bytes)."""
+    """Next bytes of the file, less than 1 MiB (1,048,576 bytes). All chunks together have at most 10 MiB (10,485,760
+    bytes).
+    """
     @_builtins.property
     def metadata(self) -> Global___UploadAvatarMetadata:
         """Metadata of the avatar; only in the first message."""

@@ -33,7 +33,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """One or more fields of the request break a limit of the contract.
 
     - Status: INVALID_ARGUMENT, with `BadRequest`, which lists the violations, at most 20. The field is `request` if
-      the service cannot decode the message.
+      the service cannot decode the message. Long violations are left out if all do not fit into 8 KiB of headers.
     - Metadata: none.
     - Retry: no; correct the fields first.
     - Example: `CreateProject` with an empty `name`.
@@ -112,10 +112,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `ListProjects` without any metadata.
     """
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 11
-    """The service does not accept the token's signature, algorithm, issuer, audience or claims.
+    """The service does not accept the token's signature, algorithm, issuer, audience or claims. Or the token is larger than
+    16 KiB (16,384 bytes), or the call has several `authorization` values.
 
     - Status: UNAUTHENTICATED.
-    - Metadata: none.
+    - Metadata: `limit_bytes` if the token is too large; otherwise none.
     - Retry: yes, with another token.
     - Example: a token signed with another secret.
     """
@@ -379,7 +380,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     A refused call has a gRPC status with a `google.rpc.ErrorInfo`. Its `domain` is `avatar-creator`. Its `reason` is the
     name of one of these values without the prefix `ERROR_REASON_`, for example `RESOURCE_NOT_FOUND`. gRPC itself answers
-    some calls without an `ErrorInfo`: an unknown method, a message over 1 MiB, or metadata over 16 KiB.
+    some calls without an `ErrorInfo`: an unknown method, a message over 4 MiB, or metadata over 64 KiB.
 
     A failed generation or attempt has the reason in `GenerationError.reason`. An attempt can fail with a reason while
     its generation goes on: the service retries some failures itself, up to three times.
@@ -397,7 +398,7 @@ ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """One or more fields of the request break a limit of the contract.
 
 - Status: INVALID_ARGUMENT, with `BadRequest`, which lists the violations, at most 20. The field is `request` if
-  the service cannot decode the message.
+  the service cannot decode the message. Long violations are left out if all do not fit into 8 KiB of headers.
 - Metadata: none.
 - Retry: no; correct the fields first.
 - Example: `CreateProject` with an empty `name`.
@@ -476,10 +477,11 @@ ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 10
 - Example: `ListProjects` without any metadata.
 """
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 11
-"""The service does not accept the token's signature, algorithm, issuer, audience or claims.
+"""The service does not accept the token's signature, algorithm, issuer, audience or claims. Or the token is larger than
+16 KiB (16,384 bytes), or the call has several `authorization` values.
 
 - Status: UNAUTHENTICATED.
-- Metadata: none.
+- Metadata: `limit_bytes` if the token is too large; otherwise none.
 - Retry: yes, with another token.
 - Example: a token signed with another secret.
 """

@@ -25,6 +25,8 @@ _UNLIMITED_WIDTH = 10_000
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
+_LONGEST_TOKEN_SECONDS = 100 * 365 * 86_400
+
 Role = Literal["ops"]
 
 
@@ -71,7 +73,10 @@ def migrate() -> None:
 def token(
     user: Annotated[str, typer.Option(metavar="USER_ID", help="The user whose token it is.")],
     expires_in: Annotated[
-        int, typer.Option(metavar="SECONDS", help="How long the token is valid.", min=1)
+        int,
+        typer.Option(
+            metavar="SECONDS", help="How long the token is valid.", min=1, max=_LONGEST_TOKEN_SECONDS
+        ),
     ] = 86_400,
     app_id: Annotated[
         str | None,
@@ -95,8 +100,8 @@ def token(
     settings = _settings()
     if not is_user_id(user):
         raise CommandError(
-            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter or digit "
-            f"(got {user})"
+            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter, a digit, "
+            f"_ or -; - alone is not a user id (got {user})"
         )
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
@@ -124,13 +129,29 @@ def demo(
     """Start an embedded service, upload a photograph, generate a portrait, and show the progress."""
     import uvloop
 
+    from avatar_creator_server.cli.interrupts import TerminatedError
     from avatar_creator_server.demo.run import run_demo
     from avatar_creator_server.logs import configure_logging
 
+    async def until_sigterm() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await run_demo(data, _output)
+
     configure_logging("warning")
-    folder = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    uvloop.run(run_demo(folder, _output))
+    data = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        uvloop.run(until_sigterm())
+    except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+        _errors.print(
+            f"note: the demo and its service have stopped; their data is in {escape(str(data))}",
+            soft_wrap=True,
+        )
+        if isinstance(interrupt, asyncio.CancelledError):
+            raise TerminatedError from None
+        raise
 
 
 @commands.command(rich_help_panel=_PANEL)
