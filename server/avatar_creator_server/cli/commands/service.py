@@ -133,7 +133,7 @@ def demo(
 
 @commands.command(rich_help_panel=_PANEL)
 def doctor() -> None:
-    """Check version, settings, database, queue, storage and provider, and suggest a fix for each problem."""
+    """Check version, settings, database, queue, workers, storage and provider, and suggest fixes."""
     import uvloop
 
     from avatar_creator_server.operations.doctor import run_checks
@@ -141,7 +141,9 @@ def doctor() -> None:
     results = uvloop.run(run_checks(_settings()))
     table = Table("", "check", "found", "fix", show_lines=False)
     for result in results:
-        mark = "[green]ok[/]" if result.passed else "[red]failed[/]"
+        mark = "[red]failed[/]"
+        if result.passed:
+            mark = "[yellow]warning[/]" if result.fix else "[green]ok[/]"
         table.add_row(mark, result.check, escape(result.found), escape(result.fix))
     _output.print(table)
     if not all(result.passed for result in results):
