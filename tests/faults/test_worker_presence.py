@@ -123,7 +123,7 @@ def test_an_expected_time_needs_a_live_worker(shop: Shop) -> None:
 
     created = shop.create()
     read = shop.client.generations.get(created.id)
-    [listed] = shop.client.generations.list(states=["GENERATION_STATE_PENDING"])
+    [listed] = shop.client.generations.list(states=[PENDING])
     watched = next(shop.client.generations.watch(created.id))
     for state in (created, read, listed, watched):
         assert state.state == PENDING
