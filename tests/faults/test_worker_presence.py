@@ -26,9 +26,7 @@ LATE = timedelta(seconds=90)
 RENEWAL_SECONDS = 30.0
 """Maximum time until a worker that continues has renewed its row: ten seconds, on a busy machine."""
 NO_WORKER = re.compile(r"no worker has been seen for (\d+) s; generations wait until one starts")
-NEVER_SEEN = re.compile(
-    r"no worker has been seen since this server started \d+ s ago; generations wait until one starts"
-)
+NEVER_SEEN = "no worker has been seen since this server started; generations wait until one starts"
 SERVING: int = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -106,7 +104,7 @@ def shop(distributed: Deployment, user: str) -> Iterator[Shop]:
 
 def test_an_expected_time_needs_a_live_worker(shop: Shop) -> None:
     waiting = shop.create()
-    assert NEVER_SEEN.fullmatch(waiting.warnings[-1])
+    assert waiting.warnings[-1] == NEVER_SEEN
     assert shop.health() == NOT_SERVING
 
     worker = shop.deployment.start_worker()

@@ -88,7 +88,6 @@ class Workers:
         self._provider = provider
         self._looking = asyncio.Lock()
         self._look: _Look | None = None
-        self._first_look_at: float | None = None
         self._seen_at: dict[str, float] = {}
         self._left_at = _NEVER
 
@@ -140,7 +139,6 @@ class Workers:
     async def _look_again(self) -> _Look:
         began_at = time.monotonic()
         workers = await self._database.read(self.read_all)
-        self._first_look_at = self._first_look_at or began_at
         seen_at = {
             worker.name: began_at - worker.unseen.total_seconds()
             for worker in workers
@@ -157,14 +155,10 @@ class Workers:
 
     def _warning(self, look: _Look) -> str:
         subject = f"no worker that draws with {self._provider}" if look.others_live else "no worker"
-        now = time.monotonic()
         seen_at = max([*self._seen_at.values(), self._left_at])
-        if seen_at > _NEVER:
-            unseen = f"has been seen for {now - seen_at:,.0f} s"
-        else:
-            seconds = now - (self._first_look_at or now)
-            unseen = f"has been seen since this server started {seconds:,.0f} s ago"
-        return f"{subject} {unseen}; generations wait until one starts"
+        seconds = time.monotonic() - seen_at
+        since = f"for {seconds:,.0f} s" if seen_at > _NEVER else "since this server started"
+        return f"{subject} has been seen {since}; generations wait until one starts"
 
     def _renew(self, worker: WorkerIdentity, start_time: datetime | None) -> datetime:
         now = self._database.now()

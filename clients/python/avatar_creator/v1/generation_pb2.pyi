@@ -360,8 +360,8 @@ class Generation(_message.Message):
         left out, words of the prompt that the model will not read. The next attempt may add more.
 
         While the generation is PENDING and no worker is alive, the last sentence says so: "no worker has been seen for
-        93 s; …". The service computes this sentence, in the same responses and messages as `queue_position`. It does not
-        store it, and a change of it is no new revision.
+        93 s; …", or "no worker has been seen since this server started; …". The service computes this sentence, in the same
+        responses and messages as `queue_position`. It does not store it, and a change of it is no new revision.
         """
 
     @_builtins.property
