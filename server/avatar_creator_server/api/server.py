@@ -121,7 +121,9 @@ class AvatarServer:
             )
         )
         self._core = core
-        self._health = HealthService(core.database, core.notifier, core.circuit_breakers, SERVICE_NAMES)
+        self._health = HealthService(
+            core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
+        )
         self._server = grpc.aio.server(
             interceptors=[
                 ContextInterceptor(log_request),
@@ -217,12 +219,16 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         core.ensure_schema()
         if settings.embedded:
             await core.leases.expire_all()
+            await core.workers.remove_all()
         # Create the worker first, so that a missing dependency fails before the server accepts calls.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core)
-        serve_metrics(settings.metrics_address, QueueCollector(core.database, core.circuit_breakers))
-        await server.start()
+        serve_metrics(
+            settings.metrics_address, QueueCollector(core.database, core.circuit_breakers, core.workers)
+        )
+        # The worker is there before the first call, or that call would warn that there is none.
         await stack.enter_async_context(worker)
+        await server.start()
         stack.push_async_callback(server.stop)
         yield server
 
@@ -245,9 +251,11 @@ def _embedded_worker(core: Core) -> AbstractAsyncContextManager[None]:
 
 @asynccontextmanager
 async def _working(worker: Worker) -> AsyncIterator[None]:
+    """Run the worker while the context is open, which opens when the worker is ready."""
     finish = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run(finish), name="embedded-worker")
+        await worker.ready.wait()
         try:
             yield
         finally:

@@ -7,8 +7,9 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import httpx
@@ -17,11 +18,13 @@ from peewee import PeeweeException
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+import avatar_creator_server
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.database.problems import database_problem
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
@@ -46,11 +49,11 @@ class CheckResult:
     found: str
     """Finding of the check, for a person."""
     fix: str = ""
-    """Advice for the operator; empty if the check passed."""
+    """Advice for the operator; empty if there is none. A check that passed with advice is a warning."""
 
 
 async def run_checks(settings: Settings, require_installed: Callable[[Settings], None]) -> list[CheckResult]:
-    """Check version, settings, database, queue, generations, storage and provider.
+    """Check version, settings, database, queue, workers, generations, storage and provider.
 
     Args:
         settings: The settings of a server or a worker.
@@ -73,6 +76,7 @@ async def run_checks(settings: Settings, require_installed: Callable[[Settings],
             CheckResult("settings", True, f"{mode} service on {settings.listen_address}"),
             await _check_database(core),
             await _check_queue(core),
+            await _check_workers(core),
             await _check_generations(core),
             await _check_storage(core),
             await _check_provider(core, require_installed),
@@ -119,6 +123,54 @@ async def _check_queue(core: Core) -> CheckResult:
         log.warning("check_failed", check="queue", error=repr(error))
         return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
+
+
+async def _check_workers(core: Core) -> CheckResult:
+    try:
+        workers = await _within_limit(core.workers.list_all)
+    except (AvatarCreatorError, TimeoutError, PeeweeException):
+        return CheckResult("workers", True, "unknown until the database answers and has its tables")
+    live = [worker for worker in workers if not worker.lost]
+    lost = [worker for worker in workers if worker.lost]
+    if core.settings.embedded:
+        return CheckResult("workers", True, f"one inside the `serve` process, {_embedded_state(live, lost)}")
+    provider = core.routes.from_text.provider
+    drawing = [worker for worker in live if worker.provider == provider]
+    slots = sum(worker.slots for worker in drawing)
+    found = [
+        f"{len(drawing):,} alive with {slots:,} slots"
+        if drawing
+        else f"none that draws with {provider} is alive"
+    ]
+    found += [f"{worker.name} draws with {worker.provider}" for worker in live if worker not in drawing]
+    version = avatar_creator_server.__version__
+    found += [f"{worker.name} has version {worker.version}" for worker in live if worker.version != version]
+    found += [f"{worker.name} was lost {_ago(worker.unseen)}" for worker in lost]
+    fixes = []
+    if not drawing:
+        fixes.append("start `avatar-creator worker` with these settings")
+    if len(live) > len(drawing):
+        fixes.append("give all servers and workers the same PROVIDER")
+    if any(worker.version != version for worker in live):
+        fixes.append("finish the upgrade: restart the workers of another version")
+    if drawing and lost:
+        fixes.append("look in the logs of the lost workers and of their hosts for the cause")
+    return CheckResult("workers", bool(drawing), "; ".join(found), "; ".join(fixes))
+
+
+def _embedded_state(live: Sequence[WorkerRecord], lost: Sequence[WorkerRecord]) -> str:
+    if live:
+        return "which runs"
+    if lost:
+        return f"which ended without a clean stop {_ago(lost[0].unseen)}"
+    return "which does not run"
+
+
+def _ago(unseen: timedelta) -> str:
+    seconds = round(unseen.total_seconds())
+    if seconds < 120:
+        return f"{seconds} seconds ago"
+    return f"{seconds // 60} minutes ago" if seconds < 7200 else f"{seconds // 3600} hours ago"
 
 
 async def _check_generations(core: Core) -> CheckResult:

@@ -156,7 +156,7 @@ def demo(
 
 @commands.command(rich_help_panel=_PANEL)
 def doctor() -> None:
-    """Check version, settings, database, queue, storage and provider, and suggest a fix for each problem."""
+    """Check version, settings, database, queue, workers, storage and provider, and suggest fixes."""
     import uvloop
 
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
@@ -169,7 +169,9 @@ def doctor() -> None:
         results = refused_settings(error)
     table = Table("", "check", "found", "fix", show_lines=False)
     for result in results:
-        mark = "[green]ok[/]" if result.passed else "[red]failed[/]"
+        mark = "[red]failed[/]"
+        if result.passed:
+            mark = "[yellow]warning[/]" if result.fix else "[green]ok[/]"
         table.add_row(mark, result.check, escape(result.found), escape(result.fix))
     # Programs that read the table need whole lines.
     console = _output if _output.is_terminal else Console(width=_UNLIMITED_WIDTH, highlight=False)
