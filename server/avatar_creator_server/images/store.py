@@ -63,7 +63,10 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
     try:
         upload_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"UPLOAD_PATH must be a folder that the service can write to: {error}") from error
+        log.warning("storage_failed", message="the folder cannot be created", error=repr(error))
+        raise SettingsError(
+            f"UPLOAD_PATH {upload_path} cannot be created; set it to a folder that the service can write to"
+        ) from error
     return LocalStore(upload_path.absolute())
 
 
@@ -169,7 +172,9 @@ class Files:
             finally:
                 await self._store.delete_async(key)
         except (BaseError, OSError) as error:
-            raise _storage_unavailable(str(error).splitlines()[0]) from error
+            raise _storage_unavailable(
+                "the storage does not write, read or remove a test file", error
+            ) from error
 
     def attach(self, *file_ids: str) -> None:
         """Mark staged files as used by rows of the current transaction.
