@@ -135,9 +135,9 @@ def _without_metadata_flags(chunks: dict[bytes, bytes]) -> dict[bytes, bytes]:
     extended = chunks.get(b"VP8X")
     if extended is None:  # Only the extended layout has other chunks than the pixels.
         return {kind: body for kind, body in chunks.items() if kind in _PIXELS}
-    flags = extended[0] & _ALPHA_FLAG | (_ICC_FLAG if b"ICCP" in chunks else 0)
-    if b"ALPH" in chunks:
-        flags |= _ALPHA_FLAG
+    # The header of an animation announces what any frame may have.
+    has_alpha = b"ALPH" in chunks or (b"VP8L" in chunks and bool(extended[0] & _ALPHA_FLAG))
+    flags = (_ALPHA_FLAG if has_alpha else 0) | (_ICC_FLAG if b"ICCP" in chunks else 0)
     return chunks | {b"VP8X": bytes((flags, 0, 0, 0)) + extended[4:10]}
 
 
