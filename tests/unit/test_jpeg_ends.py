@@ -69,6 +69,17 @@ def test_bytes_between_the_pixels_and_the_end_are_not_stored(kind: str, trailer:
     assert accept_upload(whole[:-2] + pictures.trailers()[trailer] + END).data == whole
 
 
+@pytest.mark.parametrize("kind", ["progressive", "progressive with restart markers", "three scans"])
+def test_bytes_between_two_scans_are_not_stored(kind: str) -> None:
+    whole = JPEGS[kind]()
+    last_scan = whole.rindex(b"\xff\xda")
+    for at in (last_scan, whole.rindex(b"\xff\xc4") if kind == "progressive" else last_scan):
+        picture = accept_upload(whole[:at] + pictures.SECRET + whole[at:])
+        assert pictures.SECRET not in picture.data
+        difference = max(abs(a - b) for a, b in zip(pixels(picture.data), pixels(whole), strict=True))
+        assert difference < 40
+
+
 @pytest.mark.parametrize("kind", JPEGS)
 def test_a_jpeg_whose_last_scan_is_short_by_a_byte_is_refused(kind: str) -> None:
     whole = JPEGS[kind]()

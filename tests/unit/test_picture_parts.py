@@ -295,6 +295,9 @@ def test_broken_parts_of_a_webp_are_dropped() -> None:
         pictures.webp_of(header, pixels, webp_chunk(b"sECR", pictures.SECRET)),
         pictures.webp_of(header, webp_chunk(b"sECR", b""), pixels, exif[:-9]),
         pictures.webp_of(header, pixels, b"EXIF"),
+        pictures.webp_of(header, pixels, b"X"),
+        pictures.webp_of(header, pixels, b"\0\0\0"),
+        pictures.webp_of(header, pixels, bytes(99)),
         pictures.webp_of(header, pixels, exif)[:-20],
         pictures.webp_of(header, pixels, xmp) + pictures.SECRET,
     ):
@@ -302,6 +305,39 @@ def test_broken_parts_of_a_webp_are_dropped() -> None:
     twice = pictures.webp_of(header, profile, profile, pixels)
     once = pictures.webp_of(pictures.webp_header(48, 32, 0x20), profile, pixels)
     assert accept_upload(twice).data == once
+
+
+def test_a_webp_whose_pixels_have_a_wrong_length_is_refused() -> None:
+    """Otherwise, what counts as pixels could have the beginning of the metadata."""
+    pixels, exif = webp_pixels(), webp_chunk(b"EXIF", pictures.SECRET * 4)
+    for removed in (1, 2, 9):
+        data = pictures.webp_of(pictures.webp_header(48, 32), pixels[: 100 - removed] + pixels[100:], exif)
+        assert refusal(data)[0] == "IMAGE_CORRUPT"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PALETTE_PNG[:33] + PALETTE_PNG[PALETTE_PNG.index(b"IDAT") - 4 :],
+        pictures.with_png_chunks(PALETTE_PNG, png_chunk(b"PLTE", bytes(3))),
+        pictures.with_png_chunks(PALETTE_PNG, png_chunk(b"PLTE", bytes(4))),
+        pictures.with_png_chunks(PALETTE_PNG, png_chunk(b"PLTE")),
+        PALETTE_PNG[:-12] + png_chunk(b"PLTE", bytes(3)) + PALETTE_PNG[-12:],
+    ],
+    ids=["none", "two", "half a color", "empty", "after the pixels"],
+)
+def test_a_png_whose_palette_is_broken_is_refused(data: bytes) -> None:
+    assert refusal(data)[0] == "IMAGE_CORRUPT"
+
+
+def test_a_palette_that_decoders_do_not_need_is_kept_only_if_it_is_whole() -> None:
+    suggested = pictures.with_png_chunks(pictures.png(), png_chunk(b"PLTE", bytes(6)))
+    assert accept_upload(suggested).data == suggested
+    for broken in (bytes(7), b"", bytes(3 * 257)):
+        data = pictures.with_png_chunks(pictures.png(), png_chunk(b"PLTE", broken))
+        assert accept_upload(data).data == pictures.png()
+    gray = pictures.png(pictures.scene().convert("L"))
+    assert accept_upload(pictures.with_png_chunks(gray, png_chunk(b"PLTE", bytes(6)))).data == gray
 
 
 def test_a_webp_needs_its_pixels_to_the_last_byte() -> None:

@@ -54,7 +54,7 @@ def with_whole_scans(stripped: StrippedPicture, scans: JpegScans) -> StrippedPic
         OSError: The file cannot be decoded.
     """
     half = max(1, stripped.width // 2), max(1, stripped.height // 2)
-    decoded, has_trailer = _decode(stripped.data, scans, half)
+    decoded, (*earlier_have_junk, last_has_junk) = _decode(stripped.data, scans, half)
     # libjpeg does not read bytes after a complete scan, but decodes bytes after a short scan as pixels. So
     # the picture is not complete if bytes added after its scans change it. Decoding at half size reads the
     # same coded bytes.
@@ -66,10 +66,11 @@ def with_whole_scans(stripped: StrippedPicture, scans: JpegScans) -> StrippedPic
     with_fillers.draft(None, half)
     if ImageChops.difference(decoded, with_fillers).getbbox() is not None:
         raise _short_scan_error()
-    if scans.has_end and not has_trailer:
+    if scans.has_end and not any((*earlier_have_junk, last_has_junk)):
         return stripped
     has_many_bytes = len(scans.ends) > 1 and len(stripped.data) > _MAX_SEARCHED_BYTES
-    if has_many_bytes or stripped.width * stripped.height > _MAX_SEARCHED_PIXELS:
+    has_many_pixels = stripped.width * stripped.height > _MAX_SEARCHED_PIXELS
+    if any(earlier_have_junk) or has_many_bytes or has_many_pixels:
         return replace(stripped, must_encode=True)
     end = _end_of_last_scan(stripped.data, scans)
     return replace(stripped, data=stripped.data[:end] + END_OF_IMAGE)
@@ -114,16 +115,21 @@ class _Decoder:
         return self._image
 
 
-def _decode(data: bytes, scans: JpegScans, size: tuple[int, int]) -> tuple[Image.Image, bool]:
-    """Return the picture, at about this size, and whether its last scan has bytes after its pixels."""
+def _decode(data: bytes, scans: JpegScans, size: tuple[int, int]) -> tuple[Image.Image, list[bool]]:
+    """Return the picture, at about this size, and for each scan whether bytes follow its pixels."""
     decoder = _Decoder(data, size)
-    tail = max(scans.starts[-1], scans.ends[-1] - _RUN)
-    decoder.feed(data[:tail])
-    takes = [decoder.feed(data[at : at + 1]) for at in range(tail, scans.ends[-1])]
-    decoder.feed(data[scans.ends[-1] :])
+    has_junk = []
+    at = 0
+    for start, end in zip(scans.starts, scans.ends, strict=True):
+        tail = max(start, end - _RUN)
+        decoder.feed(data[at:tail])
+        takes = [decoder.feed(data[each : each + 1]) for each in range(tail, end)]
+        has_junk.append(len(takes) == _RUN and all(takes))
+        at = end
+    decoder.feed(data[at:])
     if not decoder.has_finished:
         raise _short_scan_error()
-    return decoder.decoded(), len(takes) == _RUN and all(takes)
+    return decoder.decoded(), has_junk
 
 
 def _end_of_last_scan(data: bytes, scans: JpegScans) -> int:

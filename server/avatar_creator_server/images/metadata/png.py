@@ -32,6 +32,7 @@ _PALETTE, _COLOR, _ALPHA = 3, 2, 4
 """Color type of a palette, and bits of the color types with colors and with an alpha channel."""
 _CHANNELS = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
 """Number of channels by color type."""
+_MAX_COLORS = 256
 _END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 
 _ONE_PASS = ((0, 0, 1, 1),)
@@ -140,6 +141,10 @@ class _Stripper:
             raise corrupt_error("the PNG has an unknown chunk that a decoder must not ignore")
         if not chunk.is_whole:
             raise corrupt_error("the checksum of a PNG chunk is wrong")
+        if chunk.kind == b"PLTE" and not self._needs_palette(chunk.body):
+            return
+        if chunk.kind == b"IDAT" and self._header.color_type == _PALETTE and b"PLTE" not in self._seen:
+            raise corrupt_error("the PNG has no palette before its pixels")
         self._seen.add(chunk.kind)
         if chunk.kind == b"IHDR":
             if len(chunk.body) != 13:
@@ -149,6 +154,21 @@ class _Stripper:
             self._header = self._header.with_palette(len(chunk.body) // 3)
         if chunk.kind != b"IEND":
             self._kept += chunk.encoded()
+
+    def _needs_palette(self, palette: bytes) -> bool:
+        """Return whether decoders read this palette: the first one, whole, in place, of a picture in color.
+
+        Raises:
+            InvalidArgumentError: The colors of the pixels are in no other palette.
+        """
+        is_read = (
+            self._seen.isdisjoint((b"PLTE", b"IDAT"))
+            and len(palette) % 3 == 0
+            and 0 < len(palette) <= 3 * _MAX_COLORS
+        )
+        if self._header.color_type == _PALETTE and not is_read:
+            raise corrupt_error("the palette of the PNG is damaged")
+        return is_read and bool(self._header.color_type & _COLOR)
 
     def _add_ancillary(self, chunk: _Chunk) -> None:
         if chunk.kind == b"acTL":

@@ -17,6 +17,7 @@ from avatar_creator_server.images.metadata.stripped import (
 _ICC_FLAG, _ALPHA_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x02
 _PIXELS = frozenset({b"VP8 ", b"VP8L"})
 _KEPT = frozenset({b"VP8X", b"ICCP", b"ALPH"}) | _PIXELS
+_METADATA = frozenset({b"EXIF", b"XMP "})
 _FRAME_HEADER_BYTES = 16
 
 
@@ -75,14 +76,22 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = 12
     has_pixels = False
     while position < len(data):
-        if has_pixels and position + 8 > len(data):
+        if has_pixels and _ends_early(data[position:]):
             return
         kind, length = struct.unpack("<4sI", take(data, position, 8))
-        if has_pixels and kind not in _KEPT | {b"ANMF"} and position + 8 + length > len(data):
-            return
         yield kind, take(data, position + 8, length)
         has_pixels |= kind in _PIXELS or kind == b"ANMF"
         position += 8 + length + length % 2
+
+
+def _ends_early(rest: bytes) -> bool:
+    """Return whether the file was cut in its metadata, or ends in zeros.
+
+    Other bytes show that the length of the pixels is wrong: what counts as pixels may then have metadata.
+    """
+    is_metadata = any(kind.startswith(rest[:4]) for kind in _METADATA)
+    is_cut = len(rest) < 8 or len(rest) < 8 + int.from_bytes(rest[4:8], "little")
+    return (is_metadata and is_cut) or not rest.strip(b"\0")
 
 
 def _with_pixels_of(frame: bytes, chunks: dict[bytes, bytes]) -> dict[bytes, bytes]:
