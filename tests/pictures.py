@@ -39,6 +39,12 @@ def scene(width: int = 48, height: int = 32) -> Image.Image:
     return Image.merge("RGB", (red, green, blue))
 
 
+def photograph(width: int = 90, height: int = 70, mode: str = "RGB") -> Image.Image:
+    """Return `scene()` with noise, so that each part of its coded pixels matters."""
+    noise = Image.frombytes("L", (width, height), random.Random(width).randbytes(width * height))
+    return Image.blend(scene(width, height), noise.convert("RGB"), 0.2).convert(mode)
+
+
 def stored_as(orientation: int, image: Image.Image) -> Image.Image:
     """Return an upright image as a file with this EXIF orientation stores it."""
     method = _INVERSE_OF_UPRIGHT[orientation]

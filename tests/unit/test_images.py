@@ -12,6 +12,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image, ImageChops, ImageFile, ImageStat
+from structlog.testing import capture_logs
 
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import (
@@ -740,6 +741,19 @@ def test_a_damaged_file_gives_a_whole_picture_or_a_refusal(kind: str) -> None:
             continue
         assert opened(picture).size == (picture.width, picture.height)
         assert make_thumbnail(picture.data).width == THUMBNAIL_SIZE
+
+
+def test_the_words_of_a_decoder_are_only_in_the_log() -> None:
+    broken = pictures.webp_cut_inside(pictures.webp(), 80)
+    with capture_logs() as logged, pytest.raises(InvalidArgumentError) as caught:
+        accept_upload(broken)
+    assert caught.value.message == (
+        "chunk: the picture is truncated or damaged (it cannot be decoded); send the complete file"
+    )
+    (entry,) = logged
+    assert entry["event"] == "picture_decoding_failed"
+    assert entry["content_type"] == "image/webp"
+    assert "Error" in entry["error"]
 
 
 def test_many_threads_accept_pictures_concurrently() -> None:

@@ -16,28 +16,22 @@ from tests import pictures
 END = b"\xff\xd9"
 
 
-def photograph(width: int = 90, height: int = 70, mode: str = "RGB") -> Image.Image:
-    """Return an image with noise, so that each part of its coded pixels matters."""
-    noise = Image.effect_noise((width, height), 70).convert("RGB")
-    return Image.blend(pictures.scene(width, height), noise, 0.4).convert(mode)
-
-
 JPEGS: dict[str, Callable[[], bytes]] = {
-    "baseline": lambda: pictures.jpeg(photograph()),
-    "baseline 4:4:4": lambda: pictures.jpeg(photograph(), subsampling="4:4:4"),
-    "optimized": lambda: pictures.jpeg(photograph(), optimize=True, quality=40),
-    "restart markers": lambda: pictures.jpeg(photograph(), restart_marker_rows=1),
-    "progressive": lambda: pictures.jpeg(photograph(), progressive=True),
+    "baseline": lambda: pictures.jpeg(pictures.photograph()),
+    "baseline 4:4:4": lambda: pictures.jpeg(pictures.photograph(), subsampling="4:4:4"),
+    "optimized": lambda: pictures.jpeg(pictures.photograph(), optimize=True, quality=40),
+    "restart markers": lambda: pictures.jpeg(pictures.photograph(), restart_marker_rows=1),
+    "progressive": lambda: pictures.jpeg(pictures.photograph(), progressive=True),
     "progressive with restart markers": lambda: pictures.jpeg(
-        photograph(), progressive=True, restart_marker_rows=1
+        pictures.photograph(), progressive=True, restart_marker_rows=1
     ),
-    "three scans": lambda: pictures.baseline_of_three_scans(photograph()),
-    "gray": lambda: pictures.jpeg(photograph(mode="L")),
-    "progressive gray": lambda: pictures.jpeg(photograph(mode="L"), progressive=True),
-    "cmyk": lambda: pictures.jpeg(photograph(mode="CMYK")),
-    "one pixel": lambda: pictures.jpeg(photograph(1, 1)),
-    "a row": lambda: pictures.jpeg(photograph(301, 1)),
-    "finest quality": lambda: pictures.jpeg(photograph(33, 17), quality=100),
+    "three scans": lambda: pictures.baseline_of_three_scans(pictures.photograph()),
+    "gray": lambda: pictures.jpeg(pictures.photograph(mode="L")),
+    "progressive gray": lambda: pictures.jpeg(pictures.photograph(mode="L"), progressive=True),
+    "cmyk": lambda: pictures.jpeg(pictures.photograph(mode="CMYK")),
+    "one pixel": lambda: pictures.jpeg(pictures.photograph(1, 1)),
+    "a row": lambda: pictures.jpeg(pictures.photograph(301, 1)),
+    "finest quality": lambda: pictures.jpeg(pictures.photograph(33, 17), quality=100),
 }
 
 
@@ -107,8 +101,8 @@ def test_a_progressive_jpeg_without_its_last_scan_is_refused() -> None:
 
 
 def test_the_last_mcu_is_the_line() -> None:
-    """The last of six blocks of 16x16 pixels needs exactly the bytes by which the two files differ."""
-    image = photograph(96, 16)
+    # The last of six blocks of 16x16 pixels needs exactly the bytes by which the two files differ.
+    image = pictures.photograph(96, 16)
     five, six = (pictures.jpeg(image.crop((0, 0, width, 16))) for width in (80, 96))
     size = six.index(b"\xff\xc0") + 7
     start = six.index(b"\xff\xda") + 14
@@ -120,7 +114,7 @@ def test_the_last_mcu_is_the_line() -> None:
 
 
 def test_a_turned_jpeg_without_an_end_becomes_upright() -> None:
-    turned = pictures.jpeg_with_metadata(pictures.jpeg(pictures.stored_as(6, photograph())), 6)
+    turned = pictures.jpeg_with_metadata(pictures.jpeg(pictures.stored_as(6, pictures.photograph())), 6)
     for trailer in pictures.trailers().values():
         picture = accept_upload(turned[:-2] + trailer)
         assert (picture.width, picture.height) == (90, 70)

@@ -26,7 +26,7 @@ _FILLERS = (bytes(range(0xFE, 0x00, -1)), *(bytes((each,)) * 255 for each in (0x
 """Bytes to add after a scan, with each value of the first two bits. None is FF, which would start a
 marker."""
 
-_MAX_SEARCHED_BYTES, _MAX_SEARCHED_PIXELS = 4 * 1024 * 1024, 30_000_000
+_MAX_SEARCHED_BYTES, _MAX_SEARCHED_PIXELS = 4 * 1024 * 1024, 25_000_000
 """Maximum size of a file of several scans, and of any picture, whose last byte is searched. A search decodes
 the picture about nine times, which takes up to 3 seconds. A larger picture is encoded again, which takes
 less."""
