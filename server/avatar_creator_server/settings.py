@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 _MIN_SECRET_BYTES = 32
 _MAX_PORT = 65535
 
+POSTGRESQL_SCHEMES = ("postgresql://", "postgres://")
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
 DEFAULT_PRICES = {"fal-ai": 0.035, "fal-ai-kontext": 0.035}
@@ -53,6 +54,10 @@ class Settings(BaseSettings):
 
     database_url: str = ""
     """`postgresql://user:password@host:port/name` or `sqlite:///path`; SQLite in `data_path` if empty."""
+    database_pooler: Literal["", "transaction"] = ""
+    """`transaction` if `database_url` leads to PgBouncer, or another pooler, in transaction mode."""
+    migrate_database_url: str = ""
+    """Address of PostgreSQL itself, for `migrate`; `database_url` if empty."""
     redis_url: str = ""
     """Address of Redis, `redis://:password@host:port/0`."""
     redis_host: str = ""
@@ -148,9 +153,29 @@ class Settings(BaseSettings):
             SettingsError: the URL is not a PostgreSQL or SQLite URL.
         """
         url = self.database_url or f"sqlite:///{self.data_path / 'avatar-creator.db'}"
-        if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        if not url.startswith(("sqlite:///", *POSTGRESQL_SCHEMES)):
             raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
         return url
+
+    @property
+    def pooled(self) -> bool:
+        """True if each transaction may run in another session of PostgreSQL."""
+        return self.database_pooler == "transaction"
+
+    @property
+    def migrate_database(self) -> str:
+        """The URL of the database for `migrate`.
+
+        Raises:
+            SettingsError: `migrate` cannot use the database with these settings.
+        """
+        self._require_pooler_combination()
+        if self.pooled and not self.migrate_database_url:
+            raise SettingsError(
+                "DATABASE_POOLER is transaction, but MIGRATE_DATABASE_URL is not set: set it to the address "
+                "of PostgreSQL itself, because a migration needs one session from its beginning to its end"
+            )
+        return self.migrate_database_url or self.database
 
     @property
     def chosen_provider(self) -> str:
@@ -179,6 +204,25 @@ class Settings(BaseSettings):
         """True if `serve` runs the whole service in one process."""
         return self.database.startswith("sqlite:")
 
+    def _require_pooler_combination(self) -> None:
+        if self.embedded:
+            for name, value in (
+                ("DATABASE_POOLER", self.database_pooler),
+                ("MIGRATE_DATABASE_URL", self.migrate_database_url),
+            ):
+                if value:
+                    raise SettingsError(
+                        f"{name} is set, but the database is SQLite: set DATABASE_URL to a PostgreSQL "
+                        f"database, or unset {name}"
+                    )
+        if self.migrate_database_url and not self.migrate_database_url.startswith(POSTGRESQL_SCHEMES):
+            raise SettingsError("MIGRATE_DATABASE_URL must begin with postgresql://")
+        if self.pooled and "options" in parse_qs(self.database.partition("?")[2]):
+            raise SettingsError(
+                "DATABASE_POOLER is transaction, but DATABASE_URL has options, which change a session that "
+                "others use too: remove them, and set them with ALTER ROLE"
+            )
+
     def require_legal_combination(self) -> None:
         """Reject settings that would lose work or split the service in two.
 
@@ -188,6 +232,7 @@ class Settings(BaseSettings):
         host_and_port("LISTEN_ADDRESS", self.listen_address)
         if self.metrics_address:
             host_and_port("METRICS_ADDRESS", self.metrics_address)
+        self._require_pooler_combination()
         if self.embedded:
             if self.redis:
                 raise SettingsError(

@@ -68,6 +68,31 @@ INVALID: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"DATABASE_URL": "mysql://localhost/x"},
         ["must begin with postgresql://"],
     ),
+    "SQLite with a pooler": (
+        {"DATABASE_POOLER": "transaction"},
+        ["DATABASE_POOLER is set, but the database is SQLite"],
+    ),
+    "SQLite with an address for migrations": (
+        {"MIGRATE_DATABASE_URL": "postgresql://localhost/x"},
+        ["MIGRATE_DATABASE_URL is set, but the database is SQLite"],
+    ),
+    "another mode of the pooler": ({"DATABASE_POOLER": "session"}, ["DATABASE_POOLER", "'transaction'"]),
+    "another database for migrations": (
+        {
+            "DATABASE_URL": "postgresql://localhost/x",
+            "REDIS_URL": "redis://localhost",
+            "MIGRATE_DATABASE_URL": f"mysql://x:{CANARY}@localhost/x",
+        },
+        ["MIGRATE_DATABASE_URL must begin with postgresql://"],
+    ),
+    "settings of the session through a pooler": (
+        {
+            "DATABASE_URL": f"postgresql://x:{CANARY}@localhost/x?options=-csearch_path%3Dx",
+            "REDIS_URL": "redis://localhost",
+            "DATABASE_POOLER": "transaction",
+        },
+        ["DATABASE_URL has options", "ALTER ROLE"],
+    ),
     "unknown provider": ({"PROVIDER": "dalle"}, ["PROVIDER", "'sketch'"]),
     "endpoint without URL": (
         {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_ROUTE": "endpoint"},
