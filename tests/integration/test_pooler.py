@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from avatar_creator import NotFoundError
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.demo.run import PHOTOGRAPH
 from avatar_creator_server.errors import UnavailableError
@@ -58,6 +57,14 @@ class OtherClient:
         self._connection.close()
 
 
+def execute(url: str, *statements: str) -> None:
+    """Run statements in one session of PostgreSQL itself."""
+    with closing(psycopg2.connect(url, connect_timeout=10)) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
+
+
 @pytest.fixture
 def single(database_url: str) -> Iterator[PgBouncer]:
     """A pooler with one session, which every client therefore gets."""
@@ -85,30 +92,29 @@ def test_the_service_leaves_no_state_in_the_session_of_another_client(
         deployment.start()
         with deployment.client(user) as client:
             project = client.projects.create("Shared")
-            client.avatars.upload(project.id, PHOTOGRAPH)
+            client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
             generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
             assert Watcher(client, generation.id).states()[-1].state == COMPLETED
-            client.avatars.list(query="woman").first_page()
+            list(client.avatars.list(project_id=project.id, query="woman"))
             client.projects.delete(project.id)
-            with pytest.raises(NotFoundError):
-                client.generations.get(generation.id)
 
         assert other.query("SELECT pg_backend_pid()") == [session]
         assert other.session_state() == before
         assert other.query("SHOW statement_timeout") == [("0",)]
 
 
-def test_without_the_setting_another_client_gets_the_timeouts_of_the_service(
+async def test_without_the_setting_another_client_gets_the_timeouts_of_the_service(
     single: PgBouncer, database_url: str
 ) -> None:
     """Without this, the test above could not fail."""
     with other_client(single, database_url) as other:
         before = other.session_state()
-        deployment_database = Database(single.url(database_url))
-        deployment_database.read_blocking(lambda: None, seconds=10.0)
+        database = Database(single.url(database_url))
+        await database.ping()
 
         assert other.session_state() != before
         assert other.query("SHOW statement_timeout") == [("30s",)]
+        await database.close()
 
 
 async def test_a_transaction_has_the_timeouts_of_the_service_and_a_read_those_of_the_role(
@@ -137,13 +143,13 @@ async def test_a_server_that_became_a_standby_is_unavailable_until_it_accepts_wr
         database.peewee.execute_sql("CREATE TABLE written (id integer)")
 
     try:
-        Deployment(Path(), {"DATABASE_URL": database_url}).execute(
-            f"ALTER DATABASE {name} SET default_transaction_read_only = on"
-        )
+        execute(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         with pytest.raises(UnavailableError):
             await database.write(create_table)
-        Deployment(Path(), {"DATABASE_URL": database_url}).execute(
-            f"BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only"
+        execute(
+            database_url,
+            "SET default_transaction_read_only = off",
+            f"ALTER DATABASE {name} RESET default_transaction_read_only",
         )
         pgbouncer.run(f"RECONNECT {name}")
 
@@ -218,14 +224,12 @@ def test_doctor_finds_a_pooler_and_a_role_without_timeouts(
         "statement_timeout = '30s'",
     ]
     assert (missing_setting.returncode, missing_timeouts.returncode) == (1, 1)
-    direct = Deployment(pooled.directory, {"DATABASE_URL": database_url})
     try:
-        for statement in statements:
-            direct.execute(statement)
+        execute(database_url, *statements)
         pgbouncer.run("RECONNECT")
         fixed = pooled.run_command("doctor")
     finally:
-        direct.execute("ALTER ROLE CURRENT_USER RESET ALL")
+        execute(database_url, "ALTER ROLE CURRENT_USER RESET ALL")
 
     assert "PostgreSQL through a pooler in transaction mode, schema up to date" in printed(fixed)
     assert fixed.returncode == 0
