@@ -60,6 +60,11 @@ class PgBouncer:
                 if not tries_left or "in use" not in str(error):
                     raise
 
+    @property
+    def pid(self) -> int:
+        """The process id of the pooler."""
+        return self._process.pid
+
     def url(self, database_url: str, user: str | None = None) -> str:
         """Return the URL of a database through this pooler, for its own user or for another one."""
         parts = urlsplit(database_url)
