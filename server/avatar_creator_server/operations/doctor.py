@@ -39,7 +39,7 @@ class CheckResult:
     found: str
     """Finding of the check, for a person."""
     fix: str = ""
-    """Advice for the operator; empty if the check passed."""
+    """Advice for the operator; empty if there is none. A check that passed with advice is a warning."""
 
 
 async def run_checks(settings: Settings) -> list[CheckResult]:
@@ -104,7 +104,7 @@ async def _check_pooling(core: Core) -> CheckResult:
             statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
             return CheckResult(
                 "database",
-                False,
+                True,
                 f"{found}; the role {role} has no {' and no '.join(missing)}, so nothing stops a slow read",
                 f"run the SQL {statements}; then run RECONNECT in the pooler's console",
             )
