@@ -151,7 +151,7 @@ class PgBouncer:
             RuntimeError: it is not installed.
         """
         try:
-            program = Path((_UNPACKED / "program").read_text().strip())
+            program = _UNPACKED / (_UNPACKED / "program").read_text().strip()
         except FileNotFoundError:
             raise RuntimeError("the tests need PgBouncer: run `make pgbouncer`") from None
         if not program.is_relative_to(_UNPACKED):

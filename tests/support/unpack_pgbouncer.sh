@@ -1,5 +1,6 @@
 #!/bin/sh
 # Put Debian's PgBouncer and the libraries that it needs into a folder. It installs nothing and needs no root.
+# The file `program` in the folder has the path of the program, relative to the folder.
 set -eu
 rm -rf "$1"
 mkdir -p "$1/packages"
@@ -36,4 +37,4 @@ fi
 for package in *.deb; do
 	dpkg-deb --extract "$package" "$folder"
 done
-echo "$folder/usr/sbin/pgbouncer" > "$folder/program"
+echo usr/sbin/pgbouncer > "$folder/program"
