@@ -14,6 +14,7 @@ from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
 from tests.support.inherited_signals import give_children_default_signals
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
 from tests.support.service import Deployment, run_command
@@ -126,6 +127,24 @@ def distributed(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[D
 
 
 @pytest.fixture
+def pgbouncer(database_url: str) -> Iterator[PgBouncer]:
+    """A pooler in transaction mode in front of PostgreSQL."""
+    pooler = PgBouncer(database_url)
+    yield pooler
+    pooler.close()
+
+
+@pytest.fixture
+def pooled(tmp_path: Path, pgbouncer: PgBouncer, database_url: str, redis_url: str) -> Iterator[Deployment]:
+    """A distributed service that reaches its database through `pgbouncer`. The test starts its processes."""
+    deployment = Deployment.distributed(
+        tmp_path, pgbouncer.url(database_url), redis_url, DATABASE_POOLER="transaction"
+    )
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture
 def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) -> Iterator[Deployment]:
     """A distributed service on `own_postgres` and `own_redis`. The test starts it and may break both."""
     url = own_postgres.create_database()
@@ -137,7 +156,10 @@ def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) ->
 
 @pytest.fixture(params=["embedded", "distributed"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
-    """A running service of this test only: once embedded, once with a server and a worker."""
+    """A running service of this test only: once embedded, once with a server and a worker.
+
+    A test can also choose `pooled`.
+    """
     running: Deployment = request.getfixturevalue(request.param)
     running.start()
     return running

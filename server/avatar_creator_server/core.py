@@ -75,7 +75,7 @@ class Core:
             SettingsError: The settings do not form a service.
         """
         settings.require_legal_combination()
-        database = Database(settings.database)
+        database = Database(settings.database, pooled=settings.pooled)
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         notifier = (

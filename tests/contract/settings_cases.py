@@ -85,6 +85,25 @@ CASES: dict[str, Case] = {
         ("METRICS_ADDRESS and LISTEN_ADDRESS",),
     ),
     "distributed without a secret": Case({"JWT_SECRET": None}, ("JWT_SECRET is not set",), worker="works"),
+    "SQLite with a pooler": embedded(
+        {"DATABASE_POOLER": "transaction"}, "DATABASE_POOLER is set, but the database is SQLite"
+    ),
+    "SQLite with an address for migrations": embedded(
+        {"MIGRATE_DATABASE_URL": "postgresql://localhost/x"},
+        "MIGRATE_DATABASE_URL is set, but the database is SQLite",
+    ),
+    "a pooler": works("DATABASE_POOLER", "transaction"),
+    "another mode of the pooler": refused("DATABASE_POOLER", "session", "'transaction'"),
+    "a pooler with settings of the session": Case(
+        {"DATABASE_URL": "<postgresql-with>options=-csearch_path%3Dx", "DATABASE_POOLER": "transaction"},
+        ("DATABASE_URL has options", "ALTER ROLE"),
+    ),
+    "another database for migrations": refused(
+        "MIGRATE_DATABASE_URL", f"mysql://x:{CANARY}@localhost/x", "must begin with postgresql://"
+    ),
+    "an unescaped password for migrations": refused(
+        "MIGRATE_DATABASE_URL", f"postgresql://x:{CANARY}@a/b@localhost/x", ESCAPE
+    ),
     # Files and folders
     "TLS files that do not exist": Case(
         {"TLS_CERTIFICATE_FILE": "none.pem", "TLS_KEY_FILE": "none.pem"},

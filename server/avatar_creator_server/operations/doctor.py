@@ -20,7 +20,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
+from avatar_creator_server.database.connection import TIMEOUTS
 from avatar_creator_server.database.migrator import SchemaError, require_current
+from avatar_creator_server.database.pooling import Pooling, missing_timeouts
+from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
@@ -110,7 +113,38 @@ async def _check_database(core: Core) -> CheckResult:
         if embedded:
             return CheckResult("database", True, f"{kind}; the first `serve` will create the tables")
         return CheckResult("database", False, str(error), "run `avatar-creator migrate`")
-    return CheckResult("database", True, f"{kind}, schema up to date")
+    if embedded:
+        return CheckResult("database", True, f"{kind}, schema up to date")
+    return await _check_pooling(core)
+
+
+async def _check_pooling(core: Core) -> CheckResult:
+    settings = core.settings
+    try:
+        pooling = await asyncio.to_thread(detect_pooling, settings.database)
+    except PeeweeException:
+        fix = "allow more connections: each server and each worker needs up to eight"
+        return CheckResult("database", False, "PostgreSQL does not accept a second connection", fix)
+    through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
+    found = f"PostgreSQL{through}, schema up to date"
+    if settings.pooled:
+        role, missing = await core.database.read(missing_timeouts, core.database)
+        if missing:
+            statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
+            return CheckResult(
+                "database",
+                True,
+                f"{found}; the role {role} has no {' and no '.join(missing)}, so nothing stops a slow read",
+                f"run the SQL {statements}; then run RECONNECT in the pooler's console",
+            )
+    elif pooling is Pooling.TRANSACTION:
+        return CheckResult(
+            "database",
+            False,
+            f"{found}; DATABASE_POOLER is not set, so this service changes the timeouts of other clients",
+            "set DATABASE_POOLER=transaction, and MIGRATE_DATABASE_URL for `avatar-creator migrate`",
+        )
+    return CheckResult("database", True, found)
 
 
 async def _check_queue(core: Core) -> CheckResult:

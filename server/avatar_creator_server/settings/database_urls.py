@@ -53,12 +53,28 @@ def parse_database_url(text: str) -> str:
     """
     if text[: len(SQLITE)].lower() == SQLITE:
         return SQLITE + _sqlite_path(text[len(SQLITE) :])
+    if _POSTGRESQL_SCHEME.match(text) is None:
+        raise ValueError("must begin with postgresql:// or sqlite:///")
+    return parse_postgresql_url(text)
+
+
+def parse_postgresql_url(text: str) -> str:
+    """Check a URL of PostgreSQL, and return it with the usual scheme.
+
+    Raises:
+        ValueError: The text is not such a URL.
+    """
     scheme = _POSTGRESQL_SCHEME.match(text)
     if scheme is None:
-        raise ValueError("must begin with postgresql:// or sqlite:///")
+        raise ValueError("must begin with postgresql://")
     rest = text[scheme.end() :]
     _require_postgresql(split_url(rest))
     return POSTGRESQL + rest
+
+
+def has_parameter(url: str, name: str) -> bool:
+    """Return whether a checked `postgresql://` URL has the parameter."""
+    return name in dict(split_url(url.removeprefix(POSTGRESQL)).parameters)
 
 
 def sqlite_path(url: str) -> str:

@@ -23,7 +23,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
 from avatar_creator_server.settings import values
-from avatar_creator_server.settings.database_urls import SQLITE, parse_database_url
+from avatar_creator_server.settings.database_urls import (
+    SQLITE,
+    has_parameter,
+    parse_database_url,
+    parse_postgresql_url,
+)
 from avatar_creator_server.settings.errors import SettingsError
 from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_url, parse_redis_url
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
@@ -108,6 +113,10 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, _if_set(parse_database_url)] = ""
     """`postgresql://user:password@host:port/name` or `sqlite:///path`; SQLite in `data_path` if empty."""
+    database_pooler: Literal["", "transaction"] = ""
+    """`transaction` if `database_url` leads to PgBouncer, or another pooler, in transaction mode."""
+    migrate_database_url: Annotated[str, _if_set(parse_postgresql_url)] = ""
+    """Address of PostgreSQL itself, for `migrate`; `database_url` if empty."""
     redis_url: Annotated[str, _if_set(parse_redis_url)] = ""
     """URL of Redis: `redis://:password@host:port/0`, `rediss://…` with TLS, or `unix:///path`."""
     redis_host: Annotated[str, _if_set(parse_host)] = ""
@@ -232,6 +241,26 @@ class Settings(BaseSettings):
         return self.database_url or f"{SQLITE}{self.data_path / 'avatar-creator.db'}"
 
     @property
+    def pooled(self) -> bool:
+        """True if each transaction may run in another session of PostgreSQL."""
+        return self.database_pooler == "transaction"
+
+    @property
+    def migrate_database(self) -> str:
+        """The URL of the database for `migrate`.
+
+        Raises:
+            SettingsError: `migrate` cannot use the database with these settings.
+        """
+        self._require_pooler_combination()
+        if self.pooled and not self.migrate_database_url:
+            raise SettingsError(
+                "DATABASE_POOLER is transaction, but MIGRATE_DATABASE_URL is not set: set it to the address "
+                "of PostgreSQL itself, because a migration needs one session from its beginning to its end"
+            )
+        return self.migrate_database_url or self.database
+
+    @property
     def chosen_provider(self) -> str:
         """The provider that the settings choose: `sketch`, `huggingface` or `diffusers`."""
         return self.provider or ("huggingface" if self.huggingface_api_key.get_secret_value() else "sketch")
@@ -257,6 +286,23 @@ class Settings(BaseSettings):
         """True if `serve` runs the whole service in one process."""
         return self.database.startswith(SQLITE)
 
+    def _require_pooler_combination(self) -> None:
+        if self.embedded:
+            for name, value in (
+                ("DATABASE_POOLER", self.database_pooler),
+                ("MIGRATE_DATABASE_URL", self.migrate_database_url),
+            ):
+                if value:
+                    raise SettingsError(
+                        f"{name} is set, but the database is SQLite: set DATABASE_URL to a PostgreSQL "
+                        f"database, or unset {name}"
+                    )
+        if self.pooled and has_parameter(self.database, "options"):
+            raise SettingsError(
+                "DATABASE_POOLER is transaction, but DATABASE_URL has options, which change a session that "
+                "others use too: remove them, and set them with ALTER ROLE"
+            )
+
     def require_legal_combination(self) -> None:
         """Reject settings that would lose work or split the service in two.
 
@@ -268,6 +314,7 @@ class Settings(BaseSettings):
                 f"METRICS_ADDRESS and LISTEN_ADDRESS are both {self.listen_address}: set another port in "
                 "METRICS_ADDRESS"
             )
+        self._require_pooler_combination()
         if self.embedded:
             if self.redis:
                 raise SettingsError(

@@ -62,8 +62,13 @@ def migrate() -> None:
     """Update the database to this version's schema; it is safe to run at any time."""
     from avatar_creator_server.database.connection import open_database
     from avatar_creator_server.database.migrator import migrate as migrate_database
+    from avatar_creator_server.database.pooling import require_direct
 
-    applied = migrate_database(open_database(_settings().database))
+    settings = _settings()
+    url = settings.migrate_database
+    if settings.migrate_database_url:
+        require_direct(url)
+    applied = migrate_database(open_database(url))
     for name in applied:
         _output.print(f"applied {name}")
     _output.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
