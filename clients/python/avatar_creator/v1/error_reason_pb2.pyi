@@ -80,7 +80,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `UploadAvatar` with a GIF file.
     """
     ERROR_REASON_IMAGE_CORRUPT: _ErrorReason.ValueType  # 7
-    """The picture is truncated or damaged: the service cannot decode it to its last pixel.
+    """The picture is truncated or damaged: the service cannot decode it to its last pixel. Damage to metadata, or to the
+    end of a file that has all its pixels, does not matter.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
     - Metadata: none.
@@ -88,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `UploadAvatar` with the first half of a JPEG file.
     """
     ERROR_REASON_IMAGE_ANIMATED: _ErrorReason.ValueType  # 8
-    """The picture is an animation: an animated WebP or an APNG.
+    """The picture is an animation: a WebP or an APNG with more than one frame.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
     - Metadata: none.
@@ -99,7 +100,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The declared `content_type` is not the type of the bytes.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata.content_type`.
-    - Metadata: `declared` and `actual`, both media types.
+    - Metadata: `declared` and `actual`, both one of `image/jpeg`, `image/png` and `image/webp`.
     - Retry: no; declare the actual type, or none.
     - Example: `content_type` `image/png` for the bytes of a JPEG file.
     """
@@ -445,7 +446,8 @@ ERROR_REASON_IMAGE_UNSUPPORTED: ErrorReason.ValueType  # 6
 - Example: `UploadAvatar` with a GIF file.
 """
 ERROR_REASON_IMAGE_CORRUPT: ErrorReason.ValueType  # 7
-"""The picture is truncated or damaged: the service cannot decode it to its last pixel.
+"""The picture is truncated or damaged: the service cannot decode it to its last pixel. Damage to metadata, or to the
+end of a file that has all its pixels, does not matter.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
 - Metadata: none.
@@ -453,7 +455,7 @@ ERROR_REASON_IMAGE_CORRUPT: ErrorReason.ValueType  # 7
 - Example: `UploadAvatar` with the first half of a JPEG file.
 """
 ERROR_REASON_IMAGE_ANIMATED: ErrorReason.ValueType  # 8
-"""The picture is an animation: an animated WebP or an APNG.
+"""The picture is an animation: a WebP or an APNG with more than one frame.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
 - Metadata: none.
@@ -464,7 +466,7 @@ ERROR_REASON_IMAGE_TYPE_MISMATCH: ErrorReason.ValueType  # 9
 """The declared `content_type` is not the type of the bytes.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata.content_type`.
-- Metadata: `declared` and `actual`, both media types.
+- Metadata: `declared` and `actual`, both one of `image/jpeg`, `image/png` and `image/webp`.
 - Retry: no; declare the actual type, or none.
 - Example: `content_type` `image/png` for the bytes of a JPEG file.
 """
