@@ -91,7 +91,8 @@ def _inverse_pq(signal: Floats) -> Floats:
     """Return luminance as a multiple of SDR white."""
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     root = signal ** (1 / m2)
-    return (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1) * (_PQ_PEAK / _SDR_WHITE)
+    light: Floats = (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
+    return light * (_PQ_PEAK / _SDR_WHITE)
 
 
 def _inverse_hlg(signal: Floats) -> Floats:
@@ -286,12 +287,14 @@ def _to_srgb_primaries(chromaticities: Chromaticities) -> Matrix:
 def _displayed_hlg(scene: Floats, chromaticities: Chromaticities) -> Floats:
     """Return the light of a display of 1,000 cd/m2 as a multiple of SDR white."""
     luminance = scene @ _to_xyz(chromaticities)[1].astype(np.float32)
-    system = np.maximum(luminance, 0) ** np.float32(_HLG_SYSTEM_GAMMA - 1)
-    return scene * system[..., np.newaxis] * np.float32(_HLG_PEAK / _SDR_WHITE)
+    system: Floats = np.maximum(luminance, 0) ** np.float32(_HLG_SYSTEM_GAMMA - 1)
+    displayed: Floats = scene * system[..., np.newaxis] * np.float32(_HLG_PEAK / _SDR_WHITE)
+    return displayed
 
 
 def _with_soft_highlights(light: Floats) -> Floats:
     """Compress light above the knee to white. The brightest channel sets the scale, so that hues stay."""
     brightest = np.maximum(light.max(axis=-1, keepdims=True), np.float32(_KNEE))
     compressed = _KNEE + (1 - _KNEE) * (1 - np.exp(-(brightest - _KNEE) / (1 - _KNEE)))
-    return light * (compressed / brightest)
+    softened: Floats = light * (compressed / brightest)
+    return softened

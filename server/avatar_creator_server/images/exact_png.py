@@ -85,7 +85,7 @@ class ExactPng:
         height, width, _ = samples.shape
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        # Pillow resizes columns first too, and strips keep the memory small.
+        # Pillow resizes columns first too, and clips before it resizes rows. Strips keep the memory small.
         strips = [
             [
                 _resized(channel, (size, channel.shape[0]), (left, 0, left + side, channel.shape[0]))
@@ -93,9 +93,10 @@ class ExactPng:
             ]
             for strip in strips_of(samples)
         ]
+        limits = [*(self._maximum for _ in strips[0][1:]), 1]
         *weighted, alpha = (
-            _resized(np.concatenate(channel), (size, size), (0, top, size, top + side))
-            for channel in zip(*strips, strict=True)
+            _resized(np.clip(np.concatenate(channel), 0, limit), (size, size), (0, top, size, top + side))
+            for channel, limit in zip(zip(*strips, strict=True), limits, strict=True)
         )
         alpha = np.clip(alpha, 0, 1)
         colors = np.stack(weighted, axis=-1)
