@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 import structlog
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images.color_space import apply_transform, transform_of
+from avatar_creator_server.images.exact_png import exact_png
 from avatar_creator_server.images.jpeg_scans import with_whole_scans
 from avatar_creator_server.images.media_types import canonical_type
 from avatar_creator_server.images.metadata import (
@@ -27,6 +29,7 @@ from avatar_creator_server.images.metadata.exif import UPRIGHT
 from avatar_creator_server.images.metadata.png import has_every_png_row, only_pixels
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
 from avatar_creator_server.images.metadata.stripped import corrupt_error
+from avatar_creator_server.images.png_samples import turned_png
 
 log = structlog.get_logger()
 
@@ -145,6 +148,9 @@ def make_thumbnail(data: bytes) -> Picture:
         data: A picture that `accept_upload` or `encode_png` returned. For other bytes, Pillow's exceptions
             pass through.
     """
+    exact = exact_png(data)
+    if exact is not None:
+        return _encoded(exact.square(THUMBNAIL_SIZE), "image/webp", quality=85, method=4)
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         image.draft(None, (2 * THUMBNAIL_SIZE, 2 * THUMBNAIL_SIZE))
         profile: bytes | None = image.info.get("icc_profile")
@@ -154,6 +160,9 @@ def make_thumbnail(data: bytes) -> Picture:
 
 def decode(data: bytes) -> Image.Image:
     """Return the pixels of a picture that this service stored, as RGB in sRGB on a white background."""
+    exact = exact_png(data)
+    if exact is not None:
+        return exact.on_white()
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         profile: bytes | None = image.info.get("icc_profile")
         plain = _in_srgb(_continuous(image), profile)
@@ -210,24 +219,25 @@ def _encoded_again(stripped: StrippedPicture) -> Picture:
 
 
 def _turned_upright(stripped: StrippedPicture) -> Picture:
+    if stripped.content_type == "image/png":
+        width, height = stripped.width, stripped.height
+        if stripped.orientation >= 5:
+            width, height = height, width
+        return _picture(turned_png(stripped.data, stripped.orientation), "image/png", width, height)
     image = _open(stripped)
     profile = image.info.get("icc_profile")
     turned = image.transpose(_TO_UPRIGHT[stripped.orientation])
-    match stripped.content_type:
-        case "image/jpeg":
-            return _encoded(turned, "image/jpeg", profile, quality=95, subsampling="4:4:4")
-        case "image/png":
-            return _encoded(turned, "image/png", profile)
-        case "image/webp":
-            return _encoded(turned, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
+    if stripped.content_type == "image/jpeg":
+        return _encoded(turned, "image/jpeg", profile, quality=95, subsampling="4:4:4")
+    return _encoded(turned, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
 
 
 def _continuous(image: Image.Image) -> Image.Image:
     """Return the image in a mode whose values can be averaged: L, LA, RGB, RGBA or CMYK."""
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255.
-        return image.point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
-        return image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
+        if image.mode in ("LA", "RGBA"):
+            return image
+        return image.convert("LA" if image.mode == "L" else "RGBA")
     if image.mode in ("L", "RGB", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
@@ -237,14 +247,8 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return the image as RGB or RGBA, converted with its profile, or with Pillow's formulas if none fits."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colors = image.convert(image.mode.removesuffix("A")) if alpha else image
-    if profile:
-        try:
-            transformed = ImageCms.profileToProfile(
-                colors, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except ImageCms.PyCMSError:
-            transformed = None
-        colors = transformed or colors
+    if profile and (transform := transform_of(profile, colors.mode)):
+        colors = apply_transform(colors, transform)
     colors = colors.convert("RGB")
     if alpha:
         colors.putalpha(alpha)

@@ -26,7 +26,7 @@ _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 """Chunks that a decoder needs for the pixels."""
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _AFTER_PALETTE = frozenset({b"tRNS", b"bKGD"})
-_BEFORE_PALETTE = frozenset({b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"cICP"})
+_BEFORE_PALETTE = frozenset({b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"cICP", b"mDCV", b"cLLI"})
 
 _PALETTE, _COLOR, _ALPHA = 3, 2, 4
 """Color type of a palette, and bits of the color types with colors and with an alpha channel."""
@@ -239,6 +239,8 @@ _CHECKS: dict[bytes, Callable[[_Header, bytes], bool]] = {
     b"sRGB": lambda _, body: len(body) == 1 and body[0] <= 3,
     b"cICP": lambda _, body: len(body) == 4,
     b"pHYs": lambda _, body: len(body) == 9,
+    b"mDCV": lambda _, body: len(body) == 24,
+    b"cLLI": lambda _, body: len(body) == 8,
 }
 """Check of each ancillary chunk that is kept."""
 
@@ -262,6 +264,16 @@ def only_pixels(data: bytes) -> bytes:
     """Return a stripped PNG with no other chunks than those of its pixels."""
     kept = (chunk.encoded() for chunk in _chunks(data) if chunk.kind in _PIXELS)
     return PNG_SIGNATURE + b"".join(kept)
+
+
+def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the type and the body of each chunk of a stripped PNG."""
+    return ((chunk.kind, chunk.body) for chunk in _chunks(data))
+
+
+def encode_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk with its length and its checksum."""
+    return _Chunk(kind, body, is_whole=True).encoded()
 
 
 def has_every_png_row(data: bytes) -> bool:
