@@ -224,6 +224,7 @@ def test_an_address_for_migrations_is_never_a_pooler_in_session_mode(
 def test_doctor_finds_a_pooler_and_a_role_without_timeouts(
     pooled: Deployment, pgbouncer: PgBouncer, database_url: str
 ) -> None:
+    pooled.start_worker()
     del pooled.settings["DATABASE_POOLER"]
     pooled.settings["COLUMNS"] = "400"
     missing_setting = pooled.run_command("doctor")
@@ -252,6 +253,7 @@ def test_doctor_finds_a_pooler_and_a_role_without_timeouts(
 
 
 def test_doctor_accepts_a_pooler_in_session_mode(pooled: Deployment, database_url: str) -> None:
+    pooled.start_worker()
     del pooled.settings["DATABASE_POOLER"]
     pooler = PgBouncer(database_url, pool_size=8, settings={"pool_mode": "session"})
     with closing(pooler):
