@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings as hypothesis_settings
 
 from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
     from avatar_creator import AvatarCreator
 
 __all__ = ["pytest_configure", "pytest_runtest_teardown", "pytest_unconfigure"]
-
-# An example has no time limit, because other processes share the machine.
-hypothesis_settings.register_profile("without_deadline", deadline=None)
-hypothesis_settings.load_profile("without_deadline")
 
 _SHARED_REDIS_DATABASE = 0
 _TEST_REDIS_DATABASE = 1
