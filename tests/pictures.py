@@ -6,6 +6,7 @@ turns or crops, even after lossy coding.
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 from io import BytesIO
@@ -38,6 +39,12 @@ def scene(width: int = 48, height: int = 32) -> Image.Image:
     return Image.merge("RGB", (red, green, blue))
 
 
+def photograph(width: int = 90, height: int = 70, mode: str = "RGB") -> Image.Image:
+    """Return `scene()` with noise, so that each part of its coded pixels matters."""
+    noise = Image.frombytes("L", (width, height), random.Random(width).randbytes(width * height))
+    return Image.blend(scene(width, height), noise.convert("RGB"), 0.2).convert(mode)
+
+
 def stored_as(orientation: int, image: Image.Image) -> Image.Image:
     """Return an upright image as a file with this EXIF orientation stores it."""
     method = _INVERSE_OF_UPRIGHT[orientation]
@@ -52,6 +59,42 @@ def exif(orientation: int | None = None) -> bytes:
     block[0x010E] = SECRET.decode()
     block.get_ifd(0x8825).update({1: "N", 2: (53.0, 20.0, 0.0), 3: "W", 4: (6.0, 15.0, 0.0)})
     return block.tobytes()
+
+
+def tiff(kind: int, value: bytes, *, count: int = 1, byte_order: str = ">", directory: int = 0) -> bytes:
+    """Return an EXIF block, without a prefix, whose only entry is an orientation.
+
+    Args:
+        kind: The TIFF type: 1 BYTE, 3 SHORT, 4 LONG and so on.
+        value: The values in this byte order. More than four bytes lie after the directory.
+        count: The number of values that the entry gives.
+        byte_order: `>` or `<`.
+        directory: 0 for the directory of the picture, 1 for that of its thumbnail.
+    """
+    start = struct.pack(byte_order + "HI", 42, 8)
+    before = struct.pack(byte_order + "HI", 0, 14) if directory else b""
+    at = 8 + len(before) + 2 + 12 + 4
+    inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(byte_order + "I", at)
+    entry = struct.pack(byte_order + "HHI", 0x0112, kind, count) + inline
+    block = {">": b"MM", "<": b"II"}[byte_order] + start + before + struct.pack(byte_order + "H", 1) + entry
+    return block + bytes(4) + (value if len(value) > 4 else b"")
+
+
+def large_profile(size: int, *, compressible: bool = True) -> bytes:
+    """Return the ICC profile of sRGB with a private tag that makes it this long."""
+    profile = bytearray(srgb_profile())
+    count = int.from_bytes(profile[128:132], "big")
+    start = 132 + 12 * count
+    for at in range(132, start, 12):  # One more entry in the table moves all tags.
+        moved = int.from_bytes(profile[at + 4 : at + 8], "big") + 12
+        profile[at + 4 : at + 8] = moved.to_bytes(4, "big")
+    missing = size - len(profile) - 12
+    profile[start:start] = struct.pack(">4sII", b"prvt", len(profile) + 12, missing)
+    profile[128:132] = (count + 1).to_bytes(4, "big")
+    filler = bytes(missing - 8) if compressible else random.Random(1).randbytes(missing - 8)
+    profile += b"data" + bytes(4) + filler
+    profile[:4] = size.to_bytes(4, "big")
+    return bytes(profile)
 
 
 def srgb_profile() -> bytes:
@@ -99,6 +142,29 @@ def png_chunk(kind: bytes, body: bytes = b"") -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def png_chunk_with_wrong_checksum(kind: bytes, body: bytes = b"") -> bytes:
+    """Return one PNG chunk whose checksum has a wrong bit."""
+    chunk = png_chunk(kind, body)
+    return chunk[:-1] + bytes((chunk[-1] ^ 1,))
+
+
+def webp_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return one WebP chunk."""
+    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def webp_of(*chunks: bytes) -> bytes:
+    """Return a WebP file of these chunks."""
+    body = b"WEBP" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webp_header(width: int, height: int, flags: int = 0) -> bytes:
+    """Return the header chunk of a WebP in the extended layout."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return webp_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + size)
+
+
 def with_jpeg_segments(data: bytes, *segments: bytes) -> bytes:
     """Return the JPEG with these segments after its JFIF segment."""
     return data[:20] + b"".join(segments) + data[20:]
@@ -111,7 +177,7 @@ def with_png_chunks(data: bytes, *chunks: bytes) -> bytes:
 
 def with_webp_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
     """Return the WebP with this chunk at its end."""
-    data += kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+    data += webp_chunk(kind, body)
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
@@ -160,6 +226,42 @@ def motion_photo() -> bytes:
 def jpeg_with_broken_exif() -> bytes:
     """Return a whole JPEG with an EXIF block that points past its own end."""
     return with_jpeg_segments(jpeg(), jpeg_segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f" + SECRET))
+
+
+def baseline_of_three_scans(image: Image.Image | None = None) -> bytes:
+    """Return a sequential JPEG that has one scan for each component."""
+    parts = [jpeg(band) for band in (image or scene()).convert("YCbCr").split()]
+    frame = parts[0].index(b"\xff\xc0")
+    first_scan = parts[0].index(b"\xff\xda")
+    width_height = parts[0][frame + 5 : frame + 9]
+    components = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    header = jpeg_segment(0xC0, b"\x08" + width_height + b"\x03" + components)
+    tables = parts[0][frame + 2 + int.from_bytes(parts[0][frame + 2 : frame + 4], "big") : first_scan]
+    scans = [
+        jpeg_segment(0xDA, bytes((1, number, 0, 0, 63, 0))) + part[part.index(b"\xff\xda") + 10 : -2]
+        for number, part in zip((1, 2, 3), parts, strict=True)
+    ]
+    return parts[0][:frame] + header + tables + b"".join(scans) + b"\xff\xd9"
+
+
+def trailers() -> dict[str, bytes]:
+    """Return what cameras and phones write after the pixels of a JPEG, instead of an end-of-image marker."""
+    samsung = b"\0\0\x01\x0a\x0e\0\0\0Image_UTC_Data" + SECRET
+    return {
+        "nothing": b"",
+        "fill bytes": b"\xff\xff\xff",
+        "zeros": bytes(5000),
+        "text": SECRET * 50,
+        "two bytes": b"\r\n",
+        "samsung": samsung + b"SEFH\x6b\0\0\0" + bytes(16) + b"SEFT",
+        "another picture": SECRET + jpeg_with_metadata(),
+        "a whole segment, then another picture": jpeg_segment(0xE5, SECRET) + jpeg_with_metadata(),
+        "half a segment": b"\xff\xe1\xff\xf0" + SECRET,
+        "an unknown marker": b"\xff\x05" + SECRET,
+        "restart markers": b"\xff\xd0\xff\xd1" * 9 + SECRET,
+        "noise": random.Random(5).randbytes(3000).replace(b"\xff", b"\xfe") + SECRET,
+        "tables": jpeg()[20:160] + SECRET,
+    }
 
 
 # Large

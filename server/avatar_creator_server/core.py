@@ -22,6 +22,7 @@ from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.watch import GenerationWatches
+from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.store import Files, open_store
 from avatar_creator_server.presets.service import Gallery
@@ -64,6 +65,7 @@ class Core:
     watches: GenerationWatches
     routes: Routes
     circuit_breakers: CircuitBreakers
+    workers: Workers
     cancellations: EventWaiter
     moderation: Moderation
 
@@ -75,7 +77,7 @@ class Core:
             SettingsError: The settings do not form a service.
         """
         settings.require_legal_combination()
-        database = Database(settings.database)
+        database = Database(settings.database, pooled=settings.pooled)
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         notifier = (
@@ -88,12 +90,14 @@ class Core:
             at_once=settings.decoders,
             memory_mib=settings.decoding_memory_mib,
             cpu_seconds=settings.decoding_seconds,
+            log_level=settings.log_level,
         )
         routes = routes_of(settings)
         moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
-        queue_positions = QueuePositions(database)
+        workers = Workers(database, routes.from_text.provider)
+        queue_positions = QueuePositions(database, workers)
         feed = GenerationFeed(database, queue_positions)
         generations = Generations(
             database,
@@ -110,6 +114,7 @@ class Core:
             ),
             moderation=moderation,
             queue_positions=queue_positions,
+            workers=workers,
         )
         return cls(
             settings=settings,
@@ -130,6 +135,7 @@ class Core:
             watches=GenerationWatches(feed, bus, codec),
             routes=routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
+            workers=workers,
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
         )

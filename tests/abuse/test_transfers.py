@@ -210,11 +210,14 @@ def open_pictures(service: Deployment) -> int:
     [
         (lambda: pictures.webp(Image.new("RGB", (7071, 7071), "red"), lossless=True), "IMAGE_TOO_EXPENSIVE"),
         (lambda: pictures.many_scans_jpeg(97, Image.new("RGB", (7000, 7000), "red")), "IMAGE_TOO_EXPENSIVE"),
-        (lambda: pictures.png(Image.new("RGBA", (7071, 7071), "red")), "IMAGE_TOO_EXPENSIVE"),
+        (
+            lambda: pictures.png_with_metadata(Image.new("RGBA", (7071, 7071), "red"), orientation=6),
+            "IMAGE_TOO_EXPENSIVE",
+        ),
         (lambda: pictures.png(Image.new("RGB", (7071, 7071), "red")), "OK"),
         (lambda: pictures.jpeg(Image.new("RGB", (8000, 6000), "red"), progressive=True), "OK"),
     ],
-    ids=["46-byte WebP", "97 scans", "RGBA", "RGB", "48 megapixels of a phone"],
+    ids=["46-byte WebP", "97 scans", "turned RGBA", "RGB", "48 megapixels of a phone"],
 )
 def test_pictures_that_cost_more_than_they_weigh(
     service: Deployment, witness: Witness, attacker: Attacker, picture: Callable[[], bytes], reason: str

@@ -20,6 +20,8 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
 )
+from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images.processing import accept_upload
 from tests import pictures
 from tests.contract.calls import CHUNK_BYTES, Calls, refusal, rows_of, upload_messages
 from tests.support.service import Deployment
@@ -136,6 +138,38 @@ def test_a_bad_picture_is_refused(uploader: Uploader, reason: str, make: Callabl
     uploader.require_nothing_changed()
 
 
+@pytest.mark.parametrize("make", [make for _, make in BAD_PICTURES.values()], ids=list(BAD_PICTURES))
+def test_the_refusal_of_a_picture_has_no_text_of_a_library(make: Callable[[], bytes]) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        accept_upload(make())
+
+    assert caught.value.message in REFUSALS
+
+
+REFUSALS = {
+    "chunk: the file is not a JPEG, PNG or WebP picture; send one of these formats",
+    "chunk: the picture is an animation; send a still picture",
+    "chunk: the picture is larger than 10,485,760 bytes; send a smaller file",
+    *(
+        f"chunk: the picture has {size} pixels, and the maximum is 50,000,000 pixels; send a smaller picture"
+        for size in ("20000x20000", "65500x65500", "16383x16383")
+    ),
+    *(
+        f"chunk: the picture is truncated or damaged ({detail}); send the complete file"
+        for detail in (
+            "a JPEG scan ends early",
+            "it cannot be decoded",
+            "the checksum of a PNG chunk is wrong",
+            "the file ends early",
+            "the JPEG has no end-of-image marker",
+            "the JPEG has too many scans",
+            "the PNG has too few rows",
+        )
+    ),
+}
+"""Every message that refuses one of these pictures."""
+
+
 @pytest.mark.parametrize("declared", ["image/jpeg", "image/webp"])
 def test_a_picture_of_another_type_than_declared_is_refused(uploader: Uploader, declared: str) -> None:
     answer = refusal(
@@ -242,6 +276,45 @@ def test_a_picture_of_exactly_10_mib_is_accepted(calls: Calls) -> None:
     avatar = calls.upload(calls.create_project().id, data)
 
     assert (avatar.image.width, avatar.image.height) == (48, 32)
+
+
+AS_CAMERAS_WRITE_THEM: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "a JPEG without an end": ("image/jpg", lambda: pictures.jpeg()[:-2]),
+    "a JPEG with a trailer": ("IMAGE/PJPEG", lambda: pictures.jpeg()[:-2] + pictures.trailers()["samsung"]),
+    "a PNG with a broken text": (
+        "image/x-png",
+        lambda: pictures.with_png_chunks(
+            pictures.png(), pictures.png_chunk_with_wrong_checksum(b"tEXt", b"Comment\0" + pictures.SECRET)
+        ),
+    ),
+    "a PNG with a large profile": (
+        "image/png; charset=binary",
+        lambda: pictures.png(icc_profile=pictures.large_profile(2 * MIB)),
+    ),
+    "an APNG of one frame": (
+        "image/apng",
+        lambda: pictures.with_png_chunks(pictures.png(), pictures.png_chunk(b"acTL", b"\0\0\0\1\0\0\0\0")),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("declared", "make"), AS_CAMERAS_WRITE_THEM.values(), ids=list(AS_CAMERAS_WRITE_THEM)
+)
+def test_a_file_with_all_its_pixels_becomes_an_avatar(
+    shared_deployment: Deployment, calls: Calls, user: str, declared: str, make: Callable[[], bytes]
+) -> None:
+    sent = make()
+    is_jpeg = sent.startswith(b"\xff\xd8")
+
+    avatar = calls.upload(calls.create_project().id, sent, content_type=declared)
+
+    facts, data = calls.download(avatar.id)
+    assert facts.content_type == ("image/jpeg" if is_jpeg else "image/png")
+    pixels = Image.open(BytesIO(pictures.jpeg() if is_jpeg else pictures.png())).tobytes()
+    assert Image.open(BytesIO(data)).tobytes() == pixels
+    assert not avatar.thumbnail_pending
+    assert all(pictures.SECRET not in file for file in stored(shared_deployment, user).values())
 
 
 WITH_METADATA: dict[str, Callable[[], bytes]] = {

@@ -7,24 +7,30 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
 from PIL import Image, ImageChops
 
 from avatar_creator_server.errors import AvatarCreatorError, InvalidArgumentError, UnavailableError
-from avatar_creator_server.images.decoding.cost import cost_of
+from avatar_creator_server.images.decoding.cost import Task, cost_of
 from avatar_creator_server.images.decoding.decoders import Decoders, DecodingFailedError, _MemoryBudget
-from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_server.images.metadata import StrippedPicture, content_type_of, strip_metadata
 from avatar_creator_server.images.processing import accept_upload, decode, make_thumbnail
 from tests import pictures
 from tests.support.waiting import wait_until
 
+T = TypeVar("T")
+
 MIB = 1024 * 1024
 MEMORY_MIB = 256
 USER = "sarah"
+LINEAR = pictures.png_chunk(b"gAMA", (100_000).to_bytes(4, "big"))
+"""The chunk of a PNG with linear light."""
 
 
 @pytest.fixture
@@ -82,8 +88,8 @@ async def test_a_large_reference_comes_back_smaller(decoders: Decoders) -> None:
     ("data", "limit"),
     [
         (lambda: pictures.webp(flat(7000, 7000), lossless=True), "memory"),
-        (lambda: pictures.png(flat(7000, 7000, "RGBA")), "memory"),
-        (lambda: pictures.png(flat(7000, 7000), interlace=1), "memory"),
+        (lambda: pictures.png_with_metadata(flat(6000, 6000, "RGBA"), orientation=6), "memory"),
+        (lambda: pictures.png_with_metadata(flat(7000, 7000), orientation=6), "memory"),
         (lambda: pictures.many_scans_jpeg(97, flat(3000, 3000)), "scans"),
     ],
     ids=["WebP", "RGBA", "RGB", "scans"],
@@ -106,6 +112,14 @@ async def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(
         lambda: pictures.jpeg(flat(6000, 4000)),
         lambda: pictures.jpeg(flat(6000, 4000), progressive=True, subsampling="4:4:4"),
         lambda: pictures.jpeg(flat(4000, 3000, "CMYK"), progressive=True),
+        lambda: pictures.jpeg_with_metadata(pictures.jpeg(flat(5000, 4000)), orientation=6),
+        lambda: pictures.jpeg(flat(4000, 3000), progressive=True, icc_profile=pictures.swapped_profile()),
+        lambda: pictures.png(flat(5000, 4000), icc_profile=pictures.swapped_profile()),
+        lambda: pictures.png_with_metadata(flat(5000, 4000), orientation=6),
+        lambda: pictures.png_with_metadata(flat(4000, 3000, "RGBA"), orientation=6),
+        lambda: pictures.with_png_chunks(pictures.png(flat(4000, 3000, "L")), LINEAR),
+        lambda: pictures.with_png_chunks(pictures.png(flat(4000, 3000, "P")), LINEAR),
+        lambda: pictures.with_png_chunks(pictures.png(flat(4000, 3000)), LINEAR),
         lambda: pictures.png(flat(5000, 4000)),
         lambda: pictures.png(flat(4000, 3000, "RGBA")),
         lambda: pictures.png(flat(5000, 4000, "I;16")),
@@ -113,7 +127,25 @@ async def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(
         lambda: pictures.webp(flat(3500, 3000), lossless=True),
         lambda: pictures.webp(flat(3000, 3000)),
     ],
-    ids=["JPEG", "4:4:4", "CMYK", "RGB", "RGBA", "16 bit", "palette", "lossless WebP", "WebP"],
+    ids=[
+        "JPEG",
+        "4:4:4",
+        "CMYK",
+        "turned JPEG",
+        "JPEG with a profile",
+        "PNG with a profile",
+        "turned PNG",
+        "turned PNG with alpha",
+        "gray of another gamma",
+        "palette of another gamma",
+        "RGB of another gamma",
+        "RGB",
+        "RGBA",
+        "16 bit",
+        "palette",
+        "lossless WebP",
+        "WebP",
+    ],
 )
 async def test_a_picture_within_the_estimate_passes_all_steps_within_the_limit(
     picture: Callable[[], bytes],
@@ -121,13 +153,25 @@ async def test_a_picture_within_the_estimate_passes_all_steps_within_the_limit(
     data = picture()
     kind = content_type_of(data)
     assert kind is not None
-    needed = cost_of(strip_metadata(data, kind), len(data)).memory_bytes
-    # The limit that the child has is the estimate of this picture, and a part that does not depend on it.
-    decoders = Decoders(at_once=1, memory_mib=needed // 1024 // 1024 + 1, cpu_seconds=10)
+    stripped = strip_metadata(data, kind)
+
+    accepted = await alone("accept", stripped, len(data), lambda decoders: decoders.accept(USER, data, ""))
+    stored = replace(stripped, data=accepted.data, orientation=1)
+    size = len(accepted.data)
+    await alone("thumbnail", stored, size, lambda decoders: decoders.thumbnail(USER, accepted.data))
+    await alone(
+        "reference", stored, size, lambda decoders: decoders.reference(USER, accepted.data, 4096, 4096)
+    )
+
+
+async def alone(
+    task: Task, picture: StrippedPicture, size: int, run: Callable[[Decoders], Awaitable[T]]
+) -> T:
+    """Run a task in decoders that have exactly the estimated memory."""
+    needed = cost_of(picture, size, task).memory_bytes
+    decoders = Decoders(at_once=1, memory_mib=needed // MIB + 1, cpu_seconds=10)
     try:
-        accepted = await decoders.accept(USER, data, "")
-        await decoders.thumbnail(USER, accepted.data)
-        await decoders.reference(USER, accepted.data, 256, 256)
+        return await run(decoders)
     finally:
         await decoders.close()
 

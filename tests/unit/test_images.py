@@ -12,6 +12,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image, ImageChops, ImageFile, ImageStat
+from structlog.testing import capture_logs
 
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import (
@@ -262,6 +263,118 @@ def test_the_exif_of_a_webp_may_have_the_prefix_of_a_jpeg() -> None:
     assert accept_upload(data).width == 32
 
 
+INTEGER_TYPES = {
+    "BYTE": (1, "B"),
+    "SHORT": (3, "H"),
+    "LONG": (4, "I"),
+    "SBYTE": (6, "b"),
+    "SSHORT": (8, "h"),
+    "SLONG": (9, "i"),
+    "IFD": (13, "I"),
+    "LONG8": (16, "Q"),
+    "SLONG8": (17, "q"),
+    "IFD8": (18, "Q"),
+}
+
+
+def turned(block: bytes, kind: str) -> bytes:
+    """Return a picture of `scene()` with this EXIF block in the place of its format."""
+    if kind == "webp":
+        return pictures.webp_of(
+            pictures.webp_header(48, 32, 0x08), pictures.webp()[12:], pictures.webp_chunk(b"EXIF", block)
+        )
+    if kind == "jpeg":
+        segment = pictures.jpeg_segment(0xE1, b"Exif\0\0" + block)
+        return pictures.with_jpeg_segments(pictures.jpeg(), segment)
+    chunk = pictures.png_chunk(b"eXIf", block)
+    if kind == "png":
+        return pictures.with_png_chunks(pictures.png(), chunk)
+    return pictures.png()[:-12] + chunk + pictures.png()[-12:]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "png after its pixels", "webp"])
+@pytest.mark.parametrize("byte_order", [">", "<"])
+@pytest.mark.parametrize("type_name", INTEGER_TYPES)
+def test_an_orientation_of_every_integer_type_is_read(type_name: str, byte_order: str, kind: str) -> None:
+    number, integer = INTEGER_TYPES[type_name]
+    block = pictures.tiff(number, struct.pack(byte_order + integer, 6), byte_order=byte_order)
+    upright = accept_upload(turned(block, kind))
+    assert (upright.width, upright.height) == (32, 48)
+    expected = pictures.scene().transpose(Image.Transpose.ROTATE_270)
+    assert furthest_channel(opened(upright), expected) < 6
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize(
+    ("block", "width"),
+    [
+        (pictures.tiff(5, struct.pack(">II", 12, 2)), 32),
+        (pictures.tiff(10, struct.pack(">ii", 6, 1)), 32),
+        (pictures.tiff(3, struct.pack(">HH", 6, 1), count=2), 32),
+        (pictures.tiff(3, struct.pack(">HHH", 6, 1, 1), count=3), 32),
+        (pictures.tiff(4, struct.pack(">II", 6, 1), count=2), 32),
+        (b"Exif\0\0" + pictures.tiff(3, b"\0\6"), 32),
+        (b"Exif\0\0Exif\0\0" + pictures.tiff(3, b"\0\6"), 32),
+        (pictures.tiff(5, struct.pack(">II", 6, 0)), 48),
+        (pictures.tiff(3, b"\0\6", count=0), 48),
+        (pictures.tiff(2, b"6\0"), 48),
+        (pictures.tiff(7, b"\6"), 48),
+        (pictures.tiff(3, b"\0\6", directory=1), 48),
+        (pictures.tiff(4, struct.pack(">I", 0x60000)), 48),
+        (pictures.tiff(6, b"\xfa"), 48),
+        (pictures.tiff(3, b"\0\6")[:-7], 48),
+        (pictures.tiff(16, struct.pack(">Q", 6))[:-1], 48),
+    ],
+    ids=[
+        "RATIONAL",
+        "SRATIONAL",
+        "two SHORTs",
+        "three SHORTs",
+        "two LONGs",
+        "prefix",
+        "two prefixes",
+        "RATIONAL by zero",
+        "no value",
+        "text",
+        "UNDEFINED",
+        "only in the directory of the thumbnail",
+        "large",
+        "negative",
+        "entry cut short",
+        "value cut short",
+    ],
+)
+def test_odd_orientations_are_read_as_other_decoders_read_them(block: bytes, width: int, kind: str) -> None:
+    assert accept_upload(turned(block, kind)).width == width
+
+
+def test_only_exif_turns_a_picture() -> None:
+    """Pillow reads an orientation in XMP and in texts of ImageMagick too. Browsers do not."""
+    xmp = b'<rdf:Description tiff:Orientation="6"/>'
+    profile = b"\nexif\n 32\n" + (b"Exif\0\0" + pictures.tiff(3, b"\0\6")).hex().encode()
+    uploads = [
+        pictures.with_jpeg_segments(
+            pictures.jpeg(), pictures.jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp)
+        ),
+        pictures.with_png_chunks(
+            pictures.png(), pictures.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        ),
+        pictures.with_png_chunks(
+            pictures.png(), pictures.png_chunk(b"tEXt", b"Raw profile type exif\0" + profile)
+        ),
+    ]
+    assert [accept_upload(data).width for data in uploads] == [48, 48, 48]
+
+
+def test_the_first_exif_of_a_png_or_webp_counts() -> None:
+    six, three = pictures.tiff(3, b"\0\6"), pictures.tiff(3, b"\0\3")
+    png = pictures.with_png_chunks(
+        pictures.png(), pictures.png_chunk(b"eXIf", six), pictures.png_chunk(b"eXIf", three)
+    )
+    webp = pictures.with_webp_chunk(turned(six, "webp"), b"EXIF", three)
+    assert accept_upload(png).width == accept_upload(webp).width == 32
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 65_535])
 def test_an_invalid_orientation_means_upright(orientation: int) -> None:
     assert accept_upload(pictures.jpeg_with_metadata(orientation=orientation)).data == pictures.jpeg()
@@ -305,7 +418,41 @@ def test_the_declared_type_must_be_the_type_of_the_bytes() -> None:
     assert accept_upload(pictures.png(), "image/png").content_type == "image/png"
 
 
-@pytest.mark.parametrize("declared_type", ["image/jpg", "image/gif", "IMAGE/PNG", "image/png; q=1", " "])
+@pytest.mark.parametrize("parameters", ["", ";charset=binary", ' ; name="a;b.png"', ";"])
+@pytest.mark.parametrize(
+    ("declared_type", "data"),
+    [
+        ("image/jpeg", pictures.jpeg()),
+        ("image/jpg", pictures.jpeg()),
+        ("image/pjpeg", pictures.jpeg()),
+        ("IMAGE/JPG", pictures.jpeg()),
+        ("image/png", pictures.png()),
+        ("image/x-png", pictures.png()),
+        ("image/apng", pictures.png()),
+        ("Image/PNG", pictures.png()),
+        ("image/webp", pictures.webp()),
+        ("image/WebP", pictures.webp()),
+        (" image/webp\t", pictures.webp()),
+    ],
+)
+def test_every_name_of_a_type_means_that_type(declared_type: str, parameters: str, data: bytes) -> None:
+    picture = accept_upload(data, declared_type + parameters)
+    assert picture.content_type == accept_upload(data).content_type
+    other = pictures.png() if data != pictures.png() else pictures.jpeg()
+    assert refusal(other, declared_type + parameters) == (
+        "IMAGE_TYPE_MISMATCH",
+        "metadata.content_type",
+        {"declared": picture.content_type, "actual": accept_upload(other).content_type},
+    )
+
+
+def test_a_blank_declared_type_declares_nothing() -> None:
+    assert accept_upload(pictures.png(), "  ").content_type == "image/png"
+
+
+@pytest.mark.parametrize(
+    "declared_type", ["image/gif", "image/jpegx", "png", "image", "text/html; image/png", ";", "image/*"]
+)
 def test_an_unknown_declared_type_is_an_invalid_field(declared_type: str) -> None:
     assert refusal(pictures.png(), declared_type) == ("INVALID_FIELD", "metadata.content_type", {})
 
@@ -321,6 +468,115 @@ def test_ten_mebibytes_are_accepted_and_one_byte_more_is_not() -> None:
 @pytest.mark.parametrize("data", [pictures.animated_webp(), pictures.apng()], ids=["webp", "png"])
 def test_an_animation_is_refused(data: bytes) -> None:
     assert refusal(data) == ("IMAGE_ANIMATED", "chunk", {})
+
+
+def apng_of(frames: int, *chunks: bytes) -> bytes:
+    """Return `scene()` as an APNG that announces this many frames and has these chunks before its pixels."""
+    announcement = pictures.png_chunk(b"acTL", struct.pack(">II", frames, 0))
+    return pictures.with_png_chunks(pictures.png(), announcement, *chunks)
+
+
+FRAME = pictures.png_chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 48, 32, 0, 0, 1, 10, 0, 0))
+
+
+def test_an_apng_of_one_frame_is_a_still_picture() -> None:
+    end = pictures.png()[-12:]
+    other_frame = pictures.png_chunk(b"fdAT", b"\0\0\0\1" + pictures.SECRET)
+    for data in (
+        apng_of(1, FRAME),
+        apng_of(1),
+        apng_of(0, FRAME),
+        pictures.with_png_chunks(pictures.png(), FRAME, FRAME),
+        # Its only frame is not the default image: the picture is what decoders of still pictures show.
+        apng_of(1)[:-12] + FRAME + other_frame + end,
+    ):
+        assert accept_upload(data, "image/apng").data == pictures.png()
+
+
+def test_an_apng_with_more_frames_than_it_announces_is_an_animation() -> None:
+    broken = pictures.png_chunk_with_wrong_checksum(b"acTL", struct.pack(">II", 1, 0))
+    for data in (
+        apng_of(2, FRAME),
+        apng_of(1, FRAME, FRAME),
+        apng_of(0, FRAME, FRAME),
+        apng_of(1, FRAME)[:-12] + FRAME + pictures.png()[-12:],
+        pictures.with_png_chunks(pictures.png(), broken, FRAME, FRAME),
+    ):
+        assert refusal(data) == ("IMAGE_ANIMATED", "chunk", {})
+
+
+def webp_animation(*frames: bytes, size: tuple[int, int] = (48, 32), others: bytes = b"") -> bytes:
+    """Return a WebP animation."""
+    return pictures.webp_of(
+        pictures.webp_header(*size, 0x12),
+        pictures.webp_chunk(b"ANIM", bytes(6)),
+        *(pictures.webp_chunk(b"ANMF", frame) for frame in frames),
+        others,
+    )
+
+
+def webp_frame(image: Image.Image, left: int = 0, top: int = 0, **options: object) -> bytes:
+    """Return an animation frame at these even coordinates."""
+    numbers = (left // 2, top // 2, image.width - 1, image.height - 1, 100)
+    still = pictures.webp(image, **options)
+    pixels = still[30:] if still[12:16] == b"VP8X" else still[12:]
+    return b"".join(number.to_bytes(3, "little") for number in numbers) + b"\0" + pixels
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_webp_of_one_frame_is_a_still_picture(mode: str, lossless: bool) -> None:
+    image = pictures.scene().convert(mode)
+    if mode == "RGBA":
+        image.putalpha(pictures.scene().getchannel("R"))
+    frame = webp_frame(image, lossless=lossless)
+    picture = accept_upload(webp_animation(frame, others=pictures.webp_chunk(b"XMP ", pictures.SECRET)))
+    assert opened(picture).tobytes() == opened(pictures.webp(image, lossless=lossless)).tobytes()
+    assert getattr(opened(picture), "n_frames", 1) == 1
+    assert (b"ANIM" in picture.data, pictures.SECRET in picture.data) == (False, False)
+    assert webp_pixels(picture.data) in frame
+
+
+def test_a_webp_frame_of_a_part_of_the_picture_is_placed_in_it() -> None:
+    for orientation, place in ((1, (20, 10)), (6, (64 - 10 - 32, 20))):
+        exif = pictures.webp_chunk(b"EXIF", pictures.tiff(3, bytes((0, orientation))))
+        data = webp_animation(
+            webp_frame(pictures.scene(), 20, 10, lossless=True), size=(100, 64), others=exif
+        )
+        picture = accept_upload(data)
+        image = opened(picture)
+        part = (
+            pictures.scene() if orientation == 1 else pictures.scene().transpose(Image.Transpose.ROTATE_270)
+        )
+        assert image.mode == "RGBA"
+        assert image.size == (picture.width, picture.height) == ((100, 64) if orientation == 1 else (64, 100))
+        assert image.getchannel("A").getbbox() == (*place, place[0] + part.width, place[1] + part.height)
+        shown = image.crop(image.getchannel("A").getbbox()).convert("RGB")
+        assert shown.tobytes() == part.tobytes()
+        assert getattr(image, "n_frames", 1) == 1
+
+
+def test_a_webp_animation_flag_without_frames_is_dropped() -> None:
+    data = pictures.webp_of(pictures.webp_header(48, 32, 0x02), pictures.webp()[12:])
+    assert accept_upload(data).data == pictures.webp_of(pictures.webp_header(48, 32), pictures.webp()[12:])
+
+
+def test_a_webp_with_several_frames_or_a_frame_and_a_picture_is_an_animation() -> None:
+    frame = webp_frame(pictures.scene())
+    for data in (webp_animation(frame, frame), webp_animation(frame, others=pictures.webp()[12:])):
+        assert refusal(data) == ("IMAGE_ANIMATED", "chunk", {})
+
+
+def test_a_broken_webp_frame_is_refused() -> None:
+    frame = webp_frame(pictures.scene())
+    without_header = pictures.webp_of(pictures.webp_chunk(b"ANMF", frame))
+    for data in (
+        webp_animation(frame[:16]),
+        webp_animation(frame[:200]),
+        without_header,
+        webp_animation(b""),
+    ):
+        assert refusal(data) == ("IMAGE_CORRUPT", "chunk", {})
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:
@@ -348,9 +604,10 @@ def test_fifty_million_pixels_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_a_file_cut_at_any_byte_is_refused(kind: str) -> None:
+def test_a_file_cut_at_any_byte_of_its_pixels_is_refused(kind: str) -> None:
     data = WHOLE[kind]()
-    for end in range(len(data)):
+    after_pixels = {"jpeg": 2, "progressive jpeg": 2, "png": 12, "lossless webp": 1}.get(kind, 0)
+    for end in range(len(data) - after_pixels):
         reason, field, _ = refusal(data[:end])
         assert field == "chunk"
         assert reason == "IMAGE_CORRUPT" or (reason == "IMAGE_UNSUPPORTED" and end < 12), end
@@ -387,7 +644,7 @@ def test_a_png_needs_every_row(interlaced: bool, whole: int) -> None:
     [
         pictures.png_of_rows(bytes(65 * 63)),
         pictures.many_scans_jpeg(101),
-        pictures.jpeg()[:-2] + b"\xff\x05" + pictures.jpeg()[-2:],
+        pictures.with_jpeg_segments(pictures.jpeg(), b"\xff\x05\0\2"),
         pictures.jpeg().replace(b"\xff\xdb", b"\xff\xfe"),
         pictures.with_jpeg_segments(pictures.jpeg(), pictures.jpeg_segment(0xC0, bytes((8, 0, 1, 0, 1, 0)))),
         pictures.jpeg_with_header_size(0, 32),
@@ -395,9 +652,6 @@ def test_a_png_needs_every_row(interlaced: bool, whole: int) -> None:
         pictures.webp_with_header_size(96, 32),
         pictures.with_png_chunks(pictures.png(), pictures.png_chunk(b"CgBI", b"\0\0\0\0")),
         pictures.with_png_chunks(pictures.png(), pictures.png()[8:33]),
-        pictures.with_png_chunks(
-            pictures.png(), pictures.png_chunk(b"iCCP", b"huge\0\0" + zlib.compress(bytes(2**21)))
-        ),
         pictures.png()[:8] + pictures.png()[33:],
         pictures.png()[:33] + pictures.png_chunk(b"IEND"),
         pictures.webp()[:12] + pictures.webp()[12:] * 2,
@@ -413,7 +667,6 @@ def test_a_png_needs_every_row(interlaced: bool, whole: int) -> None:
         "webp wider than its pixels",
         "unknown critical chunk",
         "two headers",
-        "huge color profile",
         "no header",
         "no pixels",
         "two webp pictures",
@@ -425,12 +678,22 @@ def test_a_broken_picture_is_refused(data: bytes) -> None:
     assert refusal(data) == ("IMAGE_CORRUPT", "chunk", {})
 
 
-def test_a_png_with_a_flipped_bit_anywhere_is_refused() -> None:
+def test_a_png_with_a_flipped_bit_is_refused_or_has_the_same_pixels() -> None:
+    whole = pictures.png(pictures.scene(8, 8))
     data = bytearray(pictures.png_with_metadata(pictures.scene(8, 8)))
+    accepted = set()
     for position in range(8, len(data)):
         data[position] ^= 0x10
-        assert refusal(bytes(data))[0] in ("IMAGE_CORRUPT", "IMAGE_TOO_MANY_PIXELS"), position
+        try:
+            assert accept_upload(bytes(data)).data == whole, position
+            accepted.add(position)
+        except InvalidArgumentError as error:
+            reason = error.reason
         data[position] ^= 0x10
+        assert position in accepted or reason in ("IMAGE_CORRUPT", "IMAGE_TOO_MANY_PIXELS"), position
+    header, pixels, time = range(8, 33), data.index(b"IDAT"), data.index(b"tIME")
+    assert accepted.isdisjoint({*header, *range(pixels - 4, data.index(b"IEND") - 4)})
+    assert accepted >= {*range(time + 4, time + 15)}
 
 
 def corruptions(data: bytes, seed: int, count: int) -> Iterator[bytes]:
@@ -478,6 +741,19 @@ def test_a_damaged_file_gives_a_whole_picture_or_a_refusal(kind: str) -> None:
             continue
         assert opened(picture).size == (picture.width, picture.height)
         assert make_thumbnail(picture.data).width == THUMBNAIL_SIZE
+
+
+def test_the_words_of_a_decoder_are_only_in_the_log() -> None:
+    broken = pictures.webp_cut_inside(pictures.webp(), 80)
+    with capture_logs() as logged, pytest.raises(InvalidArgumentError) as caught:
+        accept_upload(broken)
+    assert caught.value.message == (
+        "chunk: the picture is truncated or damaged (it cannot be decoded); send the complete file"
+    )
+    (entry,) = logged
+    assert entry["event"] == "picture_decoding_failed"
+    assert entry["content_type"] == "image/webp"
+    assert "Error" in entry["error"]
 
 
 def test_many_threads_accept_pictures_concurrently() -> None:

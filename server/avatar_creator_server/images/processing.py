@@ -10,10 +10,15 @@ import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
+import structlog
+from PIL import Image, ImageOps, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images.color_space import apply_transform, transform_of
+from avatar_creator_server.images.exact_png import exact_png
+from avatar_creator_server.images.jpeg_scans import with_whole_scans
+from avatar_creator_server.images.media_types import canonical_type
 from avatar_creator_server.images.metadata import (
     ContentType,
     StrippedPicture,
@@ -21,13 +26,20 @@ from avatar_creator_server.images.metadata import (
     strip_metadata,
 )
 from avatar_creator_server.images.metadata.exif import UPRIGHT
-from avatar_creator_server.images.metadata.png import has_every_png_row
+from avatar_creator_server.images.metadata.png import has_every_png_row, only_pixels
+from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
 from avatar_creator_server.images.metadata.stripped import corrupt_error
+from avatar_creator_server.images.png_samples import turned_png
+
+log = structlog.get_logger()
 
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_IMAGE_PIXELS = 50_000_000
 THUMBNAIL_SIZE = 300
 """Width and height of a thumbnail, in pixels."""
+
+# Pillow refuses a PNG with a larger profile, and its own limit of 1 MiB is too small for some.
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
 
 _PILLOW_FORMAT: dict[ContentType, str] = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 
@@ -41,9 +53,6 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """Transformation by EXIF orientation (CIPA DC-008, tag 0x0112). Pillow's angles are counterclockwise."""
-
-_AFTER_SCAN = bytes(range(0xFE, 0x00, -1))
-"""Bytes that are not FF: FF would start a marker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,20 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
     turned and encoded again in its own format, so the result can be larger than the upload. In both cases
     the result has no EXIF, XMP, IPTC or comments, and nothing after the end of the picture.
 
+    A file with all its pixels is accepted, even if its end or a part that decoders ignore is damaged. The
+    result is then a file without that damage.
+
+    Args:
+        data: The file.
+        declared_type: The media type that the caller declared, or an empty text; see `canonical_type`.
+
     Raises:
         InvalidArgumentError: The reason is IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, IMAGE_TYPE_MISMATCH,
             IMAGE_ANIMATED, IMAGE_TOO_MANY_PIXELS or IMAGE_CORRUPT, or INVALID_FIELD if `declared_type` is
-            not empty and not one of the three types.
+            not blank and not one of the three types.
     """
-    if declared_type and declared_type not in _PILLOW_FORMAT:
+    declared = canonical_type(declared_type)
+    if declared is None and declared_type.strip():
         raise InvalidArgumentError.of_field(
             "metadata.content_type", f"must be empty or one of {', '.join(_PILLOW_FORMAT)}"
         )
@@ -91,12 +108,12 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
             "the file is not a JPEG, PNG or WebP picture; send one of these formats",
             reason="IMAGE_UNSUPPORTED",
         )
-    if declared_type not in ("", content_type):
+    if declared not in (None, content_type):
         raise InvalidArgumentError.of_field(
             "metadata.content_type",
-            f"is {declared_type}, but the picture is {content_type}; declare that type, or none",
+            f"is {declared}, but the picture is {content_type}; declare that type, or none",
             reason="IMAGE_TYPE_MISMATCH",
-            declared=declared_type,
+            declared=str(declared),
             actual=content_type,
         )
     stripped = strip_metadata(data, content_type)
@@ -109,16 +126,17 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
             limit_pixels=str(MAX_IMAGE_PIXELS),
         )
     try:
-        _check_every_pixel(stripped)
-        if stripped.orientation == UPRIGHT:
-            return _picture(stripped.data, content_type, stripped.width, stripped.height)
-        return _turned_upright(stripped)
+        whole = _with_every_pixel(stripped)
+        if whole.orientation != UPRIGHT:
+            return _turned_upright(whole)
+        if whole.must_encode:
+            return _encoded_again(whole)
+        return _picture(whole.data, content_type, whole.width, whole.height)
     except InvalidArgumentError:
         raise
-    except UnidentifiedImageError as error:
-        raise corrupt_error("its headers cannot be read") from error
     except Exception as error:  # Pillow's decoders raise exceptions of many types for damaged files.
-        raise corrupt_error("its pixels cannot be decoded") from error
+        log.info("picture_decoding_failed", content_type=content_type, error=repr(error))
+        raise corrupt_error("it cannot be decoded") from error
 
 
 def make_thumbnail(data: bytes) -> Picture:
@@ -130,6 +148,9 @@ def make_thumbnail(data: bytes) -> Picture:
         data: A picture that `accept_upload` or `encode_png` returned. For other bytes, Pillow's exceptions
             pass through.
     """
+    exact = exact_png(data)
+    if exact is not None:
+        return _encoded(exact.square(THUMBNAIL_SIZE), "image/webp", quality=85, method=4)
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         image.draft(None, (2 * THUMBNAIL_SIZE, 2 * THUMBNAIL_SIZE))
         profile: bytes | None = image.info.get("icc_profile")
@@ -137,9 +158,20 @@ def make_thumbnail(data: bytes) -> Picture:
     return _encoded(_in_srgb(square, profile), "image/webp", quality=85, method=4)
 
 
-def decode(data: bytes) -> Image.Image:
-    """Return the pixels of a picture that this service stored, as RGB in sRGB on a white background."""
+def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Return the pixels of a picture that this service stored, as RGB in sRGB on a white background.
+
+    Args:
+        data: A picture that `accept_upload` or `encode_png` returned.
+        at_least: Width and height that are enough: a larger JPEG may then be decoded at a half, a quarter or
+            an eighth of its size. None for all pixels.
+    """
+    exact = exact_png(data)
+    if exact is not None:
+        return exact.on_white()
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
+        if at_least is not None:
+            image.draft(None, at_least)
         profile: bytes | None = image.info.get("icc_profile")
         plain = _in_srgb(_continuous(image), profile)
     if plain.mode == "RGB":
@@ -160,31 +192,23 @@ def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:
     return _encoded(image, "image/png", image.info.get("icc_profile"), pnginfo=texts)
 
 
-def _check_every_pixel(stripped: StrippedPicture) -> None:
-    """Decode the picture, and raise an exception if it is not complete to its last pixel."""
-    if not stripped.scan_ends:
-        _open(stripped).load()
+def _with_every_pixel(stripped: StrippedPicture) -> StrippedPicture:
+    """Decode the picture, and return it without bytes after its pixels.
+
+    Raises an exception of any type if the picture is not complete to its last pixel.
+    """
+    if stripped.scans is not None:
+        _open(stripped)
+        return with_whole_scans(stripped, stripped.scans)
+    if stripped.content_type == "image/png":
+        # Other chunks have no pixels, and Pillow refuses a picture for some that browsers ignore.
+        _open(stripped, only_pixels(stripped.data)).load()
         # Pillow accepts a PNG whose pixels end early, and leaves the rest black.
-        if stripped.content_type == "image/png" and not has_every_png_row(stripped.data):
+        if not has_every_png_row(stripped.data):
             raise corrupt_error("the PNG has too few rows")
-        return
-    # libjpeg paints the rest of a short scan gray, and Pillow hides the warning. It does not read bytes after
-    # a complete scan, but decodes bytes after a short scan as pixels. So the picture is not complete if bytes
-    # added after its scans change it. Decoding at half size reads the same coded bytes.
-    parts, start = [], 0
-    for end in stripped.scan_ends:
-        parts += [stripped.data[start:end], _AFTER_SCAN]
-        start = end
-    parts.append(stripped.data[start:])
-    half = (max(1, stripped.width // 2), max(1, stripped.height // 2))
-    seen = []
-    for coded in (stripped.data, b"".join(parts)):
-        image = _open(stripped, coded)
-        image.draft(None, half)
-        image.load()
-        seen.append(image)
-    if ImageChops.difference(*seen).getbbox() is not None:
-        raise corrupt_error("a JPEG scan ends early")
+        return stripped
+    _open(stripped).load()
+    return stripped
 
 
 def _open(stripped: StrippedPicture, coded: bytes | None = None) -> Image.Image:
@@ -194,25 +218,34 @@ def _open(stripped: StrippedPicture, coded: bytes | None = None) -> Image.Image:
     return image
 
 
+def _encoded_again(stripped: StrippedPicture) -> Picture:
+    image = _open(stripped)
+    profile = image.info.get("icc_profile")
+    if stripped.content_type == "image/jpeg":
+        return _encoded(image, "image/jpeg", profile, quality=95, subsampling="4:4:4")
+    return _encoded(image, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
+
+
 def _turned_upright(stripped: StrippedPicture) -> Picture:
+    if stripped.content_type == "image/png":
+        width, height = stripped.width, stripped.height
+        if stripped.orientation >= 5:
+            width, height = height, width
+        return _picture(turned_png(stripped.data, stripped.orientation), "image/png", width, height)
     image = _open(stripped)
     profile = image.info.get("icc_profile")
     turned = image.transpose(_TO_UPRIGHT[stripped.orientation])
-    match stripped.content_type:
-        case "image/jpeg":
-            return _encoded(turned, "image/jpeg", profile, quality=95, subsampling="4:4:4")
-        case "image/png":
-            return _encoded(turned, "image/png", profile)
-        case "image/webp":
-            return _encoded(turned, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
+    if stripped.content_type == "image/jpeg":
+        return _encoded(turned, "image/jpeg", profile, quality=95, subsampling="4:4:4")
+    return _encoded(turned, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
 
 
 def _continuous(image: Image.Image) -> Image.Image:
     """Return the image in a mode whose values can be averaged: L, LA, RGB, RGBA or CMYK."""
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255.
-        return image.point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
-        return image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
+        if image.mode in ("LA", "RGBA"):
+            return image
+        return image.convert("LA" if image.mode == "L" else "RGBA")
     if image.mode in ("L", "RGB", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
@@ -222,14 +255,8 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return the image as RGB or RGBA, converted with its profile, or with Pillow's formulas if none fits."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colors = image.convert(image.mode.removesuffix("A")) if alpha else image
-    if profile:
-        try:
-            transformed = ImageCms.profileToProfile(
-                colors, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except ImageCms.PyCMSError:
-            transformed = None
-        colors = transformed or colors
+    if profile and (transform := transform_of(profile, colors.mode)):
+        colors = apply_transform(colors, transform)
     colors = colors.convert("RGB")
     if alpha:
         colors.putalpha(alpha)

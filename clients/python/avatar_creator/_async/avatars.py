@@ -44,7 +44,8 @@ class AsyncAvatars(AsyncNamespace):
             name: Name of the avatar, 1 to 120 characters.
             persona: Description of the person.
             attributes: Appearance of the person.
-            content_type: `image/jpeg`, `image/png` or `image/webp`; empty lets the service detect it.
+            content_type: `image/jpeg`, `image/png` or `image/webp`, or another name of that type, such as
+                `image/jpg`. Empty lets the service detect the type.
             on_progress: Called with the bytes sent and the total bytes, which are None if a file object has
                 no known size. It runs on the event loop. A retry starts again at the first byte.
             request_id: UUID of this logical call; None creates one.

@@ -89,8 +89,11 @@ class AvatarServiceServicer(object):
         call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
         back with `thumbnail_pending`.
 
-        The mean rate must be at least 16 KiB a second, after a grace of 15 seconds, and the whole upload must end within 5
-        minutes. These are the defaults; the operator can change them.
+        The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
+        is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.
+
+        An upload may lag behind a rate of 16 KiB a second by at most 15 seconds, and must end within 5 minutes. These are
+        the defaults; the operator can change them.
 
         Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
         picture that the service does not accept. NOT_FOUND for the project. RESOURCE_EXHAUSTED, reason TRANSFER_LIMIT, for
@@ -142,7 +145,7 @@ class AvatarServiceServicer(object):
     def DownloadImage(self, request, context):
         """Stream a picture: facts about it in the first message, then its bytes in chunks of at most 256 KiB.
 
-        The caller must read at the same rate as `UploadAvatar` must be sent.
+        The caller must read as fast as it must send an upload.
 
         Errors: FAILED_PRECONDITION, reason THUMBNAIL_PENDING, while no worker has made the thumbnail. RESOURCE_EXHAUSTED,
         reason TRANSFER_LIMIT, for too many downloads of the user at the same time. DEADLINE_EXCEEDED, reason

@@ -29,6 +29,8 @@ from avatar_creator_server.images.spool import SpooledFile
 MAX_CHUNKS = 20_000
 """Maximum number of chunks in an upload: single bytes would keep the server busy for nothing."""
 
+_MAX_CHUNK_BYTES = 1024 * 1024 - 1
+
 _WRITABLE = (
     "name",
     *(f"persona.{field.name}" for field in Persona.DESCRIPTOR.fields),
@@ -177,6 +179,12 @@ async def _receive_picture(
         if chunks > MAX_CHUNKS:
             raise InvalidArgumentError.of_field(
                 "chunk", f"an upload must have at most {MAX_CHUNKS:,} chunks; send larger ones"
+            )
+        if len(request.chunk) > _MAX_CHUNK_BYTES:
+            raise InvalidArgumentError.of_field(
+                "chunk",
+                f"must have at most {_MAX_CHUNK_BYTES:,} bytes (got {len(request.chunk):,}); "
+                "send the file in several messages",
             )
         if file.size_bytes + len(request.chunk) > MAX_IMAGE_BYTES:
             raise InvalidArgumentError.of_field(

@@ -1,7 +1,7 @@
 """The decoding child: reads pictures from its standard input and answers on its standard output.
 
-`python -m avatar_creator_server.images.decoding.child MEMORY_MIB CPU_SECONDS`. It ends when its input closes,
-and it knows no database, network, token or setting.
+It ends when its input closes. It knows no database, network, token or setting. Its arguments are the memory
+for pixels in MiB, the CPU time for one picture in seconds, and the log level.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images import processing as images
-from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, require_few_scans
+from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, draft_scale, require_few_scans
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
 from avatar_creator_server.logs import configure_logging
@@ -36,10 +36,10 @@ _NO_COST = Cost(0, 0)
 
 def main() -> None:
     """Serve pictures until standard input closes."""
-    memory_mib, cpu_seconds = map(int, sys.argv[1:])
+    memory_mib, cpu_seconds, log_level = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     source, sink = sys.stdin.buffer, _private_output()
     _outlive_signals_but_not_the_parent()
-    configure_logging("warning")
+    configure_logging(log_level)
     Image.init()
     _limit_memory(memory_mib * MIB)
     while True:
@@ -60,7 +60,7 @@ def _answer(
 ) -> tuple[dict[str, Any], bytes]:
     """Do what the header asks for, and return the answer or the error."""
     try:
-        _write(sink, {"needs": _cost(content).memory_bytes})
+        _write(sink, {"needs": _cost(header, content).memory_bytes})
         go_ahead, _ = unpack(source.read)  # sent when the service has reserved that memory
         return _do(header, content) if go_ahead["go"] else ({}, b"")
     except InvalidArgumentError as error:
@@ -88,7 +88,7 @@ def _do(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
         case {"task": "thumbnail"}:
             return _picture(images.make_thumbnail(content))
         case {"task": "reference", "width": int(width), "height": int(height)}:
-            image = reduced(images.decode(content), width, height)
+            image = reduced(images.decode(content, at_least=(width, height)), width, height)
             return {"width": image.width, "height": image.height}, image.tobytes()
     raise ValueError(f"unknown task {header}")
 
@@ -113,8 +113,8 @@ def _picture(picture: images.Picture) -> tuple[dict[str, Any], bytes]:
     }, picture.data
 
 
-def _cost(content: bytes) -> Cost:
-    """Return what decoding costs; nothing for a file that is refused before its pixels are decoded.
+def _cost(header: dict[str, Any], content: bytes) -> Cost:
+    """Return what the task costs; nothing for a file that is refused before its pixels are decoded.
 
     Raises:
         InvalidArgumentError: The picture has too many scans.
@@ -128,7 +128,10 @@ def _cost(content: bytes) -> Cost:
         return _NO_COST
     if stripped.width * stripped.height > images.MAX_IMAGE_PIXELS:
         return _NO_COST
-    cost = cost_of(stripped, len(content))
+    scale = 1
+    if header["task"] == "reference":
+        scale = draft_scale(stripped.width, stripped.height, header["width"], header["height"])
+    cost = cost_of(stripped, len(content), header["task"], scale)
     require_few_scans(stripped, cost)
     return cost
 

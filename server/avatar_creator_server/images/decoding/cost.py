@@ -1,15 +1,17 @@
 """The cost of decoding a picture, from its headers alone: memory, and work over all its scans.
 
-The numbers of bytes a pixel are the measured maxima of `accept_upload`, `make_thumbnail` and `decode` with
-Pillow 12: the decoder's own buffers, Pillow's image (4 bytes a pixel for all color modes), and the copy of a
-picture that is turned upright.
+The numbers of bytes a pixel are rounded up from measured maxima with Pillow 12 and NumPy 2: the decoder's own
+buffers, Pillow's image (4 bytes a pixel for all color modes), the copies of a picture that is turned upright
+or whose colors are converted, and the arrays for PNG pictures of 16 bits.
 """
 
 from __future__ import annotations
 
-import math
 import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.metadata import StrippedPicture
@@ -23,51 +25,89 @@ A progressive JPEG from libjpeg has 10 scans, and one from mozjpeg about 12.
 
 MIB = 1024 * 1024
 
-_WEBP, _WEBP_TURNED = 17, 24
-_JPEG = 9
-_IMAGE, _COEFFICIENT = 4, 2
-"""Bytes of Pillow's image a pixel, and of one sample that a progressive JPEG keeps until its last scan."""
-_PNG_BY_COLOR_TYPE = {0: 8, 2: 9, 3: 9, 4: 13, 6: 13}
-"""Bytes a pixel by color type (W3C PNG third edition, 11.2.1): gray, RGB, palette, gray-alpha, RGBA."""
-_PNG_TRANSPARENT = 13
+_WEBP, _WEBP_TURNED, _WEBP_REFERENCE = 17, 24, 22
+
+_JPEG, _JPEG_THUMBNAIL, _JPEG_REFERENCE = 9.0, 1.0, 13.0
+_JPEG_IMAGE = 4.5
+_COEFFICIENT = 2
+"""Bytes of a sample that a progressive JPEG keeps until its last scan."""
+
+# By the PNG color type (W3C PNG third edition, 11.2.1): gray, RGB, palette, gray with alpha, RGBA.
+_PNG = {0: 5, 2: 5, 3: 6, 4: 9, 6: 9}
+_PNG_SPECIAL = {0: 10, 2: 13, 3: 10, 4: 9, 6: 13}
+"""With a transparent color, a color space or an orientation."""
+_PNG_16_BITS = {0: 9, 2: 17, 4: 13, 6: 21}
+_PNG_REFERENCE = {0: 6, 2: 9, 3: 10, 4: 14, 6: 14}
+_PNG_REFERENCE_SPECIAL = {0: 24, 2: 18, 3: 28, 4: 17, 6: 15}
+_PNG_REFERENCE_16_BITS = {0: 16, 2: 17, 4: 14, 6: 21}
+_PNG_MOST = 24
+_SPECIAL_CHUNKS = frozenset({b"tRNS", b"gAMA", b"cHRM", b"cICP", b"iCCP"})
 
 _FIXED_BYTES = 8 * MIB
+_PNG_REFERENCE_FIXED_BYTES = 48 * MIB
+"""Memory for one strip of a PNG whose colors are converted."""
 
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SOS, _EOI = 0xDA, 0xD9
 _PROGRESSIVE_FRAMES = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 
+Task = Literal["accept", "thumbnail", "reference"]
+"""The work with a picture: check an upload, make a thumbnail, or return the pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of decoding one picture."""
+    """The cost of one task with a picture."""
 
     memory_bytes: int
-    """Estimated peak of the memory that decoding needs."""
+    """Estimated peak of the memory that the task needs."""
     scanned_pixels: int
     """Number of pixels, counted once for each scan."""
 
 
-def cost_of(picture: StrippedPicture, coded_bytes: int) -> Cost:
-    """Return the cost of decoding a picture, without decoding any pixel.
+def cost_of(picture: StrippedPicture, coded_bytes: int, task: Task, scale: int = 1) -> Cost:
+    """Return the cost of a task, without decoding any pixel.
 
     Args:
         picture: The picture without its metadata.
         coded_bytes: Size of the file in bytes.
+        task: The work with the picture. A picture that can be accepted can also have a thumbnail.
+        scale: For a reference, the number by which a JPEG's sides are divided while it is decoded.
     """
     pixels = picture.width * picture.height
     scans = 1
+    fixed_bytes = (
+        3 * coded_bytes + _FIXED_BYTES
+    )  # the file, the file without metadata, and the encoded result
+    is_reference = task == "reference"
+    is_upright = picture.orientation == UPRIGHT
+    pixel_bytes: float
     match picture.content_type:
         case "image/webp":
-            pixel_bytes = _WEBP if picture.orientation == UPRIGHT else _WEBP_TURNED
+            pixel_bytes = _WEBP if is_upright else _WEBP_TURNED
+            if is_reference:
+                pixel_bytes = _WEBP_REFERENCE
         case "image/png":
-            transparent = b"tRNS" in picture.data[: 64 * 1024]
-            pixel_bytes = _PNG_TRANSPARENT if transparent else _PNG_BY_COLOR_TYPE.get(picture.data[25], 13)
+            pixel_bytes = _png_bytes(picture.data, is_upright=is_upright, is_reference=is_reference)
+            fixed_bytes += _PNG_REFERENCE_FIXED_BYTES if is_reference else 0
         case "image/jpeg":
             scans, samples = _read_jpeg(picture.data)
-            pixel_bytes = max(_JPEG, math.ceil(_IMAGE + _COEFFICIENT * samples))
-    # The file, the file without metadata, and the encoded result.
-    return Cost(pixels * pixel_bytes + 3 * coded_bytes + _FIXED_BYTES, pixels * max(scans, 1))
+            kept = _COEFFICIENT * samples
+            match task:
+                case "accept":
+                    pixel_bytes = max(_JPEG, _JPEG_IMAGE + kept)
+                case "thumbnail":
+                    pixel_bytes = _JPEG_THUMBNAIL + kept
+                case "reference":
+                    pixel_bytes = _JPEG_REFERENCE / scale**2 + kept
+    return Cost(round(pixels * pixel_bytes) + fixed_bytes, pixels * max(scans, 1))
+
+
+def draft_scale(width: int, height: int, least_width: int, least_height: int) -> int:
+    """Return by how much Pillow's `draft` divides the sides of a JPEG: 1, 2, 4 or 8."""
+    possible = min(width // least_width, height // least_height)
+    return next(scale for scale in (8, 4, 2, 1) if scale <= max(1, possible))
 
 
 def require_few_scans(picture: StrippedPicture, cost: Cost) -> None:
@@ -93,6 +133,28 @@ def too_expensive(limit: str, description: str) -> InvalidArgumentError:
         description: What is wrong, and what to do.
     """
     return InvalidArgumentError.of_field("chunk", description, reason="IMAGE_TOO_EXPENSIVE", limit=limit)
+
+
+def _png_bytes(data: bytes, *, is_upright: bool, is_reference: bool) -> int:
+    depth, color_type = data[24], data[25]
+    is_special = not is_upright or any(kind in _SPECIAL_CHUNKS for kind in _chunks_before_pixels(data))
+    if depth == 16:
+        table = _PNG_REFERENCE_16_BITS if is_reference else _PNG_16_BITS
+    elif is_special:
+        table = _PNG_REFERENCE_SPECIAL if is_reference else _PNG_SPECIAL
+    else:
+        table = _PNG_REFERENCE if is_reference else _PNG
+    return table.get(color_type, _PNG_MOST)
+
+
+def _chunks_before_pixels(data: bytes) -> Iterator[bytes]:
+    position = 8
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IDAT":
+            return
+        yield kind
+        position += 12 + length
 
 
 def _read_jpeg(data: bytes) -> tuple[int, float]:

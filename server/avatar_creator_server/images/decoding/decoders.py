@@ -52,13 +52,16 @@ class Decoders:
     first picture needs them, and end with this process.
     """
 
-    def __init__(self, *, at_once: int, memory_mib: int, cpu_seconds: int) -> None:
+    def __init__(
+        self, *, at_once: int, memory_mib: int, cpu_seconds: int, log_level: str = "warning"
+    ) -> None:
         """Create the decoders of a process.
 
         Args:
             at_once: Number of children.
             memory_mib: Maximum memory of all children for pixels, in MiB. A picture may use all of it.
             cpu_seconds: Maximum CPU time for one picture.
+            log_level: Minimum level of the events that a child logs.
         """
         self._turns = Turns("pictures", at_once=at_once, wait_seconds=TURN_WAIT_SECONDS)
         self._memory = _MemoryBudget(memory_mib * MIB)
@@ -70,6 +73,7 @@ class Decoders:
             "avatar_creator_server.images.decoding.child",
             str(memory_mib),
             str(cpu_seconds),
+            log_level,
         )
         self._at_once = at_once
         self._threads: ThreadPoolExecutor | None = None
@@ -101,7 +105,7 @@ class Decoders:
     async def reference(self, user_id: str, data: bytes, width: int, height: int) -> Image.Image:
         """Return the pixels of a stored picture as RGB in sRGB; see `decode`.
 
-        A much larger picture is made smaller, but not smaller than twice this width and height.
+        A much larger picture is made smaller, but not smaller than this width and height.
 
         Raises what `thumbnail` raises.
         """

@@ -24,12 +24,26 @@ class StrippedPicture:
     """EXIF orientation, 1 to 8, read before the EXIF block was dropped."""
     lossless: bool = True
     """True if the coding of the pixels is lossless."""
-    scan_ends: tuple[int, ...] = ()
-    """Offsets in `data` just after each Huffman-coded JPEG scan; empty for other codings and formats."""
+    scans: JpegScans | None = None
+    """The Huffman-coded scans of a JPEG; None for other codings and formats."""
+    must_encode: bool = False
+    """True if the file is not a still picture and nothing else, so that its pixels must be encoded again."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegScans:
+    """Places of the scans in a JPEG without metadata, which always ends in an end-of-image marker."""
+
+    starts: tuple[int, ...]
+    """Offset of the first coded byte of each scan."""
+    ends: tuple[int, ...]
+    """Offset just after the last coded byte of each scan."""
+    has_end: bool
+    """False if the uploaded file had no end-of-image marker, so that other bytes may follow the last scan."""
 
 
 def corrupt_error(detail: str) -> InvalidArgumentError:
-    """Make the error for a picture that is not whole."""
+    """Make the error for a picture that is not whole. `detail` is a fixed text, not one from a library."""
     return InvalidArgumentError.of_field(
         "chunk",
         f"the picture is truncated or damaged ({detail}); send the complete file",
