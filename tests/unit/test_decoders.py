@@ -317,6 +317,22 @@ async def test_a_child_knows_no_secret(decoders: Decoders, monkeypatch: pytest.M
     assert "JWT_SECRET" not in child.environ()
 
 
+async def test_the_end_of_the_decoders_ends_a_running_picture_at_once() -> None:
+    decoders = Decoders(at_once=1, memory_mib=MEMORY_MIB, cpu_seconds=10)
+    await decoders.accept(USER, pictures.png(), "")
+    (child,) = children()
+    child.suspend()
+    decoding = asyncio.create_task(decoders.accept(USER, pictures.png(), ""))
+    await asyncio.to_thread(wait_until, lambda: bool(decoders._running))
+
+    async with asyncio.timeout(5):
+        await decoders.close()
+
+    with pytest.raises(UnavailableError):
+        await decoding
+    assert children() == []
+
+
 _LEAVES_A_BUSY_CHILD = """
 import asyncio, os, signal, sys
 from avatar_creator_server.images.decoding.decoders import Decoders

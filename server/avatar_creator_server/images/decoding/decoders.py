@@ -117,9 +117,11 @@ class Decoders:
         """End all children."""
         with self._lock:
             self._closed = True
-            children = [*self._idle, *self._running]
-            self._idle.clear()
-        for child in children:
+            idle, self._idle = self._idle, []
+            for child in self._running:
+                # Its thread notices the end. If the pipes closed here, the thread could wait in vain.
+                child.signal_end()
+        for child in idle:
             child.kill()
         if self._threads is not None:
             await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
@@ -298,8 +300,12 @@ class _Child:
         except BrokenMessageError as error:
             raise self._died() from error
 
+    def signal_end(self) -> None:
+        """End the process, and leave the rest to the thread that uses it."""
+        self._process.kill()
+
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, and close its pipes."""
         self._process.kill()
         self._process.wait()
         self._selector.close()
