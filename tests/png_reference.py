@@ -65,7 +65,7 @@ def build(
         + before
         + (png_chunk(b"PLTE", palette) if palette else b"")
         + after_palette
-        + png_chunk(b"IDAT", zlib.compress(rows[: len(rows) // 2] + rows[len(rows) // 2 :]))
+        + png_chunk(b"IDAT", zlib.compress(rows))
         + after
         + png_chunk(b"IEND")
     )

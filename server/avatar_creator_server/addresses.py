@@ -39,9 +39,7 @@ def parse_address(text: str) -> Address:
         raise ValueError("must be host:port; Unix sockets are not supported")
     host, _, port = text.rpartition(":")
     try:
-        if not _PORT.fullmatch(port) or int(port) > MAX_PORT:
-            raise ValueError
-        return Address(parse_host(host), int(port))
+        return Address(parse_host(host), parse_port(port))
     except ValueError:
         raise ValueError(
             f"must be host:port, with a port from 0 to {MAX_PORT}, for example 127.0.0.1:50051 or "
@@ -62,6 +60,17 @@ def parse_host(text: str) -> str:
         # The system would read 0 or 127.1 as an IPv4 address too, but each program differently.
         return str(ipaddress.IPv4Address(text)) if _NUMBERS.fullmatch(text) else text
     raise ValueError(f"must be a host name or an IP address, without a port{_shown(text)}")
+
+
+def parse_port(text: str, lowest: int = 0) -> int:
+    """Parse the number of a port.
+
+    Raises:
+        ValueError: The text is not a number from `lowest` to `MAX_PORT`.
+    """
+    if not _PORT.fullmatch(text) or not lowest <= int(text) <= MAX_PORT:
+        raise ValueError(f"must be a number from {lowest} to {MAX_PORT}")
+    return int(text)
 
 
 def bracketed(host: str) -> str:

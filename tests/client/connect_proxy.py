@@ -7,6 +7,18 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import pytest
+
+VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
+"""Environment variables that name a proxy; each also in upper case."""
+
+
+def remove_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the developer's own proxies from the environment."""
+    for name in (*VARIABLES, "no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
 
 class ConnectProxy:
     """A proxy on a free port of this machine."""

@@ -10,13 +10,12 @@ from avatar_creator import AvatarProject, Backoff, DeadlineExceededError, Unavai
 from avatar_creator.proxies import proxy_options
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
 from tests.client.both_clients import Connector
-from tests.client.connect_proxy import ConnectProxy
+from tests.client.connect_proxy import VARIABLES, ConnectProxy, remove_proxy_variables
 from tests.client.scripted_server import ScriptedServer
 
 ANSWER = GetProjectResponse(project=AvatarProject(id="p1"))
 REMOTE = "avatars.invalid:50051"
 DEAD = "http://127.0.0.1:9"
-VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
 DIRECT = [("grpc.enable_http_proxy", 0)]
 THROUGH_PROXY = [("grpc.http_proxy", DEAD)]
 
@@ -24,9 +23,7 @@ THROUGH_PROXY = [("grpc.http_proxy", DEAD)]
 @pytest.fixture(autouse=True)
 def no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the developer's own proxy."""
-    for name in (*VARIABLES, "no_proxy", "no_grpc_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    remove_proxy_variables(monkeypatch)
 
 
 @pytest.fixture

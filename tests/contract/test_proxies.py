@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.connect_proxy import ConnectProxy
+from tests.client.connect_proxy import VARIABLES, ConnectProxy
 from tests.contract.conftest import RunWithSettings
 from tests.support.command_line import CommandLine, error_message, printed
 from tests.support.service import Deployment
 
-NAMES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
-DEAD = {spelled: "http://127.0.0.1:9" for name in NAMES for spelled in (name, name.upper())}
+DEAD = {spelled: "http://127.0.0.1:9" for name in VARIABLES for spelled in (name, name.upper())}
 """Every variable names a proxy that does not exist."""
 SOCKS = {"all_proxy": "socks5://127.0.0.1:9"}
 

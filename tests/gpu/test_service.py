@@ -32,7 +32,7 @@ def service(directory: Path, model: Path, **settings: str) -> Deployment:
         PROVIDER="diffusers",
         MODEL=str(model),
         MODEL_DEVICE="cpu",
-        **{"LORA_REPOSITORY": "", **settings},
+        **{"LORA_REPOSITORY": "none", **settings},
     )
 
 

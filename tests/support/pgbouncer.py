@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 
 from tests.support.guarded_process import GuardedProcess
-from tests.support.ports import free_port
-from tests.support.postgres import all_users_reach
+from tests.support.ports import start_on_free_port
+from tests.support.postgres import all_users_reach, unprivileged_folder
 from tests.support.waiting import wait_until
 
 _UNPACKED = Path(__file__).parents[2] / "build" / "pgbouncer"
-_START_TRIES = 3
 _START_SECONDS = 10.0
 _CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
 _ADMIN = "pgbouncer_admin"
@@ -43,22 +41,9 @@ class PgBouncer:
         """
         self._behind = urlsplit(database_url)
         self._settings = {"default_pool_size": str(pool_size)} | (settings or {})
-        # PgBouncer refuses to run as root, and root's TMPDIR may be closed to others.
-        self._user = "nobody" if os.geteuid() == 0 else None
-        self._scratch = Path(
-            tempfile.mkdtemp(prefix="avatar-creator-pgbouncer-", dir="/tmp" if self._user else None)
-        )
+        self._scratch, self._user = unprivileged_folder("avatar-creator-pgbouncer-")
         self._program, self._environment = self._find_program()
-        for tries_left in reversed(range(_START_TRIES)):
-            self._port = free_port()
-            self._write_settings()
-            try:
-                self._process = self._start()
-                break
-            except RuntimeError as error:
-                # Another process has taken the port in between.
-                if not tries_left or "in use" not in str(error):
-                    raise
+        self._process = start_on_free_port(self._start_on)
 
     @property
     def pid(self) -> int:
@@ -117,8 +102,13 @@ class PgBouncer:
         ]
         (self._scratch / "settings.ini").write_text("\n".join(lines) + "\n")
         if self._user:
-            for path in (self._scratch, *self._scratch.glob("*.*"), self._scratch / "users"):
+            for path in (*self._scratch.glob("*.*"), self._scratch / "users"):
                 os.chown(path, pwd.getpwnam(self._user).pw_uid, -1)
+
+    def _start_on(self, port: int) -> GuardedProcess:
+        self._port = port
+        self._write_settings()
+        return self._start()
 
     def _start(self) -> GuardedProcess:
         process = GuardedProcess(

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # Below the range that outgoing connections get theirs from (32768 on Linux, 49152 on macOS): a server
 # killed and started again finds its port as it left it, and a client that keeps trying a dead port cannot
@@ -13,6 +17,7 @@ _RANGE = range(20_000, 32_000)
 # Of several test processes side by side each has ports of its own.
 _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_START_TRIES = 3
 _OURS = _RANGE[_PROCESS::_PROCESSES]
 
 
@@ -27,3 +32,20 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+
+
+def start_on_free_port(start: Callable[[int], T]) -> T:
+    """Start a server on a free port, and return what `start` returns.
+
+    Args:
+        start: Starts the server on a port. A RuntimeError with "in use" means that another process has taken
+            the port in between; then another one is tried.
+    """
+    tries_left = _START_TRIES
+    while True:
+        tries_left -= 1
+        try:
+            return start(free_port())
+        except RuntimeError as error:
+            if not tries_left or "in use" not in str(error):
+                raise

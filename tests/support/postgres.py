@@ -18,10 +18,10 @@ from psycopg2 import sql
 
 from tests.support.bundled import package_directory
 from tests.support.guarded_process import GuardedProcess
-from tests.support.ports import free_port
+from tests.support.ports import start_on_free_port
 from tests.support.waiting import wait_until
 
-_START_TRIES = 3
+_UNPRIVILEGED = "nobody"
 _START_SECONDS = 30.0
 _INITDB_SECONDS = 60.0
 _CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
@@ -105,26 +105,11 @@ class OwnPostgres(Postgres):
     """
 
     def __init__(self) -> None:
-        # PostgreSQL refuses to run as root, and root's TMPDIR may be closed to others.
-        self._user = "nobody" if os.geteuid() == 0 else None
-        self._scratch = Path(
-            tempfile.mkdtemp(prefix="avatar-creator-postgres-", dir="/tmp" if self._user else None)
-        )
-        if self._user:
-            os.chown(self._scratch, pwd.getpwnam(self._user).pw_uid, -1)
+        self._scratch, self._user = unprivileged_folder("avatar-creator-postgres-")
         self._programs = _programs(self._scratch, self._user)
         self._data = self._scratch / "data"
         self._make_cluster()
-        for tries_left in reversed(range(_START_TRIES)):
-            self.port = free_port()
-            super().__init__(f"postgresql://{_SUPERUSER}@127.0.0.1:{self.port}/postgres", _OWNER)
-            try:
-                self._server = self._start_server()
-                break
-            except RuntimeError as error:
-                # Another process has taken the port in between.
-                if not tries_left or "in use" not in str(error):
-                    raise
+        self._server = start_on_free_port(self._start_on)
         self._administer(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(_OWNER)))
 
     @property
@@ -184,6 +169,11 @@ class OwnPostgres(Postgres):
         if code:
             raise RuntimeError(f"initdb ended with {code}:\n{initdb.output()}")
 
+    def _start_on(self, port: int) -> GuardedProcess:
+        self.port = port
+        super().__init__(f"postgresql://{_SUPERUSER}@127.0.0.1:{port}/postgres", _OWNER)
+        return self._start_server()
+
     def _start_server(self) -> GuardedProcess:
         settings = _SETTINGS | {"port": str(self.port)}
         server = GuardedProcess(
@@ -229,6 +219,20 @@ def _programs(scratch: Path, user: str | None) -> Path:
         if folder.exists():
             shutil.copytree(folder, scratch / "site" / folder.relative_to(package.parent))
     return scratch / "site" / programs.relative_to(package.parent)
+
+
+def unprivileged_folder(prefix: str) -> tuple[Path, str | None]:
+    """Create a scratch folder for a server that refuses to run as root.
+
+    Returns:
+        The folder, and the user that the server must run as and who owns the folder; None if we are not root.
+    """
+    if os.geteuid() != 0:
+        return Path(tempfile.mkdtemp(prefix=prefix)), None
+    # Root's TMPDIR may be closed to others.
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    os.chown(folder, pwd.getpwnam(_UNPRIVILEGED).pw_uid, -1)
+    return folder, _UNPRIVILEGED
 
 
 def all_users_reach(folder: Path) -> bool:

@@ -12,10 +12,9 @@ import redis
 
 from tests.support.bundled import package_directory
 from tests.support.guarded_process import GuardedProcess
-from tests.support.ports import free_port
+from tests.support.ports import start_on_free_port
 from tests.support.waiting import wait_until
 
-_START_TRIES = 3
 _START_SECONDS = 10.0
 
 
@@ -65,16 +64,7 @@ class OwnRedis(Redis):
         """Start it. It loses its data at a restart, unless it has a folder to write every change to."""
         self._scratch = Path(tempfile.mkdtemp(prefix="avatar-creator-redis-"))
         self._append_only_directory = append_only_directory
-        for tries_left in reversed(range(_START_TRIES)):
-            self.port = free_port()
-            super().__init__(f"redis://127.0.0.1:{self.port}/0")
-            try:
-                self._server = self._start_server()
-                break
-            except RuntimeError as error:
-                # Another process has taken the port in between.
-                if not tries_left or "in use" not in str(error):
-                    raise
+        self._server = start_on_free_port(self._start_on)
 
     @property
     def socket(self) -> Path:
@@ -110,6 +100,11 @@ class OwnRedis(Redis):
         """End it and delete its data, except in `append_only_directory`."""
         self._server.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _start_on(self, port: int) -> GuardedProcess:
+        self.port = port
+        super().__init__(f"redis://127.0.0.1:{port}/0")
+        return self._start_server()
 
     def _start_server(self) -> GuardedProcess:
         durable = self._append_only_directory is not None

@@ -10,6 +10,7 @@ import pytest
 
 from avatar_creator_server.cli import keep_loopback_direct
 from avatar_creator_server.shared.http import open_http_client
+from tests.client.connect_proxy import remove_proxy_variables
 
 DEAD = "http://127.0.0.1:9"
 
@@ -51,9 +52,7 @@ def recorder() -> Iterator[Recorder]:
 @pytest.fixture(autouse=True)
 def no_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the developer's own proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    remove_proxy_variables(monkeypatch)
 
 
 async def test_a_remote_host_is_reached_through_the_proxy(

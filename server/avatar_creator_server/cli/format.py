@@ -9,6 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import Image
 
+UNLIMITED_WIDTH = 10_000
+"""Columns of output that is not a terminal: programs that read the tables need whole lines."""
+
 _JOINERS = "\u200c\u200d"
 """Not printable themselves, but Persian words and composed emoji need them."""
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature, signature
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import grpc
@@ -24,7 +23,7 @@ from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableErro
 from avatar_creator.errors import from_rpc_error
 from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.cli.errors import CommandError
-from avatar_creator_server.cli.format import printable
+from avatar_creator_server.cli.format import UNLIMITED_WIDTH, printable
 
 PANEL = "Using a service"
 """Heading of the client commands in `--help`."""
@@ -38,9 +37,6 @@ _CONNECT_SECONDS = 10.0
 _GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 """Beginnings of names that gRPC resolves: https://github.com/grpc/grpc/blob/master/doc/naming.md."""
 _TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-_UNLIMITED_WIDTH = 10_000
-"""Columns of output that is not a terminal: programs that read the tables need whole lines."""
-
 Result: TypeAlias = "Message | str | Sequence[Result] | Mapping[str, Result]"
 _Result = TypeVar("_Result", bound=Result)
 _Messages = TypeVar("_Messages", bound=Sequence[Message])
@@ -194,11 +190,14 @@ def _server_address(target: str) -> str:
 def _require_trusted_certificates() -> None:
     # gRPC would log a missing file, trust nothing, and report that the server cannot be reached.
     path = os.environ.get(_TRUSTED_CERTIFICATES, "").strip()
+    if not path:
+        return
+    from avatar_creator_server.settings.tls_files import require_readable
+
     try:
-        if path:
-            Path(path).read_bytes()
-    except OSError as error:
-        raise CommandError(f"{_TRUSTED_CERTIFICATES}: {path} cannot be read: {error.strerror}") from None
+        require_readable(path)
+    except ValueError as error:
+        raise CommandError(f"{_TRUSTED_CERTIFICATES}: {error}") from None
 
 
 def _require_reachable(channel: grpc.Channel, target: str) -> None:
@@ -226,7 +225,7 @@ def _connection_options(target: str, *, tls: bool) -> str:
 def _console(is_terminal: bool, *, stderr: bool = False) -> Console:
     return Console(
         stderr=stderr,
-        width=None if is_terminal else _UNLIMITED_WIDTH,
+        width=None if is_terminal else UNLIMITED_WIDTH,
         # Text that users wrote is not markup.
         markup=False,
         emoji=False,

@@ -16,7 +16,7 @@ from peewee import PostgresqlDatabase, SqliteDatabase, fn
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.settings import SettingsError, system_reason
-from avatar_creator_server.settings.database_urls import sqlite_path
+from avatar_creator_server.settings.database_urls import POSTGRESQL, sqlite_path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,13 +97,12 @@ def open_database(url: str, *, pooled: bool = False) -> peewee.Database:
         SettingsError: The folder of a SQLite file cannot be created, or the file is not a database.
     """
     database: peewee.Database
-    if url.startswith(("postgresql://", "postgres://")):
-        dsn = "postgresql://" + url.partition("://")[2]
+    if url.startswith(POSTGRESQL):
         # A pooler starts its sessions with the application name of one client, and others see it.
         database = (
-            _PooledPostgresql(dsn, **CONNECTION_OPTIONS)
+            _PooledPostgresql(url, **CONNECTION_OPTIONS)
             if pooled
-            else _DirectPostgresql(dsn, application_name="avatar-creator", **CONNECTION_OPTIONS)
+            else _DirectPostgresql(url, application_name="avatar-creator", **CONNECTION_OPTIONS)
         )
     else:
         path = Path(sqlite_path(url))

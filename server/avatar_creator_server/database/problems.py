@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 _PROBLEMS = (
-    (("password authentication failed", "no password supplied"), "it refuses the user or the password"),
-    (("no pg_hba.conf entry", "is not permitted to log in"), "it does not let this user or machine connect"),
-    (("permission denied for",), "the user may not do this in it"),
-    (("database", "does not exist"), "there is no database with this name"),
-    (("role", "does not exist"), "there is no user with this name"),
-    (("could not translate host name",), "its host name cannot be resolved"),
-    (("connection refused",), "nothing listens at its address"),
-    (("timeout expired", "timed out"), "it does not answer in time"),
-    (("no route to host", "network is unreachable"), "its network cannot be reached"),
-    (("too many connections", "too many clients"), "it has no free connection"),
-    (("starting up", "shutting down", "in recovery"), "it is starting or stopping"),
-    (("ssl", "certificate"), "the TLS connection to it cannot be made"),
-    (("server closed the connection", "connection reset"), "it closed the connection"),
-    (("unable to open database file",), "its file cannot be opened"),
-    (("readonly database", "attempt to write a readonly"), "its file cannot be written"),
-    (("file is not a database", "malformed"), "its file is not a SQLite database or is damaged"),
-    (("disk is full", "no space left"), "its disk is full"),
-    (("database is locked",), "another process has locked it"),
+    (r"password authentication failed|no password supplied", "it refuses the user or the password"),
+    (r"no pg_hba\.conf entry|is not permitted to log in", "it does not let this user or machine connect"),
+    (r"permission denied for", "the user may not do this in it"),
+    (r"database.*does not exist", "there is no database with this name"),
+    (r"role.*does not exist", "there is no user with this name"),
+    (r"could not translate host name", "its host name cannot be resolved"),
+    (r"connection refused", "nothing listens at its address"),
+    (r"timeout expired|timed out", "it does not answer in time"),
+    (r"no route to host|network is unreachable", "its network cannot be reached"),
+    (r"too many connections|too many clients", "it has no free connection"),
+    (r"starting up|shutting down|in recovery", "it is starting or stopping"),
+    (r"ssl|certificate", "the TLS connection to it cannot be made"),
+    (r"server closed the connection|connection reset", "it closed the connection"),
+    (r"unable to open database file", "its file cannot be opened"),
+    (r"readonly database|attempt to write a readonly", "its file cannot be written"),
+    (r"file is not a database|malformed", "its file is not a SQLite database or is damaged"),
+    (r"disk is full|no space left", "its disk is full"),
+    (r"database is locked", "another process has locked it"),
 )
-"""Words of the drivers in lower case, and our words for them. The first row that fits counts."""
+"""Patterns of the drivers' words in lower case, and our words for them. The first one found counts."""
 
 
 def database_problem(error: BaseException) -> str:
@@ -34,9 +36,5 @@ def database_problem(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer in time"
     words = str(error).lower()
-    for signs, problem in _PROBLEMS:
-        # A name may stand between the two words of these rows.
-        found = all if "does not exist" in signs else any
-        if found(sign in words for sign in signs):
-            return problem
-    return "it reports an error"
+    found = (problem for pattern, problem in _PROBLEMS if re.search(pattern, words, re.DOTALL))
+    return next(found, "it reports an error")

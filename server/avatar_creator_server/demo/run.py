@@ -72,7 +72,7 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
         ended = await _watch(client, generation.id, console)
         if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
-            raise DemoError(f"the portrait could not be drawn: {ended.error.message}")
+            raise _cannot_draw(ended)
         for warning in ended.warnings:
             console.print(f"Note: {warning}.")
         console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
@@ -124,5 +124,9 @@ async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Consol
             progress.update(bar, completed=state.progress_percent, description=stage)
             if state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("error"):
                 # The service would try again for 20 minutes. A person at a demo does not wait for that.
-                raise DemoError(f"the portrait could not be drawn: {state.error.message}")
+                raise _cannot_draw(state)
     return state
+
+
+def _cannot_draw(state: Generation) -> DemoError:
+    return DemoError(f"the portrait could not be drawn: {state.error.message}")

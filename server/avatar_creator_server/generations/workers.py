@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,14 +44,9 @@ class WorkerIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerRecord:
+class WorkerRecord(WorkerIdentity):
     """A worker that runs or was lost."""
 
-    name: str
-    version: str
-    host: str
-    provider: str
-    slots: int
     start_time: datetime
     last_seen_time: datetime
     unseen: timedelta
@@ -164,15 +159,7 @@ class Workers:
         now = self._database.now()
         start_time = start_time or now
         # The row may be gone: the sweepers delete the row of a worker that was suspended for a day.
-        RunningWorker.insert(
-            name=worker.name,
-            version=worker.version,
-            host=worker.host,
-            provider=worker.provider,
-            slots=worker.slots,
-            start_time=start_time,
-            last_seen_time=now,
-        ).on_conflict(
+        RunningWorker.insert(**asdict(worker), start_time=start_time, last_seen_time=now).on_conflict(
             conflict_target=[RunningWorker.name], update={RunningWorker.last_seen_time: now}
         ).execute()
         return start_time

@@ -12,19 +12,17 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from avatar_creator_server.images.color_space import ColorSpace, Floats, apply_transform, color_space_of
-from avatar_creator_server.images.metadata.png import PNG_SIGNATURE, read_chunks
-from avatar_creator_server.images.png_samples import (
+from avatar_creator_server.images.metadata.png import (
     GRAY,
     GRAY_ALPHA,
     PALETTE,
+    PNG_SIGNATURE,
     RGB,
     RGB_ALPHA,
     PngHeader,
-    Samples,
-    read_header,
-    read_samples,
-    strips_of,
+    read_chunks,
 )
+from avatar_creator_server.images.png_samples import Samples, read_samples, strips_of
 
 _WHITE = 255
 
@@ -37,7 +35,7 @@ def exact_png(data: bytes) -> ExactPng | None:
     for kind, body in read_chunks(data):
         if kind != b"IDAT":
             chunks.setdefault(kind, body)
-    header = read_header(chunks[b"IHDR"])
+    header = PngHeader.parse(chunks[b"IHDR"])
     space = color_space_of(chunks, "L" if header.color_type in (GRAY, GRAY_ALPHA) else "RGB")
     transparency = chunks.get(b"tRNS", b"")
     # Pillow compares a key with scaled samples, and does not mask its unused bits.
@@ -138,11 +136,10 @@ class ExactPng:
 
     def _colors(self, samples: Samples) -> _Colors:
         maximum = np.float32(self.header.maximum)
-        match self.header.color_type:
-            case 4 | 6:
-                return _Colors(samples[..., :-1], samples[..., -1] / maximum)
-            case 3:
-                return self._palette_colors(samples[..., 0])
+        if self.header.color_type in (GRAY_ALPHA, RGB_ALPHA):
+            return _Colors(samples[..., :-1], samples[..., -1] / maximum)
+        if self.header.color_type == PALETTE:
+            return self._palette_colors(samples[..., 0])
         if not self.transparency:
             return _Colors(samples, None)
         key = np.frombuffer(self.transparency, ">u2") & self.header.maximum

@@ -9,52 +9,29 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from avatar_creator_server.images.metadata.png import PNG_SIGNATURE, encode_chunk, read_chunks
+from avatar_creator_server.images.metadata.png import (
+    GRAY_ALPHA,
+    MAX_COLORS,
+    PALETTE,
+    PNG_SIGNATURE,
+    RGB_ALPHA,
+    PngHeader,
+    encode_chunk,
+    read_chunks,
+)
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """Samples of shape (height, width, channels)."""
 
-GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
-"""Color types."""
-_CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGB_ALPHA: 4}
-_MAX_COLORS = 256
-
 _ROWS_AT_ONCE_BYTES = 4 * 1024 * 1024
 _NO_FILTER, _SUB, _UP = 0, 1, 2
 """Filter types of rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class PngHeader:
-    """The facts in the header of a PNG."""
-
-    width: int
-    height: int
-    depth: int
-    """Bits per sample, or per palette index."""
-    color_type: int
-
-    @property
-    def channels(self) -> int:
-        """Number of samples of a pixel."""
-        return _CHANNELS[self.color_type]
-
-    @property
-    def maximum(self) -> int:
-        """Largest value of a sample."""
-        return int(2**self.depth - 1)
-
-
-def read_header(body: bytes) -> PngHeader:
-    """Return the facts in the body of a header chunk."""
-    return PngHeader(*struct.unpack_from(">IIBB", body))
 
 
 def read_samples(data: bytes) -> Samples:
@@ -63,7 +40,7 @@ def read_samples(data: bytes) -> Samples:
     Samples of up to 8 bits have the type uint8, and others uint16.
     """
     chunks = [(kind, body) for kind, body in read_chunks(data) if kind in (b"IHDR", b"IDAT")]
-    header = read_header(chunks[0][1])
+    header = PngHeader.parse(chunks[0][1])
     match header.depth, header.color_type:
         case 16, 0:  # Gray and alpha of 8 bits have the same bytes.
             return _from_bytes(_decoded(chunks, 8, GRAY_ALPHA))
@@ -92,7 +69,7 @@ def _decoded(
     (_, header), *pixels = chunks
     patched = [(b"IHDR", header[:8] + bytes((depth, color_type)) + header[10:])]
     if color_type == PALETTE:
-        patched.append((b"PLTE", bytes(3 * _MAX_COLORS)))
+        patched.append((b"PLTE", bytes(3 * MAX_COLORS)))
     file = PNG_SIGNATURE + b"".join(
         encode_chunk(kind, body) for kind, body in (*patched, *pixels, (b"IEND", b""))
     )
@@ -123,11 +100,11 @@ def turned_png(data: bytes, orientation: int) -> bytes:
     has_pixels = False
     for kind, body in read_chunks(data):
         if kind == b"IHDR":
-            header = read_header(body)
+            header = PngHeader.parse(body)
             height, width, _ = samples.shape
             # The last byte is the interlace method.
             body = struct.pack(">II", width, height) + body[8:12] + b"\0"
-        elif kind == b"pHYs" and _swaps_axes(orientation):
+        elif kind == b"pHYs" and swaps_axes(orientation):
             body = body[4:8] + body[:4] + body[8:]
         elif kind == b"IDAT":
             if has_pixels:
@@ -138,13 +115,14 @@ def turned_png(data: bytes, orientation: int) -> bytes:
     return b"".join(parts)
 
 
-def _swaps_axes(orientation: int) -> bool:
+def swaps_axes(orientation: int) -> bool:
+    """Return whether a picture with this EXIF orientation is turned by a quarter."""
     return orientation >= 5
 
 
 def _upright(samples: Samples, orientation: int) -> Samples:
     """Return a view of the samples in which the first row is the top."""
-    if _swaps_axes(orientation):
+    if swaps_axes(orientation):
         samples = samples.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         samples = samples[::-1]

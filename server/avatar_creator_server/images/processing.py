@@ -29,7 +29,7 @@ from avatar_creator_server.images.metadata.exif import UPRIGHT
 from avatar_creator_server.images.metadata.png import has_every_png_row, only_pixels
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
 from avatar_creator_server.images.metadata.stripped import corrupt_error
-from avatar_creator_server.images.png_samples import turned_png
+from avatar_creator_server.images.png_samples import swaps_axes, turned_png
 
 log = structlog.get_logger()
 
@@ -127,11 +127,9 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
         )
     try:
         whole = _with_every_pixel(stripped)
-        if whole.orientation != UPRIGHT:
-            return _turned_upright(whole)
-        if whole.must_encode:
-            return _encoded_again(whole)
-        return _picture(whole.data, content_type, whole.width, whole.height)
+        if whole.orientation == UPRIGHT and not whole.must_encode:
+            return _picture(whole.data, content_type, whole.width, whole.height)
+        return _encoded_again(whole)
     except InvalidArgumentError:
         raise
     except Exception as error:  # Pillow's decoders raise exceptions of many types for damaged files.
@@ -219,25 +217,19 @@ def _open(stripped: StrippedPicture, coded: bytes | None = None) -> Image.Image:
 
 
 def _encoded_again(stripped: StrippedPicture) -> Picture:
-    image = _open(stripped)
-    profile = image.info.get("icc_profile")
-    if stripped.content_type == "image/jpeg":
-        return _encoded(image, "image/jpeg", profile, quality=95, subsampling="4:4:4")
-    return _encoded(image, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
-
-
-def _turned_upright(stripped: StrippedPicture) -> Picture:
+    """Turn the picture upright and encode it in its own format."""
     if stripped.content_type == "image/png":
         width, height = stripped.width, stripped.height
-        if stripped.orientation >= 5:
+        if swaps_axes(stripped.orientation):
             width, height = height, width
         return _picture(turned_png(stripped.data, stripped.orientation), "image/png", width, height)
     image = _open(stripped)
     profile = image.info.get("icc_profile")
-    turned = image.transpose(_TO_UPRIGHT[stripped.orientation])
+    if stripped.orientation != UPRIGHT:
+        image = image.transpose(_TO_UPRIGHT[stripped.orientation])
     if stripped.content_type == "image/jpeg":
-        return _encoded(turned, "image/jpeg", profile, quality=95, subsampling="4:4:4")
-    return _encoded(turned, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
+        return _encoded(image, "image/jpeg", profile, quality=95, subsampling="4:4:4")
+    return _encoded(image, "image/webp", profile, lossless=stripped.lossless, quality=95, exact=True)
 
 
 def _continuous(image: Image.Image) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -395,14 +394,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: The secret is missing or incomplete.
         """
-        self.require_signing_secret()
-        if self.jwt_secret:
-            return self.jwt_secret
-        try:
-            return stored_secret(self.secret_file)
-        except FileNotFoundError:
-            generate_secret(self.secret_file)
-            return stored_secret(self.secret_file)
+        return self._existing_secret() or generate_secret(self.secret_file)
 
     def require_signing_secret(self) -> None:
         """Check that `signing_secret` has a secret to return, or can generate one.
@@ -410,14 +402,17 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: The secret is missing or incomplete.
         """
+        self._existing_secret()
+
+    def _existing_secret(self) -> str | None:
+        """Return the secret, or None if the embedded service has not generated its own yet."""
         if self.jwt_secret:
-            return
+            return self.jwt_secret
         if not self.embedded:
             raise SettingsError(
                 "JWT_SECRET is not set; `openssl rand -hex 32` generates one, and all servers need the same"
             )
-        with contextlib.suppress(FileNotFoundError):
-            stored_secret(self.secret_file)
+        return stored_secret(self.secret_file)
 
 
 def _sentence(invalid: ErrorDetails) -> str:

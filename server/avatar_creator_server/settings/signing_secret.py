@@ -43,18 +43,17 @@ def parse_secret(text: str) -> str:
     return text
 
 
-def stored_secret(path: Path) -> str:
-    """Return the secret in a file.
+def stored_secret(path: Path) -> str | None:
+    """Return the secret in a file; None if there is no file.
 
     Raises:
         SettingsError: The file cannot be read, or has no complete secret.
-        FileNotFoundError: There is no file.
     """
     try:
         # An editor may have added a byte order mark and Windows line ends.
         return parse_secret(path.read_text(encoding="utf-8-sig").strip())
     except FileNotFoundError:
-        raise
+        return None
     except OSError as error:
         raise SettingsError(
             f"the secret in DATA_PATH cannot be read: {path}: {system_reason(error)}"
@@ -65,11 +64,11 @@ def stored_secret(path: Path) -> str:
         ) from None
 
 
-def generate_secret(path: Path) -> None:
-    """Store a new secret in a file, unless another process has done so.
+def generate_secret(path: Path) -> str:
+    """Store a new secret in a file, unless another process has done so, and return the stored one.
 
     Raises:
-        SettingsError: The folder is not writable.
+        SettingsError: The folder is not writable, or the other process stored no complete secret.
     """
     # Several processes may find no secret at the same time, and all must use the same one: the file gets its
     # name only when it is complete, and the first one wins. A temporary file is private from the start.
@@ -84,6 +83,10 @@ def generate_secret(path: Path) -> None:
         raise SettingsError(
             f"DATA_PATH must be a folder that the service can write to: {path.parent}: {system_reason(error)}"
         ) from error
+    secret = stored_secret(path)
+    if secret is None:
+        raise SettingsError(f"{path} disappeared after it was written: start the service again")
+    return secret
 
 
 def _is_key_file(text: str) -> bool:

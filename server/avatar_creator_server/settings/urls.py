@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
-from avatar_creator_server.addresses import MAX_PORT, parse_host
+from avatar_creator_server.addresses import parse_host, parse_port
 
 UNESCAPED = (
     "has characters in its user name or password that have a meaning in a URL: write @ as %40, : as %3A, "
@@ -21,7 +21,6 @@ _PARTS = re.compile(
 )
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
-_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,12 @@ def split_host(text: str) -> tuple[str, int | None]:
         host, _, port = text.rpartition(":")
     if ":" in host and not host.startswith("["):
         raise ValueError("has an IPv6 address without brackets: write it as [::1]")
-    if port and (not _PORT.fullmatch(port) or not 0 < int(port) <= MAX_PORT):
-        raise ValueError(f"has an invalid port: it must be a number from 1 to {MAX_PORT}")
     try:
-        return parse_host(host), int(port) if port else None
+        number = parse_port(port, lowest=1) if port else None
+    except ValueError as error:
+        raise ValueError(f"has an invalid port: it {error}") from None
+    try:
+        return parse_host(host), number
     except ValueError:
         raise ValueError("has an invalid host: it must be a host name or an IP address") from None
 

@@ -15,12 +15,11 @@ from typing import Any, Self
 
 from tests.support.guarded_process import GuardedProcess
 from tests.support.huggingface_router.behavior import Behavior, Fault
-from tests.support.ports import free_port
+from tests.support.ports import start_on_free_port
 from tests.support.waiting import wait_until
 
 _REPOSITORY = Path(__file__).parents[3]
 _START_SECONDS = 20.0
-_START_TRIES = 3
 _CALL_SECONDS = 10.0
 
 
@@ -30,15 +29,7 @@ class RouterFake:
     def __init__(self) -> None:
         """Start the process."""
         self._scratch = Path(tempfile.mkdtemp(prefix="avatar-creator-router-"))
-        for tries_left in reversed(range(_START_TRIES)):
-            self.port = free_port()
-            try:
-                self._process = self._start()
-                break
-            except RuntimeError as error:
-                # Another process has taken the port since `free_port` returned it.
-                if not tries_left or "in use" not in str(error):
-                    raise
+        self._process = start_on_free_port(self._start_on)
 
     def __enter__(self) -> Self:
         """Return the fake."""
@@ -143,6 +134,10 @@ class RouterFake:
         """Stop the process and delete its files."""
         self._process.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _start_on(self, port: int) -> GuardedProcess:
+        self.port = port
+        return self._start()
 
     def _start(self) -> GuardedProcess:
         process = GuardedProcess(

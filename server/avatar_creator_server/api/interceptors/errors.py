@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from bisect import bisect_left
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -147,13 +148,24 @@ def _fitted(code: grpc.StatusCode, message: str, details: list[Message]) -> tupl
     if _wire_bytes(message, packed) <= _MAX_ERROR_BYTES:
         return message, packed
     message = _clipped(message)
-    packed = _packed(code, message, details)
     for detail in details:
         if isinstance(detail, error_details_pb2.BadRequest):
-            while detail.field_violations and _wire_bytes(message, packed) > _MAX_ERROR_BYTES:
-                detail.field_violations.pop()
-                packed = _packed(code, message, details)
-    return message, packed
+            _keep_fitting_violations(code, message, details, detail)
+    return message, _packed(code, message, details)
+
+
+def _keep_fitting_violations(
+    code: grpc.StatusCode, message: str, details: list[Message], bad_request: error_details_pb2.BadRequest
+) -> None:
+    violations = list(bad_request.field_violations)
+
+    def keep(count: int) -> bool:
+        """Keep the first violations, and return whether the error is still too large."""
+        del bad_request.field_violations[:]
+        bad_request.field_violations.extend(violations[:count])
+        return _wire_bytes(message, _packed(code, message, details)) > _MAX_ERROR_BYTES
+
+    keep(bisect_left(range(1, len(violations) + 1), True, key=keep))
 
 
 def _packed(code: grpc.StatusCode, message: str, details: list[Message]) -> bytes:

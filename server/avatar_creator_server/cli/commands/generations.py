@@ -15,9 +15,7 @@ from avatar_creator_server.cli.session import Session, client_command
 
 commands = typer.Typer()
 
-GenerationIds = Annotated[
-    list[str], typer.Argument(metavar="GENERATION_ID...", help="Ids of the generations.")
-]
+GenerationIds = Annotated[list[str], typer.Argument(metavar="GENERATION_ID", help="Ids of the generations.")]
 
 
 @client_command(commands, "watch")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _PANEL = "Running the service"
-_UNLIMITED_WIDTH = 10_000
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -164,6 +163,7 @@ def doctor() -> None:
     """Check version, settings, database, queue, workers, storage and provider, and suggest fixes."""
     import uvloop
 
+    from avatar_creator_server.cli.format import UNLIMITED_WIDTH
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.providers.factory import require_installed
@@ -178,8 +178,7 @@ def doctor() -> None:
         if result.passed:
             mark = "[yellow]warning[/]" if result.fix else "[green]ok[/]"
         table.add_row(mark, result.check, escape(result.found), escape(result.fix))
-    # Programs that read the table need whole lines.
-    console = _output if _output.is_terminal else Console(width=_UNLIMITED_WIDTH, highlight=False)
+    console = _output if _output.is_terminal else Console(width=UNLIMITED_WIDTH, highlight=False)
     console.print(table)
     if not all(result.passed for result in results):
         raise typer.Exit(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.settings import SettingsError
+from avatar_creator_server.settings.values import header_text
 from avatar_creator_server.shared.http import open_http_client
 
 log = structlog.get_logger()
@@ -77,10 +77,11 @@ class ModerationClient:
             raise SettingsError(
                 "MODERATION_URL must be the full URL of the endpoint, beginning with https://"
             )
-        if key and not re.fullmatch(r"[!-~]+", key):
-            raise SettingsError(
-                "MODERATION_API_KEY has blanks, line breaks or non-ASCII characters; copy the key again"
-            )
+        if key:
+            try:
+                header_text(key)
+            except ValueError as error:
+                raise SettingsError(f"MODERATION_API_KEY {error}") from None
         self._url = url
         self._limits = limits or ModerationLimits()
         # `asyncio.timeout` limits the whole answer. httpx limits each step: a trickle would never time out.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from avatar_creator_server.images.metadata.exif import UPRIGHT, read_orientation
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES, is_profile
@@ -22,17 +23,20 @@ from avatar_creator_server.images.metadata.stripped import (
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-"""Chunks that a decoder needs for the pixels."""
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_PIXELS = _CRITICAL | {b"tRNS"}
+"""Chunks that a decoder needs for the pixels."""
 _AFTER_PALETTE = frozenset({b"tRNS", b"bKGD"})
 _BEFORE_PALETTE = frozenset({b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"cICP", b"mDCV", b"cLLI"})
 
-_PALETTE, _COLOR, _ALPHA = 3, 2, 4
-"""Color type of a palette, and bits of the color types with colors and with an alpha channel."""
-_CHANNELS = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
-"""Number of channels by color type."""
-_MAX_COLORS = 256
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+"""Color types."""
+_COLOR, _ALPHA = 2, 4
+"""Bits of the color types with colors and with an alpha channel."""
+CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGB_ALPHA: 4}
+"""Number of samples of a pixel by color type."""
+MAX_COLORS = 256
+"""Maximum number of colors in a palette."""
 _END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 
 _ONE_PASS = ((0, 0, 1, 1),)
@@ -49,6 +53,32 @@ _ADAM7_PASSES = (
 
 _INFLATED_AT_ONCE = 16 * 1024
 """Coded bytes to inflate at once. Deflate makes at most a thousand times as many bytes of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PngHeader:
+    """The facts in the header of a PNG."""
+
+    width: int
+    height: int
+    depth: int
+    """Bits per sample, or per palette index."""
+    color_type: int
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Return the facts in the body of a header chunk."""
+        return cls(*struct.unpack_from(">IIBB", body))
+
+    @property
+    def channels(self) -> int:
+        """Number of samples of a pixel."""
+        return CHANNELS[self.color_type]
+
+    @property
+    def maximum(self) -> int:
+        """Largest value of a sample."""
+        return int(2**self.depth - 1)
 
 
 def strip_png(data: bytes) -> StrippedPicture:
@@ -143,15 +173,15 @@ class _Stripper:
             raise corrupt_error("the checksum of a PNG chunk is wrong")
         if chunk.kind == b"PLTE" and not self._needs_palette(chunk.body):
             return
-        if chunk.kind == b"IDAT" and self._header.color_type == _PALETTE and b"PLTE" not in self._seen:
+        if chunk.kind == b"IDAT" and self._header.color_type == PALETTE and b"PLTE" not in self._seen:
             raise corrupt_error("the PNG has no palette before its pixels")
         self._seen.add(chunk.kind)
         if chunk.kind == b"IHDR":
             if len(chunk.body) != 13:
                 raise corrupt_error("the PNG header has a wrong length")
-            self._header = _Header(*struct.unpack_from(">IIBB", chunk.body))
+            self._header = _Header.parse(chunk.body)
         elif chunk.kind == b"PLTE":
-            self._header = self._header.with_palette(len(chunk.body) // 3)
+            self._header = replace(self._header, palette=len(chunk.body) // 3)
         if chunk.kind != b"IEND":
             self._kept += chunk.encoded()
 
@@ -164,9 +194,9 @@ class _Stripper:
         is_read = (
             self._seen.isdisjoint((b"PLTE", b"IDAT"))
             and len(palette) % 3 == 0
-            and 0 < len(palette) <= 3 * _MAX_COLORS
+            and 0 < len(palette) <= 3 * MAX_COLORS
         )
-        if self._header.color_type == _PALETTE and not is_read:
+        if self._header.color_type == PALETTE and not is_read:
             raise corrupt_error("the palette of the PNG is damaged")
         return is_read and bool(self._header.color_type & _COLOR)
 
@@ -189,23 +219,16 @@ class _Stripper:
         if kind in self._seen or b"IDAT" in self._seen:
             return False
         if kind in _AFTER_PALETTE:
-            return self._header.color_type != _PALETTE or b"PLTE" in self._seen
+            return self._header.color_type != PALETTE or b"PLTE" in self._seen
         return kind not in _BEFORE_PALETTE or b"PLTE" not in self._seen
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(PngHeader):
     """The facts on which the lengths and values of ancillary chunks depend."""
 
-    width: int
-    height: int
-    depth: int
-    color_type: int
     palette: int = 0
     """Number of colors in the palette."""
-
-    def with_palette(self, colors: int) -> _Header:
-        return _Header(self.width, self.height, self.depth, self.color_type, colors)
 
     def checked(self, kind: bytes, body: bytes) -> bytes:
         """Return the body of an ancillary chunk that decoders use, or nothing for a broken or unknown one."""
@@ -215,19 +238,19 @@ class _Header:
         return body if check is not None and check(self, body) else b""
 
     def accepts_transparency(self, body: bytes) -> bool:
-        if self.color_type == _PALETTE:
+        if self.color_type == PALETTE:
             return 0 < len(body) <= self.palette
-        return not self.color_type & _ALPHA and len(body) == 2 * _CHANNELS.get(self.color_type, 0)
+        return not self.color_type & _ALPHA and len(body) == 2 * CHANNELS.get(self.color_type, 0)
 
     def accepts_background(self, body: bytes) -> bool:
-        if self.color_type == _PALETTE:
+        if self.color_type == PALETTE:
             return len(body) == 1 and body[0] < self.palette
         return len(body) == (6 if self.color_type & _COLOR else 2)
 
     def accepts_significant_bits(self, body: bytes) -> bool:
-        if self.color_type == _PALETTE:
+        if self.color_type == PALETTE:
             return len(body) == 3 and all(0 < bits <= 8 for bits in body)
-        return len(body) == _CHANNELS.get(self.color_type, 0) and all(0 < bits <= self.depth for bits in body)
+        return len(body) == CHANNELS.get(self.color_type, 0) and all(0 < bits <= self.depth for bits in body)
 
 
 _CHECKS: dict[bytes, Callable[[_Header, bytes], bool]] = {
@@ -262,8 +285,17 @@ def _whole_profile(body: bytes) -> bytes:
 
 def only_pixels(data: bytes) -> bytes:
     """Return a stripped PNG with no other chunks than those of its pixels."""
-    kept = (chunk.encoded() for chunk in _chunks(data) if chunk.kind in _PIXELS)
+    kept = (data[body - 8 : end + 4] for kind, body, end in _places(data) if kind in _PIXELS)
     return PNG_SIGNATURE + b"".join(kept)
+
+
+def _places(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each chunk of a stripped PNG, and the offsets of its body and after its body."""
+    position = len(PNG_SIGNATURE)
+    while position < len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        yield kind, position + 8, position + 8 + length
+        position += 12 + length
 
 
 def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -298,16 +330,13 @@ def _bytes_of_all_rows(data: bytes) -> int:
     for left, top, right_step, down_step in _ADAM7_PASSES if interlaced else _ONE_PASS:
         columns, rows = -((left - width) // right_step), -((top - height) // down_step)
         if columns > 0 and rows > 0:
-            total += rows * (1 + (columns * depth * _CHANNELS[color_type] + 7) // 8)
+            total += rows * (1 + (columns * depth * CHANNELS[color_type] + 7) // 8)
     return total
 
 
 def _inflated_pixels(data: bytes) -> Iterator[bytes]:
     inflate = zlib.decompressobj()
-    position = len(PNG_SIGNATURE)
-    while position < len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        body, position = position + 8, position + 12 + length
+    for kind, body, end in _places(data):
         if kind == b"IDAT":
-            for start in range(body, body + length, _INFLATED_AT_ONCE):
-                yield inflate.decompress(data[start : min(start + _INFLATED_AT_ONCE, body + length)])
+            for start in range(body, end, _INFLATED_AT_ONCE):
+                yield inflate.decompress(data[start : min(start + _INFLATED_AT_ONCE, end)])
