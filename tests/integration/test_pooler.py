@@ -218,6 +218,25 @@ def test_an_address_for_migrations_is_never_a_pooler_in_session_mode(
     assert "MIGRATE_DATABASE_URL leads to a connection pooler" in message
 
 
+def test_a_migration_says_why_its_address_does_not_answer(tmp_path: Path, database_url: str) -> None:
+    message = migrate(
+        tmp_path, DATABASE_URL=database_url, MIGRATE_DATABASE_URL="postgresql://x:secret@127.0.0.1:1/x"
+    )
+
+    assert "nothing listens at its address" in message
+    assert "secret" not in message
+
+
+def test_a_full_pooler_and_a_refused_parameter_are_named(
+    pgbouncer: PgBouncer, tmp_path: Path, database_url: str
+) -> None:
+    full = PgBouncer(database_url, settings={"max_client_conn": "1"})
+    with closing(full), other_client(full, database_url):
+        assert "it has no free connection" in migrate(tmp_path, DATABASE_URL=full.url(database_url))
+    with_options = f"{pgbouncer.url(database_url)}?options=-csearch_path%3Dx"
+    assert "its pooler refuses a parameter" in migrate(tmp_path, DATABASE_URL=with_options)
+
+
 # doctor
 
 

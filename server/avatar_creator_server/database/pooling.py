@@ -43,7 +43,7 @@ def detect(url: str) -> Pooling:
             # On a quiet pooler, the second connection gets the session of the first one at once.
             sessions = [(_session(first), _session(second)) for _ in range(_PROBES)]
     except psycopg2.Error as error:
-        raise peewee.OperationalError(error) from error
+        raise peewee.OperationalError(error, *error.args) from error
     of_first, of_second = ({pair[side] for pair in sessions} for side in (0, 1))
     if of_first & of_second or len(of_first) > 1 or len(of_second) > 1:
         return Pooling.TRANSACTION

@@ -14,7 +14,11 @@ _PROBLEMS = (
     (r"connection refused", "nothing listens at its address"),
     (r"timeout expired|timed out", "it does not answer in time"),
     (r"no route to host|network is unreachable", "its network cannot be reached"),
-    (r"too many connections|too many clients", "it has no free connection"),
+    (
+        "too many connections|too many clients|max_client_conn|query_wait_timeout",
+        "it has no free connection",
+    ),
+    ("unsupported startup parameter", "its pooler refuses a parameter of the connection, such as options"),
     (r"starting up|shutting down|in recovery", "it is starting or stopping"),
     (r"ssl|certificate", "the TLS connection to it cannot be made"),
     (r"server closed the connection|connection reset", "it closed the connection"),

@@ -122,22 +122,21 @@ async def _check_pooling(core: Core) -> CheckResult:
     settings = core.settings
     try:
         pooling = await asyncio.to_thread(detect_pooling, settings.database)
-    except PeeweeException:
+        role, missing = await core.database.read(missing_timeouts, core.database)
+    except (AvatarCreatorError, PeeweeException):
         fix = "allow more connections: each server and each worker needs up to eight"
         return CheckResult("database", False, "PostgreSQL does not accept a second connection", fix)
     through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
     found = f"PostgreSQL{through}, schema up to date"
-    if settings.pooled:
-        role, missing = await core.database.read(missing_timeouts, core.database)
-        if missing:
-            statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
-            return CheckResult(
-                "database",
-                True,
-                f"{found}; the role {role} has no {' and no '.join(missing)}, so nothing stops a slow read",
-                f"run the SQL {statements}; then run RECONNECT in the pooler's console",
-            )
-    elif pooling is Pooling.TRANSACTION:
+    if settings.pooled and missing:
+        statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
+        return CheckResult(
+            "database",
+            True,
+            f"{found}; the role {role} has no {' and no '.join(missing)}, so nothing stops a slow read",
+            f"run the SQL {statements}; then run RECONNECT in the pooler's console",
+        )
+    if pooling is Pooling.TRANSACTION and not settings.pooled:
         return CheckResult(
             "database",
             False,
