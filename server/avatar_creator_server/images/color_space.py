@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from avatar_creator_server.images.matrix_profile import read_matrix_profile
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
 
 Floats = npt.NDArray[np.floating]
@@ -164,21 +166,26 @@ class ColorSpace:
 
 
 def color_space_of(
-    chunks: Mapping[bytes, bytes], mode: str
+    chunks: Mapping[bytes, bytes], mode: str, depth: int
 ) -> ColorSpace | ImageCms.ImageCmsTransform | None:
     """Return the color space of a PNG, from the first usable fact: cICP, iCCP, sRGB, then gAMA with cHRM.
 
     Args:
         chunks: Bodies of the ancillary chunks by type.
         mode: Pillow's mode in which the picture would be transformed with a profile: L or RGB.
+        depth: Bits per sample.
 
     Returns:
         The space, the transform of a profile to sRGB, or None for sRGB.
     """
     if (body := chunks.get(b"cICP")) and (space := _space_of_code_points(*body)):
         return None if space == _space_of_code_points(1, 13, 0, 1) else space
-    if (body := chunks.get(b"iCCP")) and (transform := transform_of(_inflated(body), mode)):
-        return transform
+    if body := chunks.get(b"iCCP"):
+        profile = _inflated(body)
+        # LittleCMS would round the samples to 8 bits.
+        exact = _space_of_profile(profile, is_gray=mode == "L") if depth == 16 else None
+        if found := exact or transform_of(profile, mode):
+            return found
     if b"sRGB" in chunks:
         return None
     return _space_of_gamma(_gamma_of(chunks.get(b"gAMA", b"")), _chromaticities_of(chunks.get(b"cHRM", b"")))
@@ -216,6 +223,20 @@ def _space_of_code_points(primaries: int, transfer: int, matrix: int, full_range
         is_hlg=transfer == _HLG,
         is_high_range=transfer in (_PQ, _HLG),
     )
+
+
+def _space_of_profile(profile: bytes, *, is_gray: bool) -> ColorSpace | None:
+    found = read_matrix_profile(profile, is_gray=is_gray)
+    if found is None:
+        return None
+    if is_gray:
+        return ColorSpace(_SRGB, found.light)
+    points = [_chromaticity(*xyz) for xyz in (*found.columns, np.sum(found.columns, axis=0))]
+    return ColorSpace(cast(Chromaticities, tuple(value for point in points for value in point)), found.light)
+
+
+def _chromaticity(x: float, y: float, z: float) -> tuple[float, float]:
+    return x / (x + y + z), y / (x + y + z)
 
 
 def _gamma_of(body: bytes) -> float | None:

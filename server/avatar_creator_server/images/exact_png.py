@@ -38,7 +38,8 @@ def exact_png(data: bytes) -> ExactPng | None:
         if kind != b"IDAT":
             chunks.setdefault(kind, body)
     header = read_header(chunks[b"IHDR"])
-    space = color_space_of(chunks, "L" if header.color_type in (GRAY, GRAY_ALPHA) else "RGB")
+    mode = "L" if header.color_type in (GRAY, GRAY_ALPHA) else "RGB"
+    space = color_space_of(chunks, mode, header.depth)
     transparency = chunks.get(b"tRNS", b"")
     # Pillow compares a key with scaled samples, and does not mask its unused bits.
     has_key = header.color_type in (GRAY, RGB) and bool(transparency)
