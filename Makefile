@@ -6,7 +6,10 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
+# The tests' connection pooler, the only program that no Python package brings. The file has its path.
+PGBOUNCER := build/pgbouncer/program
+
+.PHONY: help demo test test-quick pgbouncer faults check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -16,7 +19,7 @@ help: ## List the targets
 demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
-test: .venv/.development ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development $(PGBOUNCER) ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else
@@ -28,8 +31,10 @@ test-quick: .venv/.development ## Run the fast tests that start no database: on 
 		--ignore-glob "tests/unit/test_support_*" --ignore tests/unit/test_sketch_restyle.py \
 		--numprocesses $(TEST_PROCESSES) --dist worksteal
 
-faults: .venv/.development ## Run all fault tests, also the slow ones, before a release: they cause every fault that the service survives
+faults: .venv/.development $(PGBOUNCER) ## Run all fault tests, also the slow ones, before a release: they cause every fault that the service survives
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
+
+pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or Debian's package unpacked into build
 
 check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
@@ -113,6 +118,9 @@ clean: ## Remove everything that make made
 	$(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt
 	touch $@
+
+$(PGBOUNCER): tests/support/unpack_pgbouncer.sh
+	sh $< $(@D)
 
 # The generators have an environment of their own: they decide how old a library the stubs still run on.
 .venv-protos/.installed: protos/requirements.txt

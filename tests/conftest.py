@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
 from tests.support.inherited_signals import give_children_default_signals
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
 from tests.support.service import Deployment, run_command
@@ -31,6 +34,12 @@ def default_signals() -> None:
     """Let the processes that tests start react to signals, even under nohup."""
     # Not when this file is imported: processes of pytest-xdist must inherit what nohup has set.
     give_children_default_signals()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def direct_loopback() -> None:
+    """Reach the services of the tests directly, even if the developer has a proxy."""
+    keep_loopback_direct(os.environ)
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +127,24 @@ def distributed(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[D
 
 
 @pytest.fixture
+def pgbouncer(database_url: str) -> Iterator[PgBouncer]:
+    """A pooler in transaction mode in front of PostgreSQL."""
+    pooler = PgBouncer(database_url)
+    yield pooler
+    pooler.close()
+
+
+@pytest.fixture
+def pooled(tmp_path: Path, pgbouncer: PgBouncer, database_url: str, redis_url: str) -> Iterator[Deployment]:
+    """A distributed service that reaches its database through `pgbouncer`. The test starts its processes."""
+    deployment = Deployment.distributed(
+        tmp_path, pgbouncer.url(database_url), redis_url, DATABASE_POOLER="transaction"
+    )
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture
 def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) -> Iterator[Deployment]:
     """A distributed service on `own_postgres` and `own_redis`. The test starts it and may break both."""
     url = own_postgres.create_database()
@@ -129,7 +156,10 @@ def breakable(tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis) ->
 
 @pytest.fixture(params=["embedded", "distributed"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
-    """A running service of this test only: once embedded, once with a server and a worker."""
+    """A running service of this test only: once embedded, once with a server and a worker.
+
+    A test can also choose `pooled`.
+    """
     running: Deployment = request.getfixturevalue(request.param)
     running.start()
     return running

@@ -22,6 +22,7 @@ from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.watch import GenerationWatches
+from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.images.store import Files, open_store
 from avatar_creator_server.presets.service import Gallery
 from avatar_creator_server.projects.service import Projects
@@ -62,6 +63,7 @@ class Core:
     watches: GenerationWatches
     routes: Routes
     circuit_breakers: CircuitBreakers
+    workers: Workers
     cancellations: EventWaiter
     moderation: Moderation
 
@@ -73,7 +75,7 @@ class Core:
             SettingsError: The settings do not form a service.
         """
         settings.require_legal_combination()
-        database = Database(settings.database)
+        database = Database(settings.database, pooled=settings.pooled)
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         notifier = (
@@ -86,7 +88,8 @@ class Core:
         moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
-        queue_positions = QueuePositions(database)
+        workers = Workers(database, routes.from_text.provider)
+        queue_positions = QueuePositions(database, workers)
         feed = GenerationFeed(database, queue_positions)
         generations = Generations(
             database,
@@ -103,6 +106,7 @@ class Core:
             ),
             moderation=moderation,
             queue_positions=queue_positions,
+            workers=workers,
         )
         return cls(
             settings=settings,
@@ -122,6 +126,7 @@ class Core:
             watches=GenerationWatches(feed, bus, codec),
             routes=routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
+            workers=workers,
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
         )

@@ -14,6 +14,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob
 from avatar_creator_server.generations.claims import enter_missing_turns
 from avatar_creator_server.generations.spending import delete_old_starts
+from avatar_creator_server.generations.workers import delete_lost
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.metrics import SWEEPS
 from avatar_creator_server.shared.idempotency import delete_old_keys
@@ -70,3 +71,4 @@ class Sweeper:
         now = self._database.now()
         delete_old_keys(now)
         delete_old_starts(now)
+        delete_lost(now)

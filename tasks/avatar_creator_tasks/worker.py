@@ -14,10 +14,12 @@ from taskiq.receiver import Receiver
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
+from avatar_creator_server.generations.workers import WorkerIdentity
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from avatar_creator_tasks.generation_runner import GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
+from avatar_creator_tasks.presence import Presence
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.factory import make_provider
 from avatar_creator_tasks.slots import Slots
@@ -37,12 +39,23 @@ class Worker:
     def __init__(self, core: Core, provider: Provider | None = None) -> None:
         self._core = core
         self._provider = provider or make_provider(core.settings)
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        host = socket.gethostname()
+        self._name = f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
         job_runner = JobRunner(core.background_jobs, core.avatars, core.files, core.bus, self._provider)
         self._generation_slots = min(GENERATION_SLOTS, self._provider.max_concurrency)
         self._generations = Slots("generation", self._generation_slots, runner.run_one)
         self._background_jobs = Slots("background_job", JOB_SLOTS, job_runner.run_one)
+        identity = WorkerIdentity(
+            name=self._name,
+            version=avatar_creator_server.__version__,
+            host=host,
+            provider=core.routes.from_text.provider,
+            slots=self._generation_slots,
+        )
+        self._presence = Presence(core.workers, identity)
+        self.ready = asyncio.Event()
+        """Set when the worker runs and its row is written."""
 
     async def run(self, finish: asyncio.Event) -> None:
         """Run jobs until `finish` is set, then stop.
@@ -50,6 +63,8 @@ class Worker:
         Running jobs get the grace period to finish; the others go back to the queue.
         """
         notifier = self._core.notifier
+        # Before the first claim, so that a server never shows a running generation without its worker.
+        await self._presence.start()
         sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._background_jobs)
         background = [
             asyncio.create_task(sweeper.run(), name="sweeper"),
@@ -60,6 +75,7 @@ class Worker:
                 _listen(notifier.background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)
             ),
         ]
+        self.ready.set()
         log.info(
             "worker_ready",
             version=avatar_creator_server.__version__,
@@ -79,7 +95,9 @@ class Worker:
             await asyncio.gather(finished, *background, return_exceptions=True)
             grace_seconds = self._core.settings.shutdown_grace_seconds
             await asyncio.gather(
-                self._generations.stop(grace_seconds), self._background_jobs.stop(grace_seconds)
+                self._presence.stop(),
+                self._generations.stop(grace_seconds),
+                self._background_jobs.stop(grace_seconds),
             )
             await self._provider.close()
             log.info("worker_stopped", worker=self._name)

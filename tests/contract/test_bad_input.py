@@ -235,7 +235,7 @@ def page_size_limits() -> tuple[list[Fields], list[Fields]]:
 
 
 def user_id_limits() -> tuple[list[Fields], list[Fields]]:
-    climbing = ("../x", "..", ".", "a/b", "/", "a\\b", ".x", "-x", "--")
+    climbing = ("../x", "..", ".", "a/b", "/", "a\\b", ".x")
     bad = (*climbing, "x" * 129, "a\0b", "a\nb", "sarah\n", " ", "a b", "é", "*")
     return [{"user_id": value} for value in ("", "USER")], [{"user_id": value} for value in bad]
 
@@ -397,8 +397,8 @@ LIMITS: list[Limits] = [
         "UploadAvatar",
         "metadata.content_type",
         (
-            [{"metadata.content_type": value} for value in ("", "image/png")],
-            [{"metadata.content_type": value} for value in ("image/gif", "image/PNG", "png", "x" * 1000)],
+            [{"metadata.content_type": value} for value in ("", "image/png", "image/PNG")],
+            [{"metadata.content_type": value} for value in ("image/gif", "png", "x" * 1000)],
         ),
     ),
     *persona_and_attributes("UploadAvatar", "metadata."),

@@ -18,7 +18,7 @@ from tests import pictures
 from tests.support.certificate import Certificate
 from tests.support.command_line import SMALL, CommandLine, error_message
 from tests.support.ports import free_port
-from tests.support.service import Deployment, ServiceProcess, run_command
+from tests.support.service import Deployment, ServiceProcess, run_command, run_in_turn
 from tests.support.waiting import wait_until
 
 UNKNOWN_ID = "01920000-0000-7000-8000-000000000000"
@@ -268,6 +268,7 @@ def test_an_error_is_one_line_with_its_reason(
         (["avatars", "upload", "letter.jpg", *upload], {}, ["IMAGE_UNSUPPORTED: "]),
         (["avatars", "upload", "missing.jpg", *upload], {}, ["No such file", "missing.jpg"]),
         (["avatars", "upload", "folder.jpg", *upload], {}, ["directory", "folder.jpg"]),
+        (["projects", "create", "\udcff"], {}, ["UTF-8"]),
         (["stats", "--tls"], {}, [f"cannot reach {command_line.target}: "]),
     ]
 
@@ -306,6 +307,30 @@ def test_an_unreachable_server_is_named_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_needs_no_brackets(
+    embedded: Deployment, user: str, tmp_path: Path, host: str
+) -> None:
+    target = f"{host}:{free_port()}"
+    server = ServiceProcess(
+        "server", "serve", settings={**embedded.settings, "LISTEN_ADDRESS": target}, directory=tmp_path
+    )
+    embedded.servers.append(server)
+    server.wait_for_output("server_ready")
+
+    assert CommandLine(target, embedded.token(user), tmp_path).json("projects", "list") == []
+
+
+def test_a_malformed_target_is_called_malformed(tmp_path: Path) -> None:
+    malformed = ("localhost", "localhost:", ":50051", "::1", "[::1:1", "host:65536", "http://host:1", "дом:1")
+    settings = {"AVATAR_CREATOR_TOKEN": "token"}
+
+    results = run_in_turn([(["stats", "--target", target], settings, tmp_path) for target in malformed])
+
+    for result in results:
+        assert error_message(result).startswith("--target must be host:port, with a port from 0 to 65535")
+
+
 def test_a_client_command_ignores_the_settings_of_the_service(command_line: CommandLine) -> None:
     assert command_line.run("stats", DATABASE_URL="none", LOG_LEVEL="none", JWT_SECRET="x").returncode == 0
 
@@ -316,7 +341,8 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     commands = re.findall(r"^│ (\w+) ", shown.stdout, re.MULTILINE)
     assert commands == [
         *("serve", "worker", "migrate", "token", "demo", "doctor"),
-        *("generate", "recipe", "reproduce", "usage", "stats", "presets", "personas", "projects", "avatars"),
+        *("generate", "watch", "cancel", "recipe", "reproduce", "usage", "stats", "presets", "personas"),
+        *("projects", "avatars"),
     ]
     assert "AVATAR_CREATOR_TOKEN" in run_command("stats", "--help", settings={}, directory=tmp_path).stdout
 
@@ -352,5 +378,7 @@ def test_a_server_with_tls_needs_the_option_and_a_trusted_certificate(
 
     assert f"cannot reach {command_line.target}: " in command_line.error("stats")
     assert f"cannot reach {command_line.target}: " in command_line.error("stats", "--tls")
+    command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "none.pem")
+    assert "none.pem cannot be read: No such file" in command_line.error("stats", "--tls")
     command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "CERTIFICATE.pem")
     assert command_line.json("stats", "--tls")["avatar_count"] == "0"

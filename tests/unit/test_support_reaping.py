@@ -20,13 +20,14 @@ from tests.support.waiting import wait_until
 _REPOSITORY = Path(__file__).parents[2]
 
 _START_SERVERS = """
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres
 from tests.support.redis import OwnRedis
 
 postgres = OwnPostgres()
-postgres.create_database()
+pgbouncer = PgBouncer(postgres.create_database())
 redis = OwnRedis()
-print(postgres.pid, redis.pid, flush=True)
+print(postgres.pid, pgbouncer.pid, redis.pid, flush=True)
 input()
 """
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import grpc
 from grpc import aio
 
+from avatar_creator.proxies import proxy_options
+
 OPTIONS: list[tuple[str, Any]] = [
-    # A page of 100 avatars with thumbnails of about 40 KiB is one message; the default limit is 4 MiB.
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    # A page of 100 avatars is one message. A noisy, transparent thumbnail has 160 KiB; the default is 4 MiB.
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+    # By default, gRPC refuses metadata of more than 8 KiB at random. Proxies may add some to error details.
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.absolute_max_metadata_size", 64 * 1024),
     # The client retries calls itself, because it knows which calls are safe to retry.
     ("grpc.enable_retries", 0),
-    # Keepalive pings detect a dead connection under a quiet watch. The service allows a ping every 10 s,
-    # which is more often than gRPC's default.
+    # Keepalive pings detect a dead connection under a quiet watch. The service allows any interval.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -23,29 +28,36 @@ OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
-def connect(target: str, *, tls: bool, root_certificates: bytes | None) -> grpc.Channel:
+def connect(
+    target: str, *, tls: bool, root_certificates: bytes | None, proxy: str | None = None
+) -> grpc.Channel:
     """Create a channel for the sync client. It connects at the first call.
 
     Args:
         target: Host and port, or any other gRPC name.
         tls: True encrypts the connection with TLS.
         root_certificates: PEM certificates that may sign the server's certificate; None uses gRPC's defaults.
+        proxy: URL of an HTTP proxy, `http://host:port`; empty for none. None uses the environment's proxy.
 
     Raises:
-        ValueError: `root_certificates` are given without `tls`.
+        ValueError: `root_certificates` are given without `tls`, or `proxy` is not such a URL.
     """
     credentials = _credentials(tls, root_certificates)
+    options = [*OPTIONS, *proxy_options(target, proxy, os.environ)]
     if credentials is None:
-        return grpc.insecure_channel(target, options=OPTIONS)
-    return grpc.secure_channel(target, credentials, options=OPTIONS)
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, credentials, options=options)
 
 
-def connect_async(target: str, *, tls: bool, root_certificates: bytes | None) -> aio.Channel:
+def connect_async(
+    target: str, *, tls: bool, root_certificates: bytes | None, proxy: str | None = None
+) -> aio.Channel:
     """Create a channel for the async client. See `connect` for the arguments."""
     credentials = _credentials(tls, root_certificates)
+    options = [*OPTIONS, *proxy_options(target, proxy, os.environ)]
     if credentials is None:
-        return aio.insecure_channel(target, options=OPTIONS)
-    return aio.secure_channel(target, credentials, options=OPTIONS)
+        return aio.insecure_channel(target, options=options)
+    return aio.secure_channel(target, credentials, options=options)
 
 
 def bearer(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -263,9 +263,45 @@ class _Status(Protocol):
 def from_rpc_error(raised: grpc.RpcError) -> AvatarCreatorError:
     """Return the typed error of a gRPC error, with its `google.rpc` details and with it as the cause."""
     status = cast(_Status, raised)
-    error = ERROR_BY_CODE[status.code()](status.details() or "", **_details(status.trailing_metadata() or ()))
+    details = _details(status.trailing_metadata() or ())
+    message = status.details() or ""
+    if not details.get("reason"):
+        message = _plain(message)
+    error = ERROR_BY_CODE[status.code()](message, **details)
     error.__cause__ = raised
     return error
+
+
+_WORDS_OF_GRPC = (
+    (("DNS resolution failed", "Domain name not found"), "the host name of the service cannot be resolved"),
+    (("HTTP proxy returned", "HTTP proxy handshake"), "the proxy refused the connection to the service"),
+    (("Received message larger", "Sent message larger"), "a message of the call is larger than gRPC allows"),
+    (("metadata size exceeds",), "the metadata of the call is too large; use a smaller token"),
+    (
+        ("SSL", "TLS", "ertificate", "Handshake", "handshake"),
+        "the TLS connection to the service cannot be made; check `tls` and the certificates",
+    ),
+    (("Connection refused",), "connection refused: nothing listens at the address of the service"),
+    (("o route to host", "etwork is unreachable"), "the network of the service cannot be reached"),
+    (
+        ("ailed to connect", "connections to all backends failing", "empty address list"),
+        "the service cannot be reached",
+    ),
+    (("Deadline Exceeded",), "the call did not end in time"),
+    (
+        ("Socket closed", "Connection reset", "Broken pipe", "recvmsg", "GOAWAY", "keepalive watchdog"),
+        "the connection to the service was lost",
+    ),
+)
+"""Words in the statuses that gRPC itself makes, and our sentence for them. The first row that fits counts."""
+
+
+def _plain(words: str) -> str:
+    """Return our sentence in place of gRPC's words, which have internal names. The cause has the words."""
+    for signs, sentence in _WORDS_OF_GRPC:
+        if any(sign in words for sign in signs):
+            return sentence
+    return words
 
 
 def _details(trailing_metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, Any]:

@@ -87,8 +87,8 @@ class LocalService:
         """Create a token.
 
         Args:
-            user_id: Id of the user: at most 128 letters, digits and `. _ @ | : + -`, starting with a letter
-                or a digit.
+            user_id: Id of the user: at most 128 letters, digits and `. _ @ | : + -`, starting with a letter,
+                a digit, `_` or `-`. `-` alone is not a user id.
             app_id: App that the token is bound to; empty means none.
             role: `ops` gives the rights of an operator; empty gives none.
             expires_in: Validity in seconds; less than 1 creates an expired token.
@@ -172,6 +172,8 @@ def local_service(folder: str | os.PathLike[str]) -> Iterator[LocalService]:
                 "DATA_PATH": str(directory / "data"),
                 "UPLOAD_PATH": str(directory / "uploads"),
                 "JWT_SECRET": secret,
+                # A token that expires in 0 seconds has expired, as `token` says.
+                "JWT_LEEWAY_SECONDS": "0",
             },
         )
     try:

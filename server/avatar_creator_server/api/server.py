@@ -33,6 +33,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.api.claims import ClaimRules
 from avatar_creator_server.api.interceptors.access_log import log_request
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import ContextInterceptor
@@ -46,8 +47,10 @@ from avatar_creator_server.api.servicers.projects import ProjectService
 from avatar_creator_server.api.servicers.usage import UsageService
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.core import Core
+from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
-from avatar_creator_server.settings import Settings, SettingsError
+from avatar_creator_server.settings import Settings, SettingsError, system_reason
+from avatar_creator_server.settings.database_urls import sqlite_path
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -57,21 +60,34 @@ log = structlog.get_logger()
 DRAIN_GRACE_SECONDS = 30.0
 """Maximum time that calls in flight have to finish at shutdown."""
 
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Size of a message from which gRPC itself refuses it."""
+MAX_METADATA_BYTES = 64 * 1024
+"""Size of a call's metadata from which gRPC itself refuses the call."""
+
 _OPTIONS: Sequence[tuple[str, Any]] = (
     # With SO_REUSEPORT a second server could share the port: each would silently get part of the calls.
     ("grpc.so_reuseport", 0),
     # After a restart all watchers reconnect at once: a shorter accept queue would refuse some of them.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
-    ("grpc.max_receive_message_length", 1024 * 1024),
+    # More than any limit of the contract: our error names the field that is too large, and gRPC's does not.
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    # Equal, because gRPC refuses calls at random between the two. Larger than the largest token, because our
+    # error has a reason.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # How far a client may send ahead of the handler: gRPC's own estimate lets whole uploads pile up in
     # memory.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1024 * 1024),
-    # Keepalive pings detect a dead client within a minute. Clients may also send such pings.
+    # Keepalive pings detect a dead client within a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Clients may ping as often as they like, also without a call. By default, gRPC closes the connection of a
+    # client that pings often, and the interval that it allows depends on whether there is a call.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 SERVICE_NAMES = tuple(
@@ -97,12 +113,17 @@ class AvatarServer:
             TokenVerifier(
                 settings.signing_secret(),
                 user_claim=settings.jwt_user_claim,
-                issuer=settings.jwt_issuer,
-                audience=settings.jwt_audience,
+                rules=ClaimRules(
+                    issuer=settings.jwt_issuer,
+                    audience=settings.jwt_audience,
+                    leeway_seconds=settings.jwt_leeway_seconds,
+                ),
             )
         )
         self._core = core
-        self._health = HealthService(core.database, core.notifier, core.circuit_breakers, SERVICE_NAMES)
+        self._health = HealthService(
+            core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
+        )
         self._server = grpc.aio.server(
             interceptors=[
                 ContextInterceptor(log_request),
@@ -159,6 +180,7 @@ class AvatarServer:
 
     def _listen(self, settings: Settings) -> int:
         address = settings.listen_address
+        require_own_address("LISTEN_ADDRESS", address)
         try:
             if settings.tls_key_file is None or settings.tls_certificate_file is None:
                 return self._server.add_insecure_port(address)
@@ -169,14 +191,15 @@ class AvatarServer:
             credentials = grpc.ssl_server_credentials([key_and_chain])
             return self._server.add_secure_port(address, credentials)
         except OSError as error:
-            raise SettingsError(f"cannot read TLS_CERTIFICATE_FILE or TLS_KEY_FILE: {error}") from error
+            raise SettingsError(
+                f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE cannot be read: {system_reason(error)}"
+            ) from error
         except RuntimeError as error:
-            advice = (
-                "check that TLS_CERTIFICATE_FILE and TLS_KEY_FILE are a certificate and its key"
-                if settings.tls_key_file
-                else "is another server running there?"
-            )
-            raise SettingsError(f"cannot listen on LISTEN_ADDRESS {address}: {advice}") from error
+            # gRPC does not say why.
+            raise listen_error("LISTEN_ADDRESS", address) or SettingsError(
+                f"cannot listen on LISTEN_ADDRESS {address}: check the address, TLS_CERTIFICATE_FILE and "
+                "TLS_KEY_FILE"
+            ) from error
 
 
 @asynccontextmanager
@@ -189,19 +212,23 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
     """
     async with AsyncExitStack() as stack:
         core = Core.wire(settings)
-        settings.signing_secret()  # fail on a missing secret before connecting to the database
+        settings.require_signing_secret()  # fail on a missing secret before connecting to the database
         stack.push_async_callback(core.close)
         if settings.embedded:
             stack.enter_context(_lock_database(settings.database))
         core.ensure_schema()
         if settings.embedded:
             await core.leases.expire_all()
+            await core.workers.remove_all()
         # Create the worker first, so that a missing dependency fails before the server accepts calls.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core)
-        serve_metrics(settings.metrics_address, QueueCollector(core.database, core.circuit_breakers))
-        await server.start()
+        serve_metrics(
+            settings.metrics_address, QueueCollector(core.database, core.circuit_breakers, core.workers)
+        )
+        # The worker is there before the first call, or that call would warn that there is none.
         await stack.enter_async_context(worker)
+        await server.start()
         stack.push_async_callback(server.stop)
         yield server
 
@@ -224,9 +251,11 @@ def _embedded_worker(core: Core) -> AbstractAsyncContextManager[None]:
 
 @asynccontextmanager
 async def _working(worker: Worker) -> AsyncIterator[None]:
+    """Run the worker while the context is open, which opens when the worker is ready."""
     finish = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run(finish), name="embedded-worker")
+        await worker.ready.wait()
         try:
             yield
         finally:
@@ -239,7 +268,7 @@ def _lock_database(sqlite_url: str) -> Iterator[None]:
 
     Watchers of one process would not receive the events of the other.
     """
-    path = sqlite_url.removeprefix("sqlite:///")
+    path = sqlite_path(sqlite_url)
     with Path(f"{path}.serve-lock").open("w") as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jwt
+import structlog
 
+from avatar_creator_server.api.claims import ClaimRules, invalid_token, parse_claims
 from avatar_creator_server.api.validation import NAME
-from avatar_creator_server.errors import UnauthenticatedError
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller, is_user_id
+
+log = structlog.get_logger()
 
 ALGORITHM = "HS256"
 """The only accepted signature algorithm: HMAC with SHA-256. `none` and public-key algorithms are refused."""
@@ -24,7 +29,11 @@ ROLE_CLAIM = "role"
 OPS = "ops"
 """The role of operators: they may read all users' resources, and cancel and retry all users' generations."""
 
+MAX_TOKEN_BYTES = 16 * 1024
+"""Maximum size of a token. Sign-in systems that list a user's groups make tokens of more than 8 KiB."""
+
 _MAX_CACHED_TOKENS = 10_000
+_JWS = jwt.PyJWS()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +43,34 @@ class Identity:
     caller: Caller
     is_ops: bool
     expires: float
-    """The claim `exp`, in seconds since 1970."""
+    """The time from which the token is refused, in seconds since 1970: `exp` and the leeway."""
 
 
 class TokenVerifier:
     """Verifies tokens, and caches verified ones until they expire."""
 
-    def __init__(self, secret: str, *, user_claim: str, issuer: str, audience: str) -> None:
+    def __init__(
+        self,
+        secret: str,
+        *,
+        user_claim: str,
+        rules: ClaimRules,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Create a verifier.
+
+        Args:
+            secret: The secret that signs the tokens.
+            user_claim: Name of the claim with the user id.
+            rules: Rules for the registered claims.
+            clock: Returns the seconds since 1970; tests replace it.
+        """
         self._secret = secret
         self._user_claim = user_claim
-        self._issuer = issuer
-        self._audience = audience
-        self._verified: OrderedDict[str, Identity] = OrderedDict()
+        self._rules = rules
+        self._clock = clock
+        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
+        """Identities by the SHA-256 of their token, because tokens can be large."""
 
     def verify(self, token: str) -> Identity:
         """Verify a token and return its identity.
@@ -53,50 +78,59 @@ class TokenVerifier:
         Raises:
             UnauthenticatedError: The token is not accepted. The reason says whether it has expired.
         """
-        cached = self._verified.get(token)
+        if len(token) > MAX_TOKEN_BYTES:
+            raise invalid_token(
+                f"it must have at most {MAX_TOKEN_BYTES:,} bytes (got {len(token):,}); "
+                "ask its issuer for fewer claims",
+                limit_bytes=str(MAX_TOKEN_BYTES),
+            )
+        if not token.isascii():
+            raise invalid_token("it is not a signed JWT")
+        digest = hashlib.sha256(token.encode()).digest()
+        cached = self._verified.get(digest)
         if cached is not None:
-            if time.time() < cached.expires:
+            if self._clock() < cached.expires:
                 return cached
-            del self._verified[token]
-        claims = self._claims(token)
-        user_id = claims.get(self._user_claim)
-        if not isinstance(user_id, str) or not is_user_id(user_id):
-            raise _invalid(f"the claim {self._user_claim!r} is not a user id")
-        app_id = claims.get(APP_CLAIM, "")
-        if not isinstance(app_id, str) or (app_id and NAME(app_id) is not None):
-            raise _invalid(f"the claim {APP_CLAIM!r} is not an app id")
-        identity = Identity(
-            Caller(user_id, app_id), is_ops=claims.get(ROLE_CLAIM) == OPS, expires=float(claims["exp"])
-        )
-        self._verified[token] = identity
+            del self._verified[digest]
+        identity = self._identity(parse_claims(self._payload(token)))
+        self._verified[digest] = identity
         if len(self._verified) > _MAX_CACHED_TOKENS:
             self._verified.popitem(last=False)
         return identity
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def _payload(self, token: str) -> bytes:
+        """Return the payload of a token with a valid signature."""
         try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer or None,
-                audience=self._audience or None,
-                # The user claim need not be `sub`; `verify` checks it.
-                options={
-                    "require": ["exp", self._user_claim],
-                    "verify_aud": bool(self._audience),
-                    "verify_sub": False,
-                },
-            )
-        except jwt.ExpiredSignatureError as error:
-            raise UnauthenticatedError("TOKEN_EXPIRED", "the token has expired") from error
+            signed = _JWS.decode_complete(token, self._secret, algorithms=[ALGORITHM])
+        except jwt.InvalidSignatureError as error:
+            raise invalid_token("its signature was not made with the secret of this service") from error
+        except jwt.InvalidAlgorithmError as error:
+            raise invalid_token(f"it must be signed with {ALGORITHM}") from error
         except jwt.InvalidTokenError as error:
-            raise _invalid(str(error)) from error
-        return claims
+            log.info("token_refused", cause=str(error))
+            raise invalid_token("it is not a signed JWT") from error
+        if "crit" in signed["header"]:
+            raise invalid_token("its header has critical extensions, of which this service knows none")
+        payload: bytes = signed["payload"]
+        return payload
+
+    def _identity(self, claims: dict[str, Any]) -> Identity:
+        user_id = claims.get(self._user_claim)
+        if not isinstance(user_id, str) or not is_user_id(user_id):
+            raise invalid_token(f"its claim {self._user_claim} must be a user id")
+        app_id = claims.get(APP_CLAIM, "")
+        if not isinstance(app_id, str) or (app_id and not _is_app_id(app_id)):
+            raise invalid_token(f"its claim {APP_CLAIM} must be an app id")
+        return Identity(
+            Caller(user_id, app_id),
+            is_ops=claims.get(ROLE_CLAIM) == OPS,
+            expires=self._rules.expiry(claims, self._clock()),
+        )
 
 
-def _invalid(problem: str) -> UnauthenticatedError:
-    return UnauthenticatedError("TOKEN_INVALID", f"the token is not accepted: {problem}")
+def _is_app_id(text: str) -> bool:
+    # JSON can express half of a surrogate pair, which UTF-8 and the database cannot.
+    return NAME(text) is None and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def mint_token(

@@ -28,7 +28,7 @@ from avatar_creator_server.api.validation_rules import (
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 
 _MAX_VIOLATIONS = 20
-"""Maximum number of violations in one error. Errors travel in headers, of which a client accepts 8 KiB."""
+"""Maximum number of violations in one error. Errors travel in headers, which must be small."""
 
 _MAX_ENTRIES_CHECKED = 100
 """Number of entries of a list that are checked. No list of the contract may have more."""

@@ -9,6 +9,7 @@ import typer
 from avatar_creator_server.cli.commands import (
     avatars,
     generate,
+    generations,
     presets,
     projects,
     recipes,
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(service.commands)
 app.add_typer(generate.commands)
+app.add_typer(generations.commands)
 app.add_typer(recipes.commands)
 app.add_typer(usage.commands)
 app.add_typer(presets.commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
@@ -10,8 +11,6 @@ from rich.markup import escape
 from avatar_creator_server.cli.format import printable
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
     from avatar_creator import AvatarCreatorError
 
 
@@ -25,22 +24,34 @@ def error_message(error: Exception) -> str | None:
     None means that the error is a defect: the person who fixes it needs the traceback.
     """
     # Imported only after an error, because these imports take longer than most commands.
+    import structlog
     from peewee import PeeweeException
-    from pydantic import ValidationError
 
     from avatar_creator import AvatarCreatorError
     from avatar_creator_server.database.migrator import SchemaError
+    from avatar_creator_server.database.problems import database_problem
+    from avatar_creator_server.demo.errors import DemoError
     from avatar_creator_server.settings import SettingsError
 
+    # A task group wraps the error of the service that it runs.
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     match error:
+        case ExceptionGroup():
+            messages = [error_message(part) for part in error.exceptions]
+            return "; ".join(filter(None, messages)) if all(messages) else None
         case AvatarCreatorError():
             return _service_error_message(error)
-        case ValidationError():
-            return "; ".join(map(_setting_message, error.errors()))
         case PeeweeException():
-            return f"the database cannot be used: {error}; run `avatar-creator doctor` to see how to fix it"
-        case CommandError() | SettingsError() | SchemaError() | ValueError() | OSError():
+            structlog.get_logger().debug("database_failed", error=repr(error))
+            problem = database_problem(error)
+            return f"the database cannot be used: {problem}; run `avatar-creator doctor` to see how to fix it"
+        case UnicodeError():
+            return "an argument or a file has text that is not UTF-8"
+        case CommandError() | DemoError() | SettingsError() | SchemaError() | ValueError():
             return str(error)
+        case OSError():
+            return _system_error_message(error)
     return None
 
 
@@ -50,10 +61,13 @@ def exit_with_error(message: str) -> NoReturn:
     raise SystemExit(1) from None
 
 
-def _setting_message(error: ErrorDetails) -> str:
-    """Return for example `REDIS_PORT must be a valid integer`."""
-    variable = ".".join(map(str, error["loc"])).upper()
-    return f"{variable} {error['msg'].replace('Input should be', 'must be')}"
+def _system_error_message(error: OSError) -> str:
+    """Return for example `data/jwt-secret: Permission denied`."""
+    cause = error.strerror or "the operating system refuses an operation"
+    places = [
+        os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)
+    ]
+    return ": ".join([*places, cause])
 
 
 def _service_error_message(error: AvatarCreatorError) -> str:

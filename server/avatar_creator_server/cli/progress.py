@@ -11,9 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from avatar_creator import Generation, GenerationEndedError, GenerationStage
-from avatar_creator.watching import completed
+from avatar_creator.watching import ENDED, completed
 from avatar_creator_server.cli.errors import CommandError, error_message
 from avatar_creator_server.cli.format import dimensions, dollars, enum_label, printable
+from avatar_creator_server.cli.interrupts import TerminatedError
 from avatar_creator_server.cli.session import Session
 
 
@@ -31,7 +32,12 @@ def report(session: Session, started: Sequence[Generation], *, watch: bool, file
         CommandError: some of several generations created none; the message names them and says why.
     """
     if watch or files:
-        _follow_to_end(session, started, files)
+        last = {generation.id: generation for generation in started}
+        try:
+            _follow_to_end(session, started, last, files)
+        except (KeyboardInterrupt, TerminatedError):
+            _note_running(session, [state.id for state in last.values() if state.state not in ENDED])
+            raise
     else:
         _print_started(session, started)
 
@@ -47,10 +53,14 @@ def _print_started(session: Session, started: Sequence[Generation]) -> None:
     _note_warnings(session, _warnings(started))
 
 
-def _follow_to_end(session: Session, started: Sequence[Generation], files: Sequence[Path]) -> None:
+def _follow_to_end(
+    session: Session, started: Sequence[Generation], last: dict[str, Generation], files: Sequence[Path]
+) -> None:
+    """Follow the generations, with their newest states in `last`, and print and save their results."""
     first_warnings = _warnings(started)
     _note_warnings(session, first_warnings)
-    ended = _watch(session, started)
+    _show_states(session, started, last)
+    ended = list(last.values())
     _note_warnings(session, (warning for warning in _warnings(ended) if warning not in first_warnings))
     failures: list[tuple[Generation, GenerationEndedError]] = []
     for number, generation in enumerate(ended):
@@ -119,8 +129,8 @@ def _note_warnings(session: Session, warnings: Iterable[str]) -> None:
             session.note(warning)
 
 
-def _watch(session: Session, started: Sequence[Generation]) -> list[Generation]:
-    """Show every state as it arrives, and return the last state of each generation."""
+def _show_states(session: Session, started: Sequence[Generation], last: dict[str, Generation]) -> None:
+    """Show every state as it arrives, and put the newest one of each generation into `last`."""
     columns = (
         *([TextColumn("{task.fields[seed]}", markup=False)] if len(started) > 1 else []),
         TextColumn("{task.description:<16}", markup=False),
@@ -129,7 +139,6 @@ def _watch(session: Session, started: Sequence[Generation]) -> list[Generation]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[outlook]}", markup=False),
     )
-    last = {generation.id: generation for generation in started}
     with (
         Progress(*columns, console=session.notes, disable=not session.shows_progress) as progress,
         closing(session.client.generations.watch_many(list(last))) as states,
@@ -150,7 +159,20 @@ def _watch(session: Session, started: Sequence[Generation]) -> list[Generation]:
                 description=_activity(state),
                 outlook=_outlook(state),
             )
-    return list(last.values())
+
+
+def _note_running(session: Session, ids: Sequence[str]) -> None:
+    """Say which generations the interrupted command has left, and how to go on with them."""
+    if not ids or not session.notes_are_read:
+        return
+    which, them = (f"generation {ids[0]} goes", "it")
+    if len(ids) > 1:
+        which, them = (f"{len(ids)} generations go", "them")
+    options = f"{' '.join(ids)}{session.connection}"
+    session.note(
+        f"{which} on: follow {them} with `avatar-creator watch {options}`, "
+        f"or cancel {them} with `avatar-creator cancel {options}`"
+    )
 
 
 def _seed(generation: Generation) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import grpc
@@ -20,6 +22,7 @@ from rich.console import Console, RenderableType
 
 from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError, channels
 from avatar_creator.errors import from_rpc_error
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import printable
 
@@ -29,8 +32,12 @@ PANEL = "Using a service"
 LARGEST_PAGE = 100
 """The largest page that a list call returns."""
 
+_DEFAULT_TARGET = "127.0.0.1:50051"
 _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
+_GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
+"""Beginnings of names that gRPC resolves: https://github.com/grpc/grpc/blob/master/doc/naming.md."""
+_TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 _UNLIMITED_WIDTH = 10_000
 """Columns of output that is not a terminal: programs that read the tables need whole lines."""
 
@@ -44,6 +51,8 @@ class Session:
     """One command's connection and its output."""
 
     client: AvatarCreator
+    connection: str
+    """Options of a command that connects to the same server, with a leading blank; empty for the default."""
     as_json: bool
     """True if a program reads standard output: only the result is printed there, as JSON."""
     output: Console
@@ -83,6 +92,11 @@ class Session:
         """Print a sentence for people on standard output."""
         self.output.print(printable(sentence), soft_wrap=True)
 
+    @property
+    def notes_are_read(self) -> bool:
+        """True if a person reads standard error, or if no program reads standard output."""
+        return self.notes.is_terminal or not self.as_json
+
     def note(self, sentence: str) -> None:
         """Print a note for people on standard error."""
         self.notes.print(f"note: {printable(sentence)}", soft_wrap=True)
@@ -93,7 +107,7 @@ def open_session(
     target: Annotated[
         str,
         typer.Option(metavar="HOST:PORT", help="Address of the server.", rich_help_panel=_CONNECTION_PANEL),
-    ] = "127.0.0.1:50051",
+    ] = _DEFAULT_TARGET,
     tls: Annotated[
         bool,
         typer.Option(
@@ -128,12 +142,16 @@ def open_session(
             "no token: set AVATAR_CREATOR_TOKEN, for example to the output of `avatar-creator token --user "
             "USER_ID`, which needs the settings of the service"
         )
+    target = _server_address(target)
+    if tls:
+        _require_trusted_certificates()
     with channels.connect(target, tls=tls, root_certificates=None) as channel:
         _require_reachable(channel, target)
         with AvatarCreator(channel=channel, token=token) as client:
             try:
                 yield Session(
                     client,
+                    _connection_options(target, tls=tls),
                     as_json,
                     output=_console(sys.stdout.isatty()),
                     notes=_console(sys.stderr.isatty(), stderr=True),
@@ -163,6 +181,26 @@ def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., 
     return register
 
 
+def _server_address(target: str) -> str:
+    """Return the address as gRPC reads it: an IPv6 address in brackets. gRPC's names pass unchanged."""
+    if target.startswith(_GRPC_NAMES):
+        return target
+    try:
+        return str(parse_address(target))
+    except ValueError as error:
+        raise CommandError(f"--target {error}") from None
+
+
+def _require_trusted_certificates() -> None:
+    # gRPC would log a missing file, trust nothing, and report that the server cannot be reached.
+    path = os.environ.get(_TRUSTED_CERTIFICATES, "").strip()
+    try:
+        if path:
+            Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{_TRUSTED_CERTIFICATES}: {path} cannot be read: {error.strerror}") from None
+
+
 def _require_reachable(channel: grpc.Channel, target: str) -> None:
     """Fail at once if no server answers. The client would retry for as long as a call may take."""
     try:
@@ -179,6 +217,10 @@ def _unreachable(target: str, cause: str) -> CommandError:
     return CommandError(
         f"cannot reach {target}: check that the server is running, and check --target and --tls ({cause})"
     )
+
+
+def _connection_options(target: str, *, tls: bool) -> str:
+    return (f" --target {target}" if target != _DEFAULT_TARGET else "") + (" --tls" if tls else "")
 
 
 def _console(is_terminal: bool, *, stderr: bool = False) -> Console:

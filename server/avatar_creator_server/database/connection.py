@@ -15,7 +15,8 @@ from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.errors import UnavailableError
-from avatar_creator_server.settings import SettingsError
+from avatar_creator_server.settings import SettingsError, system_reason
+from avatar_creator_server.settings.database_urls import sqlite_path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,11 +26,29 @@ THREADS = 8
 """Number of threads that run queries, and so the maximum number of connections of a process."""
 
 _SQLITE_BUSY_SECONDS = 10.0
-_IDLE_IN_TRANSACTION = "10s"
-_STATEMENT = "30s"
-_SILENCE_MILLISECONDS = 10_000
-_CONNECTION_LOST = ("08", "57P", "25P03")
-"""Prefixes of the error codes for a lost connection. Source: PostgreSQL's manual, appendix A."""
+_SQLITE_FORMAT = b"SQLite format 3\0"
+"""The first bytes of a database file, unless it is new and empty."""
+TIMEOUTS = {
+    # A process that freezes in a transaction must not keep its rows locked.
+    "idle_in_transaction_session_timeout": "10s",
+    "statement_timeout": "30s",
+}
+"""PostgreSQL's settings that limit a transaction and a statement."""
+
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    # Without these, a server that no longer answers blocks each thread until the kernel gives up.
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+}
+"""Options of a connection for libpq alone, in seconds; `tcp_user_timeout` is in milliseconds."""
+
+_CONNECTION_LOST = ("08", "57P", "25P03", "25006")
+"""Prefixes of the error codes for a lost connection, and for a server that has become a standby.
+
+Source: PostgreSQL's manual, appendix A."""
 _TEMPORARY = ("40", "53", "57")
 """Prefixes of the error codes after which the same call can succeed a moment later: the server rolled the
 transaction back, cancelled the query, or is out of resources."""
@@ -39,49 +58,56 @@ _RETRY_AFTER_SECONDS = 1.0
 class _Postgresql(PostgresqlDatabase):
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
 
+
+class _DirectPostgresql(_Postgresql):
     def _connect(self) -> Any:
         connection = super()._connect()  # type: ignore[misc]  # missing in its stub
         with connection.cursor() as cursor:
-            # A process that freezes in a transaction must not keep its rows locked.
-            cursor.execute("SET idle_in_transaction_session_timeout = %s", (_IDLE_IN_TRANSACTION,))
-            cursor.execute("SET statement_timeout = %s", (_STATEMENT,))
+            for name, value in TIMEOUTS.items():
+                cursor.execute(f"SET {name} = '{value}'")
         return connection
+
+
+class _PooledPostgresql(_Postgresql):
+    """PostgreSQL behind a pooler that gives the session of a transaction to another client afterwards.
+
+    A setting of a session would apply to that client, so only transactions have settings. The role of the
+    database has the timeouts for single statements.
+    """
+
+    _BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in TIMEOUTS.items())])
+
+    def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
+        """Begin a transaction with its own timeouts, in one round trip."""
+        self.execute_sql(self._BEGIN)  # type: ignore[no-untyped-call]
 
 
 class _Sqlite(SqliteDatabase):
     field_types = {**SqliteDatabase.field_types, "UTCDATETIME": "TEXT"}  # noqa: RUF012
 
 
-def open_database(url: str) -> peewee.Database:
+def open_database(url: str, *, pooled: bool = False) -> peewee.Database:
     """Create the database object for `url` and bind the models to it, without a connection.
 
     Args:
         url: `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
+        pooled: True if the URL leads to a pooler that gives each transaction another session.
 
     Raises:
-        SettingsError: The folder of a SQLite file cannot be created.
+        SettingsError: The folder of a SQLite file cannot be created, or the file is not a database.
     """
     database: peewee.Database
     if url.startswith(("postgresql://", "postgres://")):
         dsn = "postgresql://" + url.partition("://")[2]
-        database = _Postgresql(
-            dsn,
-            application_name="avatar-creator",
-            connect_timeout=5,
-            # Without these, a server that no longer answers blocks each thread until the kernel gives up.
-            tcp_user_timeout=_SILENCE_MILLISECONDS,
-            keepalives_idle=10,
-            keepalives_interval=3,
-            keepalives_count=3,
+        # A pooler starts its sessions with the application name of one client, and others see it.
+        database = (
+            _PooledPostgresql(dsn, **CONNECTION_OPTIONS)
+            if pooled
+            else _DirectPostgresql(dsn, application_name="avatar-creator", **CONNECTION_OPTIONS)
         )
     else:
-        path = Path(url.removeprefix("sqlite:///"))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(
-                f"DATA_PATH (or DATABASE_URL) must be in a folder that the service can write to: {error}"
-            ) from error
+        path = Path(sqlite_path(url))
+        _require_sqlite_file(path)
         database = _Sqlite(
             str(path),
             pragmas={"journal_mode": "wal", "foreign_keys": 1},
@@ -92,6 +118,24 @@ def open_database(url: str) -> peewee.Database:
     return database
 
 
+def _require_sqlite_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
+        with path.open("r+b") as file:
+            beginning = file.read(len(_SQLITE_FORMAT))
+    except OSError as error:
+        raise SettingsError(
+            "DATA_PATH (or DATABASE_URL) must name a place that the service can write to: "
+            f"{path}: {system_reason(error)}"
+        ) from error
+    if beginning not in (b"", _SQLITE_FORMAT):
+        raise SettingsError(
+            f"DATA_PATH (or DATABASE_URL) must name a SQLite database: {path} has another format"
+        )
+
+
 class Database:
     """Runs functions that query the database in its own threads.
 
@@ -99,8 +143,9 @@ class Database:
     committed, and must read to find out.
     """
 
-    def __init__(self, url: str) -> None:
-        self.peewee = open_database(url)
+    def __init__(self, url: str, *, pooled: bool = False) -> None:
+        """Create the threads; see `open_database` for the arguments."""
+        self.peewee = open_database(url, pooled=pooled)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._connections: set[Any] = set()
         self._lock = threading.Lock()
@@ -184,7 +229,7 @@ class Database:
         try:
             self._connect()
             return function()
-        except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
+        except (peewee.DatabaseError, peewee.InterfaceError) as error:
             lost, temporary = self._classify(error)
             if lost:
                 if not self.peewee.is_closed():
@@ -213,10 +258,15 @@ class Database:
     def _classify(self, error: Exception) -> tuple[bool, bool]:
         """Return whether the connection is lost, and whether the same call can succeed a moment later."""
         if not self.is_postgresql:
-            return False, any(word in str(error) for word in ("locked", "unable to open", "disk"))
+            words = ("locked", "unable to open", "disk")
+            return False, isinstance(error, peewee.OperationalError) and any(
+                word in str(error) for word in words
+            )
         code = getattr(error.__cause__ or error.__context__, "pgcode", None)
         if code is None:
-            return not isinstance(error, peewee.InternalError), False
+            # Without an answer of PostgreSQL, the driver raises one of its general errors.
+            general = (peewee.OperationalError, peewee.InterfaceError, peewee.DatabaseError)
+            return type(error) in general, False
         return code.startswith(_CONNECTION_LOST), code.startswith(_TEMPORARY)
 
     def _forget_connection(self) -> None:

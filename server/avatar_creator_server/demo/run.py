@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -24,29 +25,25 @@ from avatar_creator import (
 )
 from avatar_creator_server.api.server import running
 from avatar_creator_server.api.tokens import mint_token
+from avatar_creator_server.demo.errors import DemoError
 from avatar_creator_server.settings import Settings
 
 PHOTOGRAPH = Path(__file__).parent / "astronaut.jpg"
 """NASA's public-domain portrait of Eileen Collins; `astronaut.md` has its source."""
 
+_DRAWING = ("provider", "model", "lora", "prices", "huggingface")
+"""Beginnings of the names of settings that choose how the portrait is drawn."""
 _TOKEN_SECONDS = 600
 _PROMPT = "professional Indonesian woman with modern hijab"
 
 
 async def run_demo(folder: Path, console: Console) -> None:
-    """Run an embedded service in `folder`, use it as a client, and leave the pictures there."""
-    settings = Settings(
-        listen_address="127.0.0.1:0",
-        data_path=folder / "service",
-        upload_path=folder / "service" / "uploads",
-        storage_url="",
-        database_url="",
-        redis_url="",
-        redis_host="",
-        jwt_secret="",
-        tls_certificate_file=None,
-        tls_key_file=None,
-    )
+    """Run an embedded service in `folder`, use it as a client, and leave the pictures there.
+
+    Raises:
+        DemoError: The portrait could not be drawn.
+    """
+    settings = Settings.load(**_demo_settings(folder))
     token = mint_token(settings, "demo", _TOKEN_SECONDS)
     async with (
         running(settings) as server,
@@ -75,7 +72,7 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
         ended = await _watch(client, generation.id, console)
         if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
-            raise RuntimeError(f"the generation failed: {ended.error.message}")
+            raise DemoError(f"the portrait could not be drawn: {ended.error.message}")
         for warning in ended.warnings:
             console.print(f"Note: {warning}.")
         console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
@@ -92,8 +89,27 @@ async def run_demo(folder: Path, console: Console) -> None:
                 console.print(f"  {image.width:>4}x{image.height:<4} {path}")
 
 
+def _demo_settings(folder: Path) -> dict[str, Any]:
+    """Return all settings but those that draw, so that the demo touches no service of this environment."""
+    fields = Settings.model_fields.items()
+    defaults = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in fields
+        if not name.startswith(_DRAWING)
+    }
+    return defaults | {
+        "listen_address": "127.0.0.1:0",
+        "data_path": folder / "service",
+        "upload_path": folder / "service" / "uploads",
+    }
+
+
 async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Console) -> Generation:
-    """Show a generation's progress and return its last state."""
+    """Show a generation's progress and return its last state.
+
+    Raises:
+        DemoError: The first attempt failed.
+    """
     columns = (
         TextColumn("  {task.description:<10}"),
         BarColumn(),
@@ -106,4 +122,7 @@ async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Consol
         async for state in client.generations.watch(generation_id):
             stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_").lower()
             progress.update(bar, completed=state.progress_percent, description=stage)
+            if state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("error"):
+                # The service would try again for 20 minutes. A person at a demo does not wait for that.
+                raise DemoError(f"the portrait could not be drawn: {state.error.message}")
     return state

@@ -13,8 +13,6 @@ from avatar_creator_server.database.models.states import AttemptOutcome, Generat
 
 _RECENT_ATTEMPTS = 50
 """Number of recent successful attempts that estimates are based on."""
-_MIN_CONCURRENCY = 2
-"""Number of generations that one worker runs at once. The estimate uses more if more are running."""
 
 
 def median_seconds() -> float | None:
@@ -34,8 +32,15 @@ def seconds_by_route(route: str) -> tuple[float, float] | None:
     return durations[_rank(0.5, len(durations))], durations[_rank(0.9, len(durations))]
 
 
-def seconds_if_created_now(user_id: str, priority: int, count: int) -> int | None:
-    """Return the seconds until `count` new generations of a user would end; None until one has completed."""
+def seconds_if_created_now(user_id: str, priority: int, count: int, slots: int) -> int | None:
+    """Return the seconds until `count` new generations of a user would end; None until one has completed.
+
+    Args:
+        user_id: The user.
+        priority: Index into `PRIORITIES`.
+        count: Number of new generations.
+        slots: Number of generations that the live workers run at once, at least 1.
+    """
     seconds = median_seconds()
     if seconds is None:
         return None
@@ -49,12 +54,12 @@ def seconds_if_created_now(user_id: str, priority: int, count: int) -> int | Non
     own = by_user.pop(user_id, 0) + count
     sooner = int(in_state(GenerationState.PENDING).where(AvatarGeneration.priority < priority).count())
     last_position = sooner + own - 1 + sum(min(others, own) for others in by_user.values())
-    return math.ceil((int(last_position) // concurrency() + 1) * seconds)
+    return math.ceil((int(last_position) // max(count_running(), slots) + 1) * seconds)
 
 
-def concurrency() -> int:
-    """Return the number of generations that run at once."""
-    return max(int(in_state(GenerationState.PROCESSING).count()), _MIN_CONCURRENCY)
+def count_running() -> int:
+    """Return the number of generations that run now, also in workers of a version that writes no row."""
+    return int(in_state(GenerationState.PROCESSING).count())
 
 
 def in_state(state: GenerationState, *columns: Any) -> Any:

@@ -15,8 +15,9 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.generations.claims import SAME_USER, turn_time
-from avatar_creator_server.generations.durations import concurrency, in_state, median_seconds
+from avatar_creator_server.generations.durations import count_running, in_state, median_seconds
 from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.generations.workers import LiveWorkers, Workers
 
 _MAX_FILTERED_IDS = 500
 """Above this many ids, read the whole queue instead of filtering by id: a statement has a parameter limit."""
@@ -29,14 +30,18 @@ class QueuePositions:
     after a restart thousands of watchers ask at once.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, workers: Workers) -> None:
         self._database = database
+        self._workers = workers
         self._reading = asyncio.Lock()
         self._next: asyncio.Task[_Queue] | None = None
         self._requested: set[str] = set()
 
     async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
-        """Return the generations, with queue position and expected time on the pending ones."""
+        """Return the generations, with queue position and expected time on the pending ones.
+
+        If no worker is alive, the pending ones have a warning instead of an expected time.
+        """
         pending = [generation.id for generation in generations if generation.state == GenerationState.PENDING]
         if not pending:
             return list(generations)
@@ -44,7 +49,8 @@ class QueuePositions:
             self._next = asyncio.create_task(self._read_next(), name="queue-positions")
         self._requested.update(pending)
         queue = await asyncio.shield(self._next)
-        return [queue.with_position(generation) for generation in generations]
+        workers = await self._workers.live()
+        return [queue.with_position(generation, workers) for generation in generations]
 
     async def _read_next(self) -> _Queue:
         async with self._reading:
@@ -58,26 +64,29 @@ class _Queue:
 
     positions: dict[str, int]
     median_seconds: float | None
-    concurrency: int
+    running: int
     now: datetime
 
-    def with_position(self, generation: Generation) -> Generation:
+    def with_position(self, generation: Generation, workers: LiveWorkers) -> Generation:
         """Return the generation with its position if it is pending."""
         if generation.state != GenerationState.PENDING:
             return generation
         # A generation that is missing was claimed since the read, so none was ahead of it.
         position = self.positions.get(generation.id, 0)
+        if workers.warning:
+            warnings = (*generation.warnings, workers.warning)
+            return replace(generation, queue_position=position, warnings=warnings)
         expected = None
         if self.median_seconds is not None and generation.next_attempt_time is not None:
             waiting = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
-            rounds = position // self.concurrency + 1
+            rounds = position // max(self.running, workers.slots) + 1
             expected = math.ceil(waiting + rounds * self.median_seconds)
         return replace(generation, queue_position=position, expected_seconds=expected)
 
 
 def _read_queue(database: Database, generation_ids: set[str]) -> _Queue:
     now = database.now()
-    return _Queue(_positions(database, generation_ids, now), median_seconds(), concurrency(), now)
+    return _Queue(_positions(database, generation_ids, now), median_seconds(), count_running(), now)
 
 
 def _positions(database: Database, generation_ids: set[str], now: datetime) -> dict[str, int]:

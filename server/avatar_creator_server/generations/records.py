@@ -105,7 +105,8 @@ class Generation:
     queue_position: int | None = None
     """Number of generations due before it; None unless it is pending and the queue was read."""
     expected_seconds: int | None = None
-    """Estimated seconds until it ends; None if the queue was not read, or before any generation completed."""
+    """Estimated seconds until it ends; None if the queue was not read, before any generation completed, and
+    while no worker is alive."""
 
     @property
     def ended(self) -> bool:

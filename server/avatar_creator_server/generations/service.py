@@ -39,6 +39,7 @@ from avatar_creator_server.generations.request import (
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.spending import Limits
+from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.projects.service import lock_project, require_project
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
@@ -60,7 +61,8 @@ class Estimate:
     seconds: tuple[float, float] | None
     """Median and 90th percentile of recent durations by this route; None if there are none."""
     expected_seconds: int | None
-    """Seconds until all would probably have ended; None until the first generation has completed."""
+    """Seconds until all would probably have ended; None until the first generation has completed, and while
+    no worker is alive."""
     warnings: tuple[str, ...]
 
 
@@ -89,6 +91,7 @@ class Generations:
         limits: Limits,
         moderation: Moderation,
         queue_positions: QueuePositions,
+        workers: Workers,
     ) -> None:
         self._database = database
         self._events = events
@@ -99,6 +102,7 @@ class Generations:
         self._limits = limits
         self._moderation = moderation
         self._queue_positions = queue_positions
+        self._workers = workers
 
     async def create(
         self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int = 1
@@ -127,6 +131,8 @@ class Generations:
             NotFoundError, InvalidArgumentError, FailedPreconditionError: As `create`.
         """
 
+        workers = await self._workers.live()
+
         def query() -> Estimate:
             require_project(caller, request.project_id)
             complete = self._planner.complete(caller, request)
@@ -137,10 +143,12 @@ class Generations:
                 route=route,
                 price_micros=count * route.price(complete.options.width, complete.options.height),
                 seconds=seconds_by_route(route.name),
-                expected_seconds=seconds_if_created_now(
-                    caller.user_id, PRIORITIES.index(request.priority), count
+                expected_seconds=None
+                if workers.warning
+                else seconds_if_created_now(
+                    caller.user_id, PRIORITIES.index(request.priority), count, workers.slots
                 ),
-                warnings=self._planner.warnings(complete),
+                warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
             )
 
         return await self._database.read(query)

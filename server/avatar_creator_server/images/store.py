@@ -18,7 +18,7 @@ from avatar_creator_server.database.models.states import FileState, JobKind
 from avatar_creator_server.errors import NotFoundError, UnavailableError
 from avatar_creator_server.images.processing import Picture
 from avatar_creator_server.images.records import StoredFile
-from avatar_creator_server.settings import SettingsError
+from avatar_creator_server.settings import SettingsError, system_reason
 from avatar_creator_server.shared.background_jobs import enqueue_job
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
             return S3Store.from_url(storage_url, retry_config=_S3_RETRIES)
         except BaseError as error:
             raise SettingsError(
-                f"STORAGE_URL {storage_url} is not a usable bucket; set it to s3://bucket/prefix"
+                "STORAGE_URL is not a usable bucket: set it to s3://bucket/prefix, and check the AWS_… "
+                "variables"
             ) from error
     try:
         upload_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        log.warning("storage_failed", message="the folder cannot be created", error=repr(error))
         raise SettingsError(
-            f"UPLOAD_PATH {upload_path} cannot be created; set it to a folder that the service can write to"
+            f"UPLOAD_PATH must be a folder that the service can write to: {upload_path}: "
+            f"{system_reason(error)}"
         ) from error
     return LocalStore(upload_path.absolute())
 
@@ -172,9 +173,7 @@ class Files:
             finally:
                 await self._store.delete_async(key)
         except (BaseError, OSError) as error:
-            raise _storage_unavailable(
-                "the storage does not write, read or remove a test file", error
-            ) from error
+            raise _storage_unavailable("a file cannot be written, read and deleted", error) from error
 
     def attach(self, *file_ids: str) -> None:
         """Mark staged files as used by rows of the current transaction.

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import httpx
+import structlog
 from peewee import PeeweeException
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+import avatar_creator_server
 from avatar_creator_server.core import Core
+from avatar_creator_server.database.connection import TIMEOUTS
 from avatar_creator_server.database.migrator import SchemaError, require_current
+from avatar_creator_server.database.pooling import Pooling, missing_timeouts
+from avatar_creator_server.database.pooling import detect as detect_pooling
+from avatar_creator_server.database.problems import database_problem
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.generations.workers import WorkerRecord
+from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
+from avatar_creator_server.shared.http import open_http_client
+
+log = structlog.get_logger()
 
 _ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
@@ -36,34 +52,49 @@ class CheckResult:
     found: str
     """Finding of the check, for a person."""
     fix: str = ""
-    """Advice for the operator; empty if the check passed."""
+    """Advice for the operator; empty if there is none. A check that passed with advice is a warning."""
 
 
-async def run_checks(settings: Settings) -> list[CheckResult]:
-    """Check version, settings, database, queue, generations, storage and provider.
+async def run_checks(settings: Settings, require_installed: Callable[[Settings], None]) -> list[CheckResult]:
+    """Check version, settings, database, queue, workers, generations, storage and provider.
 
-    If the settings are invalid, the checks after them are left out.
+    Args:
+        settings: The settings of a server or a worker.
+        require_installed: Raises a SettingsError if the provider's libraries are missing on this machine.
+
+    Raises:
+        SettingsError: A server does not start with these settings.
     """
-    version = CheckResult("version", True, installed_versions())
+    core = Core.wire(settings)
     try:
-        core = Core.wire(settings)
+        settings.require_signing_secret()
+        require_own_address("LISTEN_ADDRESS", settings.listen_address)
+        if settings.metrics_address:
+            require_own_address("METRICS_ADDRESS", settings.metrics_address)
+        if settings.embedded:
+            require_installed(settings)
         mode = "embedded" if settings.embedded else "distributed"
-        if not settings.embedded:
-            settings.signing_secret()
-    except SettingsError as error:
-        return [version, CheckResult("settings", False, str(error), "change the settings as described")]
-    try:
         return [
-            version,
+            _version(),
             CheckResult("settings", True, f"{mode} service on {settings.listen_address}"),
             await _check_database(core),
             await _check_queue(core),
+            await _check_workers(core),
             await _check_generations(core),
             await _check_storage(core),
-            await _check_provider(core),
+            await _check_provider(core, require_installed),
         ]
     finally:
         await core.close()
+
+
+def refused_settings(error: SettingsError) -> list[CheckResult]:
+    """Return the results if the settings are invalid: the other checks need valid ones."""
+    return [_version(), CheckResult("settings", False, str(error), "change the settings as described")]
+
+
+def _version() -> CheckResult:
+    return CheckResult("version", True, installed_versions())
 
 
 async def _check_database(core: Core) -> CheckResult:
@@ -72,16 +103,48 @@ async def _check_database(core: Core) -> CheckResult:
     try:
         await _within_limit(core.database.ping)
     except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
-        cause = _first_line(error.__cause__ or error)
+        log.warning("check_failed", check="database", error=repr(error.__cause__ or error))
+        problem = database_problem(error.__cause__ or error)
         fix = "make DATA_PATH a writable folder" if embedded else "start PostgreSQL, and check DATABASE_URL"
-        return CheckResult("database", False, f"{kind} does not answer: {cause}", fix)
+        return CheckResult("database", False, f"{kind} cannot be used: {problem}", fix)
     try:
         await asyncio.to_thread(require_current, core.database.peewee)
     except SchemaError as error:
         if embedded:
             return CheckResult("database", True, f"{kind}; the first `serve` will create the tables")
         return CheckResult("database", False, str(error), "run `avatar-creator migrate`")
-    return CheckResult("database", True, f"{kind}, schema up to date")
+    if embedded:
+        return CheckResult("database", True, f"{kind}, schema up to date")
+    return await _check_pooling(core)
+
+
+async def _check_pooling(core: Core) -> CheckResult:
+    settings = core.settings
+    try:
+        pooling = await asyncio.to_thread(detect_pooling, settings.database)
+    except PeeweeException:
+        fix = "allow more connections: each server and each worker needs up to eight"
+        return CheckResult("database", False, "PostgreSQL does not accept a second connection", fix)
+    through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
+    found = f"PostgreSQL{through}, schema up to date"
+    if settings.pooled:
+        role, missing = await core.database.read(missing_timeouts, core.database)
+        if missing:
+            statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
+            return CheckResult(
+                "database",
+                True,
+                f"{found}; the role {role} has no {' and no '.join(missing)}, so nothing stops a slow read",
+                f"run the SQL {statements}; then run RECONNECT in the pooler's console",
+            )
+    elif pooling is Pooling.TRANSACTION:
+        return CheckResult(
+            "database",
+            False,
+            f"{found}; DATABASE_POOLER is not set, so this service changes the timeouts of other clients",
+            "set DATABASE_POOLER=transaction, and MIGRATE_DATABASE_URL for `avatar-creator migrate`",
+        )
+    return CheckResult("database", True, found)
 
 
 async def _check_queue(core: Core) -> CheckResult:
@@ -91,8 +154,57 @@ async def _check_queue(core: Core) -> CheckResult:
         await _within_limit(core.notifier.ping)
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
-        return CheckResult("queue", False, f"Redis does not answer: {_first_line(error)}", fix)
+        log.warning("check_failed", check="queue", error=repr(error))
+        return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
+
+
+async def _check_workers(core: Core) -> CheckResult:
+    try:
+        workers = await _within_limit(core.workers.list_all)
+    except (AvatarCreatorError, TimeoutError, PeeweeException):
+        return CheckResult("workers", True, "unknown until the database answers and has its tables")
+    live = [worker for worker in workers if not worker.lost]
+    lost = [worker for worker in workers if worker.lost]
+    if core.settings.embedded:
+        return CheckResult("workers", True, f"one inside the `serve` process, {_embedded_state(live, lost)}")
+    provider = core.routes.from_text.provider
+    drawing = [worker for worker in live if worker.provider == provider]
+    slots = sum(worker.slots for worker in drawing)
+    found = [
+        f"{len(drawing):,} alive with {slots:,} slots"
+        if drawing
+        else f"none that draws with {provider} is alive"
+    ]
+    found += [f"{worker.name} draws with {worker.provider}" for worker in live if worker not in drawing]
+    version = avatar_creator_server.__version__
+    found += [f"{worker.name} has version {worker.version}" for worker in live if worker.version != version]
+    found += [f"{worker.name} was lost {_ago(worker.unseen)}" for worker in lost]
+    fixes = []
+    if not drawing:
+        fixes.append("start `avatar-creator worker` with these settings")
+    if len(live) > len(drawing):
+        fixes.append("give all servers and workers the same PROVIDER")
+    if any(worker.version != version for worker in live):
+        fixes.append("finish the upgrade: restart the workers of another version")
+    if drawing and lost:
+        fixes.append("look in the logs of the lost workers and of their hosts for the cause")
+    return CheckResult("workers", bool(drawing), "; ".join(found), "; ".join(fixes))
+
+
+def _embedded_state(live: Sequence[WorkerRecord], lost: Sequence[WorkerRecord]) -> str:
+    if live:
+        return "which runs"
+    if lost:
+        return f"which ended without a clean stop {_ago(lost[0].unseen)}"
+    return "which does not run"
+
+
+def _ago(unseen: timedelta) -> str:
+    seconds = round(unseen.total_seconds())
+    if seconds < 120:
+        return f"{seconds} seconds ago"
+    return f"{seconds // 60} minutes ago" if seconds < 7200 else f"{seconds // 3600} hours ago"
 
 
 async def _check_generations(core: Core) -> CheckResult:
@@ -131,11 +243,12 @@ async def _check_storage(core: Core) -> CheckResult:
             if settings.storage_url
             else "make UPLOAD_PATH a writable folder"
         )
-        return CheckResult("storage", False, f"{place}: {_first_line(error)}", fix)
+        problem = error.message if isinstance(error, AvatarCreatorError) else "no answer in time"
+        return CheckResult("storage", False, f"{place}: {problem}", fix)
     return CheckResult("storage", True, f"{place}: files can be written, read and deleted")
 
 
-async def _check_provider(core: Core) -> CheckResult:
+async def _check_provider(core: Core, require_installed: Callable[[Settings], None]) -> CheckResult:
     settings, route = core.settings, core.routes.from_text
     if route.provider == "sketch":
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
@@ -154,6 +267,10 @@ async def _check_provider(core: Core) -> CheckResult:
     lora = f" with {route.lora.repository}" if route.lora else ""
     model = f"{route.provider}, route {route.name}: {route.model}{lora}"
     if route.provider == "diffusers":
+        try:
+            require_installed(settings)
+        except SettingsError as error:
+            return CheckResult("provider", False, str(error), "only workers need these libraries")
         return CheckResult("provider", True, f"{model}; a worker loads the model for its first picture")
     if not settings.huggingface_api_key.get_secret_value():
         return CheckResult(
@@ -168,12 +285,36 @@ async def _check_provider(core: Core) -> CheckResult:
 async def _check_reachable(model: str, url: str) -> CheckResult:
     """Check that the URL answers. The key is not sent, because only drawing shows whether it is valid."""
     try:
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as http:
+        async with open_http_client(timeout=_ANSWER_SECONDS) as http:
             await http.get(url)
-    except httpx.HTTPError as error:
+    except SettingsError as error:
+        return CheckResult("provider", False, str(error), "change the variable as described")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        log.warning("check_failed", check="provider", error=repr(error))
         fix = "check the network, HUGGINGFACE_BASE_URL and HUGGINGFACE_ENDPOINT_URL"
-        return CheckResult("provider", False, f"{url} does not answer: {type(error).__name__}", fix)
+        return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
     return CheckResult("provider", True, f"{model}; {url} answers")
+
+
+def _redis_problem(error: Exception) -> str:
+    # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
+    match error:
+        case AuthenticationError():
+            return "it refuses the user or the password"
+        case ResponseError():
+            return "it refuses a command: check the user's permissions and the number of the database"
+        case TimeoutError() | RedisTimeoutError():
+            return "it does not answer in time"
+    match error.__cause__ or error.__context__ or error:
+        case ssl.SSLCertVerificationError() as cause:
+            return f"its certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError():
+            return "the TLS handshake failed, as with a server without TLS"
+        case OSError(errno=int(number)) if number > 0:
+            return f"no connection to its address: {os.strerror(number)}"
+        case socket.gaierror():
+            return "its host name cannot be resolved"
+    return "no connection to its address"
 
 
 async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
@@ -181,6 +322,14 @@ async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
         return await check()
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _http_problem(error: Exception) -> str:
+    match error:
+        case httpx.TimeoutException():
+            return "no answer in time"
+        case httpx.ProxyError():
+            return "the proxy refuses the connection"
+        case httpx.ConnectError():
+            return "no connection to its address"
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return "it is not a URL that can be called"
+    return "the connection broke"

@@ -10,12 +10,15 @@ from prometheus_client import REGISTRY, disable_created_metrics, start_http_serv
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
-from avatar_creator_server.settings import SettingsError, host_and_port
+from avatar_creator_server.generations.workers import WorkerRecord, Workers
+from avatar_creator_server.operations.listening import listen_error, require_own_address
+from avatar_creator_server.settings import SettingsError, system_reason
 
 log = structlog.get_logger()
 
@@ -28,9 +31,10 @@ _DATABASE_UP = "1 if the database answered, else 0."
 class QueueCollector(Collector):
     """Metrics of the queue, read from the database at each scrape. Every server reports the same values."""
 
-    def __init__(self, database: Database, circuit_breakers: CircuitBreakers) -> None:
+    def __init__(self, database: Database, circuit_breakers: CircuitBreakers, workers: Workers) -> None:
         self._database = database
         self._circuit_breakers = circuit_breakers
+        self._workers = workers
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that registering this collector does not wait for the database."""
@@ -39,7 +43,9 @@ class QueueCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the metrics; if the database does not answer, yield only `database_up` as 0."""
         try:
-            figures, open_circuit_breakers = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
+            figures, open_circuit_breakers, workers = self._database.read_blocking(
+                self._read, seconds=_ANSWER_SECONDS
+            )
         except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
             log.warning("queue_read_failed", error=repr(error))
             yield _gauge("database_up", _DATABASE_UP, 0)
@@ -86,9 +92,20 @@ class QueueCollector(Collector):
             "Routes with an open circuit breaker, because their provider refuses the service.",
             open_circuit_breakers,
         )
+        lost_workers = sum(worker.lost for worker in workers)
+        yield _gauge("live_workers", "Workers that renew their row.", len(workers) - lost_workers)
+        yield _gauge(
+            "lost_workers",
+            "Workers of the last day that stopped renewing their row without a clean stop.",
+            lost_workers,
+        )
 
-    def _read(self) -> tuple[QueueFigures, int]:
-        return read_queue_figures(self._database), len(self._circuit_breakers.read_open())
+    def _read(self) -> tuple[QueueFigures, int, list[WorkerRecord]]:
+        return (
+            read_queue_figures(self._database),
+            len(self._circuit_breakers.read_open()),
+            self._workers.read_all(),
+        )
 
 
 def _gauge(name: str, description: str, value: float) -> Metric:
@@ -103,12 +120,15 @@ def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
     """
     if not address:
         return
-    host, port = host_and_port("METRICS_ADDRESS", address)
+    require_own_address("METRICS_ADDRESS", address)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     if queue is not None:
         REGISTRY.register(queue)
+    chosen = parse_address(address)
     try:
-        start_http_server(port, host)
+        server, _ = start_http_server(chosen.port, chosen.host)
     except OSError as error:
-        raise SettingsError(f"METRICS_ADDRESS {address} cannot be listened on: {error}") from error
-    log.info("metrics_ready", address=address)
+        raise listen_error("METRICS_ADDRESS", address) or SettingsError(
+            f"cannot listen on METRICS_ADDRESS {address}: {system_reason(error)}"
+        ) from error
+    log.info("metrics_ready", address=address, port=server.server_port)

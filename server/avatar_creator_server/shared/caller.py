@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 ALL_USERS = "-"
-"""Placeholder for all users, where an operator may name a user. No user id begins with it."""
+"""Placeholder for all users, where an operator may name a user. It is not a user id."""
 
-_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
+# Entra ID makes ids in base64url, of which one in 32 begins with `-` or `_`.
+_USER_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._@|:+-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +39,4 @@ def is_user_id(text: str) -> bool:
 
     User ids become names of folders, so a slash and a leading dot are invalid.
     """
-    return _USER_ID.fullmatch(text) is not None
+    return text != ALL_USERS and _USER_ID.fullmatch(text) is not None

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from avatar_creator_server import metrics
+from avatar_creator_server.shared.redis_options import keepalive
 
 log = structlog.get_logger()
 
@@ -101,7 +102,7 @@ class RedisBus(_Subscribers):
         self._publisher: Redis = Redis.from_url(
             url, socket_timeout=_PUBLISH_TIMEOUT_SECONDS, socket_connect_timeout=_PUBLISH_TIMEOUT_SECONDS
         )
-        self._subscriber: Redis = Redis.from_url(url, socket_timeout=None, socket_keepalive=True)
+        self._subscriber: Redis = Redis.from_url(url, socket_timeout=None, **keepalive(url))
         self._reader: asyncio.Task[None] | None = None
 
     async def publish(self, topic: str, payload: bytes) -> None:

@@ -20,6 +20,7 @@ from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisStreamBroker
 
 from avatar_creator_server.metrics import WAKE_UPS_NOT_SENT
+from avatar_creator_server.shared.redis_options import keepalive
 
 if TYPE_CHECKING:
     from redis.asyncio import BlockingConnectionPool
@@ -76,7 +77,7 @@ class RedisBroker(RedisStreamBroker):
             xread_block=round(_BLOCK_SECONDS * 1000),
             socket_timeout=None,
             socket_connect_timeout=_SEND_SECONDS,
-            socket_keepalive=True,
+            **keepalive(url),
         )
 
     async def startup(self) -> None:

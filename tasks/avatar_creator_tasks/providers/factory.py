@@ -10,6 +10,18 @@ from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 
 
+def require_installed(settings: Settings) -> None:
+    """Check that this machine has the libraries of the settings' provider.
+
+    Raises:
+        SettingsError: A library is not installed.
+    """
+    if settings.chosen_provider == "diffusers":
+        from avatar_creator_tasks.providers.diffusers.provider import require_libraries
+
+        require_libraries()
+
+
 def make_provider(settings: Settings) -> Provider:
     """Create the provider of a worker. A model is loaded with the first portrait, not here.
 

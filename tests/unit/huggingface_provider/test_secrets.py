@@ -57,6 +57,22 @@ def test_an_excerpt_is_one_safe_line(text: str, shown: str) -> None:
     assert excerpt(text, KEY) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no " + "a" * 120_000, "no"),
+        ("see https://user:" + "p" * 120_000 + "@x.example", "see"),
+        (" ".join([KEY] * 20_000), " ".join(["[key]"] * 40)[:199] + "…"),
+        ("a" * 120_000, ""),
+    ],
+    ids=["letters", "cut in a login", "many keys", "one word"],
+)
+def test_an_excerpt_of_a_long_text_comes_from_its_start_and_ends_before_a_cut_word(
+    text: str, shown: str
+) -> None:
+    assert excerpt(text, KEY) == shown
+
+
 def test_an_excerpt_hides_a_key_of_any_form() -> None:
     assert excerpt("not open, sesame\x07!", "open, sesame") == "not [key]!"
 

@@ -53,6 +53,7 @@ class AvatarCreator:
         token: Token | None = None,
         tls: bool = False,
         root_certificates: bytes | None = None,
+        proxy: str | None = None,
         channel: grpc.Channel | None = None,
         timeout: float = 10.0,
         transfer_timeout: float = 60.0,
@@ -69,6 +70,9 @@ class AvatarCreator:
             tls: True encrypts the connection with TLS.
             root_certificates: PEM certificates that may sign the server's certificate; None uses gRPC's
                 defaults.
+            proxy: URL of an HTTP proxy, `http://host:port`. An empty text connects directly. None uses the
+                proxy in the environment variable `grpc_proxy`, `https_proxy`, `http_proxy` or `all_proxy`.
+                Connections to this machine, and to hosts in `no_proxy`, never use a proxy.
             channel: Channel to use instead of `target`. Closing the client leaves it open.
             timeout: Default seconds for a call.
             transfer_timeout: Default seconds for an upload or a download.
@@ -77,11 +81,11 @@ class AvatarCreator:
             sleep: Waits for a number of seconds; tests replace it.
 
         Raises:
-            ValueError: `root_certificates` are given without `tls`.
+            ValueError: `root_certificates` are given without `tls`, or `proxy` is not such a URL.
         """
         self._owns_channel = channel is None
         self._connection = Connection(
-            channel or channels.connect(target, tls=tls, root_certificates=root_certificates),
+            channel or channels.connect(target, tls=tls, root_certificates=root_certificates, proxy=proxy),
             token=token,
             timeout=timeout,
             transfer_timeout=transfer_timeout,

@@ -86,7 +86,9 @@ class UploadAvatarRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """Next bytes of the file, less than 1 MiB. All chunks together have at most 10 MiB (10,485,760 bytes)."""
+    """Next bytes of the file, less than 1 MiB (1,048,576 bytes). All chunks together have at most 10 MiB (10,485,760
+    bytes).
+    """
     @_builtins.property
     def metadata(self) -> Global___UploadAvatarMetadata:
         """Metadata of the avatar; only in the first message."""
@@ -124,8 +126,10 @@ class UploadAvatarMetadata(_message.Message):
     name: _builtins.str
     """Name, 1 to 120 characters, not only whitespace, no control characters."""
     content_type: _builtins.str
-    """Media type of the file: `image/jpeg`, `image/png` or `image/webp`. Empty: the service finds the type from the
-    bytes. A type that does not match the bytes fails with INVALID_ARGUMENT, reason IMAGE_TYPE_MISMATCH.
+    """Media type of the file: `image/jpeg`, `image/png` or `image/webp`. Other names in use mean the same type, for
+    example `image/jpg`, `image/pjpeg`, `image/x-png` and `image/apng`. Upper case, parameters and surrounding spaces
+    do not matter. Empty: the service finds the type from the bytes. A type that does not match the bytes fails with
+    INVALID_ARGUMENT, reason IMAGE_TYPE_MISMATCH.
     """
     request_id: _builtins.str
     """Idempotency key, a UUID; see `CreateProjectRequest.request_id`. The body that it covers is this metadata and the

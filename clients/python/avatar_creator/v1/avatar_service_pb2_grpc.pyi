@@ -44,6 +44,9 @@ class AvatarServiceStub:
     call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
     back with `thumbnail_pending`.
 
+    The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
+    is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.
+
     Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
     picture that the service does not accept. NOT_FOUND for the project.
     """
@@ -82,6 +85,9 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
     The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
     call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
     back with `thumbnail_pending`.
+
+    The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
+    is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.
 
     Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
     picture that the service does not accept. NOT_FOUND for the project.
@@ -124,6 +130,9 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
         call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
         back with `thumbnail_pending`.
+
+        The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
+        is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.
 
         Errors: INVALID_ARGUMENT, reason UPLOAD_OUT_OF_ORDER or an IMAGE_… reason, for messages in the wrong order or a
         picture that the service does not accept. NOT_FOUND for the project.

@@ -33,7 +33,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """One or more fields of the request break a limit of the contract.
 
     - Status: INVALID_ARGUMENT, with `BadRequest`, which lists the violations, at most 20. The field is `request` if
-      the service cannot decode the message.
+      the service cannot decode the message. Long violations are left out if all do not fit into 8 KiB of headers.
     - Metadata: none.
     - Retry: no; correct the fields first.
     - Example: `CreateProject` with an empty `name`.
@@ -80,7 +80,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `UploadAvatar` with a GIF file.
     """
     ERROR_REASON_IMAGE_CORRUPT: _ErrorReason.ValueType  # 7
-    """The picture is truncated or damaged: the service cannot decode it to its last pixel.
+    """The picture is truncated or damaged: the service cannot decode it to its last pixel. Damage to metadata, or to the
+    end of a file that has all its pixels, does not matter.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
     - Metadata: none.
@@ -88,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `UploadAvatar` with the first half of a JPEG file.
     """
     ERROR_REASON_IMAGE_ANIMATED: _ErrorReason.ValueType  # 8
-    """The picture is an animation: an animated WebP or an APNG.
+    """The picture is an animation: a WebP or an APNG with more than one frame.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
     - Metadata: none.
@@ -99,7 +100,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The declared `content_type` is not the type of the bytes.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata.content_type`.
-    - Metadata: `declared` and `actual`, both media types.
+    - Metadata: `declared` and `actual`, both one of `image/jpeg`, `image/png` and `image/webp`.
     - Retry: no; declare the actual type, or none.
     - Example: `content_type` `image/png` for the bytes of a JPEG file.
     """
@@ -112,10 +113,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `ListProjects` without any metadata.
     """
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 11
-    """The service does not accept the token's signature, algorithm, issuer, audience or claims.
+    """The service does not accept the token's signature, algorithm, issuer, audience or claims. Or the token is larger than
+    16 KiB (16,384 bytes), or the call has several `authorization` values.
 
     - Status: UNAUTHENTICATED.
-    - Metadata: none.
+    - Metadata: `limit_bytes` if the token is too large; otherwise none.
     - Retry: yes, with another token.
     - Example: a token signed with another secret.
     """
@@ -379,7 +381,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     A refused call has a gRPC status with a `google.rpc.ErrorInfo`. Its `domain` is `avatar-creator`. Its `reason` is the
     name of one of these values without the prefix `ERROR_REASON_`, for example `RESOURCE_NOT_FOUND`. gRPC itself answers
-    some calls without an `ErrorInfo`: an unknown method, a message over 1 MiB, or metadata over 16 KiB.
+    some calls without an `ErrorInfo`: an unknown method, a message over 4 MiB, or metadata over 64 KiB.
 
     A failed generation or attempt has the reason in `GenerationError.reason`. An attempt can fail with a reason while
     its generation goes on: the service retries some failures itself, up to three times.
@@ -397,7 +399,7 @@ ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """One or more fields of the request break a limit of the contract.
 
 - Status: INVALID_ARGUMENT, with `BadRequest`, which lists the violations, at most 20. The field is `request` if
-  the service cannot decode the message.
+  the service cannot decode the message. Long violations are left out if all do not fit into 8 KiB of headers.
 - Metadata: none.
 - Retry: no; correct the fields first.
 - Example: `CreateProject` with an empty `name`.
@@ -444,7 +446,8 @@ ERROR_REASON_IMAGE_UNSUPPORTED: ErrorReason.ValueType  # 6
 - Example: `UploadAvatar` with a GIF file.
 """
 ERROR_REASON_IMAGE_CORRUPT: ErrorReason.ValueType  # 7
-"""The picture is truncated or damaged: the service cannot decode it to its last pixel.
+"""The picture is truncated or damaged: the service cannot decode it to its last pixel. Damage to metadata, or to the
+end of a file that has all its pixels, does not matter.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
 - Metadata: none.
@@ -452,7 +455,7 @@ ERROR_REASON_IMAGE_CORRUPT: ErrorReason.ValueType  # 7
 - Example: `UploadAvatar` with the first half of a JPEG file.
 """
 ERROR_REASON_IMAGE_ANIMATED: ErrorReason.ValueType  # 8
-"""The picture is an animation: an animated WebP or an APNG.
+"""The picture is an animation: a WebP or an APNG with more than one frame.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `chunk`.
 - Metadata: none.
@@ -463,7 +466,7 @@ ERROR_REASON_IMAGE_TYPE_MISMATCH: ErrorReason.ValueType  # 9
 """The declared `content_type` is not the type of the bytes.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for `metadata.content_type`.
-- Metadata: `declared` and `actual`, both media types.
+- Metadata: `declared` and `actual`, both one of `image/jpeg`, `image/png` and `image/webp`.
 - Retry: no; declare the actual type, or none.
 - Example: `content_type` `image/png` for the bytes of a JPEG file.
 """
@@ -476,10 +479,11 @@ ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 10
 - Example: `ListProjects` without any metadata.
 """
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 11
-"""The service does not accept the token's signature, algorithm, issuer, audience or claims.
+"""The service does not accept the token's signature, algorithm, issuer, audience or claims. Or the token is larger than
+16 KiB (16,384 bytes), or the call has several `authorization` values.
 
 - Status: UNAUTHENTICATED.
-- Metadata: none.
+- Metadata: `limit_bytes` if the token is too large; otherwise none.
 - Retry: yes, with another token.
 - Example: a token signed with another secret.
 """

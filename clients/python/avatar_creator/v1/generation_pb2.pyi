@@ -308,7 +308,7 @@ class Generation(_message.Message):
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
 
     Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
-    completed yet.
+    completed yet, and while no worker is alive: then `warnings` says for how long no worker has been seen.
     """
     app_id: _builtins.str
     """Id of the app that the token named when the generation was created. Empty if it named none. The cost of the
@@ -358,6 +358,10 @@ class Generation(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Parts of the request that the route does not support, one sentence each, for people. Examples: an option that was
         left out, words of the prompt that the model will not read. The next attempt may add more.
+
+        While the generation is PENDING and no worker is alive, the last sentence says so: "no worker has been seen for
+        93 s; …", or "no worker has been seen since this server started; …". The service computes this sentence, in the same
+        responses and messages as `queue_position`. It does not store it, and a change of it is no new revision.
         """
 
     @_builtins.property

@@ -198,7 +198,8 @@ class EstimateGenerationResponse(_message.Message):
     """
     expected_seconds: _builtins.int
     """Estimated number of seconds until all variations would end if they were created now, from the length of the queue.
-    Absent if no generation has completed yet.
+    Absent if no generation has completed yet, and while no worker is alive: then `warnings` says for how long no
+    worker has been seen.
     """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -32,9 +32,16 @@ class Authentication:
 
 
 def _bearer_token(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
-            scheme, _, token = str(value).partition(" ")
-            if scheme.lower() == "bearer" and token:
-                return token.strip()
-    raise UnauthenticatedError("TOKEN_MISSING", "the call needs the metadata `authorization: Bearer <token>`")
+    values = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
+    if len(values) > 1:
+        # A proxy in front of the service may have checked another one than the service would use.
+        raise UnauthenticatedError(
+            "TOKEN_INVALID", f"the call has {len(values)} values of `authorization`; send exactly one"
+        )
+    scheme, _, token = "".join(values).partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise UnauthenticatedError(
+            "TOKEN_MISSING", "the call needs the metadata `authorization: Bearer <token>`"
+        )
+    return token

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NoReturn
+from urllib.parse import quote
 
 import grpc
 import structlog
@@ -32,6 +33,11 @@ DOMAIN = "avatar-creator"
 """The `domain` of every `ErrorInfo`."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
+
+_MAX_ERROR_BYTES = 7_500
+"""Maximum size of message and details on the wire. Clients refuse more than 8 KiB of headers, at random."""
+_MAX_CLIPPED_BYTES = 1_000
+"""Size on the wire to which a message is shortened if the error is too large."""
 
 STATUS_OF: dict[type[AvatarCreatorError], grpc.StatusCode] = {
     InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -121,7 +127,43 @@ async def _abort(
     message: str,
     details: list[Message],
 ) -> NoReturn:
+    message, packed = _fitted(code, message, details)
+    await context.abort(code, message, ((_DETAILS_KEY, packed),))
+
+
+def _fitted(code: grpc.StatusCode, message: str, details: list[Message]) -> tuple[str, bytes]:
+    """Return a message and the packed details that every client accepts.
+
+    A message that is too long is shortened first. Then the last violations are left out.
+    """
+    packed = _packed(code, message, details)
+    if _wire_bytes(message, packed) <= _MAX_ERROR_BYTES:
+        return message, packed
+    message = _clipped(message)
+    packed = _packed(code, message, details)
+    for detail in details:
+        if isinstance(detail, error_details_pb2.BadRequest):
+            while detail.field_violations and _wire_bytes(message, packed) > _MAX_ERROR_BYTES:
+                detail.field_violations.pop()
+                packed = _packed(code, message, details)
+    return message, packed
+
+
+def _packed(code: grpc.StatusCode, message: str, details: list[Message]) -> bytes:
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
     for detail in details:
         status.details.add().Pack(detail)
-    await context.abort(code, message, ((_DETAILS_KEY, status.SerializeToString()),))
+    packed: bytes = status.SerializeToString()
+    return packed
+
+
+def _wire_bytes(message: str, packed: bytes) -> int:
+    """Return the size in headers, where the message is percent-encoded and the details are in base64."""
+    return len(quote(message)) + len(packed) * 4 // 3
+
+
+def _clipped(message: str) -> str:
+    kept = message[:_MAX_CLIPPED_BYTES]
+    while len(quote(kept)) > _MAX_CLIPPED_BYTES:
+        kept = kept[: len(kept) * _MAX_CLIPPED_BYTES // len(quote(kept))]
+    return message if kept == message else f"{kept}…"

@@ -24,6 +24,8 @@ from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
 
+_MAX_CHUNK_BYTES = 1024 * 1024 - 1
+
 _WRITABLE = (
     "name",
     *(f"persona.{field.name}" for field in Persona.DESCRIPTOR.fields),
@@ -152,6 +154,12 @@ async def _read_picture(requests: AsyncIterator[pb.UploadAvatarRequest]) -> byte
     async for request in requests:
         if not request.HasField("chunk"):
             raise _out_of_order("chunk", "must come in every message after the first")
+        if len(request.chunk) > _MAX_CHUNK_BYTES:
+            raise InvalidArgumentError.of_field(
+                "chunk",
+                f"must have at most {_MAX_CHUNK_BYTES:,} bytes (got {len(request.chunk):,}); "
+                "send the file in several messages",
+            )
         data += request.chunk
         if len(data) > MAX_IMAGE_BYTES:
             raise InvalidArgumentError.of_field(

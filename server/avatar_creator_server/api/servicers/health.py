@@ -1,4 +1,4 @@
-"""Servicer of `grpc.health.v1.Health`, which reports whether database, queue and provider work.
+"""Servicer of `grpc.health.v1.Health`, which reports whether database, queue, provider and workers work.
 
 It replaces the asyncio servicer of grpcio, which stops notifying the other watchers when one of them leaves
 (grpc/grpc#43403).
@@ -17,12 +17,13 @@ from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
+from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 
 log = structlog.get_logger()
 
 CHECK_SECONDS = 1.0
-"""Interval between two checks of database, queue and provider."""
+"""Interval between two checks of database, queue, provider and workers."""
 
 _CHECK_TIMEOUT_SECONDS = 5.0
 _MAX_NAME_CHARACTERS_IN_ERROR = 100
@@ -33,12 +34,12 @@ SERVICE_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpcio ships no types for it
-    """The health of the server, the contract's services, `queue` and `provider`.
+    """The health of the server, the contract's services, `queue`, `provider` and `worker`.
 
-    The empty name and the names of the services have the status of the database. `queue` and `provider` have
-    a status of their own: the server accepts work without them, so they do not make the services NOT_SERVING.
-    `provider` is NOT_SERVING while the circuit breaker of a route is open, because the route's provider
-    refuses requests.
+    The empty name and the names of the services have the status of the database. `queue`, `provider` and
+    `worker` have a status of their own: the server accepts work without them, so they do not make the
+    services NOT_SERVING. `provider` is NOT_SERVING while the circuit breaker of a route is open, because the
+    route's provider refuses requests. `worker` is NOT_SERVING while no worker is alive.
     """
 
     def __init__(
@@ -46,13 +47,15 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         database: Database,
         notifier: WorkerNotifier,
         circuit_breakers: CircuitBreakers,
+        workers: Workers,
         service_names: Sequence[str],
     ) -> None:
         self._database = database
         self._notifier = notifier
         self._circuit_breakers = circuit_breakers
+        self._workers = workers
         self._names_of_database = ("", *service_names)
-        names = (*self._names_of_database, "queue", "provider")
+        names = (*self._names_of_database, "queue", "provider", "worker")
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
         self._changed = asyncio.Condition()
         self._draining = False
@@ -113,13 +116,14 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             await self._check()
 
     async def _check(self) -> None:
-        database, queue, provider = await asyncio.gather(
+        database, queue, provider, worker = await asyncio.gather(
             self._status_of("database", self._database.ping),
             self._status_of("queue", self._notifier.ping),
             self._status_of("provider", self._circuit_breakers.require_closed),
+            self._status_of_workers(),
         )
         services = dict.fromkeys(self._names_of_database, database)
-        await self._set({**services, "queue": queue, "provider": provider})
+        await self._set({**services, "queue": queue, "provider": provider, "worker": worker})
 
     @staticmethod
     async def _status_of(name: str, check: Callable[[], Awaitable[None]]) -> int:
@@ -130,6 +134,15 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             log.warning("health_check_failed", name=name, error=repr(error))
             return NOT_SERVING
         return SERVING
+
+    async def _status_of_workers(self) -> int:
+        # Logs nothing: a service may run without workers for hours, for example at night.
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
+                live = await self._workers.live()
+        except Exception:  # the check of the database logs why
+            return NOT_SERVING
+        return SERVING if live.slots else NOT_SERVING
 
     async def _set(self, statuses: dict[str, int]) -> None:
         if statuses != self._statuses:

@@ -17,13 +17,18 @@ from avatar_creator_server.cli.session import Session, client_command
 
 _DEFAULT_PROJECT = "Avatars"
 _LARGEST_SEED = 2**32 - 1
+_LARGEST_INT32 = 2**31 - 1
+"""Largest number that the fields of the contract hold; the service checks their limits."""
 _MAX_VARIATIONS = 8
 
 commands = typer.Typer()
 
 Priority = Literal["interactive", "normal", "bulk"]
 Side = Annotated[
-    int, typer.Option(metavar="PIXELS", help="256 to 1,440 in steps of 16.", show_default="1024")
+    int,
+    typer.Option(
+        metavar="PIXELS", help="256 to 1,440 in steps of 16.", show_default="1024", max=_LARGEST_INT32
+    ),
 ]
 
 
@@ -84,6 +89,7 @@ def generate(
             metavar="COUNT",
             help="Denoising steps, 1 to 50: more steps give more detail and take longer.",
             show_default="28",
+            max=_LARGEST_INT32,
         ),
     ] = 0,
     guidance: Annotated[

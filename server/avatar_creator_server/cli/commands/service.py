@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _PANEL = "Running the service"
+_UNLIMITED_WIDTH = 10_000
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
+
+_LONGEST_TOKEN_SECONDS = 100 * 365 * 86_400
 
 Role = Literal["ops"]
 
@@ -44,12 +47,13 @@ def worker() -> None:
     from avatar_creator_tasks.worker import work
 
     settings = _settings()
+    # First, so that a worker refuses invalid settings with the same message as a server.
+    core = Core.wire(settings)
     if settings.embedded:
         raise SettingsError(
             "the embedded service already runs a worker inside `serve`: to run separate workers, "
             "set DATABASE_URL and REDIS_URL"
         )
-    core = Core.wire(settings)
     _run_until_signal(lambda finish: work(core, finish))
 
 
@@ -58,8 +62,13 @@ def migrate() -> None:
     """Update the database to this version's schema; it is safe to run at any time."""
     from avatar_creator_server.database.connection import open_database
     from avatar_creator_server.database.migrator import migrate as migrate_database
+    from avatar_creator_server.database.pooling import require_direct
 
-    applied = migrate_database(open_database(_settings().database))
+    settings = _settings()
+    url = settings.migrate_database
+    if settings.migrate_database_url:
+        require_direct(url)
+    applied = migrate_database(open_database(url))
     for name in applied:
         _output.print(f"applied {name}")
     _output.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
@@ -69,7 +78,10 @@ def migrate() -> None:
 def token(
     user: Annotated[str, typer.Option(metavar="USER_ID", help="The user whose token it is.")],
     expires_in: Annotated[
-        int, typer.Option(metavar="SECONDS", help="How long the token is valid.", min=1)
+        int,
+        typer.Option(
+            metavar="SECONDS", help="How long the token is valid.", min=1, max=_LONGEST_TOKEN_SECONDS
+        ),
     ] = 86_400,
     app_id: Annotated[
         str | None,
@@ -93,8 +105,8 @@ def token(
     settings = _settings()
     if not is_user_id(user):
         raise CommandError(
-            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter or digit "
-            f"(got {user})"
+            "--user must have 1 to 128 letters, digits and . _ @ | : + -, and begin with a letter, a digit, "
+            f"_ or -; - alone is not a user id (got {user})"
         )
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
@@ -122,28 +134,53 @@ def demo(
     """Start an embedded service, upload a photograph, generate a portrait, and show the progress."""
     import uvloop
 
+    from avatar_creator_server.cli.interrupts import TerminatedError
     from avatar_creator_server.demo.run import run_demo
     from avatar_creator_server.logs import configure_logging
 
+    async def until_sigterm() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await run_demo(data, _output)
+
     configure_logging("warning")
-    folder = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    uvloop.run(run_demo(folder, _output))
+    data = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        uvloop.run(until_sigterm())
+    except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+        _errors.print(
+            f"note: the demo and its service have stopped; their data is in {escape(str(data))}",
+            soft_wrap=True,
+        )
+        if isinstance(interrupt, asyncio.CancelledError):
+            raise TerminatedError from None
+        raise
 
 
 @commands.command(rich_help_panel=_PANEL)
 def doctor() -> None:
-    """Check version, settings, database, queue, storage and provider, and suggest a fix for each problem."""
+    """Check version, settings, database, queue, workers, storage and provider, and suggest fixes."""
     import uvloop
 
-    from avatar_creator_server.operations.doctor import run_checks
+    from avatar_creator_server.operations.doctor import refused_settings, run_checks
+    from avatar_creator_server.settings import SettingsError
+    from avatar_creator_tasks.providers.factory import require_installed
 
-    results = uvloop.run(run_checks(_settings()))
+    try:
+        results = uvloop.run(run_checks(_settings(), require_installed))
+    except SettingsError as error:
+        results = refused_settings(error)
     table = Table("", "check", "found", "fix", show_lines=False)
     for result in results:
-        mark = "[green]ok[/]" if result.passed else "[red]failed[/]"
+        mark = "[red]failed[/]"
+        if result.passed:
+            mark = "[yellow]warning[/]" if result.fix else "[green]ok[/]"
         table.add_row(mark, result.check, escape(result.found), escape(result.fix))
-    _output.print(table)
+    # Programs that read the table need whole lines.
+    console = _output if _output.is_terminal else Console(width=_UNLIMITED_WIDTH, highlight=False)
+    console.print(table)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 
@@ -152,7 +189,7 @@ def _settings() -> Settings:
     from avatar_creator_server.logs import configure_logging
     from avatar_creator_server.settings import Settings
 
-    settings = Settings()
+    settings = Settings.load()
     configure_logging(settings.log_level)
     return settings
 

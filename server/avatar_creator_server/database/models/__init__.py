@@ -19,6 +19,7 @@ from avatar_creator_server.database.models.project import AvatarProject
 from avatar_creator_server.database.models.spending import DailySpend, GenerationStart
 from avatar_creator_server.database.models.statistics import DailyUploads, UserStatistics
 from avatar_creator_server.database.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
+from avatar_creator_server.database.models.worker import RunningWorker
 
 TABLES: tuple[type[BaseModel], ...] = (
     AvatarProject,
@@ -40,6 +41,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     RouteCircuit,
     IdempotencyKey,
     BackgroundJob,
+    RunningWorker,
 )
 """All tables, each after the tables that it refers to."""
 
@@ -64,6 +66,7 @@ __all__ = [
     "IdempotencyKey",
     "PersonaExample",
     "RouteCircuit",
+    "RunningWorker",
     "UserStatistics",
     "new_id",
 ]

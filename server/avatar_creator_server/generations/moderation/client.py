@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.settings import SettingsError
+from avatar_creator_server.shared.http import open_http_client
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ class ModerationClient:
             limits: The limits; the defaults of `ModerationLimits` if None.
 
         Raises:
-            SettingsError: The URL or the key is invalid. The message does not contain the key.
+            SettingsError: The URL, the key or a proxy is invalid. The message does not contain the key.
         """
         key = api_key.get_secret_value()
         if not _is_web_address(url):
@@ -83,9 +84,7 @@ class ModerationClient:
         self._url = url
         self._limits = limits or ModerationLimits()
         # `asyncio.timeout` limits the whole answer. httpx limits each step: a trickle would never time out.
-        self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=None
-        )
+        self._http = open_http_client(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=None)
 
     async def moderate(self, text: str) -> Verdict:
         """Return the verdict about a text.

@@ -305,9 +305,7 @@ def _drawing_failure(error: Exception, request: PortraitRequest) -> ProviderErro
     log.warning("portrait_drawing_failed", exc_info=error)
     if _is_out_of_memory(error):
         return _out_of_memory(f"drawing {request.width}x{request.height} pixels")
-    return _unavailable(
-        f"the model failed ({type(error).__name__}): see portrait_drawing_failed in the worker's log"
-    )
+    return _unavailable("the model failed: see portrait_drawing_failed in the worker's log")
 
 
 def _out_of_memory(activity: str) -> ProviderError:

@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 _LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft")
 
 
+def require_libraries() -> None:
+    """Check that the extra `gpu` is installed, without importing it.
+
+    Raises:
+        SettingsError: A library is missing.
+    """
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f"PROVIDER is diffusers, which needs {', '.join(missing)} on each worker: {INSTALL_HINT}"
+        )
+
+
 class DiffusersProvider:
     """Draws one portrait at a time, in the order of the calls, with a model that stays loaded."""
 
@@ -33,12 +46,7 @@ class DiffusersProvider:
         Raises:
             SettingsError: The extra `gpu` is not installed.
         """
-        missing = [name for name in _LIBRARIES if find_spec(name) is None]
-        if missing:
-            raise SettingsError(
-                f"the provider diffusers needs {', '.join(missing)}, which this worker does not have: "
-                f"{INSTALL_HINT}"
-            )
+        require_libraries()
         self._settings = settings
         # One thread: a GPU has room for one drawing, and waiting drawings keep their order.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flux")

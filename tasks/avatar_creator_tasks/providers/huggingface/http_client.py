@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from avatar_creator_server.shared.http import open_http_client
 from avatar_creator_tasks.providers.huggingface.limits import Limits
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal
 
@@ -81,10 +82,10 @@ class HttpClient:
         self._limits = limits
         # No compression: a small answer must not expand to a huge one.
         headers = {"accept-encoding": "identity", "user-agent": "avatar-creator"}
-        self._reused = httpx.AsyncClient(headers=headers, follow_redirects=False, verify=_tls())
+        self._reused = open_http_client(headers=headers, follow_redirects=False, verify=_tls())
         # A billable request needs a new connection. If the other side has just closed a reused one, it is
         # unknown whether the request arrived.
-        self._fresh = httpx.AsyncClient(
+        self._fresh = open_http_client(
             headers=headers,
             follow_redirects=False,
             verify=_tls(),

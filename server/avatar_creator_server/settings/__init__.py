@@ -1,0 +1,8 @@
+"""Settings from environment variables, their rules, and the valid combinations of them."""
+
+from __future__ import annotations
+
+from avatar_creator_server.settings.errors import SettingsError, system_reason
+from avatar_creator_server.settings.settings import DEFAULT_MODEL, DEFAULT_PRICES, Settings
+
+__all__ = ["DEFAULT_MODEL", "DEFAULT_PRICES", "Settings", "SettingsError", "system_reason"]

@@ -1,0 +1,402 @@
+"""All settings of a process, and the valid combinations of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
+from avatar_creator_server.settings import values
+from avatar_creator_server.settings.database_urls import (
+    SQLITE,
+    has_parameter,
+    parse_database_url,
+    parse_postgresql_url,
+)
+from avatar_creator_server.settings.errors import SettingsError
+from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_url, parse_redis_url
+from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
+from avatar_creator_server.settings.storage_urls import parse_storage_url
+from avatar_creator_server.settings.tls_files import require_key_pair
+from avatar_creator_server.settings.web_urls import parse_web_url
+
+DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
+
+DEFAULT_PRICES = {"fal-ai": 0.035, "fal-ai-kontext": 0.035}
+"""US dollars per megapixel, https://fal.ai/models/fal-ai/flux-lora."""
+
+_SECONDS_PER_DAY = 86_400
+_MAX_LIMIT = 1_000_000_000
+_MAX_PRICE = 1_000
+_MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
+"""Settings with their own rules for blanks and line breaks."""
+_RESERVED_CLAIMS = ("exp", "iat", "nbf", "iss", "aud", "app_id", "role")
+_INJECTED_PORT = re.compile(r"(?:tcp|udp|sctp)://.+:([0-9]{1,5})")
+"""The value of `REDIS_PORT` that Kubernetes gives to all pods next to a Service named redis."""
+
+
+def _if_set(check: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda text: check(text) if text else text)
+
+
+def _secret_header_text(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value():
+        values.header_text(secret.get_secret_value())
+    return secret
+
+
+def _user_claim(name: str) -> str:
+    if name in _RESERVED_CLAIMS:
+        raise ValueError(f"must not be {', '.join(_RESERVED_CLAIMS)}, which have other meanings in a token")
+    return name
+
+
+def _parse_injected_port(value: Any) -> Any:
+    injected = _INJECTED_PORT.fullmatch(value) if isinstance(value, str) else None
+    return injected[1] if injected else value
+
+
+def _parse_prices(value: Any) -> Any:
+    # pydantic-settings would parse the JSON too, but its error does not name the environment variable.
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise PydanticCustomError("prices", 'must be JSON, for example {"fal-ai": 0.035}') from error
+
+
+_Address = Annotated[str, _if_set(lambda text: str(parse_address(text)))]
+_FilePath = Annotated[
+    Path, BeforeValidator(lambda path: values.expand_home(path) if isinstance(path, str) else path)
+]
+_ModelName = Annotated[str, AfterValidator(values.expand_home)]
+_WebUrl = Annotated[str, _if_set(parse_web_url)]
+_Limit = Annotated[int, Field(ge=0, le=_MAX_LIMIT)]
+_Price = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
+_Key = Annotated[SecretStr, AfterValidator(_secret_header_text)]
+
+
+class Settings(BaseSettings):
+    """The settings of a process. Each field is read from the environment variable of its name in capitals.
+
+    A blank variable means that the setting is not set. A setting has one form, however it was written: URLs
+    and addresses are checked and complete.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    listen_address: _Address = "127.0.0.1:50051"
+    """Address on which the server listens, `host:port`."""
+    data_path: _FilePath = Path("avatar-creator-data")
+    """Folder for the embedded service's SQLite database and generated secret."""
+    upload_path: _FilePath = Path("uploads")
+    """Folder for the pictures, in `avatar-creator/{user_id}/`. Not used if `storage_url` is set."""
+    storage_url: Annotated[str, _if_set(parse_storage_url)] = ""
+    """`s3://bucket/prefix` for S3-compatible storage, with credentials in the usual `AWS_…` variables."""
+
+    database_url: Annotated[str, _if_set(parse_database_url)] = ""
+    """`postgresql://user:password@host:port/name` or `sqlite:///path`; SQLite in `data_path` if empty."""
+    database_pooler: Literal["", "transaction"] = ""
+    """`transaction` if `database_url` leads to PgBouncer, or another pooler, in transaction mode."""
+    migrate_database_url: Annotated[str, _if_set(parse_postgresql_url)] = ""
+    """Address of PostgreSQL itself, for `migrate`; `database_url` if empty."""
+    redis_url: Annotated[str, _if_set(parse_redis_url)] = ""
+    """URL of Redis: `redis://:password@host:port/0`, `rediss://…` with TLS, or `unix:///path`."""
+    redis_host: Annotated[str, _if_set(parse_host)] = ""
+    """Host of Redis, if `redis_url` is empty."""
+    redis_port: Annotated[int, BeforeValidator(_parse_injected_port)] = Field(
+        default=DEFAULT_PORT, ge=1, le=MAX_PORT
+    )
+    """Port of Redis, if `redis_url` is empty."""
+    redis_password: str = ""
+    """Password for Redis, if `redis_url` is empty."""
+
+    jwt_secret: Annotated[str, _if_set(parse_secret)] = ""
+    """Secret that signs tokens with HS256, at least 32 bytes (RFC 7518, section 3.2)."""
+    jwt_user_claim: Annotated[str, AfterValidator(_user_claim)] = "sub"
+    """Name of the token's claim with the user id."""
+    jwt_issuer: str = ""
+    """Value that a token's `iss` claim must have; not checked if empty."""
+    jwt_audience: str = ""
+    """Value that a token's `aud` claim must have; not checked if empty."""
+    jwt_leeway_seconds: float = Field(default=30, ge=0, le=300)
+    """Maximum difference between the clocks of the sign-in system and the servers that does no harm."""
+
+    tls_certificate_file: _FilePath | None = None
+    """PEM file with the certificate chain. With it and `tls_key_file`, the server accepts TLS only."""
+    tls_key_file: _FilePath | None = None
+    """PEM file with the private key."""
+
+    provider: Literal["", "sketch", "huggingface", "diffusers"] = ""
+    """Provider of all servers and workers; if empty, `huggingface` if its key is set, else `sketch`."""
+    model: _ModelName = DEFAULT_MODEL
+    """Id of the model on the Hugging Face hub; `diffusers` also accepts a folder."""
+    model_revision: str = ""
+    """Commit or tag of the model, for `diffusers`; the newest commit if empty."""
+    lora_repository: _ModelName = "strangerzonehf/Flux-Super-Realism-LoRA"
+    """LoRA for realistic photographs: an id on the hub, a folder for `diffusers`, or `none`."""
+    lora_weight_file: str = ""
+    """Name of the LoRA's file in its repository; may be empty if there is only one."""
+    lora_revision: str = ""
+    """Commit or tag of the LoRA; the newest commit if empty."""
+    lora_scale: float = Field(default=1.0, ge=0, le=4, allow_inf_nan=False)
+    """Strength of the LoRA; 1 is the strength it was trained with."""
+    lora_trigger: str = "Super Realism"
+    """Words that the LoRA needs in the prompt. If a prompt lacks them, they are added in front."""
+    provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Maximum time for one picture, including the provider's queue."""
+    prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
+        default_factory=lambda: dict(DEFAULT_PRICES)
+    )
+    """Price in US dollars per megapixel for each route, as JSON; other routes cost nothing."""
+
+    huggingface_api_key: _Key = SecretStr("")
+    """Hugging Face token with permission to call inference providers, `hf_…`."""
+    huggingface_route: Literal["fal-ai", "hf-inference", "endpoint"] = "fal-ai"
+    """Backend: fal.ai's queue, Hugging Face's own inference, or a dedicated Inference Endpoint."""
+    huggingface_base_url: _WebUrl = "https://router.huggingface.co"
+    """URL of the Hugging Face router."""
+    huggingface_endpoint_url: _WebUrl = ""
+    """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
+    huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""
+    """Organization on the hub that pays (`X-HF-Bill-To`); the owner of the key if empty."""
+
+    model_device: str = ""
+    """Torch device, for `diffusers`; if empty, `cuda` if available, else `cpu`."""
+    model_offload: Literal["none", "model", "sequential"] = "none"
+    """Parts of the model kept in main memory while unused, for `diffusers`: slower, fits a smaller GPU."""
+    model_quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Bits of the model's weights, for `diffusers`: fewer bits fit a smaller GPU."""
+
+    prompt_deny_list_file: _FilePath | None = None
+    """File of words and phrases that prompts must not contain, one on each line."""
+    moderation_url: _WebUrl = ""
+    """URL of a service with the interface of OpenAI's Moderations API, which checks every prompt."""
+    moderation_api_key: _Key = SecretStr("")
+    """Bearer token for the moderation service."""
+
+    generation_limit_concurrent: _Limit = 50
+    """Maximum number of pending and running generations of a user; 0 for no limit."""
+    generation_limit_per_minute: _Limit = 60
+    """Maximum number of generations that a user can start in any minute; 0 for no limit."""
+    generation_limit_per_day: _Limit = 1000
+    """Maximum number of generations that a user can start in any 24 hours; 0 for no limit."""
+    spend_limit_per_day: float = Field(default=20.0, ge=0, le=_MAX_LIMIT, allow_inf_nan=False)
+    """Maximum cost in US dollars of a user's generations in any 24 hours; 0 for no limit."""
+
+    metrics_address: _Address = ""
+    """Address at which Prometheus reads this process's metrics, `host:port`; no metrics if empty."""
+    shutdown_grace_seconds: float = Field(default=60, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Maximum time after SIGTERM for running generations to end. Others continue on another worker."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Minimum level of logged events: `debug`, `info`, `warning` or `error`."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _apply_rules_of_all(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        if not isinstance(value, str):
+            return value
+        if values.is_blank(value):
+            return cls.model_fields[name].get_default(call_default_factory=True)
+        values.require_text(value)
+        if name not in _MULTILINE:
+            values.require_single_line(value)
+        return value
+
+    @classmethod
+    def load(cls, **replacements: Any) -> Self:
+        """Read the settings from the environment, except those in `replacements`.
+
+        Raises:
+            SettingsError: A setting is invalid. The message names all invalid ones, and contains no secret.
+        """
+        values.unset_blank_storage_variables()
+        try:
+            return cls(**replacements)
+        except ValidationError as error:
+            invalid = error.errors(include_url=False, include_context=False, include_input=False)
+        raise SettingsError("; ".join(map(_sentence, invalid)))
+
+    @property
+    def database(self) -> str:
+        """The database's URL; the embedded service's SQLite file if none is set."""
+        return self.database_url or f"{SQLITE}{self.data_path / 'avatar-creator.db'}"
+
+    @property
+    def pooled(self) -> bool:
+        """True if each transaction may run in another session of PostgreSQL."""
+        return self.database_pooler == "transaction"
+
+    @property
+    def migrate_database(self) -> str:
+        """The URL of the database for `migrate`.
+
+        Raises:
+            SettingsError: `migrate` cannot use the database with these settings.
+        """
+        self._require_pooler_combination()
+        if self.pooled and not self.migrate_database_url:
+            raise SettingsError(
+                "DATABASE_POOLER is transaction, but MIGRATE_DATABASE_URL is not set: set it to the address "
+                "of PostgreSQL itself, because a migration needs one session from its beginning to its end"
+            )
+        return self.migrate_database_url or self.database
+
+    @property
+    def chosen_provider(self) -> str:
+        """The provider that the settings choose: `sketch`, `huggingface` or `diffusers`."""
+        return self.provider or ("huggingface" if self.huggingface_api_key.get_secret_value() else "sketch")
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis, made from host, port and password if it is set in parts; empty without Redis."""
+        if self.redis_url or not self.redis_host:
+            return self.redis_url
+        return make_redis_url(self.redis_host, self.redis_port, password=self.redis_password)
+
+    @property
+    def secret_file(self) -> Path:
+        """The file in which the embedded service stores its generated secret."""
+        return self.data_path / "jwt-secret"
+
+    @property
+    def _redis_variable(self) -> str:
+        return "REDIS_URL" if self.redis_url else "REDIS_HOST"
+
+    @property
+    def embedded(self) -> bool:
+        """True if `serve` runs the whole service in one process."""
+        return self.database.startswith(SQLITE)
+
+    def _require_pooler_combination(self) -> None:
+        if self.embedded:
+            for name, value in (
+                ("DATABASE_POOLER", self.database_pooler),
+                ("MIGRATE_DATABASE_URL", self.migrate_database_url),
+            ):
+                if value:
+                    raise SettingsError(
+                        f"{name} is set, but the database is SQLite: set DATABASE_URL to a PostgreSQL "
+                        f"database, or unset {name}"
+                    )
+        if self.pooled and has_parameter(self.database, "options"):
+            raise SettingsError(
+                "DATABASE_POOLER is transaction, but DATABASE_URL has options, which change a session that "
+                "others use too: remove them, and set them with ALTER ROLE"
+            )
+
+    def require_legal_combination(self) -> None:
+        """Reject settings that would lose work or split the service in two.
+
+        Raises:
+            SettingsError: the message names the variables and says what to do.
+        """
+        if self.metrics_address == self.listen_address and parse_address(self.listen_address).port:
+            raise SettingsError(
+                f"METRICS_ADDRESS and LISTEN_ADDRESS are both {self.listen_address}: set another port in "
+                "METRICS_ADDRESS"
+            )
+        self._require_pooler_combination()
+        if self.embedded:
+            if self.redis:
+                raise SettingsError(
+                    f"{self._redis_variable} is set, but the database is SQLite, which only one process can "
+                    "use: set DATABASE_URL to a PostgreSQL database, or unset "
+                    f"{self._redis_variable} to run the embedded service"
+                )
+            if self.storage_url:
+                raise SettingsError(
+                    "STORAGE_URL is set, but the database is SQLite on this machine's disk: set DATABASE_URL "
+                    "and REDIS_URL too, or unset STORAGE_URL to run the embedded service"
+                )
+        elif not self.redis:
+            raise SettingsError(
+                "DATABASE_URL is PostgreSQL, but REDIS_URL is not set: set REDIS_URL, through which servers "
+                "notify workers, or unset DATABASE_URL to run the embedded service"
+            )
+        self._require_tls_files()
+        if self.chosen_provider == "huggingface":
+            self._require_huggingface()
+
+    def _require_tls_files(self) -> None:
+        if self.tls_certificate_file is None and self.tls_key_file is None:
+            return
+        if self.tls_certificate_file is None or self.tls_key_file is None:
+            raise SettingsError("TLS_CERTIFICATE_FILE and TLS_KEY_FILE must be set together")
+        try:
+            require_key_pair(str(self.tls_certificate_file), str(self.tls_key_file))
+        except ValueError as error:
+            raise SettingsError(f"TLS_CERTIFICATE_FILE or TLS_KEY_FILE is unusable: {error}") from None
+
+    def _require_huggingface(self) -> None:
+        if self.huggingface_route == "endpoint" and not self.huggingface_endpoint_url:
+            raise SettingsError(
+                "HUGGINGFACE_ROUTE is endpoint, but HUGGINGFACE_ENDPOINT_URL is not set: set it to the URL "
+                "of the Inference Endpoint"
+            )
+        if self.huggingface_route != "fal-ai":
+            return
+        if self.model != DEFAULT_MODEL:
+            raise SettingsError(
+                f"MODEL is {self.model}, but the route fal-ai only has {DEFAULT_MODEL}: unset MODEL, or "
+                "set HUGGINGFACE_ROUTE to hf-inference or endpoint"
+            )
+        if self.lora_revision and not self.lora_weight_file:
+            raise SettingsError(
+                "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
+            )
+
+    def signing_secret(self) -> str:
+        """Return the secret that signs tokens. The embedded service generates and stores one if none is set.
+
+        Raises:
+            SettingsError: The secret is missing or incomplete.
+        """
+        self.require_signing_secret()
+        if self.jwt_secret:
+            return self.jwt_secret
+        try:
+            return stored_secret(self.secret_file)
+        except FileNotFoundError:
+            generate_secret(self.secret_file)
+            return stored_secret(self.secret_file)
+
+    def require_signing_secret(self) -> None:
+        """Check that `signing_secret` has a secret to return, or can generate one.
+
+        Raises:
+            SettingsError: The secret is missing or incomplete.
+        """
+        if self.jwt_secret:
+            return
+        if not self.embedded:
+            raise SettingsError(
+                "JWT_SECRET is not set; `openssl rand -hex 32` generates one, and all servers need the same"
+            )
+        with contextlib.suppress(FileNotFoundError):
+            stored_secret(self.secret_file)
+
+
+def _sentence(invalid: ErrorDetails) -> str:
+    """Return for example `REDIS_PORT must be a valid integer`."""
+    setting, *place = map(str, invalid["loc"])
+    message = invalid["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return " ".join([setting.upper(), *place, message])

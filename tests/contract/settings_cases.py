@@ -1,0 +1,361 @@
+"""Settings that the service accepts, and settings that it refuses with one sentence.
+
+`<postgresql>`, `<redis>`, `<folder>` and so on stand for values of the test run. The folder has
+`certificate.pem`, `key.pem`, `other-key.pem`, `text`, `database.db` (a text) and a `folder`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CANARY = "canary9c1e"
+"""A part of secret values that no message may contain."""
+
+ESCAPE = "write @ as %40"
+
+PEM = f"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQ{CANARY}\n-----END PUBLIC KEY-----\n"
+
+Mode = Literal["embedded", "distributed"]
+
+POSTGRESQL = {"DATABASE_URL": "postgresql://localhost/x"}
+REDIS = {"REDIS_URL": "redis://localhost"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Changes of valid settings, and the verdict that they get."""
+
+    changes: dict[str, str | None]
+    """Environment variables; None removes one."""
+    message: tuple[str, ...] = ()
+    """Texts in the message of a refusal, such as names of variables; empty if the settings work."""
+    mode: Mode = "distributed"
+    worker: Literal["", "works"] = ""
+    """`works` if only servers refuse the settings, because workers do not need them."""
+
+
+def embedded(changes: dict[str, str | None], *message: str) -> Case:
+    """Return a case of the embedded service."""
+    return Case(changes, message, "embedded")
+
+
+def refused(variable: str, value: str, *message: str) -> Case:
+    """Return a case in which one variable of a distributed service is refused."""
+    return Case({variable: value}, (variable, *message))
+
+
+def works(variable: str, value: str) -> Case:
+    """Return a case in which one variable of a distributed service is accepted."""
+    return Case({variable: value})
+
+
+CASES: dict[str, Case] = {
+    # Combinations
+    "SQLite with Redis": embedded({**REDIS}, "REDIS_URL", "DATABASE_URL"),
+    "SQLite with Redis in parts": embedded({"REDIS_HOST": "localhost"}, "REDIS_HOST", "DATABASE_URL"),
+    "SQLite by URL with Redis": embedded(
+        {"DATABASE_URL": "sqlite:///x.db", **REDIS}, "REDIS_URL", "DATABASE_URL"
+    ),
+    "PostgreSQL without Redis": embedded({**POSTGRESQL}, "REDIS_URL", "DATABASE_URL"),
+    "embedded with a bucket": embedded(
+        {"STORAGE_URL": "s3://bucket"}, "STORAGE_URL", "DATABASE_URL", "REDIS_URL"
+    ),
+    "TLS key without certificate": embedded(
+        {"TLS_KEY_FILE": "key.pem"}, "TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"
+    ),
+    "TLS certificate without key": embedded(
+        {"TLS_CERTIFICATE_FILE": "certificate.pem"}, "TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"
+    ),
+    "endpoint without URL": embedded(
+        {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_ROUTE": "endpoint"}, "HUGGINGFACE_ENDPOINT_URL"
+    ),
+    "another model on the route fal-ai": embedded(
+        {"HUGGINGFACE_API_KEY": "hf_x", "MODEL": "stabilityai/sdxl"},
+        *("MODEL", "HUGGINGFACE_ROUTE", "FLUX.1-dev"),
+    ),
+    "a LoRA's revision without its file": Case(
+        {"PROVIDER": "huggingface", "LORA_REVISION": "abc"}, ("LORA_REVISION", "LORA_WEIGHT_FILE")
+    ),
+    "moderation key without URL": embedded(
+        {"MODERATION_API_KEY": CANARY}, "MODERATION_API_KEY is set but MODERATION_URL is not"
+    ),
+    "metrics on the server's own address": Case(
+        {"LISTEN_ADDRESS": "127.0.0.1:50051", "METRICS_ADDRESS": "127.0.0.1:50051"},
+        ("METRICS_ADDRESS and LISTEN_ADDRESS",),
+    ),
+    "distributed without a secret": Case({"JWT_SECRET": None}, ("JWT_SECRET is not set",), worker="works"),
+    "SQLite with a pooler": embedded(
+        {"DATABASE_POOLER": "transaction"}, "DATABASE_POOLER is set, but the database is SQLite"
+    ),
+    "SQLite with an address for migrations": embedded(
+        {"MIGRATE_DATABASE_URL": "postgresql://localhost/x"},
+        "MIGRATE_DATABASE_URL is set, but the database is SQLite",
+    ),
+    "a pooler": works("DATABASE_POOLER", "transaction"),
+    "another mode of the pooler": refused("DATABASE_POOLER", "session", "'transaction'"),
+    "a pooler with settings of the session": Case(
+        {"DATABASE_URL": "<postgresql-with>options=-csearch_path%3Dx", "DATABASE_POOLER": "transaction"},
+        ("DATABASE_URL has options", "ALTER ROLE"),
+    ),
+    "another database for migrations": refused(
+        "MIGRATE_DATABASE_URL", f"mysql://x:{CANARY}@localhost/x", "must begin with postgresql://"
+    ),
+    "an unescaped password for migrations": refused(
+        "MIGRATE_DATABASE_URL", f"postgresql://x:{CANARY}@a/b@localhost/x", ESCAPE
+    ),
+    # Files and folders
+    "TLS files that do not exist": Case(
+        {"TLS_CERTIFICATE_FILE": "none.pem", "TLS_KEY_FILE": "none.pem"},
+        ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "none.pem cannot be read: No such file or directory"),
+    ),
+    "TLS files of another format": Case(
+        {"TLS_CERTIFICATE_FILE": "<folder>/text", "TLS_KEY_FILE": "<folder>/text"},
+        ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE"),
+    ),
+    "TLS key of another certificate": Case(
+        {"TLS_CERTIFICATE_FILE": "<folder>/certificate.pem", "TLS_KEY_FILE": "<folder>/other-key.pem"},
+        ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "are not a certificate and its private key"),
+    ),
+    "deny list that does not exist": refused(
+        "PROMPT_DENY_LIST_FILE", "words.txt", "words.txt cannot be read: No such file or directory"
+    ),
+    "deny list that is a folder": refused("PROMPT_DENY_LIST_FILE", "<folder>/folder", "Is a directory"),
+    "uploads in a file": refused("UPLOAD_PATH", "<folder>/text/uploads", "Not a directory"),
+    "uploads in the home folder of an unknown user": refused("UPLOAD_PATH", "~nosuchuser/x", "begins with ~"),
+    "a name too long for a folder": refused("UPLOAD_PATH", "x" * 300, "File name too long"),
+    "data in a file": embedded({"DATA_PATH": "<folder>/text/data"}, "DATA_PATH", "Not a directory"),
+    "SQLite in a folder's place": embedded(
+        {"DATABASE_URL": "sqlite:///<folder>/folder"}, "DATABASE_URL", "Is a directory"
+    ),
+    "SQLite in another file": embedded(
+        {"DATABASE_URL": "sqlite:///<folder>/database.db"}, "DATABASE_URL", "has another format"
+    ),
+    "SQLite without a file": embedded({"DATABASE_URL": "sqlite:///"}, "DATABASE_URL must name a file"),
+    "SQLite in memory": embedded({"DATABASE_URL": "sqlite:///:memory:"}, "DATABASE_URL must name a file"),
+    "SQLite with two slashes": embedded(
+        {"DATABASE_URL": "sqlite://x.db"}, "DATABASE_URL must begin with postgresql:// or sqlite:///"
+    ),
+    "SQLite with parameters": embedded(
+        {"DATABASE_URL": "sqlite:///x.db?mode=ro"}, "DATABASE_URL must have no"
+    ),
+    # Blank variables
+    "every variable empty": embedded(
+        dict.fromkeys(
+            (
+                *("DATABASE_URL", "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "STORAGE_URL"),
+                *("JWT_SECRET", "JWT_USER_CLAIM", "JWT_ISSUER", "JWT_AUDIENCE", "PROVIDER", "MODEL"),
+                *("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "LORA_SCALE", "LORA_TRIGGER", "LORA_REPOSITORY"),
+                *("PRICES_PER_MEGAPIXEL", "HUGGINGFACE_API_KEY", "HUGGINGFACE_ROUTE", "HUGGINGFACE_BASE_URL"),
+                *("PROVIDER_DEADLINE_SECONDS", "MODEL_OFFLOAD", "MODEL_QUANTIZATION", "METRICS_ADDRESS"),
+                *("GENERATION_LIMIT_CONCURRENT", "GENERATION_LIMIT_PER_DAY", "SPEND_LIMIT_PER_DAY"),
+                *("PROMPT_DENY_LIST_FILE", "MODERATION_URL", "MODERATION_API_KEY", "LOG_LEVEL"),
+                *("SHUTDOWN_GRACE_SECONDS", "AWS_ACCESS_KEY_ID", "AWS_ALLOW_HTTP"),
+            ),
+            "",
+        )
+    ),
+    "blank numbers, choices and files": Case(
+        {
+            "SPEND_LIMIT_PER_DAY": " ",
+            "LOG_LEVEL": "\t",
+            "TLS_KEY_FILE": " ",
+            "METRICS_ADDRESS": "\n",
+            "PRICES_PER_MEGAPIXEL": "  ",
+        }
+    ),
+    "empty storage variables with a bucket": Case(
+        {
+            "STORAGE_URL": "s3://bucket/prefix",
+            **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_ALLOW_HTTP", "AWS_PROXY_URL", "AWS_ENDPOINT_URL"), ""),
+        }
+    ),
+    "an empty secret": Case({"JWT_SECRET": ""}, ("JWT_SECRET is not set",), worker="works"),
+    # Text
+    "blanks around a path": refused("UPLOAD_PATH", " uploads ", "has blanks or a line break"),
+    "blanks around a number": refused("REDIS_PORT", " 6379", "has blanks or a line break"),
+    "a line break in a claim": refused("JWT_USER_CLAIM", "su\nb", "has control characters"),
+    "bytes that are not UTF-8": refused("JWT_ISSUER", "issuer\udcff", "is not UTF-8 text"),
+    "a byte order mark": refused("LOG_LEVEL", "\ufeffinfo", "has blanks or a line break"),
+    "text in another script": Case({"JWT_ISSUER": "дом", "LORA_TRIGGER": "写真", "JWT_AUDIENCE": "ünïcode"}),
+    "moderation key with a line break": embedded(
+        {"MODERATION_URL": "http://127.0.0.1:1/", "MODERATION_API_KEY": f"{CANARY}\n"},
+        "MODERATION_API_KEY has",
+    ),
+    "a key that no header can carry": refused("HUGGINGFACE_API_KEY", f"hf_{CANARY}ü", "non-ASCII"),
+    # Numbers and choices
+    "two invalid variables": embedded(
+        {"REDIS_PORT": "none", "LOG_LEVEL": "loud"},
+        "REDIS_PORT must be a valid integer",
+        "LOG_LEVEL must be 'debug', 'info', 'warning' or 'error'",
+    ),
+    "a limit without an end": refused("SPEND_LIMIT_PER_DAY", "inf", "finite number"),
+    "a limit that is not a number": refused("SPEND_LIMIT_PER_DAY", "nan", "finite number"),
+    "a deadline that no clock has": refused("PROVIDER_DEADLINE_SECONDS", "1e300", "less than or equal to"),
+    "a limit in hexadecimal": refused("GENERATION_LIMIT_PER_DAY", "0x10", "must be a valid integer"),
+    "a limit below zero": refused("GENERATION_LIMIT_PER_MINUTE", "-1", "greater than or equal to 0"),
+    "a limit too large for the database": refused("GENERATION_LIMIT_PER_DAY", "9" * 30, "less than or equal"),
+    "numbers as people write them": Case({"GENERATION_LIMIT_PER_DAY": "1_000", "SPEND_LIMIT_PER_DAY": "1e3"}),
+    "unknown provider": embedded({"PROVIDER": "dalle"}, "PROVIDER", "'sketch'"),
+    "prices that are no table": refused("PRICES_PER_MEGAPIXEL", "0.035", "dictionary"),
+    "prices that are no JSON": refused("PRICES_PER_MEGAPIXEL", "fal", "must be JSON"),
+    "prices nested too deep": refused("PRICES_PER_MEGAPIXEL", "[" * 100_000, "must be JSON"),
+    "a price that is not a number": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": NaN}', "finite number"),
+    "a price below zero": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": -1}', "greater than or equal to 0"),
+    # Secrets
+    "a short secret": refused("JWT_SECRET", "x" * 31, "at least 32 bytes"),
+    "a public key as the secret": refused("JWT_SECRET", PEM, "is a key or certificate"),
+    "a public key on one line": refused("JWT_SECRET", PEM.replace("\n", "\\n"), "is a key or certificate"),
+    "a certificate as the secret": refused(
+        "JWT_SECRET", PEM.replace("PUBLIC KEY", "CERTIFICATE"), "is a key or certificate"
+    ),
+    "an OpenSSH key as the secret": refused(
+        "JWT_SECRET", f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{CANARY} sarah@host", "is a key or certificate"
+    ),
+    "a JWK as the secret": refused(
+        "JWT_SECRET", f'{{"kty": "EC", "crv": "P-256", "x": "{CANARY}"}}', "is a key or certificate"
+    ),
+    "a secret with a line break": refused("JWT_SECRET", CANARY * 4 + "\n", "has blanks or a line break"),
+    "a secret of any characters": works("JWT_SECRET", "pässwörd {with} -- any \\ characters in it"),
+    "a claim with another meaning": refused("JWT_USER_CLAIM", "exp", "other meanings"),
+    # PostgreSQL
+    "another database": Case(
+        {"DATABASE_URL": "mysql://localhost/x"},
+        ("DATABASE_URL must begin with postgresql:// or sqlite:///",),
+    ),
+    "a URL of SQLAlchemy": refused(
+        "DATABASE_URL", "postgresql+psycopg2://localhost/x", "must begin with postgresql://"
+    ),
+    "the database's short scheme in capitals": works("DATABASE_URL", "<POSTGRES>"),
+    "the database's socket and time-outs": works("DATABASE_URL", "<postgresql-with>connect_timeout=5"),
+    "an @ in the database's password": refused("DATABASE_URL", f"postgresql://u:{CANARY}@1@h/x", ESCAPE),
+    "a / in the database's password": refused("DATABASE_URL", f"postgresql://u:{CANARY}/1@h/x", ESCAPE),
+    "a # in the database's password": refused("DATABASE_URL", f"postgresql://u:{CANARY}#1@h/x", ESCAPE),
+    "a % in the database's password": refused("DATABASE_URL", f"postgresql://u:{CANARY}%x@h/x", ESCAPE),
+    "a blank in the database's password": refused("DATABASE_URL", f"postgresql://u:{CANARY} 1@h/x", ESCAPE),
+    "an unknown parameter of the database": refused(
+        "DATABASE_URL", "postgresql://localhost/x?pool_size=5", "the parameter pool_size"
+    ),
+    "an invalid TLS mode of the database": refused(
+        "DATABASE_URL", "postgresql://localhost/x?sslmode=banana", "sslmode", "verify-full"
+    ),
+    "certificates of the database that do not exist": refused(
+        "DATABASE_URL", "postgresql://localhost/x?sslrootcert=none.pem", "sslrootcert", "none.pem"
+    ),
+    "a URL without a database": refused("DATABASE_URL", "postgresql://localhost", "names no database"),
+    "a port of the database out of range": refused("DATABASE_URL", "postgresql://h:99999/x", "invalid port"),
+    "the database's IPv6 address without brackets": refused(
+        "DATABASE_URL", "postgresql://::1/x", "has an IPv6 address without brackets"
+    ),
+    # Redis
+    "Redis by socket": works("REDIS_URL", "unix://<redis-socket>?db=1"),
+    "Redis by socket without a path": refused("REDIS_URL", "unix://redis.sock", "unix:///run"),
+    "Redis for any family of addresses": works("REDIS_URL", "<redis>?family=0"),
+    "Redis with its database as a parameter": works(
+        "REDIS_URL", "redis://<redis-host>:<redis-port>?db=1&protocol=3"
+    ),
+    "Redis in capitals": works("REDIS_URL", "REDIS://<redis-host>:<redis-port>"),
+    "Redis with TLS and unchecked certificates": works(
+        "REDIS_URL", "rediss://127.0.0.1:1?ssl_cert_reqs=none"
+    ),
+    "Redis with TLS and a certificate": works(
+        "REDIS_URL", "rediss://127.0.0.1:1?ssl_ca_certs=<folder>/certificate.pem"
+    ),
+    "Redis with certificates that do not exist": refused(
+        "REDIS_URL", "rediss://h?ssl_ca_certs=none.pem", "ssl_ca_certs", "none.pem cannot be read"
+    ),
+    "Redis with an unknown check of certificates": refused(
+        "REDIS_URL", "rediss://h?ssl_cert_reqs=maybe", "ssl_cert_reqs", "none, optional or required"
+    ),
+    "Redis with options of TLS without TLS": refused(
+        "REDIS_URL", "redis://h?ssl_cert_reqs=none", "rediss://"
+    ),
+    "Redis for one family of addresses": refused("REDIS_URL", "redis://h?family=6", "family"),
+    "Redis with an unknown parameter": refused("REDIS_URL", "redis://h?decode=1", "the parameter decode"),
+    "Redis with a time-out of its own": refused("REDIS_URL", "redis://h?socket_timeout=1", "socket_timeout"),
+    "Redis with a database that is not a number": refused(
+        "REDIS_URL", "redis://h/cache", "redis://host:port/0"
+    ),
+    "Redis without a host": refused("REDIS_URL", "redis://", "has no host"),
+    "Redis without a scheme": refused("REDIS_URL", "h:6379", "must begin with redis://"),
+    "Redis by Sentinel": refused("REDIS_URL", "redis+sentinel://h", "must begin with redis://"),
+    "an @ in Redis's password": refused("REDIS_URL", f"redis://:{CANARY}@1@h", ESCAPE),
+    "a / in Redis's password": refused("REDIS_URL", f"redis://:{CANARY}/1@h:6379/0", ESCAPE),
+    "a ? in Redis's password": refused("REDIS_URL", f"redis://:{CANARY}?1@h", ESCAPE),
+    "a # in Redis's password": refused("REDIS_URL", f"redis://:{CANARY}#1@h", ESCAPE),
+    "a [ in Redis's password": refused("REDIS_URL", f"redis://:{CANARY}[1@h", ESCAPE),
+    "a % in Redis's password": refused("REDIS_URL", f"redis://:{CANARY}%@h", ESCAPE),
+    "Redis's port is not a number": refused("REDIS_URL", f"redis://h:{CANARY}", "invalid port"),
+    "Redis's IPv6 address without brackets": refused("REDIS_URL", "redis://::1:6379", "without brackets"),
+    "Redis's IPv6 address": works("REDIS_URL", "redis://[::1]:1/0"),
+    "Redis's host as an IPv6 address": Case({"REDIS_URL": None, "REDIS_HOST": "::1", "REDIS_PORT": "1"}),
+    "Redis's host in brackets": Case({"REDIS_URL": None, "REDIS_HOST": "[::1]", "REDIS_PORT": "1"}),
+    "Redis's host with a port": Case(
+        {"REDIS_URL": None, "REDIS_HOST": "localhost:6379"}, ("REDIS_HOST", "without a port")
+    ),
+    "Redis's host is a URL": Case(
+        {"REDIS_URL": None, "REDIS_HOST": f"redis://:{CANARY}@h"}, ("REDIS_HOST", "without a port")
+    ),
+    "Redis in parts": Case(
+        {"REDIS_URL": None, "REDIS_HOST": "<redis-host>", "REDIS_PORT": "<redis-port>"},
+    ),
+    "Redis's password in parts": Case(
+        {"REDIS_URL": None, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1", "REDIS_PASSWORD": "p@s/s:w?o#r%d["}
+    ),
+    # What Kubernetes sets next to a Service named redis
+    "an injected port next to a URL": works("REDIS_PORT", "tcp://10.0.0.1:6379"),
+    "an injected port next to a host": Case(
+        {"REDIS_URL": None, "REDIS_HOST": "<redis-host>", "REDIS_PORT": "tcp://10.0.0.1:<redis-port>"}
+    ),
+    "an injected port with IPv6": works("REDIS_PORT", "tcp://[fd00::1]:6379"),
+    "an injected port alone": Case(
+        {"REDIS_URL": None, "REDIS_PORT": "tcp://10.0.0.1:6379"}, ("REDIS_URL is not set",)
+    ),
+    "all that is injected, in an embedded service": embedded(
+        {
+            "REDIS_SERVICE_HOST": "10.0.0.1",
+            "REDIS_SERVICE_PORT": "6379",
+            "REDIS_PORT": "tcp://10.0.0.1:6379",
+            "REDIS_PORT_6379_TCP": "tcp://10.0.0.1:6379",
+            "REDIS_PORT_6379_TCP_ADDR": "10.0.0.1",
+            "REDIS_PORT_6379_TCP_PORT": "6379",
+            "REDIS_PORT_6379_TCP_PROTO": "tcp",
+        }
+    ),
+    "a port that is another URL": refused("REDIS_PORT", "http://10.0.0.1:6379", "must be a valid integer"),
+    # Addresses
+    "address without a port": refused("LISTEN_ADDRESS", "nowhere:at-all", "must be host:port"),
+    "port out of range": refused("LISTEN_ADDRESS", "127.0.0.1:65536", "0 to 65535"),
+    "port below zero": refused("LISTEN_ADDRESS", "127.0.0.1:-1", "must be host:port"),
+    "port in another script": refused("LISTEN_ADDRESS", "127.0.0.1:٥٠٠٥١", "must be host:port"),
+    "a port alone": refused("LISTEN_ADDRESS", ":50051", "must be host:port"),
+    "a star for the host": refused("LISTEN_ADDRESS", "*:50051", "must be host:port"),
+    "a number for the host": refused("LISTEN_ADDRESS", "0:50051", "must be host:port"),
+    "a socket to listen on": refused("LISTEN_ADDRESS", "unix:/tmp/x", "Unix sockets are not supported"),
+    "a host in another script": refused("LISTEN_ADDRESS", "дом:50051", "must be host:port"),
+    "an IPv6 address without a port": refused("LISTEN_ADDRESS", "::1", "must be host:port"),
+    "an open bracket": refused("LISTEN_ADDRESS", "[::1:50051", "must be host:port"),
+    "IPv6 in brackets": works("LISTEN_ADDRESS", "[::1]:0"),
+    "IPv6 without brackets": works("LISTEN_ADDRESS", "::1:0"),
+    "all IPv6 addresses": works("LISTEN_ADDRESS", ":::0"),
+    "metrics on IPv6 in brackets": works("METRICS_ADDRESS", "[::1]:0"),
+    "metrics on IPv6 without brackets": works("METRICS_ADDRESS", "::1:0"),
+    "metrics without a port": refused("METRICS_ADDRESS", "localhost", "must be host:port"),
+    "an address of another machine for metrics": Case(
+        {"METRICS_ADDRESS": "192.0.2.1:9464"}, ("METRICS_ADDRESS", "is not an address of this machine")
+    ),
+    "a label too long for a host": refused("REDIS_URL", f"redis://{'x' * 64}.internal", "invalid host"),
+    "an address of any length": refused("LISTEN_ADDRESS", "a." * 50_000 + ":1", "must be host:port"),
+    # Other URLs
+    "a URL of any length": refused("MODERATION_URL", "https://" + "h" * 100_000 + " ", "blanks"),
+    "a URL that is too long": refused("MODERATION_URL", "https://" + "h" * 100_000, "at most 2,048"),
+    "another kind of bucket": refused("STORAGE_URL", "gs://bucket", "UPLOAD_PATH"),
+    "a bucket with its keys": refused("STORAGE_URL", f"s3://key:{CANARY}@bucket", "AWS_SECRET_ACCESS_KEY"),
+    "a bucket without a name": refused("STORAGE_URL", "s3://", "s3://bucket/prefix"),
+    "moderation URL without http": refused("MODERATION_URL", "moderation.example.com", "must be"),
+    "moderation URL with a password": refused(
+        "MODERATION_URL", f"https://u:{CANARY}@h/", "without a user name"
+    ),
+    "router URL with a port that is none": refused("HUGGINGFACE_BASE_URL", "https://h:port", "invalid port"),
+    "endpoint URL with blanks": refused("HUGGINGFACE_ENDPOINT_URL", "https://h/a b", "without blanks"),
+}
