@@ -20,6 +20,7 @@ from PIL import Image, ImageCms
 
 from avatar_creator_server.images.matrix_profile import read_matrix_profile
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
+from avatar_creator_server.images.png_samples import Samples
 
 Floats = npt.NDArray[np.floating]
 """Signals or light of shape (..., 3), or other numbers of pixels."""
@@ -143,26 +144,48 @@ class ColorSpace:
     is_high_range: bool = False
     """True if light can be brighter than white."""
 
-    def to_srgb(self, samples: Floats, depth: int) -> npt.NDArray[np.uint8]:
+    def to_srgb(self, samples: Samples | Floats, depth: int) -> npt.NDArray[np.uint8]:
         """Return RGB samples as sRGB of 8 bits.
 
         Args:
             samples: Unscaled samples of shape (..., 3).
             depth: Bits per sample.
         """
+        if np.issubdtype(samples.dtype, np.integer):
+            # Powers of a whole picture would take many times as long as these tables.
+            every = np.broadcast_to(np.arange(2**depth, dtype=np.float32)[:, np.newaxis], (2**depth, 3))
+            table = self._light(every, depth)
+            light = np.stack([table[samples[..., channel], channel] for channel in range(3)], axis=-1)
+            return _CODES[(self._in_srgb_primaries(light) * _FINEST + np.float32(0.5)).astype(np.uint16)]
+        coded = _coded(self._in_srgb_primaries(self._light(samples, depth)))
+        return (coded * 255 + 0.5).astype(np.uint8)
+
+    def _light(self, samples: Samples | Floats, depth: int) -> Floats:
+        """Return the linear light of unscaled samples."""
         if self.is_full_range:
             signal = samples / np.float32(2**depth - 1)
         else:
             signal = (samples * np.float32(2.0 ** (8 - depth)) - 16) / np.float32(219)
-        light = self.linear(np.clip(signal, 0, 1))
+        return self.linear(np.clip(signal, 0, 1)).astype(np.float32)
+
+    def _in_srgb_primaries(self, light: Floats) -> Floats:
+        """Return linear light in the primaries of sRGB, from 0 to 1."""
         if self.is_hlg:
             light = _displayed_hlg(light, self.chromaticities)
         light = light @ _to_srgb_primaries(self.chromaticities).astype(np.float32).T
         if self.is_high_range:
             light = _with_soft_highlights(light)
-        light = np.clip(light, 0, 1)
-        coded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-        return (coded * 255 + 0.5).astype(np.uint8)
+        return np.clip(light, 0, 1)
+
+
+def _coded(light: Floats) -> Floats:
+    """Return linear light between 0 and 1 as a signal of sRGB."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+_FINEST = 65_535
+_CODES = (_coded(np.arange(_FINEST + 1) / _FINEST) * 255 + 0.5).astype(np.uint8)
+"""Value of 8 bits for each step of light. A step is at most 0.05 of such a value."""
 
 
 def color_space_of(
