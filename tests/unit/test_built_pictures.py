@@ -274,6 +274,17 @@ def test_a_profile_of_16_bits_without_one_of_its_parts_is_ignored(damage: bytes)
     assert np.abs(reference(stored(samples, 16, RGB, profile_chunk(profile))) - plain).max() <= EXACT
 
 
+@pytest.mark.parametrize("transfer", colors.LIGHT)
+@pytest.mark.parametrize("primaries", colors.PRIMARIES)
+@pytest.mark.parametrize("full_range", [0, 1])
+def test_every_number_of_a_color_space_counts(primaries: int, transfer: int, full_range: int) -> None:
+    samples = content(10, 16, 16, 3, 65_535, smooth=True)
+    data = stored(samples, 16, RGB, code_points_chunk(primaries, transfer, full_range=full_range))
+    raw = png_reference.decode(data)
+    expected = colors.on_white(*colors.png_signals(raw), colors.png_conversion(raw))
+    assert np.abs(reference(data) - expected).max() <= EXACT
+
+
 def test_white_of_high_range_is_white_and_dark_colors_stay() -> None:
     """PQ's 58 % and HLG's 75 % are SDR white (BT.2408); a highlight is compressed into the space above."""
     for transfer, white in ((colors.PQ, 0.5807), (colors.HLG, 0.75)):
