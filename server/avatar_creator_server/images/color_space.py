@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from avatar_creator_server.images.matrix_profile import read_matrix_profile
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
+from avatar_creator_server.images.png_samples import Samples
 
 Floats = npt.NDArray[np.floating]
 """Signals or light of shape (..., 3), or other numbers of pixels."""
@@ -141,44 +144,71 @@ class ColorSpace:
     is_high_range: bool = False
     """True if light can be brighter than white."""
 
-    def to_srgb(self, samples: Floats, depth: int) -> npt.NDArray[np.uint8]:
+    def to_srgb(self, samples: Samples | Floats, depth: int) -> npt.NDArray[np.uint8]:
         """Return RGB samples as sRGB of 8 bits.
 
         Args:
             samples: Unscaled samples of shape (..., 3).
             depth: Bits per sample.
         """
+        if np.issubdtype(samples.dtype, np.integer):
+            # Powers of a whole picture would take many times as long as these tables.
+            every = np.broadcast_to(np.arange(2**depth, dtype=np.float32)[:, np.newaxis], (2**depth, 3))
+            table = self._light(every, depth)
+            light = np.stack([table[samples[..., channel], channel] for channel in range(3)], axis=-1)
+            return _CODES[(self._in_srgb_primaries(light) * _FINEST + np.float32(0.5)).astype(np.uint16)]
+        coded = _coded(self._in_srgb_primaries(self._light(samples, depth)))
+        return (coded * 255 + 0.5).astype(np.uint8)
+
+    def _light(self, samples: Samples | Floats, depth: int) -> Floats:
+        """Return the linear light of unscaled samples."""
         if self.is_full_range:
             signal = samples / np.float32(2**depth - 1)
         else:
             signal = (samples * np.float32(2.0 ** (8 - depth)) - 16) / np.float32(219)
-        light = self.linear(np.clip(signal, 0, 1))
+        return self.linear(np.clip(signal, 0, 1)).astype(np.float32)
+
+    def _in_srgb_primaries(self, light: Floats) -> Floats:
+        """Return linear light in the primaries of sRGB, from 0 to 1."""
         if self.is_hlg:
             light = _displayed_hlg(light, self.chromaticities)
         light = light @ _to_srgb_primaries(self.chromaticities).astype(np.float32).T
         if self.is_high_range:
             light = _with_soft_highlights(light)
-        light = np.clip(light, 0, 1)
-        coded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-        return (coded * 255 + 0.5).astype(np.uint8)
+        return np.clip(light, 0, 1)
+
+
+def _coded(light: Floats) -> Floats:
+    """Return linear light between 0 and 1 as a signal of sRGB."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+_FINEST = 65_535
+_CODES = (_coded(np.arange(_FINEST + 1) / _FINEST) * 255 + 0.5).astype(np.uint8)
+"""Value of 8 bits for each step of light. A step is at most 0.05 of such a value."""
 
 
 def color_space_of(
-    chunks: Mapping[bytes, bytes], mode: str
+    chunks: Mapping[bytes, bytes], mode: str, depth: int
 ) -> ColorSpace | ImageCms.ImageCmsTransform | None:
     """Return the color space of a PNG, from the first usable fact: cICP, iCCP, sRGB, then gAMA with cHRM.
 
     Args:
         chunks: Bodies of the ancillary chunks by type.
         mode: Pillow's mode in which the picture would be transformed with a profile: L or RGB.
+        depth: Bits per sample.
 
     Returns:
         The space, the transform of a profile to sRGB, or None for sRGB.
     """
     if (body := chunks.get(b"cICP")) and (space := _space_of_code_points(*body)):
         return None if space == _space_of_code_points(1, 13, 0, 1) else space
-    if (body := chunks.get(b"iCCP")) and (transform := transform_of(_inflated(body), mode)):
-        return transform
+    if body := chunks.get(b"iCCP"):
+        profile = _inflated(body)
+        # LittleCMS would round the samples to 8 bits.
+        exact = _space_of_profile(profile, is_gray=mode == "L") if depth == 16 else None
+        if found := exact or transform_of(profile, mode):
+            return found
     if b"sRGB" in chunks:
         return None
     return _space_of_gamma(_gamma_of(chunks.get(b"gAMA", b"")), _chromaticities_of(chunks.get(b"cHRM", b"")))
@@ -216,6 +246,20 @@ def _space_of_code_points(primaries: int, transfer: int, matrix: int, full_range
         is_hlg=transfer == _HLG,
         is_high_range=transfer in (_PQ, _HLG),
     )
+
+
+def _space_of_profile(profile: bytes, *, is_gray: bool) -> ColorSpace | None:
+    found = read_matrix_profile(profile, is_gray=is_gray)
+    if found is None:
+        return None
+    if is_gray:
+        return ColorSpace(_SRGB, found.light)
+    points = [_chromaticity(*xyz) for xyz in (*found.columns, np.sum(found.columns, axis=0))]
+    return ColorSpace(cast(Chromaticities, tuple(value for point in points for value in point)), found.light)
+
+
+def _chromaticity(x: float, y: float, z: float) -> tuple[float, float]:
+    return x / (x + y + z), y / (x + y + z)
 
 
 def _gamma_of(body: bytes) -> float | None:

@@ -6,6 +6,7 @@ They are read at their own depth, and become sRGB of 8 bits here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from avatar_creator_server.images.metadata.png import (
     PngHeader,
     read_chunks,
 )
-from avatar_creator_server.images.png_samples import Samples, read_samples, strips_of
+from avatar_creator_server.images.png_samples import Samples, read_samples
 
 _WHITE = 255
 
@@ -36,7 +37,8 @@ def exact_png(data: bytes) -> ExactPng | None:
         if kind != b"IDAT":
             chunks.setdefault(kind, body)
     header = PngHeader.parse(chunks[b"IHDR"])
-    space = color_space_of(chunks, "L" if header.color_type in (GRAY, GRAY_ALPHA) else "RGB")
+    mode = "L" if header.color_type in (GRAY, GRAY_ALPHA) else "RGB"
+    space = color_space_of(chunks, mode, header.depth)
     transparency = chunks.get(b"tRNS", b"")
     # Pillow compares a key with scaled samples, and does not mask its unused bits.
     has_key = header.color_type in (GRAY, RGB) and bool(transparency)
@@ -79,8 +81,7 @@ class ExactPng:
 
     def square(self, size: int) -> Image.Image:
         """Return the middle of the picture as a square of this width, as RGB or RGBA in sRGB."""
-        samples = read_samples(self.data)
-        height, width, _ = samples.shape
+        width, height = self.header.width, self.header.height
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         # Pillow resizes columns first too, and clips before it resizes rows. Strips keep the memory small.
@@ -89,7 +90,7 @@ class ExactPng:
                 _resized(channel, (size, channel.shape[0]), (left, 0, left + side, channel.shape[0]))
                 for channel in self._weighted(self._colors(strip))
             ]
-            for strip in strips_of(samples)
+            for strip in read_samples(self.data).strips()
         ]
         limits = [*(self._maximum for _ in strips[0][1:]), 1]
         *weighted, alpha = (
@@ -108,18 +109,17 @@ class ExactPng:
 
     def on_white(self) -> Image.Image:
         """Return the whole picture as RGB in sRGB on a white background."""
-        samples = read_samples(self.data)
-        pixels = np.empty((*samples.shape[:2], 3), np.uint8)
+        white = Image.new("RGB", (self.header.width, self.header.height))
         top = 0
-        for strip in strips_of(samples):
+        for strip in read_samples(self.data).strips():
             colors = self._colors(strip)
-            rgb = self._in_srgb(colors.rgb.astype(np.float32))
+            rgb = self._in_srgb(colors.rgb)
             if colors.alpha is not None:
                 alpha = colors.alpha[..., np.newaxis]
                 rgb = _rounded(rgb * alpha + _WHITE * (1 - alpha))
-            pixels[top : top + len(rgb)] = rgb
+            white.paste(Image.fromarray(rgb), (0, top))
             top += len(rgb)
-        return Image.fromarray(pixels)
+        return white
 
     @property
     def _is_opaque(self) -> bool:
@@ -161,10 +161,11 @@ class ExactPng:
         alpha = np.ones(colors.rgb.shape[:2], np.float32) if colors.alpha is None else colors.alpha
         return [*(colors.rgb[..., channel] * alpha for channel in range(colors.rgb.shape[-1])), alpha]
 
-    def _in_srgb(self, samples: Floats) -> npt.NDArray[np.uint8]:
+    def _in_srgb(self, samples: Samples | Floats) -> npt.NDArray[np.uint8]:
         """Return unscaled samples as RGB of 8 bits in sRGB."""
         if isinstance(self.space, ColorSpace):
-            return self.space.to_srgb(np.broadcast_to(samples, (*samples.shape[:2], 3)), self._depth)
+            rgb = np.broadcast_to(samples, (*samples.shape[:2], 3))
+            return self.space.to_srgb(cast(Samples | Floats, rgb), self._depth)
         plain = _rounded(samples * np.float32(255 / self._maximum))
         image = Image.fromarray(plain[..., 0] if plain.shape[-1] == 1 else plain)
         if self.space is not None:

@@ -1,20 +1,22 @@
 """Samples of stored PNG pictures at their own depth, and PNG files made of them.
 
 Pillow scales samples of fewer than 8 bits and drops the low bytes of 16. So this module gives its decoder a
-file in which the same bytes have another meaning. Source: W3C PNG third edition.
+file in which the same bytes have another meaning. Samples come in strips of rows, because those of a whole
+picture would need 400 MB. Source: W3C PNG third edition.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from avatar_creator_server.images.metadata.exif import UPRIGHT
 from avatar_creator_server.images.metadata.png import (
     GRAY_ALPHA,
     MAX_COLORS,
@@ -34,38 +36,78 @@ _NO_FILTER, _SUB, _UP = 0, 1, 2
 """Filter types of rows."""
 
 
-def read_samples(data: bytes) -> Samples:
-    """Return the samples of a stored PNG as they are coded: not scaled, and palette indices for a palette.
+@dataclass(frozen=True, slots=True)
+class PngSamples:
+    """The samples of a PNG as they are coded: not scaled, and palette indices for a palette."""
 
-    Samples of up to 8 bits have the type uint8, and others uint16.
+    header: PngHeader
+    _images: tuple[Image.Image, ...]
+    """The bytes of all samples, or the high bytes and the low bytes."""
+
+    def strips(self, orientation: int = UPRIGHT) -> Iterator[Samples]:
+        """Yield whole rows, a few MiB at once, from the top.
+
+        Samples of up to 8 bits have the type uint8, and others uint16.
+
+        Args:
+            orientation: EXIF orientation of the stored rows. The yielded rows are upright.
+        """
+        header = self.header
+        width, height = header.width, header.height
+        if swaps_axes(orientation):
+            width, height = height, width
+        rows = max(1, _ROWS_AT_ONCE_BYTES // (width * header.channels * (2 if header.depth == 16 else 1)))
+        for top in range(0, height, rows):
+            start, end = top, min(top + rows, height)
+            if orientation in (3, 4, 7, 8):
+                start, end = height - end, height - start
+            if swaps_axes(orientation):
+                stored = self._crop((start, 0, end, header.height))
+            else:
+                stored = self._crop((0, start, header.width, end))
+            yield _upright(stored, orientation)
+
+    def _crop(self, box: tuple[int, int, int, int]) -> Samples:
+        left, top, right, bottom = box
+        parts = [
+            np.asarray(image.crop(box)).reshape(bottom - top, right - left, -1) for image in self._images
+        ]
+        if self.header.depth < 16:
+            return parts[0]
+        if len(parts) == 1:  # High and low bytes take turns.
+            return parts[0].view(">u2").astype(np.uint16)
+        high, low = parts
+        combined: Samples = high.astype(np.uint16) << 8 | low
+        return combined
+
+
+def read_samples(data: bytes) -> PngSamples:
+    """Read the samples of a stored PNG.
+
+    Raises an exception of any type if the pixels are damaged.
     """
     chunks = [(kind, body) for kind, body in read_chunks(data) if kind in (b"IHDR", b"IDAT")]
     header = PngHeader.parse(chunks[0][1])
     match header.depth, header.color_type:
         case 16, 0:  # Gray and alpha of 8 bits have the same bytes.
-            return _from_bytes(_decoded(chunks, 8, GRAY_ALPHA))
+            images = [_decoded(chunks, 8, GRAY_ALPHA)]
         case 16, 4:  # RGB and alpha of 8 bits have the same bytes.
-            return _from_bytes(_decoded(chunks, 8, RGB_ALPHA))
+            images = [_decoded(chunks, 8, RGB_ALPHA)]
         case 16, color_type:
             mode = "RGBA" if color_type == RGB_ALPHA else "RGB"
-            samples = _decoded(chunks, 16, color_type, f"{mode};16B").astype(np.uint16)
-            samples <<= 8
             # As little-endian samples, the low bytes are the high ones.
-            samples |= _decoded(chunks, 16, color_type, f"{mode};16L")
-            return samples
+            images = [_decoded(chunks, 16, color_type, f"{mode};16{order}") for order in "BL"]
         case depth, 0 if depth < 8:  # Pillow scales gray, but not palette indices.
-            return _decoded(chunks, depth, PALETTE)
+            images = [_decoded(chunks, depth, PALETTE)]
         case depth, color_type:
-            return _decoded(chunks, depth, color_type)
+            images = [_decoded(chunks, depth, color_type)]
+    return PngSamples(header, tuple(images))
 
 
 def _decoded(
     chunks: list[tuple[bytes, bytes]], depth: int, color_type: int, raw_mode: str | None = None
-) -> npt.NDArray[np.uint8]:
-    """Decode the chunks as if the header had this depth and color type, and Pillow's raw mode.
-
-    Raises an exception of any type if the pixels are damaged.
-    """
+) -> Image.Image:
+    """Decode the chunks as if the header had this depth and color type, and Pillow's raw mode."""
     (_, header), *pixels = chunks
     patched = [(b"IHDR", header[:8] + bytes((depth, color_type)) + header[10:])]
     if color_type == PALETTE:
@@ -77,13 +119,7 @@ def _decoded(
         if raw_mode is not None:
             image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
         image.load()
-        samples = np.asarray(image)
-    return samples.reshape(image.height, image.width, -1)
-
-
-def _from_bytes(pairs: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
-    """Return samples of 16 bits from their bytes, high byte first."""
-    return np.ascontiguousarray(pairs).view(">u2").astype(np.uint16)
+    return image
 
 
 def turned_png(data: bytes, orientation: int) -> bytes:
@@ -95,22 +131,21 @@ def turned_png(data: bytes, orientation: int) -> bytes:
         data: The stored file.
         orientation: EXIF orientation, 1 to 8 (CIPA DC-008, tag 0x0112).
     """
-    samples = _upright(read_samples(data), orientation)
+    samples = read_samples(data)
     parts = [PNG_SIGNATURE]
     has_pixels = False
     for kind, body in read_chunks(data):
         if kind == b"IHDR":
-            header = PngHeader.parse(body)
-            height, width, _ = samples.shape
+            width, height = body[:4], body[4:8]
             # The last byte is the interlace method.
-            body = struct.pack(">II", width, height) + body[8:12] + b"\0"
+            body = (height + width if swaps_axes(orientation) else body[:8]) + body[8:12] + b"\0"
         elif kind == b"pHYs" and swaps_axes(orientation):
             body = body[4:8] + body[:4] + body[8:]
         elif kind == b"IDAT":
             if has_pixels:
                 continue
             has_pixels = True
-            body = _coded(samples, header)
+            body = _coded(samples, orientation)
         parts.append(encode_chunk(kind, body))
     return b"".join(parts)
 
@@ -121,7 +156,7 @@ def swaps_axes(orientation: int) -> bool:
 
 
 def _upright(samples: Samples, orientation: int) -> Samples:
-    """Return a view of the samples in which the first row is the top."""
+    """Return a view of the samples in which the first row is the top, for a strip or a whole picture."""
     if swaps_axes(orientation):
         samples = samples.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -131,14 +166,15 @@ def _upright(samples: Samples, orientation: int) -> Samples:
     return samples
 
 
-def _coded(samples: Samples, header: PngHeader) -> bytes:
-    """Return the pixels as the body of a chunk: packed, filtered and deflated."""
+def _coded(samples: PngSamples, orientation: int) -> bytes:
+    """Return the upright pixels as the body of a chunk: packed, filtered and deflated."""
+    header = samples.header
     deflate = zlib.compressobj(6)
     coded = bytearray()
     pixel_bytes = header.channels * header.depth // 8
     is_filtered = header.depth >= 8 and header.color_type != PALETTE
     above = None
-    for strip in strips_of(samples):
+    for strip in samples.strips(orientation):
         rows = _packed(strip, header.depth)
         if is_filtered:
             if above is None:
@@ -148,14 +184,6 @@ def _coded(samples: Samples, header: PngHeader) -> bytes:
             filtered = np.pad(rows, ((0, 0), (1, 0)))
         coded += deflate.compress(filtered.tobytes())
     return bytes(coded + deflate.flush())
-
-
-def strips_of(samples: Samples) -> Iterator[Samples]:
-    """Yield the samples in strips of whole rows of a few MiB, from the top."""
-    height, width, channels = samples.shape
-    rows = max(1, _ROWS_AT_ONCE_BYTES // (width * channels * samples.itemsize))
-    for top in range(0, height, rows):
-        yield samples[top : top + rows]
 
 
 def _packed(samples: Samples, depth: int) -> npt.NDArray[np.uint8]:

@@ -208,7 +208,9 @@ def _has_whole_profile(segments: Sequence[JpegSegment]) -> bool:
 
 
 def _is_profile_part(segment: JpegSegment) -> bool:
-    return segment.marker == _APP2 and segment.payload.startswith(_PROFILE)
+    # Decoders ignore a part without its number and count.
+    has_numbers = len(segment.payload) >= len(_PROFILE) + 2
+    return segment.marker == _APP2 and segment.payload.startswith(_PROFILE) and has_numbers
 
 
 def _color_information(segment: JpegSegment, keeps_profile: bool) -> bytes:
