@@ -25,6 +25,8 @@ SWEEP_SECONDS = 1.0
 """Interval at which a worker looks for due jobs."""
 TIDY_SECONDS = 60.0
 """Interval at which a worker releases abandoned files and deletes expired rows."""
+TIDY_ROWS = 500
+"""Maximum number of rows that one transaction releases or deletes then."""
 
 
 class Sweeper:
@@ -49,7 +51,7 @@ class Sweeper:
                     self._background_jobs.wake_soon()
                 if loop.time() >= tidy_at:
                     tidy_at = loop.time() + TIDY_SECONDS
-                    await self._database.write(self._tidy)
+                    await self._tidy()
                 SWEEPS.labels("ok").inc()
             except Exception as error:  # The next sweep may succeed.
                 SWEEPS.labels("failed").inc()
@@ -64,9 +66,13 @@ class Sweeper:
         ((generation_due, job_due),) = query.execute(self._database.peewee)
         return bool(generation_due), bool(job_due)
 
-    def _tidy(self) -> None:
-        self._files.release_orphans()
-        enter_missing_turns()
-        now = self._database.now()
-        delete_old_keys(now)
-        delete_old_starts(now)
+    async def _tidy(self) -> None:
+        await self._database.write(enter_missing_turns)
+        # Each batch is a transaction of its own, so that nothing waits long for its locks.
+        for tidy_batch in (
+            lambda: self._files.release_orphans(TIDY_ROWS),
+            lambda: delete_old_keys(self._database.now(), TIDY_ROWS),
+            lambda: delete_old_starts(self._database.now(), TIDY_ROWS),
+        ):
+            while await self._database.write(tidy_batch) >= TIDY_ROWS:
+                pass
