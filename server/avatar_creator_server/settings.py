@@ -280,7 +280,7 @@ def host_and_port(name: str, address: str) -> tuple[str, int]:
 def _stored_secret(path: Path) -> str:
     if path.exists():
         return path.read_text().strip()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Several processes may find no secret at the same time, and all must use the same one: the file gets its
     # name only when it is complete, and the first one wins. A temporary file is private from the start.
     with NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}-") as written:

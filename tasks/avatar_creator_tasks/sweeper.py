@@ -25,6 +25,8 @@ SWEEP_SECONDS = 1.0
 """Interval at which a worker looks for due jobs."""
 TIDY_SECONDS = 60.0
 """Interval at which a worker releases abandoned files and deletes expired rows."""
+FILE_SWEEP_SECONDS = 3600.0
+"""Interval at which a worker looks through a local storage for files of killed processes."""
 TIDY_ROWS = 500
 """Maximum number of rows that one transaction releases or deletes then."""
 
@@ -41,7 +43,7 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep until cancelled."""
         loop = asyncio.get_running_loop()
-        tidy_at = loop.time()
+        tidy_at = sweep_files_at = loop.time()
         while True:
             try:
                 generation_due, job_due = await self._database.read(self._due)
@@ -52,6 +54,9 @@ class Sweeper:
                 if loop.time() >= tidy_at:
                     tidy_at = loop.time() + TIDY_SECONDS
                     await self._tidy()
+                if loop.time() >= sweep_files_at:
+                    sweep_files_at = loop.time() + FILE_SWEEP_SECONDS
+                    await self._sweep_files()
                 SWEEPS.labels("ok").inc()
             except Exception as error:  # The next sweep may succeed.
                 SWEEPS.labels("failed").inc()
@@ -65,6 +70,11 @@ class Sweeper:
         query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(background_jobs)]).tuples()
         ((generation_due, job_due),) = query.execute(self._database.peewee)
         return bool(generation_due), bool(job_due)
+
+    async def _sweep_files(self) -> None:
+        removed = await self._files.remove_temporary()
+        if removed:
+            log.info("temporary_files_removed", files=removed)
 
     async def _tidy(self) -> None:
         await self._database.write(enter_missing_turns)

@@ -77,7 +77,7 @@ def open_database(url: str) -> peewee.Database:
     else:
         path = Path(url.removeprefix("sqlite:///"))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(
                 f"DATA_PATH (or DATABASE_URL) must be in a folder that the service can write to: {error}"

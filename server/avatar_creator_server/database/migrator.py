@@ -77,8 +77,8 @@ class MigrationRunner(Runner):  # type: ignore[misc]  # playhouse has no stubs
                 if time.monotonic() + delay > give_up_at:
                     raise SchemaError(
                         f"migration {name} has waited {self._patience_seconds:,.0f} s for a table that "
-                        "another transaction keeps locked: end that transaction (pg_stat_activity lists it), and run "
-                        "`avatar-creator migrate` again"
+                        "another transaction keeps locked: end that transaction (pg_stat_activity lists it), "
+                        "and run `avatar-creator migrate` again"
                     ) from error
                 log.info("migration_postponed", migration=name, seconds=delay)
             time.sleep(random.uniform(delay / 2, delay))

@@ -1,8 +1,8 @@
 """Deletion of a project with everything in it: in this package, because generations build on projects.
 
 A call marks the project as deleted, which hides all its contents, and corrects the user's numbers. A
-background job then removes the rows in batches. Each batch is a short transaction of its own, so the job can be
-killed at any time, and no other transaction waits long for a lock.
+background job then removes the rows in batches. Each batch is a short transaction of its own, so the job can
+be killed at any time, and no other transaction waits long for a lock.
 """
 
 from __future__ import annotations

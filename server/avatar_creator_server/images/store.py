@@ -16,6 +16,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, File, new_id
 from avatar_creator_server.database.models.states import FileState, JobKind
 from avatar_creator_server.errors import NotFoundError, UnavailableError
+from avatar_creator_server.images.local_files import FOLDER, remove_temporary
 from avatar_creator_server.images.processing import Picture
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.settings import SettingsError
@@ -66,7 +67,7 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
                 f"STORAGE_URL {storage_url} is not a usable bucket; set it to s3://bucket/prefix"
             ) from error
     try:
-        upload_path.mkdir(parents=True, exist_ok=True)
+        upload_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"UPLOAD_PATH must be a folder that the service can write to: {error}") from error
     return LocalStore(upload_path.absolute())
@@ -100,10 +101,11 @@ class Files:
 
     async def _stage(self, user_id: str, picture: Picture) -> StoredFile:
         file_id = new_id()
-        key = f"avatar-creator/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
+        key = f"{FOLDER}/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
         row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)
         try:
-            await self._store.put_async(key, picture.data, mode="create")
+            # Never in parts, or a killed process would leave an unfinished upload in a bucket.
+            await self._store.put_async(key, picture.data, mode="create", use_multipart=False)
         except (BaseError, OSError) as error:
             await self.discard([row.id])
             raise _storage_unavailable("the storage does not accept files right now", error) from error
@@ -186,13 +188,35 @@ class Files:
                 return error
         return None
 
+    @property
+    def store(self) -> ObjectStore:
+        """The storage itself."""
+        return self._store
+
+    @property
+    def local_folder(self) -> Path | None:
+        """The folder of a storage on the local disk; None for a bucket."""
+        return self._store.prefix if isinstance(self._store, LocalStore) else None
+
+    async def remove_temporary(self) -> int:
+        """Remove what killed processes were writing to the local disk, and return the number of files.
+
+        A bucket needs none of this: each file is one request, which happens completely or not at all.
+        """
+        folder = self.local_folder
+        if folder is None:
+            return 0
+        return await asyncio.to_thread(
+            remove_temporary, folder, older_than_seconds=ORPHAN_AGE.total_seconds()
+        )
+
     async def check(self) -> None:
         """Write, read and remove a small file.
 
         Raises:
             UnavailableError: One of these failed.
         """
-        key = f"avatar-creator/.check-{new_id()}"
+        key = f"{FOLDER}/.check-{new_id()}"
         try:
             await self._store.put_async(key, b"check", mode="create")
             try:
