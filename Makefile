@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-quick faults check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
+.PHONY: help demo test test-quick faults abuse check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -30,6 +30,9 @@ test-quick: .venv/.development ## Run the fast tests that start no database: on 
 
 faults: .venv/.development ## Run all fault tests, also the slow ones, before a release: they cause every fault that the service survives
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
+
+abuse: .venv/.development ## Run the abuse tests: one user overloads the service, and the others must not notice
+	$(BIN)/python -m pytest tests/abuse -m abuse
 
 check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .

@@ -11,7 +11,8 @@ _NUMBERS = {
 _FILES = """{numbers} INSERT INTO files
     (id, user_id, key, state, content_type, size_bytes, sha256, width, height, create_time)
     SELECT '{prefix}-{kind}-' || i, user_id,
-        'avatar-creator/' || user_id || '/{prefix}-{kind}-' || i || '.png', 'owned', 'image/png', 4, '', 1, 1, create_time
+        'avatar-creator/' || user_id || '/{prefix}-{kind}-' || i || '.png',
+        'owned', 'image/png', 4, '', 1, 1, create_time
     FROM avatar_projects, n WHERE avatar_projects.id = %s"""
 _AVATARS = """{numbers} INSERT INTO avatars
     (id, user_id, project_id, name, image_file_id, thumbnail_file_id, source_type, persona_name, persona_age,
@@ -24,7 +25,9 @@ _AVATARS = """{numbers} INSERT INTO avatars
     FROM avatar_projects, n WHERE avatar_projects.id = %s"""
 _COUNTS = (
     "UPDATE avatar_projects SET avatar_count = avatar_count + {count} WHERE id = %s",
-    "INSERT INTO user_statistics SELECT user_id, {count}, 0, 0, 0, 0, 0, 0 FROM avatar_projects WHERE id = %s",
+    "INSERT INTO user_statistics SELECT user_id, {count}, 0, 0, 0, 0, 0, 0"
+    " FROM avatar_projects WHERE id = %s",
+    "INSERT INTO daily_uploads SELECT user_id, {day}, {count} FROM avatar_projects WHERE id = %s",
 )
 
 
@@ -39,5 +42,6 @@ def fill_project(deployment: Deployment, project_id: str, count: int) -> None:
         for number in range(1, count + 1):
             (folder / f"{prefix}-{kind}-{number}.png").write_bytes(b"face")
         deployment.execute(_FILES.format(numbers=numbers, prefix=prefix, kind=kind), project_id)
+    day = "substr(create_time, 1, 10)" if deployment.is_embedded else "(create_time AT TIME ZONE 'UTC')::date"
     for statement in (_AVATARS, *_COUNTS):
-        deployment.execute(statement.format(numbers=numbers, prefix=prefix, count=count), project_id)
+        deployment.execute(statement.format(numbers=numbers, prefix=prefix, count=count, day=day), project_id)

@@ -46,7 +46,7 @@ def enqueue_jobs(kind: JobKind, user_id: str, subject_ids: Collection[str], now:
     if not subject_ids:
         return
     priority = _PRIORITIES[kind]
-    turn = _next_turn(user_id, priority)
+    turn = _next_turn(user_id, priority, now)
     BackgroundJob.insert_many(
         [
             {
@@ -116,7 +116,8 @@ class BackgroundJobQueue:
     def _return(self, job_id: str) -> None:
         row: BackgroundJob | None = BackgroundJob.get_or_none(BackgroundJob.id == job_id)
         if row is not None:
-            self._requeue(row, self._database.now(), try_count=0)
+            now = self._database.now()
+            self._requeue(row, now, now, try_count=0)
 
     def _postpone(self, job_id: str) -> None:
         row: BackgroundJob | None = BackgroundJob.get_or_none(BackgroundJob.id == job_id)
@@ -127,22 +128,23 @@ class BackgroundJobQueue:
             row.delete_instance()
             return
         wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _MAX_DELAY)
-        self._requeue(row, now + wait, try_count=row.try_count)
+        self._requeue(row, now, now + wait, try_count=row.try_count)
 
     @staticmethod
-    def _requeue(row: BackgroundJob, due_time: datetime, *, try_count: int) -> None:
+    def _requeue(row: BackgroundJob, now: datetime, due_time: datetime, *, try_count: int) -> None:
         BackgroundJob.update(
-            due_time=due_time, try_count=try_count, turn=_next_turn(row.user_id, row.priority)
+            due_time=due_time, try_count=try_count, turn=_next_turn(row.user_id, row.priority, now)
         ).where(BackgroundJob.id == row.id).execute()
 
 
-def _next_turn(user_id: str, priority: int) -> int:
+def _next_turn(user_id: str, priority: int, now: datetime) -> int:
     """Return the turn of a user's new job: behind the user's own jobs, but next to those of other users."""
     of_priority = BackgroundJob.priority == priority
     own_last = BackgroundJob.select(fn.MAX(BackgroundJob.turn)).where(
         of_priority, BackgroundJob.user_id == user_id
     )
-    first = BackgroundJob.select(fn.MIN(BackgroundJob.turn)).where(of_priority)
+    # Without the jobs that are running or postponed, which may have been first long ago.
+    first = BackgroundJob.select(fn.MIN(BackgroundJob.turn)).where(of_priority, BackgroundJob.due_time <= now)
     query: Any = Select(columns=[own_last, first]).tuples()
     ((last, lowest),) = query.execute(BackgroundJob._meta.database)
     return max(-1 if last is None else last, (lowest or 0) - 1) + 1

@@ -191,15 +191,20 @@ def _check_files(*, repair: bool, older_than_seconds: float) -> None:
         audit = uvloop.run(audit_files(_settings(), repair=repair, older_than_seconds=older_than_seconds))
     except AvatarCreatorError as error:
         raise CommandError(error.message) from error
-    table = Table("", "found", "number", "bytes", "repaired", "examples", show_lines=False)
+    table = Table("", "found", "number", "bytes", "repaired", show_lines=False)
     for name, finding in audit.findings.items():
         mark = "[green]ok[/]" if finding.count == finding.repaired else "[red]failed[/]"
         numbers = (f"{number:,}" for number in (finding.count, finding.size_bytes, finding.repaired))
-        table.add_row(mark, name, *numbers, escape("\n".join(finding.examples)))
+        table.add_row(mark, name, *numbers)
     _output.print(table)
+    for name, finding in audit.findings.items():
+        for key in finding.examples:
+            # Whole, so that it can be copied.
+            _output.print(f"{name}: {escape(key)}", soft_wrap=True)
     _output.print(
         f"Compared {audit.files:,} files with their rows and {audit.rows:,} rows with their files; "
-        f"left out {audit.recent:,} younger files without a row."
+        f"left out {audit.recent:,} younger files without a row.",
+        soft_wrap=True,
     )
     if not audit.is_clean:
         raise typer.Exit(1)
