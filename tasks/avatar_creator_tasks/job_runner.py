@@ -46,6 +46,7 @@ class JobRunner:
             JobKind.THUMBNAIL: self._make_thumbnail,
             JobKind.CANCEL_REQUEST: provider.cancel,
             JobKind.REMOVE_FILES: files.remove_released,
+            JobKind.REMOVE_FILE: files.remove_released_with,
             JobKind.REMOVE_PROJECT: self._remove_project,
         }
         """Each returns True if its job has to run again: a job does one batch at a time."""

@@ -265,6 +265,20 @@ def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
         assert client.usage.stats() == stats
 
 
+def test_a_removal_that_the_previous_version_requested_is_done(distributed: Deployment, user: str) -> None:
+    distributed.start_server()
+    with distributed.client(user) as client:
+        project = client.projects.create("Before")
+        fill_project(distributed, project.id, 1)
+        client.projects.delete(project.id)
+    distributed.execute(
+        "UPDATE quick_work SET kind = 'remove_file', user_id = '', priority = 1, turn = 0,"
+        " subject_id = (SELECT MIN(id) FROM files)"
+    )
+    distributed.start_worker()
+    wait_until_empty(distributed)
+
+
 def test_no_batch_of_another_user_delays_a_thumbnail(distributed: Deployment, user: str) -> None:
     distributed.start_server()
     with distributed.client(user) as client, distributed.client("other") as other:

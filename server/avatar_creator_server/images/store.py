@@ -165,6 +165,11 @@ class Files:
             )
         return len(keys) == FILES_PER_JOB
 
+    async def remove_released_with(self, file_id: str) -> bool:
+        """Remove the released files of a file's user, as `remove_released`."""
+        row: File | None = await self._database.read(lambda: File.get_or_none(File.id == file_id))
+        return row is not None and await self.remove_released(row.user_id)
+
     async def _remove_bytes(self, keys: Sequence[str]) -> dict[str, Exception]:
         """Remove files from the storage, and return an error for each file that it keeps."""
         if not keys:

@@ -20,6 +20,7 @@ _PRIORITIES: Mapping[JobKind, int] = {
     JobKind.THUMBNAIL: 0,
     JobKind.CANCEL_REQUEST: 1,
     JobKind.REMOVE_FILES: BULK_PRIORITY,
+    JobKind.REMOVE_FILE: BULK_PRIORITY,
     JobKind.REMOVE_PROJECT: BULK_PRIORITY,
 }
 
@@ -117,7 +118,8 @@ class BackgroundJobQueue:
         row: BackgroundJob | None = BackgroundJob.get_or_none(BackgroundJob.id == job_id)
         if row is not None:
             now = self._database.now()
-            self._requeue(row, now, now, try_count=0)
+            # A new time, because the age of the oldest job shows whether jobs make progress.
+            self._requeue(row, now, due_time=now, create_time=now, try_count=0)
 
     def _postpone(self, job_id: str) -> None:
         row: BackgroundJob | None = BackgroundJob.get_or_none(BackgroundJob.id == job_id)
@@ -128,13 +130,13 @@ class BackgroundJobQueue:
             row.delete_instance()
             return
         wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _MAX_DELAY)
-        self._requeue(row, now, now + wait, try_count=row.try_count)
+        self._requeue(row, now, due_time=now + wait)
 
     @staticmethod
-    def _requeue(row: BackgroundJob, now: datetime, due_time: datetime, *, try_count: int) -> None:
-        BackgroundJob.update(
-            due_time=due_time, try_count=try_count, turn=_next_turn(row.user_id, row.priority, now)
-        ).where(BackgroundJob.id == row.id).execute()
+    def _requeue(row: BackgroundJob, now: datetime, **changes: Any) -> None:
+        BackgroundJob.update(turn=_next_turn(row.user_id, row.priority, now), **changes).where(
+            BackgroundJob.id == row.id
+        ).execute()
 
 
 def _next_turn(user_id: str, priority: int, now: datetime) -> int:

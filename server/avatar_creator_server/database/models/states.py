@@ -92,5 +92,7 @@ class JobKind(StrEnum):
     """Cancel a request at the provider: the provider's id of the request."""
     REMOVE_FILES = "remove_files"
     """Remove the bytes of a user's files that no row refers to any longer: the id of the user."""
+    REMOVE_FILE = "remove_file"
+    """The same, for one file: its id. Version 0.1 wrote such jobs, and may run at the same time."""
     REMOVE_PROJECT = "remove_project"
     """Remove the rows of a deleted project: its id."""
