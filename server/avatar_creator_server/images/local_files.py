@@ -63,7 +63,7 @@ def make_private(paths: Iterable[Path]) -> int:
     """Take other users' permissions away from our own files and folders, and return how many had some."""
     changed = 0
     for path in paths:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # It is missing, or belongs to another user.
             status = path.stat()
             if status.st_mode & PRIVATE_UMASK and status.st_uid == os.geteuid():
                 path.chmod(stat.S_IMODE(status.st_mode) & ~PRIVATE_UMASK)

@@ -35,4 +35,4 @@ def tighten_permissions(settings: Settings) -> None:
         paths.append(settings.upload_path / FOLDER)
     changed = make_private(paths)
     if changed:
-        log.info("permissions_tightened", paths=changed)
+        log.debug("permissions_tightened", paths=changed)
