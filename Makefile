@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -33,6 +33,9 @@ test-quick: .venv/.development ## Run the fast tests that start no database: on 
 
 faults: .venv/.development $(PGBOUNCER) ## Run all fault tests, also the slow ones, before a release: they cause every fault that the service survives
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow" --numprocesses 2 --dist worksteal
+
+abuse: .venv/.development ## Run the abuse tests: one user overloads the service, and the others must not notice
+	$(BIN)/python -m pytest tests/abuse -m abuse
 
 pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or Debian's package unpacked into build
 
