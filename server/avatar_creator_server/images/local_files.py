@@ -17,7 +17,7 @@ FOLDER = "avatar-creator"
 PRIVATE_UMASK = 0o077
 """A file is readable by its owner only (0600), and so is a folder (0700)."""
 
-_TEMPORARY = re.compile(r".+#\d+|\.check-.+")
+_TEMPORARY = re.compile(r"^(?:.+#\d+|\.check-.+)$")
 """Names of files that a killed process leaves behind: obstore writes `key#1` before the file gets its name,
 and `Files.check` removes its own file."""
 

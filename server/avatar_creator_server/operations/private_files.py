@@ -9,6 +9,7 @@ import structlog
 
 from avatar_creator_server.images.local_files import FOLDER, PRIVATE_UMASK, make_private
 from avatar_creator_server.settings import Settings
+from avatar_creator_server.settings.database_urls import sqlite_path
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ def tighten_permissions(settings: Settings) -> None:
     """
     paths = [settings.secret_file]
     if settings.embedded:
-        database = settings.database.removeprefix("sqlite:///")
+        database = sqlite_path(settings.database)
         paths += (Path(database + suffix) for suffix in _DATABASE_SUFFIXES)
     if not settings.storage_url:
         paths.append(settings.upload_path / FOLDER)
