@@ -1,7 +1,8 @@
 """Compare a migrated database with one made from the models, on PostgreSQL and SQLite.
 
 `make check` runs it. It compares the catalogs, because Peewee's own comparison misses foreign keys, types,
-nullability, predicates and the order of columns in an index.
+nullability, predicates and the order of columns in an index. On PostgreSQL it also checks that no migration
+keeps the service's queries waiting.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import difflib
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import peewee
 
 from avatar_creator_server.database.connection import open_database
-from avatar_creator_server.database.migrator import HISTORY_TABLE, migrate
+from avatar_creator_server.database.migrator import HISTORY_TABLE, MigrationRunner, migrate
 from avatar_creator_server.database.models import TABLES
+from tests.migration_rules import violations
 from tests.support.postgres import OwnPostgres
 
 _POSTGRESQL_CATALOG = """
@@ -37,10 +40,42 @@ def main() -> int:
     server = OwnPostgres()
     try:
         differences += _compare(server.create_database(), server.create_database())
+        differences += _check_rules(server.create_database())
     finally:
         server.close()
     sys.stdout.writelines(differences or ["Migrations and models agree on PostgreSQL and SQLite.\n"])
     return 1 if differences else 0
+
+
+class _CheckedRunner(MigrationRunner):
+    """Runs the migrations, and checks the SQL of each."""
+
+    def __init__(self, database: peewee.Database) -> None:
+        super().__init__(database)
+        self.violations: list[str] = []
+
+    def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
+        statements: list[str] = []
+        execute = self.database.execute_sql
+
+        def record(statement: str, *arguments: Any) -> Any:
+            statements.append(statement)
+            return execute(statement, *arguments)
+
+        self.database.execute_sql = record
+        try:
+            super()._run(name, module, direction, fake)
+        finally:
+            self.database.execute_sql = execute
+        self.violations += violations(name, statements, atomic=getattr(module, "atomic", True))
+
+
+def _check_rules(url: str) -> list[str]:
+    database = open_database(url)
+    with database.connection_context():
+        runner = _CheckedRunner(database)
+        runner.up()
+    return runner.violations
 
 
 def _compare(migrated_url: str, models_url: str) -> Iterator[str]:

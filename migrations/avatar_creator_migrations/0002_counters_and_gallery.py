@@ -1,7 +1,7 @@
 """Counters that the writes update, and presets with the picture in their row.
 
 The migration counts the existing rows once. Processes of the previous version do not count, so stop all of
-them before you apply this migration.
+them before you apply this migration. Migration 0007 builds its indexes.
 """
 
 from __future__ import annotations
@@ -64,11 +64,7 @@ FROM (
 ) AS counted
 GROUP BY user_id;
 INSERT INTO daily_uploads
-SELECT user_id, {day}, count(*) FROM avatars WHERE source_type = 'uploaded' GROUP BY user_id, {day};
-DROP INDEX avatar_usage_history_avatar;
-CREATE INDEX avatar_usage_history_newest ON avatar_usage_history (avatar_id, create_time, id);
-CREATE INDEX avatar_generations_project_changed ON avatar_generations (project_id, update_time);
-CREATE INDEX generation_attempts_succeeded ON generation_attempts (end_time) WHERE outcome = 'succeeded'
+SELECT user_id, {day}, count(*) FROM avatars WHERE source_type = 'uploaded' GROUP BY user_id, {day}
 """
 
 # Nothing could write presets before, so the table is empty. SQLite cannot drop a column with a foreign key.

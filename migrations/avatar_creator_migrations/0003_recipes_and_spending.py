@@ -1,6 +1,7 @@
 """Recipes, variations, references, prices of generations, and circuit breakers of routes.
 
 The new columns have defaults in the database, so that processes of the previous version can still write.
+Migration 0007 builds the indexes.
 """
 
 from __future__ import annotations
@@ -19,12 +20,9 @@ ALTER TABLE avatar_generations ADD COLUMN group_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE avatar_generations ADD COLUMN app_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE avatar_generations ADD COLUMN price_micros {big} NOT NULL DEFAULT 0;
 ALTER TABLE avatar_generations ADD COLUMN reproduction {json};
-CREATE INDEX avatar_generations_group ON avatar_generations (group_id, id) WHERE group_id != '';
 ALTER TABLE generation_attempts ADD COLUMN resumable {bool} NOT NULL DEFAULT FALSE;
 ALTER TABLE generation_attempts ADD COLUMN route TEXT NOT NULL DEFAULT '';
 ALTER TABLE generation_attempts ADD COLUMN price_micros {big} NOT NULL DEFAULT 0;
-CREATE INDEX generation_attempts_route_succeeded ON generation_attempts (route, end_time)
-    WHERE outcome = 'succeeded';
 ALTER TABLE avatars ADD COLUMN reference_avatar_id TEXT NOT NULL DEFAULT '';
 CREATE TABLE generation_recipes (
     generation_id TEXT NOT NULL PRIMARY KEY REFERENCES avatar_generations (id) ON DELETE CASCADE,

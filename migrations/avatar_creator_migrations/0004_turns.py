@@ -1,7 +1,7 @@
-"""Priorities, the users' turns in the queue, and an index of lost attempts.
+"""Priorities, and the users' turns in the queue.
 
 The new column has a default in the database, so that processes of the previous version can still write. The
-workers give the users of such rows a turn within a minute.
+workers give the users of such rows a turn within a minute. Migration 0007 builds an index of lost attempts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ CREATE TABLE claim_turns (
     claim_time {time} NOT NULL
 );
 INSERT INTO claim_turns
-    SELECT user_id, MIN(create_time) FROM avatar_generations WHERE due_time IS NOT NULL GROUP BY user_id;
-CREATE INDEX generation_attempts_lost ON generation_attempts (end_time)
-    WHERE outcome IN ('worker_lost', 'submit_unknown')
+    SELECT user_id, MIN(create_time) FROM avatar_generations WHERE due_time IS NOT NULL GROUP BY user_id
 """
 
 
 def up(migrator: Any, db: Database) -> None:
-    """Add the column, the table with the turns of users with due generations, and the index."""
+    """Add the column, the table with the turns of users with due generations."""
     time = "TIMESTAMPTZ" if isinstance(db, PostgresqlDatabase) else "TEXT"
     for statement in STATEMENTS.format(time=time).split(";"):
         db.execute_sql(statement.strip())

@@ -26,6 +26,10 @@ SWEEP_SECONDS = 1.0
 """Interval at which a worker looks for due jobs."""
 TIDY_SECONDS = 60.0
 """Interval at which a worker releases abandoned files and deletes expired rows."""
+FILE_SWEEP_SECONDS = 3600.0
+"""Interval at which a worker looks through a local storage for files of killed processes."""
+TIDY_ROWS = 500
+"""Maximum number of rows that one transaction releases or deletes then."""
 
 
 class Sweeper:
@@ -40,7 +44,7 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep until cancelled."""
         loop = asyncio.get_running_loop()
-        tidy_at = loop.time()
+        tidy_at = sweep_files_at = loop.time()
         while True:
             try:
                 generation_due, job_due = await self._database.read(self._due)
@@ -50,7 +54,10 @@ class Sweeper:
                     self._background_jobs.wake_soon()
                 if loop.time() >= tidy_at:
                     tidy_at = loop.time() + TIDY_SECONDS
-                    await self._database.write(self._tidy)
+                    await self._tidy()
+                if loop.time() >= sweep_files_at:
+                    sweep_files_at = loop.time() + FILE_SWEEP_SECONDS
+                    await self._sweep_files()
                 SWEEPS.labels("ok").inc()
             except Exception as error:  # The next sweep may succeed.
                 SWEEPS.labels("failed").inc()
@@ -65,10 +72,19 @@ class Sweeper:
         ((generation_due, job_due),) = query.execute(self._database.peewee)
         return bool(generation_due), bool(job_due)
 
-    def _tidy(self) -> None:
-        self._files.release_orphans()
-        enter_missing_turns()
-        now = self._database.now()
-        delete_old_keys(now)
-        delete_old_starts(now)
-        delete_lost(now)
+    async def _sweep_files(self) -> None:
+        removed = await self._files.remove_temporary()
+        if removed:
+            log.info("temporary_files_removed", files=removed)
+
+    async def _tidy(self) -> None:
+        await self._database.write(enter_missing_turns)
+        await self._database.write(lambda: delete_lost(self._database.now()))
+        # Each batch is a transaction of its own, so that nothing waits long for its locks.
+        for tidy_batch in (
+            lambda: self._files.release_orphans(TIDY_ROWS),
+            lambda: delete_old_keys(self._database.now(), TIDY_ROWS),
+            lambda: delete_old_starts(self._database.now(), TIDY_ROWS),
+        ):
+            while await self._database.write(tidy_batch) >= TIDY_ROWS:
+                pass

@@ -43,7 +43,13 @@ class Worker:
         self._name = f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)
         job_runner = JobRunner(
-            core.background_jobs, core.avatars, core.files, core.decoders, core.bus, self._provider
+            core.background_jobs,
+            core.avatars,
+            core.files,
+            core.decoders,
+            core.project_deletion,
+            core.bus,
+            self._provider,
         )
         self._generation_slots = min(GENERATION_SLOTS, self._provider.max_concurrency)
         self._generations = Slots("generation", self._generation_slots, runner.run_one)

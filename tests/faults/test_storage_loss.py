@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
+import signal
+import threading
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
-from avatar_creator import AttemptOutcome
+from avatar_creator import AttemptOutcome, AvatarCreator, AvatarCreatorError
 from tests import pictures
+from tests.support.background import InBackground
 from tests.support.generations import COMPLETED, SMALLEST, make_due, outcomes
 from tests.support.huggingface_router import RouterFake
 from tests.support.promise import assert_promise_kept
@@ -82,6 +89,45 @@ def test_files_that_cannot_be_deleted_are_deleted_later(
         wait_until(lambda: not deployment.rows("files") and not deployment.files(), 20.0)
         wait_until(lambda: not deployment.rows("quick_work"))
         assert_promise_kept(deployment)
+
+
+@pytest.mark.parametrize("mode", ["distributed", "embedded"])
+def test_what_a_killed_upload_left_in_the_storage_is_removed(
+    request: pytest.FixtureRequest, user: str, mode: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    large = pictures.png(Image.effect_noise((2800, 2800), 80))
+    folder = deployment.upload_path / "avatar-creator" / user
+    for _ in range(20):
+        server = deployment.start_server()
+        with deployment.client(user) as client:
+            project = client.projects.create("Killed")
+            ended = threading.Event()
+            upload = InBackground(partial(_upload, client, project.id, large, ended))
+            # Without a pause, because the storage writes the file within some milliseconds.
+            while not ended.is_set() and not list(folder.glob("*#*")):
+                pass
+            server.send(signal.SIGKILL)
+            server.wait()
+            upload.outcome()
+        if left := list(folder.glob("*#*")):
+            break
+    assert left, "no upload was killed while the storage was writing"
+    for path in left:
+        os.utime(path, (0, 0))
+
+    if mode == "distributed":
+        deployment.start_worker()
+    else:
+        deployment.start_server()
+
+    wait_until(lambda: not list(folder.glob("*#*")))
+
+
+def _upload(client: AvatarCreator, project_id: str, picture: bytes, ended: threading.Event) -> None:
+    with contextlib.suppress(AvatarCreatorError):
+        client.avatars.upload(project_id, picture, name="Face", timeout=5.0)
+    ended.set()
 
 
 def _make_undeletable(path: Path) -> None:

@@ -21,8 +21,14 @@ from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.images.spool import SpooledFile
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.people.person import Attributes, Persona
-from avatar_creator_server.projects.service import count_avatars, lock_project, require_project
-from avatar_creator_server.shared.background_jobs import enqueue_job
+from avatar_creator_server.projects.removal import start_removal
+from avatar_creator_server.projects.service import (
+    count_avatars,
+    in_no_deleted_project,
+    lock_project,
+    require_project,
+)
+from avatar_creator_server.shared.background_jobs import enqueue_jobs
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import EventWaiter
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
@@ -36,6 +42,8 @@ THUMBNAIL_WAIT_SECONDS = 2.0
 
 _UPLOADS_IN_MEMORY = 4
 _IN_MEMORY_WAIT_SECONDS = 60.0
+_MAX_DELETED_USES = 500
+"""Maximum number of uses that are deleted together with their avatar, in one transaction."""
 _THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
 
 
@@ -113,19 +121,23 @@ def require_avatar(caller: Caller, avatar_id: str) -> None:
     Raises:
         NotFoundError: The user has no such avatar.
     """
-    query = models.Avatar.select(models.Avatar.id).where(models.Avatar.id == avatar_id)
+    query = models.Avatar.select(models.Avatar.id).where(
+        models.Avatar.id == avatar_id, in_no_deleted_project(models.Avatar.project, caller)
+    )
     if not caller.found(query, models.Avatar.user_id).exists():
         raise NotFoundError("avatar", avatar_id)
 
 
-def lock_avatar(database: Database, user_id: str, avatar_id: str) -> None:
-    """Lock the avatar against changes and deletion until the current transaction ends.
+def lock_avatar(database: Database, caller: Caller, avatar_id: str) -> None:
+    """Lock an avatar of the caller against changes and deletion until the current transaction ends.
 
     Raises:
         NotFoundError: The user has no such avatar.
     """
     query = models.Avatar.select(models.Avatar.id).where(
-        models.Avatar.id == avatar_id, models.Avatar.user_id == user_id
+        models.Avatar.id == avatar_id,
+        models.Avatar.user_id == caller.user_id,
+        in_no_deleted_project(models.Avatar.project, caller),
     )
     if database.locked(query).first() is None:
         raise NotFoundError("avatar", avatar_id)
@@ -282,7 +294,11 @@ class Avatars:
             row = (
                 avatar.select(avatar, models.File)
                 .join(models.File, on=(avatar.image_file == models.File.id))
-                .where(avatar.id == avatar_id, avatar.thumbnail_file.is_null())
+                .where(
+                    avatar.id == avatar_id,
+                    avatar.thumbnail_file.is_null(),
+                    in_no_deleted_project(avatar.project),
+                )
                 .first()
             )
             return UnfinishedImage(row.user_id, StoredFile.from_row(row.image_file)) if row else None
@@ -365,7 +381,7 @@ class Avatars:
             now,
         )
         self._files.attach(file.id)
-        enqueue_job(JobKind.THUMBNAIL, avatar_id, now)
+        enqueue_jobs(JobKind.THUMBNAIL, caller.user_id, [avatar_id], now)
         statistics.count_upload(caller.user_id, now)
         return avatar_id
 
@@ -407,7 +423,7 @@ class Avatars:
         return [Avatar.from_row(row) for row in query]
 
     def _update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
-        lock_avatar(self._database, caller.user_id, avatar_id)
+        lock_avatar(self._database, caller, avatar_id)
         avatar = self._get(caller, avatar_id)
         if not changes:
             return avatar
@@ -425,13 +441,19 @@ class Avatars:
     def _delete(self, caller: Caller, avatar_id: str) -> None:
         avatar = self._get(caller, avatar_id)
         lock_project(self._database, caller.user_id, avatar.project_id)
-        deleted = models.Avatar.delete().where(models.Avatar.id == avatar_id).returning(models.Avatar)
-        rows = list(deleted.execute())
-        if not rows:
-            raise NotFoundError("avatar", avatar_id)
+        lock_avatar(self._database, caller, avatar_id)
+        row = models.Avatar.get_by_id(avatar_id)
         count_avatars(avatar.project_id, -1)
-        self._files.release_files_of(rows)
-        statistics.count_gone(caller.user_id, rows)
+        if row.usage_count > _MAX_DELETED_USES:
+            # Too many rows for one transaction: move the avatar to a deleted project. Its job removes them.
+            removal_id = start_removal(caller.user_id, row.usage_count, self._database.now())
+            models.Avatar.update(project=removal_id, generation=None).where(
+                models.Avatar.id == avatar_id
+            ).execute()
+        else:
+            models.Avatar.delete().where(models.Avatar.id == avatar_id).execute()
+            self._files.release_files_of(caller.user_id, [row])
+        statistics.count_gone(caller.user_id, row)
 
 
 def _avatars_of(caller: Caller) -> Any:
@@ -442,7 +464,9 @@ def _avatars_of(caller: Caller) -> Any:
         .switch(models.Avatar)
         .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
     )
-    return caller.found(avatars_of_all_users, models.Avatar.user_id)
+    return caller.found(avatars_of_all_users, models.Avatar.user_id).where(
+        in_no_deleted_project(models.Avatar.project, caller)
+    )
 
 
 def _cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:

@@ -119,7 +119,7 @@ def open_database(url: str, *, pooled: bool = False) -> peewee.Database:
 
 def _require_sqlite_file(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             return
         with path.open("r+b") as file:

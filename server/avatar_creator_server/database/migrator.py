@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import peewee
+import structlog
 from peewee import PostgresqlDatabase
 from playhouse.migrations import Runner
 
@@ -19,8 +23,66 @@ HISTORY_TABLE = "avatar_creator_migrations"
 _ADVISORY_LOCK = 0x41564154  # "AVAT". Other users of the database must not use the same number.
 
 
+_LOCK_TIMEOUT = "500ms"
+"""Maximum time that an attempt waits for a lock. All later queries of the table wait behind it that long."""
+_RETRY_SECONDS = (0.5, 10.0)
+"""First and longest delay before the next attempt; each is twice as long as the one before."""
+_LOCK_PATIENCE_SECONDS = 300.0
+"""Total time for which a migration tries to get its locks."""
+_LOCK_NOT_AVAILABLE = "55P03"
+"""Error code of an attempt that waited too long. Source: PostgreSQL's manual, appendix A."""
+
+log = structlog.get_logger()
+
+_ADVISORY_LOCK_SECONDS = 0.1
+"""Interval at which a migration asks whether another one has ended."""
+
+
 class SchemaError(Exception):
     """The tables of the database do not fit this code. The message says what to do."""
+
+
+class MigrationRunner(Runner):  # type: ignore[misc]  # playhouse has no stubs
+    """Runs migrations on PostgreSQL so that the service's own queries never wait long.
+
+    A migration that changes a table must wait until running transactions no longer use the table, and every
+    later query of the table waits behind it. So each attempt waits half a second at most, and is rolled back
+    and repeated if that is too short. A migration with `atomic = False` only builds and drops indexes
+    concurrently, and no query waits for that.
+    """
+
+    def __init__(
+        self, database: peewee.Database, *, patience_seconds: float = _LOCK_PATIENCE_SECONDS
+    ) -> None:
+        (directory,) = avatar_creator_migrations.__path__
+        super().__init__(database, directory=directory, table_name=HISTORY_TABLE)
+        self._patience_seconds = patience_seconds
+
+    def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
+        run = super()._run
+        if not isinstance(self.database, PostgresqlDatabase) or not getattr(module, "atomic", True):
+            run(name, module, direction, fake)
+            return
+        give_up_at = time.monotonic() + self._patience_seconds
+        delay, longest = _RETRY_SECONDS
+        while True:
+            try:
+                with self.database.atomic():
+                    self.database.execute_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                    run(name, module, direction, fake)
+                return
+            except peewee.OperationalError as error:
+                if getattr(error.__cause__ or error.__context__, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+                if time.monotonic() + delay > give_up_at:
+                    raise SchemaError(
+                        f"migration {name} has waited {self._patience_seconds:,.0f} s for a table that "
+                        "another transaction keeps locked: end that transaction (pg_stat_activity lists it), "
+                        "and run `avatar-creator migrate` again"
+                    ) from error
+                log.info("migration_postponed", migration=name, seconds=delay)
+            time.sleep(random.uniform(delay / 2, delay))
+            delay = min(2 * delay, longest)
 
 
 def migrate(database: peewee.Database) -> list[str]:
@@ -32,11 +94,12 @@ def migrate(database: peewee.Database) -> list[str]:
         The names of the applied migrations, oldest first.
 
     Raises:
-        SchemaError: The database has tables of the same names that this service did not make.
+        SchemaError: The database has tables of the same names that this service did not make, or another
+            transaction keeps a table locked.
     """
     with _lock(database):
         _refuse_foreign_tables(database)
-        applied = _runner(database).up()
+        applied = MigrationRunner(database).up()
         seed_data.seed(database)
     return [str(name) for name in applied]
 
@@ -49,17 +112,12 @@ def require_current(database: peewee.Database) -> None:
     """
     with database.connection_context():
         _refuse_foreign_tables(database)
-        pending = [step.name for step in _runner(database).status() if not step.applied]
+        pending = [step.name for step in MigrationRunner(database).status() if not step.applied]
     if pending:
         raise SchemaError(
             f"the database lacks {len(pending)} migration(s), beginning with {pending[0]}: "
             "run `avatar-creator migrate`"
         )
-
-
-def _runner(database: peewee.Database) -> Runner:
-    (directory,) = avatar_creator_migrations.__path__
-    return Runner(database, directory=directory, table_name=HISTORY_TABLE)
 
 
 def _refuse_foreign_tables(database: peewee.Database) -> None:
@@ -79,7 +137,12 @@ def _lock(database: peewee.Database) -> Iterator[None]:
         with database.connection_context():
             # No timeout: the wait for another migration, and a migration itself, can take long.
             database.execute_sql("SET statement_timeout = 0")
-            database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+            # Asked for again and again, because a wait inside PostgreSQL holds a snapshot: the migration that
+            # has the lock would wait for that snapshot when it builds an index, and neither would go on.
+            while not database.execute_sql("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()[
+                0
+            ]:
+                time.sleep(_ADVISORY_LOCK_SECONDS)
             try:
                 yield
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
 from avatar_creator_server.database.models.states import AttemptOutcome, JobKind
 from avatar_creator_server.generations.records import Attempt
-from avatar_creator_server.shared.background_jobs import enqueue_job
+from avatar_creator_server.shared.background_jobs import enqueue_jobs
 
 
 def is_attempt(generation_id: str, attempt_number: int) -> tuple[Any, ...]:
@@ -30,34 +31,29 @@ def read_attempts(generation_id: str) -> list[Attempt]:
     return [Attempt.from_row(row) for row in rows]
 
 
-def abandon(database: Database, generation_id: str, now: datetime) -> int:
-    """End the attempts at a generation that was cancelled or deleted.
+def abandon(database: Database, user_id: str, generation_ids: Sequence[str], now: datetime) -> dict[str, int]:
+    """End the attempts at generations of one user that were cancelled or deleted.
 
-    Runs in the current transaction, which must hold the generation's lock. A running attempt ends as
+    Runs in the current transaction, which must hold the locks of the generations. A running attempt ends as
     CANCELLED. A background job cancels each request that the provider may still be running.
 
     Returns:
-        The price of the running attempt, in millionths of a US dollar; 0 if none is running.
+        The price of the running attempt at each generation that has one, in millionths of a US dollar.
     """
     attempt = GenerationAttempt
     # Locked, because the worker may be writing down a request id at this moment.
-    open_attempts = database.locked(
-        attempt.select().where(
-            attempt.generation == generation_id, attempt.end_time.is_null() | attempt.resumable
-        )
+    query = attempt.select().where(
+        attempt.generation.in_(generation_ids), attempt.end_time.is_null() | attempt.resumable
     )
-    price_micros = 0
-    request_ids = set()
-    for row in open_attempts:
-        request_ids.add(row.provider_request_id)
-        if row.end_time is None:
-            price_micros += row.price_micros
-            attempt.update(outcome=AttemptOutcome.CANCELLED, end_time=now).where(
-                attempt.id == row.id
-            ).execute()
-    for request_id in sorted(request_ids - {""}):
-        enqueue_job(JobKind.CANCEL_REQUEST, request_id, now)
-    return price_micros
+    open_attempts = list(database.locked(query.order_by(attempt.id)))
+    running = [row for row in open_attempts if row.end_time is None]
+    if running:
+        attempt.update(outcome=AttemptOutcome.CANCELLED, end_time=now).where(
+            attempt.id.in_([row.id for row in running])
+        ).execute()
+    request_ids = {row.provider_request_id for row in open_attempts} - {""}
+    enqueue_jobs(JobKind.CANCEL_REQUEST, user_id, sorted(request_ids), now)
+    return {row.generation_id: row.price_micros for row in running}
 
 
 def close_lost_attempt(database: Database, row: AvatarGeneration) -> GenerationAttempt:

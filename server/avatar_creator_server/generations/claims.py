@@ -11,6 +11,7 @@ from peewee import JOIN, Case, fn
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
 from avatar_creator_server.database.models.states import GenerationState
+from avatar_creator_server.projects.service import in_no_deleted_project
 
 SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
 """Join condition between a generation and the turn of its user."""
@@ -29,7 +30,8 @@ def take_next(database: Database, now: datetime) -> AvatarGeneration | None:
     Returns:
         The locked row; None if no unlocked generation is due.
     """
-    due = AvatarGeneration.due_time <= now
+    # Without the work of a deleted project, which its removal ends.
+    due = (AvatarGeneration.due_time <= now) & in_no_deleted_project(AvatarGeneration.project)
     row = AvatarGeneration.select()
     urgent = AvatarGeneration.select(fn.MIN(_URGENCY)).where(due)
     # The turn is locked too, so that concurrent workers take from different users. It is locked first,

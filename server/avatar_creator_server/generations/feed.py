@@ -12,7 +12,11 @@ from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.queries import all_generations, generations_of, read_rows
 from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.records import Generation
-from avatar_creator_server.projects.service import require_project
+from avatar_creator_server.projects.service import (
+    IS_NOT_DELETED,
+    in_no_deleted_project,
+    require_project,
+)
 from avatar_creator_server.shared.caller import Caller
 
 LATE_COMMITS = timedelta(seconds=30)
@@ -79,7 +83,9 @@ class GenerationFeed:
         def query() -> list[str]:
             rows = caller.found(
                 AvatarGeneration.select(AvatarGeneration.id).where(
-                    AvatarGeneration.group_id == group_id, AvatarGeneration.group_id != ""
+                    AvatarGeneration.group_id == group_id,
+                    AvatarGeneration.group_id != "",
+                    in_no_deleted_project(AvatarGeneration.project, caller),
                 ),
                 AvatarGeneration.user_id,
             )
@@ -126,7 +132,7 @@ class GenerationFeed:
 
         def query() -> dict[str, int]:
             rows = AvatarGeneration.select(AvatarGeneration.id, AvatarGeneration.revision).where(
-                AvatarGeneration.id.in_(generation_ids)
+                AvatarGeneration.id.in_(generation_ids), in_no_deleted_project(AvatarGeneration.project)
             )
             return {row.id: row.revision for row in rows}
 
@@ -137,7 +143,9 @@ class GenerationFeed:
 
         def query() -> ProjectChanges:
             now = self._database.now()
-            projects = AvatarProject.select(AvatarProject.id).where(AvatarProject.id.in_(project_ids))
+            projects = AvatarProject.select(AvatarProject.id).where(
+                AvatarProject.id.in_(project_ids), IS_NOT_DELETED
+            )
             changed = AvatarGeneration.select(
                 AvatarGeneration.id, AvatarGeneration.project, AvatarGeneration.revision
             ).where(

@@ -10,6 +10,7 @@ from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.generations.attempts import is_attempt
 from avatar_creator_server.generations.lease_records import Lease, LeaseLostError
 from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.projects.service import in_no_deleted_project
 
 
 def owned(lease: Lease) -> tuple[Any, ...]:
@@ -18,6 +19,7 @@ def owned(lease: Lease) -> tuple[Any, ...]:
         AvatarGeneration.id == lease.generation.id,
         AvatarGeneration.epoch == lease.epoch,
         AvatarGeneration.state == GenerationState.PROCESSING,
+        in_no_deleted_project(AvatarGeneration.project),
     )
 
 

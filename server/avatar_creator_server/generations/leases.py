@@ -56,7 +56,7 @@ from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.service import lock_project
-from avatar_creator_server.shared.background_jobs import enqueue_job
+from avatar_creator_server.shared.background_jobs import enqueue_jobs
 from avatar_creator_server.statistics import counters as statistics
 
 log = structlog.get_logger()
@@ -114,7 +114,7 @@ class GenerationLeases:
 
         def transition() -> None:
             AvatarGeneration.update(due_time=self._database.now()).where(
-                AvatarGeneration.state == GenerationState.PROCESSING
+                AvatarGeneration.state == GenerationState.PROCESSING, AvatarGeneration.due_time.is_null(False)
             ).execute()
 
         await self._database.write(transition)
@@ -203,7 +203,12 @@ class GenerationLeases:
             try:
                 update_attempt(lease, provider_request_id=provider_request_id)
             except LeaseLostError:
-                enqueue_job(JobKind.CANCEL_REQUEST, provider_request_id, self._database.now())
+                enqueue_jobs(
+                    JobKind.CANCEL_REQUEST,
+                    lease.generation.user_id,
+                    [provider_request_id],
+                    self._database.now(),
+                )
                 return False
             return True
 
@@ -225,7 +230,12 @@ class GenerationLeases:
         def transition() -> None:
             if read_attempt(lease).provider_request_id:
                 update_attempt(lease, provider_request_id="", route="")
-                enqueue_job(JobKind.CANCEL_REQUEST, lease.resume_request_id, self._database.now())
+                enqueue_jobs(
+                    JobKind.CANCEL_REQUEST,
+                    lease.generation.user_id,
+                    [lease.resume_request_id],
+                    self._database.now(),
+                )
 
         await self._database.write(transition)
         return replace(lease, resume_request_id="", resume_route="")
@@ -305,7 +315,7 @@ class GenerationLeases:
                 row.error_message = f"the generation lost its worker {MAX_LOST_WORKERS} times"
                 row.save()
                 if resume_request_id:
-                    enqueue_job(JobKind.CANCEL_REQUEST, resume_request_id, now)
+                    enqueue_jobs(JobKind.CANCEL_REQUEST, row.user_id, [resume_request_id], now)
                 spending.settle(row.id, row.price_micros)
                 spending.spend(row.user_id, row.app_id, price_micros, now)
                 statistics.count_move(row.user_id, GenerationState.PROCESSING, GenerationState.FAILED)
@@ -453,7 +463,7 @@ class GenerationLeases:
             payer.price_micros, payer.possibly_charged = 0, False
             payer.save()
         if generation.ended and failure.resumable and attempt.provider_request_id:
-            enqueue_job(JobKind.CANCEL_REQUEST, attempt.provider_request_id, now)
+            enqueue_jobs(JobKind.CANCEL_REQUEST, generation.user_id, [attempt.provider_request_id], now)
         self._spend(lease, generation, now)
         if payer:
             spending.refund(generation.user_id, generation.app_id, refunded_earlier, payer.end_time)

@@ -9,19 +9,26 @@ from peewee import JOIN
 from avatar_creator_server.database.models import Avatar, AvatarGeneration
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.projects.service import in_no_deleted_project
 from avatar_creator_server.shared.caller import Caller
 
 
 def all_generations() -> Any:
     """Return the query for the generations of all users, each with the id of its avatar."""
-    return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
-        Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
-    )
+    return _with_avatars().where(in_no_deleted_project(AvatarGeneration.project))
 
 
 def generations_of(caller: Caller) -> Any:
     """Return the query for the generations that the caller may read."""
-    return caller.found(all_generations(), AvatarGeneration.user_id)
+    return caller.found(_with_avatars(), AvatarGeneration.user_id).where(
+        in_no_deleted_project(AvatarGeneration.project, caller)
+    )
+
+
+def _with_avatars() -> Any:
+    return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
+        Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
+    )
 
 
 def read_rows(query: Any) -> list[Generation]:

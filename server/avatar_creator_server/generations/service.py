@@ -40,7 +40,7 @@ from avatar_creator_server.generations.request import (
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.workers import Workers
-from avatar_creator_server.projects.service import lock_project, require_project
+from avatar_creator_server.projects.service import in_no_deleted_project, lock_project, require_project
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
@@ -351,7 +351,9 @@ class Generations:
 
     def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
         """Return the cancelled generation, and whether that stopped an attempt."""
-        query = AvatarGeneration.select().where(AvatarGeneration.id == generation_id)
+        query = AvatarGeneration.select().where(
+            AvatarGeneration.id == generation_id, in_no_deleted_project(AvatarGeneration.project, caller)
+        )
         # Locked, because the statistics need the state that the generation leaves.
         row = self._database.locked(caller.found(query, AvatarGeneration.user_id)).first()
         if row is None:
@@ -376,9 +378,9 @@ class Generations:
             end_time=now,
             update_time=now,
         ).where(AvatarGeneration.id == generation_id).execute()
-        price = abandon(self._database, generation_id, now)
+        prices = abandon(self._database, row.user_id, [generation_id], now)
         spending.settle(generation_id, row.price_micros)
-        spending.spend(row.user_id, row.app_id, price, now)
+        spending.spend(row.user_id, row.app_id, prices.get(generation_id, 0), now)
         statistics.count_move(row.user_id, row.state, GenerationState.CANCELLED)
         return read_generation(caller, generation_id), row.state == GenerationState.PROCESSING
 

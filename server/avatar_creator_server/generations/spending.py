@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,6 +101,28 @@ def settle(generation_id: str, price_micros: int) -> None:
     ).execute()
 
 
+def settle_all(prices: Mapping[str, int]) -> None:
+    """Replace the reservations of ended generations by their prices: one statement for each price."""
+    ids_by_price: defaultdict[int, list[str]] = defaultdict(list)
+    for generation_id, price_micros in prices.items():
+        ids_by_price[price_micros].append(generation_id)
+    for price_micros, generation_ids in ids_by_price.items():
+        GenerationStart.update(price_micros=price_micros).where(
+            GenerationStart.generation_id.in_(generation_ids)
+        ).execute()
+
+
+def spend_all(user_id: str, prices: Iterable[tuple[str, int]], now: datetime) -> None:
+    """Count the prices of ended attempts, given with their apps, in the current transaction just before the
+    statistics: one statement for each app, in an order in which all transactions lock the rows."""
+    by_app: defaultdict[str, list[int]] = defaultdict(list)
+    for app_id, price_micros in prices:
+        if price_micros:
+            by_app[app_id].append(price_micros)
+    for app_id, spent in sorted(by_app.items()):
+        _add(user_id, app_id, sum(spent), len(spent), now)
+
+
 def spend(user_id: str, app_id: str, price_micros: int, now: datetime) -> None:
     """Count the price of an ended attempt, in the current transaction just before the statistics."""
     if price_micros:
@@ -126,9 +149,16 @@ def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
     )
 
 
-def delete_old_starts(now: datetime) -> None:
-    """Delete starts that no longer count against a limit."""
-    GenerationStart.delete().where(GenerationStart.create_time < now - 2 * _DAY).execute()
+def delete_old_starts(now: datetime, limit: int) -> int:
+    """Delete up to `limit` starts that no longer count against a limit, and return their number."""
+    old = (
+        GenerationStart.select(GenerationStart.generation_id)
+        .where(GenerationStart.create_time < now - 2 * _DAY)
+        .limit(limit)
+    )
+    ids = [row.generation_id for row in old]
+    GenerationStart.delete().where(GenerationStart.generation_id.in_(ids)).execute()
+    return len(ids)
 
 
 def _add(user_id: str, app_id: str, price_micros: int, attempts: int, end_time: datetime) -> None:

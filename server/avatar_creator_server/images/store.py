@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from obstore.exceptions import BaseError
@@ -16,10 +16,11 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, File, new_id
 from avatar_creator_server.database.models.states import FileState, JobKind
 from avatar_creator_server.errors import NotFoundError, UnavailableError
+from avatar_creator_server.images.local_files import FOLDER, remove_temporary
 from avatar_creator_server.images.processing import Picture
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.settings import SettingsError, system_reason
-from avatar_creator_server.shared.background_jobs import enqueue_job
+from avatar_creator_server.shared.background_jobs import enqueue_jobs
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 
 DOWNLOAD_CHUNK_BYTES = 256 * 1024
 """Maximum number of bytes in one message of a download."""
+
+FILES_PER_JOB = 500
+"""Maximum number of files that one background job removes, so that other users' jobs get their turn."""
 
 ORPHAN_AGE = timedelta(hours=1)
 """Age after which a `staged` file counts as abandoned by the call that staged it."""
@@ -44,6 +48,8 @@ _S3_RETRIES: RetryConfig = {
 """Few retries, because a caller waits. The default is ten over three minutes, longer than a call may take."""
 
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+_REMOVED_AT_ONCE = 16
+"""Files that one job removes at the same time."""
 _RETRY_AFTER_SECONDS = 5.0
 
 
@@ -62,7 +68,7 @@ def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
                 "variables"
             ) from error
     try:
-        upload_path.mkdir(parents=True, exist_ok=True)
+        upload_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"UPLOAD_PATH must be a folder that the service can write to: {upload_path}: "
@@ -99,10 +105,11 @@ class Files:
 
     async def _stage(self, user_id: str, picture: Picture) -> StoredFile:
         file_id = new_id()
-        key = f"avatar-creator/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
+        key = f"{FOLDER}/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
         row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)
         try:
-            await self._store.put_async(key, picture.data, mode="create")
+            # Never in parts, or a killed process would leave an unfinished upload in a bucket.
+            await self._store.put_async(key, picture.data, mode="create", use_multipart=False)
         except (BaseError, OSError) as error:
             await self.discard([row.id])
             raise _storage_unavailable("the storage does not accept files right now", error) from error
@@ -142,22 +149,75 @@ class Files:
         """
         return b"".join([chunk async for chunk in self.read(file)])
 
-    async def remove(self, file_id: str) -> None:
-        """Remove the bytes of a released file, and then its row. A second call does no harm.
+    async def remove_released(self, user_id: str) -> bool:
+        """Remove the bytes of a user's released files, and then their rows: at most `FILES_PER_JOB` of them.
+
+        Returns:
+            True if more released files may remain.
 
         Raises:
-            UnavailableError: The storage does not remove the file.
+            UnavailableError: The storage does not remove some of the files. The others are removed.
         """
-        row = await self._database.read(self._find_released, file_id)
-        if row is None:
-            return
+        keys = await self._database.read(self._find_released, user_id)
+        failures = await self._remove_bytes(list(keys.values()))
+        removed = [file_id for file_id, key in keys.items() if key not in failures]
+        await self._database.write(lambda: File.delete().where(File.id.in_(removed)).execute())
+        if failures:
+            raise _storage_unavailable(
+                f"the storage does not remove {len(failures)} file(s) right now",
+                next(iter(failures.values())),
+            )
+        return len(keys) == FILES_PER_JOB
+
+    async def remove_released_with(self, file_id: str) -> bool:
+        """Remove the released files of a file's user, as `remove_released`."""
+        row: File | None = await self._database.read(lambda: File.get_or_none(File.id == file_id))
+        return row is not None and await self.remove_released(row.user_id)
+
+    async def _remove_bytes(self, keys: Sequence[str]) -> dict[str, Exception]:
+        """Remove files from the storage, and return an error for each file that it keeps."""
+        if not keys:
+            return {}
         try:
-            await self._store.delete_async(row.key)
-        except FileNotFoundError:
-            pass
-        except (BaseError, OSError) as error:
-            raise _storage_unavailable("the storage does not remove this file right now", error) from error
-        await self._database.write(lambda: File.delete().where(File.id == file_id).execute())
+            await self._store.delete_async(keys)
+        except (BaseError, OSError):
+            # It stops at the first failure, also if a file has already gone: go on one by one.
+            limit = asyncio.Semaphore(_REMOVED_AT_ONCE)
+            results = await asyncio.gather(*(self._remove_one(key, limit) for key in keys))
+            return {key: error for key, error in zip(keys, results, strict=True) if error is not None}
+        return {}
+
+    async def _remove_one(self, key: str, limit: asyncio.Semaphore) -> Exception | None:
+        async with limit:
+            try:
+                await self._store.delete_async(key)
+            except FileNotFoundError:
+                pass
+            except (BaseError, OSError) as error:
+                return error
+        return None
+
+    @property
+    def store(self) -> ObjectStore:
+        """The storage itself."""
+        return self._store
+
+    @property
+    def local_folder(self) -> Path | None:
+        """The folder of a storage on the local disk; None for a bucket."""
+        return self._store.prefix if isinstance(self._store, LocalStore) else None
+
+    async def remove_temporary(self) -> int:
+        """Remove what killed processes were writing to the local disk, and return the number of files.
+
+        A bucket needs none of this: each file is one request, which happens completely or not at all.
+        """
+        folder = self.local_folder
+        if folder is None:
+            return 0
+        return await asyncio.to_thread(
+            remove_temporary, folder, older_than_seconds=ORPHAN_AGE.total_seconds()
+        )
 
     async def check(self) -> None:
         """Write, read and remove a small file.
@@ -165,7 +225,7 @@ class Files:
         Raises:
             UnavailableError: One of these failed.
         """
-        key = f"avatar-creator/.check-{new_id()}"
+        key = f"{FOLDER}/.check-{new_id()}"
         try:
             await self._store.put_async(key, b"check", mode="create")
             try:
@@ -189,32 +249,43 @@ class Files:
         if attached != len(file_ids):
             raise _storage_unavailable("the file expired before it was used; send the same call again")
 
-    def release_files_of(self, avatars: Iterable[Avatar]) -> None:
-        """Release the files of deleted avatars, in the current transaction."""
+    def release_files_of(self, user_id: str, avatars: Iterable[Avatar]) -> None:
+        """Release the files of a user's deleted avatars, in the current transaction."""
         file_ids = [
             file_id
             for avatar in avatars
             for file_id in (avatar.image_file_id, avatar.thumbnail_file_id)
             if file_id is not None
         ]
-        self._release_files(File.id.in_(file_ids))
+        File.update(state=FileState.DELETING).where(File.id.in_(file_ids)).execute()
+        enqueue_jobs(JobKind.REMOVE_FILES, user_id, [user_id], self._database.now())
 
-    def release_orphans(self) -> None:
-        """Release files that have been staged for too long, in the current transaction."""
-        self._release_files(
-            File.state == FileState.STAGED, File.create_time < self._database.now() - ORPHAN_AGE
+    def release_orphans(self, limit: int) -> int:
+        """Release up to `limit` files that have been staged for too long, in the current transaction.
+
+        Returns:
+            The number of released files.
+        """
+        orphans = (
+            File.select(File.id)
+            .where(File.state == FileState.STAGED, File.create_time < self._database.now() - ORPHAN_AGE)
+            .limit(limit)
         )
+        return self._release_staged([row.id for row in orphans])
 
-    def _release_staged(self, file_ids: list[str]) -> None:
+    def _release_staged(self, file_ids: list[str]) -> int:
         # Only files that are still staged: a write with an unknown outcome may have attached the file.
-        self._release_files(File.state == FileState.STAGED, File.id.in_(file_ids))
-
-    def _release_files(self, *conditions: Any) -> None:
-        """Mark files that no row uses any longer, and enqueue the jobs that remove them."""
+        released = (
+            File.update(state=FileState.DELETING)
+            .where(File.state == FileState.STAGED, File.id.in_(file_ids))
+            .returning(File.user_id)
+            .execute()
+        )
+        users = [row.user_id for row in released]
         now = self._database.now()
-        released = File.update(state=FileState.DELETING).where(*conditions).returning(File.id).execute()
-        for row in list(released):
-            enqueue_job(JobKind.REMOVE_FILE, row.id, now)
+        for user_id in sorted(set(users)):
+            enqueue_jobs(JobKind.REMOVE_FILES, user_id, [user_id], now)
+        return len(users)
 
     def _insert_staged(self, file_id: str, user_id: str, key: str, picture: Picture) -> StoredFile:
         now = self._database.now()
@@ -234,9 +305,15 @@ class Files:
         )
 
     @staticmethod
-    def _find_released(file_id: str) -> File | None:
-        row: File | None = File.get_or_none(File.id == file_id, File.state == FileState.DELETING)
-        return row
+    def _find_released(user_id: str) -> dict[str, str]:
+        """Return the keys of a user's released files, by id."""
+        rows = (
+            File.select(File.id, File.key)
+            .where(File.user_id == user_id, File.state == FileState.DELETING)
+            .order_by(File.id)
+            .limit(FILES_PER_JOB)
+        )
+        return {row.id: row.key for row in rows}
 
 
 def _storage_unavailable(message: str, cause: Exception | None = None) -> UnavailableError:

@@ -15,6 +15,23 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
 
+IS_NOT_DELETED = AvatarProject.delete_time.is_null()
+"""Condition of a query of projects. A deleted project has a row until a background job has removed its
+contents."""
+
+_DELETED = AvatarProject.select(AvatarProject.id).where(AvatarProject.delete_time.is_null(False))
+
+
+def in_no_deleted_project(project: Any, caller: Caller | None = None) -> Any:
+    """Return the condition that a row does not belong to a deleted project.
+
+    Args:
+        project: The row's column with the project.
+        caller: The caller to whose rows the query is restricted; None if it is restricted to no user. It
+            makes the query cheaper, because only this user's deleted projects are read.
+    """
+    return project.not_in(_DELETED if caller is None else caller.found(_DELETED, AvatarProject.user_id))
+
 
 def lock_project(database: Database, user_id: str, project_id: str) -> None:
     """Lock a project until the current transaction ends.
@@ -26,7 +43,7 @@ def lock_project(database: Database, user_id: str, project_id: str) -> None:
         NotFoundError: The user has no such project.
     """
     query = AvatarProject.select(AvatarProject.id).where(
-        AvatarProject.id == project_id, AvatarProject.user_id == user_id
+        AvatarProject.id == project_id, AvatarProject.user_id == user_id, IS_NOT_DELETED
     )
     if database.locked(query).first() is None:
         raise NotFoundError("project", project_id)
@@ -38,7 +55,7 @@ def require_project(caller: Caller, project_id: str) -> None:
     Raises:
         NotFoundError: The user has no such project.
     """
-    query = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id)
+    query = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id, IS_NOT_DELETED)
     if not caller.found(query, AvatarProject.user_id).exists():
         raise NotFoundError("project", project_id)
 
@@ -132,4 +149,4 @@ def _list(caller: Caller, limit: int, cursor: Sequence[str] | None) -> list[Proj
 def _projects_of(caller: Caller) -> Any:
     newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
     all_projects = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id")).objects()
-    return caller.found(all_projects, AvatarProject.user_id)
+    return caller.found(all_projects, AvatarProject.user_id).where(IS_NOT_DELETED)

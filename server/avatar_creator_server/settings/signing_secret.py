@@ -73,7 +73,7 @@ def generate_secret(path: Path) -> str:
     # Several processes may find no secret at the same time, and all must use the same one: the file gets its
     # name only when it is complete, and the first one wins. A temporary file is private from the start.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}-") as written:
             written.write(secrets.token_hex(MIN_SECRET_BYTES) + "\n")
             written.flush()

@@ -79,6 +79,11 @@ def _earlier(key: RequestKey) -> Any:
     )
 
 
-def delete_old_keys(now: datetime) -> None:
-    """Delete the keys that are older than `KEPT_FOR`."""
-    IdempotencyKey.delete().where(IdempotencyKey.create_time < now - KEPT_FOR).execute()
+def delete_old_keys(now: datetime, limit: int) -> int:
+    """Delete about `limit` keys that are older than `KEPT_FOR`, oldest first, and return their number."""
+    time = IdempotencyKey.create_time
+    query = IdempotencyKey.select(time).where(time < now - KEPT_FOR).order_by(time).limit(limit)
+    old = [row.create_time for row in query]
+    if old:
+        IdempotencyKey.delete().where(time <= old[-1]).execute()
+    return len(old)

@@ -5,14 +5,15 @@ The writes that change the numbers also update the counters, so a read takes the
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from peewee import fn
+from peewee import EXCLUDED, Case, fn
 
-from avatar_creator_server.database.models import Avatar, DailyUploads, UserStatistics
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import Avatar, AvatarGeneration, DailyUploads, UserStatistics
 from avatar_creator_server.database.models.states import GenerationState, SourceType
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.statistics.records import DailySpend, Statistics
@@ -41,8 +42,8 @@ def count(
         generations: Changes of the number of generations, by state.
         uploads: Changes of the number of uploaded avatars, by UTC day (`2026-01-31`).
     """
-    for day, change in sorted((uploads or {}).items()):
-        _add(DailyUploads, {"user_id": user_id, "day": day}, {"upload_count": change})
+    if uploads:
+        _add_uploads(user_id, uploads)
     changes = {"avatar_count": avatars, "usage_count": usages}
     changes |= {f"{state}_count": change for state, change in (generations or {}).items()}
     _add(UserStatistics, {"user_id": user_id}, changes)
@@ -59,24 +60,68 @@ def count_upload(user_id: str, now: datetime) -> None:
     count(user_id, avatars=1, uploads={_day(now): 1})
 
 
-def count_gone(user_id: str, avatars: Iterable[Avatar], generations: Mapping[str, int] | None = None) -> None:
-    """Subtract deleted avatars and generations, as the last write of the current transaction.
-
-    Args:
-        user_id: The user.
-        avatars: The deleted avatars of the user.
-        generations: The number of deleted generations of the user, by state.
-    """
-    deleted = list(avatars)
-    uploads = Counter(
-        _day(avatar.create_time) for avatar in deleted if avatar.source_type == SourceType.UPLOADED
-    )
+def count_gone(user_id: str, avatar: Avatar) -> None:
+    """Subtract a deleted avatar, as the last write of the current transaction."""
+    uploaded = avatar.source_type == SourceType.UPLOADED
     count(
         user_id,
-        avatars=-len(deleted),
-        usages=-sum(avatar.usage_count for avatar in deleted),
-        generations={state: -number for state, number in (generations or {}).items()},
-        uploads={day: -number for day, number in uploads.items()},
+        avatars=-1,
+        usages=-avatar.usage_count,
+        uploads={_day(avatar.create_time): -1} if uploaded else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectNumbers:
+    """The numbers of a project that its user's statistics include."""
+
+    avatars: int
+    usages: int
+    """Number of uses of the avatars."""
+    uploads: Mapping[str, int]
+    """Number of uploaded avatars, by UTC day (`2026-01-31`)."""
+    generations: Mapping[str, int]
+    """Number of generations, by state."""
+
+
+def read_project_numbers(database: Database, project_id: str) -> ProjectNumbers:
+    """Count the rows of a project, with one query for the avatars and one for the generations."""
+    avatar, generation = Avatar, AvatarGeneration
+    day: Any = (
+        fn.TO_CHAR(fn.TIMEZONE("UTC", avatar.create_time), "YYYY-MM-DD")
+        if database.is_postgresql
+        else fn.SUBSTR(avatar.create_time, 1, 10)
+    )
+    uploaded = Case(None, [(avatar.source_type == SourceType.UPLOADED, day)], "")
+    by_day: Any = (
+        avatar.select(uploaded, fn.COUNT(avatar.id), fn.SUM(avatar.usage_count))
+        .where(avatar.project == project_id)
+        .group_by(uploaded)
+        .tuples()
+    )
+    rows = [(str(name), int(avatars), int(usages)) for name, avatars, usages in by_day]
+    by_state: Any = (
+        generation.select(generation.state, fn.COUNT(generation.id))
+        .where(generation.project == project_id)
+        .group_by(generation.state)
+        .tuples()
+    )
+    return ProjectNumbers(
+        avatars=sum(avatars for _, avatars, _ in rows),
+        usages=sum(usages for _, _, usages in rows),
+        uploads={name: avatars for name, avatars, _ in rows if name},
+        generations=dict(by_state),
+    )
+
+
+def count_project_gone(user_id: str, numbers: ProjectNumbers) -> None:
+    """Subtract the numbers of a deleted project, as the last write of the current transaction."""
+    count(
+        user_id,
+        avatars=-numbers.avatars,
+        usages=-numbers.usages,
+        generations={state: -number for state, number in numbers.generations.items()},
+        uploads={day: -number for day, number in numbers.uploads.items()},
     )
 
 
@@ -103,6 +148,16 @@ def _add(table: Any, key: dict[str, str], changes: Mapping[str, int]) -> None:
     table.insert(**key, **changes).on_conflict(
         conflict_target=[getattr(table, name) for name in key],
         update={getattr(table, name): getattr(table, name) + change for name, change in changes.items()},
+    ).execute()
+
+
+def _add_uploads(user_id: str, uploads: Mapping[str, int]) -> None:
+    """Add to the numbers of all days with one statement, in an order in which all transactions lock them."""
+    DailyUploads.insert_many(
+        [{"user_id": user_id, "day": day, "upload_count": change} for day, change in sorted(uploads.items())]
+    ).on_conflict(
+        conflict_target=[DailyUploads.user_id, DailyUploads.day],
+        update={DailyUploads.upload_count: DailyUploads.upload_count + EXCLUDED.upload_count},
     ).execute()
 
 

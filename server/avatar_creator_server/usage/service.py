@@ -13,6 +13,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.spending import read_spending
+from avatar_creator_server.projects.service import in_no_deleted_project
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
@@ -104,7 +105,7 @@ class Usage:
         earlier_id = get_or_reserve(key, usage_id, self._database.now())
         if earlier_id is not None:
             return self._recorded(caller, earlier_id)
-        lock_avatar(self._database, caller.user_id, use.avatar_id)
+        lock_avatar(self._database, caller, use.avatar_id)
         # After the lock, so that the time of the last use never goes back.
         now = self._database.now()
         AvatarUsage.create(
@@ -127,7 +128,11 @@ class Usage:
         row = (
             AvatarUsage.select(AvatarUsage, Avatar.usage_count.alias("count_of_avatar"))
             .join(Avatar, on=(AvatarUsage.avatar == Avatar.id))
-            .where(AvatarUsage.id == usage_id, AvatarUsage.user_id == caller.user_id)
+            .where(
+                AvatarUsage.id == usage_id,
+                AvatarUsage.user_id == caller.user_id,
+                in_no_deleted_project(Avatar.project, caller),
+            )
             .objects()
             .first()
         )

@@ -111,8 +111,9 @@ class AvatarProjectServiceServicer(object):
     def DeleteProject(self, request, context):
         """Delete a project with its avatars and generations.
 
-        The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
-        background soon after the call, even if it restarts before that.
+        From the moment of the response, no call finds the project or anything in it, and statistics and limits no
+        longer count it, however large it is. The service cancels its unfinished generations and ends their watches with
+        NOT_FOUND. It removes rows and files in the background after the call, even if it restarts before that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,8 +54,9 @@ class AvatarProjectServiceStub:
     DeleteProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.DeleteProjectRequest, _avatar_project_service_pb2.DeleteProjectResponse]
     """Delete a project with its avatars and generations.
 
-    The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
-    background soon after the call, even if it restarts before that.
+    From the moment of the response, no call finds the project or anything in it, and statistics and limits no
+    longer count it, however large it is. The service cancels its unfinished generations and ends their watches with
+    NOT_FOUND. It removes rows and files in the background after the call, even if it restarts before that.
     """
 
 @_typing.type_check_only
@@ -84,8 +85,9 @@ class AvatarProjectServiceAsyncStub(AvatarProjectServiceStub):
     DeleteProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.DeleteProjectRequest, _avatar_project_service_pb2.DeleteProjectResponse]  # type: ignore[assignment]
     """Delete a project with its avatars and generations.
 
-    The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
-    background soon after the call, even if it restarts before that.
+    From the moment of the response, no call finds the project or anything in it, and statistics and limits no
+    longer count it, however large it is. The service cancels its unfinished generations and ends their watches with
+    NOT_FOUND. It removes rows and files in the background after the call, even if it restarts before that.
     """
 
 class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -141,8 +143,9 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_avatar_project_service_pb2.DeleteProjectResponse, _abc.Awaitable[_avatar_project_service_pb2.DeleteProjectResponse]]:
         """Delete a project with its avatars and generations.
 
-        The service cancels running generations and ends their watches with NOT_FOUND. It removes the files in the
-        background soon after the call, even if it restarts before that.
+        From the moment of the response, no call finds the project or anything in it, and statistics and limits no
+        longer count it, however large it is. The service cancels its unfinished generations and ends their watches with
+        NOT_FOUND. It removes rows and files in the background after the call, even if it restarts before that.
         """
 
 def add_AvatarProjectServiceServicer_to_server(servicer: AvatarProjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

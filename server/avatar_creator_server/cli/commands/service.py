@@ -33,8 +33,10 @@ Role = Literal["ops"]
 def serve() -> None:
     """Start the gRPC server on LISTEN_ADDRESS; without DATABASE_URL and REDIS_URL it includes a worker."""
     from avatar_creator_server.api.server import serve as serve_until
+    from avatar_creator_server.operations.private_files import tighten_permissions
 
     settings = _settings()
+    tighten_permissions(settings)
     _run_until_signal(lambda finish: serve_until(settings, finish))
 
 
@@ -42,6 +44,7 @@ def serve() -> None:
 def worker() -> None:
     """Start a worker: it draws up to two pictures at a time and does the background jobs of the servers."""
     from avatar_creator_server.core import Core
+    from avatar_creator_server.operations.private_files import tighten_permissions
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.worker import work
 
@@ -53,6 +56,7 @@ def worker() -> None:
             "the embedded service already runs a worker inside `serve`: to run separate workers, "
             "set DATABASE_URL and REDIS_URL"
         )
+    tighten_permissions(settings)
     _run_until_signal(lambda finish: work(core, finish))
 
 
@@ -159,15 +163,43 @@ def demo(
 
 
 @commands.command(rich_help_panel=_PANEL)
-def doctor() -> None:
+def doctor(
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files", help="Compare every stored file with the database instead, in both directions."
+        ),
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="With --files: remove files that no row knows, and make local files private."
+        ),
+    ] = False,
+    older_than_hours: Annotated[
+        int,
+        typer.Option(
+            "--older-than",
+            metavar="HOURS",
+            help="With --files: leave out younger files without a row.",
+            min=1,
+        ),
+    ] = 24,
+) -> None:
     """Check version, settings, database, queue, workers, storage and provider, and suggest fixes."""
     import uvloop
 
+    from avatar_creator_server.cli.errors import CommandError
     from avatar_creator_server.cli.format import UNLIMITED_WIDTH
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.providers.factory import require_installed
 
+    if files:
+        _check_files(repair=repair, older_than_seconds=older_than_hours * 3600.0)
+        return
+    if repair:
+        raise CommandError("--repair works only together with --files")
     try:
         results = uvloop.run(run_checks(_settings(), require_installed))
     except SettingsError as error:
@@ -184,10 +216,42 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+def _check_files(*, repair: bool, older_than_seconds: float) -> None:
+    import uvloop
+
+    from avatar_creator_server.cli.errors import CommandError
+    from avatar_creator_server.errors import AvatarCreatorError
+    from avatar_creator_server.operations.file_audit import audit_files
+
+    try:
+        audit = uvloop.run(audit_files(_settings(), repair=repair, older_than_seconds=older_than_seconds))
+    except AvatarCreatorError as error:
+        raise CommandError(error.message) from error
+    table = Table("", "found", "number", "bytes", "repaired", show_lines=False)
+    for name, finding in audit.findings.items():
+        mark = "[green]ok[/]" if finding.count == finding.repaired else "[red]failed[/]"
+        numbers = (f"{number:,}" for number in (finding.count, finding.size_bytes, finding.repaired))
+        table.add_row(mark, name, *numbers)
+    _output.print(table)
+    for name, finding in audit.findings.items():
+        for key in finding.examples:
+            # Whole, so that it can be copied.
+            _output.print(f"{name}: {escape(key)}", soft_wrap=True)
+    _output.print(
+        f"Compared {audit.files:,} files with their rows and {audit.rows:,} rows with their files; "
+        f"left out {audit.recent:,} younger files without a row.",
+        soft_wrap=True,
+    )
+    if not audit.is_clean:
+        raise typer.Exit(1)
+
+
 def _settings() -> Settings:
     from avatar_creator_server.logs import configure_logging
+    from avatar_creator_server.operations.private_files import create_private_files
     from avatar_creator_server.settings import Settings
 
+    create_private_files()
     settings = Settings.load()
     configure_logging(settings.log_level)
     return settings

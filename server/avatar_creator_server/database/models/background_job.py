@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import IntegerField, TextField
+from peewee import SQL, BigIntegerField, IntegerField, TextField
 
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
 
@@ -17,8 +17,14 @@ class BackgroundJob(BaseModel):
     id = IdField()
     kind = TextField()
     subject_id = TextField()
-    """Id of the job's subject: an avatar for `thumbnail`, a file for `remove_file`, a provider's request for
-    `cancel_request`."""
+    """Id of the job's subject, which depends on its kind: see `JobKind`."""
+    user_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    """User whose data the job is about. Users take turns."""
+    priority = IntegerField(default=1, constraints=[SQL("DEFAULT 1")])
+    """A job with a lower number is claimed sooner: see `avatar_creator_server.shared.background_jobs`."""
+    turn = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    """Place within the priority: the next jobs of all users have nearly the same number, and each further job
+    of a user has a higher one."""
     try_count = IntegerField(default=0)
     due_time = UtcDateTimeField()
     create_time = UtcDateTimeField()
@@ -28,3 +34,11 @@ class BackgroundJob(BaseModel):
 
 
 BackgroundJob.add_index(BackgroundJob.index(BackgroundJob.due_time, name="quick_work_due"))
+BackgroundJob.add_index(
+    BackgroundJob.index(BackgroundJob.priority, BackgroundJob.turn, name="quick_work_turns")
+)
+BackgroundJob.add_index(
+    BackgroundJob.index(
+        BackgroundJob.user_id, BackgroundJob.priority, BackgroundJob.turn, name="quick_work_user"
+    )
+)

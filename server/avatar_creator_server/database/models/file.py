@@ -32,4 +32,7 @@ class File(BaseModel):
 
 
 File.add_index(File.index(File.key, unique=True, name="files_key"))
+File.add_index(
+    File.index(File.user_id, File.id, where=(File.state == FileState.DELETING), name="files_deleting")
+)
 File.add_index(File.index(File.create_time, where=(File.state == FileState.STAGED), name="files_unowned"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import IntegerField, TextField
+from peewee import IntegerField, JSONField, TextField
 
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
 
@@ -18,6 +18,12 @@ class AvatarProject(BaseModel):
     """Number of avatars in the project. The writes that add and remove avatars update it."""
     create_time = UtcDateTimeField()
     update_time = UtcDateTimeField()
+    delete_time = UtcDateTimeField(null=True)
+    """Time of the deletion. From then on no query finds the project or its contents, and a background job
+    removes their rows in batches. Null before the deletion."""
+    subtracted = JSONField(null=True)
+    """Numbers that the deletion subtracted from the user's statistics, less those of the rows that have been
+    removed since; see `avatar_creator_server.generations.project_deletion`. Null before the deletion."""
 
     class Meta:
         table_name = "avatar_projects"
@@ -25,4 +31,12 @@ class AvatarProject(BaseModel):
 
 AvatarProject.add_index(
     AvatarProject.index(AvatarProject.user_id, AvatarProject.id, name="avatar_projects_user")
+)
+AvatarProject.add_index(
+    AvatarProject.index(
+        AvatarProject.user_id,
+        AvatarProject.id,
+        where=AvatarProject.delete_time.is_null(False),
+        name="avatar_projects_deleted",
+    )
 )

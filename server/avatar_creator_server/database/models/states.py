@@ -84,11 +84,15 @@ class SourceType(StrEnum):
 
 
 class JobKind(StrEnum):
-    """The kind of a background job; `subject_id` names what it is about."""
+    """The kind of a background job. Each member says what `subject_id` names."""
 
     THUMBNAIL = "thumbnail"
-    """Make the thumbnail of an avatar."""
-    REMOVE_FILE = "remove_file"
-    """Remove the bytes of a file that no row refers to any longer."""
+    """Make the thumbnail of an avatar: its id."""
     CANCEL_REQUEST = "cancel_request"
-    """Cancel a request at the provider."""
+    """Cancel a request at the provider: the provider's id of the request."""
+    REMOVE_FILES = "remove_files"
+    """Remove the bytes of a user's files that no row refers to any longer: the id of the user."""
+    REMOVE_FILE = "remove_file"
+    """The same, for one file: its id. Version 0.1 wrote such jobs, and may run at the same time."""
+    REMOVE_PROJECT = "remove_project"
+    """Remove the rows of a deleted project: its id."""

@@ -11,6 +11,7 @@ from avatar_creator_server.generations.recipes.recipe import Recipe
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.routes import Lora, Route, Routes
 from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.projects.service import in_no_deleted_project
 
 _NO_LORA = Lora(repository="", weight_file="", revision="", scale=0.0, trigger="")
 
@@ -89,7 +90,11 @@ def read_source(user_id: str, generation_id: str) -> ReproductionSource | None:
     avatar = (
         Avatar.select(Avatar, File)
         .join(File, on=(Avatar.image_file == File.id))
-        .where(Avatar.generation == generation_id, Avatar.user_id == user_id)
+        .where(
+            Avatar.generation == generation_id,
+            Avatar.user_id == user_id,
+            in_no_deleted_project(Avatar.project),
+        )
         .first()
     )
     return ReproductionSource(

@@ -1,0 +1,84 @@
+"""The order of background jobs: urgent kinds first, and turns between users."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.migrator import migrate
+from avatar_creator_server.database.models.states import JobKind
+from avatar_creator_server.shared.background_jobs import BackgroundJobQueue, enqueue_jobs
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.db'}"
+    return str(request.getfixturevalue("database_url"))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
+    migrate(database.peewee)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def enqueue(database: Database, kind: JobKind, user_id: str, *subject_ids: str) -> None:
+    await database.write(lambda: enqueue_jobs(kind, user_id, subject_ids, database.now()))
+
+
+async def claimed(queue: BackgroundJobQueue, number: int, *, with_bulk: bool = True) -> list[str]:
+    jobs = [await queue.claim(with_bulk=with_bulk) for _ in range(number)]
+    return [job.subject_id for job in jobs if job is not None]
+
+
+async def test_urgent_kinds_come_before_the_removals_that_are_due_longer(url: str) -> None:
+    async with opened(url) as database:
+        queue = BackgroundJobQueue(database)
+        await enqueue(database, JobKind.REMOVE_FILES, "a", "a")
+        await enqueue(database, JobKind.REMOVE_PROJECT, "a", "project")
+        await enqueue(database, JobKind.CANCEL_REQUEST, "a", "request")
+        await enqueue(database, JobKind.THUMBNAIL, "a", "avatar")
+        assert await claimed(queue, 4) == ["avatar", "request", "a", "project"]
+
+
+async def test_users_take_turns_however_many_jobs_one_of_them_has(url: str) -> None:
+    async with opened(url) as database:
+        queue = BackgroundJobQueue(database)
+        await enqueue(database, JobKind.THUMBNAIL, "a", *(f"a{number}" for number in range(1000)))
+        assert await claimed(queue, 3) == ["a0", "a1", "a2"]
+        await enqueue(database, JobKind.THUMBNAIL, "b", "b0", "b1")
+        await enqueue(database, JobKind.THUMBNAIL, "c", "c0")
+        next_jobs = await claimed(queue, 6)
+        assert sorted(next_jobs[:3]) == ["a3", "b0", "c0"]
+        assert sorted(next_jobs[3:5]) == ["a4", "b1"]
+        assert next_jobs[5] == "a5"
+
+
+async def test_a_job_that_goes_on_lets_the_others_of_its_priority_go_first(url: str) -> None:
+    async with opened(url) as database:
+        queue = BackgroundJobQueue(database)
+        await enqueue(database, JobKind.REMOVE_PROJECT, "a", "a0", "a1")
+        await enqueue(database, JobKind.REMOVE_PROJECT, "b", "b0")
+        job = await queue.claim(with_bulk=True)
+        assert job is not None
+        assert job.subject_id == "a0"
+        await queue.again(job)
+        assert await claimed(queue, 3) == ["b0", "a1", "a0"]
+
+
+async def test_a_slot_for_urgent_jobs_leaves_bulk_jobs_alone(url: str) -> None:
+    async with opened(url) as database:
+        queue = BackgroundJobQueue(database)
+        await enqueue(database, JobKind.REMOVE_FILES, "a", "a")
+        assert await claimed(queue, 1, with_bulk=False) == []
+        await enqueue(database, JobKind.THUMBNAIL, "b", "avatar")
+        assert await claimed(queue, 1, with_bulk=False) == ["avatar"]

@@ -1,0 +1,303 @@
+"""Deletion of much: hidden at once, counted at once, and removed by a job that any death only delays."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from avatar_creator import AvatarCreator, NotFoundError
+from tests import pictures
+from tests.support.background import InBackground
+from tests.support.generations import SMALLEST
+from tests.support.large_project import fill_project
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+DELETION = "avatar_creator_server.generations.project_deletion"
+SMALL_BATCHES = f"set {DELETION}:BATCH_ROWS 3"
+PICTURE = pictures.png()
+TABLES = (
+    "avatar_projects",
+    "avatars",
+    "avatar_usage_history",
+    "avatar_app_usage",
+    "avatar_app_actions",
+    "avatar_generations",
+    "generation_attempts",
+    "files",
+    "quick_work",
+)
+
+
+def is_empty(deployment: Deployment) -> bool:
+    return not deployment.files() and not [table for table in TABLES if deployment.rows(table)]
+
+
+def wait_until_empty(deployment: Deployment) -> None:
+    wait_until(
+        lambda: is_empty(deployment),
+        30.0,
+        lambda: f"{ {table: len(deployment.rows(table)) for table in TABLES} } {deployment.files()}",
+    )
+
+
+def make_jobs_due(deployment: Deployment) -> None:
+    """End the leases of killed workers now."""
+    deployment.execute("UPDATE quick_work SET due_time = %s", datetime.now(UTC) - timedelta(hours=1))
+
+
+def assert_nothing_counts(client: AvatarCreator) -> None:
+    stats = client.usage.stats()
+    assert (stats.avatar_count, stats.usage_count, stats.recent_upload_count) == (0, 0, 0)
+    assert [state for state in stats.generations if state.generation_count] == []
+
+
+def add_uses(deployment: Deployment, avatar_id: str, count: int) -> None:
+    """Record many uses of an avatar that has none, each with an app and an action of its own."""
+    numbers = (
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+        if deployment.is_embedded
+        else f"WITH n(i) AS (SELECT generate_series(1, {count}))"
+    )
+    deployment.execute(
+        f"{numbers} INSERT INTO avatar_usage_history (id, avatar_id, user_id, app_id, app_name, action,"
+        " reference_id, reference_type, metadata, create_time)"
+        " SELECT id || i, id, user_id, 'app' || i, 'App', 'show', '', '', '{}', create_time"
+        " FROM avatars, n WHERE id = %s",
+        avatar_id,
+    )
+    deployment.execute(
+        "INSERT INTO avatar_app_usage SELECT avatar_id, app_id, app_name, 1, create_time, create_time"
+        " FROM avatar_usage_history WHERE avatar_id = %s",
+        avatar_id,
+    )
+    deployment.execute(
+        "INSERT INTO avatar_app_actions SELECT avatar_id, app_id, action, 1"
+        " FROM avatar_usage_history WHERE avatar_id = %s",
+        avatar_id,
+    )
+    deployment.execute("UPDATE avatars SET usage_count = %s WHERE id = %s", count, avatar_id)
+    deployment.execute(
+        "UPDATE user_statistics SET usage_count = usage_count + %s"
+        " WHERE user_id = (SELECT user_id FROM avatars WHERE id = %s)",
+        count,
+        avatar_id,
+    )
+
+
+def test_a_deleted_project_is_hidden_and_uncounted_while_its_rows_remain(
+    distributed: Deployment, user: str
+) -> None:
+    distributed.settings["GENERATION_LIMIT_CONCURRENT"] = "7"
+    distributed.start_server(fault=SMALL_BATCHES)
+    with distributed.client(user) as client, distributed.client("ops", role="ops") as operator:
+        project = client.projects.create("Large")
+        fill_project(distributed, project.id, 5)
+        kept = client.projects.create("Kept")
+        face = next(iter(client.avatars.list(project_id=project.id)))
+        client.usage.record(face.id, app_id="app", action="show")
+        generations = [
+            client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
+            for _ in range(7)
+        ]
+        watch = InBackground(lambda: list(client.generations.watch(generations[0].id, timeout=20.0)))
+        project_watch = InBackground(
+            lambda: list(client.generations.watch_many(project_id=project.id, timeout=20.0))
+        )
+
+        client.projects.delete(project.id)
+
+        assert len(distributed.rows("avatars")) == 5
+        assert len(distributed.rows("avatar_generations")) == 7
+        assert isinstance(watch.outcome(), NotFoundError)
+        assert isinstance(project_watch.outcome(), NotFoundError)
+        assert_nothing_counts(client)
+        for reader, everyone in ((client, user), (operator, "-")):
+            assert_hidden(reader, everyone, project.id, face.id, generations[0].id)
+        assert [each.id for each in client.projects.list()] == [kept.id]
+        assert [each.id for each in operator.projects.list(user_id=user)] == [kept.id]
+        for write in writes(client, project.id, face.id, generations[0].id):
+            with pytest.raises(NotFoundError):
+                write()
+        # The limit of seven has room again.
+        client.generations.create(kept.id, "a calm man", width=SMALLEST, height=SMALLEST)
+
+        distributed.start_worker(fault=SMALL_BATCHES)
+        client.projects.delete(kept.id)
+        wait_until_empty(distributed)
+        assert_nothing_counts(client)
+
+
+def assert_hidden(
+    reader: AvatarCreator, everyone: str, project_id: str, avatar_id: str, generation_id: str
+) -> None:
+    reads: tuple[Callable[[], Any], ...] = (
+        lambda: reader.projects.get(project_id),
+        lambda: reader.avatars.get(avatar_id),
+        lambda: reader.avatars.download(avatar_id),
+        lambda: list(reader.avatars.list(project_id=project_id)),
+        lambda: list(reader.usage.list(avatar_id)),
+        lambda: reader.usage.summarize(avatar_id),
+        lambda: reader.generations.get(generation_id),
+        lambda: list(reader.generations.list(project_id=project_id)),
+        lambda: list(reader.generations.watch(generation_id, timeout=20.0)),
+        lambda: list(reader.generations.watch_many(project_id=project_id, timeout=20.0)),
+    )
+    for read in reads:
+        with pytest.raises(NotFoundError):
+            read()
+    assert list(reader.avatars.list(user_id=everyone)) == []
+    assert list(reader.avatars.list(user_id=everyone, query="face")) == []
+    assert list(reader.generations.list(user_id=everyone)) == []
+    assert not reader.avatars.batch_get([avatar_id]).avatars
+
+
+def writes(
+    client: AvatarCreator, project_id: str, avatar_id: str, generation_id: str
+) -> tuple[Callable[[], Any], ...]:
+    return (
+        lambda: client.avatars.upload(project_id, PICTURE, name="Late"),
+        lambda: client.generations.create(project_id, "a calm man", width=SMALLEST, height=SMALLEST),
+        lambda: client.generations.cancel(generation_id),
+        lambda: client.generations.retry(generation_id),
+        lambda: client.usage.record(avatar_id, app_id="app", action="show"),
+        lambda: client.avatars.update(avatar_id, name="Late"),
+        lambda: client.avatars.delete(avatar_id),
+        lambda: client.projects.update(project_id, name="Late"),
+        lambda: client.projects.delete(project_id),
+    )
+
+
+@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+def test_a_large_project_is_removed_in_batches(request: pytest.FixtureRequest, user: str, mode: str) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    deployment.start_server(fault=SMALL_BATCHES)
+    if mode == "distributed":
+        deployment.start_worker(fault=SMALL_BATCHES)
+    with deployment.client(user) as client:
+        project = client.projects.create("Large")
+        fill_project(deployment, project.id, 7)
+        face = next(iter(client.avatars.list(project_id=project.id)))
+        add_uses(deployment, face.id, 11)
+        for _ in range(4):
+            client.generations.create_and_wait(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
+
+        client.projects.delete(project.id)
+
+        assert_nothing_counts(client)
+        wait_until_empty(deployment)
+        assert_nothing_counts(client)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        f"kill after {DELETION}:ProjectDeletion._remove_rows",
+        "kill before avatar_creator_server.shared.background_jobs:BackgroundJobQueue.again",
+        "kill before avatar_creator_server.images.store:Files._remove_bytes",
+    ],
+)
+def test_the_removal_goes_on_after_its_worker_is_killed(
+    distributed: Deployment, user: str, fault: str
+) -> None:
+    distributed.start_server()
+    with distributed.client(user) as client:
+        project = client.projects.create("Large")
+        fill_project(distributed, project.id, 501)
+        client.projects.delete(project.id)
+        worker = distributed.start_worker(fault=fault)
+        assert worker.wait(20.0) == -signal.SIGKILL
+        assert not is_empty(distributed)
+
+        distributed.start_worker()
+        make_jobs_due(distributed)
+
+        wait_until_empty(distributed)
+        assert_nothing_counts(client)
+
+
+def test_what_is_counted_at_the_moment_of_the_deletion_is_corrected(
+    distributed: Deployment, user: str
+) -> None:
+    distributed.start_server()
+    with distributed.client(user) as client:
+        project = client.projects.create("Large")
+        fill_project(distributed, project.id, 501)
+        client.projects.delete(project.id)
+        # As a transaction does that began before the deletion and ends after it.
+        distributed.execute("UPDATE avatars SET usage_count = 1 WHERE id = (SELECT MIN(id) FROM avatars)")
+        distributed.execute("UPDATE user_statistics SET usage_count = usage_count + 1")
+        assert client.usage.stats().usage_count == 1
+
+        distributed.start_worker()
+
+        wait_until_empty(distributed)
+        assert_nothing_counts(client)
+
+
+def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
+    deployment: Deployment, user: str
+) -> None:
+    with deployment.client(user) as client:
+        project = client.projects.create("Used")
+        generation = client.generations.create_and_wait(
+            project.id, "a calm man", width=SMALLEST, height=SMALLEST
+        )
+        add_uses(deployment, generation.avatar_id, 1201)
+
+        client.avatars.delete(generation.avatar_id)
+
+        with pytest.raises(NotFoundError):
+            client.avatars.get(generation.avatar_id)
+        assert client.generations.get(generation.id).avatar_id == ""
+        assert client.projects.get(project.id).avatar_count == 0
+        stats = client.usage.stats()
+        assert (stats.avatar_count, stats.usage_count) == (0, 0)
+        assert [each.id for each in client.projects.list()] == [project.id]
+        for table in ("avatars", "avatar_usage_history", "avatar_app_usage", "avatar_app_actions", "files"):
+            wait_until(lambda: not deployment.rows(table), message=f"rows of {table} remain")  # noqa: B023
+        wait_until(lambda: len(deployment.rows("avatar_projects")) == 1 and not deployment.files())
+        assert client.usage.stats() == stats
+
+
+def test_a_removal_that_the_previous_version_requested_is_done(distributed: Deployment, user: str) -> None:
+    distributed.start_server()
+    with distributed.client(user) as client:
+        project = client.projects.create("Before")
+        fill_project(distributed, project.id, 1)
+        client.projects.delete(project.id)
+    distributed.execute(
+        "UPDATE quick_work SET kind = 'remove_file', user_id = '', priority = 1, turn = 0,"
+        " subject_id = (SELECT MIN(id) FROM files)"
+    )
+    distributed.start_worker()
+    wait_until_empty(distributed)
+
+
+def test_no_batch_of_another_user_delays_a_thumbnail(distributed: Deployment, user: str) -> None:
+    distributed.start_server()
+    with distributed.client(user) as client, distributed.client("other") as other:
+        project = client.projects.create("Large")
+        fill_project(distributed, project.id, 2001)
+        client.projects.delete(project.id)
+        place = other.projects.create("Small")
+        # Without a worker: the uploads do not wait for each other.
+        uploads = [
+            threading.Thread(target=other.avatars.upload, args=(place.id, PICTURE), kwargs={"name": "Face"})
+            for _ in range(4)
+        ]
+        for upload in uploads:
+            upload.start()
+        for upload in uploads:
+            upload.join()
+        assert len(distributed.execute("SELECT 1 FROM quick_work WHERE kind = 'thumbnail'")) == 4
+
+        distributed.start_worker()
+
+        wait_until(lambda: not any(each.thumbnail_pending for each in other.avatars.list()))
+        assert distributed.execute("SELECT 1 FROM files WHERE user_id = %s LIMIT 1", user)

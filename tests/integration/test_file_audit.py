@@ -1,0 +1,193 @@
+"""Files and rows that do not fit each other, and files that other users of the machine can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.support.object_storage import ObjectStorage
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+DAY = 86_400.0
+KINDS = (
+    "files without a row",
+    "temporary files",
+    "rows without a file",
+    "files of a wrong size",
+    "open to other users",
+)
+
+
+@pytest.fixture
+def object_storage() -> Iterator[ObjectStorage]:
+    """An S3 server."""
+    storage = ObjectStorage()
+    yield storage
+    storage.close()
+
+
+def upload(deployment: Deployment, user: str, number: int) -> Path:
+    """Upload pictures, and return the folder of the user's files."""
+    with deployment.client(user) as client:
+        project = client.projects.create("Files")
+        for _ in range(number):
+            client.avatars.upload(project.id, pictures.png(), name="Face")
+    return deployment.upload_path / "avatar-creator" / user
+
+
+def make_older(path: Path, seconds: float) -> None:
+    changed = path.stat().st_mtime - seconds
+    os.utime(path, (changed, changed))
+
+
+def leave(path: Path, *, age: float, content: bytes = b"face") -> Path:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    make_older(path, age)
+    return path
+
+
+def found(outcome: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, ...]]:
+    """Return number, bytes and repaired number by kind, for the kinds with a number."""
+    rows = [[cell.strip() for cell in line.split("│")[2:6]] for line in outcome.stdout.splitlines()]
+    table = {row[0]: tuple(row[1:]) for row in rows if row and row[0] in KINDS}
+    assert set(table) == set(KINDS), outcome.stdout
+    return {kind: numbers for kind, numbers in table.items() if numbers[0] != "0"}
+
+
+def modes(folder: Path) -> set[tuple[bool, int]]:
+    """Return whether it is a folder, and its permissions, of everything below a folder and of itself."""
+    return {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))}
+
+
+def test_files_and_folders_are_private(deployment: Deployment, user: str) -> None:
+    upload(deployment, user, 1)
+    created = {(True, 0o700), (False, 0o600)}
+    assert modes(deployment.upload_path) == created
+    if deployment.is_embedded:
+        assert modes(deployment.data_path) == created
+        assert len(list(deployment.data_path.iterdir())) >= 4  # the database, its log, and two locks
+
+
+def test_files_that_others_can_read_are_made_private_at_the_start(embedded: Deployment, user: str) -> None:
+    server = embedded.start_server()
+    folder = upload(embedded, user, 1)
+    server.close()
+    database = embedded.data_path / "avatar-creator.db"
+    database.chmod(0o644)
+    folder.parent.chmod(0o755)
+    embedded.data_path.chmod(0o755)
+
+    embedded.start_server()
+
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+    # The operator's own folder may have other contents.
+    assert stat.S_IMODE(embedded.data_path.stat().st_mode) == 0o755
+
+
+def test_what_a_killed_upload_was_writing_is_removed_an_hour_later(deployment: Deployment, user: str) -> None:
+    folder = upload(deployment, user, 1)
+    picture = next(folder.glob("*.png"))
+    # The name that the local storage gives to a file until it is complete.
+    old = leave(folder / "0198c0de-0000-7000-8000-000000000001.png#1", age=2 * 3600)
+    check = leave(folder.parent / ".check-0198c0de-0000-7000-8000-000000000002", age=2 * 3600)
+    young = leave(folder / "0198c0de-0000-7000-8000-000000000003.png#1", age=600)
+    make_older(picture, DAY)
+
+    if deployment.is_embedded:
+        deployment.servers[0].close()
+        deployment.start_server()
+    else:
+        deployment.start_worker()
+
+    wait_until(lambda: not old.exists() and not check.exists())
+    assert young.exists()
+    assert picture.exists()
+
+
+def test_the_doctor_compares_files_and_rows_in_both_directions(deployment: Deployment, user: str) -> None:
+    folder = upload(deployment, user, 3)
+    clean = deployment.run_command("doctor", "--files")
+    assert (clean.returncode, found(clean)) == (0, {})
+    assert "Compared 6 files with their rows and 6 rows with their files" in clean.stdout
+
+    images = sorted(folder.glob("*.png"))
+    unknown = leave(folder / "unknown.png", age=2 * DAY)
+    leave(folder / "unknown.png#1", age=2 * DAY)
+    leave(folder / "recent.png", age=3600)
+    images[0].unlink()
+    images[1].write_bytes(b"cut")
+    images[2].chmod(0o644)
+
+    outcome = deployment.run_command("doctor", "--files")
+
+    assert outcome.returncode == 1
+    assert found(outcome) == {
+        "files without a row": ("1", "4", "0"),
+        "temporary files": ("1", "4", "0"),
+        "rows without a file": ("1", "0", "0"),
+        "files of a wrong size": ("1", "3", "0"),
+        "open to other users": ("1", "0", "0"),
+    }
+    assert "left out 1 younger files" in outcome.stdout
+    assert unknown.exists()
+
+    repaired = deployment.run_command("doctor", "--files", "--repair")
+
+    assert repaired.returncode == 1, "rows without a file need a backup"
+    assert found(repaired)["files without a row"] == ("1", "4", "1")
+    assert sorted(path.name for path in folder.iterdir() if path.stem.startswith("unknown")) == []
+    assert (folder / "recent.png").exists()
+    assert set(found(deployment.run_command("doctor", "--files"))) == {
+        "rows without a file",
+        "files of a wrong size",
+    }
+
+
+def test_the_doctor_compares_a_bucket(
+    distributed: Deployment, object_storage: ObjectStorage, user: str
+) -> None:
+    distributed.settings.update(object_storage.settings("production"))
+    distributed.start()
+    upload(distributed, user, 2)
+    assert len(object_storage.keys()) == 4
+    assert distributed.run_command("doctor", "--files").returncode == 0
+    (row, other, *_) = distributed.execute("SELECT id, key FROM files ORDER BY id")
+    distributed.execute("UPDATE files SET key = key || '.gone' WHERE id = %s", row["id"])
+    distributed.execute("UPDATE files SET size_bytes = 1 WHERE id = %s", other["id"])
+
+    outcome = distributed.run_command("doctor", "--files")
+
+    assert outcome.returncode == 1
+    assert {kind: numbers[0] for kind, numbers in found(outcome).items()} == {
+        "rows without a file": "1",
+        "files of a wrong size": "1",
+    }
+    assert "left out 1 younger files" in outcome.stdout
+    assert len(object_storage.keys()) == 4
+
+
+def test_repair_needs_files(embedded: Deployment) -> None:
+    outcome = embedded.run_command("doctor", "--repair")
+    assert outcome.returncode == 1
+    assert "--repair works only together with --files" in outcome.stderr
+
+
+def test_a_storage_that_does_not_answer_is_reported_in_one_line(
+    distributed: Deployment, object_storage: ObjectStorage
+) -> None:
+    distributed.settings.update(object_storage.settings("production"))
+    object_storage.kill()
+    outcome = distributed.run_command("doctor", "--files")
+    assert outcome.returncode == 1
+    assert outcome.stderr.strip().splitlines()[-1] == (
+        "error: the storage does not answer: check it with `avatar-creator doctor`"
+    )

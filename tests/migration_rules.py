@@ -1,0 +1,55 @@
+"""Rules for migrations on PostgreSQL, so that none keeps the service's queries waiting: for `make check`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+_CREATED_TABLE = re.compile(r"create table (?:if not exists )?(\w+)")
+_INDEXED_TABLE = re.compile(r"create (?:unique )?index (?:if not exists )?\w+ on (\w+)")
+_READ = re.compile(r"(?:select|set local|savepoint|release)\b")
+_SCANS = (
+    (
+        "alter table",
+        "set not null",
+        "add a CHECK constraint as NOT VALID, and validate it in a later migration",
+    ),
+    ("alter table", " type ", "add a new column, and fill it in the background"),
+    ("alter table", "add primary key", "build a unique index concurrently, and use that"),
+    ("alter table", "add unique", "build a unique index concurrently, and use that"),
+    ("alter table", "add constraint", "add it as NOT VALID, and validate it in a later migration"),
+    ("reindex", "", "use avatar_creator_migrations.indexes"),
+    ("drop index", "", "use avatar_creator_migrations.indexes"),
+    ("cluster", "", "it locks the table for as long as it runs"),
+    ("vacuum full", "", "it locks the table for as long as it runs"),
+)
+"""Statements that lock a table for as long as they read it: beginning, later part, and what to do instead."""
+
+
+def violations(name: str, statements: Iterable[str], *, atomic: bool) -> Iterator[str]:
+    """Yield a sentence for each statement of a migration that would keep the service's queries waiting.
+
+    Args:
+        name: Name of the migration.
+        statements: The SQL that it ran on PostgreSQL.
+        atomic: True if it ran in a transaction.
+    """
+    created: set[str] = set()
+    for statement in statements:
+        text = " ".join(statement.replace('"', "").casefold().split())
+        created.update(_CREATED_TABLE.findall(text))
+        if _READ.match(text) or "avatar_creator_migrations" in text:
+            continue
+        if not atomic:
+            if "concurrently" not in text:
+                yield f"{name}: outside a transaction, only build and drop indexes concurrently: {text}\n"
+            continue
+        indexed = _INDEXED_TABLE.match(text)
+        if indexed and indexed[1] not in created:
+            yield (
+                f"{name}: an index on an existing table must be built concurrently, "
+                f"with avatar_creator_migrations.indexes: {text}\n"
+            )
+        for beginning, part, advice in _SCANS:
+            if text.startswith(beginning) and part in text and "not valid" not in text:
+                yield f"{name}: {advice}: {text}\n"
