@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +125,8 @@ async def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(
         lambda: pictures.png(flat(5000, 4000)),
         lambda: pictures.png(flat(4000, 3000, "RGBA")),
         lambda: pictures.png(flat(5000, 4000, "I;16")),
+        lambda: png_of_16_bits(4000, 3000),
+        lambda: pictures.with_png_chunks(png_of_16_bits(4000, 3000), LINEAR),
         lambda: pictures.png(flat(5000, 4000, "P")),
         lambda: pictures.webp(flat(3500, 3000), lossless=True),
         lambda: pictures.webp(flat(3000, 3000)),
@@ -142,6 +146,8 @@ async def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(
         "RGB",
         "RGBA",
         "16 bit",
+        "RGBA of 16 bits",
+        "RGBA of 16 bits and another gamma",
         "palette",
         "lossless WebP",
         "WebP",
@@ -164,6 +170,18 @@ async def test_a_picture_within_the_estimate_passes_all_steps_within_the_limit(
     )
 
 
+def png_of_16_bits(width: int, height: int) -> bytes:
+    """Return a transparent RGBA picture of 16 bits, which Pillow cannot write."""
+    header = struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0)
+    rows = zlib.compress(bytes(height * (1 + 8 * width)), 1)
+    chunks = (
+        pictures.png_chunk(b"IHDR", header),
+        pictures.png_chunk(b"IDAT", rows),
+        pictures.png_chunk(b"IEND"),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 async def alone(
     task: Task, picture: StrippedPicture, size: int, run: Callable[[Decoders], Awaitable[T]]
 ) -> T:
@@ -181,7 +199,7 @@ async def test_memory_beyond_the_limit_is_refused(
 ) -> None:
     monkeypatch.setattr(decoders, "_memory", _MemoryBudget(1 << 40))  # as if the estimate were wrong
 
-    error = await refusal(decoders, pictures.png_with_metadata(flat(7000, 7000, "RGBA"), orientation=6))
+    error = await refusal(decoders, pictures.jpeg_with_metadata(pictures.jpeg(flat(7000, 7000)), 6))
 
     assert (error.reason, error.metadata) == ("IMAGE_TOO_EXPENSIVE", {"limit": "memory"})
     assert (await decoders.accept(USER, pictures.png(), "")).width

@@ -34,12 +34,12 @@ _COEFFICIENT = 2
 
 # By the PNG color type (W3C PNG third edition, 11.2.1): gray, RGB, palette, gray with alpha, RGBA.
 _PNG = {0: 5, 2: 5, 3: 6, 4: 9, 6: 9}
-_PNG_SPECIAL = {0: 10, 2: 13, 3: 10, 4: 9, 6: 13}
+_PNG_SPECIAL = {0: 10, 2: 13, 3: 10, 4: 9, 6: 9}
 """With a transparent color, a color space or an orientation."""
-_PNG_16_BITS = {0: 9, 2: 17, 4: 13, 6: 21}
+_PNG_16_BITS = {0: 8, 2: 12, 4: 8, 6: 12}
 _PNG_REFERENCE = {0: 6, 2: 9, 3: 10, 4: 14, 6: 14}
 _PNG_REFERENCE_SPECIAL = {0: 24, 2: 18, 3: 28, 4: 17, 6: 15}
-_PNG_REFERENCE_16_BITS = {0: 16, 2: 17, 4: 14, 6: 21}
+_PNG_REFERENCE_16_BITS = {0: 16, 2: 16, 4: 14, 6: 16}
 _PNG_MOST = 24
 _SPECIAL_CHUNKS = frozenset({b"tRNS", b"gAMA", b"cHRM", b"cICP", b"iCCP"})
 
