@@ -30,8 +30,8 @@ log = structlog.get_logger()
 LONG_QUEUE = 100
 """Number of pending generations above which answers share a reading that is up to `MAX_AGE_SECONDS` old."""
 MAX_AGE_SECONDS = 1.0
-"""Age of a reading, from its end, after which answers wait for the next one. A queue that takes more than half
-of this time to read has twice the time that it takes instead."""
+"""Age of a reading, from its end, after which answers wait for the next one. A queue that takes more than
+half of this time to read has twice the time that it takes instead."""
 
 _PATIENCE_SECONDS = 2.0
 """Maximum time that an answer waits for a reading. Then it has the last one, or no position."""
