@@ -52,6 +52,7 @@ class QueuePositions:
         self._running: asyncio.Task[_Queue] | None = None
         self._next: asyncio.Task[_Queue] | None = None
         self._last: _Queue | None = None
+        self._arrivals = _Arrivals()
 
     async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
         """Return the generations, with queue position and expected time on the pending ones.
@@ -67,7 +68,7 @@ class QueuePositions:
         if queue is None:
             return list(generations)
         workers = await self._workers.live()
-        positions = queue.positions_of(pending, asked_at)
+        positions = queue.positions_of(pending, asked_at, self._arrivals)
         return [
             queue.with_position(generation, positions[generation.id], workers)
             if generation.id in positions
@@ -129,6 +130,7 @@ class QueuePositions:
                 began_at = time.monotonic()
                 found = await self._database.read(_read_queue, self._database)
                 self._last = replace(found, began_at=began_at, ended_at=time.monotonic())
+                self._arrivals.forget(before=began_at)
                 return self._last
             finally:
                 self._running = None
@@ -164,26 +166,26 @@ class _Queue:
         """Return the time since the reading."""
         return now - self.ended_at
 
-    def positions_of(self, pending: Sequence[Generation], read_at: float) -> dict[str, int]:
+    def positions_of(
+        self, pending: Sequence[Generation], read_at: float, arrivals: _Arrivals
+    ) -> dict[str, int]:
         """Return the positions of generations that were pending at `read_at`."""
         found: dict[str, int] = {}
-        new: Counter[tuple[str, str]] = Counter()
         for generation in sorted(pending, key=lambda each: each.id):
             position = self.positions.get(generation.id)
-            if position is None and self.began_at >= read_at:
-                position = 0  # Claimed between the two reads, so none was ahead of it.
             if position is None:
-                retry_time = generation.next_attempt_time
-                if retry_time is not None and retry_time > self.now and generation.attempt_number:
-                    position = len(self.positions)  # It waits for its retry, behind all that are due.
-                else:
-                    key = generation.user_id, generation.priority
-                    new[key] += 1
-                    position = self.new_position(
-                        generation.user_id, PRIORITIES.index(generation.priority), new[key]
-                    )
+                position = self._missing_position(generation, read_at, arrivals)
             found[generation.id] = position
         return found
+
+    def _missing_position(self, generation: Generation, read_at: float, arrivals: _Arrivals) -> int:
+        if self.began_at >= read_at:
+            return 0  # Claimed between the two reads, so none was ahead of it.
+        retry_time = generation.next_attempt_time
+        if generation.attempt_number and retry_time is not None and retry_time > self.now:
+            return len(self.positions)  # It waits for its retry, behind all that are due.
+        nth = arrivals.rank(generation, read_at)
+        return self.new_position(generation.user_id, PRIORITIES.index(generation.priority), nth)
 
     def new_position(self, user_id: str, priority: int, nth: int) -> int:
         """Return the position of the nth new generation of a user: it is the last of its user, and users
@@ -212,6 +214,27 @@ class _Queue:
             return None
         rounds = position // max(self.running, workers.slots) + 1
         return math.ceil(delay + rounds * self.median_seconds)
+
+
+class _Arrivals:
+    """Generations that are newer than the last reading, and have had an answer."""
+
+    def __init__(self) -> None:
+        self._times: dict[tuple[str, str], dict[str, float]] = {}
+
+    def rank(self, generation: Generation, now: float) -> int:
+        """Add a generation, and return the number of its user's new generations up to it."""
+        times = self._times.setdefault((generation.user_id, generation.priority), {})
+        times.setdefault(generation.id, now)
+        return sum(generation_id <= generation.id for generation_id in times)
+
+    def forget(self, *, before: float) -> None:
+        """Remove those that a reading of this time has, if they are still pending."""
+        self._times = {
+            key: kept
+            for key, times in self._times.items()
+            if (kept := {each: arrival for each, arrival in times.items() if arrival >= before})
+        }
 
 
 def _retrieve_error(reading: asyncio.Task[_Queue]) -> None:
