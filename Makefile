@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -36,6 +36,9 @@ faults: .venv/.development $(PGBOUNCER) ## Run all fault tests, also the slow on
 
 abuse: .venv/.development ## Run the abuse tests: one user overloads the service, and the others must not notice
 	$(BIN)/python -m pytest tests/abuse -m abuse
+
+soak: .venv/.development ## Run all attacks in turn for 20 minutes, while honest users make 300 portraits
+	$(BIN)/python -m pytest tests/abuse -m soak -s
 
 pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or Debian's package unpacked into build
 

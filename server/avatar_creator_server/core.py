@@ -92,8 +92,7 @@ class Core:
         notifier = (
             WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
         )
-        codec = ProtobufGenerationCodec()
-        events = GenerationEvents(bus, codec)
+        events = GenerationEvents(bus)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
         decoders = Decoders(
             at_once=settings.decoders,
@@ -141,7 +140,7 @@ class Core:
             background_jobs=BackgroundJobQueue(database),
             usage=Usage(database, pager),
             gallery=Gallery(database, pager),
-            watches=GenerationWatches(feed, bus, codec),
+            watches=GenerationWatches(feed, bus, ProtobufGenerationCodec()),
             routes=routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
             workers=workers,

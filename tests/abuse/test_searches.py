@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_creator.v1.avatar_service_pb2 import AvatarOrder, ListAvatarsRequest
+from avatar_creator.v1.generation_pb2 import GenerationState
 from avatar_creator.v1.generation_service_pb2 import ListGenerationsRequest
 from tests import pictures
 from tests.abuse.abuse import Gauge, Witness, median
@@ -144,7 +145,7 @@ def search(query: str) -> Callable[[Calls, float], object]:
 def nothing(calls: Calls, timeout: float) -> object:
     """List with filters that match nothing, in another order than that of the index."""
     calls.generations.ListGenerations(
-        ListGenerationsRequest(states=["GENERATION_STATE_FAILED"]), timeout=timeout
+        ListGenerationsRequest(states=[GenerationState.GENERATION_STATE_FAILED]), timeout=timeout
     )
     return calls.avatars.ListAvatars(
         ListAvatarsRequest(ethnicity="unheard", order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST),

@@ -430,7 +430,7 @@ class Database:
         self._stop(job)
 
     def _abandon(self, job: Job) -> None:
-        """Do no more for a job than must be: its caller is gone."""
+        """Drop a job that waits, and stop one that reads: its caller is gone."""
         if not self._turns.leave(job):
             self._stop(job)
         elif job.timer is not None:
