@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psycopg2
 import pytest
 
-from avatar_creator_server.database.call_limits import set_call_limits
+from avatar_creator_server.database.call_limits import as_background, set_call_limits, start_shared
 from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.errors import (
     AvatarCreatorError,
@@ -323,3 +323,16 @@ async def test_users_take_turns(trial: Trial) -> None:
     await asyncio.gather(blocking, *calls)
 
     assert order == ["a1", "b1", "a2", "a3"]
+
+
+async def test_work_after_a_call_has_no_limits_of_the_call(trial: Trial) -> None:
+    database = trial.open()
+
+    async def clean_up() -> Any:
+        assert (await refusal(database.read(one(database)))).reason == "DATABASE_TOO_SLOW"
+        with as_background():
+            cleaned = await database.read(one(database))
+        shared = await start_shared(database.read(one(database)), name="shared")
+        return cleaned, shared
+
+    assert await start(clean_up(), user="user", seconds=0.0) == (1, 1)

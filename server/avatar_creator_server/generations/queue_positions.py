@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 import structlog
 from peewee import JOIN, PeeweeException, Value, fn
 
+from avatar_creator_server.database.call_limits import start_shared
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationState
@@ -64,10 +64,14 @@ class QueuePositions:
         if not pending:
             return list(generations)
         asked_at = time.monotonic()
-        queue = await self._read(asked_at)
+        try:
+            queue = await self._read(asked_at)
+            workers = await self._workers.live()
+        except (AvatarCreatorError, PeeweeException) as error:
+            log.warning("queue_read_failed", error=repr(error))
+            return list(generations)
         if queue is None:
             return list(generations)
-        workers = await self._workers.live()
         positions = queue.positions_of(pending, asked_at, self._arrivals)
         return [
             queue.with_position(generation, positions[generation.id], workers)
@@ -84,14 +88,22 @@ class QueuePositions:
         Returns:
             None until one has completed, while no worker is alive, and if the queue cannot be read in time.
         """
-        queue = await self._read(time.monotonic())
+        try:
+            queue = await self._read(time.monotonic())
+        except (AvatarCreatorError, PeeweeException) as error:
+            log.warning("queue_read_failed", error=repr(error))
+            return None
         if queue is None or workers.warning:
             return None
         last_position = queue.new_position(user_id, PRIORITIES.index(priority), count)
         return queue.expected_seconds(last_position, workers)
 
     async def _read(self, asked_at: float) -> _Queue | None:
-        """Return a reading for a caller who asks now; None if there is none in time."""
+        """Return a reading for a caller who asks now; None if there is none in time.
+
+        Raises:
+            AvatarCreatorError, PeeweeException: The queue cannot be read.
+        """
         last = self._last
         if last is None or not last.is_long:
             reading = self._begin()
@@ -106,9 +118,6 @@ class QueuePositions:
                 return await asyncio.shield(reading)
         except TimeoutError:
             return self._last
-        except (AvatarCreatorError, PeeweeException) as error:
-            log.warning("queue_read_failed", error=repr(error))
-            return None
 
     def _join_or_begin(self) -> asyncio.Task[_Queue]:
         return self._running or self._begin()
@@ -116,11 +125,7 @@ class QueuePositions:
     def _begin(self) -> asyncio.Task[_Queue]:
         """Return the next reading. It begins after this moment, when the running one has ended."""
         if self._next is None:
-            # Without the context of a caller: its deadline and its share of the database are not for others.
-            self._next = asyncio.create_task(
-                self._read_next(), name="queue-positions", context=contextvars.Context()
-            )
-            self._next.add_done_callback(_retrieve_error)
+            self._next = start_shared(self._read_next(), name="queue-positions")
         return self._next
 
     async def _read_next(self) -> _Queue:
@@ -235,12 +240,6 @@ class _Arrivals:
             for key, times in self._times.items()
             if (kept := {each: arrival for each, arrival in times.items() if arrival >= before})
         }
-
-
-def _retrieve_error(reading: asyncio.Task[_Queue]) -> None:
-    """Keep asyncio from reporting the error of a reading that no answer waited for."""
-    if not reading.cancelled():
-        reading.exception()
 
 
 def _read_queue(database: Database) -> _Queue:
