@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.contract.generation_codec import ProtobufGenerationCodec
-from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.database.migrator import migrate, require_current
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.events import GenerationEvents
@@ -77,7 +77,16 @@ class Core:
             SettingsError: The settings do not form a service.
         """
         settings.require_legal_combination()
-        database = Database(settings.database, pooled=settings.pooled)
+        database = Database(
+            settings.database,
+            pooled=settings.pooled,
+            limits=DatabaseLimits(
+                connections=settings.database_connections,
+                connections_per_user=settings.database_connections_per_user,
+                read_seconds=settings.database_read_seconds,
+                wait_seconds=settings.database_wait_seconds,
+            ),
+        )
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         notifier = (

@@ -21,7 +21,7 @@ from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
 from avatar_creator_server.generations.claims import enter_turns
-from avatar_creator_server.generations.durations import seconds_by_route, seconds_if_created_now
+from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner, enhanced_prompt_of
@@ -143,15 +143,15 @@ class Generations:
                 route=route,
                 price_micros=count * route.price(complete.options.width, complete.options.height),
                 seconds=seconds_by_route(route.name),
-                expected_seconds=None
-                if workers.warning
-                else seconds_if_created_now(
-                    caller.user_id, PRIORITIES.index(request.priority), count, workers.slots
-                ),
+                expected_seconds=None,
                 warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
             )
 
-        return await self._database.read(query)
+        estimate = await self._database.read(query)
+        seconds = await self._queue_positions.expected_seconds(
+            caller.user_id, request.priority, count, workers
+        )
+        return replace(estimate, expected_seconds=seconds)
 
     async def retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
         """Start a failed or cancelled generation again, or return the one that this call created before.
