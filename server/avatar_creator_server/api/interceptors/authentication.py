@@ -36,7 +36,8 @@ class Authentication:
         if not method.startswith(_SERVICES_WITHOUT_TOKEN):
             identity = self._tokens.verify(_bearer_token(context))
             set_identity(identity)
-            set_call_limits(identity.caller.user_id, context.time_remaining())
+            is_watch = method.rpartition("/")[2].startswith("Watch")
+            set_call_limits(identity.caller.user_id, context.time_remaining(), is_patient=is_watch)
         yield
 
     def known_user_id(self, context: Context) -> str | None:
