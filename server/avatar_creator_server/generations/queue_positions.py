@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN, Value, fn
+from peewee import JOIN, fn
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
 from avatar_creator_server.database.models.states import GenerationState
-from avatar_creator_server.generations.claims import SAME_USER, turn_time
+from avatar_creator_server.generations.claims import (
+    SAME_USER,
+    Shares,
+    order_by_claims,
+    time_value,
+    turn_time,
+)
 from avatar_creator_server.generations.durations import count_running, in_state, median_seconds
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.workers import LiveWorkers, Workers
@@ -30,9 +36,10 @@ class QueuePositions:
     after a restart thousands of watchers ask at once.
     """
 
-    def __init__(self, database: Database, workers: Workers) -> None:
+    def __init__(self, database: Database, workers: Workers, shares: Shares) -> None:
         self._database = database
         self._workers = workers
+        self._shares = shares
         self._reading = asyncio.Lock()
         self._next: asyncio.Task[_Queue] | None = None
         self._requested: set[str] = set()
@@ -55,7 +62,7 @@ class QueuePositions:
     async def _read_next(self) -> _Queue:
         async with self._reading:
             requested, self._requested, self._next = self._requested, set(), None
-            return await self._database.read(_read_queue, self._database, requested)
+            return await self._database.read(_read_queue, self._database, requested, self._shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +91,16 @@ class _Queue:
         return replace(generation, queue_position=position, expected_seconds=expected)
 
 
-def _read_queue(database: Database, generation_ids: set[str]) -> _Queue:
+def _read_queue(database: Database, generation_ids: set[str], shares: Shares) -> _Queue:
     now = database.now()
-    return _Queue(_positions(database, generation_ids, now), median_seconds(), count_running(), now)
+    positions = _positions(database, generation_ids, now, shares)
+    return _Queue(positions, median_seconds(), count_running(), now)
 
 
-def _positions(database: Database, generation_ids: set[str], now: datetime) -> dict[str, int]:
+def _positions(database: Database, generation_ids: set[str], now: datetime, shares: Shares) -> dict[str, int]:
     """Return the number of pending generations ahead of each; those that are not due yet come last."""
     row = AvatarGeneration
-    ready = database.latest(row.due_time, Value(now, converter=row.due_time.db_value))
+    ready = database.latest(row.due_time, time_value(now))
     nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
     columns = (
         row.id,
@@ -101,14 +109,15 @@ def _positions(database: Database, generation_ids: set[str], now: datetime) -> d
         nth.alias("nth"),
         turn_time(database).alias("turn"),
     )
-    waiting = (
+    pending = (
         in_state(GenerationState.PENDING, *columns)
         .join(ClaimTurn, JOIN.LEFT_OUTER, on=SAME_USER)
-        .alias("waiting")
+        .alias("pending")
     )
-    c = waiting.c
-    place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
-    queue = row.select(c.id, place.alias("place")).from_(waiting).alias("queue")
+    ordered = order_by_claims(pending.c, now, shares).from_(pending).alias("ordered")
+    c = ordered.c
+    place = fn.ROW_NUMBER().over(order_by=[c.ready, c.claim_place, c.urgency_place])
+    queue = row.select(c.id, place.alias("place")).from_(ordered).alias("queue")
     places: Any = row.select(queue.c.id, queue.c.place).from_(queue).tuples()
     if len(generation_ids) <= _MAX_FILTERED_IDS:
         places = places.where(queue.c.id.in_(sorted(generation_ids)))

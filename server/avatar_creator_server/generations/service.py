@@ -20,7 +20,7 @@ from avatar_creator_server.database.models.states import (
 from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
-from avatar_creator_server.generations.claims import enter_turns
+from avatar_creator_server.generations.claims import Shares, enter_turns
 from avatar_creator_server.generations.durations import seconds_by_route, seconds_if_created_now
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
@@ -92,6 +92,7 @@ class Generations:
         moderation: Moderation,
         queue_positions: QueuePositions,
         workers: Workers,
+        shares: Shares,
     ) -> None:
         self._database = database
         self._events = events
@@ -103,6 +104,7 @@ class Generations:
         self._moderation = moderation
         self._queue_positions = queue_positions
         self._workers = workers
+        self._shares = shares
 
     async def create(
         self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int = 1
@@ -146,7 +148,11 @@ class Generations:
                 expected_seconds=None
                 if workers.warning
                 else seconds_if_created_now(
-                    caller.user_id, PRIORITIES.index(request.priority), count, workers.slots
+                    caller.user_id,
+                    PRIORITIES.index(request.priority),
+                    count,
+                    workers.slots,
+                    self._shares,
                 ),
                 warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
             )

@@ -200,6 +200,11 @@ class Settings(BaseSettings):
     spend_limit_per_day: float = Field(default=20.0, ge=0, le=_MAX_LIMIT, allow_inf_nan=False)
     """Maximum cost in US dollars of a user's generations in any 24 hours; 0 for no limit."""
 
+    urgent_claims: int = Field(default=3, ge=1, le=_MAX_LIMIT)
+    """Number of claims by priority that a worker makes before each claim for a user who waits."""
+    bulk_wait_seconds: float = Field(default=300, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Time after which the first bulk generation of a user counts among those that wait."""
+
     uploads_at_once: int = Field(default=32, ge=1, le=_MAX_LIMIT)
     """Maximum number of uploads that a server receives at the same time, each of up to 10 MiB."""
     uploads_at_once_per_user: int = Field(default=8, ge=1, le=_MAX_LIMIT)
