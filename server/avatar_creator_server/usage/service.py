@@ -28,7 +28,7 @@ MAX_APPS = 1000
 MAX_ACTIONS = 100
 """Maximum number of actions in the sums of an app."""
 
-_MAX_SPENDING = 5000
+MAX_SPENDING = 5000
 """Maximum number of entries on a page of spending."""
 
 
@@ -143,8 +143,8 @@ class Usage:
             lambda last: [last.day, last.app_id],
             page_size=0,
             page_token=page_token,
-            default_size=_MAX_SPENDING,
-            max_size=_MAX_SPENDING,
+            default_size=MAX_SPENDING,
+            max_size=MAX_SPENDING,
         )
         return numbers, page
 
