@@ -6,32 +6,29 @@ import asyncio
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from random import Random
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uuid_utils
-from google.protobuf.struct_pb2 import Struct
-from PIL import Image
 
-from avatar_creator import AsyncAvatarCreator, Persona
+from avatar_creator import AsyncAvatarCreator
 from avatar_creator.v1 import avatar_service_pb2 as avatars_pb
 from avatar_creator.v1 import generation_service_pb2 as generations_pb
 from avatar_creator.v1 import usage_service_pb2 as usage_pb
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectRequest
 from avatar_creator_server.api.answers import MAX_ITEM_BYTES
-from tests import pictures
 from tests.contract.calls import Calls, refusal
+from tests.support.command_line import CommandLine
+from tests.support.large_answers import LONG, add_apps, add_avatars, large_metadata, long_persona
 from tests.support.rows import copy_row
 from tests.support.service import Deployment
-from tests.support.waiting import wait_until
 
 LARGEST_ANSWER_BYTES = MAX_ITEM_BYTES + 32 * 1024
 MANY = 100
-APPS = 20_000
+APPS = 8_000
+TOTAL_USES = APPS // 100 * 5050 + 1
 ACTIONS = 150
-LONG = "\N{GRINNING FACE}"
-"""A character of four bytes."""
 
 
 class Giant:
@@ -42,17 +39,11 @@ class Giant:
         self.user = user
         self.calls = calls
         self.project_id = calls.create_project().id
-        persona = Persona(name=LONG * 120, background=LONG * 4000, personality=[LONG * 60] * 12)
-        noise = Image.frombytes("RGBA", (300, 300), Random(1).randbytes(300 * 300 * 4))
-        self.avatar_id = calls.upload(
-            self.project_id, pictures.png(noise), name=LONG * 120, persona=persona
-        ).id
-        wait_until(lambda: not self.avatar().thumbnail_pending)
+        with deployment.client(user) as client:
+            self.avatar_ids = add_avatars(deployment, client, self.project_id, MANY)
+        self.avatar_id = self.avatar_ids[0]
         self.thumbnail_bytes = self.avatar().thumbnail.size_bytes
         assert self.thumbnail_bytes * MANY > 2 * MAX_ITEM_BYTES
-        self.avatar_ids = [self.avatar_id, *(str(uuid_utils.uuid7()) for _ in range(MANY - 1))]
-        copies = [{"id": avatar_id} for avatar_id in self.avatar_ids[1:]]
-        copy_row(deployment, "avatars", {"id": self.avatar_id}, copies)
 
     def avatar(self) -> Any:
         return self.calls.avatars.GetAvatar(avatars_pb.GetAvatarRequest(avatar_id=self.avatar_id)).avatar
@@ -141,8 +132,7 @@ def test_both_clients_return_every_thumbnail_of_a_batch(giant: Giant) -> None:
 
 
 def test_a_list_of_uses_with_large_metadata_has_smaller_pages(giant: Giant) -> None:
-    metadata = Struct()
-    metadata.update({"numbers": [0] * 4080})
+    metadata = large_metadata()
     uses = [giant.calls.record_usage(giant.avatar_id, metadata=metadata).id for _ in range(MANY)]
     assert metadata.ByteSize() * MANY > MAX_ITEM_BYTES
 
@@ -158,7 +148,7 @@ def test_a_list_of_generations_with_long_texts_has_smaller_pages(giant: Giant) -
     generation = giant.calls.create_generation(
         giant.project_id,
         prompt=LONG * 2000,
-        persona=Persona(name=LONG * 120, background=LONG * 4000, personality=[LONG * 60] * 12),
+        persona=long_persona(),
         options={"width": 256, "height": 256, "negative_prompt": LONG * 2000},
     )
     giant.calls.wait_for_end(generation.id)
@@ -178,19 +168,14 @@ def test_a_list_of_generations_with_long_texts_has_smaller_pages(giant: Giant) -
 @pytest.fixture(scope="module")
 def used_avatar_id(giant: Giant) -> str:
     """An avatar with uses by very many apps."""
-    giant.calls.record_usage(giant.avatar_ids[5], app_id="a", app_name="A", action="x")
     avatar_id = giant.avatar_ids[5]
-    apps = [
-        {"app_id": f"{number:06}{LONG * 114}", "app_name": LONG * 120, "usage_count": number % 100 + 1}
-        for number in range(APPS)
-    ]
-    copy_row(giant.deployment, "avatar_app_usage", {"avatar_id": avatar_id, "app_id": "a"}, apps)
+    with giant.deployment.client(giant.user) as client:
+        apps = add_apps(giant.deployment, client, avatar_id, APPS)
     actions = [
-        {"app_id": apps[99]["app_id"], "action": f"{number:03}{LONG * 117}", "usage_count": number + 1}
+        {"app_id": apps[99], "action": f"{number:03}{LONG * 117}", "usage_count": number + 1}
         for number in range(ACTIONS)
     ]
     copy_row(giant.deployment, "avatar_app_actions", {"avatar_id": avatar_id, "app_id": "a"}, actions)
-    giant.deployment.execute("UPDATE avatars SET usage_count = 1010001 WHERE id = %s", avatar_id)
     return avatar_id
 
 
@@ -204,8 +189,8 @@ def test_the_uses_of_an_avatar_by_many_apps_are_summed_in_pages(giant: Giant, us
     assert [(-app.usage_count, app.app_id) for app in apps] == sorted(
         (-app.usage_count, app.app_id) for app in apps
     )
-    assert {(page.app_count, page.usage_count) for page in pages} == {(APPS + 1, 1_010_001)}
-    assert sum(app.usage_count for app in apps) == 1_010_001
+    assert {(page.app_count, page.usage_count) for page in pages} == {(APPS + 1, TOTAL_USES)}
+    assert sum(app.usage_count for app in apps) == TOTAL_USES
     (with_actions,) = (app for app in apps if app.action_count == ACTIONS)
     assert [action.usage_count for action in with_actions.actions] == [*range(150, 50, -1)]
 
@@ -226,6 +211,12 @@ def test_a_page_of_sums_has_the_requested_size(giant: Giant, used_avatar_id: str
 def test_the_client_sums_the_uses_of_all_apps(giant: Giant, used_avatar_id: str) -> None:
     with giant.deployment.client(giant.user) as client:
         assert len(client.usage.summarize(used_avatar_id)) == APPS + 1
+
+
+def test_the_command_shows_the_uses_of_all_apps(giant: Giant, used_avatar_id: str, tmp_path: Path) -> None:
+    command_line = CommandLine(giant.deployment.target, giant.deployment.token(giant.user), tmp_path)
+
+    assert len(command_line.json("usage", used_avatar_id)["apps"]) == APPS + 1
 
 
 def test_spending_comes_in_pages_and_the_client_returns_all_of_it(giant: Giant) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from avatar_creator.v1 import generation_pb2
 from avatar_creator.v1 import usage_service_pb2 as pb
@@ -15,7 +19,15 @@ from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import FieldViolation, PermissionDeniedError
 from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.paging import Page
+from avatar_creator_server.shared.turns import Turns
 from avatar_creator_server.usage.service import Usage, Use
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+_ENCODING_WAIT_SECONDS = 300.0
+"""More than the deadlines of calls, which end the wait."""
 
 
 class UsageService(pb_grpc.UsageServiceServicer):
@@ -23,6 +35,8 @@ class UsageService(pb_grpc.UsageServiceServicer):
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
+        # One at a time, because several threads that encode would keep the event loop from the interpreter.
+        self._encoding = Turns("large answers", at_once=1, wait_seconds=_ENCODING_WAIT_SECONDS)
 
     async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
         caller = current_caller()
@@ -55,8 +69,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        # In a thread, because a hundred uses with the maximum of metadata take half a second.
-        usages, page = await asyncio.to_thread(fit, page, mapping.usage_to_proto)
+        usages, page = await self._encode(page, mapping.usage_to_proto)
         return pb.ListUsageResponse(usages=usages, next_page_token=page.next_page_token)
 
     async def SummarizeUsage(
@@ -69,8 +82,7 @@ class UsageService(pb_grpc.UsageServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        # In a thread, because a thousand apps with many actions take half a second.
-        apps, page = await asyncio.to_thread(fit, page, mapping.app_usage_to_proto)
+        apps, page = await self._encode(page, mapping.app_usage_to_proto)
         return pb.SummarizeUsageResponse(
             apps=apps,
             next_page_token=page.next_page_token,
@@ -101,6 +113,11 @@ class UsageService(pb_grpc.UsageServiceServicer):
             spending=spending,
             next_page_token=page.next_page_token,
         )
+
+    async def _encode(self, page: Page[T], encode: Callable[[T], M]) -> tuple[list[M], Page[T]]:
+        # In a thread, because a hundred uses with the maximum of metadata take half a second.
+        async with self._encoding.turn(current_caller().user_id):
+            return await asyncio.to_thread(fit, page, encode)
 
 
 def _app_of(caller: Caller, requested: str) -> str:
