@@ -26,7 +26,7 @@ from PIL import Image
 from avatar_creator import AvatarCreator, AvatarCreatorError
 from avatar_creator.v1 import avatar_service_pb2, avatar_service_pb2_grpc
 from tests import pictures
-from tests.abuse.attacks import ATTACKS, Target
+from tests.abuse.attacks import ATTACKS, FOUND_WORDS, Target
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.large_project import fill_project
 from tests.support.postgres import Postgres
@@ -141,6 +141,8 @@ class Gauge:
 def _fill(deployment: Deployment, target: Target) -> Target:
     """Return a target whose project has 50,000 avatars."""
     fill_project(deployment, target.project_id, 50_000)
+    words = " ".join(FOUND_WORDS)
+    deployment.execute("UPDATE avatars SET search_text = %s WHERE user_id = %s", words, target.user)
     return target
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.contract.generation_codec import ProtobufGenerationCodec
-from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.database.migrator import migrate, require_current
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.claims import Shares
@@ -79,14 +79,22 @@ class Core:
             SettingsError: The settings do not form a service.
         """
         settings.require_legal_combination()
-        database = Database(settings.database, pooled=settings.pooled)
+        database = Database(
+            settings.database,
+            pooled=settings.pooled,
+            limits=DatabaseLimits(
+                connections=settings.database_connections,
+                connections_per_user=settings.database_connections_per_user,
+                read_seconds=settings.database_read_seconds,
+                wait_seconds=settings.database_wait_seconds,
+            ),
+        )
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
         notifier = (
             WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
         )
-        codec = ProtobufGenerationCodec()
-        events = GenerationEvents(bus, codec)
+        events = GenerationEvents(bus)
         files = Files(database, open_store(settings.upload_path, settings.storage_url))
         decoders = Decoders(
             at_once=settings.decoders,
@@ -118,7 +126,6 @@ class Core:
             moderation=moderation,
             queue_positions=queue_positions,
             workers=workers,
-            shares=shares,
         )
         return cls(
             settings=settings,
@@ -136,7 +143,7 @@ class Core:
             background_jobs=BackgroundJobQueue(database),
             usage=Usage(database, pager),
             gallery=Gallery(database, pager),
-            watches=GenerationWatches(feed, bus, codec),
+            watches=GenerationWatches(feed, bus, ProtobufGenerationCodec()),
             routes=routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
             workers=workers,

@@ -118,10 +118,7 @@ class ResourceExhaustedError(AvatarCreatorError):
 
 
 class TooSlowError(AvatarCreatorError):
-    """The client sends or reads too slowly."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("TRANSFER_TOO_SLOW", message)
+    """The client sends or reads too slowly, or the call takes too long."""
 
 
 class UnavailableError(AvatarCreatorError):

@@ -22,6 +22,11 @@ EVENTS_NOT_PUBLISHED = Counter(
     "avatar_creator_events_not_published",
     "Events that the bus did not accept. Watchers find these changes when they next read the database.",
 )
+EVENTS_NOT_READ = Counter(
+    "avatar_creator_events_not_read",
+    "Messages on the bus that are not events of this service. Something else publishes on its topics.",
+    ["topic"],
+)
 WAKE_UPS_NOT_SENT = Counter(
     "avatar_creator_wake_ups_not_sent",
     "Wake-ups that the queue did not accept. The sweepers find the work later.",

@@ -60,6 +60,9 @@ from avatar_creator_tasks.providers.base import (
 
 log = structlog.get_logger()
 
+_FALSE_HINT_PAUSE_SECONDS = 0.1
+"""Minimum time between two renewals of a lease that hints of a cancellation cause."""
+
 
 class GenerationRunner:
     """Claims generations for one worker and runs them with one provider."""
@@ -294,12 +297,14 @@ class GenerationRunner:
         async with self._cancellations.expect(lease.generation.id) as cancelled:
             while True:
                 # A cancelled generation has no lease, so the renewal fails, now or at the next heartbeat.
-                await cancelled(HEARTBEAT_SECONDS)
+                hinted = await cancelled(HEARTBEAT_SECONDS)
                 try:
                     await self._leases.renew(lease)
                 except UnavailableError as error:
                     # No other worker can claim the generation while the database is unavailable.
                     log.warning("lease_renewal_failed", error=error.message)
+                if hinted:  # A true hint has ended the loop, and many forged ones must cost few renewals.
+                    await asyncio.sleep(_FALSE_HINT_PAUSE_SECONDS)
 
     @staticmethod
     async def _settle(transition: Awaitable[None]) -> None:

@@ -135,8 +135,10 @@ async def work(core: Core, finish: asyncio.Event) -> None:
     Raises:
         SchemaError: The database does not have the schema that this code needs.
     """
-    core.ensure_schema()
     try:
+        if not await core.database.wait_for_free_connection(finish):
+            return
+        core.ensure_schema()
         worker = Worker(core)
         serve_metrics(core.settings.metrics_address)
         await core.bus.start()

@@ -151,9 +151,14 @@ def _avatars(channel: grpc.aio.Channel) -> Any:
     return avatar_service_pb2_grpc.AvatarServiceStub(channel)
 
 
+FOUND_WORDS = [f"{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(65)]
+"""Words that occur in each of the attacker's avatars, so that a search compares all of them."""
+_ABSENT_WORD = "zz"
+
+
 async def _search(attacker: Attacker, words: int) -> None:
     stub = _avatars(attacker.channel())
-    query = " ".join(f"{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(words))[:200]
+    query = " ".join([*FOUND_WORDS[: words - 1], _ABSENT_WORD])
 
     async def search(_: int) -> None:
         request = avatar_service_pb2.ListAvatarsRequest(query=query)
@@ -164,13 +169,13 @@ async def _search(attacker: Attacker, words: int) -> None:
 
 @_attack("searches of 66 words over 50,000 avatars")
 async def many_words(attacker: Attacker) -> None:
-    """Search with as many words as fit."""
+    """Search with as many words as the query has room for."""
     await _search(attacker, 66)
 
 
 @_attack("searches of 8 words over 50,000 avatars")
 async def eight_words(attacker: Attacker) -> None:
-    """Search with 8 words that occur nowhere."""
+    """Search with as many words as the contract allows."""
     await _search(attacker, 8)
 
 
@@ -180,7 +185,8 @@ async def abandoned_searches(attacker: Attacker) -> None:
     stub = _avatars(attacker.channel())
 
     async def search(_: int) -> None:
-        request = avatar_service_pb2.ListAvatarsRequest(query="qa qb qc qd qe qf qg qh")
+        query = " ".join([*FOUND_WORDS[:7], _ABSENT_WORD])
+        request = avatar_service_pb2.ListAvatarsRequest(query=query)
         await stub.ListAvatars(request, metadata=attacker.metadata(), timeout=0.1)
 
     await attacker.repeat(12, search)

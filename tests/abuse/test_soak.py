@@ -17,7 +17,7 @@ import pytest
 from avatar_creator import AsyncAvatarCreator, AvatarCreator, Generation
 from tests import pictures
 from tests.abuse.abuse import MIB, Gauge, median, percentile99
-from tests.abuse.attacks import ATTACKS, Target
+from tests.abuse.attacks import ATTACKS, FOUND_WORDS, Target
 from tests.support.child_process import run
 from tests.support.generations import SMALLEST
 from tests.support.huggingface_router import Behavior, RouterFake
@@ -154,6 +154,8 @@ def _attack(service: Deployment, redis_url: str, name: str, user: str) -> dict[s
         avatar_id = ""
         if "50,000 avatars" in name:
             fill_project(service, project.id, LARGE)
+            words = " ".join(FOUND_WORDS)
+            service.execute("UPDATE avatars SET search_text = %s WHERE user_id = %s", words, user)
         else:
             avatar = client.avatars.upload(project.id, pictures.png(), name="Face", timeout=RETRY_SECONDS)
             avatar_id = avatar.id

@@ -164,11 +164,12 @@ def limited(reason: str, *, delay: bool = True) -> Failure:
     return Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, tuple(details))
 
 
-def test_a_limit_of_transfers_is_retried_after_its_delay(
-    connect: Connector, server: ScriptedServer, time: FakeTime
+@pytest.mark.parametrize("reason", ["TRANSFER_LIMIT", "DATABASE_LIMIT"])
+def test_a_limit_of_calls_at_the_same_time_is_retried_after_its_delay(
+    reason: str, connect: Connector, server: ScriptedServer, time: FakeTime
 ) -> None:
     client = connect(server.target, backoff=Backoff(random=lambda: 0.5))
-    server.script("UploadAvatar", [limited("TRANSFER_LIMIT")], [UploadAvatarResponse()])
+    server.script("UploadAvatar", [limited(reason)], [UploadAvatarResponse()])
 
     client.avatars.upload("p1", b"x", name="S")
 

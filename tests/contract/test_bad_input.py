@@ -194,6 +194,15 @@ def optional_line_limits(path: str, max_length: int) -> tuple[list[Fields], list
     )
 
 
+def search_limits(path: str) -> tuple[list[Fields], list[Fields]]:
+    valid, invalid = optional_line_limits(path, 200)
+    words = " ".join("abcdefghi")
+    return (
+        [*valid, {path: words[:-2]}, {path: f"  {words[:-2]}  "}, {path: f"{'x' * 184} {words[:-4]} "}],
+        [*invalid, {path: words}, {path: " ".join("a" * 100)}, {path: "\u2003".join("abcdefghi")}],
+    )
+
+
 def text_limits(path: str, max_length: int) -> tuple[list[Fields], list[Fields]]:
     return (
         [{path: "é" * max_length}, {path: "one\r\ntwo\tthree"}],
@@ -436,7 +445,7 @@ LIMITS: list[Limits] = [
     ("ListAvatars", "style", enum_limits("style", 8)),
     ("ListAvatars", "order", enum_limits("order", 2)),
     ("ListAvatars", "ethnicity", optional_line_limits("ethnicity", 60)),
-    ("ListAvatars", "query", optional_line_limits("query", 200)),
+    ("ListAvatars", "query", search_limits("query")),
     ("ListAvatars", "project_id", ([{"project_id": ""}], [{"project_id": "x" * 101}, {"project_id": "a\0"}])),
     ("UpdateAvatar", "avatar.id", id_limits("avatar.id")),
     (
@@ -761,7 +770,7 @@ LIMITS: list[Limits] = [
     ("ListUsage", "page_size", page_size_limits()),
     ("SummarizeUsage", "avatar_id", id_limits("avatar_id")),
     ("ListPresets", "category", optional_line_limits("category", 60)),
-    ("ListPresets", "query", optional_line_limits("query", 200)),
+    ("ListPresets", "query", search_limits("query")),
     ("ListPresets", "page_size", page_size_limits()),
     ("GetPreset", "preset_id", id_limits("preset_id")),
     ("ListPersonaExamples", "category", optional_line_limits("category", 60)),

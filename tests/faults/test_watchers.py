@@ -14,6 +14,7 @@ import redis
 from avatar_creator import AvatarCreator, UnauthenticatedError
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1.generation_pb2 import Generation
+from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED
 from tests.contract.calls import Calls, refusal_of
 from tests.support.background import InBackground
@@ -126,27 +127,29 @@ def test_each_stopped_reader_costs_the_memory_of_one_state(
         ]
         for watch in watches:
             next(watch)
-        reader = InBackground(
-            lambda: (
-                list(
-                    calls.generations.WatchGeneration(pb.WatchGenerationRequest(generation_id=generation.id))
-                )[-1].generation.state
-            )
-        )
+        reader = calls.generations.WatchGeneration(pb.WatchGenerationRequest(generation_id=generation.id))
+        next(reader)
         process = psutil.Process(server.pid)
         before = process.memory_info().rss
-        state = Generation()
-        state.CopyFrom(generation)
-        state.prompt = LONG_PROMPT
         with redis.Redis.from_url(redis_url) as connection:
+
+            def change(**columns: str) -> Generation:
+                """Change the row, and return the state that the reader receives."""
+                assignments = ", ".join(f"{column} = %s" for column in columns)
+                (row,) = distributed.execute(
+                    f"UPDATE avatar_generations SET revision = revision + 1, {assignments}"
+                    " WHERE id = %s RETURNING revision",
+                    *columns.values(),
+                    generation.id,
+                )
+                hint = ChangeHint(generation.id, project.id, row["revision"])
+                connection.publish(GENERATION_CHANGED, hint.encode())
+                return next(reader).generation
+
             for _ in range(CHANGE_COUNT):
-                state.revision += 1
-                connection.publish(GENERATION_CHANGED, state.SerializeToString())
-            state.revision += 1
-            state.state = CANCELLED
-            connection.publish(GENERATION_CHANGED, state.SerializeToString())
-        # The reader that continues has received the last state, so the server has read all changes.
-        assert reader.outcome() == CANCELLED
+                assert change(prompt=LONG_PROMPT).prompt == LONG_PROMPT
+            state = change(state="cancelled")
+        assert state.state == CANCELLED
         grown = process.memory_info().rss - before
 
         last_states = [list(watch)[-1].generation for watch in watches]

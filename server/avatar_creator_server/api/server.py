@@ -11,6 +11,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,11 +208,20 @@ class AvatarServer:
             ) from error
 
 
+class StoppedAtStartError(Exception):
+    """The server was stopped before it could start."""
+
+
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
+async def running(settings: Settings, finish: asyncio.Event | None = None) -> AsyncIterator[AvatarServer]:
     """Run a server while the context is open, with a worker in the same process if the service is embedded.
 
+    Args:
+        settings: The settings.
+        finish: Event that ends the wait for a free connection to the database.
+
     Raises:
+        StoppedAtStartError: `finish` was set before the server could start.
         SettingsError: The settings do not form a service.
         SchemaError: The database does not have this code's schema.
     """
@@ -221,6 +231,8 @@ async def running(settings: Settings) -> AsyncIterator[AvatarServer]:
         stack.push_async_callback(core.close)
         if settings.embedded:
             stack.enter_context(_lock_database(settings.database))
+        if not await core.database.wait_for_free_connection(finish):
+            raise StoppedAtStartError
         core.ensure_schema()
         if settings.embedded:
             await core.leases.expire_all()
@@ -243,8 +255,9 @@ async def serve(settings: Settings, finish: asyncio.Event) -> None:
 
     Raises the errors that `running` raises.
     """
-    async with running(settings):
-        await finish.wait()
+    with suppress(StoppedAtStartError):
+        async with running(settings, finish):
+            await finish.wait()
 
 
 def _embedded_worker(core: Core) -> AbstractAsyncContextManager[None]:

@@ -100,8 +100,9 @@ class Pace:
             rate = limits.least_bytes_per_second / _KIB
             limit = f"and the minimum is {rate:g} KiB/s, with pauses of at most {limits.stall_seconds:g} s"
         return TooSlowError(
+            "TRANSFER_TOO_SLOW",
             f"the transfer is too slow: {self._transferred:,} bytes in {elapsed:.0f} s, {limit}; "
-            "send the same call again over a faster connection"
+            "send the same call again over a faster connection",
         )
 
 

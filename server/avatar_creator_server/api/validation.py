@@ -19,6 +19,7 @@ from avatar_creator_server.api.validation_rules import (
     not_negative,
     number,
     request_id,
+    search,
     small_json,
     specified,
     text,
@@ -37,6 +38,8 @@ NAME = text(120, required=True)
 ID = text(100, required=True)
 OPTIONAL_ID = text(100)
 DESCRIPTION = text(2000, multiline=True)
+SEARCH = search(200, max_words=8)
+"""Words of a search. The database compares each word with each row, so their number decides the time."""
 
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "Persona": {
@@ -74,7 +77,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "source_types": (max_entries(10),),
         "source_types[]": (specified,),
         "ethnicity": (text(60),),
-        "query": (text(200),),
+        "query": (SEARCH,),
         "user_id": (user_id_filter,),
     },
     "DeleteAvatarRequest": {"avatar_id": (ID,)},
@@ -132,7 +135,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "GetStatsRequest": {"user_id": (user_id_filter,)},
     "ListPresetsRequest": {
         "category": (text(60),),
-        "query": (text(200),),
+        "query": (SEARCH,),
         "page_size": (not_negative,),
     },
     "GetPresetRequest": {"preset_id": (ID,)},

@@ -49,6 +49,19 @@ def text(max_length: int, *, required: bool = False, multiline: bool = False) ->
     return check
 
 
+def search(max_length: int, *, max_words: int) -> Rule:
+    """Allow at most `max_length` characters on one line, and at most `max_words` words."""
+    check_text = text(max_length)
+
+    def check(value: str) -> str | None:
+        if (problem := check_text(value)) is not None:
+            return problem
+        words = len(value.split())
+        return f"must have at most {max_words} words (got {words:,})" if words > max_words else None
+
+    return check
+
+
 def number(minimum: int, maximum: int, *, multiple_of: int = 1) -> Rule:
     """Allow whole numbers from `minimum` to `maximum`, and 0 for a field that is not set."""
     kind = f"a multiple of {multiple_of} " if multiple_of > 1 else ""

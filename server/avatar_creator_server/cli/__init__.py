@@ -49,7 +49,8 @@ def _defect_message(error: Exception) -> str:
     import structlog
 
     from avatar_creator_server.logs import configure_logging
+    from avatar_creator_server.redaction import Redactor
 
-    configure_logging("error")
+    configure_logging("error", Redactor(os.environ))
     structlog.get_logger().error("command_failed", exc_info=error)
     return f"a defect of Avatar Creator ({type(error).__name__}): report it with the log entry command_failed"

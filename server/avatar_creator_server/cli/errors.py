@@ -57,7 +57,10 @@ def error_message(error: Exception) -> str | None:
 
 def exit_with_error(message: str) -> NoReturn:
     """Print the message as one line on standard error and exit with code 1."""
-    Console(stderr=True).print(f"[red]error:[/] {escape(printable(message))}", soft_wrap=True)
+    from avatar_creator_server.redaction import Redactor
+
+    shown = printable(Redactor(os.environ).redact(message))
+    Console(stderr=True).print(f"[red]error:[/] {escape(shown)}", soft_wrap=True)
     raise SystemExit(1) from None
 
 

@@ -1,8 +1,7 @@
-"""The codec of generation events: the contract's own message travels on the bus and on a watch."""
+"""The codec of watches: the contract's own message is what a watch sends."""
 
 from __future__ import annotations
 
-from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.v1.generation_pb2 import GenerationState
 from avatar_creator_server.contract.mapping import generation_to_proto, number_of
 from avatar_creator_server.database.models.states import ENDED_STATES
@@ -13,22 +12,11 @@ _ENDED = frozenset(number_of(GenerationState, state) for state in ENDED_STATES)
 
 
 class ProtobufGenerationCodec:
-    """Encodes a generation as `avatar_creator.v1.Generation`, which is also the message of an update."""
+    """Encodes a generation as `avatar_creator.v1.Generation`, the message of an update."""
 
     def update(self, generation: Generation) -> GenerationUpdate:
         """Return the update that shows this state to watchers."""
-        return _update(generation_to_proto(generation))
-
-    def encode(self, generation: Generation) -> bytes:
-        """Return the payload for the bus."""
-        return generation_to_proto(generation).SerializeToString()
-
-    def decode(self, payload: bytes) -> GenerationUpdate:
-        """Return the update from a payload of the bus."""
-        return _update(GenerationMessage.FromString(payload))
-
-
-def _update(message: GenerationMessage) -> GenerationUpdate:
-    return GenerationUpdate(
-        message.id, message.project_id, message.revision, message.state in _ENDED, message
-    )
+        message = generation_to_proto(generation)
+        return GenerationUpdate(
+            message.id, message.project_id, message.revision, message.state in _ENDED, message
+        )

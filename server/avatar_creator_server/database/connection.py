@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import peewee
+import psycopg2
+import structlog
 from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
+from avatar_creator_server.database.call_limits import current_call_limits
+from avatar_creator_server.database.jobs import Job, JobThread, require_job_going
 from avatar_creator_server.database.models.base import database_proxy
-from avatar_creator_server.errors import UnavailableError
+from avatar_creator_server.database.problems import NO_FREE_CONNECTION, has_no_free_connection
+from avatar_creator_server.database.turns import BACKGROUND, ThreadTurns
+from avatar_creator_server.errors import TooSlowError, UnavailableError
 from avatar_creator_server.settings import SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import POSTGRESQL, sqlite_path
 
@@ -22,8 +32,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Q = TypeVar("Q", bound=peewee.Select)
 
+log = structlog.get_logger()
+
 THREADS = 8
-"""Number of threads that run queries, and so the maximum number of connections of a process."""
+"""Number of threads that run queries, unless the settings say otherwise."""
 
 _SQLITE_BUSY_SECONDS = 10.0
 _SQLITE_FORMAT = b"SQLite format 3\0"
@@ -45,27 +57,64 @@ CONNECTION_OPTIONS: dict[str, Any] = {
 }
 """Options of a connection for libpq alone, in seconds; `tcp_user_timeout` is in milliseconds."""
 
-_CONNECTION_LOST = ("08", "57P", "25P03", "25006")
+_CONNECTION_LOST = ("08", "53300", "57P", "25P03", "25006")
 """Prefixes of the error codes for a lost connection, and for a server that has become a standby.
+A pooler ends the connection of a client for which PostgreSQL has no free connection.
 
 Source: PostgreSQL's manual, appendix A."""
 _TEMPORARY = ("40", "53", "57")
 """Prefixes of the error codes after which the same call can succeed a moment later: the server rolled the
 transaction back, cancelled the query, or is out of resources."""
 _RETRY_AFTER_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.1
+"""Delay before the next attempt to end a statement: the one before may have come between two statements."""
+_FREE_CONNECTION_SECONDS = (0.5, 10.0)
+"""First and longest delay of a starting process before it asks again for a free connection."""
+_REFUSALS_LOGGED_SECONDS = 10.0
+"""Interval at which the log says again that there is no free connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLimits:
+    """The limits of one process at its database."""
+
+    connections: int = THREADS
+    """Number of threads that run queries, with one connection each. One more connection is for the health."""
+    connections_per_user: int = THREADS // 2
+    """Maximum number of these threads that one user holds at the same time."""
+    read_seconds: float = 10.0
+    """Maximum time of a read that a caller waits for."""
+    wait_seconds: float = 5.0
+    """Maximum time that a call waits for a thread."""
 
 
 class _Postgresql(PostgresqlDatabase):
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
 
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement, unless the thread's job was stopped."""
+        require_job_going()
+        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+
 
 class _DirectPostgresql(_Postgresql):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sessions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
     def _connect(self) -> Any:
         connection = super()._connect()  # type: ignore[misc]  # missing in its stub
+        settings = "".join(f"SET {name} = '{value}'; " for name, value in TIMEOUTS.items())
         with connection.cursor() as cursor:
-            for name, value in TIMEOUTS.items():
-                cursor.execute(f"SET {name} = '{value}'")
+            # Not the process id of the connection, which a pooler in session mode invents.
+            cursor.execute(f"{settings}SELECT pg_backend_pid()")
+            (self._sessions[connection],) = cursor.fetchone()
         return connection
+
+    def end_statement(self, connection: Any) -> None:
+        """End the statement that runs on another thread's connection."""
+        # Not by the driver's `cancel`: it connects to PostgreSQL, and stops all threads of Python until then.
+        self.execute_sql("SELECT pg_cancel_backend(%s)", (self._sessions[connection],))
 
 
 class _PooledPostgresql(_Postgresql):
@@ -79,14 +128,32 @@ class _PooledPostgresql(_Postgresql):
 
     def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
         """Begin a transaction with its own timeouts, in one round trip."""
-        self.execute_sql(self._BEGIN)  # type: ignore[no-untyped-call]
+        self.execute_sql(self._BEGIN)
+
+    def end_statement(self, connection: Any) -> None:
+        """End the statement that runs on another thread's connection."""
+        # The pooler knows the session. It gives that session to no other client before it has passed this on.
+        with contextlib.suppress(psycopg2.Error):
+            connection.cancel()
 
 
 class _Sqlite(SqliteDatabase):
     field_types = {**SqliteDatabase.field_types, "UTCDATETIME": "TEXT"}  # noqa: RUF012
 
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement, unless the thread's job was stopped."""
+        require_job_going()
+        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
-def open_database(url: str, *, pooled: bool = False) -> peewee.Database:
+    def end_statement(self, connection: Any) -> None:
+        """End the statement that runs on another thread's connection."""
+        connection.interrupt()
+
+
+_AnyDatabase: TypeAlias = _DirectPostgresql | _PooledPostgresql | _Sqlite
+
+
+def open_database(url: str, *, pooled: bool = False) -> _AnyDatabase:
     """Create the database object for `url` and bind the models to it, without a connection.
 
     Args:
@@ -96,7 +163,7 @@ def open_database(url: str, *, pooled: bool = False) -> peewee.Database:
     Raises:
         SettingsError: The folder of a SQLite file cannot be created, or the file is not a database.
     """
-    database: peewee.Database
+    database: _AnyDatabase
     if url.startswith(POSTGRESQL):
         # A pooler starts its sessions with the application name of one client, and others see it.
         database = (
@@ -136,19 +203,37 @@ def _require_sqlite_file(path: Path) -> None:
 
 
 class Database:
-    """Runs functions that query the database in its own threads.
+    """Runs functions that query the database in its own threads, with turns between users.
 
-    A cancelled call does not stop its thread. The caller does not know whether a cancelled write was
-    committed, and must read to find out.
+    A call that is cancelled stops its read: the running statement ends, and no other begins. A write that has
+    begun goes on. Its caller does not know whether it was committed, and must read to find out.
     """
 
-    def __init__(self, url: str, *, pooled: bool = False) -> None:
-        """Create the threads; see `open_database` for the arguments."""
-        self.peewee = open_database(url, pooled=pooled)
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+    def __init__(self, url: str, *, pooled: bool = False, limits: DatabaseLimits | None = None) -> None:
+        """Open the database without a connection.
+
+        Args:
+            url: See `open_database`.
+            pooled: See `open_database`.
+            limits: The limits of this process; the defaults if None.
+        """
+        database = open_database(url, pooled=pooled)
+        self.peewee: peewee.Database = database
+        self._end_statement = database.end_statement
+        self._limits = limits or DatabaseLimits()
+        self._turns = ThreadTurns(
+            threads=self._limits.connections, threads_per_user=self._limits.connections_per_user
+        )
+        self._threads: list[JobThread] = []
+        self._idle: list[JobThread] = []
+        self._monitor: JobThread | None = None
+        """Thread with a connection of its own, for what must work while all other threads are busy."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idling = asyncio.Event()
         self._connections: set[Any] = set()
         self._lock = threading.Lock()
         self._outages = 0
+        self._refusal_log_time = -math.inf
         self._of_this_thread = threading.local()
 
     @property
@@ -157,26 +242,42 @@ class Database:
         return isinstance(self.peewee, PostgresqlDatabase)
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function` outside a transaction."""
-        return await self._on_thread(lambda: function(*args, **kwargs))
+        """Run `function`, which only reads, outside a transaction.
+
+        Raises:
+            TooSlowError: The read takes too long, or the deadline of the call passed before its turn.
+            ResourceExhaustedError: The user has too many calls at the database.
+            UnavailableError: The database does not answer, or all users have too many calls at it.
+        """
+        return await self._on_thread(lambda: function(*args, **kwargs), reads=True)
 
     def read_blocking(self, function: Callable[[], T], *, seconds: float) -> T:
-        """Run `function` outside a transaction, and block the calling thread. Not for an event loop's thread.
+        """Run `function`, which only reads, and block the calling thread. Not for an event loop's thread.
 
         Raises:
             TimeoutError: The function took longer than `seconds`.
         """
-        return self._executor.submit(self._connected, function).result(seconds)
+        if self._loop is None:
+            raise TimeoutError("the database has not been used yet")
+        reading = asyncio.run_coroutine_threadsafe(self.read(function), self._loop)
+        try:
+            return reading.result(seconds)
+        except TimeoutError:
+            reading.cancel()
+            raise
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function` in one transaction. An exception rolls the transaction back."""
+        """Run `function` in one transaction. An exception rolls the transaction back.
+
+        Raises what `read` raises. A write that has begun has no time limit of its own.
+        """
 
         def in_transaction() -> T:
             # SQLite must take the write lock at once: it cannot upgrade a read lock while others write.
             with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
                 return function(*args, **kwargs)
 
-        return await self._on_thread(in_transaction)
+        return await self._on_thread(in_transaction, reads=False)
 
     def locked(self, query: Q, *, of: Sequence[Any] = (), skip_locked: bool = False) -> Q:
         """Return the query with a lock on the rows that it reads, until the current transaction ends.
@@ -208,38 +309,220 @@ class Database:
         return value.astimezone(UTC)
 
     async def ping(self) -> None:
-        """Check that the database answers.
+        """Check that the database answers, on a connection of its own: other work may keep all others busy.
 
         Raises:
             UnavailableError: The database does not answer.
         """
-        await self.read(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
+        job = self._new_job(lambda: self.peewee.execute_sql("SELECT 1").fetchone(), BACKGROUND, reads=False)
+        self._put_on_monitor(job)
+        try:
+            await job.future
+        finally:
+            job.stop()
+
+    async def wait_for_free_connection(self, finish: asyncio.Event | None = None) -> bool:
+        """Connect the current thread to PostgreSQL; wait as long as PostgreSQL has no free connection.
+
+        Args:
+            finish: Event that ends the wait.
+
+        Returns:
+            False if `finish` ended the wait.
+
+        Raises:
+            peewee.PeeweeException: The database cannot be used for another reason.
+        """
+        finish = finish or asyncio.Event()
+        delay, longest = _FREE_CONNECTION_SECONDS
+        while self.is_postgresql:
+            try:
+                self.peewee.connect(reuse_if_open=True)
+                break
+            except peewee.DatabaseError as error:
+                if not has_no_free_connection(error):
+                    raise
+            self._log_refusal()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await finish.wait()
+                    return False
+            delay = min(2 * delay, longest)
+        return True
 
     async def close(self) -> None:
-        """Wait for running queries and close every connection."""
-        await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
+        """Wait for running and waiting work, and close every connection."""
+        while not self._turns.is_idle:
+            self._idling.clear()
+            await self._idling.wait()
+        threads = [*self._threads, *([self._monitor] if self._monitor is not None else [])]
+        await asyncio.gather(*(asyncio.to_thread(thread.end) for thread in threads))
+        self._threads, self._idle, self._monitor = [], [], None
         for connection in self._connections:
             connection.close()
 
-    async def _on_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._connected, function)
+    async def _on_thread(self, function: Callable[[], T], *, reads: bool) -> T:
+        limits = current_call_limits()
+        user_id, deadline = (BACKGROUND, math.inf) if limits is None else (limits.user_id, limits.deadline)
+        job = self._new_job(function, user_id, reads=reads, deadline=deadline)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _deadline_passed()
+        if self._turns.begin(job):
+            self._dispatch(job)
+        elif user_id != BACKGROUND:
+            job.timer = self._running_loop.call_later(min(left, self._limits.wait_seconds), self._refuse, job)
+        try:
+            result: T = await job.future
+        except asyncio.CancelledError:
+            self._abandon(job)
+            raise
+        return result
 
-    def _connected(self, function: Callable[[], T]) -> T:
+    def _new_job(
+        self, function: Callable[[], Any], user_id: str, *, reads: bool, deadline: float = math.inf
+    ) -> Job:
+        future = self._running_loop.create_future()
+        return Job(function, future, user_id=user_id, reads=reads, deadline=deadline)
+
+    @property
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    def _dispatch(self, job: Job) -> None:
+        """Run a job that has a turn: the time until now was its wait."""
+        if job.timer is not None:
+            job.timer.cancel()
+            job.timer = None
+        if job.reads and job.user_id != BACKGROUND:
+            seconds = min(self._limits.read_seconds, job.deadline - time.monotonic())
+            job.timer = self._running_loop.call_later(seconds, self._end_slow_read, job)
+        if self._idle:
+            # The one that ended last: its connection is open, so that a quiet server needs few.
+            thread = self._idle.pop()
+        else:
+            thread = JobThread(f"database-{len(self._threads)}", self._work)
+            self._threads.append(thread)
+        thread.put(job)
+
+    def _refuse(self, job: Job) -> None:
+        """Refuse a job that has waited for a turn until now."""
+        if self._turns.leave(job) and not job.future.done():
+            expired = time.monotonic() >= job.deadline
+            job.future.set_exception(_deadline_passed() if expired else self._turns.refusal(job))
+
+    def _end_slow_read(self, job: Job) -> None:
+        if job.future.done():
+            return
+        if time.monotonic() >= job.deadline:
+            job.future.set_exception(_deadline_passed())
+        else:
+            seconds = self._limits.read_seconds
+            job.future.set_exception(
+                TooSlowError(
+                    "DATABASE_TOO_SLOW",
+                    f"the service has ended this read after {seconds:g} s, its maximum; ask for less: use "
+                    "more filters, fewer search words or a smaller page",
+                )
+            )
+            log.warning("slow_read_ended", user=job.user_id, seconds=seconds)
+        self._stop(job)
+
+    def _abandon(self, job: Job) -> None:
+        """Drop a job that waits, and stop one that reads: its caller is gone."""
+        if not self._turns.leave(job):
+            self._stop(job)
+        elif job.timer is not None:
+            job.timer.cancel()
+
+    def _stop(self, job: Job) -> None:
+        """End the statement of a read, again and again until its function has ended."""
+        job.stop()
+        if not job.reads or job.ended:
+            return
+
+        def end_statement() -> None:
+            connection = job.connection
+            if connection is not None:
+                job.unless_ended(lambda: self._end_statement(connection))
+
+        def again(ending: asyncio.Future[None]) -> None:
+            # An error has been logged where it is known, and the next attempt may succeed.
+            if not ending.cancelled() and not ending.exception() and job.ended:
+                return
+            self._running_loop.call_later(_CANCEL_AGAIN_SECONDS, self._stop, job)
+
+        ending = self._new_job(end_statement, BACKGROUND, reads=False)
+        ending.future.add_done_callback(again)
+        self._put_on_monitor(ending)
+
+    def _put_on_monitor(self, job: Job) -> None:
+        if self._monitor is None:
+            self._monitor = JobThread("database-monitor", self._work)
+        self._monitor.put(job)
+
+    def _work(self, thread: JobThread, job: Job) -> None:
+        """Run a job on its thread, and report to the event loop."""
+        try:
+            job.result = self._connected(job)
+        except BaseException as error:  # the caller receives it
+            job.error = error
+        job.ended = True
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the event loop has been closed
+            self._loop.call_soon_threadsafe(self._finish, thread, job)
+
+    def _finish(self, thread: JobThread, job: Job) -> None:
+        """Give the caller the result, and the thread to the next job."""
+        if job.timer is not None:
+            job.timer.cancel()
+        if not job.future.done():
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+        job.result = job.error = None
+        if thread is self._monitor:
+            return
+        self._idle.append(thread)
+        following = self._turns.end(job)
+        while following is not None and not self._is_awaited(following):
+            following.ended = True
+            following = self._turns.end(following)
+        if following is not None:
+            self._dispatch(following)
+        elif self._turns.is_idle:
+            self._idling.set()
+
+    def _is_awaited(self, job: Job) -> bool:
+        """Return whether a caller still waits for a job that has waited for its turn."""
+        if not job.future.done() and time.monotonic() >= job.deadline:
+            job.future.set_exception(_deadline_passed())
+        return not job.future.done()
+
+    def _connected(self, job: Job) -> Any:
         try:
             self._connect()
-            return function()
+            job.connection = self.peewee.connection()
+            return job.run()
         except (peewee.DatabaseError, peewee.InterfaceError) as error:
             lost, temporary = self._classify(error)
             if lost:
-                if not self.peewee.is_closed():
+                # A pooler ends the connection of a stopped job that waits for a session.
+                if not self.peewee.is_closed() and not job.is_stopped:
                     with self._lock:
                         self._outages += 1
                 self._forget_connection()
             elif not temporary:
                 raise
+            problem = "is unavailable"
+            if has_no_free_connection(error):
+                self._log_refusal()
+                problem = "has no free connection for this server"
             raise UnavailableError(
                 "DATABASE_UNAVAILABLE",
-                "the database is unavailable; try again soon",
+                f"the database {problem}; try again soon",
                 retry_after=_RETRY_AFTER_SECONDS,
             ) from error
 
@@ -268,9 +551,21 @@ class Database:
             return type(error) in general, False
         return code.startswith(_CONNECTION_LOST), code.startswith(_TEMPORARY)
 
+    def _log_refusal(self) -> None:
+        now = time.monotonic()
+        if now - self._refusal_log_time >= _REFUSALS_LOGGED_SECONDS:
+            self._refusal_log_time = now
+            log.warning("database_connection_refused", problem=NO_FREE_CONNECTION)
+
     def _forget_connection(self) -> None:
         if self.peewee.is_closed():
             return
         with self._lock:
             self._connections.discard(self.peewee.connection())
         self.peewee.close()
+
+
+def _deadline_passed() -> TooSlowError:
+    return TooSlowError(
+        "DATABASE_TOO_SLOW", "the deadline of the call passed while it waited for the database"
+    )

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import re
 
+_NO_FREE_CONNECTION = (
+    "too many connections|too many clients|max_client_conn|query_wait_timeout|remaining connection slots"
+)
+
+NO_FREE_CONNECTION = (
+    "PostgreSQL or its pooler has no free connection: this process waits and tries again; raise "
+    "max_connections (or the pooler's limits), or lower DATABASE_CONNECTIONS of servers and workers"
+)
+"""Sentence for the log and for `doctor`."""
+
 _PROBLEMS = (
     (r"password authentication failed|no password supplied", "it refuses the user or the password"),
     (r"no pg_hba\.conf entry|is not permitted to log in", "it does not let this user or machine connect"),
@@ -14,10 +24,7 @@ _PROBLEMS = (
     (r"connection refused", "nothing listens at its address"),
     (r"timeout expired|timed out", "it does not answer in time"),
     (r"no route to host|network is unreachable", "its network cannot be reached"),
-    (
-        "too many connections|too many clients|max_client_conn|query_wait_timeout",
-        "it has no free connection",
-    ),
+    (_NO_FREE_CONNECTION, "it has no free connection"),
     ("unsupported startup parameter", "its pooler refuses a parameter of the connection, such as options"),
     (r"starting up|shutting down|in recovery", "it is starting or stopping"),
     (r"ssl|certificate", "the TLS connection to it cannot be made"),
@@ -42,3 +49,14 @@ def database_problem(error: BaseException) -> str:
     words = str(error).lower()
     found = (problem for pattern, problem in _PROBLEMS if re.search(pattern, words, re.DOTALL))
     return next(found, "it reports an error")
+
+
+def has_no_free_connection(error: BaseException) -> bool:
+    """Return whether PostgreSQL or its pooler refused a connection because it has none left.
+
+    While a client connects, the driver knows no error code, so the words must say it.
+
+    Args:
+        error: The error of the driver or of peewee.
+    """
+    return bool(re.search(_NO_FREE_CONNECTION, str(error).lower()))

@@ -1,4 +1,4 @@
-"""Durations: how long recent attempts took, and when new generations will probably end."""
+"""Durations: how long recent attempts took, and how many generations run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import math
 import statistics
 from typing import Any
 
-from peewee import fn
-
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
 from avatar_creator_server.database.models.states import AttemptOutcome, GenerationState
-from avatar_creator_server.generations.claims import Shares
 
 _RECENT_ATTEMPTS = 50
 """Number of recent successful attempts that estimates are based on."""
@@ -31,43 +28,6 @@ def seconds_by_route(route: str) -> tuple[float, float] | None:
     if not durations:
         return None
     return durations[_rank(0.5, len(durations))], durations[_rank(0.9, len(durations))]
-
-
-def seconds_if_created_now(user_id: str, priority: int, count: int, slots: int, shares: Shares) -> int | None:
-    """Return the seconds until `count` new generations of a user would end; None until one has completed.
-
-    Args:
-        user_id: The user.
-        priority: Index into `PRIORITIES`.
-        count: Number of new generations.
-        slots: Number of generations that the live workers run at once, at least 1.
-        shares: Shares of the claims.
-    """
-    seconds = median_seconds()
-    if seconds is None:
-        return None
-    waiting = fn.COUNT(AvatarGeneration.id)
-    by_user = dict(
-        in_state(GenerationState.PENDING, AvatarGeneration.user_id, waiting)
-        .where(AvatarGeneration.priority == priority)
-        .group_by(AvatarGeneration.user_id)
-        .tuples()
-    )
-    own = by_user.pop(user_id, 0) + count
-    others: Any = (
-        in_state(GenerationState.PENDING, AvatarGeneration.priority, waiting)
-        .where(AvatarGeneration.priority != priority)
-        .group_by(AvatarGeneration.priority)
-        .tuples()
-    )
-    by_priority = dict(others)
-    last_position = shares.claims_before(
-        priority,
-        same=own - 1 + sum(min(number, own) for number in by_user.values()),
-        more_urgent=sum(number for other, number in by_priority.items() if other < priority),
-        less_urgent=by_priority.get(priority + 1, 0),
-    )
-    return math.ceil((last_position // max(count_running(), slots) + 1) * seconds)
 
 
 def count_running() -> int:

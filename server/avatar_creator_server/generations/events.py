@@ -1,4 +1,4 @@
-"""Events about generations: the state after each change, published on the bus after the commit."""
+"""Events about generations: hints that one has changed, published on the bus after the commit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.shared.event_bus import GENERATION_CANCELLED, GENERATION_CHANGED, EventBus
+
+_MAX_HINT_BYTES = 200
+"""Size of the longest hint: two ids and a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class GenerationUpdate:
 
 
 class GenerationCodec(Protocol):
-    """Converts generations to the form that travels on the bus and on a watch.
+    """Converts generations to the form that travels on a watch.
 
     The contract's messages are outside the domain, so the domain receives the codec from `core`.
     """
@@ -31,23 +34,47 @@ class GenerationCodec(Protocol):
     def update(self, generation: Generation) -> GenerationUpdate:
         """Return the update that carries this state."""
 
-    def encode(self, generation: Generation) -> bytes:
-        """Return the payload for the bus."""
 
-    def decode(self, payload: bytes) -> GenerationUpdate:
-        """Return the update from a payload of the bus."""
+@dataclass(frozen=True, slots=True)
+class ChangeHint:
+    """The payload of `GENERATION_CHANGED`: the generation that may have changed.
+
+    It has no state, because anything with access to Redis can publish. Subscribers read the database.
+    """
+
+    generation_id: str
+    project_id: str
+    revision: int
+
+    def encode(self) -> bytes:
+        """Return the payload."""
+        return f"{self.generation_id}\n{self.project_id}\n{self.revision}".encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> ChangeHint:
+        """Return the hint in a payload.
+
+        Raises:
+            ValueError: The payload is not a hint.
+        """
+        if len(payload) > _MAX_HINT_BYTES:
+            raise ValueError(
+                f"a hint has at most {_MAX_HINT_BYTES} bytes, and the payload has {len(payload)}"
+            )
+        generation_id, project_id, revision = payload.decode().split("\n")
+        return cls(generation_id, project_id, int(revision))
 
 
 class GenerationEvents:
     """Publishes changes of generations to the other processes."""
 
-    def __init__(self, bus: EventBus, codec: GenerationCodec) -> None:
+    def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._codec = codec
 
     async def publish_changed(self, generation: Generation) -> None:
-        """Publish the new revision of a generation."""
-        await self._bus.publish(GENERATION_CHANGED, self._codec.encode(generation))
+        """Publish that a generation has a new revision."""
+        hint = ChangeHint(generation.id, generation.project_id, generation.revision)
+        await self._bus.publish(GENERATION_CHANGED, hint.encode())
 
     async def publish_cancelled(self, generation: Generation) -> None:
         """Publish that a generation was cancelled, so that its worker stops."""

@@ -138,6 +138,17 @@ class GenerationFeed:
 
         return await self._database.read(query)
 
+    async def existing_projects(self, project_ids: Sequence[str]) -> set[str]:
+        """Read which of these projects still exist, for all users."""
+
+        def query() -> set[str]:
+            rows = AvatarProject.select(AvatarProject.id).where(
+                AvatarProject.id.in_(project_ids), IS_NOT_DELETED
+            )
+            return {row.id for row in rows}
+
+        return await self._database.read(query)
+
     async def changes_in(self, project_ids: Sequence[str], since: datetime) -> ProjectChanges:
         """Read what has changed in these projects since the earlier read at `since`, for all users."""
 

@@ -20,8 +20,8 @@ from avatar_creator_server.database.models.states import (
 from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
-from avatar_creator_server.generations.claims import Shares, enter_turns
-from avatar_creator_server.generations.durations import seconds_by_route, seconds_if_created_now
+from avatar_creator_server.generations.claims import enter_turns
+from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner, enhanced_prompt_of
@@ -92,7 +92,6 @@ class Generations:
         moderation: Moderation,
         queue_positions: QueuePositions,
         workers: Workers,
-        shares: Shares,
     ) -> None:
         self._database = database
         self._events = events
@@ -104,7 +103,6 @@ class Generations:
         self._moderation = moderation
         self._queue_positions = queue_positions
         self._workers = workers
-        self._shares = shares
 
     async def create(
         self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int = 1
@@ -145,19 +143,15 @@ class Generations:
                 route=route,
                 price_micros=count * route.price(complete.options.width, complete.options.height),
                 seconds=seconds_by_route(route.name),
-                expected_seconds=None
-                if workers.warning
-                else seconds_if_created_now(
-                    caller.user_id,
-                    PRIORITIES.index(request.priority),
-                    count,
-                    workers.slots,
-                    self._shares,
-                ),
+                expected_seconds=None,
                 warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
             )
 
-        return await self._database.read(query)
+        estimate = await self._database.read(query)
+        seconds = await self._queue_positions.expected_seconds(
+            caller.user_id, request.priority, count, workers
+        )
+        return replace(estimate, expected_seconds=seconds)
 
     async def retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
         """Start a failed or cancelled generation again, or return the one that this call created before.

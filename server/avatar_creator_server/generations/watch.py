@@ -1,7 +1,9 @@
 """Watches: one subscription per process, fanned out in memory to one slot per watch.
 
-A slow watcher skips states, but never the last one. The bus may drop messages, so one query every few seconds
-reads the revisions of everything watched: a watcher may be late, but never wrong.
+A message on the bus is a hint. One query reads all generations with a hint, and its result goes to all their
+watchers, so a forged message cannot show a state or end a watch. A slow watcher skips states, but never
+the last one. The bus may drop messages, so one query every few seconds reads the revisions of everything
+watched: a watcher may be late, but never wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from avatar_creator_server.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from avatar_creator_server.generations.events import GenerationCodec, GenerationUpdate
+from avatar_creator_server.generations.events import ChangeHint, GenerationCodec, GenerationUpdate
 from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.metrics import WATCHES
@@ -34,6 +36,10 @@ REREAD_SECONDS = 2.0
 """Interval between re-reads: the maximum delay of a watcher when the bus loses a message."""
 
 _IDS_PER_QUERY = 500
+_MAX_HINTS = 10_000
+"""Maximum number of ids of each kind that wait for a query. The re-read finds others."""
+_FALSE_HINT_PAUSE_SECONDS = 0.05
+"""Pause after a hint without a change, so that forged hints cost at most 20 queries a second of each kind."""
 
 
 class _Slot:
@@ -123,6 +129,27 @@ class _Slots:
             yield from self.of(watched_id)
 
 
+class _Hints:
+    """Ids that the bus has named, in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._ids)
+
+    def add(self, ids: Iterable[str]) -> None:
+        """Add ids, unless too many wait already."""
+        self._ids.update(dict.fromkeys(islice(ids, max(0, _MAX_HINTS - len(self._ids)))))
+
+    def take(self) -> list[str]:
+        """Remove and return the first ids, for one query."""
+        taken = list(islice(self._ids, _IDS_PER_QUERY))
+        for each in taken:
+            del self._ids[each]
+        return taken
+
+
 class GenerationWatches:
     """All watches of this process."""
 
@@ -133,7 +160,11 @@ class GenerationWatches:
         self._by_generation = _Slots()
         self._by_project = _Slots()
         self._draining = False
-        self._rereading: asyncio.Task[None] | None = None
+        self._changed = _Hints()
+        self._deleted_generations = _Hints()
+        self._deleted_projects = _Hints()
+        self._hinted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._projects_read_time: datetime | None = None
 
     async def watch(
@@ -194,10 +225,13 @@ class GenerationWatches:
                 yield await slot.take()
 
     async def start(self) -> None:
-        """Subscribe to the bus, and start the re-read. The bus must start after this."""
+        """Subscribe to the bus, and start to read. The bus must start after this."""
         self._bus.subscribe(GENERATION_CHANGED, self._on_changed)
         self._bus.subscribe(PROJECT_DELETED, self._on_project_deleted)
-        self._rereading = asyncio.create_task(self._reread_forever(), name="watch-reread")
+        self._tasks = [
+            asyncio.create_task(self._read_hinted_forever(), name="watch-read"),
+            asyncio.create_task(self._reread_forever(), name="watch-reread"),
+        ]
 
     def drain(self) -> None:
         """End every watch with UNAVAILABLE, so that its client connects to another server."""
@@ -207,11 +241,11 @@ class GenerationWatches:
                 slot.end(_draining())
 
     async def close(self) -> None:
-        """Stop the re-read."""
-        if self._rereading is not None:
-            self._rereading.cancel()
+        """Stop to read."""
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._rereading
+                await task
 
     def _refuse_while_draining(self) -> None:
         if self._draining:
@@ -222,17 +256,49 @@ class GenerationWatches:
             slot.offer(self._codec.update(generation))
 
     def _on_changed(self, payload: bytes) -> None:
-        update = self._codec.decode(payload)
-        for slot in (
-            *self._by_generation.of(update.generation_id),
-            *self._by_project.of(update.project_id),
-        ):
-            slot.offer(update)
+        hint = ChangeHint.decode(payload)
+        slots = (
+            *self._by_generation.of(hint.generation_id),
+            *self._by_project.of(hint.project_id),
+        )
+        if any(slot.is_behind(hint.generation_id, hint.revision) for slot in slots):
+            self._changed.add([hint.generation_id])
+            self._hinted.set()
 
     def _on_project_deleted(self, payload: bytes) -> None:
         project_id, *generation_ids = payload.decode().splitlines()
-        _end_deleted(self._by_project, "project", [project_id])
-        _end_deleted(self._by_generation, "generation", generation_ids)
+        self._deleted_projects.add(filter(self._by_project.of, [project_id]))
+        self._deleted_generations.add(filter(self._by_generation.of, generation_ids))
+        self._hinted.set()
+
+    async def _read_hinted_forever(self) -> None:
+        while True:
+            await self._hinted.wait()
+            self._hinted.clear()
+            changed, generations, projects = (
+                hints.take() for hints in (self._changed, self._deleted_generations, self._deleted_projects)
+            )
+            try:
+                true_hints = await self._catch_up(changed, is_hinted=True)
+                true_hints += await self._end_if_deleted(generations, projects)
+            except Exception as error:  # the re-read finds the changes, so any error must not end the loop
+                log.warning("watch_read_failed", error=repr(error))
+                true_hints = 0
+            if self._changed or self._deleted_generations or self._deleted_projects:
+                self._hinted.set()
+            if true_hints < len(changed) + len(generations) + len(projects):
+                await asyncio.sleep(_FALSE_HINT_PAUSE_SECONDS)
+
+    async def _end_if_deleted(self, generation_ids: Sequence[str], project_ids: Sequence[str]) -> int:
+        """End the watches of those generations and projects that are gone, and return their number."""
+        gone, gone_projects = set(generation_ids), set(project_ids)
+        if gone:
+            gone -= (await self._feed.revisions(generation_ids)).keys()
+            _end_deleted(self._by_generation, "generation", gone)
+        if gone_projects:
+            gone_projects -= await self._feed.existing_projects(project_ids)
+            _end_deleted(self._by_project, "project", gone_projects)
+        return len(gone) + len(gone_projects)
 
     async def _reread_forever(self) -> None:
         while True:
@@ -244,8 +310,7 @@ class GenerationWatches:
                 log.warning("watch_reread_failed", error=repr(error))
 
     async def _reread_generations(self) -> None:
-        watched = iter(self._by_generation.ids())
-        while ids := list(islice(watched, _IDS_PER_QUERY)):
+        for ids in _batches(self._by_generation.ids()):
             revisions = await self._feed.revisions(ids)
             _end_deleted(self._by_generation, "generation", set(ids) - revisions.keys())
             await self._catch_up(
@@ -273,17 +338,38 @@ class GenerationWatches:
         )
         self._projects_read_time = changes.read_time
 
-    async def _catch_up(self, generation_ids: Iterable[str]) -> None:
-        behind = iter(list(generation_ids))
-        while ids := list(islice(behind, _IDS_PER_QUERY)):
+    async def _catch_up(self, generation_ids: Iterable[str], *, is_hinted: bool = False) -> int:
+        """Read these generations, offer them to their watchers, and return how many were news to any.
+
+        Args:
+            generation_ids: The generations.
+            is_hinted: True if a hint names them. Then they are also for a watch that still reads its
+                snapshot: it may have missed the change.
+        """
+        news = 0
+        for ids in _batches(generation_ids):
             for generation in await self._feed.get_many_unscoped(ids):
+                slots = [
+                    *self._by_generation.of(generation.id),
+                    *(
+                        slot
+                        for slot in self._by_project.of(generation.project_id)
+                        if (is_hinted if slot.since is None else generation.update_time >= slot.since)
+                    ),
+                ]
+                news += any(slot.is_behind(generation.id, generation.revision) for slot in slots)
                 # Encoded once for all watchers of the generation.
                 update = self._codec.update(generation)
-                for slot in self._by_generation.of(generation.id):
+                for slot in slots:
                     slot.offer(update)
-                for slot in self._by_project.of(generation.project_id):
-                    if slot.since is not None and generation.update_time >= slot.since:
-                        slot.offer(update)
+        return news
+
+
+def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the ids in lists for one query each."""
+    remaining = iter(list(ids))
+    while batch := list(islice(remaining, _IDS_PER_QUERY)):
+        yield batch
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from avatar_creator_server.database.call_limits import start_shared
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import RunningWorker
 from avatar_creator_server.database.records import read_row
@@ -128,7 +129,7 @@ class Workers:
             async with self._looking:
                 look = self._look
                 if look is None or not (look.serves(asked_at) or look.began_at >= asked_at):
-                    look = await self._look_again()
+                    look = await asyncio.shield(start_shared(self._look_again(), name="workers"))
         return LiveWorkers(look.slots, "" if look.slots else self._warning(look))
 
     async def _look_again(self) -> _Look:

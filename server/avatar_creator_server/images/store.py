@@ -12,6 +12,7 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
+from avatar_creator_server.database.call_limits import as_background
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, File, new_id
 from avatar_creator_server.database.models.states import FileState, JobKind
@@ -118,7 +119,8 @@ class Files:
     async def discard(self, file_ids: Iterable[str]) -> None:
         """Release staged files. The sweeper releases them later if the database is unavailable now."""
         try:
-            await self._database.write(self._release_staged, list(file_ids))
+            with as_background():  # The call may be over.
+                await self._database.write(self._release_staged, list(file_ids))
         except UnavailableError as error:
             log.warning("file_discard_failed", error=error.message)
 

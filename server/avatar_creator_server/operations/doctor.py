@@ -24,7 +24,7 @@ from avatar_creator_server.database.connection import TIMEOUTS
 from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.database.pooling import Pooling, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
-from avatar_creator_server.database.problems import database_problem
+from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.generations.workers import WorkerRecord
@@ -105,6 +105,10 @@ async def _check_database(core: Core) -> CheckResult:
     except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
         log.warning("check_failed", check="database", error=repr(error.__cause__ or error))
         problem = database_problem(error.__cause__ or error)
+        if has_no_free_connection(error.__cause__ or error):
+            return CheckResult(
+                "database", False, f"{kind} cannot be used: {problem}", _more_connections(core)
+            )
         fix = "make DATA_PATH a writable folder" if embedded else "start PostgreSQL, and check DATABASE_URL"
         return CheckResult("database", False, f"{kind} cannot be used: {problem}", fix)
     try:
@@ -124,8 +128,8 @@ async def _check_pooling(core: Core) -> CheckResult:
         pooling = await asyncio.to_thread(detect_pooling, settings.database)
         role, missing = await core.database.read(missing_timeouts, core.database)
     except (AvatarCreatorError, PeeweeException):
-        fix = "allow more connections: each server and each worker needs up to eight"
-        return CheckResult("database", False, "PostgreSQL does not accept a second connection", fix)
+        found = "PostgreSQL does not accept a second connection"
+        return CheckResult("database", False, found, _more_connections(core))
     through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
     found = f"PostgreSQL{through}, schema up to date"
     if settings.pooled and missing:
@@ -144,6 +148,15 @@ async def _check_pooling(core: Core) -> CheckResult:
             "set DATABASE_POOLER=transaction, and MIGRATE_DATABASE_URL for `avatar-creator migrate`",
         )
     return CheckResult("database", True, found)
+
+
+def _more_connections(core: Core) -> str:
+    # One more than there are threads, because the health has a connection of its own.
+    needed = core.settings.database_connections + 1
+    return (
+        f"allow more connections in PostgreSQL or its pooler, or lower DATABASE_CONNECTIONS: each server and "
+        f"each worker needs up to {needed:,}"
+    )
 
 
 async def _check_queue(core: Core) -> CheckResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import structlog
@@ -16,6 +18,7 @@ from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
+from avatar_creator_server.generations.queue_positions import LONG_QUEUE, MAX_AGE_SECONDS
 from avatar_creator_server.generations.workers import WorkerRecord, Workers
 from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.settings import SettingsError, system_reason
@@ -35,6 +38,8 @@ class QueueCollector(Collector):
         self._database = database
         self._circuit_breakers = circuit_breakers
         self._workers = workers
+        self._reading = threading.Lock()
+        self._last: tuple[float, tuple[QueueFigures, int, list[WorkerRecord]]] | None = None
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that registering this collector does not wait for the database."""
@@ -43,9 +48,7 @@ class QueueCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the metrics; if the database does not answer, yield only `database_up` as 0."""
         try:
-            figures, open_circuit_breakers, workers = self._database.read_blocking(
-                self._read, seconds=_ANSWER_SECONDS
-            )
+            figures, open_circuit_breakers, workers = self._read_shared()
         except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
             log.warning("queue_read_failed", error=repr(error))
             yield _gauge("database_up", _DATABASE_UP, 0)
@@ -99,6 +102,18 @@ class QueueCollector(Collector):
             "Workers of the last day that stopped renewing their row without a clean stop.",
             lost_workers,
         )
+
+    def _read_shared(self) -> tuple[QueueFigures, int, list[WorkerRecord]]:
+        """Read the metrics; return the last ones if the queue is long and they are at most a second old."""
+        with self._reading:
+            if self._last is not None:
+                read_time, found = self._last
+                is_long = sum(found[0].depth.values()) > LONG_QUEUE
+                if is_long and time.monotonic() - read_time <= MAX_AGE_SECONDS:
+                    return found
+            found = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
+            self._last = time.monotonic(), found
+            return found
 
     def _read(self) -> tuple[QueueFigures, int, list[WorkerRecord]]:
         return (

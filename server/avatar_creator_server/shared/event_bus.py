@@ -1,7 +1,7 @@
 """The event bus: notifies other parts of the service, and other processes, of changes.
 
-The bus may lose messages. Every published change is in the database too, so its subscribers also read the
-database.
+The bus may lose messages, and anything with access to Redis can forge them. So a message is a hint without a
+state: its subscribers read the database, at once after a hint and every few seconds without one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from avatar_creator_server.shared.redis_options import keepalive
 log = structlog.get_logger()
 
 GENERATION_CHANGED = "avatar-creator:generation-changed"
-"""Topic. Payload: the whole `avatar_creator.v1.Generation`, encoded."""
+"""Topic. Payload: a `ChangeHint`."""
 PROJECT_DELETED = "avatar-creator:project-deleted"
 """Topic. Payload: the id of the project, then the ids of its generations, one per line."""
 GENERATION_CANCELLED = "avatar-creator:generation-cancelled"
@@ -37,6 +37,12 @@ THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
 
 Handler = Callable[[bytes], None]
 
+_SLICE_SECONDS = 0.005
+"""Time for messages without a pause, and of the pause after it: a flood of messages takes half of the loop.
+Redis disconnects a subscriber that falls far behind, and then the re-reads find the changes."""
+_MAX_ERROR_CHARACTERS = 200
+_MAX_PAYLOAD_BYTES = 256 * 1024
+"""Size beyond every event: the longest has the ids of 500 generations."""
 _PUBLISH_TIMEOUT_SECONDS = 0.5
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _SILENCE_SECONDS = 2.0
@@ -74,9 +80,15 @@ class _Subscribers:
     def _deliver(self, topic: str, payload: bytes) -> None:
         for handler in self._handlers[topic]:
             try:
+                if len(payload) > _MAX_PAYLOAD_BYTES:
+                    raise ValueError(f"a payload of {len(payload):,} bytes")
                 handler(payload)
+            except ValueError as error:
+                # Not by this service. It must not end the subscription, or fill the log.
+                metrics.EVENTS_NOT_READ.labels(topic).inc()
+                log.debug("event_not_read", topic=topic, error=str(error)[:_MAX_ERROR_CHARACTERS])
             except Exception:
-                # A malformed payload must not end the call or the subscription that delivers it.
+                # A defect must not end the call or the subscription that delivers the payload.
                 log.exception("event_not_handled", topic=topic)
 
 
@@ -141,7 +153,14 @@ class RedisBus(_Subscribers):
             async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                 await subscription.subscribe(*self._handlers)
             pinged = False
+            slice_end = 0.0
             while True:
+                now = asyncio.get_running_loop().time()
+                if now > slice_end + _SLICE_SECONDS:
+                    slice_end = now + _SLICE_SECONDS
+                elif now > slice_end:
+                    # While messages arrive faster than they are read, `get_message` keeps the loop.
+                    await asyncio.sleep(_SLICE_SECONDS)
                 message = await subscription.get_message(timeout=_SILENCE_SECONDS)
                 if message is not None:
                     pinged = False

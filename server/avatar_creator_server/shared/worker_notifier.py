@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from taskiq import AckableMessage, AsyncBroker, BrokerMessage
+from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.kicker import AsyncKicker
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisStreamBroker
@@ -90,8 +90,9 @@ class RedisBroker(RedisStreamBroker):
             try:
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     await self._declare_consumer_group()
-                async for message in self._read():
-                    yield AckableMessage(data=message, ack=_nothing_to_acknowledge)
+                wake_up = self._wake_up()
+                async for _ in self._read():
+                    yield AckableMessage(data=wake_up, ack=_nothing_to_acknowledge)
             except (RedisError, OSError) as error:
                 log.warning("wake_up_stream_disconnected", stream=self.queue_name, error=repr(error))
             await asyncio.sleep(random.uniform(*_RECONNECT_SECONDS))
@@ -103,7 +104,12 @@ class RedisBroker(RedisStreamBroker):
                 await redis.xgroup_delconsumer(self.queue_name, self.consumer_group_name, self.consumer_name)
         await super().shutdown()
 
-    async def _read(self) -> AsyncGenerator[bytes, None]:
+    def _wake_up(self) -> bytes:
+        """Return the message that stands for each one in the stream. Anything may have written that one."""
+        message = TaskiqMessage(task_id="wake-up", task_name=self.queue_name, labels={}, args=[], kwargs={})
+        return self.formatter.dumps(message).message
+
+    async def _read(self) -> AsyncGenerator[None, None]:
         async with Redis(connection_pool=self.connection_pool) as redis:
             while True:
                 # A broken connection can stay open although no data passes through it.
@@ -117,11 +123,10 @@ class RedisBroker(RedisStreamBroker):
                         noack=True,
                     )
                 for _stream, messages in streams:
-                    for message_id, fields in messages:
+                    for message_id, _fields in messages:
                         async with asyncio.timeout(_SILENCE_SECONDS):
                             await redis.xdel(self.queue_name, message_id)
-                        # Messages of other programs are passed on too: Taskiq drops what it cannot read.
-                        yield fields.get(b"data", b"")
+                        yield
 
 
 async def _nothing_to_acknowledge() -> None:

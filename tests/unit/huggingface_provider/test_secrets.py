@@ -29,7 +29,7 @@ async def test_a_message_that_contains_the_key_is_shown_without_it(
         )
     )
     error = await draw_and_fail(fake, outputs, by_route(route))
-    assert "token [key] is bad , see https://x.example/y !!!" in error.message
+    assert "token [secret] is bad , see https://x.example/y !!!" in error.message
 
 
 async def test_facts_do_not_contain_the_key(fake: RouterFake, outputs: Outputs) -> None:
@@ -37,7 +37,7 @@ async def test_facts_do_not_contain_the_key(fake: RouterFake, outputs: Outputs) 
     picture = f"{fake.url}/files/{only_submission(fake)['request_id']}/0.png"
     fake.behave(status(200, "result", body={"images": [{"url": picture}], "seed": f"{KEY} {'7' * 999}"}))
     portrait = await draw(fake, outputs)
-    assert portrait.facts["seed"].startswith("[key] 777")
+    assert portrait.facts["seed"].startswith("[secret] 777")
     assert len(portrait.facts["seed"]) <= 200
 
 
@@ -46,8 +46,8 @@ async def test_facts_do_not_contain_the_key(fake: RouterFake, outputs: Outputs) 
     [
         ("plain", "plain"),
         ("a\x1b[31m\u202e\nb\t c", "a[31m b c"),
-        ("hf_\x00abcdefgh", "[key]"),
-        ("Authorization: Bearer abcdefghijk", "Authorization: [key]"),
+        ("hf_\x00abcdefgh", "[secret]"),
+        ("Authorization: Bearer abcdefghijk", "Authorization: [secret]"),
         ("at https://u:p@x.example/a?sig=1 and HTTP://y/#f", "at https://x.example/a and HTTP://y/"),
         ("at https://u:p@x.example/a", "at https://x.example/a"),
         ("é" * 300, "é" * 199 + "…"),
@@ -62,7 +62,7 @@ def test_an_excerpt_is_one_safe_line(text: str, shown: str) -> None:
     [
         ("no " + "a" * 120_000, "no"),
         ("see https://user:" + "p" * 120_000 + "@x.example", "see"),
-        (" ".join([KEY] * 20_000), " ".join(["[key]"] * 40)[:199] + "…"),
+        (" ".join([KEY] * 20_000), " ".join(["[secret]"] * 40)[:199] + "…"),
         ("a" * 120_000, ""),
     ],
     ids=["letters", "cut in a login", "many keys", "one word"],
@@ -74,7 +74,7 @@ def test_an_excerpt_of_a_long_text_comes_from_its_start_and_ends_before_a_cut_wo
 
 
 def test_an_excerpt_hides_a_key_of_any_form() -> None:
-    assert excerpt("not open, sesame\x07!", "open, sesame") == "not [key]!"
+    assert excerpt("not open, sesame\x07!", "open, sesame") == "not [secret]!"
 
 
 def test_access_does_not_show_its_key() -> None:

@@ -339,8 +339,8 @@ class ListAvatarsRequest(_message.Message):
     style: _attributes_pb2.Style.ValueType
     """Filter by clothing style. UNSPECIFIED: all."""
     query: _builtins.str
-    """Search words, at most 200 characters. Every word must occur in the avatar's name, persona name or prompt, also as
-    a part of a longer word. Case and accents do not matter. Empty: all.
+    """Search words: at most 8 words, at most 200 characters. Every word must occur in the avatar's name, persona name or
+    prompt, also as a part of a longer word. Case and accents do not matter. Empty: all.
     """
     order: Global___AvatarOrder.ValueType
     """Sort order of the list."""

@@ -188,7 +188,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 20
-    """The service cannot reach its database.
+    """The service cannot reach its database, or the database has no free connection.
 
     - Status: UNAVAILABLE, with `RetryInfo`.
     - Metadata: none.
@@ -401,7 +401,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed attempt.
     - Metadata: none.
     - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
-    - Example: `UploadAvatar` while as many uploads run as the server allows.
+    - Example: `UploadAvatar` while as many uploads run as the server allows, or a call that has waited 5 seconds for the
+      database.
     """
     ERROR_REASON_TRANSFER_TOO_SLOW: _ErrorReason.ValueType  # 45
     """An upload was sent, or a download was read, too slowly, or it took too long in all. The service ended the stream
@@ -411,6 +412,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Metadata: none.
     - Retry: yes, over a faster connection, with the same `request_id`.
     - Example: `UploadAvatar` that sends its metadata and then nothing for 15 seconds.
+    """
+    ERROR_REASON_DATABASE_TOO_SLOW: _ErrorReason.ValueType  # 46
+    """The database did not answer in time. A read took longer than the operator allows, 10 seconds by default: the service
+    ended it. Or the call's deadline passed: the service ended the read, or did not begin work that waited for its turn.
+    The service never ends a write that has begun.
+
+    - Status: DEADLINE_EXCEEDED.
+    - Metadata: none.
+    - Retry: yes, but ask for less: use more filters, fewer search words or a smaller page.
+    - Example: `ListAvatars` with 8 search words that occur in none of the caller's 1,000,000 avatars.
+    """
+    ERROR_REASON_DATABASE_LIMIT: _ErrorReason.ValueType  # 47
+    """The user's other calls keep the database busy: a user has only a share of it, so that the calls of other users go on.
+    The call waited for its turn, 5 seconds by default, or found too many waiting calls of the same user. The service
+    did not begin it.
+
+    - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+    - Metadata: `limit`: `database_connections`. `most`: the number of calls that can use the database at the same time.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
+    - Example: `ListAvatars` while 12 slow searches of the same user run.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -591,7 +612,7 @@ created nothing.
 - Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 20
-"""The service cannot reach its database.
+"""The service cannot reach its database, or the database has no free connection.
 
 - Status: UNAVAILABLE, with `RetryInfo`.
 - Metadata: none.
@@ -802,7 +823,8 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 44
 - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed attempt.
 - Metadata: none.
 - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
-- Example: `UploadAvatar` while as many uploads run as the server allows.
+- Example: `UploadAvatar` while as many uploads run as the server allows, or a call that has waited 5 seconds for the
+  database.
 """
 ERROR_REASON_TRANSFER_TOO_SLOW: ErrorReason.ValueType  # 45
 """An upload was sent, or a download was read, too slowly, or it took too long in all. The service ended the stream
@@ -812,5 +834,25 @@ and created nothing.
 - Metadata: none.
 - Retry: yes, over a faster connection, with the same `request_id`.
 - Example: `UploadAvatar` that sends its metadata and then nothing for 15 seconds.
+"""
+ERROR_REASON_DATABASE_TOO_SLOW: ErrorReason.ValueType  # 46
+"""The database did not answer in time. A read took longer than the operator allows, 10 seconds by default: the service
+ended it. Or the call's deadline passed: the service ended the read, or did not begin work that waited for its turn.
+The service never ends a write that has begun.
+
+- Status: DEADLINE_EXCEEDED.
+- Metadata: none.
+- Retry: yes, but ask for less: use more filters, fewer search words or a smaller page.
+- Example: `ListAvatars` with 8 search words that occur in none of the caller's 1,000,000 avatars.
+"""
+ERROR_REASON_DATABASE_LIMIT: ErrorReason.ValueType  # 47
+"""The user's other calls keep the database busy: a user has only a share of it, so that the calls of other users go on.
+The call waited for its turn, 5 seconds by default, or found too many waiting calls of the same user. The service
+did not begin it.
+
+- Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+- Metadata: `limit`: `database_connections`. `most`: the number of calls that can use the database at the same time.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
+- Example: `ListAvatars` while 12 slow searches of the same user run.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -306,9 +306,13 @@ class Generation(_message.Message):
     queue_position: _builtins.int
     """Position in the queue: number of generations of all users that come before this one. 0 means that it is next.
 
-    Set only while PENDING. The service computes the position for each response, and for the first message of a watch.
-    It can change without a new revision, so later messages of a watch do not have it. New generations can push it
-    back.
+    Set only while PENDING, in responses and in the first message of a watch. It can change without a new revision, so
+    later messages of a watch do not have it. New generations can push it back.
+
+    While more than 100 generations are pending, all responses of a server share one reading of the queue. It is at most
+    a second old, or twice as old as the time that a very long queue takes to read. A generation that is newer than that reading has the position that it would get at the time of
+    the reading, behind its user's earlier generations. Absent if the queue cannot be read in time: the response does
+    not fail because of that.
     """
     expected_seconds: _builtins.int
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.

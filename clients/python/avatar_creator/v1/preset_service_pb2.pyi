@@ -34,8 +34,8 @@ class ListPresetsRequest(_message.Message):
     category: _builtins.str
     """Filter by category, at most 60 characters. Empty: all categories."""
     query: _builtins.str
-    """Search words, at most 200 characters. Every word must occur in the preset's name or description. Case and accents
-    do not matter. Empty: all presets.
+    """Search words: at most 8 words, at most 200 characters. Every word must occur in the preset's name or description.
+    Case and accents do not matter. Empty: all presets.
     """
     include_images: _builtins.bool
     """Whether to fill `AvatarPreset.image_data`, so that an app can show a gallery after one call."""

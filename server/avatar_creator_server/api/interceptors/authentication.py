@@ -1,4 +1,7 @@
-"""Authentication: every call except health and reflection must carry a valid token."""
+"""Authentication: every call except health and reflection must carry a valid token.
+
+It also sets the limits of the call at the database: the user's share of it, and the deadline.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from contextlib import asynccontextmanager
 from avatar_creator_server.api.access import set_identity
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.tokens import TokenVerifier
+from avatar_creator_server.database.call_limits import set_call_limits
 from avatar_creator_server.errors import UnauthenticatedError
 
 _SERVICES_WITHOUT_TOKEN = ("/grpc.health.v1.", "/grpc.reflection.")
 
 
 class Authentication:
-    """Refuses calls without a valid token, and sets the identity of the others."""
+    """Refuses calls without a valid token, and sets the identity and limits of the others."""
 
     def __init__(self, tokens: TokenVerifier) -> None:
         self._tokens = tokens
@@ -27,7 +31,9 @@ class Authentication:
             UnauthenticatedError: The call has no token, or the token is not accepted.
         """
         if not method.startswith(_SERVICES_WITHOUT_TOKEN):
-            set_identity(self._tokens.verify(_bearer_token(context)))
+            identity = self._tokens.verify(_bearer_token(context))
+            set_identity(identity)
+            set_call_limits(identity.caller.user_id, context.time_remaining())
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -140,6 +141,7 @@ def demo(
     from avatar_creator_server.cli.interrupts import TerminatedError
     from avatar_creator_server.demo.run import run_demo
     from avatar_creator_server.logs import configure_logging
+    from avatar_creator_server.redaction import Redactor
 
     async def until_sigterm() -> None:
         task = asyncio.current_task()
@@ -147,7 +149,7 @@ def demo(
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         await run_demo(data, _output)
 
-    configure_logging("warning")
+    configure_logging("warning", Redactor(os.environ))
     data = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
     data.mkdir(parents=True, exist_ok=True)
     try:
@@ -192,6 +194,7 @@ def doctor(
     from avatar_creator_server.cli.errors import CommandError
     from avatar_creator_server.cli.format import UNLIMITED_WIDTH
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
+    from avatar_creator_server.redaction import Redactor
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.providers.factory import require_installed
 
@@ -205,11 +208,12 @@ def doctor(
     except SettingsError as error:
         results = refused_settings(error)
     table = Table("", "check", "found", "fix", show_lines=False)
+    redact = Redactor(os.environ).redact
     for result in results:
         mark = "[red]failed[/]"
         if result.passed:
             mark = "[yellow]warning[/]" if result.fix else "[green]ok[/]"
-        table.add_row(mark, result.check, escape(result.found), escape(result.fix))
+        table.add_row(mark, result.check, escape(redact(result.found)), escape(redact(result.fix)))
     console = _output if _output.is_terminal else Console(width=UNLIMITED_WIDTH, highlight=False)
     console.print(table)
     if not all(result.passed for result in results):
@@ -249,11 +253,12 @@ def _check_files(*, repair: bool, older_than_seconds: float) -> None:
 def _settings() -> Settings:
     from avatar_creator_server.logs import configure_logging
     from avatar_creator_server.operations.private_files import create_private_files
+    from avatar_creator_server.redaction import Redactor
     from avatar_creator_server.settings import Settings
 
     create_private_files()
     settings = Settings.load()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, Redactor(os.environ))
     return settings
 
 

@@ -23,6 +23,7 @@ from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, draft
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
 from avatar_creator_server.logs import configure_logging
+from avatar_creator_server.redaction import Redactor
 from avatar_creator_server.shared.memory import return_free_memory
 
 MAX_REFERENCE_PIXELS = 16_000_000
@@ -39,7 +40,7 @@ def main() -> None:
     memory_mib, cpu_seconds, log_level = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     source, sink = sys.stdin.buffer, _private_output()
     _outlive_signals_but_not_the_parent()
-    configure_logging(log_level)
+    configure_logging(log_level, Redactor({}))  # it knows no secret
     Image.init()
     _limit_memory(memory_mib * MIB)
     while True:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from avatar_creator_server.redaction import HIDDEN, hide_patterns
 
 _MAX_CHARACTERS = 200
 _MAX_SEARCHED_CHARACTERS = 2_000
-"""The patterns need time that grows with the square of the text, and the provider chooses the text."""
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{4,}|\b(?:Bearer|Key)\s+[A-Za-z0-9._:-]{8,}")
-_ADDRESS = re.compile(
-    r"([a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>]*@)?([^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE
-)
-_ADDRESS_WITH_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#\"'<>]*@", re.IGNORECASE)
+"""The provider chooses the text, and its length."""
 
 
 def excerpt(text: str, secret: str) -> str:
@@ -26,8 +21,6 @@ def excerpt(text: str, secret: str) -> str:
         # The last word may be the first part of a secret, which the patterns do not recognize.
         line = line[: line.rfind(" ") + 1]
     if secret:
-        line = line.replace(secret, "[key]")
-    line = _ADDRESS.sub(r"\1\2", line)
-    line = _ADDRESS_WITH_LOGIN.sub(r"\1", line)
-    line = " ".join(_TOKEN.sub("[key]", line).split())
+        line = line.replace(secret, HIDDEN)
+    line = " ".join(hide_patterns(line).split())
     return line if len(line) <= _MAX_CHARACTERS else line[: _MAX_CHARACTERS - 1] + "…"

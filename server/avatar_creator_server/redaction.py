@@ -1,0 +1,112 @@
+"""Removal of secrets from every text that leaves the process: logs, error messages and reports.
+
+It removes two kinds: the secrets of the environment, in all forms in which a library may print them, and
+all that looks like a secret anywhere, such as the credentials of an address or a token.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+HIDDEN = "[secret]"
+
+_SECRET_NAME = re.compile(r"(?:SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS|KEY|KEY_ID)$", re.IGNORECASE)
+"""Names of variables, and of parameters of a URL, with a secret value."""
+_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]{0,20})://(.*)@", re.DOTALL | re.IGNORECASE)
+"""From the scheme to the last @: an unescaped password can have an @ and a slash."""
+_SCHEMES_WITH_TOKENS = ("http", "https")
+"""Schemes whose user name alone can be a token."""
+_ESCAPES = (quote, partial(quote, safe=""), quote_plus)
+_SEPARATORS = re.compile(r"[/@:?#\[\]%\s&=+;,]")
+_MIN_SECRET_CHARACTERS = 4
+_MAX_WORD_CHARACTERS = 12
+_MIN_PART_CHARACTERS = 6
+"""Length from which a part of a password is hidden, because a library split the password at a separator."""
+
+# Every repetition is bounded, so that a long text costs time in proportion to its length.
+_ADDRESS = re.compile(
+    r"([a-z][a-z0-9+.-]{0,20}://)(?:[^\s/?#\"'<>]{0,500}@)?([^\s?#\"'<>@]{0,500})(?:[?#][^\s\"'<>]{0,4000})?",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(
+    r"\bhf_[A-Za-z0-9]{4,100}"
+    r"|\b(?:Bearer|Key|Basic)\s{1,4}[A-Za-z0-9._:+/=-]{8,1000}"
+    r"|\beyJ[A-Za-z0-9_-]{5,400}\.[A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{0,700}"
+)
+
+
+def hide_patterns(text: str) -> str:
+    """Remove tokens, and the credentials, queries and fragments of addresses."""
+    return _TOKEN.sub(HIDDEN, _ADDRESS.sub(r"\1\2", text))
+
+
+class Redactor:
+    """Removes the secrets of an environment, and everything that looks like a secret."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Read the secrets.
+
+        Args:
+            environment: The variables of the process.
+        """
+        forms = {form for secret in _secrets_of(environment) for form in _forms_of(secret)}
+        # A longer form first: a shorter one may be a part of it.
+        ordered = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(_pattern_of, ordered))) if ordered else None
+
+    def redact(self, text: str) -> str:
+        """Return the text without secrets."""
+        if self._known is not None:
+            text = self._known.sub(HIDDEN, text)
+        return hide_patterns(text)
+
+
+def _pattern_of(form: str) -> str:
+    """Return the pattern of a form. The password `postgres` must not change the word `postgresql`."""
+    is_word = form.isascii() and form.isalpha() and len(form) <= _MAX_WORD_CHARACTERS
+    return rf"\b{form}\b" if is_word else re.escape(form)
+
+
+def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if _SECRET_NAME.search(name):
+            yield value.strip()
+        elif "://" in value and (found := _CREDENTIALS.search(value)):
+            user, colon, password = found[2].partition(":")
+            if colon or found[1].lower() in _SCHEMES_WITH_TOKENS:
+                yield password if colon else user
+        if "://" in value and "?" in value:
+            yield from _parameters_of(value)
+
+
+def _parameters_of(url: str) -> Iterator[str]:
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        return
+    for name, value in parse_qsl(query):
+        if _SECRET_NAME.search(name):
+            yield value
+
+
+def _forms_of(secret: str) -> Iterator[str]:
+    """Yield a secret as it may appear: whole, in parts, decoded, and escaped for a URL, JSON or Python."""
+    # A variable can have bytes that are not UTF-8; Python keeps them as surrogates.
+    decoded = unquote(secret, errors="surrogateescape")
+    parts = [part for whole in (secret, decoded) for part in _SEPARATORS.split(whole)]
+    wholes = {secret, decoded, *(escape(decoded, errors="surrogateescape") for escape in _ESCAPES)}
+    shown = {each for each in wholes if len(each) >= _MIN_SECRET_CHARACTERS}
+    shown |= {each for each in parts if len(each) >= _MIN_PART_CHARACTERS}
+    for each in shown:
+        yield each
+        yield json.dumps(each)[1:-1]
+        yield json.dumps(each, ensure_ascii=False)[1:-1]
+        # Python's repr of a longer text escapes an apostrophe if the text has both kinds of quotes.
+        plain = repr(each.replace("'", ""))[1:-1] if "'" not in each else repr('"' + each)[2:-1]
+        yield plain
+        yield plain.replace("\\'", "'")
+        yield repr(each)[1:-1]
