@@ -232,6 +232,10 @@ class Settings(BaseSettings):
     """`off` if the server must not describe its API to tools such as grpcurl."""
     call_wait_seconds: float = Field(default=2, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time that a call waits for its turn before it is refused."""
+    urgent_claims: int = Field(default=3, ge=1, le=_MAX_LIMIT)
+    """Number of claims by priority that a worker makes before each claim for a user who waits."""
+    bulk_wait_seconds: float = Field(default=300, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Time after which the first bulk generation of a user counts among those that wait."""
 
     uploads_at_once: int = Field(default=32, ge=1, le=_MAX_LIMIT)
     """Maximum number of uploads that a server receives at the same time, each of up to 10 MiB."""
