@@ -29,6 +29,7 @@ from avatar_creator_server.settings.database_urls import (
     parse_postgresql_url,
 )
 from avatar_creator_server.settings.errors import SettingsError
+from avatar_creator_server.settings.host_lists import parse_hosts, parse_hosts_and_networks
 from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_url, parse_redis_url
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
 from avatar_creator_server.settings.storage_urls import parse_storage_url
@@ -184,6 +185,10 @@ class Settings(BaseSettings):
     """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
     huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""
     """Organization on the hub that pays (`X-HF-Bill-To`); the owner of the key if empty."""
+    provider_result_hosts: Annotated[str, _if_set(parse_hosts)] = ""
+    """The only hosts from which pictures of the provider are downloaded; any public host if empty."""
+    provider_result_private_hosts: Annotated[str, _if_set(parse_hosts_and_networks)] = ""
+    """Hosts and networks that are allowed for such downloads although they are not public."""
 
     model_device: str = ""
     """Torch device, for `diffusers`; if empty, `cuda` if available, else `cpu`."""
