@@ -17,8 +17,8 @@ from grpc_channelz.v1.channelz import ChannelzServicer
 _TICK_SECONDS = 0.1
 """Interval between two looks at the backlog. A look takes about a millisecond."""
 _MAX_DELAY_SECONDS = 0.1
-"""Delay in the backlog from which the server is overloaded."""
-_LEAST_CALLS = 20
+"""Delay in the backlog from which the server is overloaded, if two looks in a row see it."""
+_LEAST_CALLS = 100
 """Backlog that is no sign of overload: so many calls may arrive at the same moment."""
 
 
@@ -28,6 +28,7 @@ class Backlog:
     def __init__(self) -> None:
         self.overloaded = False
         """True while calls wait too long for the event loop."""
+        self._was_late = False
         self._server_id = 0
         self._begun = 0
         self._begun_before = 0
@@ -62,7 +63,9 @@ class Backlog:
             self._lost += waiting
             waiting = 0
         delay = waiting * (now - self._time_before) / max(begun, 1)
-        self.overloaded = waiting >= _LEAST_CALLS and delay > _MAX_DELAY_SECONDS
+        is_late = waiting >= _LEAST_CALLS and delay > _MAX_DELAY_SECONDS
+        self.overloaded = is_late and self._was_late
+        self._was_late = is_late
         self._begun_before, self._time_before = self._begun, now
         self._tick = loop.call_later(_TICK_SECONDS, self._look)
 

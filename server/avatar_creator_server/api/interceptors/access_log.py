@@ -53,16 +53,17 @@ class AccessLog:
             self._log(method, code, seconds)
 
     def _log(self, method: str, code: str, seconds: float) -> None:
-        user = user_for_log()
+        entry = {
+            "method": method,
+            "user": user_for_log(),
+            "code": code,
+            "milliseconds": round(seconds * 1000, 1),
+        }
+        is_refusal = code in _REFUSED or (not entry["user"] and code not in _WITHOUT_PROBLEM)
         if method.startswith(HEALTH) and code in _WITHOUT_PROBLEM:
-            write = log.debug  # several a second, from every load balancer
-        elif (
-            code in _REFUSED or (not user and code not in _WITHOUT_PROBLEM)
-        ) and not self._may_log_refusal():
-            return
-        else:
-            write = log.info
-        write("call_finished", method=method, user=user, code=code, milliseconds=round(seconds * 1000, 1))
+            log.debug("call_finished", **entry)  # several a second, from every load balancer
+        elif not is_refusal or self._may_log_refusal():
+            log.info("call_finished", **entry)
 
     def _may_log_refusal(self) -> bool:
         """Return whether this second has room for one more refusal, and say how many had none before."""
