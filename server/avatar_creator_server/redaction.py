@@ -37,11 +37,18 @@ _TOKEN = re.compile(
     r"|\b(?:Bearer|Key|Basic)\s{1,4}[A-Za-z0-9._:+/=-]{8,1000}"
     r"|\beyJ[A-Za-z0-9_-]{5,400}\.[A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{0,700}"
 )
+_TOKEN_MARKS = ("hf_", "Bearer", "Key", "Basic", "eyJ")
+"""Beginnings of tokens."""
 
 
 def hide_patterns(text: str) -> str:
     """Remove tokens, and the credentials, queries and fragments of addresses."""
-    return _TOKEN.sub(HIDDEN, _ADDRESS.sub(r"\1\2", text))
+    # Most texts have none of the marks, and each log line passes here several times.
+    if "://" in text:
+        text = _ADDRESS.sub(r"\1\2", text)
+    if any(mark in text for mark in _TOKEN_MARKS):
+        text = _TOKEN.sub(HIDDEN, text)
+    return text
 
 
 class Redactor:
@@ -56,11 +63,13 @@ class Redactor:
         forms = {form for secret in _secrets_of(environment) for form in _forms_of(secret)}
         # A longer form first: a shorter one may be a part of it.
         ordered = sorted(forms, key=len, reverse=True)
+        self._forms = tuple(ordered)
         self._known = re.compile("|".join(map(_pattern_of, ordered))) if ordered else None
 
     def redact(self, text: str) -> str:
         """Return the text without secrets."""
-        if self._known is not None:
+        # Searching for each form takes a tenth of the time that the pattern of all forms takes.
+        if self._known is not None and any(form in text for form in self._forms):
             text = self._known.sub(HIDDEN, text)
         return hide_patterns(text)
 

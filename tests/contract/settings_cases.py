@@ -357,5 +357,16 @@ CASES: dict[str, Case] = {
         "MODERATION_URL", f"https://u:{CANARY}@h/", "without a user name"
     ),
     "router URL with a port that is none": refused("HUGGINGFACE_BASE_URL", "https://h:port", "invalid port"),
+    "hosts of pictures": Case(
+        {
+            "PROVIDER_RESULT_HOSTS": "fal.media, *.fal.media:8443,8.8.8.8",
+            "PROVIDER_RESULT_PRIVATE_HOSTS": "files.internal:9000,10.1.0.0/16,[fd12::1]:80,::1",
+        }
+    ),
+    "a URL for a host of pictures": refused(
+        "PROVIDER_RESULT_HOSTS", f"https://u:{CANARY}@fal.media", "separated by commas"
+    ),
+    "a network of public hosts": refused("PROVIDER_RESULT_HOSTS", "8.8.8.0/24", "separated by commas"),
+    "a network that is none": refused("PROVIDER_RESULT_PRIVATE_HOSTS", "10.0.0.0/33", "separated by commas"),
     "endpoint URL with blanks": refused("HUGGINGFACE_ENDPOINT_URL", "https://h/a b", "without blanks"),
 }

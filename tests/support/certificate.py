@@ -20,10 +20,11 @@ class Certificate:
     key: bytes
 
     @classmethod
-    def make(cls) -> Certificate:
-        """Generate a key and sign its certificate, valid for a day."""
+    def make(cls, host: str = "") -> Certificate:
+        """Generate a key and sign its certificate, valid for a day: for 127.0.0.1, or for this name only."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+        place = x509.DNSName(host) if host else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
@@ -34,7 +35,7 @@ class Certificate:
             .not_valid_before(now - timedelta(minutes=5))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+                x509.SubjectAlternativeName([place]),
                 critical=False,
             )
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

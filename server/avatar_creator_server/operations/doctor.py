@@ -297,11 +297,16 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
 async def _check_reachable(model: str, url: str) -> CheckResult:
     """Check that the URL answers. The key is not sent, because only drawing shows whether it is valid."""
     try:
-        async with open_http_client(timeout=_ANSWER_SECONDS) as http:
-            await http.get(url)
+        async with (
+            asyncio.timeout(_ANSWER_SECONDS),
+            open_http_client(timeout=_ANSWER_SECONDS) as http,
+            # The body is not read: it may be endless.
+            http.stream("GET", url),
+        ):
+            pass
     except SettingsError as error:
         return CheckResult("provider", False, str(error), "change the variable as described")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
         fix = "check the network, HUGGINGFACE_BASE_URL and HUGGINGFACE_ENDPOINT_URL"
         return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
@@ -336,7 +341,7 @@ async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
 
 def _http_problem(error: Exception) -> str:
     match error:
-        case httpx.TimeoutException():
+        case httpx.TimeoutException() | TimeoutError():
             return "no answer in time"
         case httpx.ProxyError():
             return "the proxy refuses the connection"

@@ -39,6 +39,8 @@ def make_provider(settings: Settings) -> Provider:
                     endpoint_url=settings.huggingface_endpoint_url,
                     bill_to=settings.huggingface_bill_to,
                     deadline=timedelta(seconds=settings.provider_deadline_seconds),
+                    result_hosts=settings.provider_result_hosts,
+                    result_private_hosts=settings.provider_result_private_hosts,
                 )
             )
         case "diffusers":

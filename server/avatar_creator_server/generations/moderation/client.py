@@ -18,6 +18,7 @@ from avatar_creator_server.shared.http import open_http_client
 log = structlog.get_logger()
 
 _MAX_CATEGORIES = 10
+_NO_ENCODING = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,14 @@ class ModerationClient:
         self._url = url
         self._limits = limits or ModerationLimits()
         # `asyncio.timeout` limits the whole answer. httpx limits each step: a trickle would never time out.
-        self._http = open_http_client(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=None)
+        self._http = open_http_client(
+            headers={
+                # No compression: a small answer must not expand to a huge one.
+                "accept-encoding": _NO_ENCODING,
+                **({"Authorization": f"Bearer {key}"} if key else {}),
+            },
+            timeout=None,
+        )
 
     async def moderate(self, text: str) -> Verdict:
         """Return the verdict about a text.
@@ -126,7 +134,9 @@ class ModerationClient:
         async with self._http.stream("POST", self._url, json={"input": text}) as response:
             if response.status_code != httpx.codes.OK:
                 raise self._unavailable_error(f"status {response.status_code}")
-            async for chunk in response.aiter_bytes():
+            if response.headers.get("content-encoding", _NO_ENCODING).strip().lower() != _NO_ENCODING:
+                raise self._unavailable_error("the answer is compressed")
+            async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > self._limits.answer_bytes:
                     raise self._unavailable_error("the answer is too long")

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import httpx
+
+from avatar_creator_server.settings.host_lists import HostList
+from avatar_creator_server.shared.untrusted_http import EgressRules, Target
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -19,6 +24,10 @@ class Access:
     """Hugging Face organization that pays; empty means the owner of the token."""
     deadline: timedelta = timedelta(minutes=10)
     """Maximum time for one picture, from its submission or resumption to its last byte."""
+    result_hosts: str = ""
+    """The only hosts of pictures, as `PROVIDER_RESULT_HOSTS` lists them; any public host if empty."""
+    result_private_hosts: str = ""
+    """Hosts of pictures that are not public, as `PROVIDER_RESULT_PRIVATE_HOSTS` lists them."""
 
     def __post_init__(self) -> None:
         """Reject characters that no HTTP header can carry.
@@ -31,3 +40,12 @@ class Access:
         for name, value in (("API key", self.api_key), ("organization to bill", self.bill_to)):
             if not all("!" <= character <= "~" for character in value):
                 raise ValueError(f"the {name} has characters that no header can carry")
+
+    @property
+    def picture_rules(self) -> EgressRules:
+        """The rules for addresses of pictures. A router may serve the pictures itself."""
+        return EgressRules(
+            HostList.parse(self.result_hosts),
+            HostList.parse(self.result_private_hosts, networks=True),
+            Target.of(httpx.URL(self.base_url)),
+        )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import structlog
 
 from avatar_creator_tasks.providers.huggingface.error_body import error_messages, json_object
 from avatar_creator_tasks.providers.huggingface.excerpt import excerpt
 from avatar_creator_tasks.providers.huggingface.http_client import Answer
 from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Stage, failure
 from avatar_creator_tasks.providers.huggingface.signals import signals_of
+
+log = structlog.get_logger()
 
 MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
@@ -33,13 +36,17 @@ class AnswerReader:
             answer: The answer.
             known_type: fal's type of the error, if an earlier answer has reported one.
         """
-        # The host of the pictures is not fal: its body does not follow fal's format.
-        body = {} if stage is Stage.PICTURE else json_object(answer.content) or {}
+        # The host of the pictures is not fal: its body does not follow fal's format, and no user may see it.
+        is_foreign = stage is Stage.PICTURE
+        body = {} if is_foreign else json_object(answer.content) or {}
+        message = self.message(answer)
+        if is_foreign and message:
+            log.info("picture_download_refused", status=answer.status, message=message)
         return failure(
             stage,
             signals_of(answer, body, known_type),
             status=answer.status,
-            provider_message=self.message(answer),
+            provider_message="" if is_foreign else message,
             retry_after=self._retry_after(answer, body),
             nothing_billed=answer.headers.get("x-fal-billable-units", "").strip() in ("0", "0.0"),
         )
@@ -69,7 +76,7 @@ class AnswerReader:
             pass
         try:
             moment = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return timedelta(0)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
@@ -77,6 +84,7 @@ class AnswerReader:
 
 
 def _clamped(seconds: Any) -> timedelta:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+    # An integer can be too large for a float.
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
         return timedelta(0)
     return timedelta(seconds=min(max(seconds, 0), MAX_RETRY_AFTER.total_seconds()))

@@ -26,6 +26,7 @@ import httpx
 import structlog
 from PIL import Image
 
+from avatar_creator_server.shared.untrusted_http import RefusedAddressError
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
@@ -48,6 +49,7 @@ from avatar_creator_tasks.providers.huggingface.request_paths import is_request_
 log = structlog.get_logger()
 
 _PAUSE_GROWTH = 1.5
+_MAX_SEED = 2**64 - 1
 _STATUSES = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
 
 T = TypeVar("T")
@@ -222,7 +224,7 @@ class FalQueue:
         return _Result(
             url,
             {name: self._reader.fact(value) for name, value in facts.items() if value is not None},
-            seed if isinstance(seed, int) else None,
+            seed if type(seed) is int and 0 <= seed <= _MAX_SEED else None,
         )
 
     async def _picture(self, url: httpx.URL, request: PortraitRequest, deadline: Deadline) -> Image.Image:
@@ -244,9 +246,10 @@ class FalQueue:
         """Download the picture's file without the API key, because another host stores the file."""
         for _ in range(self._limits.redirects + 1):
             try:
-                answer = await self._http.send(
-                    "GET", url, deadline, max_bytes=self._limits.picture_bytes, fresh=True
-                )
+                answer = await self._http.download(url, deadline, max_bytes=self._limits.picture_bytes)
+            except RefusedAddressError as error:
+                log.warning("picture_address_refused", host=self._reader.fact(url.host), because=str(error))
+                raise failure(Stage.PICTURE, (Signal.FORBIDDEN_ADDRESS,)) from None
             except NoAnswerError as error:
                 raise _no_answer(Stage.PICTURE, error) from error
             if answer.is_success:

@@ -7,15 +7,18 @@ import ssl
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
 from avatar_creator_server.shared.http import open_http_client
+from avatar_creator_server.shared.untrusted_http import EgressRules, UntrustedTransport
 from avatar_creator_tasks.providers.huggingface.limits import Limits
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal
 
 _OK = range(200, 300)
+_NO_ENCODING = "identity"
 _NOTHING_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -75,27 +78,41 @@ class BearerKey(httpx.Auth):
 class HttpClient:
     """An HTTP client with its connections.
 
-    It follows no redirect, because a redirect could send the API key to another host.
+    It follows no redirect, because a redirect could send the API key to another host. It keeps no cookie.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, picture_rules: EgressRules) -> None:
         self._limits = limits
         # No compression: a small answer must not expand to a huge one.
-        headers = {"accept-encoding": "identity", "user-agent": "avatar-creator"}
-        self._reused = open_http_client(headers=headers, follow_redirects=False, verify=_tls())
+        headers = {"accept-encoding": _NO_ENCODING, "user-agent": "avatar-creator"}
+        options: dict[str, Any] = {"headers": headers, "follow_redirects": False, "cookies": _no_cookies()}
+        self._reused = open_http_client(verify=_tls(), **options)
         # A billable request needs a new connection. If the other side has just closed a reused one, it is
         # unknown whether the request arrived.
         self._fresh = open_http_client(
-            headers=headers,
-            follow_redirects=False,
-            verify=_tls(),
-            limits=httpx.Limits(max_keepalive_connections=0),
+            verify=_tls(), limits=httpx.Limits(max_keepalive_connections=0), **options
         )
+        self._untrusted = httpx.AsyncClient(transport=UntrustedTransport(picture_rules, _tls()), **options)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._reused.aclose()
         await self._fresh.aclose()
+        await self._untrusted.aclose()
+
+    async def download(self, url: httpx.URL, deadline: Deadline, *, max_bytes: int) -> Answer:
+        """Send a GET request to an address that the provider has named, without the API key.
+
+        Args:
+            url: Address.
+            deadline: Latest end of the call.
+            max_bytes: Maximum size of a 2xx answer.
+
+        Raises:
+            NoAnswerError: No complete answer arrived.
+            RefusedAddressError: The rules do not allow the address.
+        """
+        return await self._send(self._untrusted, "GET", url, deadline, max_bytes=max_bytes)
 
     async def send(
         self,
@@ -110,11 +127,11 @@ class HttpClient:
         draws: bool = False,
         fresh: bool = False,
     ) -> Answer:
-        """Send a request and return its complete answer, with any status.
+        """Send a request to an address of the operator and return its complete answer, with any status.
 
         Args:
             method: HTTP method.
-            url: Address.
+            url: Address below one of the settings.
             deadline: Latest end of the call.
             key: API key to authorize with; None sends no authorization.
             headers: Additional headers.
@@ -126,8 +143,33 @@ class HttpClient:
         Raises:
             NoAnswerError: No complete answer arrived. With the signal NOT_CONNECTED, nothing was sent.
         """
-        limits = self._limits
         client = self._fresh if fresh else self._reused
+        return await self._send(
+            client,
+            method,
+            url,
+            deadline,
+            key=key,
+            headers=headers,
+            body=body,
+            max_bytes=max_bytes,
+            draws=draws,
+        )
+
+    async def _send(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: httpx.URL,
+        deadline: Deadline,
+        *,
+        key: BearerKey | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        max_bytes: int | None = None,
+        draws: bool = False,
+    ) -> Answer:
+        limits = self._limits
         request = client.build_request(
             method,
             url,
@@ -154,8 +196,6 @@ class HttpClient:
             raise NoAnswerError(Signal.NOT_CONNECTED, type(error).__name__) from None
         except httpx.TimeoutException as error:
             raise NoAnswerError(Signal.NO_ANSWER, type(error).__name__) from None
-        except httpx.DecodingError as error:
-            raise NoAnswerError(Signal.UNREADABLE, type(error).__name__) from None
         except httpx.HTTPError as error:
             raise NoAnswerError(Signal.LOST, type(error).__name__) from None
         return Answer(response.status_code, response.headers, content)
@@ -167,12 +207,22 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def _no_cookies() -> CookieJar:
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
 async def _read_content(response: httpx.Response, max_bytes: int) -> bytes:
+    is_success = response.status_code in _OK
+    if response.headers.get("content-encoding", _NO_ENCODING).strip().lower() != _NO_ENCODING:
+        # It was not requested, and expands to any size.
+        if is_success:
+            raise NoAnswerError(Signal.UNREADABLE, "compressed")
+        return b""
     content = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > max_bytes:
-            if response.status_code in _OK:
+            if is_success:
                 raise NoAnswerError(Signal.TOO_LARGE, f"more than {max_bytes} bytes")
             break
     return bytes(content[:max_bytes])

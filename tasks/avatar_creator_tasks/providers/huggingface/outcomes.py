@@ -54,6 +54,8 @@ class Signal(StrEnum):
     ERROR_BODY = "an error with a success status"
     """Status 2xx with an error as the body."""
     NO_PICTURE = "a result without a picture"
+    FORBIDDEN_ADDRESS = "a forbidden address"
+    """The picture is at an address that the service must not read, such as one of a private network."""
     NOT_A_PICTURE = "not a picture"
     """Another content type, such as a gateway's page."""
     BROKEN_PICTURE = "a damaged picture"
@@ -141,6 +143,7 @@ TABLE: tuple[_Row, ...] = (
                                                                "BAD_ANSWER",      _ALIVE_REPEAT,          "the provider's answer could not be read"),
     ((_RESULT,),         (Signal.ERROR_BODY,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's result is an error"),
     ((_RESULT,),         (Signal.NO_PICTURE,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's result contains no picture"),
+    ((_PICTURE,),        (Signal.FORBIDDEN_ADDRESS,),          "BAD_ANSWER",      _CHARGED,               "the provider's picture is at an address that the service must not read"),
     ((_DRAW,),           (Signal.ERROR_BODY,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider sent an error instead of a picture"),
     ((_DRAW,),           (Signal.NOT_A_PICTURE, Signal.UNREADABLE),
                                                                "BAD_ANSWER",      _RETRY_CHARGED,         "the provider sent something that is not a picture"),

@@ -48,7 +48,7 @@ class HuggingFaceProvider:
         limits = limits or Limits()
         reader = AnswerReader(access.api_key, now)
         self._deadline_seconds = access.deadline.total_seconds()
-        self._http = HttpClient(limits)
+        self._http = HttpClient(limits, access.picture_rules)
         self._queue = FalQueue(access, limits, self._http, reader)
         self._single = SingleRequests(access, limits, self._http, reader)
 
