@@ -104,7 +104,7 @@ def test_thirty_two_readers_of_the_largest_answers(service: Deployment, page: Pa
             outcomes = {reader.result() for reader in readers}
 
     # One user reads too much for the calls to end in time, or for a place among the readers of the database.
-    assert outcomes <= {"OK", "DEADLINE_EXCEEDED", "DATABASE_LIMIT"}
+    assert outcomes <= {"OK", "DEADLINE_EXCEEDED", "DATABASE_LIMIT", "CALL_LIMIT", "OVERLOADED"}
     assert median(latencies) < SLOWER * quiet
     assert gauge.peak_server_bytes - before < MAX_GROWTH_BYTES
     wait_until(lambda: gauge.server_bytes() - before < MAX_KEPT_BYTES)
