@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
 
 from avatar_creator.v1.avatar_service_pb2 import ListAvatarsRequest
 from avatar_creator.v1.usage_service_pb2 import ListUsageRequest, SummarizeUsageRequest
 from avatar_creator_server.api.answers import MAX_ITEM_BYTES
 from tests.abuse.abuse import MIB, Gauge, Witness, median
-from tests.contract.calls import Calls
+from tests.contract.calls import Calls, refusal_of
 from tests.support.large_answers import add_apps, add_avatars
 from tests.support.service import Deployment
 from tests.support.threads import Threads
@@ -79,19 +80,31 @@ def read_all(service: Deployment, page: Page) -> int:
     return largest
 
 
+def outcome_of_reading(service: Deployment, page: Page) -> str:
+    """Read all pages, and return OK, or the reason or the status of the error."""
+    try:
+        read_all(service, page)
+    except grpc.RpcError as error:
+        refused = refusal_of(error)
+        return refused.reason or refused.code.name
+    return "OK"
+
+
 @pytest.mark.parametrize("page", [list_avatars, list_usage, summarize_usage])
 def test_thirty_two_readers_of_the_largest_answers(service: Deployment, page: Page) -> None:
     with service.client("witness") as client:
         witness = Witness(client)
         quiet = witness.quiet_median()
+        assert MIB // 2 < read_all(service, page) < 4 * MIB
         gauge = Gauge(service)
         before, threads_before = gauge.server_bytes(), gauge.threads()
 
         with Threads(CALLERS) as threads, gauge.sampling(), witness.reading() as latencies:
-            readers = [threads.submit(read_all, service, page) for _ in range(CALLERS)]
-            largest = max(reader.result() for reader in readers)
+            readers = [threads.submit(outcome_of_reading, service, page) for _ in range(CALLERS)]
+            outcomes = {reader.result() for reader in readers}
 
-    assert MIB // 2 < largest < 4 * MIB
+    # One user reads too much for the calls to end in time, or for a place among the readers of the database.
+    assert outcomes <= {"OK", "DEADLINE_EXCEEDED", "DATABASE_LIMIT", "CALL_LIMIT", "OVERLOADED"}
     assert median(latencies) < SLOWER * quiet
     assert gauge.peak_server_bytes - before < MAX_GROWTH_BYTES
     wait_until(lambda: gauge.server_bytes() - before < MAX_KEPT_BYTES)
