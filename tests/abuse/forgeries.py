@@ -1,7 +1,7 @@
 """Floods of forged messages on Redis. Each runs in a process of its own until its standard input ends.
 
-`python -m tests.abuse.forgeries NAME REDIS_URL PROJECT_ID GENERATION_ID` prints the number of its messages when
-it ends.
+`python -m tests.abuse.forgeries NAME REDIS_URL PROJECT_ID GENERATION_ID` prints the number of messages at its
+end.
 """
 
 from __future__ import annotations
