@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -19,7 +20,7 @@ from avatar_creator.v1.avatar_project_service_pb2 import (
     GetProjectResponse,
     UpdateProjectResponse,
 )
-from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
+from avatar_creator.v1.avatar_service_pb2 import DeleteAvatarResponse, UploadAvatarResponse
 from avatar_creator.v1.generation_service_pb2 import (
     CancelGenerationResponse,
     CreateGenerationResponse,
@@ -164,7 +165,7 @@ def limited(reason: str, *, delay: bool = True) -> Failure:
     return Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, tuple(details))
 
 
-@pytest.mark.parametrize("reason", ["TRANSFER_LIMIT", "DATABASE_LIMIT"])
+@pytest.mark.parametrize("reason", ["TRANSFER_LIMIT", "DATABASE_LIMIT", "CALL_LIMIT"])
 def test_a_limit_of_calls_at_the_same_time_is_retried_after_its_delay(
     reason: str, connect: Connector, server: ScriptedServer, time: FakeTime
 ) -> None:
@@ -176,6 +177,23 @@ def test_a_limit_of_calls_at_the_same_time_is_retried_after_its_delay(
     assert time.slept == [2.05]
     first, second = map(request_id, server.received("UploadAvatar"))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        limited("CALL_LIMIT"),
+        limited("DATABASE_LIMIT"),
+        replace(limited("OVERLOADED"), code=grpc.StatusCode.UNAVAILABLE),
+    ],
+    ids=["CALL_LIMIT", "DATABASE_LIMIT", "OVERLOADED"],
+)
+def test_a_delete_that_the_service_has_not_begun_is_sent_again(
+    failure: Failure, client: Any, server: ScriptedServer
+) -> None:
+    server.script("DeleteAvatar", [failure], [DeleteAvatarResponse()])
+    client.avatars.delete("a1")
+    assert len(server.received("DeleteAvatar")) == 2
 
 
 @pytest.mark.parametrize(

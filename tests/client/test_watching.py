@@ -9,7 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from avatar_creator import (
     Backoff,
@@ -460,3 +461,19 @@ class TestCreateAndWait:
         with pytest.raises(RuntimeError, match="of the callback"):
             client.generations.create_and_wait("p1", "a portrait", on_progress=fail)
         assert server.received("WatchGeneration")[0].over.wait(5)
+
+
+def test_a_watch_that_is_refused_for_too_many_calls_opens_after_the_delay(
+    connect: Connector, server: ScriptedServer, time: FakeTime
+) -> None:
+    details = (
+        ErrorInfo(reason="CALL_LIMIT", domain="avatar-creator"),
+        RetryInfo(retry_delay=Duration(seconds=2)),
+    )
+    refused = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
+    server.script("WatchGeneration", [refused], [one(2, COMPLETED)])
+
+    client = connect(server.target, backoff=Backoff(random=lambda: 0.5))
+
+    assert revisions(client.generations.watch("g1")) == [2]
+    assert time.slept == [2.05]

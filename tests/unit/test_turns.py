@@ -132,3 +132,19 @@ async def test_a_caller_who_leaves_holds_no_turn(moment: str) -> None:
     assert served.order == ["next"]
     limited.end("next")
     assert limited.is_idle
+
+
+async def test_a_turn_passes_over_a_caller_who_has_just_left() -> None:
+    limited = turns()
+    await limited.begin("one")
+    served = Served(limited)
+    await served.join("left", "next")
+
+    served.tasks[0].cancel()
+    limited.end("one")
+    await settle()
+
+    assert served.order == ["next"]
+    limited.end("next")
+    assert limited.is_idle
+    assert not limited.is_full

@@ -35,13 +35,14 @@ class BaseConnection:
         deadline = self._clock() + timeout
         return lambda: max(0.0, deadline - self._clock())
 
-    def _retries(self, rpc: Rpc[Any], timeout: float | None, *, retryable: bool) -> CallRetries:
+    def _retries(self, rpc: Rpc[Any], timeout: float | None, *, resendable: bool) -> CallRetries:
         default = self._transfer_timeout if rpc.transfer else self._timeout
         return CallRetries(
             self._backoff,
             self._clock,
             timeout=default if timeout is None else timeout,
-            retryable=retryable and rpc.retryable,
+            resendable=resendable,
+            retryable=rpc.retryable,
         )
 
     def _reconnects(

@@ -34,7 +34,7 @@ class PictureSource:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self.retryable = isinstance(picture, str | os.PathLike | bytes)
+        self.resendable = isinstance(picture, str | os.PathLike | bytes)
         """True if the picture can be read twice. A file object may be a pipe."""
 
     def open(self) -> AbstractContextManager[BinaryIO]:

@@ -26,6 +26,9 @@ _ACCEPTED_SECONDS = 1.0
 _PASSING_LIMITS = frozenset({"TRANSFER_LIMIT", "DATABASE_LIMIT", "CALL_LIMIT"})
 """Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds."""
 
+_NOT_BEGUN = frozenset({"DATABASE_LIMIT", "CALL_LIMIT", "OVERLOADED"})
+"""Reasons with which the service refuses a call before it begins it, so that every call may be sent again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -59,11 +62,27 @@ class CallRetries:
     """Attempts of one logical call. Its timeout starts when this object is created."""
 
     def __init__(
-        self, backoff: Backoff, clock: Callable[[], float], *, timeout: float, retryable: bool
+        self,
+        backoff: Backoff,
+        clock: Callable[[], float],
+        *,
+        timeout: float,
+        resendable: bool,
+        retryable: bool,
     ) -> None:
+        """Start the first attempt.
+
+        Args:
+            backoff: The delays.
+            clock: Returns the seconds since any fixed moment.
+            timeout: Maximum time for all attempts, in seconds.
+            resendable: True if the request can be sent a second time.
+            retryable: True if a second call is safe although the first one may have succeeded.
+        """
         self._backoff = backoff
         self._clock = clock
         self._deadline = clock() + timeout
+        self._resendable = resendable
         self._retryable = retryable
         self._failures = 0
 
@@ -73,7 +92,8 @@ class CallRetries:
 
     def delay_after(self, error: AvatarCreatorError) -> float | None:
         """Return the seconds to wait before the next attempt; None if the caller must raise `error`."""
-        if not (self._retryable and _is_passing(error)):
+        safe = self._retryable or error.reason in _NOT_BEGUN
+        if not (self._resendable and safe and _is_passing(error)):
             return None
         self._failures += 1
         delay = self._backoff.delay(self._failures, error.retry_after)
@@ -154,7 +174,7 @@ class Reconnects:
             self._token_expired = error
             if now - self._connect_time >= _ACCEPTED_SECONDS:
                 self.progressed()
-        elif not isinstance(error, UnavailableError):
+        elif not _is_passing(error):
             raise error
         if self._failing_since is None:
             self._failing_since = now

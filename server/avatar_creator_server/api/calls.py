@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 
 from avatar_creator_server import metrics
-from avatar_creator_server.api.access import current_caller
+from avatar_creator_server.api.access import current_caller, user_for_log
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.unread_answers import UnreadAnswers
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.turns import Turns, overloaded_error
 
+_MIB = 1024 * 1024
 _CONTRACT = "/avatar_creator.v1."
 _WAITING_READS_FACTOR = 32
 """Waiting reads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting call."""
@@ -77,6 +79,11 @@ class Calls:
 
     def __init__(self, settings: Settings, authentication: Authentication) -> None:
         self._authentication = authentication
+        self._unread = UnreadAnswers(
+            "CALL_LIMIT",
+            most_bytes=settings.unread_answers_mib * _MIB,
+            most_bytes_per_user=settings.unread_answers_mib_per_user * _MIB,
+        )
         self._turns = {
             CallClass.READ: Turns(
                 CallClass.READ,
@@ -119,16 +126,18 @@ class Calls:
         """
         class_ = _class_of(method)
         turns = self._turns.get(class_)
-        if turns is None or not (overloaded or turns.is_full):
+        if not (overloaded or self._unread.is_much or (turns is not None and turns.is_full)):
             return None
+        if class_ is CallClass.UNBOUNDED:
+            return self._unread.own_refusal(_machine_of(context))
         if class_ is CallClass.ANONYMOUS_STREAM:
-            return turns.refusal(_machine_of(context), context.time_remaining())
+            return self._turns[class_].refusal(_machine_of(context), context.time_remaining())
         user_id = self._authentication.known_user_id(context)
-        if user_id is None:
+        if user_id is None or turns is None:
             return None
         if overloaded and class_ is not CallClass.WATCH and turns.has(user_id):
             return overloaded_error("the server has too many calls right now")
-        return turns.refusal(user_id, context.time_remaining())
+        return self._unread.refusal(user_id) or turns.refusal(user_id, context.time_remaining())
 
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -153,6 +162,10 @@ class Calls:
             yield
         finally:
             turns.end(user_id)
+
+    def send(self, answer_bytes: int, context: Context) -> None:
+        """Count an answer until its client has read it."""
+        self._unread.add(user_for_log() or _machine_of(context), answer_bytes, context)
 
     def count_refusal(self, method: str, error: AvatarCreatorError) -> None:
         """Count a refused call."""

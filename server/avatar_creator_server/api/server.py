@@ -15,7 +15,7 @@ from contextlib import (
     suppress,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import structlog
@@ -114,6 +114,20 @@ SERVICE_NAMES = tuple(
 """Full names of the services in the contract."""
 
 
+class _OneQueue:
+    """Adds the handlers of a service without registering its methods in gRPC.
+
+    gRPC keeps a queue of arrived calls for each registered method, and its server waits for all of these
+    queues after each call. With one queue for all methods, each refusal costs a fifth less.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """Do nothing: the generic handlers serve these methods too."""
+
+
 class AvatarServer:
     """One listening server over a `Core`."""
 
@@ -149,6 +163,7 @@ class AvatarServer:
             options=(
                 *_OPTIONS,
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
+                ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
                 ("grpc.max_allowed_incoming_connections", _possible_connections(settings.connections)),
             ),
         )
@@ -186,7 +201,7 @@ class AvatarServer:
         log.info("server_stopped")
 
     def _add_services(self) -> None:
-        core, server = self._core, self._server
+        core, server = self._core, cast(grpc.aio.Server, _OneQueue(self._server))
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
             ProjectService(core.projects, core.project_deletion, core.avatars), server
         )
@@ -202,7 +217,7 @@ class AvatarServer:
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         if core.settings.reflection == "on":
             reflection.enable_server_reflection(
-                (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
+                (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), self._server
             )
 
     def _listen(self, settings: Settings) -> int:

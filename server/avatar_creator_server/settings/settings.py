@@ -229,10 +229,16 @@ class Settings(BaseSettings):
     """Maximum number of open streams without a token: health watches and reflection."""
     anonymous_streams_per_peer: int = Field(default=100, ge=1, le=_MAX_LIMIT)
     """Maximum number of such streams of one machine."""
+    unread_answers_mib: int = Field(default=128, ge=1, le=1024 * 1024)
+    """Maximum size of all answers that clients have not read yet, in MiB."""
+    unread_answers_mib_per_user: int = Field(default=16, ge=1, le=1024 * 1024)
+    """Maximum size of such answers of one user, in MiB."""
     streams_per_connection: int = Field(default=10_000, ge=1, le=_MAX_LIMIT)
     """Maximum number of calls that run on one connection at the same time. gRPC clients wait beyond it."""
     connections: int = Field(default=5_000, ge=1, le=_MAX_LIMIT)
     """Maximum number of open connections of a server. More are closed at once."""
+    connection_idle_seconds: float = Field(default=300, ge=1, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Time after which a connection without a call is closed. gRPC clients connect again by themselves."""
     reflection: Literal["on", "off"] = "on"
     """`off` if the server must not describe its API to tools such as grpcurl."""
     call_wait_seconds: float = Field(default=2, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)

@@ -62,6 +62,7 @@ class Turns:
         self._wait_seconds = wait_seconds
         self._running: Counter[str] = Counter()
         self._running_count = 0
+        self._users_at_limit = 0
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._waiting_count = 0
         self._last_grant: float | None = None
@@ -119,6 +120,8 @@ class Turns:
 
     def end(self, user_id: str) -> None:
         """End a turn, and give it to the next user."""
+        if self._running[user_id] == self._at_once_per_user:
+            self._users_at_limit -= 1
         self._running_count -= 1
         self._running[user_id] -= 1
         if not self._running[user_id]:
@@ -157,8 +160,8 @@ class Turns:
 
     @property
     def is_full(self) -> bool:
-        """True if a call waits, or would wait."""
-        return bool(self._waiting) or self._running_count >= self._at_once
+        """True if a call of some user would wait."""
+        return bool(self._waiting or self._users_at_limit) or self._running_count >= self._at_once
 
     @property
     def is_idle(self) -> bool:
@@ -176,6 +179,8 @@ class Turns:
     def _take(self, user_id: str) -> None:
         self._running[user_id] += 1
         self._running_count += 1
+        if self._running[user_id] == self._at_once_per_user:
+            self._users_at_limit += 1
 
     def _grant(self, user_id: str) -> None:
         """Give a turn to the first call of the user that still waits."""

@@ -100,7 +100,7 @@ class AsyncConnection(BaseConnection):
             finally:
                 stream.cancel()
 
-        response = await self._with_retries(rpc, timeout, attempt, retryable=source.retryable)
+        response = await self._with_retries(rpc, timeout, attempt, resendable=source.resendable)
         return response.avatar
 
     async def download(self, request: Message, timeout: float | None) -> bytes:
@@ -177,9 +177,9 @@ class AsyncConnection(BaseConnection):
         timeout: float | None,
         attempt: Callable[[float, Metadata], Awaitable[_Answer]],
         *,
-        retryable: bool = True,
+        resendable: bool = True,
     ) -> _Answer:
-        retries = self._retries(rpc, timeout, retryable=retryable)
+        retries = self._retries(rpc, timeout, resendable=resendable)
         while True:
             self._refuse_if_closed()
             authorization = await self._authorization()

@@ -84,7 +84,7 @@ class Connection(BaseConnection):
                     raise failures[0] from None
                 raise
 
-        return self._with_retries(rpc, timeout, attempt, retryable=source.retryable).avatar
+        return self._with_retries(rpc, timeout, attempt, resendable=source.resendable).avatar
 
     def download(self, request: Message, timeout: float | None) -> bytes:
         """Download a picture and return its verified bytes."""
@@ -154,9 +154,9 @@ class Connection(BaseConnection):
         timeout: float | None,
         attempt: Callable[[float, Metadata], _Answer],
         *,
-        retryable: bool = True,
+        resendable: bool = True,
     ) -> _Answer:
-        retries = self._retries(rpc, timeout, retryable=retryable)
+        retries = self._retries(rpc, timeout, resendable=resendable)
         while True:
             self._refuse_if_closed()
             authorization = self._authorization()

@@ -396,7 +396,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: 60 `UploadAvatar` calls of one user at the same time.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 44
-    """This server has too much to do for all its users together.
+    """This server has too much to do for all its users together. The call created and changed nothing: it may be sent
+    again, also without a `request_id`.
 
     - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed attempt.
     - Metadata: none.
@@ -435,10 +436,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALL_LIMIT: _ErrorReason.ValueType  # 48
     """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine has too many
-    streams without a token: health watches and reflection. The call waited for its turn, 2 seconds by default, or would have waited longer than that or than its deadline. Nothing of it was begun.
+    streams without a token: health watches and reflection. The call waited for its turn, 2 seconds by default, or would
+    have waited longer than that or than its deadline. Or the user's clients have not read 16 MiB of answers. The service
+    has not begun the call: it may be sent again, also without a `request_id`.
 
     - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
-    - Metadata: `limit`: `reads`, `writes`, `watches` or `streams_without_a_token`. `most`: the allowed number.
+    - Metadata: `limit`: `reads`, `writes`, `watches`, `streams_without_a_token` or `bytes_of_unread_answers`. `most`: the
+      allowed number.
     - Retry: yes, after the delay in `RetryInfo`. The clients do that.
     - Example: 400 `GetAvatar` calls of one user at the same time.
     """
@@ -827,7 +831,8 @@ or found too many waiting calls of the same user.
 - Example: 60 `UploadAvatar` calls of one user at the same time.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 44
-"""This server has too much to do for all its users together.
+"""This server has too much to do for all its users together. The call created and changed nothing: it may be sent
+again, also without a `request_id`.
 
 - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed attempt.
 - Metadata: none.
@@ -866,10 +871,13 @@ did not begin it.
 """
 ERROR_REASON_CALL_LIMIT: ErrorReason.ValueType  # 48
 """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine has too many
-streams without a token: health watches and reflection. The call waited for its turn, 2 seconds by default, or would have waited longer than that or than its deadline. Nothing of it was begun.
+streams without a token: health watches and reflection. The call waited for its turn, 2 seconds by default, or would
+have waited longer than that or than its deadline. Or the user's clients have not read 16 MiB of answers. The service
+has not begun the call: it may be sent again, also without a `request_id`.
 
 - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
-- Metadata: `limit`: `reads`, `writes`, `watches` or `streams_without_a_token`. `most`: the allowed number.
+- Metadata: `limit`: `reads`, `writes`, `watches`, `streams_without_a_token` or `bytes_of_unread_answers`. `most`: the
+  allowed number.
 - Retry: yes, after the delay in `RetryInfo`. The clients do that.
 - Example: 400 `GetAvatar` calls of one user at the same time.
 """

@@ -32,15 +32,22 @@ def behavior_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
 
 
 def with_streamed_requests(
-    handler: grpc.RpcMethodHandler[Any, Any], behavior: Any
+    handler: grpc.RpcMethodHandler[Any, Any], behavior: Any, *, encoded: bool = False
 ) -> grpc.RpcMethodHandler[Any, Any]:
     """Return a handler that calls `behavior` with a stream of undecoded requests.
 
     gRPC receives the requests of a stream only when the behavior reads them. To a client, an RPC with one
     request and a stream of one request are the same.
+
+    Args:
+        handler: The handler of the RPC.
+        behavior: Its new behavior.
+        encoded: True if the behavior returns encoded responses.
     """
     _, create = _HANDLER_KINDS[True, handler.response_streaming]
-    streamed: grpc.RpcMethodHandler[Any, Any] = create(behavior, None, handler.response_serializer)
+    streamed: grpc.RpcMethodHandler[Any, Any] = create(
+        behavior, None, None if encoded else handler.response_serializer
+    )
     return streamed
 
 

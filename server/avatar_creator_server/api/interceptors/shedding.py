@@ -41,17 +41,24 @@ class SheddingInterceptor(ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
-        wrapped = with_streamed_requests(handler, wrap(method, behavior_of(handler)))
+        inner = behavior_of(handler)
+        if handler.response_streaming:
+            wrapped = with_streamed_requests(handler, self._wrap_stream(method, inner))
+        else:
+            assert handler.response_serializer is not None, "a method has a response message"
+            unary = self._wrap_unary(method, inner, handler.response_serializer)
+            wrapped = with_streamed_requests(handler, unary, encoded=True)
         self._wrapped[method] = wrapped
         return wrapped
 
-    def _wrap_unary(self, method: str, inner: Any) -> Any:
-        async def behavior(requests: Any, context: Context) -> Any:
+    def _wrap_unary(self, method: str, inner: Any, encode: Callable[[Any], bytes]) -> Any:
+        async def behavior(requests: Any, context: Context) -> bytes:
             error = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
             if error is not None:
                 await self._refuse(method, error, context)
-            return await inner(requests, context)
+            answer = encode(await inner(requests, context))
+            self._calls.send(len(answer), context)
+            return answer
 
         return behavior
 

@@ -57,6 +57,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         self._names_of_database = ("", *service_names)
         names = (*self._names_of_database, "queue", "provider", "worker")
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
+        self._failed: set[str] = set()
+        """Names of the checks that failed the last time."""
         self._changed = asyncio.Condition()
         self._draining = False
         self._checking: asyncio.Task[None] | None = None
@@ -125,14 +127,19 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         services = dict.fromkeys(self._names_of_database, database)
         await self._set({**services, "queue": queue, "provider": provider, "worker": worker})
 
-    @staticmethod
-    async def _status_of(name: str, check: Callable[[], Awaitable[None]]) -> int:
+    async def _status_of(self, name: str, check: Callable[[], Awaitable[None]]) -> int:
+        """Run a check, and log when it begins to fail and when it recovers."""
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
                 await check()
         except Exception as error:  # every failure means that it does not serve
-            log.warning("health_check_failed", name=name, error=repr(error))
+            if name not in self._failed:
+                self._failed.add(name)
+                log.warning("health_check_failed", name=name, error=repr(error))
             return NOT_SERVING
+        if name in self._failed:
+            self._failed.remove(name)
+            log.info("health_check_recovered", name=name)
         return SERVING
 
     async def _status_of_workers(self) -> int:

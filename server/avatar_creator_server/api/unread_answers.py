@@ -1,0 +1,67 @@
+"""Answers that their clients have not read yet.
+
+gRPC keeps an answer until the client has taken it, and a client may take nothing for as long as it likes. So
+the bytes are bounded: a user whose clients leave too many unread gets no further answers until they read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.errors import AvatarCreatorError, QuotaViolation, ResourceExhaustedError
+from avatar_creator_server.shared.turns import OVERLOADED_RETRY_SECONDS, overloaded_error
+
+_CALL_BYTES = 8 * 1024
+"""Memory of a call besides its answer, roughly."""
+_SUBJECT = "bytes_of_unread_answers"
+
+
+class UnreadAnswers:
+    """The unread answers of one server."""
+
+    def __init__(self, reason: str, *, most_bytes: int, most_bytes_per_user: int) -> None:
+        self._reason = reason
+        self._most = most_bytes
+        self._most_per_user = min(most_bytes, most_bytes_per_user)
+        self._bytes: Counter[str] = Counter()
+        self._total = 0
+
+    def add(self, user_id: str, answer_bytes: int, context: Context) -> None:
+        """Count an answer until its call ends."""
+        size = answer_bytes + _CALL_BYTES
+        self._bytes[user_id] += size
+        self._total += size
+        context.add_done_callback(lambda _: self._remove(user_id, size))  # type: ignore[arg-type]
+
+    @property
+    def is_much(self) -> bool:
+        """True if a user may have reached the limit."""
+        return self._total >= self._most_per_user
+
+    def refusal(self, user_id: str) -> AvatarCreatorError | None:
+        """Return the error for a call of a user while too much is unread; None if there is room."""
+        if self._total >= self._most and self._bytes[user_id] < self._most_per_user:
+            return overloaded_error("the server has too many answers that were not read")
+        return self.own_refusal(user_id)
+
+    def own_refusal(self, user_id: str) -> AvatarCreatorError | None:
+        """Return the error for a user who must first read; None if the user has room."""
+        if self._bytes[user_id] < self._most_per_user:
+            return None
+        return ResourceExhaustedError(
+            self._reason,
+            f"your clients have not read {self._most_per_user:,} bytes of answers; read them first, or "
+            "cancel their calls",
+            metadata={"limit": _SUBJECT, "most": str(self._most_per_user)},
+            quota=QuotaViolation(
+                _SUBJECT, f"at most {self._most_per_user:,} bytes of unread answers of a user"
+            ),
+            retry_after=OVERLOADED_RETRY_SECONDS,
+        )
+
+    def _remove(self, user_id: str, size: int) -> None:
+        self._total -= size
+        self._bytes[user_id] -= size
+        if not self._bytes[user_id]:
+            del self._bytes[user_id]

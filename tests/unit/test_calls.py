@@ -1,0 +1,223 @@
+"""Calls at the same time: the excess is refused, and a call that cannot be answered in time is not begun."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import pytest
+
+from avatar_creator_server.api.access import set_identity
+from avatar_creator_server.api.calls import Calls
+from avatar_creator_server.api.tokens import Identity
+from avatar_creator_server.errors import AvatarCreatorError, ResourceExhaustedError, UnavailableError
+from avatar_creator_server.settings import Settings
+from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.turns import Turns
+
+GET = "/avatar_creator.v1.AvatarService/GetAvatar"
+CREATE = "/avatar_creator.v1.AvatarProjectService/CreateProject"
+WATCH = "/avatar_creator.v1.GenerationService/WatchGeneration"
+HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+MIB = 1024 * 1024
+
+
+class Call:
+    """The context of a call of a user, as `Calls` sees it."""
+
+    def __init__(
+        self, user: str = "one", *, seconds_left: float | None = None, peer: str = "ipv4:10.0.0.1:50000"
+    ) -> None:
+        self.user = user
+        self._seconds_left = seconds_left
+        self._peer = peer
+        self._callbacks: list[Callable[[Any], None]] = []
+
+    def time_remaining(self) -> float | None:
+        return self._seconds_left
+
+    def peer(self) -> str:
+        return self._peer
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._callbacks.append(callback)
+
+    def end(self) -> None:
+        for callback in self._callbacks:
+            callback(self)
+
+
+class KnownUsers:
+    """The authentication: every user has shown their token before."""
+
+    def known_user_id(self, context: Call) -> str | None:
+        return context.user or None
+
+
+class Server:
+    """The calls of a server with these settings, and those that hold a turn."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.calls: Any = Calls(Settings(**settings), KnownUsers())  # type: ignore[arg-type]
+        self._held = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._held.aclose()
+
+    async def begin(self, method: str, call: Call) -> None:
+        """Let a call take its turn and keep it."""
+        set_identity(Identity(Caller(call.user), is_ops=False, expires=0))
+        await self._held.enter_async_context(self.calls.admit(method, call))
+
+    async def refusal_in_turn(self, method: str, call: Call) -> AvatarCreatorError:
+        """Return the error of a call that is refused at its turn."""
+        with pytest.raises(AvatarCreatorError) as refused:
+            await self.begin(method, call)
+        return refused.value
+
+    def refusal(self, method: str, call: Call, *, overloaded: bool = False) -> AvatarCreatorError | None:
+        """Return the error of a call that is refused before anything else."""
+        error: AvatarCreatorError | None = self.calls.refusal(method, call, overloaded=overloaded)
+        return error
+
+
+@pytest.mark.parametrize(
+    ("method", "limit"),
+    [(GET, "reads"), (CREATE, "writes"), (WATCH, "watches")],
+    ids=["read", "write", "watch"],
+)
+async def test_the_excess_of_a_user_and_of_the_server_have_their_errors(method: str, limit: str) -> None:
+    small = {f"{limit}_at_once": 3, f"{limit}_at_once_per_user": 2, "call_wait_seconds": 0.01}
+    async with Server(**small) as server:
+        await server.begin(method, Call("one"))
+        await server.begin(method, Call("one"))
+
+        own = await server.refusal_in_turn(method, Call("one"))
+        await server.begin(method, Call("other"))
+        of_server = await server.refusal_in_turn(method, Call("third"))
+
+    assert isinstance(own, ResourceExhaustedError)
+    assert (own.reason, own.metadata, own.quota.subject) == (
+        "CALL_LIMIT",
+        {"limit": limit, "most": "2"},
+        limit,
+    )
+    assert isinstance(of_server, UnavailableError)
+    assert of_server.reason == "OVERLOADED"
+    assert own.retry_after
+    assert of_server.retry_after
+
+
+async def test_classes_do_not_wait_for_each_other() -> None:
+    async with Server(reads_at_once=1, writes_at_once=1, watches_at_once=1) as server:
+        for method in (GET, CREATE, WATCH):
+            await server.begin(method, Call())
+
+
+async def test_a_call_whose_deadline_has_passed_is_not_begun() -> None:
+    async with Server() as server:
+        assert (await server.refusal_in_turn(CREATE, Call(seconds_left=0.0))).reason == "OVERLOADED"
+
+
+async def test_the_streams_of_an_address_without_a_token_are_bounded() -> None:
+    limits = {"anonymous_streams": 3, "anonymous_streams_per_peer": 2}
+    async with Server(**limits) as server:
+        for port in (1, 2):
+            await server.begin(HEALTH_WATCH, Call("", peer=f"ipv6:%5B::1%5D:{port}"))
+
+        own = server.refusal(HEALTH_WATCH, Call("", peer="ipv6:%5B::1%5D:3"))
+        await server.begin(HEALTH_WATCH, Call("", peer="ipv6:%5B::2%5D:1"))
+        of_server = server.refusal(HEALTH_WATCH, Call("", peer="ipv6:%5B::3%5D:1"))
+
+        assert own is not None
+        assert of_server is not None
+        assert (own.reason, of_server.reason) == ("CALL_LIMIT", "OVERLOADED")
+        assert server.refusal(HEALTH_CHECK, Call("", peer="ipv6:%5B::1%5D:4")) is None
+
+
+async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> None:
+    async with Server() as server:
+        await server.begin(GET, Call("many"))
+        await server.begin(WATCH, Call("many"))
+
+        refused = server.refusal(GET, Call("many"), overloaded=True)
+        assert refused is not None
+        assert refused.reason == "OVERLOADED"
+        assert server.refusal(GET, Call("many")) is None
+        assert server.refusal(GET, Call("single"), overloaded=True) is None
+        assert server.refusal(CREATE, Call("many"), overloaded=True) is None
+        assert server.refusal(WATCH, Call("many"), overloaded=True) is None
+
+
+async def test_users_who_do_not_read_get_no_further_answers() -> None:
+    async with Server(unread_answers_mib=2, unread_answers_mib_per_user=1) as server:
+        unread = [Call("", peer="one:1"), Call("", peer="one:2"), Call("", peer="other:1")]
+        server.calls.send(MIB // 2, unread[0])
+        assert server.refusal(GET, Call("one")) is None
+        server.calls.send(MIB, unread[1])
+        server.calls.send(MIB, unread[2])
+
+        own, of_server = server.refusal(GET, Call("one")), server.refusal(GET, Call("third"))
+        check, other_check = (
+            server.refusal(HEALTH_CHECK, Call("", peer=f"{peer}:9")) for peer in ("one", "third")
+        )
+        unread[1].end()
+
+        assert own is not None
+        assert of_server is not None
+        assert check is not None
+        assert (own.reason, own.metadata["limit"]) == ("CALL_LIMIT", "bytes_of_unread_answers")
+        assert (of_server.reason, check.reason) == ("OVERLOADED", "CALL_LIMIT")
+        assert other_check is None, "a load balancer must always get an answer"
+        assert server.refusal(GET, Call("one")) is None
+
+
+class _Pace:
+    """Turns that pass at a steady pace, with many waiting calls."""
+
+    def __init__(self, seconds_per_turn: float) -> None:
+        self.turns = Turns("reads", at_once=2, at_once_per_user=1, wait_seconds=1.0)
+        self._seconds = seconds_per_turn
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, turns: int, waiting: int) -> None:
+        """Let turns pass, until this many calls of one user still wait."""
+        await self.turns.begin("many")
+        self._tasks = [asyncio.create_task(self.turns.begin("many")) for _ in range(turns + waiting)]
+        loop = asyncio.get_running_loop()
+        for _ in range(turns):
+            next_turn = loop.create_future()
+            loop.call_later(self._seconds, next_turn.set_result, None)
+            await next_turn
+            self.turns.end("many")
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+async def test_a_call_that_cannot_be_answered_in_time_is_refused_at_once() -> None:
+    pace = _Pace(0.02)
+    await pace.run(turns=5, waiting=10)
+
+    # Eleven turns of 0.02 s come first, with a margin for a busy machine.
+    assert pace.turns.refusal("many", 0.1) is not None
+    assert pace.turns.refusal("many", 20.0) is None
+    assert pace.turns.refusal("single", 0.1) is None, "another user has a turn at once"
+    pace.close()
+
+
+async def test_a_call_that_would_wait_too_long_is_refused_at_once() -> None:
+    pace = _Pace(0.1)
+    await pace.run(turns=3, waiting=15)
+
+    refused = pace.turns.refusal("many")
+
+    assert isinstance(refused, ResourceExhaustedError)
+    pace.close()
