@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 
 from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.contract.generation_codec import ProtobufGenerationCodec
 from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.database.migrator import migrate, require_current
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
+from avatar_creator_server.generations.claims import Shares
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.leases import GenerationLeases
@@ -105,7 +107,8 @@ class Core:
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
         workers = Workers(database, routes.from_text.provider)
-        queue_positions = QueuePositions(database, workers)
+        shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
+        queue_positions = QueuePositions(database, workers, shares)
         feed = GenerationFeed(database, queue_positions)
         generations = Generations(
             database,
@@ -136,7 +139,7 @@ class Core:
             avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), pager, decoders),
             generations=generations,
             feed=feed,
-            leases=GenerationLeases(database, events, files),
+            leases=GenerationLeases(database, events, files, shares),
             background_jobs=BackgroundJobQueue(database),
             usage=Usage(database, pager),
             gallery=Gallery(database, pager),

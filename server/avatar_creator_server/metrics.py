@@ -16,6 +16,11 @@ REQUEST_SECONDS = Histogram(
     ["method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+REFUSED_CALLS = Counter(
+    "avatar_creator_refused_calls",
+    "Calls that were refused because the user or the server had too many, by class and reason.",
+    ["class", "reason"],
+)
 WATCHES = Gauge("avatar_creator_watches", "Open watches.")
 BUS_RECONNECTS = Counter("avatar_creator_bus_reconnects", "Lost connections of the event bus.")
 EVENTS_NOT_PUBLISHED = Counter(

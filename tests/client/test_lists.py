@@ -23,10 +23,20 @@ from avatar_creator import (
     UsageRecord,
 )
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsResponse
-from avatar_creator.v1.avatar_service_pb2 import ListAvatarsRequest, ListAvatarsResponse
+from avatar_creator.v1.avatar_service_pb2 import (
+    BatchGetAvatarsResponse,
+    ListAvatarsRequest,
+    ListAvatarsResponse,
+)
 from avatar_creator.v1.generation_service_pb2 import ListGenerationsRequest, ListGenerationsResponse
 from avatar_creator.v1.preset_service_pb2 import ListPersonaExamplesResponse, ListPresetsResponse
-from avatar_creator.v1.usage_service_pb2 import ListUsageResponse
+from avatar_creator.v1.usage_pb2 import AppUsageSummary
+from avatar_creator.v1.usage_service_pb2 import (
+    DailySpend,
+    GetStatsResponse,
+    ListUsageResponse,
+    SummarizeUsageResponse,
+)
 from tests.client.scripted_server import LOST, ScriptedServer
 
 
@@ -139,3 +149,68 @@ def test_times_are_sent_as_timestamps(client: Any, server: ScriptedServer) -> No
 def test_a_time_without_a_time_zone_is_an_error(client: Any) -> None:
     with pytest.raises(ValueError, match="time zone"):
         client.generations.list(create_time_from=datetime(2026, 1, 2))
+
+
+def test_the_sums_by_app_come_from_all_pages(client: Any, server: ScriptedServer) -> None:
+    apps = [AppUsageSummary(app_id=name, usage_count=1) for name in "abc"]
+    server.script(
+        "SummarizeUsage",
+        [SummarizeUsageResponse(apps=apps[:2], next_page_token="second")],
+        [LOST],
+        [SummarizeUsageResponse(apps=apps[2:])],
+    )
+
+    assert client.usage.summarize("a1") == apps
+
+    requests = [call.request for call in server.received("SummarizeUsage")]
+    assert [request.page_token for request in requests] == ["", "second", "second"]
+
+
+def test_the_statistics_have_the_spending_of_all_pages(client: Any, server: ScriptedServer) -> None:
+    spending = [DailySpend(day="2026-11-26", app_id=name, price_micros=1) for name in "abc"]
+    server.script(
+        "GetStats",
+        [GetStatsResponse(avatar_count=5, spending=spending[:2], next_page_token="second")],
+        [GetStatsResponse(avatar_count=6, spending=spending[2:])],
+    )
+
+    stats = client.usage.stats(user_id="-")
+
+    assert stats == GetStatsResponse(avatar_count=5, spending=spending)
+    requests = [call.request for call in server.received("GetStats")]
+    assert [(request.user_id, request.page_token) for request in requests] == [("-", ""), ("-", "second")]
+
+
+def test_thumbnails_that_a_batch_omits_come_from_further_calls(client: Any, server: ScriptedServer) -> None:
+    def avatar(number: int, thumbnail: bytes = b"") -> Avatar:
+        return Avatar(id=f"a{number}", thumbnail_data=thumbnail)
+
+    server.script(
+        "BatchGetAvatars",
+        [
+            BatchGetAvatarsResponse(
+                avatars=[avatar(1, b"one"), avatar(2), avatar(3), avatar(4)],
+                missing_avatar_ids=["a5"],
+                omitted_thumbnail_avatar_ids=["a2", "a3", "a4"],
+            )
+        ],
+        # The third avatar has been deleted since.
+        [
+            BatchGetAvatarsResponse(
+                avatars=[avatar(2, b"two"), avatar(4)],
+                missing_avatar_ids=["a3"],
+                omitted_thumbnail_avatar_ids=["a4"],
+            )
+        ],
+        [BatchGetAvatarsResponse(avatars=[avatar(4, b"four")])],
+    )
+
+    result = client.avatars.batch_get(["a1", "a2", "a3", "a4", "a5"], include_thumbnails=True)
+
+    assert result == BatchGetAvatarsResponse(
+        avatars=[avatar(1, b"one"), avatar(2, b"two"), avatar(3), avatar(4, b"four")],
+        missing_avatar_ids=["a5"],
+    )
+    requests = [call.request for call in server.received("BatchGetAvatars")]
+    assert [list(request.avatar_ids) for request in requests[1:]] == [["a2", "a3", "a4"], ["a4"]]
+    assert all(request.include_thumbnails for request in requests)

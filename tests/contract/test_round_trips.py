@@ -149,11 +149,16 @@ def lists_that_hold(calls: Calls, project: AvatarProject, avatar: Avatar) -> lis
         {"project_id": project.id},
         {"gender": looks.gender, "age_range": looks.age_range, "style": looks.style},
         {"ethnicity": looks.ethnicity},
-        {"query": avatar.name},
-        {"query": avatar.name.casefold()[:200]},
-        {"query": avatar.persona.name},
+        {"query": first_words(avatar.name)},
+        {"query": first_words(avatar.name.casefold()[:200])},
+        {"query": first_words(avatar.persona.name)},
     ]
     return [find(calls, avatar.id, each) for each in filters]
+
+
+def first_words(text: str) -> str:
+    """Return as many words as a search may have."""
+    return " ".join(text.split()[:8])
 
 
 def find(calls: Calls, avatar_id: str, filters: Fields) -> Avatar:

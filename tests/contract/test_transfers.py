@@ -24,7 +24,7 @@ from avatar_creator.v1.avatar_service_pb2 import (
 )
 from avatar_creator.v1.avatar_service_pb2_grpc import AvatarServiceStub
 from tests import pictures
-from tests.contract.calls import Calls, refusal, refusal_of
+from tests.contract.calls import Calls, Refusal, refusal, refusal_of
 from tests.support.service import Deployment
 from tests.support.threads import Threads
 from tests.support.waiting import wait_until
@@ -74,16 +74,30 @@ class Person:
         """Upload these messages."""
         return self.calls.avatars.UploadAvatar(iter(messages))
 
+    def refused_upload(self) -> Refusal | None:
+        """Upload a picture, and return the error; None if the upload got a turn before others did."""
+        try:
+            self.upload(self.metadata(), chunk(pictures.png()))
+        except grpc.RpcError as error:
+            return refusal_of(error)
+        return None
+
     @contextmanager
-    def open_upload(self, *sent: UploadAvatarRequest) -> Iterator[Future[Any]]:
-        """Send the metadata and these messages, and no end before the context closes."""
+    def open_upload(self, *sent: UploadAvatarRequest, goes_on: bool = False) -> Iterator[Future[Any]]:
+        """Send the metadata and these messages, and no end before the context closes.
+
+        Args:
+            sent: The messages.
+            goes_on: True to send more, fast enough for the service.
+        """
         leave = threading.Event()
         taken = threading.Event()
 
         def messages() -> Iterator[UploadAvatarRequest]:
             yield from (self.metadata(), *sent)
             taken.set()
-            leave.wait()
+            while not leave.wait(0.1 if goes_on else None):
+                yield chunk(b"\xff" * 20_000)
 
         with Threads(1) as threads:
             ended = threads.submit(self.calls.avatars.UploadAvatar, messages())
@@ -237,8 +251,8 @@ def test_the_bytes_of_an_upload_are_on_disk_without_a_name(person: Person) -> No
 def test_too_many_uploads_of_a_user_are_refused_and_others_are_not(person: Person, other: Person) -> None:
     with ExitStack() as stack:
         for _ in range(AT_ONCE_PER_USER):
-            stack.enter_context(person.open_upload())
-        answer = refusal(lambda: person.upload(person.metadata(), chunk(pictures.png())))
+            stack.enter_context(person.open_upload(goes_on=True))
+        answer = wait_until(person.refused_upload)
         avatar = other.upload(other.metadata(), chunk(pictures.png())).avatar
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TRANSFER_LIMIT")
@@ -251,8 +265,8 @@ def test_too_many_uploads_of_a_user_are_refused_and_others_are_not(person: Perso
 def test_too_many_uploads_of_all_users_are_refused(person: Person, other: Person) -> None:
     with ExitStack() as stack:
         for uploader in (person, person, other):
-            stack.enter_context(uploader.open_upload())
-        answer = refusal(lambda: other.upload(other.metadata(), chunk(pictures.png())))
+            stack.enter_context(uploader.open_upload(goes_on=True))
+        answer = wait_until(other.refused_upload)
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
     assert answer.retry_after

@@ -180,7 +180,8 @@ async def test_a_function_of_many_short_reads_ends_too(trial: Trial) -> None:
 
     assert (await refusal(start(database.read(many), user="user"))).reason == "DATABASE_TOO_SLOW"
 
-    # The only turn of the user is free again.
+    # The only turn of the user is free again, so the function has ended.
+    assert await start(database.read(one(database)), user="user") == 1
     number = len(statements)
     assert await start(database.read(one(database)), user="user") == 1
     assert len(statements) == number
@@ -336,3 +337,20 @@ async def test_work_after_a_call_has_no_limits_of_the_call(trial: Trial) -> None
         return cleaned, shared
 
     assert await start(clean_up(), user="user", seconds=0.0) == (1, 1)
+
+
+async def test_watches_wait_longer_than_other_calls(trial: Trial) -> None:
+    database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, wait_seconds=0.05))
+    release = threading.Event()
+    busy = start(database.read(release.wait), user="user")
+
+    async def watch() -> Any:
+        set_call_limits("user", None, is_patient=True)
+        return await database.read(one(database))
+
+    watches = [asyncio.create_task(watch(), context=Context()) for _ in range(600)]
+    assert (await refusal(start(database.read(one(database)), user="user"))).reason == "DATABASE_LIMIT"
+    release.set()
+
+    assert await asyncio.gather(*watches) == [1] * 600
+    assert await busy is True

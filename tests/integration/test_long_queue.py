@@ -40,9 +40,9 @@ async def queue(
     readings: list[None] = []
     read = queue_positions._read_queue
 
-    def counted(database: Any) -> Any:
+    def counted(*arguments: Any) -> Any:
         readings.append(None)
-        return read(database)
+        return read(*arguments)
 
     monkeypatch.setattr(queue_positions, "_read_queue", counted)
     async with AsyncExitStack() as stack:
@@ -125,7 +125,7 @@ async def test_an_estimate_shares_the_reading(queue: LongQueue) -> None:
 async def test_a_generation_is_answered_while_the_queue_cannot_be_read(
     queue: LongQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise UnavailableError("DATABASE_UNAVAILABLE", "the database is unavailable")
 
     monkeypatch.setattr(queue_positions, "_read_queue", fail)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import count, islice
+from random import Random
 
 import pytest
 
@@ -16,6 +19,8 @@ from tests.support.studio import Studio
 INTERACTIVE = GenerationPriority.GENERATION_PRIORITY_INTERACTIVE
 NORMAL = GenerationPriority.GENERATION_PRIORITY_NORMAL
 BULK = GenerationPriority.GENERATION_PRIORITY_BULK
+
+BULK_WAIT_SECONDS = 300.0
 
 
 class Town:
@@ -37,6 +42,10 @@ class Town:
         """Return the id of a generation."""
         return self._names[name]
 
+    def created_count(self) -> int:
+        """Return the number of generations."""
+        return len(self._names)
+
     async def queued(self) -> list[str]:
         """Return the names of the pending generations, in the order of their queue positions."""
         positions = [
@@ -54,12 +63,29 @@ class Town:
         async with self.service.working(provider):
             for _ in self._names:
                 (await provider.next_drawing()).succeed()
-            for name, generation_id in self._names.items():
-                await self.studios[name[0]].wait_for_end(generation_id)
-        deployment = self.service.deployment
+            await self.wait_for_all()
+        return self.claimed()
+
+    async def wait_for_all(self) -> None:
+        """Wait until all generations have ended."""
+        for name, generation_id in self._names.items():
+            await self.studios[name[0]].wait_for_end(generation_id)
+
+    def claimed(self) -> list[str]:
+        """Return the names of the generations that were claimed, in the order of the claims."""
         by_id = {generation_id: name for name, generation_id in self._names.items()}
-        attempts = sorted(deployment.rows("generation_attempts"), key=lambda row: row["start_time"])
-        return [by_id[attempt["generation_id"]] for attempt in attempts]
+        attempts = self.service.deployment.rows("generation_attempts")
+        return [
+            by_id[attempt["generation_id"]] for attempt in sorted(attempts, key=lambda row: row["start_time"])
+        ]
+
+    def let_wait(self, letter: str, seconds: float) -> None:
+        """Move the creation of a user's generations, none of which was claimed, into the past."""
+        self.service.deployment.execute(
+            "UPDATE avatar_generations SET create_time = %s WHERE project_id = %s",
+            datetime.now(UTC) - timedelta(seconds=seconds),
+            self.studios[letter].project_id,
+        )
 
 
 @pytest.fixture(params=["embedded", "distributed"])
@@ -94,6 +120,55 @@ async def test_urgent_generations_come_first_and_users_take_turns_within_a_prior
     assert await town.drawn() == turns
 
 
+async def test_one_claim_of_four_goes_to_the_user_who_has_waited_longest_with_less_urgent_work(
+    town: Town,
+) -> None:
+    await town.create_generations("D1", priority=BULK)
+    await town.create_generations("A1", "A2", "A3", "A4", "A5", "A6", "A7", priority=INTERACTIVE)
+    await town.create_generations("B1", "B2", "C1")
+    turns = ["A1", "A2", "A3", "B1", "A4", "A5", "A6", "C1", "A7", "B2", "D1"]
+
+    assert await town.queued() == turns
+    assert await town.drawn() == turns
+
+
+async def test_a_bulk_generation_has_its_turn_once_its_user_has_waited_for_five_minutes(town: Town) -> None:
+    await town.create_generations("C1", "D1", "D2", priority=BULK)
+    await town.create_generations("A1", "A2", "A3", "A4", "A5", "A6", "A7", priority=INTERACTIVE)
+    await town.create_generations("B1")
+    town.let_wait("D", BULK_WAIT_SECONDS + 1.0)
+    turns = ["A1", "A2", "A3", "D1", "A4", "A5", "A6", "B1", "A7", "C1", "D2"]
+
+    assert await town.queued() == turns
+    assert await town.drawn() == turns
+
+
+async def test_endless_interactive_generations_of_others_never_delay_a_users_first_one_beyond_the_bound(
+    town: Town,
+) -> None:
+    """Create another interactive generation of A at each claim, so that its queue never ends."""
+    names = iter(f"A{number}" for number in count(1))
+    await town.create_generations(*islice(names, 6), priority=INTERACTIVE)
+    await town.create_generations("B1", "C1")
+    await town.create_generations("D1", priority=BULK)
+    town.let_wait("D", BULK_WAIT_SECONDS + 1.0)
+    claimed: list[str] = []
+
+    provider = ScriptedProvider()
+    provider.max_concurrency = 1
+    async with town.service.working(provider):
+        while not {"B1", "C1", "D1"} <= set(claimed):
+            drawing = await provider.next_drawing()
+            claimed = town.claimed()
+            await town.create_generations(next(names), priority=INTERACTIVE)
+            drawing.succeed()
+        for _ in range(town.created_count() - len(claimed)):
+            (await provider.next_drawing()).succeed()
+        await town.wait_for_all()
+
+    assert claimed == ["A1", "A2", "A3", "D1", "A4", "A5", "A6", "B1", "A7", "A8", "A9", "C1"]
+
+
 async def test_a_retry_comes_before_later_generations_of_its_user(town: Town) -> None:
     await town.create_generations("A1")
     provider = ScriptedProvider()
@@ -124,3 +199,20 @@ async def test_a_user_written_by_a_version_without_turns_gets_a_turn(town: Town)
 
     # A worker looks for users without a turn when it starts, in parallel with its first claims.
     assert (await town.drawn()).index("A1") <= 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_queue_positions_are_the_order_of_the_claims_for_any_mix_of_priorities(
+    town: Town, seed: int
+) -> None:
+    random = Random(seed)
+    for number in range(36):
+        name = f"{random.choice('ABCD')}{number}"
+        await town.create_generations(name, priority=random.choice([INTERACTIVE, NORMAL, BULK]))
+    for letter in "AB":
+        town.let_wait(letter, random.choice([0.0, 2 * BULK_WAIT_SECONDS]))
+
+    queued, drawn = await town.queued(), await town.drawn()
+
+    # A generation that has its turn early leaves a gap in the order of the priorities.
+    assert [name for place, name in enumerate(queued) if abs(drawn.index(name) - place) > 1] == []

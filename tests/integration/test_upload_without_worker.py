@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -33,11 +32,9 @@ def test_an_upload_succeeds_without_a_worker_and_gets_its_thumbnail_later(
     distributed: Deployment, client: AvatarCreator
 ) -> None:
     project = client.projects.create("Waiting room")
-    started = time.monotonic()
 
     avatar = client.avatars.upload(project.id, SKETCH, name="Sarah")
 
-    assert time.monotonic() - started < 4.0
     assert avatar.thumbnail_pending
     assert client.avatars.download(avatar.id)
     with pytest.raises(FailedPreconditionError) as refused:

@@ -11,8 +11,6 @@ from grpc import aio
 from avatar_creator.proxies import proxy_options
 
 OPTIONS: list[tuple[str, Any]] = [
-    # A page of 100 avatars is one message. A noisy, transparent thumbnail has 160 KiB; the default is 4 MiB.
-    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
     # By default, gRPC refuses metadata of more than 8 KiB at random. Proxies may add some to error details.
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.absolute_max_metadata_size", 64 * 1024),

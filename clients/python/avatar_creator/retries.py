@@ -23,7 +23,7 @@ T = TypeVar("T")
 _ACCEPTED_SECONDS = 1.0
 """Age in seconds from which an expired token counts as accepted before it expired."""
 
-_PASSING_LIMITS = frozenset({"TRANSFER_LIMIT", "DATABASE_LIMIT"})
+_PASSING_LIMITS = frozenset({"TRANSFER_LIMIT", "DATABASE_LIMIT", "CALL_LIMIT"})
 """Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import resource
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -34,12 +35,15 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.api.backlog import Backlog
+from avatar_creator_server.api.calls import Calls
 from avatar_creator_server.api.claims import ClaimRules
-from avatar_creator_server.api.interceptors.access_log import log_request
+from avatar_creator_server.api.interceptors.access_log import AccessLog
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import ContextInterceptor
 from avatar_creator_server.api.interceptors.decoding import DecodingInterceptor
 from avatar_creator_server.api.interceptors.errors import translate_errors
+from avatar_creator_server.api.interceptors.shedding import SheddingInterceptor
 from avatar_creator_server.api.servicers.avatars import AvatarService
 from avatar_creator_server.api.servicers.generations import GenerationService
 from avatar_creator_server.api.servicers.health import HealthService
@@ -64,6 +68,8 @@ DRAIN_GRACE_SECONDS = 30.0
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Size of a message from which gRPC itself refuses it."""
+_OTHER_FILES = 512
+"""Open files that are not connections of callers: pictures, the database, Redis and decoders."""
 MAX_METADATA_BYTES = 64 * 1024
 """Size of a call's metadata from which gRPC itself refuses the call."""
 
@@ -86,6 +92,8 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     # Keepalive pings detect a dead client within a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # A connection that does not begin with a handshake, of TLS or HTTP/2, is closed.
+    ("grpc.server_handshake_timeout_ms", 10_000),
     # Clients may ping as often as they like, also without a call. By default, gRPC closes the connection of a
     # client that pings often, and the interval that it allows depends on whether there is a call.
     ("grpc.keepalive_permit_without_calls", 1),
@@ -122,6 +130,8 @@ class AvatarServer:
                 ),
             )
         )
+        calls = Calls(settings, authentication)
+        self._backlog = Backlog()
         self._core = core
         self._transfers = Transfers(settings)
         self._health = HealthService(
@@ -129,12 +139,18 @@ class AvatarServer:
         )
         self._server = grpc.aio.server(
             interceptors=[
-                ContextInterceptor(log_request),
+                SheddingInterceptor(calls, self._backlog),
+                ContextInterceptor(AccessLog().log_call),
                 ContextInterceptor(translate_errors),
                 ContextInterceptor(authentication.require_token),
+                ContextInterceptor(calls.admit),
                 DecodingInterceptor(),
             ],
-            options=_OPTIONS,
+            options=(
+                *_OPTIONS,
+                ("grpc.max_concurrent_streams", settings.streams_per_connection),
+                ("grpc.max_allowed_incoming_connections", _possible_connections(settings.connections)),
+            ),
         )
         self._add_services()
         self._port = self._listen(settings)
@@ -150,6 +166,7 @@ class AvatarServer:
         await self._core.bus.start()
         await self._health.start()
         await self._server.start()
+        self._backlog.start()
         log.info(
             "server_ready",
             version=avatar_creator_server.__version__,
@@ -162,6 +179,7 @@ class AvatarServer:
         log.info("server_draining")
         await self._health.drain()
         self._core.watches.drain()
+        self._backlog.stop()
         await self._server.stop(DRAIN_GRACE_SECONDS)
         await self._core.watches.close()
         self._transfers.close()
@@ -182,7 +200,10 @@ class AvatarServer:
         preset_service_pb2_grpc.add_PresetServiceServicer_to_server(PresetService(core.gallery), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection((*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server)
+        if core.settings.reflection == "on":
+            reflection.enable_server_reflection(
+                (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), server
+            )
 
     def _listen(self, settings: Settings) -> int:
         address = settings.listen_address
@@ -206,6 +227,13 @@ class AvatarServer:
                 f"cannot listen on LISTEN_ADDRESS {address}: check the address, TLS_CERTIFICATE_FILE and "
                 "TLS_KEY_FILE"
             ) from error
+
+
+def _possible_connections(most: int) -> int:
+    """Let this process open as many files as the system allows, and return how many may be connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return most if hard == resource.RLIM_INFINITY else max(1, min(most, hard - _OTHER_FILES))
 
 
 class StoppedAtStartError(Exception):

@@ -131,7 +131,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "action": (text(120),),
         "page_size": (not_negative,),
     },
-    "SummarizeUsageRequest": {"avatar_id": (ID,)},
+    "SummarizeUsageRequest": {"avatar_id": (ID,), "page_size": (not_negative,)},
     "GetStatsRequest": {"user_id": (user_id_filter,)},
     "ListPresetsRequest": {
         "category": (text(60),),

@@ -21,7 +21,7 @@ The text says what is allowed and what the request has, without the name of the 
 """
 
 _MAX_JSON_BYTES = 8192
-_MAX_ENCODED_BYTES = 8 * _MAX_JSON_BYTES
+MAX_ENCODED_BYTES = 8 * _MAX_JSON_BYTES
 """More bytes than any `Struct` with `_MAX_JSON_BYTES` has: a list of zeros has 11 bytes where JSON has 2."""
 
 
@@ -115,7 +115,7 @@ def user_id_filter(value: str) -> str | None:
 
 def small_json(value: Struct) -> str | None:
     """Allow content that JSON can express and PostgreSQL can store, up to 8 KiB as JSON without spaces."""
-    if value.ByteSize() > _MAX_ENCODED_BYTES:
+    if value.ByteSize() > MAX_ENCODED_BYTES:
         return f"must have at most {_MAX_JSON_BYTES:,} bytes as JSON"
     try:
         content = metadata_from_proto(value)

@@ -21,6 +21,7 @@ from avatar_creator.v1 import (
     persona_pb2,
     preset_pb2,
     usage_pb2,
+    usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.generations.recipes.recipe import Recipe
@@ -29,6 +30,7 @@ from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.projects.records import Project
+from avatar_creator_server.statistics.records import DailySpend
 from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
 MAX_LEVELS = 20
@@ -320,6 +322,17 @@ def app_usage_to_proto(usage: AppUsage) -> usage_pb2.AppUsageSummary:
         actions=[
             usage_pb2.ActionCount(action=action, usage_count=number) for action, number in usage.actions
         ],
+        action_count=usage.action_count,
+    )
+
+
+def daily_spend_to_proto(spend: DailySpend) -> usage_service_pb2.DailySpend:
+    """Encode the spending of one app on one day."""
+    return usage_service_pb2.DailySpend(
+        day=spend.day,
+        app_id=spend.app_id,
+        price_micros=spend.price_micros,
+        attempt_count=spend.attempt_count,
     )
 
 

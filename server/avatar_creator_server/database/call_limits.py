@@ -23,16 +23,20 @@ class CallLimits:
     user_id: str
     deadline: float
     """Time of `time.monotonic` at which the caller no longer waits; infinite if the caller set none."""
+    is_patient: bool = False
+    """True for a watch, which stays open for long. After a restart, thousands of them begin at once."""
 
 
-def set_call_limits(user_id: str, seconds: float | None) -> None:
+def set_call_limits(user_id: str, seconds: float | None, *, is_patient: bool = False) -> None:
     """Set the limits of the current call.
 
     Args:
         user_id: The user who makes the call, and whose share of the database threads it uses.
         seconds: Seconds for which the caller waits; None if there is no limit.
+        is_patient: True if the call may wait longer than others for its turn.
     """
-    _current.set(CallLimits(user_id, math.inf if seconds is None else time.monotonic() + seconds))
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+    _current.set(CallLimits(user_id, deadline, is_patient))
 
 
 def current_call_limits() -> CallLimits | None:

@@ -19,7 +19,7 @@ import psycopg2
 import structlog
 from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
-from avatar_creator_server.database.call_limits import current_call_limits
+from avatar_creator_server.database.call_limits import CallLimits, current_call_limits
 from avatar_creator_server.database.jobs import Job, JobThread, require_job_going
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.database.problems import NO_FREE_CONNECTION, has_no_free_connection
@@ -70,6 +70,8 @@ _CANCEL_AGAIN_SECONDS = 0.1
 """Delay before the next attempt to end a statement: the one before may have come between two statements."""
 _FREE_CONNECTION_SECONDS = (0.5, 10.0)
 """First and longest delay of a starting process before it asks again for a free connection."""
+_PATIENT_SECONDS = 60.0
+"""Maximum time that a watch waits for a thread."""
 _REFUSALS_LOGGED_SECONDS = 10.0
 """Interval at which the log says again that there is no free connection."""
 
@@ -363,15 +365,16 @@ class Database:
 
     async def _on_thread(self, function: Callable[[], T], *, reads: bool) -> T:
         limits = current_call_limits()
-        user_id, deadline = (BACKGROUND, math.inf) if limits is None else (limits.user_id, limits.deadline)
-        job = self._new_job(function, user_id, reads=reads, deadline=deadline)
-        left = deadline - time.monotonic()
+        limits = limits or CallLimits(BACKGROUND, math.inf, is_patient=True)
+        job = self._new_job(function, limits.user_id, reads=reads, deadline=limits.deadline)
+        left = limits.deadline - time.monotonic()
         if left <= 0:
             raise _deadline_passed()
-        if self._turns.begin(job):
+        if self._turns.begin(job, is_patient=limits.is_patient):
             self._dispatch(job)
-        elif user_id != BACKGROUND:
-            job.timer = self._running_loop.call_later(min(left, self._limits.wait_seconds), self._refuse, job)
+        elif limits.user_id != BACKGROUND:
+            most = _PATIENT_SECONDS if limits.is_patient else self._limits.wait_seconds
+            job.timer = self._running_loop.call_later(min(left, most), self._refuse, job)
         try:
             result: T = await job.future
         except asyncio.CancelledError:

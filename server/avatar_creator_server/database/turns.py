@@ -49,8 +49,12 @@ class ThreadTurns:
         """True if no job runs or waits."""
         return not self._running_in_all and not self._waiting
 
-    def begin(self, job: Job) -> bool:
+    def begin(self, job: Job, *, is_patient: bool) -> bool:
         """Return True if the job has a turn now. Otherwise it waits, and `end` returns it later.
+
+        Args:
+            job: The job.
+            is_patient: True if the job is not refused, however many wait.
 
         Raises:
             ResourceExhaustedError: The user has too many waiting calls.
@@ -60,12 +64,12 @@ class ThreadTurns:
         if user_id not in self._waiting and self._is_free(user_id):
             self._take(user_id)
             return True
-        if user_id != BACKGROUND:
+        if not is_patient:
             if len(self._waiting.get(user_id, ())) >= WAITING_FACTOR * self._threads_per_user:
                 raise self._own_refusal()
             if self._waiting_of_users >= WAITING_FACTOR * self._threads:
                 raise _overloaded()
-            self._waiting_of_users += 1
+        self._waiting_of_users += user_id != BACKGROUND
         self._waiting.setdefault(user_id, deque()).append(job)
         return False
 

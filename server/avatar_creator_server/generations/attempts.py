@@ -12,6 +12,9 @@ from avatar_creator_server.database.models.states import AttemptOutcome, JobKind
 from avatar_creator_server.generations.records import Attempt
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
 
+MAX_ATTEMPTS = 100
+"""Maximum number of attempts in the history of a generation: each shutdown of its worker adds one."""
+
 
 def is_attempt(generation_id: str, attempt_number: int) -> tuple[Any, ...]:
     """Return the conditions that select one attempt at a generation."""
@@ -21,12 +24,13 @@ def is_attempt(generation_id: str, attempt_number: int) -> tuple[Any, ...]:
     )
 
 
-def read_attempts(generation_id: str) -> list[Attempt]:
-    """Read the attempts at a generation, first to last."""
+def read_attempts(generation_id: str, last: int) -> list[Attempt]:
+    """Read the attempts at a generation up to the number `last`, first to last, at most `MAX_ATTEMPTS`."""
+    number = GenerationAttempt.attempt_number
     rows = (
         GenerationAttempt.select()
-        .where(GenerationAttempt.generation == generation_id)
-        .order_by(GenerationAttempt.attempt_number)
+        .where(GenerationAttempt.generation == generation_id, number > last - MAX_ATTEMPTS, number <= last)
+        .order_by(number)
     )
     return [Attempt.from_row(row) for row in rows]
 

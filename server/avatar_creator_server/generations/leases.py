@@ -30,7 +30,7 @@ from avatar_creator_server.generations.attempts import (
     paying_attempt,
     request_to_resume,
 )
-from avatar_creator_server.generations.claims import take_next
+from avatar_creator_server.generations.claims import Shares, take_next
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.guarded_writes import (
@@ -79,16 +79,22 @@ FINISHING_PERCENT = 90
 class GenerationLeases:
     """Claims generations and carries them through the state machine."""
 
-    def __init__(self, database: Database, events: GenerationEvents, files: Files) -> None:
+    def __init__(self, database: Database, events: GenerationEvents, files: Files, shares: Shares) -> None:
         self._database = database
         self._events = events
         self._files = files
+        self._shares = shares
+        self._claim_count = 0
 
     async def claim(self, worker: str) -> Lease | None:
         """Claim the next due generation; return None if none is due."""
         while True:
-            lease = await self._database.write(self._claim, worker)
+            for_waiting = self._shares.is_for_waiting(self._claim_count)
+            # Counted before the claim, so that claims at the same time have different numbers.
+            self._claim_count += 1
+            lease = await self._database.write(self._claim, worker, for_waiting)
             if lease is None:
+                self._claim_count -= 1
                 return None
             if lease.lost_attempt:
                 log.warning(
@@ -293,9 +299,9 @@ class GenerationLeases:
         took = (ended.generation.update_time - lease.generation.update_time).total_seconds()
         metrics.ATTEMPT_SECONDS.labels(ended.outcome).observe(took)
 
-    def _claim(self, worker: str) -> Lease | None:
+    def _claim(self, worker: str, for_waiting: bool) -> Lease | None:
         now = self._database.now()
-        row = take_next(self._database, now)
+        row = take_next(self._database, now, self._shares, for_waiting=for_waiting)
         if row is None:
             return None
         row.epoch += 1

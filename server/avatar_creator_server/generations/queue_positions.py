@@ -13,14 +13,20 @@ from itertools import accumulate
 from typing import Any
 
 import structlog
-from peewee import JOIN, PeeweeException, Value, fn
+from peewee import JOIN, PeeweeException, fn
 
 from avatar_creator_server.database.call_limits import start_shared
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationState
 from avatar_creator_server.errors import AvatarCreatorError
-from avatar_creator_server.generations.claims import SAME_USER, turn_time
+from avatar_creator_server.generations.claims import (
+    SAME_USER,
+    Shares,
+    order_by_claims,
+    time_value,
+    turn_time,
+)
 from avatar_creator_server.generations.durations import count_running, in_state, median_seconds
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.workers import LiveWorkers, Workers
@@ -45,9 +51,10 @@ class QueuePositions:
     of earlier calls. While the queue is long, a reading serves all answers of a second.
     """
 
-    def __init__(self, database: Database, workers: Workers) -> None:
+    def __init__(self, database: Database, workers: Workers, shares: Shares) -> None:
         self._database = database
         self._workers = workers
+        self._shares = shares
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[_Queue] | None = None
         self._next: asyncio.Task[_Queue] | None = None
@@ -133,7 +140,7 @@ class QueuePositions:
             self._running, self._next = self._next, None
             try:
                 began_at = time.monotonic()
-                found = await self._database.read(_read_queue, self._database)
+                found = await self._database.read(_read_queue, self._database, self._shares)
                 self._last = replace(found, began_at=began_at, ended_at=time.monotonic())
                 self._arrivals.forget(before=began_at)
                 return self._last
@@ -154,6 +161,7 @@ class _Queue:
     median_seconds: float | None
     running: int
     now: datetime
+    shares: Shares
     began_at: float = 0.0
     ended_at: float = 0.0
 
@@ -200,7 +208,12 @@ class _Queue:
         place = own + nth
         ahead = self.ahead.get(priority, [0])
         of_others = ahead[min(place, len(ahead) - 1)] - own
-        return sooner + of_others + place - 1
+        return self.shares.claims_before(
+            priority,
+            same=of_others + place - 1,
+            more_urgent=sooner,
+            less_urgent=sum(self.due_by_user.get(priority + 1, {}).values()),
+        )
 
     def with_position(self, generation: Generation, position: int, workers: LiveWorkers) -> Generation:
         """Return the generation with its position and expected time."""
@@ -242,16 +255,17 @@ class _Arrivals:
         }
 
 
-def _read_queue(database: Database) -> _Queue:
+def _read_queue(database: Database, shares: Shares) -> _Queue:
     now = database.now()
     due_by_user = _read_due(now)
     return _Queue(
-        positions=_read_positions(database, now),
+        positions=_read_positions(database, now, shares),
         due_by_user=due_by_user,
         ahead={priority: _ahead(users) for priority, users in due_by_user.items()},
         median_seconds=median_seconds(),
         running=count_running(),
         now=now,
+        shares=shares,
     )
 
 
@@ -278,10 +292,10 @@ def _ahead(users: Mapping[str, int]) -> list[int]:
     return [0, *accumulate(at_least)]
 
 
-def _read_positions(database: Database, now: datetime) -> dict[str, int]:
+def _read_positions(database: Database, now: datetime, shares: Shares) -> dict[str, int]:
     """Return the number of pending generations ahead of each; those that are not due yet come last."""
     row = AvatarGeneration
-    ready = database.latest(row.due_time, Value(now, converter=row.due_time.db_value))
+    ready = database.latest(row.due_time, time_value(now))
     nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
     columns = (
         row.id,
@@ -290,13 +304,14 @@ def _read_positions(database: Database, now: datetime) -> dict[str, int]:
         nth.alias("nth"),
         turn_time(database).alias("turn"),
     )
-    waiting = (
+    pending = (
         in_state(GenerationState.PENDING, *columns)
         .join(ClaimTurn, JOIN.LEFT_OUTER, on=SAME_USER)
-        .alias("waiting")
+        .alias("pending")
     )
-    c = waiting.c
-    queue: Any = row.select(c.id).from_(waiting).order_by(c.ready, c.priority, c.nth, c.turn, c.id)
+    ordered = order_by_claims(pending.c, now, shares).from_(pending).alias("ordered")
+    c = ordered.c
+    queue: Any = row.select(c.id).from_(ordered).order_by(c.ready, c.claim_place, c.urgency_place)
     # From the driver's cursor: peewee would take longer for the rows than PostgreSQL for the order.
     rows = database.peewee.execute(queue).fetchall()
     return {generation_id: number for number, (generation_id,) in enumerate(rows)}

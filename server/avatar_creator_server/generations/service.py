@@ -187,7 +187,7 @@ class Generations:
         def query() -> tuple[Generation, list[Attempt], Recipe | None]:
             generation = read_generation(caller, generation_id)
             # An attempt that started between the two reads is left out, so that both agree.
-            attempts = read_attempts(generation_id)[: generation.attempt_number]
+            attempts = read_attempts(generation_id, generation.attempt_number)
             recipe = read_recipe(generation_id) if generation.state == GenerationState.COMPLETED else None
             return generation, attempts, recipe
 

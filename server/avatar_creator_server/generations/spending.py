@@ -134,19 +134,32 @@ def refund(user_id: str, app_id: str, price_micros: int, end_time: datetime) -> 
     _add(user_id, app_id, -price_micros, -1, end_time)
 
 
-def read_spending(caller: Caller, now: datetime) -> tuple[DailySpend, ...]:
-    """Return the caller's spending by day and app, newest first; for an operator, the sum of all users."""
+def read_spending(
+    caller: Caller, now: datetime, limit: int, cursor: Sequence[str] | None
+) -> list[DailySpend]:
+    """Return the caller's spending by day and app, newest first; for an operator, the sum of all users.
+
+    Args:
+        caller: The user, or an operator.
+        now: The current time.
+        limit: Maximum number of entries.
+        cursor: Day and app of the entry before the first; None begins with the newest day.
+    """
     row = DailySpendRow
     query: Any = (
         row.select(row.day, row.app_id, fn.SUM(row.price_micros), fn.SUM(row.attempt_count))
         .where(row.day > (now - timedelta(days=SPENDING_DAYS)).date().isoformat())
         .group_by(row.day, row.app_id)
         .order_by(row.day.desc(), row.app_id)
+        .limit(limit)
     )
-    return tuple(
+    if cursor is not None:
+        day, app_id = cursor
+        query = query.where((row.day < day) | ((row.day == day) & (row.app_id > app_id)))
+    return [
         DailySpend(day, app_id, int(price), int(attempts))
         for day, app_id, price, attempts in caller.found(query, row.user_id).tuples()
-    )
+    ]
 
 
 def delete_old_starts(now: datetime, limit: int) -> int:

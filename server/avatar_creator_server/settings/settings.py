@@ -213,6 +213,35 @@ class Settings(BaseSettings):
     spend_limit_per_day: float = Field(default=20.0, ge=0, le=_MAX_LIMIT, allow_inf_nan=False)
     """Maximum cost in US dollars of a user's generations in any 24 hours; 0 for no limit."""
 
+    reads_at_once: int = Field(default=8, ge=1, le=_MAX_LIMIT)
+    """Maximum number of calls that read, which a server runs at the same time."""
+    reads_at_once_per_user: int = Field(default=6, ge=1, le=_MAX_LIMIT)
+    """Maximum number of such calls of one user at the same time."""
+    writes_at_once: int = Field(default=32, ge=1, le=_MAX_LIMIT)
+    """Maximum number of calls that write, which a server runs at the same time."""
+    writes_at_once_per_user: int = Field(default=8, ge=1, le=_MAX_LIMIT)
+    """Maximum number of such calls of one user at the same time."""
+    watches_at_once: int = Field(default=10_000, ge=1, le=_MAX_LIMIT)
+    """Maximum number of open watches of a server."""
+    watches_at_once_per_user: int = Field(default=6_000, ge=1, le=_MAX_LIMIT)
+    """Maximum number of open watches of one user at a server."""
+    anonymous_streams: int = Field(default=1_000, ge=1, le=_MAX_LIMIT)
+    """Maximum number of open streams without a token: health watches and reflection."""
+    anonymous_streams_per_peer: int = Field(default=100, ge=1, le=_MAX_LIMIT)
+    """Maximum number of such streams of one machine."""
+    streams_per_connection: int = Field(default=10_000, ge=1, le=_MAX_LIMIT)
+    """Maximum number of calls that run on one connection at the same time. gRPC clients wait beyond it."""
+    connections: int = Field(default=5_000, ge=1, le=_MAX_LIMIT)
+    """Maximum number of open connections of a server. More are closed at once."""
+    reflection: Literal["on", "off"] = "on"
+    """`off` if the server must not describe its API to tools such as grpcurl."""
+    call_wait_seconds: float = Field(default=2, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Maximum time that a call waits for its turn before it is refused."""
+    urgent_claims: int = Field(default=3, ge=1, le=_MAX_LIMIT)
+    """Number of claims by priority that a worker makes before each claim for a user who waits."""
+    bulk_wait_seconds: float = Field(default=300, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Time after which the first bulk generation of a user counts among those that wait."""
+
     uploads_at_once: int = Field(default=32, ge=1, le=_MAX_LIMIT)
     """Maximum number of uploads that a server receives at the same time, each of up to 10 MiB."""
     uploads_at_once_per_user: int = Field(default=8, ge=1, le=_MAX_LIMIT)

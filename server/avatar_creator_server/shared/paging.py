@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -29,6 +29,15 @@ class Page(Generic[T]):
     items: Sequence[T]
     next_page_token: str
     """Empty on the last page."""
+    token_after: Callable[[T], str]
+    """Function that returns the page token that continues the list after an item."""
+
+    def first(self, count: int) -> Page[T]:
+        """Return the page with its first `count` items only, at least one; the next page has the others."""
+        if count >= len(self.items):
+            return self
+        items = self.items[:count]
+        return replace(self, items=items, next_page_token=self.token_after(items[-1]))
 
 
 class PageTokens:
@@ -93,6 +102,8 @@ class Pager:
         *,
         page_size: int,
         page_token: str,
+        default_size: int = DEFAULT_PAGE_SIZE,
+        max_size: int = MAX_PAGE_SIZE,
     ) -> Page[T]:
         """Read the page that `page_token` names.
 
@@ -100,16 +111,17 @@ class Pager:
             scope: User, list name and arguments of the list.
             query: Reads at most so many items after a cursor, on a database thread.
             cursor_of: Returns the cursor of an item.
-            page_size: Maximum number of items; 0 means `DEFAULT_PAGE_SIZE`, more than `MAX_PAGE_SIZE` means
-                that.
+            page_size: Maximum number of items; 0 means `default_size`, more than `max_size` means that.
             page_token: Empty for the first page.
+            default_size: Number of items without a `page_size`.
+            max_size: Largest number of items.
 
         Raises:
             InvalidArgumentError: The token does not belong to this list.
         """
         cursor = self._tokens.read(scope, page_token)
-        size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        size = min(page_size or default_size, max_size)
         # One more item than the page holds shows that another page follows.
         found = await self._database.read(query, size + 1, cursor)
-        items = found[:size]
-        return Page(items, self._tokens.make(scope, cursor_of(items[-1])) if len(found) > size else "")
+        page = Page(found, "", lambda item: self._tokens.make(scope, cursor_of(item)))
+        return page.first(size)

@@ -16,7 +16,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarGeneration, DailyUploads, UserStatistics
 from avatar_creator_server.database.models.states import GenerationState, SourceType
 from avatar_creator_server.shared.caller import Caller
-from avatar_creator_server.statistics.records import DailySpend, Statistics
+from avatar_creator_server.statistics.records import Statistics
 
 RECENT_DAYS = 7
 """Number of days, up to the current UTC day, whose uploads are recent."""
@@ -125,7 +125,7 @@ def count_project_gone(user_id: str, numbers: ProjectNumbers) -> None:
     )
 
 
-def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, ...]) -> Statistics:
+def read_statistics(caller: Caller, now: datetime) -> Statistics:
     """Return the numbers of the caller, or of all users together for a caller who sees all."""
     names = ["avatar_count", "usage_count", *(f"{state}_count" for state in GenerationState)]
     sums = UserStatistics.select(*(fn.SUM(getattr(UserStatistics, name)) for name in names))
@@ -139,7 +139,6 @@ def read_statistics(caller: Caller, now: datetime, spending: tuple[DailySpend, .
         recent_upload_count=int(caller.found(recent, DailyUploads.user_id).scalar() or 0),
         usage_count=figures["usage_count"],
         generations={state: figures[f"{state}_count"] for state in GenerationState},
-        spending=spending,
     )
 
 

@@ -28,5 +28,3 @@ class Statistics:
     usage_count: int
     generations: dict[str, int]
     """Number of generations by state."""
-    spending: tuple[DailySpend, ...]
-    """Spending by day and app, newest day first."""

@@ -42,9 +42,21 @@ class AppUsage:
     first_used_time: datetime
     last_used_time: datetime
     actions: tuple[tuple[str, int], ...]
-    """Each action with its number of uses, most used first."""
+    """The most frequent actions, each with its number of uses, most used first."""
+    action_count: int
+    """Number of different actions."""
 
     @classmethod
-    def from_row(cls, row: models.AvatarAppUsage, actions: Iterable[tuple[str, int]]) -> AppUsage:
+    def from_row(
+        cls, row: models.AvatarAppUsage, actions: Iterable[tuple[str, int]], action_count: int
+    ) -> AppUsage:
         """Read the row of an app's sums, with the sums by action from their own table."""
-        return read_row(cls, row, actions=tuple(actions))
+        return read_row(cls, row, actions=tuple(actions), action_count=action_count)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotals:
+    """Totals of the uses of one avatar by all apps."""
+
+    app_count: int
+    usage_count: int

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from peewee import fn
+
 from avatar_creator_server.avatars.service import lock_avatar, require_avatar
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
@@ -18,8 +20,16 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.statistics import counters as statistics
-from avatar_creator_server.statistics.records import Statistics
-from avatar_creator_server.usage.records import AppUsage, UsageRecord
+from avatar_creator_server.statistics.records import DailySpend, Statistics
+from avatar_creator_server.usage.records import AppUsage, UsageRecord, UsageTotals
+
+MAX_APPS = 1000
+"""Maximum number of apps on a page of sums, and the number without a page size."""
+MAX_ACTIONS = 100
+"""Maximum number of actions in the sums of an app."""
+
+MAX_SPENDING = 5000
+"""Maximum number of entries on a page of spending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +93,60 @@ class Usage:
             page_token=page_token,
         )
 
-    async def summarize(self, caller: Caller, avatar_id: str) -> list[AppUsage]:
-        """Return the sums of an avatar's uses by app, most used first.
+    async def summarize(
+        self, caller: Caller, avatar_id: str, *, page_size: int, page_token: str
+    ) -> tuple[Page[AppUsage], UsageTotals]:
+        """Read a page of the sums of an avatar's uses by app, most used first, and the totals of all apps.
 
         Raises:
             NotFoundError: The user has no such avatar.
+            InvalidArgumentError: The page token does not belong to this list.
         """
-        return await self._database.read(self._summarize, caller, avatar_id)
+        totals = UsageTotals(0, 0)
 
-    async def statistics(self, caller: Caller) -> Statistics:
-        """Return the numbers of the caller, or of all users together for a caller who sees all."""
+        def query(limit: int, cursor: Sequence[str] | None) -> list[AppUsage]:
+            nonlocal totals
+            require_avatar(caller, avatar_id)
+            totals = _read_totals(avatar_id)
+            return _summarize(avatar_id, limit, cursor)
 
-        def query() -> Statistics:
+        page = await self._pager.read(
+            (caller.user_id, "apps", avatar_id),
+            query,
+            lambda last: [str(last.usage_count), last.app_id],
+            page_size=page_size,
+            page_token=page_token,
+            default_size=MAX_APPS,
+            max_size=MAX_APPS,
+        )
+        return page, totals
+
+    async def statistics(self, caller: Caller, *, page_token: str) -> tuple[Statistics, Page[DailySpend]]:
+        """Return the numbers of the caller, or of all users together for a caller who sees all.
+
+        The spending comes in pages, newest day first.
+
+        Raises:
+            InvalidArgumentError: The page token does not belong to this list.
+        """
+        numbers: Statistics
+
+        def query(limit: int, cursor: Sequence[str] | None) -> list[DailySpend]:
+            nonlocal numbers
             now = self._database.now()
-            return statistics.read_statistics(caller, now, read_spending(caller, now))
+            numbers = statistics.read_statistics(caller, now)
+            return read_spending(caller, now, limit, cursor)
 
-        return await self._database.read(query)
+        page = await self._pager.read(
+            (caller.user_id, caller.sees_all, "spending"),
+            query,
+            lambda last: [last.day, last.app_id],
+            page_size=0,
+            page_token=page_token,
+            default_size=MAX_SPENDING,
+            max_size=MAX_SPENDING,
+        )
+        return numbers, page
 
     def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         usage_id = new_id()
@@ -163,22 +211,47 @@ class Usage:
         query = query.order_by(AvatarUsage.create_time.desc(), AvatarUsage.id.desc())
         return [UsageRecord.from_row(row) for row in query.limit(limit)]
 
-    @staticmethod
-    def _summarize(caller: Caller, avatar_id: str) -> list[AppUsage]:
-        require_avatar(caller, avatar_id)
-        actions: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-        for row in (
-            AvatarAppAction.select()
-            .where(AvatarAppAction.avatar == avatar_id)
-            .order_by(AvatarAppAction.usage_count.desc(), AvatarAppAction.action)
-        ):
-            actions[row.app_id].append((row.action, row.usage_count))
-        apps = (
-            AvatarAppUsage.select()
-            .where(AvatarAppUsage.avatar == avatar_id)
-            .order_by(AvatarAppUsage.usage_count.desc(), AvatarAppUsage.app_id)
+
+def _read_totals(avatar_id: str) -> UsageTotals:
+    app_count = AvatarAppUsage.select().where(AvatarAppUsage.avatar == avatar_id).count()
+    usage_count = Avatar.select(Avatar.usage_count).where(Avatar.id == avatar_id).scalar() or 0
+    return UsageTotals(app_count, usage_count)
+
+
+def _summarize(avatar_id: str, limit: int, cursor: Sequence[str] | None) -> list[AppUsage]:
+    app, action = AvatarAppUsage, AvatarAppAction
+    query = app.select().where(app.avatar == avatar_id)
+    if cursor is not None:
+        number, last_id = int(cursor[0]), cursor[1]
+        query = query.where(
+            (app.usage_count < number) | ((app.usage_count == number) & (app.app_id > last_id))
         )
-        return [AppUsage.from_row(row, actions[row.app_id]) for row in apps]
+    apps = list(query.order_by(app.usage_count.desc(), app.app_id).limit(limit))
+    nth = fn.ROW_NUMBER().over(
+        partition_by=[action.app_id], order_by=[action.usage_count.desc(), action.action]
+    )
+    number_of_app = fn.COUNT(action.action).over(partition_by=[action.app_id])
+    ranked: Any = (
+        action.select(
+            action.app_id,
+            action.action,
+            action.usage_count,
+            nth.alias("nth"),
+            number_of_app.alias("number_of_app"),
+        )
+        .where(action.avatar == avatar_id, action.app_id.in_([row.app_id for row in apps]))
+        .alias("ranked")
+    )
+    c = ranked.c
+    most_frequent: Any = action.select(c.app_id, c.action, c.usage_count, c.number_of_app).from_(ranked)
+    actions: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    counts: dict[str, int] = {}
+    for app_id, name, usage_count, count in (
+        most_frequent.where(c.nth <= MAX_ACTIONS).order_by(c.nth).tuples()
+    ):
+        actions[app_id].append((name, usage_count))
+        counts[app_id] = count
+    return [AppUsage.from_row(row, actions[row.app_id], counts.get(row.app_id, 0)) for row in apps]
 
 
 def _count_by_app(use: Use, now: datetime) -> None:

@@ -87,23 +87,35 @@ class AsyncUsage(AsyncNamespace):
     async def summarize(self, avatar_id: str, *, timeout: float | None = None) -> Sequence[AppUsageSummary]:
         """Return the number of uses of an avatar by each app, most used first.
 
+        The client requests a page of up to 1,000 apps at a time.
+
         Args:
             avatar_id: Id of the avatar.
-            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            timeout: Seconds for each page; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.summarize_usage(avatar_id), timeout)
+        apps = []
+        async for app in self._list(requests.summarize_usage(avatar_id), "", 0, timeout):
+            apps.append(app)
+        return apps
 
     async def stats(self, *, user_id: str = "", timeout: float | None = None) -> GetStatsResponse:
         """Return statistics about all avatars and generations of the user.
 
+        The client requests a page of up to 5,000 entries of `spending` at a time.
+
         Args:
             user_id: For operators: the user, or `-` for the sum over all users. Empty means the caller.
-            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            timeout: Seconds for each page; None uses the client's `timeout`.
 
         Raises:
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
         """
-        return await self._connection.call(requests.get_stats(user_id), timeout)
+        stats = await self._connection.call(requests.get_stats(user_id, ""), timeout)
+        while stats.next_page_token:
+            page = await self._connection.call(requests.get_stats(user_id, stats.next_page_token), timeout)
+            stats.spending.extend(page.spending)
+            stats.next_page_token = page.next_page_token
+        return stats

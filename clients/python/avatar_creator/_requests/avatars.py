@@ -59,6 +59,15 @@ def batch_get_avatars(
     return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
 
 
+def add_thumbnails(result: BatchGetAvatarsResponse, further: BatchGetAvatarsResponse) -> None:
+    """Fill in the thumbnails that a further response has, and note which ones are still omitted."""
+    thumbnails = {avatar.id: avatar.thumbnail_data for avatar in further.avatars}
+    for avatar in result.avatars:
+        avatar.thumbnail_data = thumbnails.get(avatar.id) or avatar.thumbnail_data
+    del result.omitted_thumbnail_avatar_ids[:]
+    result.omitted_thumbnail_avatar_ids.extend(further.omitted_thumbnail_avatar_ids)
+
+
 def list_avatars(
     project_id: str,
     query: str,

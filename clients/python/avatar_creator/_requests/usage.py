@@ -49,10 +49,11 @@ def list_usage(avatar_id: str, app_id: str, action: str) -> ListCall[ListUsageRe
     return ListCall(rpcs.LIST_USAGE, request, lambda response: response.usages)
 
 
-def summarize_usage(avatar_id: str) -> Call[SummarizeUsageResponse, list[AppUsageSummary]]:
+def summarize_usage(avatar_id: str) -> ListCall[SummarizeUsageResponse, AppUsageSummary]:
     request = SummarizeUsageRequest(avatar_id=avatar_id)
-    return Call(rpcs.SUMMARIZE_USAGE, request, lambda response: list(response.apps))
+    return ListCall(rpcs.SUMMARIZE_USAGE, request, lambda response: response.apps)
 
 
-def get_stats(user_id: str) -> Call[GetStatsResponse, GetStatsResponse]:
-    return Call(rpcs.GET_STATS, GetStatsRequest(user_id=user_id), lambda response: response)
+def get_stats(user_id: str, page_token: str) -> Call[GetStatsResponse, GetStatsResponse]:
+    request = GetStatsRequest(user_id=user_id, page_token=page_token)
+    return Call(rpcs.GET_STATS, request, lambda response: response)

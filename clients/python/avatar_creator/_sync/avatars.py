@@ -87,8 +87,9 @@ class Avatars(Namespace):
 
         Args:
             avatar_ids: 1 to 100 ids.
-            include_thumbnails: True fills `thumbnail_data`.
-            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            include_thumbnails: True fills `thumbnail_data`. The client makes further calls for thumbnails
+                that do not fit into one response.
+            timeout: Seconds for each call; None uses the client's `timeout`.
 
         Returns:
             `avatars`, in the order of the ids, and `missing_avatar_ids`.
@@ -97,7 +98,14 @@ class Avatars(Namespace):
             ValueError: `avatar_ids` is one string.
             InvalidArgumentError: There are no ids, or more than 100.
         """
-        return self._connection.call(requests.batch_get_avatars(avatar_ids, include_thumbnails), timeout)
+        result = self._connection.call(requests.batch_get_avatars(avatar_ids, include_thumbnails), timeout)
+        while result.omitted_thumbnail_avatar_ids:
+            further = self._connection.call(
+                requests.batch_get_avatars(result.omitted_thumbnail_avatar_ids, include_thumbnails=True),
+                timeout,
+            )
+            requests.add_thumbnails(result, further)
+        return result
 
     def list(
         self,

@@ -51,7 +51,7 @@ class Projects(Namespace):
         return self._connection.call(requests.get_project(project_id), timeout)
 
     def open(self, project_id: str, *, timeout: float | None = None) -> GetProjectResponse:
-        """Return a project with its newest 20 avatars and their thumbnails, in one call.
+        """Return a project with up to 20 of its newest avatars and their thumbnails, in one call.
 
         Args:
             project_id: Id of the project.

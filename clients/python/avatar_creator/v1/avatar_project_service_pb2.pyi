@@ -91,7 +91,9 @@ class GetProjectRequest(_message.Message):
     project_id: _builtins.str
     """Id of the project."""
     include_avatars: _builtins.bool
-    """Whether to return the first page (20) of the project's avatars too, newest first, with `thumbnail_data`."""
+    """Whether to return the first page (20, or fewer; see `ListProjectsRequest.page_size`) of the project's avatars too,
+    newest first, with `thumbnail_data`.
+    """
     def __init__(
         self,
         *,
@@ -156,6 +158,10 @@ class ListProjectsRequest(_message.Message):
     page_size: _builtins.int
     """Maximum number of projects to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails
     with INVALID_ARGUMENT.
+
+    A page of any list can have fewer items than `page_size`, because the items of a response have at most 3.5 MiB
+    together: gRPC clients refuse more than 4 MiB by default. A page has at least one item if the list has more. Only an
+    empty `next_page_token` says that a page is the last one.
     """
     page_token: _builtins.str
     """Page token: the `next_page_token` of the previous response. Empty for the first page.

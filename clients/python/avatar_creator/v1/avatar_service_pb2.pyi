@@ -240,7 +240,9 @@ class BatchGetAvatarsRequest(_message.Message):
     AVATAR_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
     include_thumbnails: _builtins.bool
-    """Whether to fill `Avatar.thumbnail_data`."""
+    """Whether to fill `Avatar.thumbnail_data`, as far as the thumbnails fit into the response; see
+    `BatchGetAvatarsResponse.omitted_thumbnail_avatar_ids`.
+    """
     @_builtins.property
     def avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of 1 to 100 avatars. The service answers a repeated id once."""
@@ -267,6 +269,7 @@ class BatchGetAvatarsResponse(_message.Message):
 
     AVATARS_FIELD_NUMBER: _builtins.int
     MISSING_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    OMITTED_THUMBNAIL_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def avatars(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_pb2.Avatar]:
         """Avatars that were found, in the order of the request."""
@@ -275,15 +278,23 @@ class BatchGetAvatarsResponse(_message.Message):
     def missing_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids for which the caller has no avatar."""
 
+    @_builtins.property
+    def omitted_thumbnail_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the avatars in `avatars` that have a thumbnail, but no `thumbnail_data`, because the response would have more
+        than 3.5 MiB. Request them in another call. Empty without `include_thumbnails`. A response has at least one thumbnail
+        if any avatar has one.
+        """
+
     def __init__(
         self,
         *,
         avatars: _abc.Iterable[_avatar_pb2.Avatar] | None = ...,
         missing_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        omitted_thumbnail_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatars", b"avatars", "missing_avatar_ids", b"missing_avatar_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatars", b"avatars", "missing_avatar_ids", b"missing_avatar_ids", "omitted_thumbnail_avatar_ids", b"omitted_thumbnail_avatar_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -433,6 +433,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
     - Example: `ListAvatars` while 12 slow searches of the same user run.
     """
+    ERROR_REASON_CALL_LIMIT: _ErrorReason.ValueType  # 48
+    """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine has too many
+    streams without a token: health watches and reflection. The call waited for its turn, 2 seconds by default, or would have waited longer than that or than its deadline. Nothing of it was begun.
+
+    - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+    - Metadata: `limit`: `reads`, `writes`, `watches` or `streams_without_a_token`. `most`: the allowed number.
+    - Retry: yes, after the delay in `RetryInfo`. The clients do that.
+    - Example: 400 `GetAvatar` calls of one user at the same time.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason why a call was refused, or why a generation or an attempt failed.
@@ -854,5 +863,14 @@ did not begin it.
 - Metadata: `limit`: `database_connections`. `most`: the number of calls that can use the database at the same time.
 - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The clients do that.
 - Example: `ListAvatars` while 12 slow searches of the same user run.
+"""
+ERROR_REASON_CALL_LIMIT: ErrorReason.ValueType  # 48
+"""The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine has too many
+streams without a token: health watches and reflection. The call waited for its turn, 2 seconds by default, or would have waited longer than that or than its deadline. Nothing of it was begun.
+
+- Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+- Metadata: `limit`: `reads`, `writes`, `watches` or `streams_without_a_token`. `most`: the allowed number.
+- Retry: yes, after the delay in `RetryInfo`. The clients do that.
+- Example: 400 `GetAvatar` calls of one user at the same time.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -41,8 +41,14 @@ class _GenerationPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ge
 class GenerationPriority(_GenerationPriority, metaclass=_GenerationPriorityEnumTypeWrapper):
     """Priority of a generation in the queue.
 
-    Workers start all due generations of a higher priority first, however long those of a lower priority have waited.
-    Within a priority, users take turns, so a user with a thousand generations does not delay another user's first one.
+    Workers start due generations of a higher priority first. Within a priority, users take turns, so a user with a
+    thousand generations does not delay another user's first one.
+
+    No priority delays another one without end: after three claims by priority, a worker makes one claim for a user who
+    waits. That is the user who has waited longest with a NORMAL generation, or for more than 5 minutes with a BULK one.
+    So a user's first NORMAL generation starts at the latest after 4 claims for each user who waits, that user included,
+    and 3 more for each worker process after the first. A first BULK generation starts at the latest 5 minutes and as many
+    claims after its creation. The operator can change 3 (`URGENT_CLAIMS`) and 5 minutes (`BULK_WAIT_SECONDS`).
     """
 
 GENERATION_PRIORITY_UNSPECIFIED: GenerationPriority.ValueType  # 0

@@ -272,7 +272,7 @@ class GetGenerationResponse(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.GenerationAttempt]:
-        """Attempts, first to last."""
+        """Attempts, first to last. At most the last 100."""
 
     @_builtins.property
     def recipe(self) -> _generation_pb2.Recipe:

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61vatar_creator/v1/usage.proto\x12\x11\x61vatar_creator.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x01\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tavatar_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x04 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x14\n\x0creference_id\x18\x07 \x01(\t\x12\x16\n\x0ereference_type\x18\x08 \x01(\t\x12)\n\x08metadata\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe2\x01\n\x0f\x41ppUsageSummary\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12\x13\n\x0busage_count\x18\x03 \x01(\x03\x12\x33\n\x0f\x66irst_used_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x07\x61\x63tions\x18\x06 \x03(\x0b\x32\x1e.avatar_creator.v1.ActionCount\"2\n\x0b\x41\x63tionCount\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x13\n\x0busage_count\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61vatar_creator/v1/usage.proto\x12\x11\x61vatar_creator.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x01\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tavatar_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x04 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x14\n\x0creference_id\x18\x07 \x01(\t\x12\x16\n\x0ereference_type\x18\x08 \x01(\t\x12)\n\x08metadata\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf8\x01\n\x0f\x41ppUsageSummary\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12\x13\n\x0busage_count\x18\x03 \x01(\x03\x12\x33\n\x0f\x66irst_used_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x07\x61\x63tions\x18\x06 \x03(\x0b\x32\x1e.avatar_creator.v1.ActionCount\x12\x14\n\x0c\x61\x63tion_count\x18\x07 \x01(\x03\"2\n\x0b\x41\x63tionCount\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x13\n\x0busage_count\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGERECORD']._serialized_start=116
   _globals['_USAGERECORD']._serialized_end=365
   _globals['_APPUSAGESUMMARY']._serialized_start=368
-  _globals['_APPUSAGESUMMARY']._serialized_end=594
-  _globals['_ACTIONCOUNT']._serialized_start=596
-  _globals['_ACTIONCOUNT']._serialized_end=646
+  _globals['_APPUSAGESUMMARY']._serialized_end=616
+  _globals['_ACTIONCOUNT']._serialized_start=618
+  _globals['_ACTIONCOUNT']._serialized_end=668
 # @@protoc_insertion_point(module_scope)

@@ -94,12 +94,15 @@ class AppUsageSummary(_message.Message):
     FIRST_USED_TIME_FIELD_NUMBER: _builtins.int
     LAST_USED_TIME_FIELD_NUMBER: _builtins.int
     ACTIONS_FIELD_NUMBER: _builtins.int
+    ACTION_COUNT_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
     """Id of the app."""
     app_name: _builtins.str
     """Name of the app, as it was last given. The app's id if no name was ever given."""
     usage_count: _builtins.int
     """Number of recorded uses."""
+    action_count: _builtins.int
+    """Number of different actions. More than 100 if `actions` leaves some out."""
     @_builtins.property
     def first_used_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the first recorded use."""
@@ -110,7 +113,7 @@ class AppUsageSummary(_message.Message):
 
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionCount]:
-        """Number of uses by action, highest first."""
+        """Number of uses by action, highest first. At most the 100 most frequent actions."""
 
     def __init__(
         self,
@@ -121,10 +124,11 @@ class AppUsageSummary(_message.Message):
         first_used_time: _timestamp_pb2.Timestamp | None = ...,
         last_used_time: _timestamp_pb2.Timestamp | None = ...,
         actions: _abc.Iterable[Global___ActionCount] | None = ...,
+        action_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_used_time", b"first_used_time", "last_used_time", b"last_used_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "app_id", b"app_id", "app_name", b"app_name", "first_used_time", b"first_used_time", "last_used_time", b"last_used_time", "usage_count", b"usage_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_count", b"action_count", "actions", b"actions", "app_id", b"app_id", "app_name", b"app_name", "first_used_time", b"first_used_time", "last_used_time", b"last_used_time", "usage_count", b"usage_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -181,21 +181,33 @@ Global___ListUsageResponse: _TypeAlias = ListUsageResponse  # noqa: Y015
 
 @_typing.final
 class SummarizeUsageRequest(_message.Message):
-    """Request for the uses of an avatar, summed by app."""
+    """Request for a page of the uses of an avatar, summed by app."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
     """Id of the avatar."""
+    page_size: _builtins.int
+    """Maximum number of apps to return, 1 to 1,000. 0 means 1,000, and more than 1,000 means 1,000. A negative number fails
+    with INVALID_ARGUMENT. A page can have fewer apps; see `ListProjectsRequest.page_size`.
+    """
+    page_token: _builtins.str
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page.
+    """
     def __init__(
         self,
         *,
         avatar_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_id", b"avatar_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_id", b"avatar_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,11 +215,20 @@ Global___SummarizeUsageRequest: _TypeAlias = SummarizeUsageRequest  # noqa: Y015
 
 @_typing.final
 class SummarizeUsageResponse(_message.Message):
-    """Response with the uses of an avatar, summed by app."""
+    """Response with a page of the uses of an avatar, summed by app."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     APPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    APP_COUNT_FIELD_NUMBER: _builtins.int
+    USAGE_COUNT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Page token for the next page. Empty on the last page."""
+    app_count: _builtins.int
+    """Number of apps on all pages together."""
+    usage_count: _builtins.int
+    """Number of uses by all apps on all pages together."""
     @_builtins.property
     def apps(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.AppUsageSummary]:
         """One sum for each app, most used first."""
@@ -216,10 +237,13 @@ class SummarizeUsageResponse(_message.Message):
         self,
         *,
         apps: _abc.Iterable[_usage_pb2.AppUsageSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+        app_count: _builtins.int = ...,
+        usage_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_count", b"app_count", "apps", b"apps", "next_page_token", b"next_page_token", "usage_count", b"usage_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,20 +256,26 @@ class GetStatsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Id of the user; `-` for the sum over all users; empty for the caller.
 
     Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
     PERMISSION_DENIED, reason ROLE_REQUIRED.
     """
+    page_token: _builtins.str
+    """Page token: the `next_page_token` of the previous response; see `ListProjectsRequest.page_token`. Empty for the
+    first page of `spending`.
+    """
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_token", b"page_token", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,6 +293,7 @@ class GetStatsResponse(_message.Message):
     AVERAGE_USAGE_PER_AVATAR_FIELD_NUMBER: _builtins.int
     GENERATIONS_FIELD_NUMBER: _builtins.int
     SPENDING_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     avatar_count: _builtins.int
     """Number of avatars."""
     recent_upload_count: _builtins.int
@@ -271,6 +302,8 @@ class GetStatsResponse(_message.Message):
     """Number of uses that all apps recorded for the avatars that exist now."""
     average_usage_per_avatar: _builtins.float
     """`usage_count` divided by `avatar_count`. 0 if there are no avatars."""
+    next_page_token: _builtins.str
+    """Page token for the next page of `spending`. Empty on the last page."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerationStateCount]:
         """Number of generations by state. Every state is listed once."""
@@ -280,7 +313,8 @@ class GetStatsResponse(_message.Message):
         """Cost of the generations by day and app, newest day first.
 
         The list covers the current UTC day and the 29 days before it. It leaves out days without an attempt that cost
-        anything.
+        anything. A response has at most 5,000 entries, or fewer; see `ListProjectsRequest.page_size`. All other fields are
+        the same on every page.
         """
 
     def __init__(
@@ -292,10 +326,11 @@ class GetStatsResponse(_message.Message):
         average_usage_per_avatar: _builtins.float = ...,
         generations: _abc.Iterable[Global___GenerationStateCount] | None = ...,
         spending: _abc.Iterable[Global___DailySpend] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "average_usage_per_avatar", b"average_usage_per_avatar", "generations", b"generations", "recent_upload_count", b"recent_upload_count", "spending", b"spending", "usage_count", b"usage_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "average_usage_per_avatar", b"average_usage_per_avatar", "generations", b"generations", "next_page_token", b"next_page_token", "recent_upload_count", b"recent_upload_count", "spending", b"spending", "usage_count", b"usage_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,13 +87,15 @@ class UsageServiceServicer(object):
 
     def SummarizeUsage(self, request, context):
         """Sum the uses of an avatar by app, most used first.
+
+        An app that is used while a client reads the pages moves to the front, so the client may miss it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """Return statistics about all avatars and generations of the caller.
+        """Return statistics about all avatars and generations of the caller. The spending comes in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

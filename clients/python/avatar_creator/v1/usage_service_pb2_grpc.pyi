@@ -47,9 +47,12 @@ class UsageServiceStub:
     ListUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageRequest, _usage_service_pb2.ListUsageResponse]
     """List the uses of an avatar, newest first."""
     SummarizeUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.SummarizeUsageRequest, _usage_service_pb2.SummarizeUsageResponse]
-    """Sum the uses of an avatar by app, most used first."""
+    """Sum the uses of an avatar by app, most used first.
+
+    An app that is used while a client reads the pages moves to the front, so the client may miss it.
+    """
     GetStats: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.GetStatsRequest, _usage_service_pb2.GetStatsResponse]
-    """Return statistics about all avatars and generations of the caller."""
+    """Return statistics about all avatars and generations of the caller. The spending comes in pages."""
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
@@ -70,9 +73,12 @@ class UsageServiceAsyncStub(UsageServiceStub):
     ListUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageRequest, _usage_service_pb2.ListUsageResponse]  # type: ignore[assignment]
     """List the uses of an avatar, newest first."""
     SummarizeUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.SummarizeUsageRequest, _usage_service_pb2.SummarizeUsageResponse]  # type: ignore[assignment]
-    """Sum the uses of an avatar by app, most used first."""
+    """Sum the uses of an avatar by app, most used first.
+
+    An app that is used while a client reads the pages moves to the front, so the client may miss it.
+    """
     GetStats: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetStatsRequest, _usage_service_pb2.GetStatsResponse]  # type: ignore[assignment]
-    """Return statistics about all avatars and generations of the caller."""
+    """Return statistics about all avatars and generations of the caller. The spending comes in pages."""
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Uses of the calling user's avatars by apps.
@@ -108,7 +114,10 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.SummarizeUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.SummarizeUsageResponse, _abc.Awaitable[_usage_service_pb2.SummarizeUsageResponse]]:
-        """Sum the uses of an avatar by app, most used first."""
+        """Sum the uses of an avatar by app, most used first.
+
+        An app that is used while a client reads the pages moves to the front, so the client may miss it.
+        """
 
     @_abc_1.abstractmethod
     def GetStats(
@@ -116,6 +125,6 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.GetStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.GetStatsResponse, _abc.Awaitable[_usage_service_pb2.GetStatsResponse]]:
-        """Return statistics about all avatars and generations of the caller."""
+        """Return statistics about all avatars and generations of the caller. The spending comes in pages."""
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,34 +13,70 @@ import structlog
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import user_for_log
+from avatar_creator_server.api.interceptors.authentication import HEALTH
 from avatar_creator_server.api.interceptors.context import Context
 
 log = structlog.get_logger()
 
+REFUSALS_PER_SECOND = 20
+"""Refused calls that are logged in any second. A flood of them must not fill the disk."""
 
-@asynccontextmanager
-async def log_request(method: str, context: Context) -> AsyncIterator[None]:
-    """Log method, user, code and duration when the call ends, and count it."""
-    started = time.perf_counter()
-    cancelled = False
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
-        cancelled = True
-        raise
-    finally:
-        code = grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context)
-        seconds = time.perf_counter() - started
-        metrics.REQUESTS.labels(method, code).inc()
-        if not method.rpartition("/")[2].startswith("Watch"):
-            metrics.REQUEST_SECONDS.labels(method).observe(seconds)
-        log.info(
-            "call_finished",
-            method=method,
-            user=user_for_log(),
-            code=code,
-            milliseconds=round(seconds * 1000, 1),
-        )
+_REFUSED = frozenset({"UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
+_WITHOUT_PROBLEM = frozenset({"OK", "CANCELLED"})
+
+
+class AccessLog:
+    """Logs and counts the calls of one server."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._second = 0
+        self._logged = 0
+        self._not_logged = 0
+
+    @asynccontextmanager
+    async def log_call(self, method: str, context: Context) -> AsyncIterator[None]:
+        """Log method, user, code and duration when the call ends, and count it."""
+        started = time.perf_counter()
+        cancelled = False
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            cancelled = True
+            raise
+        finally:
+            code = grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context)
+            seconds = time.perf_counter() - started
+            metrics.REQUESTS.labels(method, code).inc()
+            if not method.rpartition("/")[2].startswith("Watch"):
+                metrics.REQUEST_SECONDS.labels(method).observe(seconds)
+            self._log(method, code, seconds)
+
+    def _log(self, method: str, code: str, seconds: float) -> None:
+        entry = {
+            "method": method,
+            "user": user_for_log(),
+            "code": code,
+            "milliseconds": round(seconds * 1000, 1),
+        }
+        is_refusal = code in _REFUSED or (not entry["user"] and code not in _WITHOUT_PROBLEM)
+        if method.startswith(HEALTH) and code in _WITHOUT_PROBLEM:
+            log.debug("call_finished", **entry)  # several a second, from every load balancer
+        elif not is_refusal or self._may_log_refusal():
+            log.info("call_finished", **entry)
+
+    def _may_log_refusal(self) -> bool:
+        """Return whether this second has room for one more refusal, and say how many had none before."""
+        second = int(self._clock())
+        if second != self._second:
+            if self._not_logged:
+                log.info("refusals_not_logged", count=self._not_logged)
+            self._second, self._logged, self._not_logged = second, 0, 0
+        if self._logged < REFUSALS_PER_SECOND:
+            self._logged += 1
+            return True
+        self._not_logged += 1
+        return False
 
 
 def _code_name(context: Context) -> str:
@@ -48,7 +84,7 @@ def _code_name(context: Context) -> str:
     code: Any = context.code()
     if isinstance(code, grpc.StatusCode):
         return code.name
-    for status in grpc.StatusCode:
-        if status.value[0] == (code or 0):
-            return status.name
-    return str(code)
+    return _NAME_OF_CODE.get(code or 0, str(code))
+
+
+_NAME_OF_CODE = {status.value[0]: status.name for status in grpc.StatusCode}

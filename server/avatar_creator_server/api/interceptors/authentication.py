@@ -14,7 +14,10 @@ from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.database.call_limits import set_call_limits
 from avatar_creator_server.errors import UnauthenticatedError
 
-_SERVICES_WITHOUT_TOKEN = ("/grpc.health.v1.", "/grpc.reflection.")
+HEALTH = "/grpc.health.v1."
+"""Beginning of the names of the methods that report health."""
+
+_SERVICES_WITHOUT_TOKEN = (HEALTH, "/grpc.reflection.")
 
 
 class Authentication:
@@ -33,8 +36,17 @@ class Authentication:
         if not method.startswith(_SERVICES_WITHOUT_TOKEN):
             identity = self._tokens.verify(_bearer_token(context))
             set_identity(identity)
-            set_call_limits(identity.caller.user_id, context.time_remaining())
+            is_watch = method.rpartition("/")[2].startswith("Watch")
+            set_call_limits(identity.caller.user_id, context.time_remaining(), is_patient=is_watch)
         yield
+
+    def known_user_id(self, context: Context) -> str | None:
+        """Return the user of a call whose token was verified before; None if that is not certain."""
+        for key, value in context.invocation_metadata() or ():
+            if key == "authorization":
+                identity = self._tokens.known_identity(str(value).partition(" ")[2].strip())
+                return identity.caller.user_id if identity else None
+        return None
 
 
 def _bearer_token(context: Context) -> str:

@@ -31,17 +31,17 @@ def behavior_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
     return getattr(handler, attribute)
 
 
-def with_behavior(
-    handler: grpc.RpcMethodHandler[Any, Any],
-    behavior: Any,
-    request_deserializer: Callable[[bytes], Any] | None,
+def with_streamed_requests(
+    handler: grpc.RpcMethodHandler[Any, Any], behavior: Any
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """Return a copy of the handler that calls `behavior`. Without a deserializer, requests are undecoded."""
-    _, create = _HANDLER_KINDS[handler.request_streaming, handler.response_streaming]
-    copy: grpc.RpcMethodHandler[Any, Any] = create(
-        behavior, request_deserializer, handler.response_serializer
-    )
-    return copy
+    """Return a handler that calls `behavior` with a stream of undecoded requests.
+
+    gRPC receives the requests of a stream only when the behavior reads them. To a client, an RPC with one
+    request and a stream of one request are the same.
+    """
+    _, create = _HANDLER_KINDS[True, handler.response_streaming]
+    streamed: grpc.RpcMethodHandler[Any, Any] = create(behavior, None, handler.response_serializer)
+    return streamed
 
 
 class ContextInterceptor(ServerInterceptor):
@@ -68,7 +68,7 @@ class ContextInterceptor(ServerInterceptor):
         if handler is None:
             return None
         wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
-        wrapped = with_behavior(handler, wrap(method, behavior_of(handler)), handler.request_deserializer)
+        wrapped = with_streamed_requests(handler, wrap(method, behavior_of(handler)))
         self._wrapped[method] = wrapped
         return wrapped
 

@@ -1,27 +1,30 @@
-"""Decoding of requests inside the chain of interceptors.
+"""Reception and decoding of requests inside the chain of interceptors.
 
-gRPC decodes a request before it calls the handler. It would answer an undecodable request with UNKNOWN and a
-Python error text, and write a traceback, even if the call has no token. Decoding inside the chain refuses
-such a request like any other bad request.
+gRPC receives and decodes a request before it calls the handler. It would answer an undecodable request with
+UNKNOWN and a Python error text, and write a traceback, even if the call has no token. Inside the chain, such
+a request is refused like any other bad request, and a call that another interceptor refuses is never
+received.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc.aio import ServerInterceptor
+from grpc.aio import EOF, ServerInterceptor
 
-from avatar_creator_server.api.interceptors.context import Context, behavior_of, with_behavior
+from avatar_creator_server.api.interceptors.context import Context, behavior_of, with_streamed_requests
 from avatar_creator_server.errors import InvalidArgumentError
 
 
 class DecodingInterceptor(ServerInterceptor):
-    """Decodes requests for the handler.
+    """Receives and decodes requests for the handler.
 
-    Must be the last interceptor: the interceptors before it receive undecoded requests.
+    Must be the last interceptor: the interceptors before it receive a stream of undecoded requests, also for
+    an RPC with one request.
     """
 
     async def intercept_service(
@@ -34,13 +37,27 @@ class DecodingInterceptor(ServerInterceptor):
         if handler is None:
             return None
         assert handler.request_deserializer is not None, "a method has a request message"
-        wrap = _decode_stream if handler.request_streaming else _decode_unary
-        return with_behavior(handler, wrap(behavior_of(handler), handler.request_deserializer), None)
+        inner, decode = behavior_of(handler), handler.request_deserializer
+        if handler.request_streaming:
+            wrapped = _decode_stream(inner, decode)
+        elif handler.response_streaming:
+            wrapped = _decode_one_and_stream(inner, decode)
+        else:
+            wrapped = _decode_one(inner, decode)
+        return with_streamed_requests(handler, wrapped)
 
 
-def _decode_unary(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    def behavior(raw: bytes, context: Context) -> Any:
-        return inner(_decoded(raw, decode), context)
+def _decode_one(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    async def behavior(_raws: AsyncIterator[bytes], context: Context) -> Any:
+        return await inner(await _received(context, decode), context)
+
+    return behavior
+
+
+def _decode_one_and_stream(inner: Any, decode: Callable[[bytes], Any]) -> Any:
+    async def behavior(_raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+        async for response in inner(await _received(context, decode), context):
+            yield response
 
     return behavior
 
@@ -56,6 +73,13 @@ def _decode_stream(inner: Any, decode: Callable[[bytes], Any]) -> Any:
         return inner(decoded(raws), context)
 
     return behavior
+
+
+async def _received(context: Context, decode: Callable[[bytes], Any]) -> Any:
+    raw = await context.read()
+    if raw is EOF:
+        raise asyncio.CancelledError("the caller is gone")
+    return _decoded(raw, decode)
 
 
 def _decoded(raw: bytes, decode: Callable[[bytes], Any]) -> Any:

@@ -7,6 +7,7 @@ import uuid
 from bisect import bisect_left
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -68,17 +69,36 @@ async def translate_errors(method: str, context: Context) -> AsyncIterator[None]
         # Raised by `context.abort`: the call has its status already.
         raise
     except AvatarCreatorError as error:
-        await _abort(context, STATUS_OF[type(error)], error.message, _details(error))
+        await abort(context, status_of(error))
     except Exception:
         incident_id = uuid.uuid4().hex
         log.exception("incident_recorded", method=method, incident_id=incident_id)
         info = _error_info("INTERNAL", {"incident_id": incident_id})
-        await _abort(
-            context,
-            grpc.StatusCode.INTERNAL,
-            f"internal error: report the incident {incident_id} to the operator",
-            [info],
-        )
+        message = f"internal error: report the incident {incident_id} to the operator"
+        await abort(context, _status(grpc.StatusCode.INTERNAL, message, [info]))
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status with which a call ends."""
+
+    code: grpc.StatusCode
+    message: str
+    packed_details: bytes
+
+
+def status_of(error: AvatarCreatorError) -> Status:
+    """Return the status of an expected error."""
+    return _status(STATUS_OF[type(error)], error.message, _details(error))
+
+
+async def abort(context: Context, status: Status) -> NoReturn:
+    """End the call with this status."""
+    try:
+        await context.abort(status.code, status.message, ((_DETAILS_KEY, status.packed_details),))
+    except InternalError as error:
+        # gRPC would log a traceback for each caller who has gone.
+        raise asyncio.CancelledError("the caller is gone") from error
 
 
 def _details(error: AvatarCreatorError) -> list[Message]:
@@ -125,33 +145,19 @@ def _error_info(reason: str, metadata: dict[str, str]) -> Message:
     return info
 
 
-async def _abort(
-    context: Context,
-    code: grpc.StatusCode,
-    message: str,
-    details: list[Message],
-) -> NoReturn:
-    message, packed = _fitted(code, message, details)
-    try:
-        await context.abort(code, message, ((_DETAILS_KEY, packed),))
-    except InternalError as error:
-        # gRPC would log a traceback for each caller who has gone.
-        raise asyncio.CancelledError("the caller is gone") from error
-
-
-def _fitted(code: grpc.StatusCode, message: str, details: list[Message]) -> tuple[str, bytes]:
-    """Return a message and the packed details that every client accepts.
+def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> Status:
+    """Return a status that every client accepts.
 
     A message that is too long is shortened first. Then the last violations are left out.
     """
     packed = _packed(code, message, details)
     if _wire_bytes(message, packed) <= _MAX_ERROR_BYTES:
-        return message, packed
+        return Status(code, message, packed)
     message = _clipped(message)
     for detail in details:
         if isinstance(detail, error_details_pb2.BadRequest):
             _keep_fitting_violations(code, message, details, detail)
-    return message, _packed(code, message, details)
+    return Status(code, message, _packed(code, message, details))
 
 
 def _keep_fitting_violations(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 
@@ -14,6 +14,7 @@ from avatar_creator.v1 import avatar_service_pb2_grpc as pb_grpc
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.persona_pb2 import Persona
 from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.answers import count_fitting, fit
 from avatar_creator_server.api.field_masks import written_paths
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
@@ -25,6 +26,7 @@ from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
 from avatar_creator_server.images.spool import SpooledFile
+from avatar_creator_server.shared.paging import Page
 
 MAX_CHUNKS = 20_000
 """Maximum number of chunks in an upload: single bytes would keep the server busy for nothing."""
@@ -74,12 +76,18 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         validate(request)
         found = await self._avatars.batch_get(privileged_caller(request), list(request.avatar_ids))
         found_ids = {avatar.id for avatar in found}
-        return pb.BatchGetAvatarsResponse(
-            avatars=await self._encode(found, request.include_thumbnails),
+        response = pb.BatchGetAvatarsResponse(
+            avatars=map(mapping.avatar_to_proto, found),
             missing_avatar_ids=[
                 avatar_id for avatar_id in dict.fromkeys(request.avatar_ids) if avatar_id not in found_ids
             ],
         )
+        if request.include_thumbnails:
+            with_thumbnail = [avatar for avatar in found if avatar.thumbnail]
+            count = count_fitting(map(_thumbnail_bytes, with_thumbnail), response.ByteSize())
+            await _add_thumbnails(self._avatars, with_thumbnail[:count], response.avatars)
+            response.omitted_thumbnail_avatar_ids.extend(avatar.id for avatar in with_thumbnail[count:])
+        return response
 
     async def ListAvatars(self, request: pb.ListAvatarsRequest, context: Context) -> pb.ListAvatarsResponse:
         validate(request)
@@ -100,10 +108,8 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListAvatarsResponse(
-            avatars=await self._encode(page.items, request.include_thumbnails),
-            next_page_token=page.next_page_token,
-        )
+        avatars, page = await encode_avatars(self._avatars, page, with_thumbnails=request.include_thumbnails)
+        return pb.ListAvatarsResponse(avatars=avatars, next_page_token=page.next_page_token)
 
     async def UpdateAvatar(
         self, request: pb.UpdateAvatarRequest, context: Context
@@ -150,10 +156,29 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         return
         yield  # makes this function a generator, as gRPC expects
 
-    async def _encode(self, avatars: Sequence[Avatar], include: bool) -> list[avatar_pb2.Avatar]:
-        """Encode avatars, each with the bytes of its thumbnail if `include` is true."""
-        thumbnails = await self._avatars.thumbnails(avatars) if include else [b""] * len(avatars)
-        return list(map(mapping.avatar_to_proto, avatars, thumbnails))
+
+async def encode_avatars(
+    avatars: Avatars, page: Page[Avatar], *, with_thumbnails: bool
+) -> tuple[list[avatar_pb2.Avatar], Page[Avatar]]:
+    """Encode the avatars of a page, as many as fit into one answer; see `fit`."""
+    if not with_thumbnails:
+        return fit(page, mapping.avatar_to_proto)
+    # Chosen by their recorded sizes, so that the server reads only thumbnails that it sends.
+    messages, page = fit(page, mapping.avatar_to_proto, _thumbnail_bytes)
+    await _add_thumbnails(avatars, page.items, messages)
+    return messages, page
+
+
+async def _add_thumbnails(
+    avatars: Avatars, records: Sequence[Avatar], messages: Iterable[avatar_pb2.Avatar]
+) -> None:
+    by_id = {message.id: message for message in messages}
+    for avatar, data in zip(records, await avatars.thumbnails(records), strict=True):
+        by_id[avatar.id].thumbnail_data = data
+
+
+def _thumbnail_bytes(avatar: Avatar) -> int:
+    return avatar.thumbnail.size_bytes if avatar.thumbnail else 0
 
 
 async def _receive_metadata(

@@ -13,6 +13,7 @@ from avatar_creator_server.api.access import (
     resolve_list_owner,
     token_seconds_left,
 )
+from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
@@ -103,10 +104,8 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListGenerationsResponse(
-            generations=map(mapping.generation_to_proto, page.items),
-            next_page_token=page.next_page_token,
-        )
+        generations, page = fit(page, mapping.generation_to_proto)
+        return pb.ListGenerationsResponse(generations=generations, next_page_token=page.next_page_token)
 
     async def WatchGeneration(
         self, request: pb.WatchGenerationRequest, context: Context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from avatar_creator.v1 import preset_service_pb2 as pb
 from avatar_creator.v1 import preset_service_pb2_grpc as pb_grpc
 from avatar_creator_server.api.access import current_caller
+from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
@@ -27,9 +28,8 @@ class PresetService(pb_grpc.PresetServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListPresetsResponse(
-            presets=map(mapping.preset_to_proto, page.items), next_page_token=page.next_page_token
-        )
+        presets, page = fit(page, mapping.preset_to_proto)
+        return pb.ListPresetsResponse(presets=presets, next_page_token=page.next_page_token)
 
     async def GetPreset(self, request: pb.GetPresetRequest, context: Context) -> pb.GetPresetResponse:
         validate(request)
@@ -46,10 +46,8 @@ class PresetService(pb_grpc.PresetServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListPersonaExamplesResponse(
-            persona_examples=map(mapping.persona_example_to_proto, page.items),
-            next_page_token=page.next_page_token,
-        )
+        examples, page = fit(page, mapping.persona_example_to_proto)
+        return pb.ListPersonaExamplesResponse(persona_examples=examples, next_page_token=page.next_page_token)
 
     async def GetPersonaExample(
         self, request: pb.GetPersonaExampleRequest, context: Context

@@ -5,9 +5,11 @@ from __future__ import annotations
 from avatar_creator.v1 import avatar_project_service_pb2 as pb
 from avatar_creator.v1 import avatar_project_service_pb2_grpc as pb_grpc
 from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.field_masks import written_paths
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
+from avatar_creator_server.api.servicers.avatars import encode_avatars
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.avatars.service import AvatarFilter, Avatars
 from avatar_creator_server.contract import mapping
@@ -46,8 +48,8 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
             page = await self._avatars.list_page(
                 caller, AvatarFilter(project_id=project.id), page_size=0, page_token=""
             )
-            thumbnails = await self._avatars.thumbnails(page.items)
-            response.avatars.extend(map(mapping.avatar_to_proto, page.items, thumbnails))
+            avatars, page = await encode_avatars(self._avatars, page, with_thumbnails=True)
+            response.avatars.extend(avatars)
             response.next_page_token = page.next_page_token
         return response
 
@@ -58,9 +60,8 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
         page = await self._projects.list_page(
             resolve_list_owner(request), page_size=request.page_size, page_token=request.page_token
         )
-        return pb.ListProjectsResponse(
-            projects=map(mapping.project_to_proto, page.items), next_page_token=page.next_page_token
-        )
+        projects, page = fit(page, mapping.project_to_proto)
+        return pb.ListProjectsResponse(projects=projects, next_page_token=page.next_page_token)
 
     async def UpdateProject(
         self, request: pb.UpdateProjectRequest, context: Context

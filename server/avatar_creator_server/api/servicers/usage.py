@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from avatar_creator.v1 import generation_pb2
 from avatar_creator.v1 import usage_service_pb2 as pb
 from avatar_creator.v1 import usage_service_pb2_grpc as pb_grpc
 from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
+from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import FieldViolation, PermissionDeniedError
 from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.paging import Page
+from avatar_creator_server.shared.turns import Turns
 from avatar_creator_server.usage.service import Usage, Use
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+_ENCODING_WAIT_SECONDS = 300.0
+"""More than the deadlines of calls, which end the wait."""
 
 
 class UsageService(pb_grpc.UsageServiceServicer):
@@ -22,6 +35,8 @@ class UsageService(pb_grpc.UsageServiceServicer):
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage
+        # One at a time, because several threads that encode would keep the event loop from the interpreter.
+        self._encoding = Turns("large answers", at_once=1, wait_seconds=_ENCODING_WAIT_SECONDS)
 
     async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
         caller = current_caller()
@@ -54,20 +69,33 @@ class UsageService(pb_grpc.UsageServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        # In a thread, because a hundred uses with the maximum of metadata take half a second.
-        usages = await asyncio.to_thread(lambda: list(map(mapping.usage_to_proto, page.items)))
+        usages, page = await self._encode(page, mapping.usage_to_proto)
         return pb.ListUsageResponse(usages=usages, next_page_token=page.next_page_token)
 
     async def SummarizeUsage(
         self, request: pb.SummarizeUsageRequest, context: Context
     ) -> pb.SummarizeUsageResponse:
         validate(request)
-        apps = await self._usage.summarize(privileged_caller(request), request.avatar_id)
-        return pb.SummarizeUsageResponse(apps=map(mapping.app_usage_to_proto, apps))
+        page, totals = await self._usage.summarize(
+            privileged_caller(request),
+            request.avatar_id,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        apps, page = await self._encode(page, mapping.app_usage_to_proto)
+        return pb.SummarizeUsageResponse(
+            apps=apps,
+            next_page_token=page.next_page_token,
+            app_count=totals.app_count,
+            usage_count=totals.usage_count,
+        )
 
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:
         validate(request)
-        figures = await self._usage.statistics(resolve_list_owner(request))
+        figures, page = await self._usage.statistics(
+            resolve_list_owner(request), page_token=request.page_token
+        )
+        spending, page = fit(page, mapping.daily_spend_to_proto)
         return pb.GetStatsResponse(
             avatar_count=figures.avatar_count,
             recent_upload_count=figures.recent_upload_count,
@@ -82,16 +110,14 @@ class UsageService(pb_grpc.UsageServiceServicer):
                 )
                 for state, number in figures.generations.items()
             ],
-            spending=[
-                pb.DailySpend(
-                    day=spend.day,
-                    app_id=spend.app_id,
-                    price_micros=spend.price_micros,
-                    attempt_count=spend.attempt_count,
-                )
-                for spend in figures.spending
-            ],
+            spending=spending,
+            next_page_token=page.next_page_token,
         )
+
+    async def _encode(self, page: Page[T], encode: Callable[[T], M]) -> tuple[list[M], Page[T]]:
+        # In a thread, because a hundred uses with the maximum of metadata take half a second.
+        async with self._encoding.turn(current_caller().user_id):
+            return await asyncio.to_thread(fit, page, encode)
 
 
 def _app_of(caller: Caller, requested: str) -> str:

@@ -98,10 +98,15 @@ _G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_examp
 
 
 class ClaimTurn(BaseModel):
-    """Time of the last claim of a user's generation. Users with due work take turns by this time."""
+    """Times of a user's last claims, by priority. Users with due work take turns by them."""
 
     user_id = TextField(primary_key=True)
     claim_time = UtcDateTimeField()
+    """Time of the last claim of an interactive generation, or of any by a worker of version 0.1.0."""
+    normal_claim_time = UtcDateTimeField(null=True)
+    """Time of the last claim of a normal generation."""
+    bulk_claim_time = UtcDateTimeField(null=True)
+    """Time of the last claim of a bulk generation."""
 
     class Meta:
         table_name = "claim_turns"

@@ -51,6 +51,16 @@ class AvatarAppUsage(BaseModel):
         primary_key = CompositeKey("avatar", "app_id")
 
 
+AvatarAppUsage.add_index(
+    AvatarAppUsage.index(
+        AvatarAppUsage.avatar,
+        AvatarAppUsage.usage_count.desc(),
+        AvatarAppUsage.app_id,
+        name="avatar_app_usage_most_used",
+    )
+)
+
+
 class AvatarAppAction(BaseModel):
     """Number of times that an app did an action with an avatar. The write that records a use updates it."""
 

@@ -1,0 +1,73 @@
+"""Load shedding: calls that the server has no room for are refused before anything else happens to them.
+
+A refusal must cost much less than an answer, or a flood of calls would leave no time for answers. So these
+calls are not received and not logged, and the status of each kind of refusal is encoded only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from grpc.aio import ServerInterceptor
+
+from avatar_creator_server.api.backlog import Backlog
+from avatar_creator_server.api.calls import Calls
+from avatar_creator_server.api.interceptors.context import Context, behavior_of, with_streamed_requests
+from avatar_creator_server.api.interceptors.errors import Status, abort, status_of
+from avatar_creator_server.errors import AvatarCreatorError
+
+
+class SheddingInterceptor(ServerInterceptor):
+    """Refuses calls for which there is no room. Must be the first interceptor."""
+
+    def __init__(self, calls: Calls, backlog: Backlog) -> None:
+        self._calls = calls
+        self._backlog = backlog
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._statuses: dict[str, Status] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler that the rest of the chain returns, once for each method."""
+        self._backlog.begin()
+        method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
+        wrapped = with_streamed_requests(handler, wrap(method, behavior_of(handler)))
+        self._wrapped[method] = wrapped
+        return wrapped
+
+    def _wrap_unary(self, method: str, inner: Any) -> Any:
+        async def behavior(requests: Any, context: Context) -> Any:
+            error = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
+            if error is not None:
+                await self._refuse(method, error, context)
+            return await inner(requests, context)
+
+        return behavior
+
+    def _wrap_stream(self, method: str, inner: Any) -> Any:
+        async def behavior(requests: Any, context: Context) -> AsyncIterator[Any]:
+            error = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
+            if error is not None:
+                await self._refuse(method, error, context)
+            async for response in inner(requests, context):
+                yield response
+
+        return behavior
+
+    async def _refuse(self, method: str, error: AvatarCreatorError, context: Context) -> NoReturn:
+        status = self._statuses.get(error.message)
+        if status is None:
+            status = self._statuses[error.message] = status_of(error)
+        self._calls.count_refusal(method, error)
+        await abort(context, status)

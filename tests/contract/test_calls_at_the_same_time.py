@@ -1,0 +1,229 @@
+"""Limits of calls at the same time: of a user, of a machine without a token, and of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from avatar_creator import AvatarCreator
+from avatar_creator.v1 import avatar_project_service_pb2 as projects
+from avatar_creator.v1 import avatar_project_service_pb2_grpc as projects_grpc
+from avatar_creator.v1.generation_service_pb2 import WatchGenerationsRequest
+from avatar_creator_server.api.calls import CLASS_OF_RPC
+from avatar_creator_server.api.server import SERVICE_NAMES
+from tests.contract.calls import Calls, refusal_of
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
+
+OK = "OK"
+
+Start = Callable[..., Deployment]
+
+
+@pytest.fixture
+def start(embedded: Deployment) -> Start:
+    """A function that starts a server with these settings."""
+
+    def start(**settings: str) -> Deployment:
+        embedded.settings |= settings
+        embedded.start_server()
+        return embedded
+
+    return start
+
+
+def test_every_rpc_of_the_contract_has_a_class() -> None:
+    from google.protobuf.descriptor_pool import Default
+
+    methods = [
+        method.name for service in SERVICE_NAMES for method in Default().FindServiceByName(service).methods
+    ]
+
+    assert sorted(CLASS_OF_RPC) == sorted(methods)
+
+
+@contextmanager
+def watching(calls: Calls, project_id: str, number: int) -> Iterator[list[str]]:
+    """Open watches while the context is open, and yield their outcomes: OK, or the reason of an error."""
+    outcomes, streams = [], []
+    for _ in range(number):
+        stream = calls.generations.WatchGenerations(WatchGenerationsRequest(project_id=project_id))
+        streams.append(stream)
+        outcomes.append(first_outcome(stream))
+    try:
+        yield outcomes
+    finally:
+        for stream in streams:
+            stream.cancel()
+
+
+def first_outcome(stream: Iterator[object]) -> str:
+    """Return OK if a stream is open, or the reason of its error."""
+    try:
+        # The first message may never come, so only the initial metadata says that the watch is open.
+        stream.initial_metadata()  # type: ignore[attr-defined]
+        if not stream.is_active():  # type: ignore[attr-defined]
+            next(stream)
+    except grpc.RpcError as error:
+        return refusal_of(error).reason
+    return OK
+
+
+def test_a_user_with_too_many_watches_is_refused_and_other_users_are_not(start: Start) -> None:
+    service = start(WATCHES_AT_ONCE="3", WATCHES_AT_ONCE_PER_USER="2")
+    with (
+        Calls(service.target, service.token("sarah")) as sarah,
+        Calls(service.target, service.token("omar")) as omar,
+    ):
+        of_sarah, of_omar = sarah.create_project().id, omar.create_project().id
+        pending = sarah.create_generation(of_sarah), omar.create_generation(of_omar)
+        assert all(pending)
+
+        with watching(sarah, of_sarah, 3) as outcomes:
+            assert Counter(outcomes) == {OK: 2, "CALL_LIMIT": 1}
+            with watching(omar, of_omar, 2) as outcomes:
+                assert Counter(outcomes) == {OK: 1, "OVERLOADED": 1}
+
+        def is_open_again() -> bool:
+            with watching(omar, of_omar, 1) as outcomes:
+                return outcomes == [OK]
+
+        wait_until(is_open_again)
+
+
+def test_the_refusal_names_the_limit_and_the_delay(start: Start) -> None:
+    service = start(WATCHES_AT_ONCE_PER_USER="1")
+    with Calls(service.target, service.token("sarah")) as calls:
+        project_id = calls.create_project().id
+        calls.create_generation(project_id)
+        with watching(calls, project_id, 1), pytest.raises(grpc.RpcError) as refused:
+            next(calls.generations.WatchGenerations(WatchGenerationsRequest(project_id=project_id)))
+
+    refusal = refusal_of(refused.value)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALL_LIMIT")
+    assert refusal.metadata == {"limit": "watches", "most": "1"}
+    assert refusal.quota == ["watches"]
+    assert refusal.retry_after == 2.0
+
+
+async def burst(service: Deployment, user: str, number: int) -> Counter[str]:
+    """Read at the same moment, on one connection, and count the outcomes."""
+    outcomes: Counter[str] = Counter()
+    async with grpc.aio.insecure_channel(service.target) as channel:
+        stub = projects_grpc.AvatarProjectServiceStub(channel)
+        metadata = (("authorization", f"Bearer {service.token(user)}"),)
+
+        async def read() -> None:
+            try:
+                await stub.ListProjects(projects.ListProjectsRequest(), metadata=metadata, timeout=20)
+                outcomes[OK] += 1
+            except grpc.RpcError as error:
+                outcomes[refusal_of(error).reason] += 1
+
+        await asyncio.gather(*(read() for _ in range(number)))
+    return outcomes
+
+
+async def test_a_users_burst_beyond_the_queue_is_refused_and_another_user_is_served(start: Start) -> None:
+    service = await asyncio.to_thread(start, READS_AT_ONCE_PER_USER="1", READS_AT_ONCE="2")
+
+    many, few = await asyncio.gather(burst(service, "sarah", 400), burst(service, "omar", 10))
+
+    assert set(many) <= {OK, "CALL_LIMIT", "OVERLOADED"}
+    assert many[OK] >= 30
+    assert many.total() - many[OK] >= 100
+    assert few == {OK: 10}
+
+
+async def test_the_client_retries_until_a_refused_call_succeeds(start: Start) -> None:
+    service = await asyncio.to_thread(start, READS_AT_ONCE_PER_USER="1", CALL_WAIT_SECONDS="0")
+    with AvatarCreator(service.target, token=service.token("sarah")) as client:
+        results = await asyncio.gather(
+            *(asyncio.to_thread(client.projects.list, timeout=60) for _ in range(16))
+        )
+
+    assert len(results) == 16
+
+
+def test_streams_without_a_token_are_bounded_for_each_machine(start: Start) -> None:
+    service = start(ANONYMOUS_STREAMS_PER_PEER="2")
+    with grpc.insecure_channel(service.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        streams = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
+        for stream in streams:
+            next(stream)
+
+        for refused in (
+            health.Watch(health_pb2.HealthCheckRequest()),
+            reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(())),
+        ):
+            with pytest.raises(grpc.RpcError) as error:
+                next(refused)
+            refusal = refusal_of(error.value)
+            assert (refusal.reason, refusal.metadata["limit"]) == ("CALL_LIMIT", "streams_without_a_token")
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+
+        streams[0].cancel()
+        wait_until(lambda: first_outcome(health.Watch(health_pb2.HealthCheckRequest())) == OK)
+
+
+def test_reflection_can_be_switched_off(start: Start) -> None:
+    service = start(REFLECTION="off")
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    with grpc.insecure_channel(service.target) as channel, pytest.raises(grpc.RpcError) as refused:
+        next(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request])))
+
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_connections_beyond_the_limit_are_closed(start: Start) -> None:
+    service = start(CONNECTIONS="3")
+    host, _, port = service.target.rpartition(":")
+    address = (host, int(port))
+
+    def connect() -> AbstractContextManager[socket.socket]:
+        return socket.create_connection(address, timeout=10)
+
+    def is_closed(connection: socket.socket) -> bool:
+        connection.settimeout(1)
+        try:
+            while connection.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        return True
+
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect()) for _ in range(6)]
+
+        assert sum(map(is_closed, connections)) >= 3
+
+
+def test_a_health_check_that_is_ok_is_not_logged_and_refusals_are_logged_in_part(start: Start) -> None:
+    service = start()
+    with grpc.insecure_channel(service.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for _ in range(50):
+            health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        with pytest.raises(grpc.RpcError):
+            health.Check(health_pb2.HealthCheckRequest(service="unknown"), timeout=5)
+        stub = projects_grpc.AvatarProjectServiceStub(channel)
+        for _ in range(200):
+            with pytest.raises(grpc.RpcError):
+                stub.ListProjects(projects.ListProjectsRequest(), timeout=5)
+
+    server = service.servers[0]
+    wait_until(lambda: server.events("refusals_not_logged") or len(server.events("call_finished")) < 200)
+    logged = Counter(event["code"] for event in server.events("call_finished") if "Health" in event["method"])
+    assert logged == {"NOT_FOUND": 1}
+    assert 0 < len(server.events("call_finished")) < 150
