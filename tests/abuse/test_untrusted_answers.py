@@ -28,38 +28,47 @@ MAX_GROWTH_BYTES = 150 * MIB
 MAX_KEPT_BYTES = 100 * MIB
 BOMB = gzip.compress(bytes(256 * MIB))
 
-ANSWERS: dict[str, Callable[[TrapServer], Behavior]] = {
-    "pictures at private addresses": lambda trap: Behavior(
+ANSWERS: dict[str, Callable[[TrapServer, TrapServer], Behavior]] = {
+    "pictures at private addresses": lambda trap, bombs: Behavior(
         run_seconds=0, image_url=f"http://localhost:{trap.server_port}/latest/meta-data/"
     ),
-    "redirects to private addresses": lambda trap: Behavior(
+    "redirects to private addresses": lambda trap, bombs: Behavior(
         run_seconds=0,
         faults=(Fault(stage="image", status=302, body=SECRET, headers={"Location": f"{trap.url}/a.png"}),),
     ),
-    "120 KB of letters as an error": lambda trap: Behavior(
+    "120 KB of letters as an error": lambda trap, bombs: Behavior(
         faults=(Fault(stage="submit", status=500, body="a" * 120_000),)
     ),
-    "1 MB of numbers as an error": lambda trap: Behavior(
+    "1 MB of numbers as an error": lambda trap, bombs: Behavior(
         faults=(Fault(stage="submit", status=400, body='{"detail": ' + "[" * 1_000_000),)
     ),
-    "endless pictures": lambda trap: Behavior(run_seconds=0, faults=(Fault(stage="image", how="endless"),)),
-    "pictures at ten bytes a second": lambda trap: Behavior(
+    "endless pictures": lambda trap, bombs: Behavior(
+        run_seconds=0, faults=(Fault(stage="image", how="endless"),)
+    ),
+    "pictures at ten bytes a second": lambda trap, bombs: Behavior(
         run_seconds=0, faults=(Fault(stage="image", how="trickle"),)
     ),
-    "pictures that expand to 256 MiB": lambda trap: Behavior(
-        run_seconds=0,
-        faults=(Fault(stage="image", status=200, body="", headers={"Content-Encoding": "gzip"}),),
+    "pictures that expand to 256 MiB": lambda trap, bombs: Behavior(
+        run_seconds=0, image_url=f"{bombs.url}/a.png"
     ),
 }
 
 
 @pytest.fixture
-def service(embedded: Deployment, router: RouterFake) -> Deployment:
+def bombs() -> Iterator[TrapServer]:
+    """A host of pictures that compresses them, and that the service may read."""
+    with TrapServer.running(200, "image/png\r\nContent-Encoding: gzip", BOMB) as server:
+        yield server
+
+
+@pytest.fixture
+def service(embedded: Deployment, router: RouterFake, bombs: TrapServer) -> Deployment:
     """A running service in one process, whose provider is the fake."""
     embedded.settings |= {
         "HUGGINGFACE_API_KEY": "hf_abuse",
         "HUGGINGFACE_BASE_URL": router.url,
         "PROVIDER_DEADLINE_SECONDS": "3",
+        "PROVIDER_RESULT_PRIVATE_HOSTS": f"127.0.0.1:{bombs.server_port}",
         "SPEND_LIMIT_PER_DAY": "0",
     }
     embedded.start()
@@ -75,9 +84,9 @@ def trap() -> Iterator[TrapServer]:
 
 @pytest.mark.parametrize("attack", ANSWERS)
 def test_hostile_answers_to_one_user_do_not_slow_others(
-    service: Deployment, router: RouterFake, trap: TrapServer, attack: str
+    service: Deployment, router: RouterFake, trap: TrapServer, bombs: TrapServer, attack: str
 ) -> None:
-    router.behave(always=ANSWERS[attack](trap))
+    router.behave(always=ANSWERS[attack](trap, bombs))
     gauge = Gauge(service)
     with service.client("witness") as other, service.client("attacker") as attacker:
         witness = Witness(other)
