@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS, PING, GOAWAY = 4, 6, 7
-ACK = 1
-MAX_CONCURRENT_STREAMS = 3
-"""Identifier of the setting (RFC 9113, section 6.5.2)."""
+DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
+ACK = END_STREAM = 1
+END_HEADERS = 4
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
+"""Identifiers of settings (RFC 9113, section 6.5.2)."""
 
 _SECONDS = 10.0
 
@@ -29,9 +30,9 @@ def connected(target: str, sent: bytes = b"", *, seconds: float = _SECONDS) -> I
         yield connection
 
 
-def frame(kind: int, flags: int, payload: bytes) -> bytes:
-    """Return an HTTP/2 frame of the connection (RFC 9113, section 4.1)."""
-    return len(payload).to_bytes(3) + struct.pack(">BBL", kind, flags, 0) + payload
+def frame(kind: int, flags: int, payload: bytes, stream_id: int = 0) -> bytes:
+    """Return a frame of a stream, or of the connection (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3) + struct.pack(">BBL", kind, flags, stream_id) + payload
 
 
 def next_frame(connection: socket.socket) -> tuple[int, int, bytes]:
@@ -61,3 +62,32 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
             raise ClosedError
         received += chunk
     return received
+
+
+def unary_call(stream_id: int, path: str, message: bytes, metadata: dict[str, str]) -> bytes:
+    """Return the frames of a gRPC call with one request, without compression of its headers (RFC 7541)."""
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+        **metadata,
+    }
+    block = b"".join(
+        b"\x00" + _text(name.encode()) + _text(value.encode()) for name, value in headers.items()
+    )
+    data = b"\x00" + len(message).to_bytes(4) + message
+    return frame(HEADERS, END_HEADERS, block, stream_id) + frame(DATA, END_STREAM, data, stream_id)
+
+
+def _text(value: bytes) -> bytes:
+    """Return a literal of HPACK with its length (RFC 7541, sections 5.1 and 5.2)."""
+    if len(value) < 127:
+        return bytes([len(value)]) + value
+    rest, prefix = len(value) - 127, [127]
+    while rest >= 128:
+        prefix.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*prefix, rest]) + value

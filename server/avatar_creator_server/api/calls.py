@@ -139,6 +139,10 @@ class Calls:
             return overloaded_error("the server has too many calls right now")
         return self._unread.refusal(user_id) or turns.refusal(user_id, context.time_remaining())
 
+    def known_user(self, context: Context) -> str:
+        """Return the user of a call whose token was verified before; empty if that is not certain."""
+        return self._authentication.known_user_id(context) or ""
+
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[None]:
         """Wait for the turn of a call, and hold it until the call ends.

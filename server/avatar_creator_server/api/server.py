@@ -144,6 +144,7 @@ class AvatarServer:
                 ),
             )
         )
+        access_log = AccessLog()
         calls = Calls(settings, authentication)
         self._backlog = Backlog()
         self._core = core
@@ -153,8 +154,8 @@ class AvatarServer:
         )
         self._server = grpc.aio.server(
             interceptors=[
-                SheddingInterceptor(calls, self._backlog),
-                ContextInterceptor(AccessLog().log_call),
+                SheddingInterceptor(calls, self._backlog, access_log),
+                ContextInterceptor(access_log.log_call),
                 ContextInterceptor(translate_errors),
                 ContextInterceptor(authentication.require_token),
                 ContextInterceptor(calls.admit),

@@ -111,7 +111,7 @@ class TokenVerifier:
         except jwt.InvalidAlgorithmError as error:
             raise invalid_token(f"it must be signed with {ALGORITHM}") from error
         except jwt.InvalidTokenError as error:
-            log.info("token_refused", cause=str(error))
+            log.debug("token_refused", cause=str(error))
             raise invalid_token("it is not a signed JWT") from error
         if "crit" in signed["header"]:
             raise invalid_token("its header has critical extensions, of which this service knows none")

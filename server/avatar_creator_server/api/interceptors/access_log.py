@@ -52,6 +52,12 @@ class AccessLog:
                 metrics.REQUEST_SECONDS.labels(method).observe(seconds)
             self._log(method, code, seconds)
 
+    def log_refusal(self, method: str, user: str, code: grpc.StatusCode) -> None:
+        """Log and count a call that was refused before anything else."""
+        metrics.REQUESTS.labels(method, code.name).inc()
+        if self._may_log_refusal():
+            log.info("call_finished", method=method, user=user, code=code.name, milliseconds=0.0)
+
     def _log(self, method: str, code: str, seconds: float) -> None:
         entry = {
             "method": method,

@@ -1,7 +1,7 @@
 """Load shedding: calls that the server has no room for are refused before anything else happens to them.
 
-A refusal must cost much less than an answer, or a flood of calls would leave no time for answers. So these
-calls are not received and not logged, and the status of each kind of refusal is encoded only once.
+A refusal must cost much less than an answer, or a flood of calls would leave no time for answers. So the
+requests of these calls are not received, and the status of each kind of refusal is encoded only once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from grpc.aio import ServerInterceptor
 
 from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.calls import Calls
+from avatar_creator_server.api.interceptors.access_log import AccessLog
 from avatar_creator_server.api.interceptors.context import Context, behavior_of, with_streamed_requests
 from avatar_creator_server.api.interceptors.errors import Status, abort, status_of
 from avatar_creator_server.errors import AvatarCreatorError
@@ -22,8 +23,9 @@ from avatar_creator_server.errors import AvatarCreatorError
 class SheddingInterceptor(ServerInterceptor):
     """Refuses calls for which there is no room. Must be the first interceptor."""
 
-    def __init__(self, calls: Calls, backlog: Backlog) -> None:
+    def __init__(self, calls: Calls, backlog: Backlog, access_log: AccessLog) -> None:
         self._calls = calls
+        self._access_log = access_log
         self._backlog = backlog
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._statuses: dict[str, Status] = {}
@@ -77,4 +79,5 @@ class SheddingInterceptor(ServerInterceptor):
         if status is None:
             status = self._statuses[error.message] = status_of(error)
         self._calls.count_refusal(method, error)
+        self._access_log.log_refusal(method, self._calls.known_user(context), status.code)
         await abort(context, status)
