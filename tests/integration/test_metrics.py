@@ -92,7 +92,7 @@ def test_servers_and_workers_report_all_metrics_of_the_dashboard_and_alerts(
     assert "avatar_creator_queue_depth" not in names(worker), "servers report it"
 
     queried = set(re.findall(r"avatar_creator_\w+", queries()))
-    # No background job has run and no call was refused: a counter with labels has its type then, but no sample.
+    # No background job has run, and no call was refused: such a counter has its type, but no sample.
     without_sample = {"avatar_creator_quick_work_total", "avatar_creator_refused_calls_total"}
     for name, address in zip(sorted(without_sample), (of_worker, of_server), strict=True):
         assert f"# TYPE {name} counter" in metrics_text(address)
