@@ -31,6 +31,7 @@ CONNECTIONS = 20
 CROWD_TIMEOUT_SECONDS = 120.0
 STOPPED_READERS = 100
 CHANGE_COUNT = 2000
+WATCH_SECONDS = 300.0
 LONG_PROMPT = "a very patient woman " * 1000
 
 
@@ -121,13 +122,14 @@ def test_each_stopped_reader_costs_the_memory_of_one_state(
     with Calls(distributed.target, distributed.token(user)) as calls:
         project = calls.create_project()
         generation = calls.create_generation(project.id)
+        request = pb.WatchGenerationRequest(generation_id=generation.id)
+        # Longer than the other calls: a reader sees 2,000 changes, one after the other.
         watches = [
-            calls.generations.WatchGeneration(pb.WatchGenerationRequest(generation_id=generation.id))
-            for _ in range(STOPPED_READERS)
+            calls.generations.WatchGeneration(request, timeout=WATCH_SECONDS) for _ in range(STOPPED_READERS)
         ]
         for watch in watches:
             next(watch)
-        reader = calls.generations.WatchGeneration(pb.WatchGenerationRequest(generation_id=generation.id))
+        reader = calls.generations.WatchGeneration(request, timeout=WATCH_SECONDS)
         next(reader)
         process = psutil.Process(server.pid)
         before = process.memory_info().rss

@@ -41,6 +41,7 @@ NOT_PUBLIC = (
     # IPv4 within IPv6: mapped, compatible, translated, 6to4, Teredo
     *("::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::a00:5"),
     *("2002:7f00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "fec0::1", "5f00::1"),
+    *("2606:4700::5efe:10.0.0.5", "2606:4700::200:5efe:10.0.0.5"),
 )
 
 
@@ -125,6 +126,13 @@ def test_a_proxy_is_not_asked_for_names_of_private_networks(name: str) -> None:
         (rules(), "https://u:p@fal.media/", ["8.8.8.8"], "password"),
         (rules(), "ftp://fal.media/", ["8.8.8.8"], "web"),
         (rules(), "https://fal.media/", [], ""),
+        # A proxy could read these as 127.0.0.1.
+        (rules(), "https://127%2e0.0.1/", [], "not a plain name"),
+        (rules(), "https://1.127.0.0.1/", [], "not a plain name"),
+        (rules(), "https://a.0x7f/", [], "not a plain name"),
+        (rules(), "https://a%00.example/", [], "not a plain name"),
+        (rules(), "https://xn--bcher-kva.example/", [], ""),
+        (rules(), "https://3.fal-media.3x/", [], ""),
         # The router serves the pictures itself.
         (rules(own="http://10.1.2.3:8000"), "http://10.1.2.3:8000/a.png", ["10.1.2.3"], ""),
         (rules(own="http://10.1.2.3:8000"), "http://10.1.2.3:6379/", ["10.1.2.3"], "not public"),

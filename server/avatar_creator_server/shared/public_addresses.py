@@ -8,10 +8,13 @@ accepts groups (multicast) and IPv6 addresses that contain a private IPv4 addres
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 from avatar_creator_server.settings.host_lists import IpAddress, IpNetwork
 
+_NAME = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]*[a-z_-][a-z0-9_-]*", re.IGNORECASE)
+"""A name without escapes, whose last part is not a number: programs read others as different addresses."""
 _PRIVATE = tuple(
     map(
         ipaddress.ip_network,
@@ -52,6 +55,8 @@ _NOT_PUBLIC: tuple[IpNetwork, ...] = tuple(
 )
 _PUBLIC_IPV6 = ipaddress.ip_network("2000::/3")
 """The only part of IPv6 that is assigned to the public internet. Mapped and translated IPv4 is outside it."""
+_ISATAP = (bytes.fromhex("00005efe"), bytes.fromhex("02005efe"))
+"""Bytes in front of the IPv4 address that the end of an ISATAP address contains (RFC 5214, section 6.1)."""
 _INTERNAL_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home.arpa", "localdomain")
 
 
@@ -59,7 +64,9 @@ def is_public(address: IpAddress) -> bool:
     """Return whether the address belongs to the public internet."""
     if address in _METADATA or not address.is_global or any(address in network for network in _NOT_PUBLIC):
         return False
-    return address.version == 4 or (address in _PUBLIC_IPV6 and _zone_of(address) is None)
+    if isinstance(address, ipaddress.IPv4Address):
+        return True
+    return address in _PUBLIC_IPV6 and address.scope_id is None and address.packed[8:12] not in _ISATAP
 
 
 def is_private(address: IpAddress) -> bool:
@@ -75,6 +82,11 @@ def is_internal_name(name: str) -> bool:
     return "." not in name or name.endswith(tuple(f".{each}" for each in _INTERNAL_NAMES))
 
 
+def is_plain_name(name: str) -> bool:
+    """Return whether every program reads the text as the same name, and none reads it as an address."""
+    return _NAME.fullmatch(name) is not None and not name.rpartition(".")[2].lower().startswith("0x")
+
+
 def literal_address(host: str) -> IpAddress | None:
     """Return the address that the host of a URL is, in any form that the system reads; None for a name."""
     text = host.removeprefix("[").removesuffix("]")
@@ -87,7 +99,3 @@ def literal_address(host: str) -> IpAddress | None:
         return ipaddress.IPv4Address(socket.inet_aton(text))
     except (OSError, ValueError):
         return None
-
-
-def _zone_of(address: IpAddress) -> str | None:
-    return address.scope_id if isinstance(address, ipaddress.IPv6Address) else None

@@ -20,6 +20,7 @@ import httpx
 from avatar_creator_server.settings.host_lists import HostList, IpAddress
 from avatar_creator_server.shared.public_addresses import (
     is_internal_name,
+    is_plain_name,
     is_private,
     is_public,
     literal_address,
@@ -72,6 +73,8 @@ class Target:
         host = url.raw_host.decode("ascii").lower().rstrip(".")
         if not host:
             raise RefusedAddressError("it has no host")
+        if literal_address(host) is None and not is_plain_name(host):
+            raise RefusedAddressError("its host is not a plain name and not an address")
         return cls(url.scheme, host, url.port or _PORTS[url.scheme])
 
 

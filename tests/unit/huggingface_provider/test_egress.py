@@ -72,6 +72,15 @@ async def test_no_text_of_the_host_of_a_picture_reaches_the_user(
     assert (SECRET in json.dumps(logs)) == (code != 200)
 
 
+@pytest.mark.parametrize("code", [302, 403, 404, 500])
+async def test_the_host_of_a_picture_cannot_say_that_the_provider_charges_nothing(
+    fake: RouterFake, outputs: Outputs, code: int
+) -> None:
+    fake.behave(instant(faults=(status(code, "image", headers={"X-Fal-Billable-Units": "0"}),)))
+
+    assert (await draw_and_fail(fake, outputs)).charged
+
+
 async def test_an_allowed_private_host_is_read_without_the_key(fake: RouterFake, outputs: Outputs) -> None:
     picture = pictures.png(Image.new("RGB", (REQUEST.width, REQUEST.height)))
     with TrapServer.running(200, "image/png", picture) as allowed:

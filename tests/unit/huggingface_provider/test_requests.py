@@ -21,7 +21,11 @@ from avatar_creator_tasks.providers.base import (
 )
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal
-from avatar_creator_tasks.providers.huggingface.picture_addresses import allowed_address
+from avatar_creator_tasks.providers.huggingface.picture_addresses import (
+    allowed_address,
+    picture_address,
+    redirected,
+)
 from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, read_picture
 from tests import pictures
 from tests.support.huggingface_router import Behavior, RouterFake
@@ -263,6 +267,17 @@ async def test_the_host_of_the_picture_receives_no_key(fake: RouterFake, outputs
 )
 def test_a_picture_is_downloaded_only_over_tls_if_the_router_uses_tls(address: str, allowed: bool) -> None:
     assert (allowed_address(address, httpx.URL("https://router.huggingface.co")) is not None) == allowed
+
+
+def test_a_private_host_needs_no_tls_if_the_operator_lists_one() -> None:
+    router = httpx.URL("https://router.huggingface.co")
+    result = {"images": [{"url": "http://files.internal/a.png"}]}
+    moved = httpx.Headers({"location": "http://files.internal/b.png"})
+
+    assert picture_address(result, router) is None
+    assert picture_address(result, router, may_lack_tls=True) == "http://files.internal/a.png"
+    assert redirected(router, 302, moved, router) is None
+    assert redirected(router, 302, moved, router, may_lack_tls=True) == "http://files.internal/b.png"
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])

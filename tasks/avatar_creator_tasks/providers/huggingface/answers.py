@@ -48,7 +48,8 @@ class AnswerReader:
             status=answer.status,
             provider_message="" if is_foreign else message,
             retry_after=self._retry_after(answer, body),
-            nothing_billed=answer.headers.get("x-fal-billable-units", "").strip() in ("0", "0.0"),
+            nothing_billed=not is_foreign
+            and answer.headers.get("x-fal-billable-units", "").strip() in ("0", "0.0"),
         )
 
     def message(self, answer: Answer) -> str:
