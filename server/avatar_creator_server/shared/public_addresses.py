@@ -13,8 +13,8 @@ import socket
 
 from avatar_creator_server.settings.host_lists import IpAddress, IpNetwork
 
-_NAME = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]*[a-z_-][a-z0-9_-]*", re.IGNORECASE)
-"""A name without escapes, whose last part is not a number: programs read others as different addresses."""
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII | re.IGNORECASE)
+"""A name without escapes: programs decode them in different ways."""
 _PRIVATE = tuple(
     map(
         ipaddress.ip_network,
@@ -84,7 +84,9 @@ def is_internal_name(name: str) -> bool:
 
 def is_plain_name(name: str) -> bool:
     """Return whether every program reads the text as the same name, and none reads it as an address."""
-    return _NAME.fullmatch(name) is not None and not name.rpartition(".")[2].lower().startswith("0x")
+    last = name.rpartition(".")[2]
+    is_number = last.isdecimal() or last.lower().startswith("0x")
+    return _NAME.fullmatch(name) is not None and not is_number
 
 
 def literal_address(host: str) -> IpAddress | None:
