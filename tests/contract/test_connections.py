@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import grpc
 import pytest
 
+from avatar_creator import AsyncAvatarCreator
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, WatchGenerationRequest
 from tests.contract.calls import Calls, refusal
-from tests.support.generations import CANCELLED, COMPLETED, PENDING
+from tests.support.generations import CANCELLED, PENDING
 from tests.support.http2 import (
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
@@ -24,6 +25,8 @@ from tests.support.http2 import (
     unary_call,
     wait_until_closed,
 )
+from tests.support.postgres import Postgres
+from tests.support.redis import Redis
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -40,18 +43,31 @@ NO_WINDOW = PREFACE + frame(SETTINGS, 0, struct.pack(">HL", INITIAL_WINDOW_SIZE,
 LIST_PROJECTS = "/avatar_creator.v1.AvatarProjectService/ListProjects"
 UNREAD_CALLS = 240
 """Calls whose answers exceed the limit, also if some are refused: each counts with at least 8 KiB."""
-LARGE = {"options": {"width": 1440, "height": 1440}}
+_REDIS_DATABASE = 2
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """An embedded service with small limits of connections."""
-    deployment = Deployment.embedded(tmp_path_factory.mktemp("connections"), **SMALL)
+def service(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, database_template: str, redis_server: Redis
+) -> Iterator[Deployment]:
+    """A server with small limits of connections, and without a worker: its generations stay pending."""
+    deployment = Deployment.distributed(
+        tmp_path_factory.mktemp("connections"),
+        postgres.create_database(database_template),
+        redis_server.url(_REDIS_DATABASE),
+        **SMALL,
+    )
     try:
-        deployment.start()
+        deployment.start_server()
         yield deployment
     finally:
         deployment.close()
+
+
+def cancel(service: Deployment, user: str, generation_id: str) -> None:
+    """Cancel a generation on a connection of its own."""
+    with Calls(service.target, service.token(user)) as calls:
+        calls.generations.CancelGeneration(CancelGenerationRequest(generation_id=generation_id))
 
 
 @pytest.mark.parametrize(
@@ -66,8 +82,7 @@ def test_a_connection_without_a_call_is_closed_but_not_one_with_a_watch(
     service: Deployment, user: str
 ) -> None:
     with Calls(service.target, service.token(user)) as calls:
-        project = calls.create_project()
-        generation = [calls.create_generation(project.id, **LARGE) for _ in range(4)][-1]
+        generation = calls.create_generation(calls.create_project().id)
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
         assert next(watch).generation.state == PENDING
 
@@ -75,8 +90,7 @@ def test_a_connection_without_a_call_is_closed_but_not_one_with_a_watch(
             with connected(service.target, CLIENT, seconds=30) as idle:
                 wait_until_closed(idle)
 
-        with Calls(service.target, service.token(user)) as others:
-            others.generations.CancelGeneration(CancelGenerationRequest(generation_id=generation.id))
+        cancel(service, user, generation.id)
         assert [answer.generation.state for answer in watch][-1] == CANCELLED
 
 
@@ -90,18 +104,28 @@ def test_a_connection_has_a_limit_of_streams(service: Deployment) -> None:
     assert settings[MAX_CONCURRENT_STREAMS] == STREAMS_PER_CONNECTION
 
 
-def test_a_client_keeps_calls_beyond_the_streams_of_its_connection_waiting(
+async def test_a_client_keeps_calls_beyond_the_streams_of_its_connection_waiting(
     service: Deployment, user: str
 ) -> None:
     with Calls(service.target, service.token(user)) as calls:
-        generation = calls.create_generation(calls.create_project().id, **LARGE)
-        request = WatchGenerationRequest(generation_id=generation.id)
-        watches: list[Any] = [
-            calls.generations.WatchGeneration(request) for _ in range(STREAMS_PER_CONNECTION + 50)
-        ]
+        generation = calls.create_generation(calls.create_project().id)
+    open_watches, ends = 0, []
 
-        # The last ones begin only when others have ended.
-        assert {list(each)[-1].generation.state for each in watches} == {COMPLETED}
+    async def watch(client: AsyncAvatarCreator) -> None:
+        nonlocal open_watches
+        states = []
+        async for state in client.generations.watch(generation.id):
+            open_watches += not states
+            states.append(state.state)
+        ends.append(states[-1])
+
+    async with AsyncAvatarCreator(service.target, token=service.token(user)) as client:
+        watches = asyncio.gather(*(watch(client) for _ in range(STREAMS_PER_CONNECTION + 50)))
+        await asyncio.to_thread(wait_until, lambda: open_watches == STREAMS_PER_CONNECTION)
+        await asyncio.to_thread(cancel, service, user, generation.id)
+        await watches
+
+    assert ends == [CANCELLED] * (STREAMS_PER_CONNECTION + 50)
 
 
 def succeeds(calls: Calls) -> bool:
