@@ -113,7 +113,7 @@ async def test_a_client_keeps_calls_beyond_the_streams_of_its_connection_waiting
 
     async def watch(client: AsyncAvatarCreator) -> None:
         nonlocal open_watches
-        states = []
+        states: list[int] = []
         async for state in client.generations.watch(generation.id):
             open_watches += not states
             states.append(state.state)
