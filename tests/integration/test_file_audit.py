@@ -175,6 +175,76 @@ def test_the_doctor_compares_a_bucket(
     assert len(object_storage.keys()) == 4
 
 
+def stored(deployment: Deployment) -> list[Path]:
+    """Return the files in the storage, all of them older than a day."""
+    files = [path for path in deployment.upload_path.rglob("*") if path.is_file()]
+    for path in files:
+        make_older(path, 2 * DAY)
+    return files
+
+
+def test_repair_removes_no_file_with_an_empty_database(embedded: Deployment, user: str) -> None:
+    embedded.start()
+    upload(embedded, user, 2)
+    embedded.close()
+    files = stored(embedded)
+    embedded.settings["DATA_PATH"] = str(embedded.directory / "another")
+    assert embedded.run_command("migrate").returncode == 0
+
+    for arguments in (("--remove", "3"), ("--remove", "5"), ()):
+        refused = embedded.run_command("doctor", "--files", "--repair", *arguments)
+        assert refused.returncode == 1
+        assert found(refused)["files without a row"][::2] == ("4", "0")
+        assert "no file without a row was removed" in refused.stderr
+        assert all(path.exists() for path in files)
+    assert "the database has no files" in refused.stderr
+
+    assert embedded.run_command("doctor", "--files", "--repair", "--remove", "4").returncode == 0
+    assert not any(path.exists() for path in files)
+
+
+def test_repair_needs_the_number_to_remove_more_than_a_tenth(deployment: Deployment, user: str) -> None:
+    folder = upload(deployment, user, 3)
+    files = stored(deployment)
+    # The rows of another database: it has files, but not these.
+    deployment.execute("UPDATE files SET key = key || '.other'")
+    temporary = leave(folder / "unknown.png#1", age=2 * DAY)
+
+    refused = deployment.run_command("doctor", "--files", "--repair")
+
+    assert refused.returncode == 1
+    assert found(refused)["files without a row"][::2] == ("6", "0")
+    assert (
+        "error: no file without a row was removed: 6 of 6 files have no row, so this may not be the database "
+        "of these files: check DATABASE_URL (DATA_PATH if that is not set); if all 6 files must go, repeat "
+        "the command with --remove 6"
+    ) in refused.stderr
+    assert all(path.exists() for path in files)
+    assert not temporary.exists()
+
+    removed = deployment.run_command("doctor", "--files", "--repair", "--remove", "6")
+
+    assert found(removed)["files without a row"][::2] == ("6", "6")
+    assert not any(path.exists() for path in files)
+
+
+def test_repair_removes_a_tenth_without_a_number(deployment: Deployment, user: str) -> None:
+    folder = upload(deployment, user, 10)
+    unknown = [leave(folder / f"unknown-{number}.png", age=2 * DAY) for number in range(2)]
+
+    repaired = deployment.run_command("doctor", "--files", "--repair")
+
+    assert (repaired.returncode, repaired.stderr) == (0, "")
+    assert found(repaired)["files without a row"] == ("2", "8", "2")
+    assert not any(path.exists() for path in unknown)
+
+
+def test_remove_needs_repair(embedded: Deployment) -> None:
+    outcome = embedded.run_command("doctor", "--files", "--remove", "1")
+    assert outcome.returncode == 1
+    assert "--remove works only together with --files --repair" in outcome.stderr
+
+
 def test_repair_needs_files(embedded: Deployment) -> None:
     outcome = embedded.run_command("doctor", "--repair")
     assert outcome.returncode == 1

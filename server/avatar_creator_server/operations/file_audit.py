@@ -1,6 +1,9 @@
 """`avatar-creator doctor --files`: compare storage and database in both directions.
 
 It reads both in chunks, so its memory does not depend on their size. The service may run at the same time.
+
+With the address of another database, every file looks like one without a row. So a repair first counts the
+files without a row, and removes none if they are many, unless the operator has repeated their number.
 """
 
 from __future__ import annotations
@@ -8,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import structlog
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
@@ -24,11 +27,15 @@ from avatar_creator_server.database.models import File
 from avatar_creator_server.database.models.states import FileState
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.images.local_files import FOLDER, is_temporary_name, make_private, walk
-from avatar_creator_server.settings import Settings
+from avatar_creator_server.settings import Settings, system_reason
+
+log = structlog.get_logger()
 
 _CHUNK = 500
 """Files or rows that are compared at once."""
 _ASKED_AT_ONCE = 16
+_MAX_SHARE = 10
+"""A repair removes one file in so many without the operator's confirmation."""
 _MAX_EXAMPLES = 10
 
 
@@ -61,6 +68,8 @@ class FileAudit:
     """Number of rows whose file must be in the storage."""
     recent: int = 0
     """Number of files without a row, or temporary files, that are too young to judge."""
+    refusal: str = ""
+    """Why a repair has removed no file without a row; empty if it had no reason."""
     without_row: Finding = field(default_factory=Finding)
     temporary: Finding = field(default_factory=Finding)
     """Files that a killed process was writing."""
@@ -94,15 +103,23 @@ class _Stored:
     size_bytes: int
     change_time: float
 
+    @property
+    def is_temporary(self) -> bool:
+        """True if a process is writing the file, or was killed while it wrote."""
+        return is_temporary_name(self.key.rpartition("/")[2])
 
-async def audit_files(settings: Settings, *, repair: bool, older_than_seconds: float) -> FileAudit:
+
+async def audit_files(
+    settings: Settings, *, repair: bool, older_than_seconds: float, confirmed: int | None = None
+) -> FileAudit:
     """Compare every file with its row, and every row with its file.
 
     Args:
         settings: The settings of the service.
         repair: Remove files without a row and temporary files, and make local files private. Rows without a
             file stay, because only a backup can bring their files back.
-        older_than_seconds: Minimum age of a file without a row: a younger one may belong to a running call.
+        older_than_seconds: Minimum age of a file without a row and of a temporary file.
+        confirmed: Number of files without a row that the operator expects to be removed.
 
     Raises:
         SettingsError: The settings do not form a service.
@@ -116,7 +133,10 @@ async def audit_files(settings: Settings, *, repair: bool, older_than_seconds: f
         auditor = _Auditor(core, repair, time.time() - older_than_seconds)
         try:
             await auditor.compare_files()
+            await auditor.compare_permissions()
             await auditor.compare_rows()
+            if repair:
+                await auditor.remove_files_without_row(confirmed)
         except (BaseError, OSError) as error:
             raise UnavailableError(
                 "STORAGE_UNAVAILABLE", "the storage does not answer: check it with `avatar-creator doctor`"
@@ -139,10 +159,32 @@ class _Auditor:
         """Look for a row of each file."""
         async for chunk in self._stored():
             self.result.files += len(chunk)
-            known = await self._database.read(_known_keys, [stored.key for stored in chunk])
-            for stored in chunk:
-                if stored.key not in known:
-                    await self._judge(stored)
+            for stored in await self._without_row(chunk):
+                await self._judge(stored)
+
+    async def compare_permissions(self) -> None:
+        """Look for local files and folders that other users of the machine can read."""
+        if self._folder is not None:
+            await asyncio.to_thread(self._compare_permissions, self._folder)
+
+    async def remove_files_without_row(self, confirmed: int | None) -> None:
+        """Remove the files that `compare_files` has counted, unless they may be those of another database.
+
+        Args:
+            confirmed: Number of files that the operator expects to be removed.
+        """
+        finding = self.result.without_row
+        if not finding.count and confirmed is None:
+            return
+        self.result.refusal = _refusal(self.result, confirmed)
+        if self.result.refusal:
+            return
+        async for chunk in self._stored():
+            for stored in await self._without_row(chunk):
+                if finding.repaired == finding.count:
+                    return
+                if not stored.is_temporary and stored.change_time <= self._changed_before:
+                    finding.repaired += await self._remove(stored.key)
 
     async def compare_rows(self) -> None:
         """Look for the file of each row that has been attached to an avatar."""
@@ -153,19 +195,21 @@ class _Auditor:
             await asyncio.gather(*(self._compare_row(row, limit) for row in rows))
             last_id = rows[-1].id
 
+    async def _without_row(self, chunk: Sequence[_Stored]) -> list[_Stored]:
+        known = await self._database.read(_known_keys, [stored.key for stored in chunk])
+        return [stored for stored in chunk if stored.key not in known]
+
     async def _judge(self, stored: _Stored) -> None:
-        is_temporary = is_temporary_name(stored.key.rpartition("/")[2])
         if stored.change_time > self._changed_before:
             self.result.recent += 1
-            return
-        if not await self._exists(stored.key):
-            return  # A background job has removed the file together with its row.
-        finding = self.result.temporary if is_temporary else self.result.without_row
-        finding.add(stored.key, stored.size_bytes)
-        if self._repair:
-            with suppress(FileNotFoundError):
-                await self._remove(stored.key)
-            finding.repaired += 1
+        elif not await self._exists(stored.key):
+            pass  # A background job has removed the file together with its row.
+        elif stored.is_temporary:
+            self.result.temporary.add(stored.key, stored.size_bytes)
+            if self._repair:
+                self.result.temporary.repaired += await self._remove(stored.key)
+        else:
+            self.result.without_row.add(stored.key, stored.size_bytes)
 
     async def _compare_row(self, row: File, limit: asyncio.Semaphore) -> None:
         async with limit:
@@ -192,11 +236,19 @@ class _Auditor:
             return False
         return True
 
-    async def _remove(self, key: str) -> None:
-        if self._folder is not None:
-            (self._folder / key).unlink()
-        else:
-            await self._store.delete_async(key)
+    async def _remove(self, key: str) -> bool:
+        """Remove a file, and return whether it is gone."""
+        try:
+            if self._folder is not None:
+                (self._folder / key).unlink()
+            else:
+                await self._store.delete_async(key)
+        except FileNotFoundError:
+            pass
+        except PermissionError as error:
+            log.warning("file_not_removed", key=key, reason=system_reason(error))
+            return False
+        return True
 
     async def _stored(self) -> AsyncIterator[Sequence[_Stored]]:
         if self._folder is not None:
@@ -210,13 +262,36 @@ class _Auditor:
 
     def _local_files(self, folder: Path) -> Iterator[_Stored]:
         for entry in walk(folder):
-            key = str(entry.path.relative_to(folder))
-            if not entry.is_private:
-                self.result.open_to_others.add(key)
-                if self._repair:
-                    self.result.open_to_others.repaired += make_private([entry.path])
             if not entry.is_folder:
-                yield _Stored(key, entry.size_bytes, entry.change_time)
+                yield _Stored(str(entry.path.relative_to(folder)), entry.size_bytes, entry.change_time)
+
+    def _compare_permissions(self, folder: Path) -> None:
+        finding = self.result.open_to_others
+        for entry in walk(folder):
+            if not entry.is_private:
+                finding.add(str(entry.path.relative_to(folder)))
+                if self._repair:
+                    finding.repaired += make_private([entry.path])
+
+
+def _refusal(audit: FileAudit, confirmed: int | None) -> str:
+    """Return why a repair must remove no file without a row; empty if it may remove them."""
+    count = audit.without_row.count
+    if confirmed == count:
+        return ""
+    files = audit.files - audit.temporary.count
+    found = f"{count} of {files} files have no row"
+    if confirmed is not None:
+        return f"no file without a row was removed: {found}, and --remove says {confirmed}"
+    if not audit.rows:
+        found += ", and the database has no files"
+    elif count <= max(1, files // _MAX_SHARE):
+        return ""
+    return (
+        f"no file without a row was removed: {found}, so this may not be the database of these files: check "
+        f"DATABASE_URL (DATA_PATH if that is not set); if all {count} files must go, repeat the command with "
+        f"--remove {count}"
+    )
 
 
 def _known_keys(keys: Sequence[str]) -> set[str]:

@@ -178,6 +178,15 @@ def doctor(
             "--repair", help="With --files: remove files that no row knows, and make local files private."
         ),
     ] = False,
+    remove: Annotated[
+        int | None,
+        typer.Option(
+            "--remove",
+            metavar="NUMBER",
+            help="With --repair: confirm the number of files that no row knows, if they are many.",
+            min=1,
+        ),
+    ] = None,
     older_than_hours: Annotated[
         int,
         typer.Option(
@@ -198,8 +207,10 @@ def doctor(
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.providers.factory import require_installed
 
+    if remove is not None and not (files and repair):
+        raise CommandError("--remove works only together with --files --repair")
     if files:
-        _check_files(repair=repair, older_than_seconds=older_than_hours * 3600.0)
+        _check_files(repair=repair, older_than_seconds=older_than_hours * 3600.0, confirmed=remove)
         return
     if repair:
         raise CommandError("--repair works only together with --files")
@@ -220,7 +231,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _check_files(*, repair: bool, older_than_seconds: float) -> None:
+def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | None) -> None:
     import uvloop
 
     from avatar_creator_server.cli.errors import CommandError
@@ -228,7 +239,11 @@ def _check_files(*, repair: bool, older_than_seconds: float) -> None:
     from avatar_creator_server.operations.file_audit import audit_files
 
     try:
-        audit = uvloop.run(audit_files(_settings(), repair=repair, older_than_seconds=older_than_seconds))
+        audit = uvloop.run(
+            audit_files(
+                _settings(), repair=repair, older_than_seconds=older_than_seconds, confirmed=confirmed
+            )
+        )
     except AvatarCreatorError as error:
         raise CommandError(error.message) from error
     table = Table("", "found", "number", "bytes", "repaired", show_lines=False)
@@ -246,6 +261,8 @@ def _check_files(*, repair: bool, older_than_seconds: float) -> None:
         f"left out {audit.recent:,} younger files without a row.",
         soft_wrap=True,
     )
+    if audit.refusal:
+        raise CommandError(audit.refusal)
     if not audit.is_clean:
         raise typer.Exit(1)
 
