@@ -32,7 +32,7 @@ from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.service import lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
 from avatar_creator_server.shared.caller import Caller
-from avatar_creator_server.shared.event_bus import PROJECT_DELETED, EventBus
+from avatar_creator_server.shared.event_bus import PROJECT_DELETED, EventBus, encode_ids
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.statistics import counters as statistics
 
@@ -72,7 +72,7 @@ class ProjectDeletion:
         metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc(ended.stopped)
         await asyncio.gather(
             self._notifier.notify_job(),
-            self._bus.publish(PROJECT_DELETED, "\n".join((project_id, *ended.ids)).encode()),
+            self._bus.publish(PROJECT_DELETED, encode_ids(project_id, *ended.ids)),
         )
 
     async def remove_batch(self, project_id: str) -> bool:

@@ -28,7 +28,7 @@ from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.metrics import WATCHES
 from avatar_creator_server.shared.caller import Caller
-from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus
+from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus, decode_ids
 
 log = structlog.get_logger()
 
@@ -266,7 +266,7 @@ class GenerationWatches:
             self._hinted.set()
 
     def _on_project_deleted(self, payload: bytes) -> None:
-        project_id, *generation_ids = payload.decode().splitlines()
+        project_id, *generation_ids = decode_ids(payload)
         self._deleted_projects.add(filter(self._by_project.of, [project_id]))
         self._deleted_generations.add(filter(self._by_generation.of, generation_ids))
         self._hinted.set()

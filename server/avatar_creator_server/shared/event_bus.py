@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -38,17 +39,42 @@ THUMBNAIL_READY = "avatar-creator:thumbnail-ready"
 Handler = Callable[[bytes], None]
 
 _SLICE_SECONDS = 0.005
-"""Time for messages without a pause, and of the pause after it: a flood of messages takes half of the loop.
+"""Time for messages until a pause, which is as long as they took: a flood of messages takes half of the loop.
 Redis disconnects a subscriber that falls far behind, and then the re-reads find the changes."""
 _MAX_ERROR_CHARACTERS = 200
-_MAX_PAYLOAD_BYTES = 256 * 1024
-"""Size beyond every event: the longest has the ids of 500 generations."""
+MAX_IDS = 501
+"""Maximum number of ids in a payload: a project, and a batch of its generations."""
+_MAX_PAYLOAD_BYTES = MAX_IDS * (len(str(UUID(int=0))) + len("\n"))
+"""Size of the longest payload."""
 _PUBLISH_TIMEOUT_SECONDS = 0.5
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _SILENCE_SECONDS = 2.0
 """Time without a message until the bus sends a ping, and without an answer to it until the bus reconnects."""
 _RECONNECT_SECONDS = (0.1, 2.0)
 """Minimum and maximum of the random delay before the bus reconnects."""
+
+
+def encode_ids(*ids: str) -> bytes:
+    """Return the payload with these ids.
+
+    Raises:
+        ValueError: There are more than `MAX_IDS`, so every subscriber would refuse the payload.
+    """
+    if len(ids) > MAX_IDS:
+        raise ValueError(f"a payload has at most {MAX_IDS} ids (got {len(ids):,})")
+    return "\n".join(ids).encode()
+
+
+def decode_ids(payload: bytes) -> list[str]:
+    """Return the ids in a payload.
+
+    Raises:
+        ValueError: There are more than this service publishes, or the payload is not text.
+    """
+    lines = payload.count(b"\n") + 1
+    if lines > MAX_IDS:
+        raise ValueError(f"a payload has at most {MAX_IDS} ids (got {lines:,})")
+    return payload.decode().split("\n")
 
 
 class EventBus(Protocol):
@@ -153,19 +179,25 @@ class RedisBus(_Subscribers):
             async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                 await subscription.subscribe(*self._handlers)
             pinged = False
-            slice_end = 0.0
+            loop = asyncio.get_running_loop()
+            busy_seconds = 0.0
             while True:
-                now = asyncio.get_running_loop().time()
-                if now > slice_end + _SLICE_SECONDS:
-                    slice_end = now + _SLICE_SECONDS
-                elif now > slice_end:
-                    # While messages arrive faster than they are read, `get_message` keeps the loop.
-                    await asyncio.sleep(_SLICE_SECONDS)
+                if busy_seconds >= _SLICE_SECONDS:
+                    await asyncio.sleep(busy_seconds)
+                    busy_seconds = 0.0
+                waited = asyncio.Event()
+                turn = loop.call_soon(waited.set)
+                begin = loop.time()
                 message = await subscription.get_message(timeout=_SILENCE_SECONDS)
+                turn.cancel()
+                if waited.is_set():
+                    # The loop has run other work, so this was not all time for messages.
+                    begin = loop.time()
                 if message is not None:
                     pinged = False
                     if message["type"] == "message":
                         self._deliver(message["channel"].decode(), message["data"])
+                    busy_seconds += loop.time() - begin
                 elif pinged:
                     # A dead connection can stay open forever and carry nothing.
                     raise TimeoutError("Redis does not answer")
@@ -212,6 +244,6 @@ class EventWaiter:
                 del self._waiting[subject_id]
 
     def _wake(self, payload: bytes) -> None:
-        for subject_id in payload.decode().splitlines():
+        for subject_id in decode_ids(payload):
             for arrived in self._waiting.get(subject_id, ()):
                 arrived.set()
