@@ -1,12 +1,16 @@
 """Structured logs on standard error: one JSON object per line, or aligned text on a terminal.
 
-No line has a secret: the last step of every log removes them, also from the texts of libraries.
+No line has a secret that `redaction.py` knows or recognizes, also not in the texts of libraries and in the
+tracebacks of exceptions that nothing catches. Numbers stay as they are.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -14,23 +18,35 @@ from structlog.typing import EventDict
 
 from avatar_creator_server.redaction import Redactor
 
+log = structlog.get_logger()
+
+_OURS = ("level", "timestamp")
+"""Fields without texts of others. A secret such as `info` must not change them."""
+
 
 def configure_logging(level: str, redactor: Redactor) -> None:
-    """Set up the logs of this process.
+    """Set up the logs of this process, and log the exceptions that nothing catches.
 
     Args:
         level: Lowest level to log: `debug`, `info`, `warning` or `error`.
         redactor: Removes the secrets from each line.
     """
 
-    def redact_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        # Before the renderer, which would escape what a value has escaped already.
-        return {
-            name: redactor.redact(value) if isinstance(value, str) else value for name, value in event.items()
-        }
+    def redact(value: Any) -> Any:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case str():
+                return redactor.redact(value)
+            case Mapping():
+                return {redact(str(name)): redact(each) for name, each in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [redact(each) for each in value]
+        return redactor.redact(repr(value))
 
-    def redact_line(_logger: Any, _method: str, line: Any) -> Any:
-        return redactor.redact(line)
+    def redact_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        # Before the renderer: it escapes the values, and a hidden part of an escaped line could end a text.
+        return {name: value if name in _OURS else redact(value) for name, value in event.items()}
 
     on_terminal = sys.stderr.isatty()
     # Plain tracebacks, because structlog's own show local variables, and so keys and prompts.
@@ -40,10 +56,9 @@ def configure_logging(level: str, redactor: Redactor) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if on_terminal else [structlog.processors.format_exc_info]),
+            structlog.processors.format_exc_info,
             redact_values,
             terminal_renderer if on_terminal else structlog.processors.JSONRenderer(),
-            redact_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -53,6 +68,34 @@ def configure_logging(level: str, redactor: Redactor) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_RedactingFormatter(redactor))
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+    sys.unraisablehook = _log_unraisable
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, Exception):
+        log.error("exception_not_caught", exc_info=(kind, error, traceback))
+    else:  # for example the user's Ctrl-C
+        sys.__excepthook__(kind, error, traceback)
+
+
+def _log_uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
+    if found.exc_value is not None and found.exc_type is not SystemExit:
+        log.error(
+            "exception_not_caught",
+            thread=found.thread.name if found.thread is not None else "",
+            exc_info=(found.exc_type, found.exc_value, found.exc_traceback),
+        )
+
+
+def _log_unraisable(found: sys.UnraisableHookArgs) -> None:
+    if found.exc_value is not None:
+        log.error(
+            "exception_not_caught",
+            place=repr(found.object),
+            exc_info=(found.exc_type, found.exc_value, found.exc_traceback),
+        )
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -1,7 +1,10 @@
 """Removal of secrets from every text that leaves the process: logs, error messages and reports.
 
-It removes two kinds: the secrets of the environment, in all forms in which a library may print them, and
-all that looks like a secret anywhere, such as the credentials of an address or a token.
+It removes two kinds: the secrets that the process knows, in all forms in which a library may print them, and
+all that looks like a secret anywhere, such as the credentials of an address or a token, at any length.
+
+The process knows the secrets of its environment, and those that `hide_from_now_on` has received. A known
+secret of fewer than four characters stays, because hiding it would hide parts of other words.
 """
 
 from __future__ import annotations
@@ -14,8 +17,11 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 HIDDEN = "[secret]"
 
-_SECRET_NAME = re.compile(r"(?:SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS|KEY|KEY_ID)$", re.IGNORECASE)
-"""Names of variables, and of parameters of a URL, with a secret value."""
+_SECRET_NAME = re.compile(
+    r"(?:(?:SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS|KEY|KEY_ID)|(?:^|_)(?:PASS|AUTH)|_PWD)$",
+    re.IGNORECASE,
+)
+"""Names of variables, and of parameters of a URL, with a secret value. `PWD` is the working directory."""
 _CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]{0,20})://(.*)@", re.DOTALL | re.IGNORECASE)
 """From the scheme to the last @: an unescaped password can have an @ and a slash."""
 _SCHEMES_WITH_TOKENS = ("http", "https")
@@ -27,15 +33,17 @@ _MAX_WORD_CHARACTERS = 12
 _MIN_PART_CHARACTERS = 6
 """Length from which a part of a password is hidden, because a library split the password at a separator."""
 
-# Every repetition is bounded, so that a long text costs time in proportion to its length.
-_ADDRESS = re.compile(
-    r"([a-z][a-z0-9+.-]{0,20}://)(?:[^\s/?#\"'<>]{0,500}@)?([^\s?#\"'<>@]{0,500})(?:[?#][^\s\"'<>]{0,4000})?",
-    re.IGNORECASE,
-)
+# A secret has any length, so no repetition of its characters is bounded. A search still takes time in
+# proportion to the text: each repetition takes all that it can, gives nothing back, and begins once a word.
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]{0,20})://([^\s\"'<>]*+)", re.IGNORECASE)
+_QUERY = re.compile(r"[?#]")
+_PLACE = re.compile(r"(?:\[[^\]]*+\]|[^:]*+)(?::\d*+)?")
+"""Host and port. Another authority has a password with a separator."""
 _TOKEN = re.compile(
-    r"\bhf_[A-Za-z0-9]{4,100}"
-    r"|\b(?:Bearer|Key|Basic)\s{1,4}[A-Za-z0-9._:+/=-]{8,1000}"
-    r"|\beyJ[A-Za-z0-9_-]{5,400}\.[A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{0,700}"
+    r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{4,}+"
+    r"|\b(?:Bearer|Key|Basic)\s++[A-Za-z0-9._~:+/=-]{8,}+"
+    r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*+)"
+    r"eyJ[A-Za-z0-9_-]{5,}+\.[A-Za-z0-9_-]{2,}+\.[A-Za-z0-9_-]*+"
 )
 _TOKEN_MARKS = ("hf_", "Bearer", "Key", "Basic", "eyJ")
 """Beginnings of tokens."""
@@ -45,14 +53,23 @@ def hide_patterns(text: str) -> str:
     """Remove tokens, and the credentials, queries and fragments of addresses."""
     # Most texts have none of the marks, and each log line passes here several times.
     if "://" in text:
-        text = _ADDRESS.sub(r"\1\2", text)
+        text = _ADDRESS.sub(_without_secrets, text)
     if any(mark in text for mark in _TOKEN_MARKS):
-        text = _TOKEN.sub(HIDDEN, text)
+        text = _TOKEN.sub(rf"\1{HIDDEN}", text)
     return text
 
 
+def hide_from_now_on(secret: str) -> None:
+    """Remove a secret that is not in the environment from all later texts of this process."""
+    # Each call, also of another thread, only adds: a list may grow while it is read.
+    _learned.extend(form for form in dict.fromkeys(_forms_of(secret)) if form not in _learned)
+
+
+_learned: list[str] = []
+
+
 class Redactor:
-    """Removes the secrets of an environment, and everything that looks like a secret."""
+    """Removes the secrets that the process knows, and everything that looks like a secret."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Read the secrets.
@@ -71,7 +88,21 @@ class Redactor:
         # Searching for each form takes a tenth of the time that the pattern of all forms takes.
         if self._known is not None and any(form in text for form in self._forms):
             text = self._known.sub(HIDDEN, text)
+        for form in _learned:
+            text = text.replace(form, HIDDEN)
         return hide_patterns(text)
+
+
+def _without_secrets(found: re.Match[str]) -> str:
+    """Return an address without credentials, query and fragment."""
+    scheme, address = found.groups()
+    head = _QUERY.split(address, maxsplit=1)[0]
+    authority = head.partition("/")[0]
+    # A path of the web may have an @. Another address has one only after its credentials.
+    end = (authority if scheme.lower() in _SCHEMES_WITH_TOKENS else head).rfind("@")
+    if end < 0 and not _PLACE.fullmatch(authority):
+        end = address.rfind("@")
+    return f"{scheme}://{_QUERY.split(address[end + 1 :], maxsplit=1)[0]}"
 
 
 def _pattern_of(form: str) -> str:

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from avatar_creator_server.redaction import hide_from_now_on
 from avatar_creator_server.settings.errors import SettingsError, system_reason
 
 MIN_SECRET_BYTES = 32
@@ -51,7 +52,7 @@ def stored_secret(path: Path) -> str | None:
     """
     try:
         # An editor may have added a byte order mark and Windows line ends.
-        return parse_secret(path.read_text(encoding="utf-8-sig").strip())
+        secret = parse_secret(path.read_text(encoding="utf-8-sig").strip())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -62,6 +63,8 @@ def stored_secret(path: Path) -> str | None:
         raise SettingsError(
             f"{path} has no complete secret: delete the file, and the service generates a new one"
         ) from None
+    hide_from_now_on(secret)
+    return secret
 
 
 def generate_secret(path: Path) -> str:
