@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 
 _CREATED_TABLE = re.compile(r"create table (?:if not exists )?(\w+)")
 _INDEXED_TABLE = re.compile(r"create (?:unique )?index (?:if not exists )?\w+ on (\w+)")
+_REFERENCED_TABLE = re.compile(r"\breferences (\w+)")
+_CHANGED_TABLE = re.compile(r"(?:alter|drop) table (?:if exists )?(?:only )?(\w+)")
+_WRITE = re.compile(r"(?:with\b.*\b)?(?:insert into|update|delete from)\b")
 _READ = re.compile(r"(?:select|set local|savepoint|release)\b")
 _SCANS = (
     (
@@ -35,6 +38,7 @@ def violations(name: str, statements: Iterable[str], *, atomic: bool) -> Iterato
         atomic: True if it ran in a transaction.
     """
     created: set[str] = set()
+    locking = ""
     for statement in statements:
         text = " ".join(statement.replace('"', "").casefold().split())
         created.update(_CREATED_TABLE.findall(text))
@@ -50,6 +54,14 @@ def violations(name: str, statements: Iterable[str], *, atomic: bool) -> Iterato
                 f"{name}: an index on an existing table must be built concurrently, "
                 f"with avatar_creator_migrations.indexes: {text}\n"
             )
+        if locking and _WRITE.match(text):
+            yield (
+                f"{name}: write rows before it, or in the background: `{locking}` keeps a table locked "
+                f"until the end of the transaction: {text}\n"
+            )
+        locked = {*_CHANGED_TABLE.findall(text), *_REFERENCED_TABLE.findall(text)}
+        if locked - created:
+            locking = text
         for beginning, part, advice in _SCANS:
             if text.startswith(beginning) and part in text and "not valid" not in text:
                 yield f"{name}: {advice}: {text}\n"

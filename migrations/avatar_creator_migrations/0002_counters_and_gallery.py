@@ -13,23 +13,8 @@ from peewee import Database, PostgresqlDatabase
 POSTGRESQL_TYPES = {"time": "TIMESTAMPTZ", "big": "BIGINT"}
 SQLITE_TYPES = {"time": "TEXT", "big": "INTEGER"}
 
+# The tables that refer to others come last, because they lock those until the end of the transaction.
 COUNTERS = """
-CREATE TABLE avatar_app_usage (
-    avatar_id TEXT NOT NULL REFERENCES avatars (id) ON DELETE CASCADE,
-    app_id TEXT NOT NULL,
-    app_name TEXT NOT NULL,
-    usage_count {big} NOT NULL,
-    first_used_time {time} NOT NULL,
-    last_used_time {time} NOT NULL,
-    PRIMARY KEY (avatar_id, app_id)
-);
-CREATE TABLE avatar_app_actions (
-    avatar_id TEXT NOT NULL REFERENCES avatars (id) ON DELETE CASCADE,
-    app_id TEXT NOT NULL,
-    action TEXT NOT NULL,
-    usage_count {big} NOT NULL,
-    PRIMARY KEY (avatar_id, app_id, action)
-);
 CREATE TABLE user_statistics (
     user_id TEXT NOT NULL PRIMARY KEY,
     avatar_count {big} NOT NULL,
@@ -64,7 +49,23 @@ FROM (
 ) AS counted
 GROUP BY user_id;
 INSERT INTO daily_uploads
-SELECT user_id, {day}, count(*) FROM avatars WHERE source_type = 'uploaded' GROUP BY user_id, {day}
+SELECT user_id, {day}, count(*) FROM avatars WHERE source_type = 'uploaded' GROUP BY user_id, {day};
+CREATE TABLE avatar_app_usage (
+    avatar_id TEXT NOT NULL REFERENCES avatars (id) ON DELETE CASCADE,
+    app_id TEXT NOT NULL,
+    app_name TEXT NOT NULL,
+    usage_count {big} NOT NULL,
+    first_used_time {time} NOT NULL,
+    last_used_time {time} NOT NULL,
+    PRIMARY KEY (avatar_id, app_id)
+);
+CREATE TABLE avatar_app_actions (
+    avatar_id TEXT NOT NULL REFERENCES avatars (id) ON DELETE CASCADE,
+    app_id TEXT NOT NULL,
+    action TEXT NOT NULL,
+    usage_count {big} NOT NULL,
+    PRIMARY KEY (avatar_id, app_id, action)
+)
 """
 
 # Nothing could write presets before, so the table is empty. SQLite cannot drop a column with a foreign key.

@@ -11,18 +11,18 @@ from typing import Any
 from peewee import Database, PostgresqlDatabase
 
 STATEMENTS = """
-ALTER TABLE avatar_generations ADD COLUMN priority INTEGER NOT NULL DEFAULT 1;
 CREATE TABLE claim_turns (
     user_id TEXT NOT NULL PRIMARY KEY,
     claim_time {time} NOT NULL
 );
 INSERT INTO claim_turns
-    SELECT user_id, MIN(create_time) FROM avatar_generations WHERE due_time IS NOT NULL GROUP BY user_id
+    SELECT user_id, MIN(create_time) FROM avatar_generations WHERE due_time IS NOT NULL GROUP BY user_id;
+ALTER TABLE avatar_generations ADD COLUMN priority INTEGER NOT NULL DEFAULT 1
 """
 
 
 def up(migrator: Any, db: Database) -> None:
-    """Add the column, the table with the turns of users with due generations."""
+    """Add the table with the turns of users with due generations, then the column, whose lock is short."""
     time = "TIMESTAMPTZ" if isinstance(db, PostgresqlDatabase) else "TEXT"
     for statement in STATEMENTS.format(time=time).split(";"):
         db.execute_sql(statement.strip())

@@ -265,15 +265,25 @@ def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
         assert client.usage.stats() == stats
 
 
-def test_a_removal_that_the_previous_version_requested_is_done(distributed: Deployment, user: str) -> None:
+def test_removals_that_the_previous_version_requested_are_done_together(
+    distributed: Deployment, user: str
+) -> None:
     distributed.start_server()
     with distributed.client(user) as client:
         project = client.projects.create("Before")
-        fill_project(distributed, project.id, 1)
+        fill_project(distributed, project.id, 3)
         client.projects.delete(project.id)
+    distributed.execute("DELETE FROM quick_work")
+    # One for each file, as migration 0006 leaves them: the other columns have their defaults.
     distributed.execute(
-        "UPDATE quick_work SET kind = 'remove_file', user_id = '', priority = 1, turn = 0,"
-        " subject_id = (SELECT MIN(id) FROM files)"
+        "INSERT INTO quick_work (id, kind, subject_id, try_count, due_time, create_time)"
+        " SELECT id, 'remove_file', id, 0, create_time, create_time FROM files"
+    )
+    assert len(distributed.rows("quick_work")) == 6
+    # Only one job is due: it does the work of the others too.
+    distributed.execute(
+        "UPDATE quick_work SET due_time = now() + interval '1 day'"
+        " WHERE id > (SELECT MIN(id) FROM quick_work)"
     )
     distributed.start_worker()
     wait_until_empty(distributed)

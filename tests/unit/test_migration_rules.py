@@ -34,6 +34,42 @@ def test_a_statement_with_a_short_lock_is_accepted(statements: list[str]) -> Non
     assert list(violations("9999_later", statements, atomic=True)) == []
 
 
+CHANGE = "ALTER TABLE avatars ADD COLUMN rating INTEGER NOT NULL DEFAULT 0"
+FILL = "INSERT INTO ratings SELECT id, 1 FROM avatars"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [CHANGE, "UPDATE avatars SET rating = 1"],
+        [CHANGE, 'DELETE FROM "files"'],
+        [CHANGE, "CREATE TABLE ratings (id TEXT)", FILL],
+        ["CREATE TABLE ratings (avatar_id TEXT REFERENCES avatars (id))", FILL],
+        ["DROP TABLE avatars", "UPDATE files SET state = 'owned'"],
+        [CHANGE, "WITH old AS (SELECT id FROM avatars) INSERT INTO ratings SELECT id FROM old"],
+    ],
+)
+def test_rows_are_not_written_under_the_lock_of_a_change(statements: list[str]) -> None:
+    (violation,) = violations("9999_later", statements, atomic=True)
+    assert "write rows before it, or in the background" in violation
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE ratings (id TEXT)", FILL, CHANGE],
+        [
+            "CREATE TABLE ratings (id TEXT)",
+            "CREATE TABLE stars (id TEXT, rating_id TEXT REFERENCES ratings (id))",
+            "ALTER TABLE ratings ADD COLUMN stars INTEGER",
+            FILL,
+        ],
+    ],
+)
+def test_rows_may_be_written_before_a_change_and_after_changes_of_new_tables(statements: list[str]) -> None:
+    assert list(violations("9999_later", statements, atomic=True)) == []
+
+
 def test_only_concurrent_work_may_run_outside_a_transaction() -> None:
     concurrent = "CREATE INDEX CONCURRENTLY avatars_name ON avatars (name)"
     change = "ALTER TABLE avatars ADD COLUMN rating INTEGER"

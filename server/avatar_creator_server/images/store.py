@@ -21,7 +21,7 @@ from avatar_creator_server.images.local_files import FOLDER, remove_temporary
 from avatar_creator_server.images.processing import Picture
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.settings import SettingsError, system_reason
-from avatar_creator_server.shared.background_jobs import enqueue_jobs
+from avatar_creator_server.shared.background_jobs import delete_jobs, enqueue_jobs
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -160,6 +160,10 @@ class Files:
         Raises:
             UnavailableError: The storage does not remove some of the files. The others are removed.
         """
+        return len(await self._remove_released(user_id)) == FILES_PER_JOB
+
+    async def _remove_released(self, user_id: str) -> list[str]:
+        """Remove released files as `remove_released`, and return their ids."""
         keys = await self._database.read(self._find_released, user_id)
         failures = await self._remove_bytes(list(keys.values()))
         removed = [file_id for file_id, key in keys.items() if key not in failures]
@@ -169,12 +173,19 @@ class Files:
                 f"the storage does not remove {len(failures)} file(s) right now",
                 next(iter(failures.values())),
             )
-        return len(keys) == FILES_PER_JOB
+        return removed
 
     async def remove_released_with(self, file_id: str) -> bool:
-        """Remove the released files of a file's user, as `remove_released`."""
+        """Remove the released files of a file's user, as `remove_released`, and the jobs for each of them.
+
+        The previous version wrote a job for each file, so there may be very many.
+        """
         row: File | None = await self._database.read(lambda: File.get_or_none(File.id == file_id))
-        return row is not None and await self.remove_released(row.user_id)
+        if row is None:
+            return False
+        removed = await self._remove_released(row.user_id)
+        await self._database.write(delete_jobs, JobKind.REMOVE_FILE, set(removed) - {file_id})
+        return len(removed) == FILES_PER_JOB
 
     async def _remove_bytes(self, keys: Sequence[str]) -> dict[str, Exception]:
         """Remove files from the storage, and return an error for each file that it keeps."""

@@ -65,6 +65,13 @@ def enqueue_jobs(kind: JobKind, user_id: str, subject_ids: Collection[str], now:
     ).execute()
 
 
+def delete_jobs(kind: JobKind, subject_ids: Collection[str]) -> None:
+    """Delete jobs that have nothing to do any longer, in the current transaction."""
+    BackgroundJob.delete().where(
+        BackgroundJob.kind == kind, BackgroundJob.subject_id.in_(list(subject_ids))
+    ).execute()
+
+
 class BackgroundJobQueue:
     """Hands out background jobs by priority. Users take turns within a priority."""
 
