@@ -1,11 +1,13 @@
-"""The sweeper: finds due jobs that no wake-up announced.
+"""The sweeper: finds due jobs that no wake-up announced, and clears away what is left over.
 
-A job can become due without a wake-up: its retry delay ends, its worker is lost, or the wake-up is lost.
+A job can become due without a wake-up: its retry delay ends, its worker is lost, or the wake-up is lost. The
+search for due jobs has a loop of its own, because clearing away can take minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from peewee import SQL, Select, fn
@@ -43,26 +45,20 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        loop = asyncio.get_running_loop()
-        tidy_at = sweep_files_at = loop.time()
-        while True:
-            try:
-                generation_due, job_due = await self._database.read(self._due)
-                if generation_due:
-                    self._generations.wake_soon()
-                if job_due:
-                    self._background_jobs.wake_soon()
-                if loop.time() >= tidy_at:
-                    tidy_at = loop.time() + TIDY_SECONDS
-                    await self._tidy()
-                if loop.time() >= sweep_files_at:
-                    sweep_files_at = loop.time() + FILE_SWEEP_SECONDS
-                    await self._sweep_files()
-                SWEEPS.labels("ok").inc()
-            except Exception as error:  # The next sweep may succeed.
-                SWEEPS.labels("failed").inc()
-                log.warning("sweep_failed", error=repr(error))
-            await asyncio.sleep(SWEEP_SECONDS)
+        async with asyncio.TaskGroup() as loops:
+            for sweep, seconds in (
+                (self._wake_slots, SWEEP_SECONDS),
+                (self._tidy, TIDY_SECONDS),
+                (self._sweep_files, FILE_SWEEP_SECONDS),
+            ):
+                loops.create_task(_repeat(sweep, seconds))
+
+    async def _wake_slots(self) -> None:
+        generation_due, job_due = await self._database.read(self._due)
+        if generation_due:
+            self._generations.wake_soon()
+        if job_due:
+            self._background_jobs.wake_soon()
 
     def _due(self) -> tuple[bool, bool]:
         now = self._database.now()
@@ -88,3 +84,14 @@ class Sweeper:
         ):
             while await self._database.write(tidy_batch) >= TIDY_ROWS:
                 pass
+
+
+async def _repeat(sweep: Callable[[], Awaitable[None]], seconds: float) -> None:
+    while True:
+        try:
+            await sweep()
+            SWEEPS.labels("ok").inc()
+        except Exception as error:  # The next sweep may succeed.
+            SWEEPS.labels("failed").inc()
+            log.warning("sweep_failed", error=repr(error))
+        await asyncio.sleep(seconds)

@@ -1,17 +1,20 @@
-"""The order of background jobs: urgent kinds first, and turns between users."""
+"""Background jobs: urgent kinds first, turns between users, and no wait for other work of the worker."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.migrator import migrate
 from avatar_creator_server.database.models.states import JobKind
 from avatar_creator_server.shared.background_jobs import BackgroundJobQueue, enqueue_jobs
+from tests.support.service import Deployment
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -82,3 +85,20 @@ async def test_a_slot_for_urgent_jobs_leaves_bulk_jobs_alone(url: str) -> None:
         assert await claimed(queue, 1, with_bulk=False) == []
         await enqueue(database, JobKind.THUMBNAIL, "b", "avatar")
         assert await claimed(queue, 1, with_bulk=False) == ["avatar"]
+
+
+def test_a_job_without_a_wake_up_runs_while_leftovers_are_cleared_away(distributed: Deployment) -> None:
+    waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with closing(psycopg2.connect(distributed.settings["DATABASE_URL"], connect_timeout=10)) as connection:
+        # The worker waits for this table when it deletes old keys.
+        connection.cursor().execute("LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE")
+        distributed.start_worker()
+        wait_until(lambda: distributed.execute(waits))
+
+        distributed.execute(
+            "INSERT INTO quick_work (id, kind, subject_id, try_count, due_time, create_time)"
+            " VALUES ('1', 'remove_files', 'sarah', 0, now(), now())"
+        )
+        wait_until(lambda: not distributed.rows("quick_work"), 5.0)
+
+        assert distributed.execute(waits)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from avatar_creator_server.images.local_files import remove_temporary
+from avatar_creator_server.operations.file_audit import audit_files
+from avatar_creator_server.settings import Settings
 from tests import pictures
 from tests.support.object_storage import ObjectStorage
 from tests.support.service import Deployment
@@ -243,6 +248,49 @@ def test_remove_needs_repair(embedded: Deployment) -> None:
     outcome = embedded.run_command("doctor", "--files", "--remove", "1")
     assert outcome.returncode == 1
     assert "--remove works only together with --files --repair" in outcome.stderr
+
+
+@pytest.fixture
+def closed_folder(embedded: Deployment, user: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a user's pictures, which this process must not read, also if it runs as root."""
+    embedded.start()
+    folder = upload(embedded, user, 1)
+    upload(embedded, "other", 1)
+    embedded.close()
+    scan = os.scandir
+
+    def refuse(path: str | Path) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return folder
+
+
+async def test_a_folder_that_cannot_be_read_does_not_hide_the_others(
+    embedded: Deployment, closed_folder: Path
+) -> None:
+    unknown = leave(closed_folder.parent / "other" / "unknown.png", age=2 * DAY)
+    settings = Settings(upload_path=embedded.upload_path, data_path=embedded.data_path)
+
+    audit = await audit_files(settings, repair=False, older_than_seconds=DAY)
+
+    assert (audit.files, audit.rows) == (3, 4)
+    assert audit.not_readable.examples == [str(closed_folder.relative_to(embedded.upload_path))]
+    assert audit.without_row.examples == [str(unknown.relative_to(embedded.upload_path))]
+    assert audit.without_file.count == 0
+    assert not audit.is_clean
+
+
+def test_a_folder_that_cannot_be_read_does_not_end_the_removal_of_temporary_files(
+    embedded: Deployment, closed_folder: Path
+) -> None:
+    temporary = leave(closed_folder.parent / "other" / "unknown.png#1", age=DAY)
+    last = leave(closed_folder.parent / "zzz#1", age=DAY)
+    assert remove_temporary(embedded.upload_path, older_than_seconds=1.0) == 2
+    assert not temporary.exists()
+    assert not last.exists()
 
 
 def test_repair_needs_files(embedded: Deployment) -> None:

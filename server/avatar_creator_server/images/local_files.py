@@ -6,10 +6,14 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
 
 FOLDER = "avatar-creator"
 """Folder of all our files in the storage. Nothing else in the storage is ours."""
@@ -37,11 +41,22 @@ class LocalEntry:
     """True if no other user of the machine may read or write it."""
 
 
-def walk(root: Path) -> Iterator[LocalEntry]:
-    """Yield everything below `FOLDER` in a storage folder, and `FOLDER` itself, one entry at a time."""
+def walk(root: Path, skip: Callable[[Path], None]) -> Iterator[LocalEntry]:
+    """Yield everything below `FOLDER` in a storage folder, and `FOLDER` itself, one entry at a time.
+
+    Args:
+        root: The storage folder.
+        skip: Receives each file or folder that this process must not read.
+    """
     if (root / FOLDER).exists():
         yield _entry(root / FOLDER)
-    yield from map(_entry, _paths_below(root / FOLDER))
+    for path in _paths_below(root / FOLDER, skip):
+        try:
+            entry = _entry(path)
+        except PermissionError:
+            skip(path)
+        else:
+            yield entry
 
 
 def remove_temporary(root: Path, *, older_than_seconds: float) -> int:
@@ -51,11 +66,15 @@ def remove_temporary(root: Path, *, older_than_seconds: float) -> int:
     """
     changed_before = time.time() - older_than_seconds
     removed = 0
-    for path in _paths_below(root / FOLDER):
-        with suppress(FileNotFoundError):
+    for path in _paths_below(root / FOLDER, _log_skipped):
+        try:
             if is_temporary_name(path.name) and path.stat().st_mtime < changed_before and path.is_file():
                 path.unlink()
                 removed += 1
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            _log_skipped(path)
     return removed
 
 
@@ -76,14 +95,26 @@ def is_temporary_name(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def _paths_below(folder: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+def _paths_below(folder: Path, skip: Callable[[Path], None]) -> Iterator[Path]:
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        # One such folder must not keep the others from being read.
+        skip(folder)
+        return
+    with entries:
         for found in entries:
             if found.is_symlink():
                 continue
             yield Path(found.path)
             if found.is_dir():
-                yield from _paths_below(Path(found.path))
+                yield from _paths_below(Path(found.path), skip)
+
+
+def _log_skipped(path: Path) -> None:
+    log.warning("local_file_not_readable", path=str(path))
 
 
 def _entry(path: Path) -> LocalEntry:

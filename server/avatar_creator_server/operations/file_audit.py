@@ -77,6 +77,8 @@ class FileAudit:
     wrong_size: Finding = field(default_factory=Finding)
     open_to_others: Finding = field(default_factory=Finding)
     """Local files and folders that other users of the machine can read."""
+    not_readable: Finding = field(default_factory=Finding)
+    """Local files and folders that this process must not read, so they were not compared."""
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -87,6 +89,7 @@ class FileAudit:
             "rows without a file": self.without_file,
             "files of a wrong size": self.wrong_size,
             "open to other users": self.open_to_others,
+            "not readable": self.not_readable,
         }
 
     @property
@@ -214,9 +217,11 @@ class _Auditor:
     async def _compare_row(self, row: File, limit: asyncio.Semaphore) -> None:
         async with limit:
             try:
-                size: int | None = (await self._store.head_async(row.key))["size"]
+                size: int | None = await self._size(row.key)
             except FileNotFoundError:
                 size = None
+            except PermissionError:
+                return  # `compare_permissions` counts its folder.
             if size == row.size_bytes:
                 return
             # Read again: the avatar may have been deleted since the row was read.
@@ -228,13 +233,16 @@ class _Auditor:
                 self.result.wrong_size.add(row.key, size)
 
     async def _exists(self, key: str) -> bool:
-        if self._folder is not None:
-            return (self._folder / key).exists()
         try:
-            await self._store.head_async(key)
+            await self._size(key)
         except FileNotFoundError:
             return False
         return True
+
+    async def _size(self, key: str) -> int:
+        if self._folder is not None:
+            return (await asyncio.to_thread((self._folder / key).stat)).st_size
+        return (await self._store.head_async(key))["size"]
 
     async def _remove(self, key: str) -> bool:
         """Remove a file, and return whether it is gone."""
@@ -261,13 +269,17 @@ class _Auditor:
             yield [_Stored(each["path"], each["size"], each["last_modified"].timestamp()) for each in listed]
 
     def _local_files(self, folder: Path) -> Iterator[_Stored]:
-        for entry in walk(folder):
+        for entry in walk(folder, lambda _path: None):
             if not entry.is_folder:
                 yield _Stored(str(entry.path.relative_to(folder)), entry.size_bytes, entry.change_time)
 
     def _compare_permissions(self, folder: Path) -> None:
         finding = self.result.open_to_others
-        for entry in walk(folder):
+
+        def count_not_readable(path: Path) -> None:
+            self.result.not_readable.add(str(path.relative_to(folder)))
+
+        for entry in walk(folder, count_not_readable):
             if not entry.is_private:
                 finding.add(str(entry.path.relative_to(folder)))
                 if self._repair:
