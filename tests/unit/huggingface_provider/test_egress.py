@@ -47,6 +47,20 @@ async def test_a_picture_at_a_private_address_is_not_read(
     assert "PROVIDER_RESULT_PRIVATE_HOSTS" in refused["because"]
 
 
+@pytest.mark.parametrize("private_hosts", ["", "files.internal"])
+@pytest.mark.parametrize("is_redirect", [False, True])
+async def test_an_address_without_tls_gets_the_same_answer_with_any_settings(
+    fake: RouterFake, outputs: Outputs, private_hosts: str, is_redirect: bool
+) -> None:
+    address = "http://8.8.8.8/a.png"
+    moved = status(302, "image", body="", headers={"Location": address})
+    fake.behave(instant(faults=(moved,)) if is_redirect else instant(image_url=address))
+
+    error = await draw_and_fail(fake, outputs, result_private_hosts=private_hosts)
+
+    assert error.message == "the provider's picture is at an address that the service must not read"
+
+
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 async def test_a_redirect_to_a_private_address_is_not_followed(
     fake: RouterFake, outputs: Outputs, trap: TrapServer, code: int

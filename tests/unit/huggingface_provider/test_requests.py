@@ -22,7 +22,6 @@ from avatar_creator_tasks.providers.base import (
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal
 from avatar_creator_tasks.providers.huggingface.picture_addresses import (
-    allowed_address,
     picture_address,
     redirected,
 )
@@ -252,10 +251,10 @@ async def test_the_host_of_the_picture_receives_no_key(fake: RouterFake, outputs
 
 
 @pytest.mark.parametrize(
-    ("address", "allowed"),
+    ("address", "is_of_the_web"),
     [
         ("https://v3.fal.media/files/a.png", True),
-        ("http://v3.fal.media/files/a.png", False),
+        ("http://v3.fal.media/files/a.png", True),
         ("https://user:word@v3.fal.media/a.png", False),
         ("ftp://v3.fal.media/a.png", False),
         ("//v3.fal.media/a.png", False),
@@ -265,19 +264,25 @@ async def test_the_host_of_the_picture_receives_no_key(fake: RouterFake, outputs
         ("", False),
     ],
 )
-def test_a_picture_is_downloaded_only_over_tls_if_the_router_uses_tls(address: str, allowed: bool) -> None:
-    assert (allowed_address(address, httpx.URL("https://router.huggingface.co")) is not None) == allowed
+def test_a_result_has_a_picture_if_its_address_is_one_of_the_web(address: str, is_of_the_web: bool) -> None:
+    assert picture_address({"images": [{"url": address}]}) == (address if is_of_the_web else None)
 
 
-def test_a_private_host_needs_no_tls_if_the_operator_lists_one() -> None:
-    router = httpx.URL("https://router.huggingface.co")
-    result = {"images": [{"url": "http://files.internal/a.png"}]}
-    moved = httpx.Headers({"location": "http://files.internal/b.png"})
-
-    assert picture_address(result, router) is None
-    assert picture_address(result, router, may_lack_tls=True) == "http://files.internal/a.png"
-    assert redirected(router, 302, moved, router) is None
-    assert redirected(router, 302, moved, router, may_lack_tls=True) == "http://files.internal/b.png"
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("http://files.internal/b.png", "http://files.internal/b.png"),
+        ("b.png", "https://fal.media/files/b.png"),
+        ("//other/b.png", "https://other/b.png"),
+        ("ftp://fal.media/b.png", None),
+        ("https://a:b@fal.media/b.png", None),
+        ("https://[::1", None),
+    ],
+)
+def test_a_redirect_leads_to_an_address_of_the_web(location: str, target: str | None) -> None:
+    url = httpx.URL("https://fal.media/files/a.png")
+    assert redirected(url, 302, httpx.Headers({"location": location})) == target
+    assert redirected(url, 200, httpx.Headers({"location": location})) is None
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])

@@ -81,7 +81,6 @@ class FalQueue:
 
     def __init__(self, access: Access, limits: Limits, http: HttpClient, reader: AnswerReader) -> None:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
-        self._may_lack_tls = bool(access.result_private_hosts)
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
         self._limits = limits
@@ -210,7 +209,7 @@ class FalQueue:
         flagged = result.get("has_nsfw_concepts")
         if isinstance(flagged, list) and flagged and flagged[0] is True:
             raise failure(Stage.RESULT, (Signal.NSFW,))
-        url = picture_address(result, self._base, may_lack_tls=self._may_lack_tls)
+        url = picture_address(result)
         if url is None:
             signal = Signal.ERROR_BODY if is_error_body(result) else Signal.NO_PICTURE
             raise self._unusable(Stage.RESULT, signal, answer)
@@ -255,9 +254,7 @@ class FalQueue:
                 raise _no_answer(Stage.PICTURE, error) from error
             if answer.is_success:
                 return answer
-            target = redirected(
-                url, answer.status, answer.headers, self._base, may_lack_tls=self._may_lack_tls
-            )
+            target = redirected(url, answer.status, answer.headers)
             if target is None:
                 break
             url = target

@@ -1,4 +1,4 @@
-"""Addresses from which a picture may be downloaded: the provider's own and their redirects."""
+"""Addresses of pictures in the provider's answers. `EgressRules` decides which of them may be read."""
 
 from __future__ import annotations
 
@@ -7,49 +7,29 @@ from typing import Any
 
 import httpx
 
+from avatar_creator_server.shared.untrusted_http import RefusedAddressError, Target
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-def picture_address(
-    result: Mapping[str, Any], router: httpx.URL, *, may_lack_tls: bool = False
-) -> httpx.URL | None:
-    """Return the address of the first picture in a result; None if it is missing or not allowed."""
+def picture_address(result: Mapping[str, Any]) -> httpx.URL | None:
+    """Return the address of the first picture in a result; None if it is missing or not one of the web."""
     pictures = result.get("images")
     first = pictures[0] if isinstance(pictures, list) and pictures else None
     address = first.get("url") if isinstance(first, dict) else None
-    return allowed_address(address, router, may_lack_tls=may_lack_tls) if isinstance(address, str) else None
+    return _web_address(address) if isinstance(address, str) else None
 
 
-def redirected(
-    url: httpx.URL,
-    status: int,
-    headers: httpx.Headers,
-    router: httpx.URL,
-    *,
-    may_lack_tls: bool = False,
-) -> httpx.URL | None:
-    """Return the address to which an answer redirects; None if it does not redirect or is not allowed."""
+def redirected(url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL | None:
+    """Return the address to which an answer redirects; None if it is missing or not one of the web."""
     location = headers.get("location")
-    if status not in _REDIRECTS or not location:
-        return None
+    return _web_address(location, url) if status in _REDIRECTS and location else None
+
+
+def _web_address(address: str, base: httpx.URL | None = None) -> httpx.URL | None:
     try:
-        return allowed_address(str(url.join(location)), router, may_lack_tls=may_lack_tls)
-    except (httpx.InvalidURL, ValueError):
+        url = httpx.URL(address) if base is None else base.join(address)
+        Target.of(url)
+    except (httpx.InvalidURL, ValueError, RefusedAddressError):
         return None
-
-
-def allowed_address(address: str, router: httpx.URL, *, may_lack_tls: bool = False) -> httpx.URL | None:
-    """Return the address as a URL; None if it is not allowed. The rules for its host are checked later.
-
-    Args:
-        address: An address without credentials.
-        router: Address of the router. If it uses TLS, the address must use it too.
-        may_lack_tls: Whether the operator has listed private hosts, which need no TLS.
-    """
-    try:
-        url = httpx.URL(address)
-    except (httpx.InvalidURL, ValueError):
-        return None
-    needs_tls = router.scheme == "https" and not may_lack_tls
-    schemes = ("https",) if needs_tls else ("https", "http")
-    return url if url.scheme in schemes and url.host and not url.userinfo else None
+    return url
