@@ -368,5 +368,8 @@ CASES: dict[str, Case] = {
     ),
     "a network of public hosts": refused("PROVIDER_RESULT_HOSTS", "8.8.8.0/24", "separated by commas"),
     "a network that is none": refused("PROVIDER_RESULT_PRIVATE_HOSTS", "10.0.0.0/33", "separated by commas"),
+    "an address for a network": refused(
+        "PROVIDER_RESULT_PRIVATE_HOSTS", "10.1.2.3/8", "a network begins with its first address"
+    ),
     "endpoint URL with blanks": refused("HUGGINGFACE_ENDPOINT_URL", "https://h/a b", "without blanks"),
 }

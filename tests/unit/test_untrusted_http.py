@@ -171,7 +171,7 @@ def test_the_rules(chosen: EgressRules, url: str, addresses: list[str], reason: 
     ("text", "networks", "written"),
     [
         ("fal.media, *.FAL.media.", False, "fal.media,*.fal.media"),
-        ("::1,[::1]:80,127.0.0.1:80,10.1.2.3/8", True, "::1,[::1]:80,127.0.0.1:80,10.0.0.0/8"),
+        ("::1,[::1]:80,127.0.0.1:80,10.0.0.0/8", True, "::1,[::1]:80,127.0.0.1:80,10.0.0.0/8"),
         (" ,", False, ""),
     ],
 )
@@ -189,7 +189,9 @@ def test_an_entry_that_is_no_host_is_refused(text: str) -> None:
     assert f" {text} " not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0/33", "10.0.0/8", "::/129", "/8"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/33", "10.0.0/8", "::/129", "/8", "10.1.2.3/8", "10.0.0.1/31", "fd00::1/8"]
+)
 def test_a_network_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="separated by commas"):
         HostList.parse(text, networks=True)

@@ -50,7 +50,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class HostList:
-    """Names, addresses and networks, each with or without a port."""
+    """Names, addresses and networks. A name and an address may have a port."""
 
     entries: tuple[_Entry, ...] = ()
 
@@ -72,9 +72,14 @@ class HostList:
         try:
             return cls(tuple(_parse_entry(part, networks) for part in parts))
         except ValueError:
-            example = _EXAMPLES_WITH_NETWORKS if networks else _EXAMPLES
-            kinds = "names, addresses and networks" if networks else "names and addresses"
-            raise ValueError(f"must be {kinds} separated by commas, for example {example}") from None
+            if not networks:
+                raise ValueError(
+                    f"must be names and addresses separated by commas, for example {_EXAMPLES}"
+                ) from None
+            raise ValueError(
+                "must be names, addresses and networks separated by commas, for example "
+                f"{_EXAMPLES_WITH_NETWORKS}; a network begins with its first address"
+            ) from None
 
     def __str__(self) -> str:
         return ",".join(map(str, self.entries))
@@ -91,27 +96,10 @@ class HostList:
         return any(entry.has(host) and entry.port == port for entry in self.entries)
 
 
-def parse_hosts(text: str) -> str:
-    """Check a list of names and addresses, and return it in its usual form.
-
-    Raises:
-        ValueError: An entry is invalid.
-    """
-    return str(HostList.parse(text))
-
-
-def parse_hosts_and_networks(text: str) -> str:
-    """Check a list of names, addresses and networks, and return it in its usual form.
-
-    Raises:
-        ValueError: An entry is invalid.
-    """
-    return str(HostList.parse(text, networks=True))
-
-
 def _parse_entry(text: str, networks: bool) -> _Entry:
     if networks and _NETWORK.fullmatch(text):
-        return _Entry("", False, ipaddress.ip_network(text, strict=False), None)
+        # Strict: 10.1.2.3/8 may be a mistake for 10.1.2.3 and must not open all of 10.0.0.0/8.
+        return _Entry("", False, ipaddress.ip_network(text), None)
     any_subdomain = text.startswith(_ANY_SUBDOMAIN)
     host, port = _host_and_port(text.removeprefix(_ANY_SUBDOMAIN))
     try:

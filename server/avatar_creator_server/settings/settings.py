@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainValidator,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -29,7 +31,7 @@ from avatar_creator_server.settings.database_urls import (
     parse_postgresql_url,
 )
 from avatar_creator_server.settings.errors import SettingsError
-from avatar_creator_server.settings.host_lists import parse_hosts, parse_hosts_and_networks
+from avatar_creator_server.settings.host_lists import HostList
 from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_url, parse_redis_url
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
 from avatar_creator_server.settings.storage_urls import parse_storage_url
@@ -83,6 +85,8 @@ def _parse_prices(value: Any) -> Any:
 
 
 _Address = Annotated[str, _if_set(lambda text: str(parse_address(text)))]
+_Hosts = Annotated[HostList, NoDecode, PlainValidator(HostList.parse)]
+_HostsAndNetworks = Annotated[HostList, NoDecode, PlainValidator(partial(HostList.parse, networks=True))]
 _FilePath = Annotated[
     Path, BeforeValidator(lambda path: values.expand_home(path) if isinstance(path, str) else path)
 ]
@@ -185,9 +189,9 @@ class Settings(BaseSettings):
     """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
     huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""
     """Organization on the hub that pays (`X-HF-Bill-To`); the owner of the key if empty."""
-    provider_result_hosts: Annotated[str, _if_set(parse_hosts)] = ""
+    provider_result_hosts: _Hosts = Field(default="", validate_default=True)
     """The only hosts from which pictures of the provider are downloaded; any public host if empty."""
-    provider_result_private_hosts: Annotated[str, _if_set(parse_hosts_and_networks)] = ""
+    provider_result_private_hosts: _HostsAndNetworks = Field(default="", validate_default=True)
     """Hosts and networks that are allowed for such downloads although they are not public."""
 
     model_device: str = ""

@@ -13,6 +13,7 @@ import pytest
 
 from avatar_creator_server.generations.routes import Lora, Route
 from avatar_creator_server.people.person import Attributes
+from avatar_creator_server.settings.host_lists import HostList
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
@@ -99,10 +100,18 @@ class Outputs:
 async def provider_of(
     fake: RouterFake | str, *, limits: Limits = LIMITS, **access: Any
 ) -> AsyncIterator[HuggingFaceProvider]:
-    """Create a provider that uses the fake or another address, and close it afterward."""
+    """Create a provider that uses the fake or another address, and close it afterward.
+
+    Lists of hosts are texts, as in the settings.
+    """
     url = fake if isinstance(fake, str) else fake.url
     settings: dict[str, Any] = {"base_url": url, "endpoint_url": url, "deadline": timedelta(seconds=60)}
-    provider = HuggingFaceProvider(Access(KEY, **(settings | access)), limits=limits)
+    hosts = {
+        name: HostList.parse(access[name], networks=networks)
+        for name, networks in (("result_hosts", False), ("result_private_hosts", True))
+        if name in access
+    }
+    provider = HuggingFaceProvider(Access(KEY, **(settings | access | hosts)), limits=limits)
     try:
         yield provider
     finally:

@@ -24,10 +24,10 @@ class Access:
     """Hugging Face organization that pays; empty means the owner of the token."""
     deadline: timedelta = timedelta(minutes=10)
     """Maximum time for one picture, from its submission or resumption to its last byte."""
-    result_hosts: str = ""
-    """The only hosts of pictures, as `PROVIDER_RESULT_HOSTS` lists them; any public host if empty."""
-    result_private_hosts: str = ""
-    """Hosts of pictures that are not public, as `PROVIDER_RESULT_PRIVATE_HOSTS` lists them."""
+    result_hosts: HostList = field(default_factory=HostList)
+    """The only hosts of pictures, from `PROVIDER_RESULT_HOSTS`; any public host if empty."""
+    result_private_hosts: HostList = field(default_factory=HostList)
+    """Hosts of pictures that are not public, from `PROVIDER_RESULT_PRIVATE_HOSTS`."""
 
     def __post_init__(self) -> None:
         """Reject characters that no HTTP header can carry.
@@ -44,8 +44,5 @@ class Access:
     @property
     def picture_rules(self) -> EgressRules:
         """The rules for addresses of pictures. A router may serve the pictures itself."""
-        return EgressRules(
-            HostList.parse(self.result_hosts),
-            HostList.parse(self.result_private_hosts, networks=True),
-            Target.of(httpx.URL(self.base_url)),
-        )
+        own = Target.of(httpx.URL(self.base_url))
+        return EgressRules(self.result_hosts, self.result_private_hosts, own)
