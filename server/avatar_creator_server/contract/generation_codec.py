@@ -5,8 +5,8 @@ from __future__ import annotations
 from avatar_creator.v1.generation_pb2 import GenerationState
 from avatar_creator_server.contract.mapping import generation_to_proto, number_of
 from avatar_creator_server.database.models.states import ENDED_STATES
-from avatar_creator_server.generations.events import GenerationUpdate
 from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.generations.updates import GenerationUpdate
 
 _ENDED = frozenset(number_of(GenerationState, state) for state in ENDED_STATES)
 
@@ -17,6 +17,4 @@ class ProtobufGenerationCodec:
     def update(self, generation: Generation) -> GenerationUpdate:
         """Return the update that shows this state to watchers."""
         message = generation_to_proto(generation)
-        return GenerationUpdate(
-            message.id, message.project_id, message.revision, message.state in _ENDED, message
-        )
+        return GenerationUpdate(message.id, message.revision, message.state in _ENDED, message)

@@ -4,35 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.shared.event_bus import GENERATION_CANCELLED, GENERATION_CHANGED, EventBus
 
 _MAX_HINT_BYTES = 200
 """Size of the longest hint: two ids and a number."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationUpdate:
-    """One state of a generation on its way to a watcher."""
-
-    generation_id: str
-    project_id: str
-    revision: int
-    ended: bool
-    message: Any
-    """The state in the form that watchers receive. Only the codec knows the type."""
-
-
-class GenerationCodec(Protocol):
-    """Converts generations to the form that travels on a watch.
-
-    The contract's messages are outside the domain, so the domain receives the codec from `core`.
-    """
-
-    def update(self, generation: Generation) -> GenerationUpdate:
-        """Return the update that carries this state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from avatar_creator_server.database.models.states import AttemptOutcome, Generat
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon
 from avatar_creator_server.images.store import Files
+from avatar_creator_server.projects.removal import SubtractedNumbers
 from avatar_creator_server.projects.service import lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
 from avatar_creator_server.shared.caller import Caller
@@ -86,7 +87,7 @@ class ProjectDeletion:
         numbers = statistics.read_project_numbers(self._database, project_id)
         project = AvatarProject.get_by_id(project_id)
         project.delete_time = now
-        project.subtracted = {"usages": numbers.usages, "generations": dict(numbers.generations)}
+        project.subtracted = SubtractedNumbers(numbers.usages, numbers.generations).to_json()
         project.save(only=[AvatarProject.delete_time, AvatarProject.subtracted])
         if max(numbers.avatars, numbers.usages, sum(numbers.generations.values())) <= BATCH_ROWS:
             while self._remove_rows(project):
@@ -125,9 +126,10 @@ class ProjectDeletion:
             return True
         project.delete_instance()
         # Differences arise if a use was recorded, or a generation moved, at the moment of the deletion.
-        generations = {state: number for state, number in project.subtracted["generations"].items() if number}
-        if generations or project.subtracted["usages"]:
-            statistics.count(project.user_id, usages=project.subtracted["usages"], generations=generations)
+        left = SubtractedNumbers.from_json(project.subtracted)
+        generations = {state: number for state, number in left.generations.items() if number}
+        if generations or left.usages:
+            statistics.count(project.user_id, usages=left.usages, generations=generations)
         return False
 
     def _end_work(self, user_id: str, project_id: str) -> _EndedWork:
@@ -164,7 +166,7 @@ class ProjectDeletion:
         # The deletion returns the files: a thumbnail may have been added a moment ago.
         removed = list(Avatar.delete().where(Avatar.id.in_(avatar_ids)).returning(Avatar).execute())
         self._files.release_files_of(project.user_id, removed)
-        _account(project, usages=sum(avatar.usage_count for avatar in removed))
+        _account(project, SubtractedNumbers(usages=sum(avatar.usage_count for avatar in removed)))
 
     @staticmethod
     def _remove_generations(project: AvatarProject) -> bool:
@@ -174,17 +176,13 @@ class ProjectDeletion:
         if not ids:
             return False
         removed = list(row.delete().where(row.id.in_(ids)).returning(row.state).execute())
-        _account(project, generations=Counter(each.state for each in removed))
+        _account(project, SubtractedNumbers(generations=Counter(each.state for each in removed)))
         return True
 
 
-def _account(
-    project: AvatarProject, *, usages: int = 0, generations: Mapping[str, int] | None = None
-) -> None:
+def _account(project: AvatarProject, removed: SubtractedNumbers) -> None:
     """Subtract removed rows from the numbers that the deletion subtracted from the statistics."""
-    by_state = Counter(project.subtracted["generations"])
-    by_state.subtract(generations or {})
-    project.subtracted = {"usages": project.subtracted["usages"] - usages, "generations": dict(by_state)}
+    project.subtracted = SubtractedNumbers.from_json(project.subtracted).without(removed).to_json()
     project.save(only=[AvatarProject.subtracted])
 
 

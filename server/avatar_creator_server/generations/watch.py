@@ -23,9 +23,10 @@ from avatar_creator_server.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from avatar_creator_server.generations.events import ChangeHint, GenerationCodec, GenerationUpdate
+from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate
 from avatar_creator_server.metrics import WATCHES
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus, decode_ids

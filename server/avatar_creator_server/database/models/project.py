@@ -23,7 +23,7 @@ class AvatarProject(BaseModel):
     removes their rows in batches. Null before the deletion."""
     subtracted = JSONField(null=True)
     """Numbers that the deletion subtracted from the user's statistics, less those of the rows that have been
-    removed since; see `avatar_creator_server.generations.project_deletion`. Null before the deletion."""
+    removed since; see `avatar_creator_server.projects.removal`. Null before the deletion."""
 
     class Meta:
         table_name = "avatar_projects"
