@@ -168,6 +168,10 @@ class Transfers:
         async with self._downloads.turn(user_id):
             yield Pace(self._limits)
 
+    def has(self, user_id: str) -> bool:
+        """Return whether the user has a transfer that runs or waits."""
+        return any(turns.has(user_id) for turns in (self._uploads, self._downloads, self._open_downloads))
+
     def _end_upload(self, user_id: str) -> None:
         self._uploads.end(user_id)
         if self._uploads.is_idle:
