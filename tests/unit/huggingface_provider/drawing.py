@@ -20,6 +20,7 @@ from avatar_creator_tasks.providers.base import (
     Reports,
 )
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
+from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Fault, RouterFake
 
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
@@ -102,7 +103,7 @@ async def provider_of(
     """Create a provider that uses the fake or another address, and close it afterward."""
     url = fake if isinstance(fake, str) else fake.url
     settings: dict[str, Any] = {"base_url": url, "endpoint_url": url, "deadline": timedelta(seconds=60)}
-    provider = HuggingFaceProvider(Access(KEY, **(settings | access)), limits=limits)
+    provider = HuggingFaceProvider(Access(KEY, **(settings | access)), DECODERS, limits=limits)
     try:
         yield provider
     finally:
