@@ -68,7 +68,7 @@ class FairQueue(Generic[W]):
             user_limit: The limit of each user; None if a user may have all turns.
             waiting_factor: Maximum number of waiting calls, of all users and of one, as a multiple of the
                 turns at the same time; None for no such limit.
-            background: User who has no limit, and for whom the others leave one turn; None for no such user.
+            background: User without a limit, for which the others leave one turn; None for no such user.
         """
         self._subject = subject
         self._user_limit = user_limit
