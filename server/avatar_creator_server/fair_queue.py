@@ -18,6 +18,8 @@ from avatar_creator_server.errors import (
 _NEWCOMERS_FACTOR = 2
 """Maximum number of waiting calls while each further one is the only one of its user, as a multiple of the
 maximum for all other calls."""
+_NEWCOMERS_SHARE = 8
+"""One of so many turns is for users without a turn, if no call may wait."""
 
 
 class Waiting(Protocol):
@@ -48,7 +50,7 @@ class FairQueue(Generic[W]):
     single call of another user by at most one turn.
 
     Some users may fill the queue, and then the only waiting call of another user still finds a place. Such
-    calls have a bound of their own.
+    calls have a bound of their own. If no call may wait, some of the turns are for users without a turn.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class FairQueue(Generic[W]):
         self._background = background
         self._at_once = at_once
         self._at_once_of_users = at_once if background is None else max(at_once - 1, 1)
+        self._for_newcomers = at_once // _NEWCOMERS_SHARE if waiting_factor == 0 else 0
         self._at_once_per_user = min(
-            self._at_once_of_users, user_limit.at_once if user_limit is not None else at_once
+            self._at_once_of_users - self._for_newcomers,
+            user_limit.at_once if user_limit is not None else at_once,
         )
         self._waiting_factor = waiting_factor
         self._running: Counter[str] = Counter()
@@ -105,7 +109,8 @@ class FairQueue(Generic[W]):
     @property
     def is_full(self) -> bool:
         """True if a call of some user would wait."""
-        return bool(self._waiting or self._users_at_limit) or self._running_count >= self._at_once
+        most = self._at_once - self._for_newcomers
+        return bool(self._waiting or self._users_at_limit) or self._running_count >= most
 
     @property
     def is_idle(self) -> bool:
@@ -206,7 +211,8 @@ class FairQueue(Generic[W]):
         return self._impatient[user_id] >= self._waiting_factor * self._at_once_per_user
 
     def _may_run(self, user_id: str) -> bool:
-        if self._running_count >= self._at_once:
+        kept = self._for_newcomers if self._running[user_id] else 0
+        if self._running_count >= self._at_once - kept:
             return False
         if user_id == self._background:
             return True

@@ -100,6 +100,21 @@ def test_a_user_with_too_many_watches_is_refused_and_other_users_are_not(start: 
         wait_until(is_open_again)
 
 
+def test_two_users_with_many_watches_do_not_keep_out_the_first_watch_of_a_third(start: Start) -> None:
+    service = start(WATCHES_AT_ONCE="8", WATCHES_AT_ONCE_PER_USER="5")
+    outcomes: dict[str, Counter[str]] = {}
+    with ExitStack() as stack:
+        for user, number in (("sarah", 5), ("omar", 5), ("third", 2)):
+            calls = stack.enter_context(Calls(service.target, service.token(user)))
+            project_id = calls.create_project().id
+            calls.create_generation(project_id)
+            outcomes[user] = Counter(stack.enter_context(watching(calls, project_id, number)))
+
+    assert outcomes["sarah"] == {OK: 5}
+    assert outcomes["omar"] == {OK: 2, "OVERLOADED": 3}
+    assert outcomes["third"] == {OK: 1, "OVERLOADED": 1}
+
+
 def test_the_refusal_names_the_limit_and_the_delay(start: Start) -> None:
     service = start(WATCHES_AT_ONCE_PER_USER="1")
     with Calls(service.target, service.token("sarah")) as calls:

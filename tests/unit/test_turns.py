@@ -248,3 +248,21 @@ def test_users_leave_a_turn_to_the_background() -> None:
     following = queue.end("")
     assert following is not None
     assert following.user_id == "", "the users have as many turns as they may have"
+
+
+def test_without_a_queue_the_last_turns_are_for_users_who_have_none() -> None:
+    queue: FairQueue[_Compared] = FairQueue(
+        "watches", at_once=16, user_limit=UserLimit(10, "CALL_LIMIT"), waiting_factor=0
+    )
+    for user in ["one"] * 10 + ["two"] * 4:
+        assert queue.begin(_Compared(user))
+
+    assert queue.is_full
+    with pytest.raises(UnavailableError):
+        queue.begin(_Compared("two"))
+    assert queue.begin(_Compared("third"))
+    with pytest.raises(UnavailableError):
+        queue.begin(_Compared("third"))
+    assert queue.begin(_Compared("fourth"))
+    with pytest.raises(UnavailableError):
+        queue.begin(_Compared("fifth"))
