@@ -13,6 +13,7 @@ from avatar_creator_server.api.access import set_identity
 from avatar_creator_server.api.calls import Calls, Refusal
 from avatar_creator_server.api.tokens import Identity
 from avatar_creator_server.errors import AvatarCreatorError, ResourceExhaustedError, UnavailableError
+from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.turns import Turns
@@ -227,7 +228,7 @@ class _Pace:
     """Turns that pass at a steady pace, with many waiting calls."""
 
     def __init__(self, seconds_per_turn: float) -> None:
-        self.turns = Turns("reads", at_once=2, at_once_per_user=1, wait_seconds=1.0)
+        self.turns = Turns("reads", at_once=2, user_limit=UserLimit(1, "CALL_LIMIT"), wait_seconds=1.0)
         self._seconds = seconds_per_turn
         self._tasks: list[asyncio.Task[None]] = []
 

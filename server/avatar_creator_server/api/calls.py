@@ -15,11 +15,13 @@ from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.api.unread_answers import UnreadAnswers
-from avatar_creator_server.errors import AvatarCreatorError
+from avatar_creator_server.errors import AvatarCreatorError, overloaded_error
+from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
-from avatar_creator_server.shared.turns import Turns, overloaded_error
+from avatar_creator_server.shared.turns import Turns
 
 _MIB = 1024 * 1024
+_REASON = "CALL_LIMIT"
 _CONTRACT = "/avatar_creator.v1."
 _WAITING_READS_FACTOR = 32
 """Waiting reads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting call."""
@@ -118,7 +120,6 @@ class Calls:
         self._transfers = transfers
         self._strangers = _Strangers()
         self._unread = UnreadAnswers(
-            "CALL_LIMIT",
             most_bytes=settings.unread_answers_mib * _MIB,
             most_bytes_per_user=settings.unread_answers_mib_per_user * _MIB,
         )
@@ -126,34 +127,30 @@ class Calls:
             CallClass.READ: Turns(
                 CallClass.READ,
                 at_once=settings.reads_at_once,
-                at_once_per_user=settings.reads_at_once_per_user,
+                user_limit=UserLimit(settings.reads_at_once_per_user, _REASON),
                 waiting_factor=_WAITING_READS_FACTOR,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
             CallClass.WRITE: Turns(
                 CallClass.WRITE,
                 at_once=settings.writes_at_once,
-                at_once_per_user=settings.writes_at_once_per_user,
+                user_limit=UserLimit(settings.writes_at_once_per_user, _REASON),
                 waiting_factor=_WAITING_WRITES_FACTOR,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
             CallClass.WATCH: Turns(
                 CallClass.WATCH,
                 at_once=settings.watches_at_once,
-                at_once_per_user=settings.watches_at_once_per_user,
+                user_limit=UserLimit(settings.watches_at_once_per_user, _REASON),
                 waiting_factor=0,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
             CallClass.ANONYMOUS_STREAM: Turns(
                 CallClass.ANONYMOUS_STREAM,
                 at_once=settings.anonymous_streams,
-                at_once_per_user=settings.anonymous_streams_per_peer,
+                user_limit=UserLimit(settings.anonymous_streams_per_peer, _REASON),
                 waiting_factor=0,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
         }
 

@@ -18,12 +18,12 @@ from typing import Any
 import structlog
 from PIL import Image
 
-from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
+from avatar_creator_server.errors import FieldViolation, InvalidArgumentError, overloaded_error
 from avatar_creator_server.images.decoding.cost import MIB, too_expensive
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata.stripped import corrupt_error
 from avatar_creator_server.images.processing import Picture
-from avatar_creator_server.shared.turns import Turns, overloaded_error
+from avatar_creator_server.shared.turns import Turns
 
 log = structlog.get_logger()
 
