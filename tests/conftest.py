@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import Generator, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from avatar_creator_server.cli import keep_loopback_direct
+from tests.support.decoders import DECODERS
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
 from tests.support.inherited_signals import give_children_default_signals
@@ -40,6 +42,13 @@ def default_signals() -> None:
 def direct_loopback() -> None:
     """Reach the services of the tests directly, even if the developer has a proxy."""
     keep_loopback_direct(os.environ)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_decoder_is_left() -> Iterator[None]:
+    """End the decoders that tests of providers share."""
+    yield
+    asyncio.run(DECODERS.close())
 
 
 @pytest.fixture(scope="session")

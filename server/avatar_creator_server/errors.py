@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+OVERLOADED_RETRY_SECONDS = 2.0
+"""Delay that a caller receives if the calls are too many, in seconds. The client adds jitter."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
@@ -123,3 +126,8 @@ class TooSlowError(AvatarCreatorError):
 
 class UnavailableError(AvatarCreatorError):
     """A dependency of the service is temporarily unavailable."""
+
+
+def overloaded_error(problem: str) -> UnavailableError:
+    """Return the error for a call that this server has no room for."""
+    return UnavailableError("OVERLOADED", f"{problem}; try again soon", retry_after=OVERLOADED_RETRY_SECONDS)

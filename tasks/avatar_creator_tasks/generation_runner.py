@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
@@ -45,6 +44,8 @@ from avatar_creator_server.generations.records import (
     Reproduction,
 )
 from avatar_creator_server.generations.routes import Route
+from avatar_creator_server.images.decoding.decoders import DecodingFailedError
+from avatar_creator_server.images.processing import make_thumbnail
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
@@ -146,7 +147,8 @@ class GenerationRunner:
         embedded = None if lease.generation.options.omit_recipe else recipe
         user_id = lease.generation.user_id
         picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
-        thumbnail = await self._decoders.thumbnail(user_id, picture.data)
+        # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
+        thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
         staged.append(await retry_through_outage(lambda: self._files.stage(user_id, picture)))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
         staged.append(await retry_through_outage(lambda: self._files.stage(user_id, thumbnail)))
@@ -286,12 +288,23 @@ class GenerationRunner:
             return None
         difference = None
         if source.image is not None:
-            with contextlib.suppress(NotFoundError):
-                data = await self._files.read_whole(source.image)
-                size = portrait.image.size
-                original = await self._decoders.reference(lease.generation.user_id, data, *size)
+            original = await self._original(lease.generation.user_id, source.image, portrait.image.size)
+            if original is not None:
                 difference = await asyncio.to_thread(colour_difference, original, portrait.image)
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
+
+    async def _original(self, user_id: str, file: StoredFile, size: tuple[int, int]) -> Image.Image | None:
+        """Return the picture that was reproduced; None if it is gone, or cannot be decoded now."""
+        try:
+            data = await self._files.read_whole(file)
+        except NotFoundError:
+            return None
+        try:
+            return await self._decoders.reference(user_id, data, *size)
+        except (AvatarCreatorError, DecodingFailedError) as error:
+            # The comparison is an extra: without it, the picture that is paid for is still complete.
+            log.warning("reproduction_not_compared", error=repr(error))
+            return None
 
     async def _renew_forever(self, lease: Lease) -> None:
         async with self._cancellations.expect(lease.generation.id) as cancelled:

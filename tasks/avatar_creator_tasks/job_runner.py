@@ -9,8 +9,10 @@ import structlog
 
 from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.database.models.states import JobKind
+from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.generations.project_deletion import ProjectDeletion
-from avatar_creator_server.images.decoding.decoders import Decoders
+from avatar_creator_server.images.decoding.decoders import Decoders, DecodingFailedError
+from avatar_creator_server.images.processing import plain_thumbnail
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.metrics import JOBS
 from avatar_creator_server.shared.background_jobs import BackgroundJobQueue, ClaimedJob
@@ -93,7 +95,12 @@ class JobRunner:
         if image is None:
             return
         data = await self._files.read_whole(image.file)
-        thumbnail = await self._decoders.thumbnail(image.user_id, data)
+        try:
+            thumbnail = await self._decoders.thumbnail(image.user_id, data)
+        except (InvalidArgumentError, DecodingFailedError) as error:
+            # It would fail again, and cost as much each time.
+            log.warning("thumbnail_is_plain", avatar=avatar_id, error=repr(error))
+            thumbnail = await asyncio.to_thread(plain_thumbnail)
         staged = await self._files.stage(image.user_id, thumbnail)
         if await self._avatars.set_thumbnail(avatar_id, staged):
             await self._bus.publish(THUMBNAIL_READY, avatar_id.encode())

@@ -38,7 +38,7 @@ class Worker:
 
     def __init__(self, core: Core, provider: Provider | None = None) -> None:
         self._core = core
-        self._provider = provider or make_provider(core.settings)
+        self._provider = provider or make_provider(core.settings, core.decoders)
         host = socket.gethostname()
         self._name = f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
         runner = GenerationRunner(self._name, core, self._provider)

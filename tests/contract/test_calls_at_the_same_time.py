@@ -100,6 +100,21 @@ def test_a_user_with_too_many_watches_is_refused_and_other_users_are_not(start: 
         wait_until(is_open_again)
 
 
+def test_two_users_with_many_watches_do_not_keep_out_the_first_watch_of_a_third(start: Start) -> None:
+    service = start(WATCHES_AT_ONCE="8", WATCHES_AT_ONCE_PER_USER="5")
+    outcomes: dict[str, Counter[str]] = {}
+    with ExitStack() as stack:
+        for user, number in (("sarah", 5), ("omar", 5), ("third", 2)):
+            calls = stack.enter_context(Calls(service.target, service.token(user)))
+            project_id = calls.create_project().id
+            calls.create_generation(project_id)
+            outcomes[user] = Counter(stack.enter_context(watching(calls, project_id, number)))
+
+    assert outcomes["sarah"] == {OK: 5}
+    assert outcomes["omar"] == {OK: 2, "OVERLOADED": 3}
+    assert outcomes["third"] == {OK: 1, "OVERLOADED": 1}
+
+
 def test_the_refusal_names_the_limit_and_the_delay(start: Start) -> None:
     service = start(WATCHES_AT_ONCE_PER_USER="1")
     with Calls(service.target, service.token("sarah")) as calls:
@@ -123,33 +138,77 @@ def projects_are_locked(service: Deployment) -> Iterator[None]:
         yield
 
 
+class Reads:
+    """Reads of a user at the same time, and their outcomes: OK, or the reason of an error."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self._stub = projects_grpc.AvatarProjectServiceStub(channel)
+        self._metadata = (("authorization", f"Bearer {token}"),)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self, number: int) -> None:
+        """Begin this many reads."""
+        self._tasks += [asyncio.create_task(self._read()) for _ in range(number)]
+
+    async def wait_until_ended(self, number: int) -> None:
+        """Wait until at least this many reads have ended."""
+        await asyncio.to_thread(wait_until, lambda: self.outcomes.total() >= number)
+
+    async def end(self) -> None:
+        """Wait until all reads have ended."""
+        await asyncio.gather(*self._tasks)
+
+    async def _read(self) -> None:
+        try:
+            await self._stub.ListProjects(projects.ListProjectsRequest(), metadata=self._metadata)
+            self.outcomes[OK] += 1
+        except grpc.RpcError as error:
+            self.outcomes[refusal_of(error).reason] += 1
+
+
+FEW_READS = {"READS_AT_ONCE_PER_USER": "1", "READS_AT_ONCE": "2", "CALL_WAIT_SECONDS": "60"}
+SERVED, WAITING = 1, 32
+"""Reads of a user that run and that wait, with `FEW_READS`."""
+
+
 async def test_a_users_burst_beyond_the_queue_is_refused_and_another_user_is_served(
     distributed: Deployment,
 ) -> None:
-    distributed.start_server(READS_AT_ONCE_PER_USER="1", READS_AT_ONCE="2", CALL_WAIT_SECONDS="60")
-    burst, served, waiting = 400, 1, 32
-    outcomes: Counter[str] = Counter()
+    distributed.start_server(**FEW_READS)
+    burst = 400
     async with grpc.aio.insecure_channel(distributed.target) as channel:
-        stub = projects_grpc.AvatarProjectServiceStub(channel)
-        metadata = (("authorization", f"Bearer {distributed.token('sarah')}"),)
-
-        async def read() -> None:
-            try:
-                await stub.ListProjects(projects.ListProjectsRequest(), metadata=metadata)
-                outcomes[OK] += 1
-            except grpc.RpcError as error:
-                outcomes[refusal_of(error).reason] += 1
-
+        reads = Reads(channel, distributed.token("sarah"))
         with projects_are_locked(distributed):
-            reads = asyncio.gather(*(read() for _ in range(burst)))
-            refused = burst - served - waiting
-            await asyncio.to_thread(wait_until, lambda: outcomes.total() >= refused)
+            reads.begin(burst)
+            await reads.wait_until_ended(burst - SERVED - WAITING)
             with distributed.client("omar") as client:
                 await asyncio.to_thread(lambda: list(client.presets.list()))
-            assert set(outcomes) <= {"CALL_LIMIT", "OVERLOADED"}
-        await reads
+            assert set(reads.outcomes) <= {"CALL_LIMIT", "OVERLOADED"}
+        await reads.end()
 
-    assert outcomes[OK] == served + waiting
+    assert reads.outcomes[OK] == SERVED + WAITING
+
+
+async def test_two_users_who_fill_the_queue_do_not_keep_out_a_third(distributed: Deployment) -> None:
+    distributed.start_server(**FEW_READS)
+    refused = 8
+    async with grpc.aio.insecure_channel(distributed.target) as channel:
+        sarah, omar, third = (Reads(channel, distributed.token(user)) for user in ("sarah", "omar", "third"))
+        with projects_are_locked(distributed):
+            for reads in (sarah, omar):
+                reads.begin(SERVED + WAITING + refused)
+            for reads in (sarah, omar):
+                await reads.wait_until_ended(refused)
+
+            third.begin(2)
+            await third.wait_until_ended(1)
+            assert third.outcomes == {"OVERLOADED": 1}, "the queue is full, and the other call waits"
+        for reads in (sarah, omar, third):
+            await reads.end()
+
+    assert third.outcomes == {OK: 1, "OVERLOADED": 1}
+    assert (sarah.outcomes[OK], omar.outcomes[OK]) == (SERVED + WAITING, SERVED + WAITING)
 
 
 async def test_the_client_retries_until_a_refused_call_succeeds(start: Start) -> None:

@@ -129,6 +129,21 @@ def test_a_reproduction_is_compared_with_the_recipe_if_the_picture_is_gone(
     assert not last.reproduction.HasField("colour_difference")
 
 
+def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
+    shared_client: AvatarCreator, shared_deployment: Deployment, project_id: str
+) -> None:
+    files_before = shared_deployment.files()
+    first = drawn(shared_client, project_id)
+    for file in shared_deployment.files() - files_before:
+        file.write_bytes(bytes(file.stat().st_size))
+    again = shared_client.generations.reproduce(first.id, project_id=project_id)
+    *_, last = shared_client.generations.watch(again.id, timeout=30.0)
+
+    assert last.state == COMPLETED
+    assert last.reproduction.identical_pixels
+    assert not last.reproduction.HasField("colour_difference")
+
+
 def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
     shared_client: AvatarCreator, shared_deployment: Deployment, project_id: str
 ) -> None:

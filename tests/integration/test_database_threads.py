@@ -354,3 +354,22 @@ async def test_watches_wait_longer_than_other_calls(trial: Trial) -> None:
 
     assert await asyncio.gather(*watches) == [1] * 600
     assert await busy is True
+
+
+async def test_waiting_watches_take_no_places_of_other_calls(trial: Trial) -> None:
+    database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, wait_seconds=60.0))
+    release = threading.Event()
+    busy = start(database.read(release.wait), user="greedy")
+
+    async def watch() -> Any:
+        set_call_limits("greedy", None, is_patient=True)
+        return await database.read(one(database))
+
+    watches = [asyncio.create_task(watch(), context=Context()) for _ in range(600)]
+    calls = [start(database.read(one(database)), user=user) for user in ("greedy", "other")]
+    await asyncio.sleep(0)
+    release.set()
+
+    assert await asyncio.gather(*calls) == [1, 1]
+    assert await asyncio.gather(*watches) == [1] * 600
+    assert await busy is True

@@ -14,6 +14,7 @@ from avatar_creator import AsyncAvatarCreator, Generation
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, GenerationState
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
+from tests.support.decoders import DECODERS
 from tests.support.generations import SMALLEST
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.huggingface_router.behavior import Stage
@@ -142,7 +143,7 @@ SINGLE: dict[str, Row] = {
 def provider(router: RouterFake, base_url: str = "") -> Iterator[HuggingFaceProvider]:
     """Create a provider that uses the fake or another address."""
     access = Access(api_key=KEY, base_url=base_url or router.url, deadline=timedelta(seconds=3))
-    yield HuggingFaceProvider(access, limits=SHORT)
+    yield HuggingFaceProvider(access, DECODERS, limits=SHORT)
 
 
 async def draw_once(client: AsyncAvatarCreator, project_id: str) -> tuple[Generation, Row]:

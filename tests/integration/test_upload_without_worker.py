@@ -53,6 +53,23 @@ def test_an_upload_succeeds_without_a_worker_and_gets_its_thumbnail_later(
     wait_until(lambda: not distributed.rows("quick_work"))
 
 
+def test_a_picture_that_costs_a_worker_too_much_gets_a_plain_thumbnail(
+    distributed: Deployment, client: AvatarCreator
+) -> None:
+    project = client.projects.create("Large")
+    avatar = client.avatars.upload(
+        project.id, pictures.png(Image.new("RGB", (6000, 6000), "red")), name="Sarah"
+    )
+
+    distributed.start_worker(DECODING_MEMORY_MIB="32")
+
+    wait_until(lambda: not client.avatars.get(avatar.id).thumbnail_pending)
+    thumbnail = Image.open(BytesIO(client.avatars.download(avatar.id, variant=THUMBNAIL)))
+    assert (thumbnail.format, thumbnail.size) == ("WEBP", (300, 300))
+    assert thumbnail.convert("L").getextrema() == (128, 128)
+    wait_until(lambda: not distributed.rows("quick_work"))
+
+
 def test_an_avatar_deleted_before_a_worker_starts_leaves_no_file(
     distributed: Deployment, client: AvatarCreator
 ) -> None:

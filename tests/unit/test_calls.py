@@ -10,13 +10,15 @@ from typing import Any, Self
 import pytest
 
 from avatar_creator_server.api.access import set_identity
-from avatar_creator_server.api.calls import Calls
+from avatar_creator_server.api.calls import Calls, Refusal
 from avatar_creator_server.api.tokens import Identity
 from avatar_creator_server.errors import AvatarCreatorError, ResourceExhaustedError, UnavailableError
+from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.turns import Turns
 
+DOWNLOAD = "/avatar_creator.v1.AvatarService/DownloadImage"
 GET = "/avatar_creator.v1.AvatarService/GetAvatar"
 CREATE = "/avatar_creator.v1.AvatarProjectService/CreateProject"
 WATCH = "/avatar_creator.v1.GenerationService/WatchGeneration"
@@ -57,11 +59,22 @@ class KnownUsers:
         return context.user or None
 
 
+class Transfers:
+    """The transfers of these users run."""
+
+    def __init__(self) -> None:
+        self.users: set[str] = set()
+
+    def has(self, user_id: str) -> bool:
+        return user_id in self.users
+
+
 class Server:
     """The calls of a server with these settings, and those that hold a turn."""
 
     def __init__(self, **settings: Any) -> None:
-        self.calls: Any = Calls(Settings(**settings), KnownUsers())  # type: ignore[arg-type]
+        self.transfers = Transfers()
+        self.calls: Any = Calls(Settings(**settings), KnownUsers(), self.transfers)  # type: ignore[arg-type]
         self._held = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -83,8 +96,8 @@ class Server:
 
     def refusal(self, method: str, call: Call, *, overloaded: bool = False) -> AvatarCreatorError | None:
         """Return the error of a call that is refused before anything else."""
-        error: AvatarCreatorError | None = self.calls.refusal(method, call, overloaded=overloaded)
-        return error
+        refusal: Refusal | None = self.calls.refusal(method, call, overloaded=overloaded)
+        return refusal.error if refusal else None
 
 
 @pytest.mark.parametrize(
@@ -155,6 +168,39 @@ async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> No
         assert server.refusal(WATCH, Call("many"), overloaded=True) is None
 
 
+async def test_an_overloaded_server_refuses_users_who_have_transfers_already() -> None:
+    async with Server() as server:
+        assert server.refusal(DOWNLOAD, Call("many"), overloaded=True) is None
+        server.transfers.users.add("many")
+        refused = server.refusal(DOWNLOAD, Call("many"), overloaded=True)
+        assert refused is not None
+        assert refused.reason == "OVERLOADED"
+        assert server.refusal(DOWNLOAD, Call("many")) is None
+
+
+async def test_an_overloaded_server_lets_few_calls_without_a_known_token_pass_and_checks_apart() -> None:
+    def passing(server: Server, method: str, peer: str) -> int:
+        calls = [server.refusal(method, Call("", peer=peer), overloaded=True) for _ in range(200)]
+        assert {error.reason for error in calls if error} <= {"OVERLOADED"}
+        return calls.count(None)
+
+    async with Server() as server:
+        # A second may end while the calls are counted.
+        assert 20 <= passing(server, GET, "one:1") <= 40
+        assert 20 <= passing(server, HEALTH_CHECK, "one:2") <= 40
+        assert 20 <= passing(server, GET, "other:1") <= 40
+        assert server.refusal(GET, Call("", peer="one:1")) is None
+
+
+async def test_answers_that_were_sent_while_a_call_waited_count_at_its_turn() -> None:
+    async with Server(unread_answers_mib_per_user=1) as server:
+        unread = Call("", peer="one:1")
+        server.calls.send(MIB, unread, user_id="one")
+        assert (await server.refusal_in_turn(GET, Call("one"))).reason == "CALL_LIMIT"
+        unread.end()
+        await server.begin(GET, Call("one"))
+
+
 async def test_users_who_do_not_read_get_no_further_answers() -> None:
     async with Server(unread_answers_mib=2, unread_answers_mib_per_user=1) as server:
         unread = [Call("", peer="one:1"), Call("", peer="one:2"), Call("", peer="other:1")]
@@ -182,7 +228,7 @@ class _Pace:
     """Turns that pass at a steady pace, with many waiting calls."""
 
     def __init__(self, seconds_per_turn: float) -> None:
-        self.turns = Turns("reads", at_once=2, at_once_per_user=1, wait_seconds=1.0)
+        self.turns = Turns("reads", at_once=2, user_limit=UserLimit(1, "CALL_LIMIT"), wait_seconds=1.0)
         self._seconds = seconds_per_turn
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -11,7 +11,9 @@ import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar
 
 import psutil
@@ -20,7 +22,13 @@ from PIL import Image, ImageChops
 
 from avatar_creator_server.errors import AvatarCreatorError, InvalidArgumentError, UnavailableError
 from avatar_creator_server.images.decoding.cost import Task, cost_of
-from avatar_creator_server.images.decoding.decoders import Decoders, DecodingFailedError, _MemoryBudget
+from avatar_creator_server.images.decoding.decoders import (
+    Decoders,
+    DecodingFailedError,
+    _bytes_needed,
+    _MemoryBudget,
+)
+from avatar_creator_server.images.decoding.framing import BrokenMessageError, unpack
 from avatar_creator_server.images.metadata import StrippedPicture, content_type_of, strip_metadata
 from avatar_creator_server.images.processing import accept_upload, decode, make_thumbnail
 from tests import pictures
@@ -382,3 +390,42 @@ def _is_running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_large_picture_gets_its_memory_before_later_small_ones() -> None:
+    budget = _MemoryBudget(10)
+    order: list[int] = []
+
+    def decode(amount: int) -> None:
+        with budget.reserved(amount):
+            order.append(amount)
+
+    threads = [Thread(target=decode, args=(amount,)) for amount in (10, 2, 3)]
+    with budget.reserved(5):
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_until(lambda waiting=number: len(budget._waiting) == waiting)  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
+
+    assert order[0] == 10
+
+
+@pytest.mark.parametrize("needs", [-1, "1", None, 1.5])
+def test_a_child_may_not_ask_for_a_strange_amount_of_memory(needs: object) -> None:
+    with pytest.raises(DecodingFailedError):
+        _bytes_needed({"needs": needs})
+
+
+@pytest.mark.parametrize("header", [b"[1]", b"1", b"[" * 60_000], ids=["list", "number", "deep"])
+def test_a_header_that_is_no_object_is_no_message(header: bytes) -> None:
+    message = BytesIO(struct.pack(">II", len(header), 0) + header)
+    with pytest.raises(BrokenMessageError):
+        unpack(message.read)
+
+
+async def test_a_stored_picture_has_its_cost_although_no_upload_may_have_it(decoders: Decoders) -> None:
+    large = pictures.png(flat(9000, 9000))
+    with pytest.raises(InvalidArgumentError) as refused:
+        await decoders.thumbnail(USER, large)
+    assert refused.value.metadata == {"limit": "memory"}

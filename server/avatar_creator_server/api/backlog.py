@@ -1,29 +1,28 @@
 """The backlog of a server: calls that have arrived, and that the event loop has not reached yet.
 
 gRPC accepts calls one after the other, and those behind wait where no code of ours sees them. Without
-shedding, an overloaded server would reach only calls that are about to expire, and answer none. gRPC counts
-the calls that arrive (channelz, gRFC A14), so the difference to those that the server has begun is the
-backlog.
+shedding, an overloaded server would reach only calls that are about to expire, and answer none. So the server
+calls itself again and again: the time until the answer is the time that every other call waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from grpc_channelz.v1 import channelz_pb2
-from grpc_channelz.v1.channelz import ChannelzServicer
+import grpc
 
-_TICK_SECONDS = 0.1
-"""Interval between two looks at the backlog. A look takes about a millisecond."""
+_PROBE_SECONDS = 0.1
+"""Time between two probes while calls arrive and none is late. A probe costs about half a millisecond."""
 _MAX_DELAY_SECONDS = 0.1
-"""Delay in the backlog from which the server is overloaded, if two looks in a row see it."""
-_LEAST_CALLS = 100
-"""Backlog that is no sign of overload: so many calls may arrive at the same moment."""
-_FEW_CALLS = 20
-"""Backlog at which an overloaded server goes on to answer."""
+"""Delay of a probe from which it is late. One late probe is a burst, and two in a row are overload."""
+_PROBE_METHOD = "/avatar_creator.v1.BacklogProbe/Probe"
+"""A method that no service has: gRPC itself refuses the call as soon as it is reached."""
 
 
 class Backlog:
@@ -31,75 +30,68 @@ class Backlog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._server_id = 0
-        self._look_time = 0.0
-        self._waiting = 0
-        """Calls that waited at the last look."""
-        self._late_looks = 0
-        self._arrived = 0
-        self._lost = 0
+        self._late_probes = 0
+        """Late probes in a row."""
+        self._probe_start: float | None = None
         self._begun = 0
-        self._begun_since = 0
-        """Calls that the event loop has reached since the last look."""
-        self._arrivals_per_second = 0.0
-        self._next_look: asyncio.TimerHandle | None = None
+        """Calls that the event loop has reached since the last probe."""
+        self._probes: asyncio.Task[None] | None = None
+        # A folder that only this user can enter: the socket has no TLS.
+        self._folder = tempfile.TemporaryDirectory(prefix="avatar-creator-")
+
+    @property
+    def address(self) -> str:
+        """The address that the server must also listen on, for the probes."""
+        return f"unix:{Path(self._folder.name) / 'probe'}"
 
     def start(self) -> None:
-        """Start to look. The newest server of this process must be the one whose backlog this is."""
-        self._server_id = _newest_server_id()
-        self._look_time = self._clock()
-        self._look_again()
+        """Start to probe. The server must have started."""
+        self._probes = asyncio.create_task(self._probe_again_and_again())
 
-    def stop(self) -> None:
-        """Stop to look."""
-        if self._next_look is not None:
-            self._next_look.cancel()
+    async def stop(self) -> None:
+        """Stop to probe."""
+        if self._probes is not None:
+            self._probes.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probes
+        self._folder.cleanup()
 
     def begin(self) -> None:
         """Count a call that the event loop has reached."""
-        self._begun_since += 1
+        self._begun += 1
 
     @property
     def overloaded(self) -> bool:
         """True while calls wait too long for the event loop.
 
-        Refusals are fast, so the backlog often ends before the next look. A server that kept refusing until
-        then would do nothing.
+        Refusals are fast, so the backlog often ends after a few of them: the next probe shows that.
         """
-        if self._late_looks < 2:
+        if not self._late_probes:
             return False
-        arrived = self._arrivals_per_second * (self._clock() - self._look_time)
-        return self._waiting + arrived - self._begun_since > _FEW_CALLS
+        return self._late_probes > 1 or self._is_late()
 
-    def look(self, arrived: int) -> None:
-        """Compare the number of calls that have arrived since the start with those that have begun."""
-        now = self._clock()
-        seconds = max(now - self._look_time, 1e-3)
-        self._begun += self._begun_since
-        waiting = arrived - self._lost - self._begun
-        if waiting and not self._begun_since:
-            # gRPC itself has given up these calls.
-            self._lost += waiting
-            waiting = 0
-        delay = waiting * seconds / max(self._begun_since, 1)
-        is_late = waiting >= _LEAST_CALLS and delay > _MAX_DELAY_SECONDS
-        self._late_looks = self._late_looks + 1 if is_late else 0
-        self._arrivals_per_second = (arrived - self._arrived) / seconds
-        self._waiting, self._arrived, self._look_time, self._begun_since = waiting, arrived, now, 0
+    async def probe(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Measure how long a call to this server waits."""
+        self._begun = 0
+        self._probe_start = self._clock()
+        await call()
+        self._late_probes = self._late_probes + 1 if self._is_late() else 0
+        self._probe_start = None
 
-    def _look_again(self) -> None:
-        request = channelz_pb2.GetServerRequest(server_id=self._server_id)
-        self.look(ChannelzServicer.GetServer(request, None).server.data.calls_started)
-        self._next_look = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._look_again)
+    def _is_late(self) -> bool:
+        """Return whether the running probe is late."""
+        return self._probe_start is not None and self._clock() - self._probe_start > _MAX_DELAY_SECONDS
 
+    async def _probe_again_and_again(self) -> None:
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            method: Any = channel.unary_unary(_PROBE_METHOD)
 
-def _newest_server_id() -> int:
-    newest = 0
-    while True:
-        # A page has up to 100 servers, in the order of their ids.
-        page: Any = ChannelzServicer.GetServers(
-            channelz_pb2.GetServersRequest(start_server_id=newest + 1), None
-        )
-        newest = max((server.ref.server_id for server in page.server), default=newest)
-        if page.end or not page.server:
-            return newest
+            async def call() -> None:
+                with suppress(grpc.aio.AioRpcError):
+                    await method(b"")
+
+            while True:
+                # The probe itself is one of the calls that begin.
+                if self._begun > 1 or self._late_probes:
+                    await self.probe(call)
+                await asyncio.sleep(0 if self._late_probes else _PROBE_SECONDS)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import current_caller, user_for_log
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.api.unread_answers import UnreadAnswers
-from avatar_creator_server.errors import AvatarCreatorError
+from avatar_creator_server.errors import AvatarCreatorError, overloaded_error
+from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
-from avatar_creator_server.shared.turns import Turns, overloaded_error
+from avatar_creator_server.shared.turns import Turns
 
 _MIB = 1024 * 1024
+_REASON = "CALL_LIMIT"
 _CONTRACT = "/avatar_creator.v1."
 _WAITING_READS_FACTOR = 32
 """Waiting reads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting call."""
 _WAITING_WRITES_FACTOR = 16
+_STRANGERS_PER_SECOND = 20
+"""Calls of one machine and class that pass an overloaded server although their token is new to it."""
 
 
 class CallClass(StrEnum):
@@ -74,13 +82,44 @@ CLASS_OF_RPC = {
 """The class of every RPC of the contract, by its name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that is refused before anything else happens to it."""
+
+    user_id: str
+    """The user; empty if the token of the call was not verified before."""
+    error: AvatarCreatorError
+
+
+class _Strangers:
+    """The calls that pass an overloaded server although their user is not known.
+
+    A wrong token costs about as much to refuse as a right one to accept. So each machine may try a few calls
+    in a second: enough for load balancers, and for users with a new token, who are known from then on.
+    """
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._calls: Counter[tuple[CallClass, str]] = Counter()
+
+    def may_call(self, class_: CallClass, machine: str) -> bool:
+        """Count a call, and return whether it may pass."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second = second
+            self._calls.clear()
+        self._calls[class_, machine] += 1
+        return self._calls[class_, machine] <= _STRANGERS_PER_SECOND
+
+
 class Calls:
     """The calls of one server."""
 
-    def __init__(self, settings: Settings, authentication: Authentication) -> None:
+    def __init__(self, settings: Settings, authentication: Authentication, transfers: Transfers) -> None:
         self._authentication = authentication
+        self._transfers = transfers
+        self._strangers = _Strangers()
         self._unread = UnreadAnswers(
-            "CALL_LIMIT",
             most_bytes=settings.unread_answers_mib * _MIB,
             most_bytes_per_user=settings.unread_answers_mib_per_user * _MIB,
         )
@@ -88,39 +127,35 @@ class Calls:
             CallClass.READ: Turns(
                 CallClass.READ,
                 at_once=settings.reads_at_once,
-                at_once_per_user=settings.reads_at_once_per_user,
+                user_limit=UserLimit(settings.reads_at_once_per_user, _REASON),
                 waiting_factor=_WAITING_READS_FACTOR,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
             CallClass.WRITE: Turns(
                 CallClass.WRITE,
                 at_once=settings.writes_at_once,
-                at_once_per_user=settings.writes_at_once_per_user,
+                user_limit=UserLimit(settings.writes_at_once_per_user, _REASON),
                 waiting_factor=_WAITING_WRITES_FACTOR,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
             CallClass.WATCH: Turns(
                 CallClass.WATCH,
                 at_once=settings.watches_at_once,
-                at_once_per_user=settings.watches_at_once_per_user,
+                user_limit=UserLimit(settings.watches_at_once_per_user, _REASON),
                 waiting_factor=0,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
             CallClass.ANONYMOUS_STREAM: Turns(
                 CallClass.ANONYMOUS_STREAM,
                 at_once=settings.anonymous_streams,
-                at_once_per_user=settings.anonymous_streams_per_peer,
+                user_limit=UserLimit(settings.anonymous_streams_per_peer, _REASON),
                 waiting_factor=0,
                 wait_seconds=settings.call_wait_seconds,
-                reason="CALL_LIMIT",
             ),
         }
 
-    def refusal(self, method: str, context: Context, *, overloaded: bool) -> AvatarCreatorError | None:
-        """Return the error of a call for which there is no room; None if there may be.
+    def refusal(self, method: str, context: Context, *, overloaded: bool) -> Refusal | None:
+        """Return the refusal of a call for which there is no room; None if there may be.
 
         Runs for every call before anything else, so it only looks at what is known already.
         """
@@ -128,20 +163,31 @@ class Calls:
         turns = self._turns.get(class_)
         if not (overloaded or self._unread.is_much or (turns is not None and turns.is_full)):
             return None
-        if class_ is CallClass.UNBOUNDED:
-            return self._unread.own_refusal(_machine_of(context))
-        if class_ is CallClass.ANONYMOUS_STREAM:
-            return self._turns[class_].refusal(_machine_of(context), context.time_remaining())
+        seconds_left = context.time_remaining()
+        if class_ in (CallClass.ANONYMOUS_STREAM, CallClass.UNBOUNDED):
+            machine = _machine_of(context)
+            error = turns.refusal(machine, seconds_left) if turns else self._unread.own_refusal(machine)
+            return _refusal_of("", error) or self._refusal_of_stranger(class_, machine, overloaded=overloaded)
         user_id = self._authentication.known_user_id(context)
-        if user_id is None or turns is None:
-            return None
-        if overloaded and class_ is not CallClass.WATCH and turns.has(user_id):
-            return overloaded_error("the server has too many calls right now")
-        return self._unread.refusal(user_id) or turns.refusal(user_id, context.time_remaining())
+        if user_id is None:
+            return self._refusal_of_stranger(class_, _machine_of(context), overloaded=overloaded)
+        if overloaded and class_ is not CallClass.WATCH and self._has_call(class_, user_id):
+            return Refusal(user_id, _too_many_calls())
+        error = self._unread.refusal(user_id)
+        if error is None and turns is not None:
+            error = turns.refusal(user_id, seconds_left)
+        return _refusal_of(user_id, error)
 
-    def known_user(self, context: Context) -> str:
-        """Return the user of a call whose token was verified before; empty if that is not certain."""
-        return self._authentication.known_user_id(context) or ""
+    def _has_call(self, class_: CallClass, user_id: str) -> bool:
+        """Return whether the user has a call of this class that runs or waits."""
+        if class_ is CallClass.TRANSFER:
+            return self._transfers.has(user_id)
+        return self._turns[class_].has(user_id)
+
+    def _refusal_of_stranger(self, class_: CallClass, machine: str, *, overloaded: bool) -> Refusal | None:
+        if overloaded and not self._strangers.may_call(class_, machine):
+            return Refusal("", _too_many_calls())
+        return None
 
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -163,17 +209,36 @@ class Calls:
             self.count_refusal(method, error)
             raise
         try:
+            # Answers that were sent while this call waited count too.
+            unread = self._unread.refusal(user_id)
+            if unread is not None:
+                self.count_refusal(method, unread)
+                raise unread
             yield
         finally:
             turns.end(user_id)
 
-    def send(self, answer_bytes: int, context: Context) -> None:
-        """Count an answer until its client has read it."""
-        self._unread.add(user_for_log() or _machine_of(context), answer_bytes, context)
+    def send(self, answer_bytes: int, context: Context, *, user_id: str = "") -> None:
+        """Count an answer, or an error as 0 bytes, until its client has read it.
+
+        Args:
+            answer_bytes: Size of the encoded answer.
+            context: The call.
+            user_id: The user; if empty, the one whose token this call has verified, or the machine.
+        """
+        self._unread.add(user_id or user_for_log() or _machine_of(context), answer_bytes, context)
 
     def count_refusal(self, method: str, error: AvatarCreatorError) -> None:
         """Count a refused call."""
         metrics.REFUSED_CALLS.labels(_class_of(method), error.reason).inc()
+
+
+def _refusal_of(user_id: str, error: AvatarCreatorError | None) -> Refusal | None:
+    return Refusal(user_id, error) if error else None
+
+
+def _too_many_calls() -> AvatarCreatorError:
+    return overloaded_error("the server has too many calls right now")
 
 
 def _class_of(method: str) -> CallClass:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import resource
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -145,10 +146,10 @@ class AvatarServer:
             )
         )
         access_log = AccessLog()
-        calls = Calls(settings, authentication)
         self._backlog = Backlog()
         self._core = core
         self._transfers = Transfers(settings)
+        calls = Calls(settings, authentication, self._transfers)
         self._health = HealthService(
             core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
         )
@@ -170,6 +171,7 @@ class AvatarServer:
         )
         self._add_services()
         self._port = self._listen(settings)
+        self._listen_for_probes()
 
     @property
     def port(self) -> int:
@@ -195,7 +197,7 @@ class AvatarServer:
         log.info("server_draining")
         await self._health.drain()
         self._core.watches.drain()
-        self._backlog.stop()
+        await self._backlog.stop()
         await self._server.stop(DRAIN_GRACE_SECONDS)
         await self._core.watches.close()
         self._transfers.close()
@@ -242,6 +244,14 @@ class AvatarServer:
             raise listen_error("LISTEN_ADDRESS", address) or SettingsError(
                 f"cannot listen on LISTEN_ADDRESS {address}: check the address, TLS_CERTIFICATE_FILE and "
                 "TLS_KEY_FILE"
+            ) from error
+
+    def _listen_for_probes(self) -> None:
+        try:
+            self._server.add_insecure_port(self._backlog.address)
+        except RuntimeError as error:
+            raise SettingsError(
+                f"cannot create a socket in {tempfile.gettempdir()}: set TMPDIR to a folder with a short path"
             ) from error
 
 

@@ -13,10 +13,12 @@ from grpc.aio import InternalError
 from avatar_creator_server.api.access import token_seconds_left
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.errors import AvatarCreatorError, TooSlowError, UnauthenticatedError
+from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.images.spool import Spool, SpooledFile
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.turns import Turns
 
+_REASON = "TRANSFER_LIMIT"
 _WAITING_UPLOADS_FACTOR = 2
 """Waiting uploads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting upload."""
 _WAITING_DOWNLOADS_FACTOR = 8
@@ -119,21 +121,23 @@ class Transfers:
         self._uploads = Turns(
             "uploads",
             at_once=settings.uploads_at_once,
-            at_once_per_user=settings.uploads_at_once_per_user,
+            user_limit=UserLimit(settings.uploads_at_once_per_user, _REASON),
             waiting_factor=_WAITING_UPLOADS_FACTOR,
             wait_seconds=settings.transfer_wait_seconds,
         )
         self._downloads = Turns(
             "downloads",
             at_once=settings.downloads_at_once,
-            at_once_per_user=settings.downloads_at_once_per_user,
+            user_limit=UserLimit(settings.downloads_at_once_per_user, _REASON),
             waiting_factor=_WAITING_DOWNLOADS_FACTOR,
             wait_seconds=settings.transfer_wait_seconds,
         )
         self._open_downloads = Turns(
             "downloads",
             at_once=_OPEN_DOWNLOADS,
-            at_once_per_user=(1 + _WAITING_DOWNLOADS_FACTOR) * settings.downloads_at_once_per_user,
+            user_limit=UserLimit(
+                (1 + _WAITING_DOWNLOADS_FACTOR) * settings.downloads_at_once_per_user, _REASON
+            ),
             waiting_factor=0,
             wait_seconds=settings.transfer_wait_seconds,
         )
@@ -167,6 +171,10 @@ class Transfers:
         context.add_done_callback(lambda _: self._open_downloads.end(user_id))  # type: ignore[arg-type]
         async with self._downloads.turn(user_id):
             yield Pace(self._limits)
+
+    def has(self, user_id: str) -> bool:
+        """Return whether the user has a transfer that runs or waits."""
+        return any(turns.has(user_id) for turns in (self._uploads, self._downloads, self._open_downloads))
 
     def _end_upload(self, user_id: str) -> None:
         self._uploads.end(user_id)

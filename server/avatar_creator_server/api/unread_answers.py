@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections import Counter
 
 from avatar_creator_server.api.interceptors.context import Context
-from avatar_creator_server.errors import AvatarCreatorError, QuotaViolation, ResourceExhaustedError
-from avatar_creator_server.shared.turns import OVERLOADED_RETRY_SECONDS, overloaded_error
+from avatar_creator_server.errors import (
+    OVERLOADED_RETRY_SECONDS,
+    AvatarCreatorError,
+    QuotaViolation,
+    ResourceExhaustedError,
+    overloaded_error,
+)
 
 _CALL_BYTES = 8 * 1024
 """Memory of a call besides its answer, roughly."""
@@ -20,8 +25,7 @@ _SUBJECT = "bytes_of_unread_answers"
 class UnreadAnswers:
     """The unread answers of one server."""
 
-    def __init__(self, reason: str, *, most_bytes: int, most_bytes_per_user: int) -> None:
-        self._reason = reason
+    def __init__(self, *, most_bytes: int, most_bytes_per_user: int) -> None:
         self._most = most_bytes
         self._most_per_user = min(most_bytes, most_bytes_per_user)
         self._bytes: Counter[str] = Counter()
@@ -50,7 +54,7 @@ class UnreadAnswers:
         if self._bytes[user_id] < self._most_per_user:
             return None
         return ResourceExhaustedError(
-            self._reason,
+            "CALL_LIMIT",
             f"your clients have not read {self._most_per_user:,} bytes of answers; read them first, or "
             "cancel their calls",
             metadata={"limit": _SUBJECT, "most": str(self._most_per_user)},

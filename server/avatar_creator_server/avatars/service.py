@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN
+import structlog
+from peewee import JOIN, PeeweeException
 
 from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.database import models
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import JobKind, SourceType
 from avatar_creator_server.database.text_search import fold
-from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
+from avatar_creator_server.errors import AvatarCreatorError, FailedPreconditionError, NotFoundError
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.images.spool import SpooledFile
@@ -36,6 +37,8 @@ from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.shared.turns import Turns
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.statistics import counters as statistics
+
+log = structlog.get_logger()
 
 THUMBNAIL_WAIT_SECONDS = 2.0
 """Maximum time that an upload waits for its thumbnail."""
@@ -219,16 +222,27 @@ class Avatars:
         # Wait for the event from before the job exists, so that it cannot be missed.
         async with self._thumbnail_waiter.expect(new_avatar_id) as arrival:
             try:
-                avatar_id = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
+                avatar = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
             except BaseException:
                 await self._files.discard([file.id])
                 raise
-            if avatar_id == new_avatar_id:
-                await self._notifier.notify_job()
-                await arrival(THUMBNAIL_WAIT_SECONDS)
-            else:
+            if avatar.id != new_avatar_id:
                 await self._files.discard([file.id])
-        return await self.get(caller, avatar_id)
+                return avatar
+            await self._notifier.notify_job()
+            await arrival(THUMBNAIL_WAIT_SECONDS)
+        return await self._read_thumbnail(caller, avatar)
+
+    async def _read_thumbnail(self, caller: Caller, uploaded: Avatar) -> Avatar:
+        """Return an uploaded avatar with its thumbnail, or as it was stored if it cannot be read now.
+
+        It never fails, because the upload has done its work: a caller who is refused sends the picture again.
+        """
+        try:
+            return await self.get(caller, uploaded.id)
+        except (AvatarCreatorError, PeeweeException) as error:
+            log.warning("uploaded_avatar_read_failed", error=repr(error))
+            return uploaded
 
     async def _store_received(self, user_id: str, received: SpooledFile, content_type: str) -> StoredFile:
         picture = await self._decoders.accept(user_id, await received.read(), content_type)
@@ -360,12 +374,12 @@ class Avatars:
 
     def _insert(
         self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile, avatar_id: str
-    ) -> str:
-        """Insert the avatar, and return its id or the id of the one that an earlier call made."""
+    ) -> Avatar:
+        """Insert the avatar and return it, or return the one that an earlier call made."""
         now = self._database.now()
         earlier_id = get_or_reserve(key, avatar_id, now)
         if earlier_id is not None:
-            return earlier_id
+            return self._get(caller, earlier_id)
         lock_project(self._database, caller.user_id, upload.project_id)
         insert_avatar(
             NewAvatar(
@@ -383,7 +397,7 @@ class Avatars:
         self._files.attach(file.id)
         enqueue_jobs(JobKind.THUMBNAIL, caller.user_id, [avatar_id], now)
         statistics.count_upload(caller.user_id, now)
-        return avatar_id
+        return self._get(caller, avatar_id)
 
     @staticmethod
     def _get(caller: Caller, avatar_id: str) -> Avatar:

@@ -20,11 +20,11 @@ import structlog
 from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
 from avatar_creator_server.database.call_limits import CallLimits, current_call_limits
-from avatar_creator_server.database.jobs import Job, JobThread, require_job_going
+from avatar_creator_server.database.jobs import BACKGROUND, Job, JobThread, require_job_going
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.database.problems import NO_FREE_CONNECTION, has_no_free_connection
-from avatar_creator_server.database.turns import BACKGROUND, ThreadTurns
 from avatar_creator_server.errors import TooSlowError, UnavailableError
+from avatar_creator_server.fair_queue import FairQueue, UserLimit
 from avatar_creator_server.settings import SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import POSTGRESQL, sqlite_path
 
@@ -70,6 +70,8 @@ _CANCEL_AGAIN_SECONDS = 0.1
 """Delay before the next attempt to end a statement: the one before may have come between two statements."""
 _FREE_CONNECTION_SECONDS = (0.5, 10.0)
 """First and longest delay of a starting process before it asks again for a free connection."""
+_WAITING_FACTOR = 256
+"""Maximum number of waiting calls, of all users and of one, as a multiple of their threads."""
 _PATIENT_SECONDS = 60.0
 """Maximum time that a watch waits for a thread."""
 _REFUSALS_LOGGED_SECONDS = 10.0
@@ -223,8 +225,14 @@ class Database:
         self.peewee: peewee.Database = database
         self._end_statement = database.end_statement
         self._limits = limits or DatabaseLimits()
-        self._turns = ThreadTurns(
-            threads=self._limits.connections, threads_per_user=self._limits.connections_per_user
+        self._turns: FairQueue[Job] = FairQueue(
+            "calls at the database",
+            at_once=self._limits.connections,
+            user_limit=UserLimit(
+                self._limits.connections_per_user, "DATABASE_LIMIT", name="database_connections"
+            ),
+            waiting_factor=_WAITING_FACTOR,
+            background=BACKGROUND,
         )
         self._threads: list[JobThread] = []
         self._idle: list[JobThread] = []
@@ -413,7 +421,7 @@ class Database:
         """Refuse a job that has waited for a turn until now."""
         if self._turns.leave(job) and not job.future.done():
             expired = time.monotonic() >= job.deadline
-            job.future.set_exception(_deadline_passed() if expired else self._turns.refusal(job))
+            job.future.set_exception(_deadline_passed() if expired else self._turns.refusal(job.user_id))
 
     def _end_slow_read(self, job: Job) -> None:
         if job.future.done():
@@ -489,10 +497,10 @@ class Database:
         if thread is self._monitor:
             return
         self._idle.append(thread)
-        following = self._turns.end(job)
+        following = self._turns.end(job.user_id)
         while following is not None and not self._is_awaited(following):
             following.ended = True
-            following = self._turns.end(following)
+            following = self._turns.end(following.user_id)
         if following is not None:
             self._dispatch(following)
         elif self._turns.is_idle:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+BACKGROUND = ""
+"""The user id of work without a caller."""
+
 _of_this_thread = threading.local()
 
 
@@ -35,7 +38,7 @@ class Job:
         Args:
             function: The function.
             future: The future of the caller, for the event loop's thread only.
-            user_id: The user whose turn the job uses; empty for background work.
+            user_id: The user whose turn the job uses; `BACKGROUND` for work without a caller.
             reads: True if the function only reads, so that it can be stopped.
             deadline: Time of `time.monotonic` at which the caller no longer waits.
         """

@@ -8,7 +8,7 @@ picture of 16 bits. Most profiles of pictures are simple enough to compute here.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ _D50 = (0.9642, 1.0, 0.8249)
 """XYZ of white in every profile."""
 _WHITE_TOLERANCE = 0.005
 _HEADER_BYTES, _TAG_BYTES = 128, 12
+_MAX_TAGS, _MAX_CURVE_VALUES = 100, 0x7FFF
+"""Limits of LittleCMS 2 (MAX_TABLE_TAG, and the values of a curveType). The file chooses both numbers."""
 _FIXED = 65_536
 """Divisor of a number of type s15Fixed16."""
 _TABLES = frozenset({b"A2B0", b"A2B1", b"D2B0", b"D2B1"})
@@ -53,8 +55,8 @@ def read_matrix_profile(profile: bytes, *, is_gray: bool) -> MatrixProfile | Non
     if profile[16:24] != space + b"XYZ ":
         return None
     try:
-        tags = _tags(profile)
-        if not _TABLES.isdisjoint(tags):
+        tags = _Tags(profile)
+        if not _TABLES.isdisjoint(tags.names):
             return None
         names = (b"kTRC",) if is_gray else (b"rTRC", b"gTRC", b"bTRC")
         curves = tuple(_curve(tags[name]) for name in names)
@@ -67,11 +69,26 @@ def read_matrix_profile(profile: bytes, *, is_gray: bool) -> MatrixProfile | Non
     return None if has_light_in_black or has_another_white else MatrixProfile(columns, curves)
 
 
-def _tags(profile: bytes) -> dict[bytes, bytes]:
-    (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
-    start = _HEADER_BYTES + 4
-    table = profile[start : start + _TAG_BYTES * count]
-    return {name: profile[at : at + size] for name, at, size in struct.iter_unpack(">4sII", table)}
+class _Tags:
+    """The tags of a profile. Many of them may name the same large part of it, so only used ones are read."""
+
+    def __init__(self, profile: bytes) -> None:
+        (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
+        if count > _MAX_TAGS:
+            raise ValueError("too many tags")
+        start = _HEADER_BYTES + 4
+        table = profile[start : start + _TAG_BYTES * count]
+        self._profile = profile
+        self._places = {name: (at, size) for name, at, size in struct.iter_unpack(">4sII", table)}
+
+    @property
+    def names(self) -> Set[bytes]:
+        """Names of the tags."""
+        return self._places.keys()
+
+    def __getitem__(self, name: bytes) -> bytes:
+        at, size = self._places[name]
+        return self._profile[at : at + min(size, 12 + 2 * _MAX_CURVE_VALUES)]
 
 
 def _xyz(tag: bytes) -> tuple[float, float, float]:
@@ -85,6 +102,8 @@ def _curve(tag: bytes) -> Curve:
     match tag[:4]:
         case b"curv":
             (count,) = struct.unpack_from(">I", tag, 8)
+            if count > _MAX_CURVE_VALUES:
+                raise ValueError("too many values of a curve")
             values = struct.unpack_from(f">{count}H", tag, 12)
             if count < 2:  # One value is a gamma in 1/256, and none is linear.
                 gamma = values[0] / 256 if values else 1.0

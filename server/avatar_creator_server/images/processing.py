@@ -37,6 +37,7 @@ MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_IMAGE_PIXELS = 50_000_000
 THUMBNAIL_SIZE = 300
 """Width and height of a thumbnail, in pixels."""
+_PLAIN_GRAY = (128, 128, 128)
 
 # Pillow refuses a PNG with a larger profile, and its own limit of 1 MiB is too small for some.
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES
@@ -154,6 +155,12 @@ def make_thumbnail(data: bytes) -> Picture:
         profile: bytes | None = image.info.get("icc_profile")
         square = ImageOps.fit(_continuous(image), (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS)
     return _encoded(_in_srgb(square, profile), "image/webp", quality=85, method=4)
+
+
+def plain_thumbnail() -> Picture:
+    """Make the thumbnail of a picture that costs too much to decode: a plain gray."""
+    plain = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE), _PLAIN_GRAY)
+    return _encoded(plain, "image/webp", quality=85, method=4)
 
 
 def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Image:

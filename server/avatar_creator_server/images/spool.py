@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -44,7 +46,8 @@ class Spool:
 
     def return_memory(self) -> None:
         """Return the memory of received files to the system, in a thread."""
-        self._writers.submit(return_free_memory)
+        with suppress(RuntimeError):  # the spool is closed, and the process about to end
+            self._writers.submit(return_free_memory)
 
     def close(self) -> None:
         """End the threads that write."""
@@ -62,6 +65,7 @@ class SpooledFile:
         self._on_close = on_close
         self._buffer = bytearray()
         self._on_disk: IO[bytes] | None = None
+        self._disk_lock = threading.Lock()
         self._digest = hashlib.sha256()
         self._is_closed = False
         self.size_bytes = 0
@@ -99,18 +103,28 @@ class SpooledFile:
             return
         self._is_closed = True
         self._buffer.clear()
-        if self._on_disk is not None:
-            # Behind a write that a cancelled task has left.
-            self._writers.submit(self._on_disk.close)
-        self._on_close()
+        try:
+            self._writers.submit(self._close_on_disk)  # it may have to wait for a write
+        except RuntimeError:  # the spool is closed
+            self._close_on_disk()
+        finally:
+            self._on_close()
+
+    def _close_on_disk(self) -> None:
+        with self._disk_lock:
+            if self._on_disk is not None:
+                self._on_disk.close()
 
     def _write(self, data: bytearray) -> None:
-        if self._on_disk is None:
-            # A file without a name: the kernel removes it when this process ends, however it ends.
-            self._on_disk = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._on_disk.write(rest) :]
+        with self._disk_lock:
+            if self._is_closed:
+                return  # a cancelled task has left this write
+            if self._on_disk is None:
+                # A file without a name: the kernel removes it when this process ends, however it ends.
+                self._on_disk = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._on_disk.write(rest) :]
 
     def _read(self) -> bytes:
         assert self._on_disk is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from avatar_creator_server.generations.route_factory import routes_of
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.settings import Settings
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
@@ -22,8 +23,12 @@ def require_installed(settings: Settings) -> None:
         require_libraries()
 
 
-def make_provider(settings: Settings) -> Provider:
+def make_provider(settings: Settings, decoders: Decoders) -> Provider:
     """Create the provider of a worker. A model is loaded with the first portrait, not here.
+
+    Args:
+        settings: The settings.
+        decoders: Child processes that decode the pictures of a hosted provider.
 
     Raises:
         SettingsError: A library that the provider needs is not installed.
@@ -41,7 +46,8 @@ def make_provider(settings: Settings) -> Provider:
                     deadline=timedelta(seconds=settings.provider_deadline_seconds),
                     result_hosts=settings.provider_result_hosts,
                     result_private_hosts=settings.provider_result_private_hosts,
-                )
+                ),
+                decoders,
             )
         case "diffusers":
             from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider

@@ -21,6 +21,7 @@ from avatar_creator_tasks.providers.base import (
     Reports,
 )
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
+from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Fault, RouterFake
 
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
@@ -111,7 +112,7 @@ async def provider_of(
         for name, networks in (("result_hosts", False), ("result_private_hosts", True))
         if name in access
     }
-    provider = HuggingFaceProvider(Access(KEY, **(settings | access | hosts)), limits=limits)
+    provider = HuggingFaceProvider(Access(KEY, **(settings | access | hosts)), DECODERS, limits=limits)
     try:
         yield provider
     finally:

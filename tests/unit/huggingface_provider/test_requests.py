@@ -14,19 +14,23 @@ import httpx
 import pytest
 from PIL import Image, ImageChops
 
+from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.generations.routes import Lora
+from avatar_creator_server.images.processing import Picture
 from avatar_creator_tasks.providers.base import (
     ProviderError,
     Reference,
 )
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
+from avatar_creator_tasks.providers.huggingface.http_client import Deadline
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal
 from avatar_creator_tasks.providers.huggingface.picture_addresses import (
     picture_address,
     redirected,
 )
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, read_picture
+from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader
 from tests import pictures
+from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.unit.huggingface_provider.drawing import (
     KEY,
@@ -210,7 +214,7 @@ async def test_a_single_request_has_the_documented_body(
 
 
 async def test_an_endpoint_without_authorization_receives_no_key(fake: RouterFake, outputs: Outputs) -> None:
-    provider = HuggingFaceProvider(Access("", endpoint_url=fake.url), limits=LIMITS)
+    provider = HuggingFaceProvider(Access("", endpoint_url=fake.url), DECODERS, limits=LIMITS)
     with pytest.raises(ProviderError) as caught:
         await provider.generate(by_route("endpoint"), RecordedReports().reports)
     await provider.close()
@@ -286,17 +290,48 @@ def test_a_redirect_leads_to_an_address_of_the_web(location: str, target: str | 
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
-def test_a_picture_in_each_usual_format_is_read(format: str) -> None:
+async def test_a_picture_in_each_usual_format_is_read(format: str) -> None:
     content = {"png": pictures.png, "jpeg": pictures.jpeg, "webp": pictures.webp}[format]()
-    image = read_picture(content, f"image/{format}", (48, 32), max_pixels=48 * 32)
+    reader = PictureReader(DECODERS, max_pixels=48 * 32)
+    image = await reader.read(content, f"image/{format}", (48, 32), Deadline(30))
     assert (image.mode, image.size) == ("RGB", (48, 32))
 
 
-def test_a_picture_without_its_last_row_is_damaged() -> None:
+async def test_a_picture_without_its_last_row_is_damaged() -> None:
+    reader = PictureReader(DECODERS, max_pixels=10_000)
     for rows, signal in ((65 * 64, None), (65 * 63, Signal.BROKEN_PICTURE)):
         try:
-            read_picture(pictures.png_of_rows(bytes(rows)), "image/png", (64, 64), max_pixels=10_000)
+            await reader.read(pictures.png_of_rows(bytes(rows)), "image/png", (64, 64), Deadline(30))
             found = None
         except BadPictureError as error:
             found = error.signal
         assert found == signal
+
+
+async def test_a_picture_waits_for_a_free_decoder_until_the_deadline() -> None:
+    decoders = _BusyDecoders(2)
+    reader = PictureReader(decoders, max_pixels=48 * 32)  # type: ignore[arg-type]
+
+    image = await reader.read(pictures.png(), "image/png", (48, 32), Deadline(30))
+
+    assert image.size == (48, 32)
+    with pytest.raises(UnavailableError):
+        await PictureReader(_BusyDecoders(9), max_pixels=48 * 32).read(  # type: ignore[arg-type]
+            pictures.png(), "image/png", (48, 32), Deadline(0)
+        )
+
+
+class _BusyDecoders:
+    """Decoders of which none is free the first times."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    async def accept(self, *arguments: Any) -> Picture:
+        if self._times:
+            self._times -= 1
+            raise UnavailableError("OVERLOADED", "no decoder is free")
+        return await DECODERS.accept(*arguments)
+
+    async def reference(self, *arguments: Any) -> Image.Image:
+        return await DECODERS.reference(*arguments)

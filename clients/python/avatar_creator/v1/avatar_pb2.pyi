@@ -109,7 +109,9 @@ class Avatar(_message.Message):
 
     @_builtins.property
     def thumbnail(self) -> Global___Image:
-        """Facts about the thumbnail, a WebP of 300x300 pixels. Absent while `thumbnail_pending`."""
+        """Facts about the thumbnail, a WebP of 300x300 pixels. Absent while `thumbnail_pending`. Plain gray if the picture costs
+        the worker too much memory or time to decode.
+        """
 
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:

@@ -13,11 +13,10 @@ import grpc
 from grpc.aio import ServerInterceptor
 
 from avatar_creator_server.api.backlog import Backlog
-from avatar_creator_server.api.calls import Calls
+from avatar_creator_server.api.calls import Calls, Refusal
 from avatar_creator_server.api.interceptors.access_log import AccessLog
 from avatar_creator_server.api.interceptors.context import Context, behavior_of, with_streamed_requests
 from avatar_creator_server.api.interceptors.errors import Status, abort, status_of
-from avatar_creator_server.errors import AvatarCreatorError
 
 
 class SheddingInterceptor(ServerInterceptor):
@@ -28,7 +27,7 @@ class SheddingInterceptor(ServerInterceptor):
         self._access_log = access_log
         self._backlog = backlog
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._statuses: dict[str, Status] = {}
+        self._statuses: dict[tuple[str, str], Status] = {}
 
     async def intercept_service(
         self,
@@ -55,29 +54,35 @@ class SheddingInterceptor(ServerInterceptor):
 
     def _wrap_unary(self, method: str, inner: Any, encode: Callable[[Any], bytes]) -> Any:
         async def behavior(requests: Any, context: Context) -> bytes:
-            error = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
-            if error is not None:
-                await self._refuse(method, error, context)
-            answer = encode(await inner(requests, context))
-            self._calls.send(len(answer), context)
+            refusal = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
+            if refusal is not None:
+                await self._refuse(method, refusal, context)
+            answer = b""
+            try:
+                answer = encode(await inner(requests, context))
+            finally:
+                self._calls.send(len(answer), context)
             return answer
 
         return behavior
 
     def _wrap_stream(self, method: str, inner: Any) -> Any:
         async def behavior(requests: Any, context: Context) -> AsyncIterator[Any]:
-            error = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
-            if error is not None:
-                await self._refuse(method, error, context)
+            refusal = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
+            if refusal is not None:
+                await self._refuse(method, refusal, context)
             async for response in inner(requests, context):
                 yield response
 
         return behavior
 
-    async def _refuse(self, method: str, error: AvatarCreatorError, context: Context) -> NoReturn:
-        status = self._statuses.get(error.message)
+    async def _refuse(self, method: str, refusal: Refusal, context: Context) -> NoReturn:
+        user_id, error = refusal.user_id, refusal.error
+        key = error.reason, error.message
+        status = self._statuses.get(key)
         if status is None:
-            status = self._statuses[error.message] = status_of(error)
+            status = self._statuses[key] = status_of(error)
         self._calls.count_refusal(method, error)
-        self._access_log.log_refusal(method, self._calls.known_user(context), status.code)
+        self._calls.send(0, context, user_id=user_id)
+        self._access_log.log_refusal(method, user_id, status.code)
         await abort(context, status)

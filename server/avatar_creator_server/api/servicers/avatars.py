@@ -139,19 +139,17 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         self, request: pb.DownloadImageRequest, context: Context
     ) -> AsyncIterator[pb.DownloadImageResponse]:
         validate(request)
-        file, chunks = await self._avatars.open_image(
-            privileged_caller(request),
-            request.avatar_id,
-            thumbnail=request.variant == pb.IMAGE_VARIANT_THUMBNAIL,
-        )
-        async with (
-            aclosing(chunks),
-            self._transfers.download(current_caller().user_id, context) as pace,
-        ):
-            await pace.send(context, pb.DownloadImageResponse(metadata=mapping.image_to_proto(file)))
-            async for chunk in chunks:
-                await pace.send(context, pb.DownloadImageResponse(chunk=chunk))
-                pace.count(len(chunk))
+        async with self._transfers.download(current_caller().user_id, context) as pace:
+            file, chunks = await self._avatars.open_image(
+                privileged_caller(request),
+                request.avatar_id,
+                thumbnail=request.variant == pb.IMAGE_VARIANT_THUMBNAIL,
+            )
+            async with aclosing(chunks):
+                await pace.send(context, pb.DownloadImageResponse(metadata=mapping.image_to_proto(file)))
+                async for chunk in chunks:
+                    await pace.send(context, pb.DownloadImageResponse(chunk=chunk))
+                    pace.count(len(chunk))
         # Sent above and not yielded, because a generator does not run while its reader does not read.
         return
         yield  # makes this function a generator, as gRPC expects

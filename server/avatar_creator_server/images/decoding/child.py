@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -115,19 +116,25 @@ def _picture(picture: images.Picture) -> tuple[dict[str, Any], bytes]:
 
 
 def _cost(header: dict[str, Any], content: bytes) -> Cost:
-    """Return what the task costs; nothing for a file that is refused before its pixels are decoded.
+    """Return what the task costs; nothing for an upload that is refused before its pixels are decoded.
 
     Raises:
-        InvalidArgumentError: The picture has too many scans.
+        InvalidArgumentError: The picture has too many scans, or a stored picture is damaged.
+        ValueError: The content is not a stored picture.
     """
+    is_upload = header["task"] == "accept"
     content_type = content_type_of(content)
-    if content_type is None or len(content) > images.MAX_IMAGE_BYTES * 4:
+    if is_upload and (content_type is None or len(content) > images.MAX_IMAGE_BYTES):
         return _NO_COST
+    if content_type is None:
+        raise ValueError("not a stored picture")
     try:
         stripped = strip_metadata(content, content_type)
     except InvalidArgumentError:
-        return _NO_COST
-    if stripped.width * stripped.height > images.MAX_IMAGE_PIXELS:
+        if is_upload:
+            return _NO_COST
+        raise
+    if is_upload and stripped.width * stripped.height > images.MAX_IMAGE_PIXELS:
         return _NO_COST
     scale = 1
     if header["task"] == "reference":
@@ -160,7 +167,8 @@ def _outlive_signals_but_not_the_parent() -> None:
     # A busy child of a killed service would go on until its picture is decoded.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # If memory runs out, the kernel kills a child first. The service starts another one.
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    with suppress(OSError):  # not every container may write it
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _limit_memory(limit_bytes: int) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,12 +19,12 @@ from typing import Any
 import structlog
 from PIL import Image
 
-from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
+from avatar_creator_server.errors import FieldViolation, InvalidArgumentError, overloaded_error
 from avatar_creator_server.images.decoding.cost import MIB, too_expensive
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata.stripped import corrupt_error
 from avatar_creator_server.images.processing import Picture
-from avatar_creator_server.shared.turns import Turns, overloaded_error
+from avatar_creator_server.shared.turns import Turns
 
 log = structlog.get_logger()
 
@@ -177,7 +178,7 @@ class Decoders:
             child.send(task, data)
             answer, content = child.receive()
             if "needs" in answer:
-                needed = answer["needs"]
+                needed = _bytes_needed(answer)
                 is_affordable = needed <= self._memory.total
                 with self._memory.reserved(needed if is_affordable else 0):
                     child.restart_clock()
@@ -244,6 +245,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            process_group=0,  # Ctrl-C signals the group of the terminal, and the service needs its children
             env={
                 **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
                 **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -341,25 +343,41 @@ _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHOME", 
 
 
 class _MemoryBudget:
-    """Memory that the children share. A picture waits in its decoder until enough is free."""
+    """Memory that the children share. A picture waits in its decoder until enough is free.
+
+    Pictures get their memory in the order in which they came, or small ones would keep a large one waiting.
+    """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self._free = total
+        self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
     def reserved(self, amount: int) -> Iterator[None]:
+        place = object()
         with self._changed:
+            self._waiting.append(place)
             # Not bounded: every holder ends within its own limit of time.
-            self._changed.wait_for(lambda: self._free >= amount)
+            self._changed.wait_for(lambda: self._waiting[0] is place and self._free >= amount)
+            self._waiting.popleft()
             self._free -= amount
+            self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
                 self._free += amount
                 self._changed.notify_all()
+
+
+def _bytes_needed(answer: dict[str, Any]) -> int:
+    """Return the memory that a child asks for. A picture may have taken it over, so it is not trusted."""
+    needed = answer["needs"]
+    if not isinstance(needed, int) or needed < 0:
+        raise DecodingFailedError(f"a child that needs {needed!r}"[:100])
+    return needed
 
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:

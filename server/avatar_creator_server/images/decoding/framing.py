@@ -37,9 +37,11 @@ def unpack(read: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes]:
     if header_length > MAX_HEADER_BYTES or content_length > MAX_CONTENT_BYTES:
         raise BrokenMessageError(f"a message of {header_length} and {content_length} bytes")
     try:
-        header: dict[str, Any] = json.loads(_exactly(read, header_length))
-    except ValueError as error:
+        header = json.loads(_exactly(read, header_length))
+    except (ValueError, RecursionError) as error:
         raise BrokenMessageError("a header that is not JSON") from error
+    if not isinstance(header, dict):
+        raise BrokenMessageError("a header that is no object")
     return header, _exactly(read, content_length)
 
 

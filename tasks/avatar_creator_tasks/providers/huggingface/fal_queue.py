@@ -42,7 +42,7 @@ from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
 from avatar_creator_tasks.providers.huggingface.limits import Limits
 from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Signal, Stage, failure
 from avatar_creator_tasks.providers.huggingface.picture_addresses import picture_address, redirected
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, fitted, read_picture
+from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader, fitted
 from avatar_creator_tasks.providers.huggingface.progress import Estimate
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path, request_path
 
@@ -79,13 +79,21 @@ class _Result:
 class FalQueue:
     """Draws each portrait with a request to one of fal's apps."""
 
-    def __init__(self, access: Access, limits: Limits, http: HttpClient, reader: AnswerReader) -> None:
+    def __init__(
+        self,
+        access: Access,
+        limits: Limits,
+        http: HttpClient,
+        reader: AnswerReader,
+        pictures: PictureReader,
+    ) -> None:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
         self._limits = limits
         self._http = http
         self._reader = reader
+        self._pictures = pictures
 
     async def submit(self, request: PortraitRequest, deadline: Deadline) -> str:
         """Submit a request and return its path.
@@ -231,12 +239,11 @@ class FalQueue:
         answer = await self._download(url, deadline)
         size = request.width, request.height
         try:
-            return await asyncio.to_thread(
-                read_picture,
+            return await self._pictures.read(
                 answer.content,
                 answer.headers.get("content-type", ""),
                 size,
-                max_pixels=self._limits.picture_pixels,
+                deadline,
                 any_size=request.route.name == "fal-ai-kontext",
             )
         except BadPictureError as error:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from io import BytesIO
+from typing import TypeVar
 
 from PIL import Image, ImageOps
 
-from avatar_creator_server.images import processing as images
+from avatar_creator_server.errors import UnavailableError
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_tasks.providers.huggingface.http_client import Deadline
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal
 
 HEADROOM = (0.5, 0.4)
@@ -16,6 +21,11 @@ HEADROOM = (0.5, 0.4)
 
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 _REFERENCE_QUALITY = 95
+_DECODING_USER = "provider"
+"""The user who takes turns at the decoders with the users whose pictures are uploaded."""
+_DECODER_PAUSE_SECONDS = 1.0
+
+_Decoded = TypeVar("_Decoded")
 
 
 class BadPictureError(Exception):
@@ -27,39 +37,74 @@ class BadPictureError(Exception):
         self.message = message
 
 
-def read_picture(
-    content: bytes, content_type: str, size: tuple[int, int], *, max_pixels: int, any_size: bool = False
-) -> Image.Image:
-    """Decode a file completely into an RGB picture.
+class PictureReader:
+    """Reads the files of pictures. Their hosts are not trusted, so child processes decode them."""
 
-    Args:
-        content: The file.
-        content_type: The content type that the sender declared.
-        size: The required width and height in pixels.
-        max_pixels: Maximum number of pixels.
-        any_size: Whether to accept other sizes too.
+    def __init__(self, decoders: Decoders, *, max_pixels: int) -> None:
+        """Create a reader.
 
-    Raises:
-        BadPictureError: The file is not such a picture.
-    """
-    kind = content_type_of(content)
-    if not content_type.lower().startswith(_TYPES) or kind is None:
-        raise BadPictureError(Signal.NOT_A_PICTURE)
-    try:
-        header = strip_metadata(content, kind)
-        if header.width * header.height > max_pixels:
-            raise BadPictureError(Signal.TOO_LARGE, f"it has {header.width}x{header.height} pixels")
-        whole = images.accept_upload(content)
-        found = whole.width, whole.height
-        if found != size and not any_size:
-            raise BadPictureError(
-                Signal.WRONG_SIZE, f"{found[0]}x{found[1]} instead of {size[0]}x{size[1]} pixels"
+        Args:
+            decoders: The child processes.
+            max_pixels: Maximum number of pixels of a picture.
+        """
+        self._decoders = decoders
+        self._max_pixels = max_pixels
+
+    async def read(
+        self,
+        content: bytes,
+        content_type: str,
+        size: tuple[int, int],
+        deadline: Deadline,
+        *,
+        any_size: bool = False,
+    ) -> Image.Image:
+        """Decode a file completely into an RGB picture.
+
+        A picture may have been paid for, so it waits for a free decoder until the deadline.
+
+        Args:
+            content: The file.
+            content_type: The content type that the sender declared.
+            size: The required width and height in pixels.
+            deadline: The end of the wait for a decoder.
+            any_size: Whether to accept other sizes too.
+
+        Raises:
+            BadPictureError: The file is not such a picture.
+            UnavailableError: No decoder was free before the deadline.
+        """
+        kind = content_type_of(content)
+        if not content_type.lower().startswith(_TYPES) or kind is None:
+            raise BadPictureError(Signal.NOT_A_PICTURE)
+        try:
+            header = await asyncio.to_thread(strip_metadata, content, kind)
+            if header.width * header.height > self._max_pixels:
+                raise BadPictureError(Signal.TOO_LARGE, f"it has {header.width}x{header.height} pixels")
+            whole = await _patiently(deadline, lambda: self._decoders.accept(_DECODING_USER, content, ""))
+            found = whole.width, whole.height
+            if found != size and not any_size:
+                raise BadPictureError(
+                    Signal.WRONG_SIZE, f"{found[0]}x{found[1]} instead of {size[0]}x{size[1]} pixels"
+                )
+            return await _patiently(
+                deadline, lambda: self._decoders.reference(_DECODING_USER, whole.data, *found)
             )
-        return images.decode(whole.data)
-    except BadPictureError:
-        raise
-    except Exception as error:  # Parsers raise many kinds of errors for a damaged file.
-        raise BadPictureError(Signal.BROKEN_PICTURE) from error
+        except (BadPictureError, UnavailableError):
+            raise
+        except Exception as error:  # Parsers raise many kinds of errors for a damaged file.
+            raise BadPictureError(Signal.BROKEN_PICTURE) from error
+
+
+async def _patiently(deadline: Deadline, decode: Callable[[], Awaitable[_Decoded]]) -> _Decoded:
+    """Decode; wait for a free decoder until the deadline."""
+    while True:
+        try:
+            return await decode()
+        except UnavailableError:
+            if not deadline.seconds_left():
+                raise
+            await asyncio.sleep(min(_DECODER_PAUSE_SECONDS, deadline.seconds_left()))
 
 
 def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
@@ -16,6 +17,7 @@ from avatar_creator_tasks.providers.huggingface.fal_queue import CancelResult, D
 from avatar_creator_tasks.providers.huggingface.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.huggingface.limits import Limits
 from avatar_creator_tasks.providers.huggingface.outcomes import Stage, failure
+from avatar_creator_tasks.providers.huggingface.pictures import PictureReader
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
 from avatar_creator_tasks.providers.huggingface.single_requests import SingleRequests
 
@@ -36,12 +38,18 @@ class HuggingFaceProvider:
     max_concurrency = 2
 
     def __init__(
-        self, access: Access, *, limits: Limits | None = None, now: Callable[[], datetime] = _now
+        self,
+        access: Access,
+        decoders: Decoders,
+        *,
+        limits: Limits | None = None,
+        now: Callable[[], datetime] = _now,
     ) -> None:
         """Create the provider.
 
         Args:
             access: Addresses and credentials.
+            decoders: Child processes that decode the pictures. Others close them.
             limits: Limits on requests and answers.
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
@@ -49,8 +57,9 @@ class HuggingFaceProvider:
         reader = AnswerReader(access.api_key, now)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
-        self._queue = FalQueue(access, limits, self._http, reader)
-        self._single = SingleRequests(access, limits, self._http, reader)
+        pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)
+        self._queue = FalQueue(access, limits, self._http, reader, pictures)
+        self._single = SingleRequests(access, limits, self._http, reader, pictures)
 
     async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
         """Draw the portrait; `outcomes.TABLE` defines the errors.

@@ -27,7 +27,7 @@ from avatar_creator_tasks.providers.huggingface.http_client import (
 from avatar_creator_tasks.providers.huggingface.inputs import single_input
 from avatar_creator_tasks.providers.huggingface.limits import Limits
 from avatar_creator_tasks.providers.huggingface.outcomes import Signal, Stage, failure
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, read_picture
+from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader
 from avatar_creator_tasks.providers.huggingface.progress import Estimate
 
 _FACTS = {"x-request-id": "request", "x-compute-time": "compute_seconds"}
@@ -37,12 +37,20 @@ _FACTS = {"x-request-id": "request", "x-compute-time": "compute_seconds"}
 class SingleRequests:
     """Draws each portrait with one request."""
 
-    def __init__(self, access: Access, limits: Limits, http: HttpClient, reader: AnswerReader) -> None:
+    def __init__(
+        self,
+        access: Access,
+        limits: Limits,
+        http: HttpClient,
+        reader: AnswerReader,
+        pictures: PictureReader,
+    ) -> None:
         self._access = access
         self._key = BearerKey(access.api_key)
         self._limits = limits
         self._http = http
         self._reader = reader
+        self._pictures = pictures
 
     async def portrait(
         self, request: PortraitRequest, deadline: Deadline, progress: Callable[[float], Awaitable[None]]
@@ -61,7 +69,7 @@ class SingleRequests:
             await asyncio.gather(sending, return_exceptions=True)
         if not answer.is_success:
             raise self._reader.refusal(Stage.DRAW, answer)
-        image = await self._read_picture(answer, request)
+        image = await self._read_picture(answer, request, deadline)
         facts = {
             name: self._reader.fact(answer.headers[header])
             for header, name in _FACTS.items()
@@ -106,14 +114,15 @@ class SingleRequests:
             await progress(estimate.drawing(clock.time() - start))
             await asyncio.wait({sending}, timeout=self._limits.first_pause_seconds)
 
-    async def _read_picture(self, answer: Answer, request: PortraitRequest) -> Image.Image:
+    async def _read_picture(
+        self, answer: Answer, request: PortraitRequest, deadline: Deadline
+    ) -> Image.Image:
         try:
-            return await asyncio.to_thread(
-                read_picture,
+            return await self._pictures.read(
                 answer.content,
                 answer.headers.get("content-type", ""),
                 (request.width, request.height),
-                max_pixels=self._limits.picture_pixels,
+                deadline,
             )
         except BadPictureError as error:
             body = json_object(answer.content)

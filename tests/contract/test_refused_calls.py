@@ -1,0 +1,183 @@
+"""A refused call has changed nothing, so callers may send it again without a `request_id`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from avatar_creator.v1.avatar_pb2 import Avatar
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.avatar_project_service_pb2 import DeleteProjectRequest, UpdateProjectRequest
+from avatar_creator.v1.avatar_service_pb2 import DeleteAvatarRequest, UpdateAvatarRequest
+from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, RetryGenerationRequest
+from avatar_creator_server.api.calls import CLASS_OF_RPC, CallClass
+from avatar_creator_server.database.call_limits import current_call_limits
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.errors import overloaded_error
+from tests import pictures
+from tests.contract.calls import Calls, refusal_of, rows_of
+from tests.support.in_process import InProcessService
+from tests.support.service import Deployment
+
+PICTURE = pictures.png()
+MOST_TURNS = 20
+"""More turns at the database than a call takes."""
+
+Call = Callable[[], Any]
+
+
+class DatabaseTurns:
+    """Counts the turns of calls at the database, and refuses those from a chosen one on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._first_refused = math.inf
+        self._turns = 0
+        for name in ("read", "write"):
+            self._wrap(monkeypatch, name)
+
+    @contextmanager
+    def refused_from(self, number: int) -> Iterator[None]:
+        """Refuse this turn and all later ones while the context is open. The first one has the number 1."""
+        self._first_refused, self._turns = number, 0
+        try:
+            yield
+        finally:
+            self._first_refused = math.inf
+
+    def _wrap(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        run = getattr(Database, name)
+
+        async def counted(database: Database, *arguments: Any, **named: Any) -> Any:
+            if current_call_limits() is not None:
+                self._turns += 1
+                if self._turns >= self._first_refused:
+                    raise overloaded_error("the server has too many calls at the database right now")
+            return await run(database, *arguments, **named)
+
+        monkeypatch.setattr(Database, name, counted)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> DatabaseTurns:
+    """The turns of calls at the database of `service`."""
+    return DatabaseTurns(monkeypatch)
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+async def service(request: pytest.FixtureRequest, turns: DatabaseTurns) -> AsyncIterator[Deployment]:
+    """A service without a worker, on each of the two databases."""
+    deployment: Deployment = request.getfixturevalue(request.param)
+    async with InProcessService.serving(deployment):
+        yield deployment
+
+
+def create_project(calls: Calls) -> Call:
+    return calls.create_project
+
+
+def update_project(calls: Calls) -> Call:
+    project = AvatarProject(id=calls.create_project().id, name="Autumn")
+    return lambda: calls.projects.UpdateProject(UpdateProjectRequest(project=project))
+
+
+def delete_project(calls: Calls) -> Call:
+    request = DeleteProjectRequest(project_id=calls.create_project().id)
+    return lambda: calls.projects.DeleteProject(request)
+
+
+def upload_avatar(calls: Calls) -> Call:
+    project_id = calls.create_project().id
+    return lambda: calls.upload(project_id, PICTURE)
+
+
+def update_avatar(calls: Calls) -> Call:
+    avatar = Avatar(id=an_avatar(calls), name="Sara")
+    return lambda: calls.avatars.UpdateAvatar(UpdateAvatarRequest(avatar=avatar))
+
+
+def delete_avatar(calls: Calls) -> Call:
+    request = DeleteAvatarRequest(avatar_id=an_avatar(calls))
+    return lambda: calls.avatars.DeleteAvatar(request)
+
+
+def create_generation(calls: Calls) -> Call:
+    project_id = calls.create_project().id
+    return lambda: calls.create_generation(project_id, variation_count=2)
+
+
+def cancel_generation(calls: Calls) -> Call:
+    generation = calls.create_generation(calls.create_project().id)
+    request = CancelGenerationRequest(generation_id=generation.id)
+    return lambda: calls.generations.CancelGeneration(request)
+
+
+def retry_generation(calls: Calls) -> Call:
+    request = RetryGenerationRequest(generation_id=calls.create_cancelled(calls.create_project().id).id)
+    return lambda: calls.generations.RetryGeneration(request)
+
+
+def record_usage(calls: Calls) -> Call:
+    avatar_id = an_avatar(calls)
+    return lambda: calls.record_usage(avatar_id)
+
+
+def an_avatar(calls: Calls) -> str:
+    return calls.upload(calls.create_project().id, PICTURE).id
+
+
+WRITES: dict[str, Callable[[Calls], Call]] = {
+    "CreateProject": create_project,
+    "UpdateProject": update_project,
+    "DeleteProject": delete_project,
+    "UploadAvatar": upload_avatar,
+    "UpdateAvatar": update_avatar,
+    "DeleteAvatar": delete_avatar,
+    "CreateGeneration": create_generation,
+    "CancelGeneration": cancel_generation,
+    "RetryGeneration": retry_generation,
+    "RecordUsage": record_usage,
+}
+"""The RPCs that write, each with a function that prepares a call."""
+
+
+def test_every_rpc_that_writes_is_tried() -> None:
+    writes = {name for name, class_ in CLASS_OF_RPC.items() if class_ is CallClass.WRITE}
+
+    assert WRITES.keys() == writes | {"UploadAvatar"}
+
+
+@pytest.mark.parametrize("rpc", WRITES)
+async def test_a_call_that_is_refused_at_any_turn_has_changed_nothing(
+    service: Deployment, turns: DatabaseTurns, user: str, rpc: str
+) -> None:
+    def outcome(prepare: Callable[[Calls], Call], number: int) -> tuple[str, bool]:
+        """Return OK or the reason of the refusal, and whether the call changed something."""
+        with Calls(service.target, service.token(user)) as calls:
+            call = prepare(calls)
+            before = kept_rows(service, user)
+            result = "OK"
+            with turns.refused_from(number):
+                try:
+                    call()
+                except grpc.RpcError as error:
+                    result = refusal_of(error).reason
+            return result, kept_rows(service, user) != before
+
+    outcomes: list[tuple[str, bool]] = []
+    while ("OK", True) not in outcomes:
+        assert len(outcomes) < MOST_TURNS
+        outcomes.append(await asyncio.to_thread(outcome, WRITES[rpc], len(outcomes) + 1))
+
+    assert outcomes[:-1], "the first turn was refused"
+    assert set(outcomes[:-1]) == {("OVERLOADED", False)}
+
+
+def kept_rows(deployment: Deployment, user: str) -> dict[str, list[Any]]:
+    """Return the rows of a user without those of files: a job removes the file of a refused upload."""
+    return {table: rows for table, rows in rows_of(deployment, user).items() if table != "files"}
