@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
@@ -81,7 +82,16 @@ class GenerationRunner:
 
     async def run_one(self) -> bool:
         """Claim the next due generation and run it; return False if no generation is due."""
-        lease = await self._leases.claim(self._worker)
+        claim = asyncio.create_task(self._leases.claim(self._worker))
+        try:
+            lease = await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            # The claim goes on in its thread. Without a release, no worker would draw until the lease ends.
+            with contextlib.suppress(AvatarCreatorError):
+                lease = await claim
+                if lease is not None:
+                    await self._settle(self._leases.release(lease))
+            raise
         if lease is None:
             return False
         generation = lease.generation

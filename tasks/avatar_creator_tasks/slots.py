@@ -57,6 +57,8 @@ class Slots:
         self._stopping = True
         if self._working:
             await asyncio.wait(self._working, timeout=grace_seconds)
+        if self._working:
+            log.info("slots_cancelled", slot=self._name, count=len(self._working))
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)

@@ -6,10 +6,9 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import grpc
-import psycopg2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -21,6 +20,7 @@ from avatar_creator.v1.generation_service_pb2 import WatchGenerationsRequest
 from avatar_creator_server.api.calls import CLASS_OF_RPC
 from avatar_creator_server.api.server import SERVICE_NAMES
 from tests.contract.calls import Calls, refusal_of
+from tests.support.locked_table import locked_table
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -130,14 +130,6 @@ def test_the_refusal_names_the_limit_and_the_delay(start: Start) -> None:
     assert refusal.retry_after == 2.0
 
 
-@contextmanager
-def projects_are_locked(service: Deployment) -> Iterator[None]:
-    """Hold the table of the projects while the context is open, so that each call that reads it waits."""
-    with closing(psycopg2.connect(service.settings["DATABASE_URL"])) as connection:
-        connection.cursor().execute("LOCK TABLE avatar_projects IN ACCESS EXCLUSIVE MODE")
-        yield
-
-
 class Reads:
     """Reads of a user at the same time, and their outcomes: OK, or the reason of an error."""
 
@@ -179,7 +171,7 @@ async def test_a_users_burst_beyond_the_queue_is_refused_and_another_user_is_ser
     burst = 400
     async with grpc.aio.insecure_channel(distributed.target) as channel:
         reads = Reads(channel, distributed.token("sarah"))
-        with projects_are_locked(distributed):
+        with locked_table(distributed, "avatar_projects"):
             reads.begin(burst)
             await reads.wait_until_ended(burst - SERVED - WAITING)
             with distributed.client("omar") as client:
@@ -195,7 +187,7 @@ async def test_two_users_who_fill_the_queue_do_not_keep_out_a_third(distributed:
     refused = 8
     async with grpc.aio.insecure_channel(distributed.target) as channel:
         sarah, omar, third = (Reads(channel, distributed.token(user)) for user in ("sarah", "omar", "third"))
-        with projects_are_locked(distributed):
+        with locked_table(distributed, "avatar_projects"):
             for reads in (sarah, omar):
                 reads.begin(SERVED + WAITING + refused)
             for reads in (sarah, omar):

@@ -10,6 +10,7 @@ import pytest
 from avatar_creator import AttemptOutcome, AvatarCreator, Generation
 from tests.support.generations import COMPLETED, PENDING, PROCESSING, SMALLEST, outcomes
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.locked_table import is_waited_for, locked_table
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
@@ -37,6 +38,24 @@ def test_an_idle_worker_exits_with_0_without_waiting_for_redis(distributed: Depl
     assert worker.terminate() == 0
     assert time.monotonic() - start < 2.0, "the worker waited for a blocked read of Redis"
     assert "Traceback" not in worker.output()
+
+
+def test_a_claim_that_outlasts_the_grace_period_returns_its_generation_to_the_queue(
+    distributed: Deployment, user: str
+) -> None:
+    distributed.start_server()
+    worker = distributed.start_worker(SHUTDOWN_GRACE_SECONDS="0.1")
+    with distributed.client(user) as client:
+        with locked_table(distributed, "generation_attempts"):
+            generation = create_generation(client)
+            wait_until(lambda: is_waited_for(distributed, "generation_attempts"))
+            worker.send(signal.SIGTERM)
+            worker.wait_for_output("slots_cancelled")
+        assert worker.wait(20.0) == 0
+
+        assert "Traceback" not in worker.output()
+        assert client.generations.get(generation.id).state == PENDING
+        assert outcomes(client, generation.id) == [RELEASED]
 
 
 @pytest.mark.slow

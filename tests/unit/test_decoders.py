@@ -51,9 +51,22 @@ async def decoders() -> AsyncIterator[Decoders]:
     await running.close()
 
 
-def children() -> list[psutil.Process]:
-    """Return the decoding children of this process."""
+def _children() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "decoding.child" in " ".join(child.cmdline())]
+
+
+@pytest.fixture(autouse=True)
+def _children_of_others() -> None:
+    """Remember the children of decoders that other tests share."""
+    _OTHERS[:] = _children()
+
+
+_OTHERS: list[psutil.Process] = []
+
+
+def children() -> list[psutil.Process]:
+    """Return the decoding children that this test has started."""
+    return [child for child in _children() if child not in _OTHERS]
 
 
 def flat(width: int, height: int, mode: str = "RGB") -> Image.Image:
