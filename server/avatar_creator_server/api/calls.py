@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from typing import cast
+
+from grpc.aio import EOF
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import current_caller, user_for_log
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.unread_answers import UnreadAnswers
-from avatar_creator_server.errors import AvatarCreatorError
+from avatar_creator_server.errors import AvatarCreatorError, InvalidArgumentError, TooSlowError
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.turns import Turns, overloaded_error
 
@@ -20,6 +24,11 @@ _CONTRACT = "/avatar_creator.v1."
 _WAITING_READS_FACTOR = 32
 """Waiting reads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting call."""
 _WAITING_WRITES_FACTOR = 16
+_ARRIVING_REQUESTS = 2048
+"""Requests that arrive at the same time, in all. One takes 40 KiB, and up to 4 MiB while its data arrive."""
+_ARRIVING_REQUESTS_PER_USER = 64
+_WAITING_REQUESTS_FACTOR = 4
+"""Calls whose request is not read yet, as a multiple of those that arrive: enough for a burst of one user."""
 
 
 class CallClass(StrEnum):
@@ -84,6 +93,15 @@ class Calls:
             most_bytes=settings.unread_answers_mib * _MIB,
             most_bytes_per_user=settings.unread_answers_mib_per_user * _MIB,
         )
+        self._request_seconds = settings.request_seconds
+        self._arriving = Turns(
+            "arriving requests",
+            at_once=_ARRIVING_REQUESTS,
+            at_once_per_user=_ARRIVING_REQUESTS_PER_USER,
+            waiting_factor=_WAITING_REQUESTS_FACTOR,
+            wait_seconds=settings.call_wait_seconds,
+            reason="CALL_LIMIT",
+        )
         self._turns = {
             CallClass.READ: Turns(
                 CallClass.READ,
@@ -142,6 +160,38 @@ class Calls:
     def known_user(self, context: Context) -> str:
         """Return the user of a call whose token was verified before; empty if that is not certain."""
         return self._authentication.known_user_id(context) or ""
+
+    async def receive(self, method: str, context: Context) -> bytes:
+        """Return the undecoded request of a call that has one.
+
+        The call has no turn yet, so a client that sends no request takes none from the others.
+
+        Raises:
+            InvalidArgumentError: The client ended the call without a request.
+            TooSlowError: The request did not arrive in time.
+            ResourceExhaustedError: Too many requests of the user, or of the machine, arrive at the same time.
+            UnavailableError: Too many requests arrive at this server.
+        """
+        owner = user_for_log() or _machine_of(context)
+        try:
+            await self._arriving.begin(owner, context.time_remaining())
+        except AvatarCreatorError as error:
+            self.count_refusal(method, error)
+            raise
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                raw = await context.read()
+        except TimeoutError as error:
+            raise TooSlowError(
+                "TRANSFER_TOO_SLOW",
+                f"the request did not arrive within {self._request_seconds:g} s; "
+                "send the same call again over a faster connection",
+            ) from error
+        finally:
+            self._arriving.end(owner)
+        if raw is EOF:
+            raise InvalidArgumentError.of_field("request", "is missing: send one request message")
+        return cast(bytes, raw)
 
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[None]:
