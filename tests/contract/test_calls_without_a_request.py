@@ -15,12 +15,12 @@ from tests.support.http2 import (
     next_frame,
 )
 from tests.support.service import Deployment
+from tests.support.waiting import wait_until
 
 CLIENT = PREFACE + frame(SETTINGS, 0, b"")
 LIST_PROJECTS = "/avatar_creator.v1.AvatarProjectService/ListProjects"
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
-LATE = b"TRANSFER_TOO_SLOW"
 
 
 def ends(sent: bytes, target: str, calls: int) -> None:
@@ -30,6 +30,10 @@ def ends(sent: bytes, target: str, calls: int) -> None:
         while ended < calls:
             kind, flags, _ = next_frame(connection)
             ended += kind == HEADERS and bool(flags & END_STREAM)
+
+
+def codes(service: Deployment) -> list[str]:
+    return [event["code"] for event in service.servers[0].events("call_finished")]
 
 
 def authorization(service: Deployment, user: str) -> dict[str, str]:
@@ -51,7 +55,7 @@ def test_users_who_send_no_request_take_no_turn(embedded: Deployment, users: int
     )
     with connected(target, first), connected(target, second), embedded.client("third") as client:
         for _ in range(10):
-            assert client.projects.list(timeout=5).items == []
+            assert list(client.projects.list(timeout=5)) == []
 
 
 @pytest.mark.parametrize("path", [LIST_PROJECTS, CHECK, WATCH])
@@ -59,6 +63,7 @@ def test_a_call_whose_request_does_not_come_is_ended(embedded: Deployment, path:
     embedded.settings |= {"REQUEST_SECONDS": "0.2"}
     embedded.start_server()
     ends(without_request(path, authorization(embedded, "sarah"), 6), embedded.target, 6)
+    wait_until(lambda: codes(embedded) == ["DEADLINE_EXCEEDED"] * 6)
 
 
 @pytest.mark.parametrize("path", [LIST_PROJECTS, CHECK, WATCH])
@@ -67,3 +72,4 @@ def test_a_call_that_ends_without_a_request_has_a_status(embedded: Deployment, p
     embedded.start_server()
     sent = without_request(path, authorization(embedded, "sarah"), 2, flags=END_STREAM)
     ends(sent, embedded.target, 2)
+    wait_until(lambda: codes(embedded) == ["INVALID_ARGUMENT"] * 2)

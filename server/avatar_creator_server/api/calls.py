@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from ipaddress import IPv6Address
 from typing import cast
+from urllib.parse import unquote
 
 from grpc.aio import EOF
 
@@ -234,5 +236,12 @@ def _class_of(method: str) -> CallClass:
 
 
 def _machine_of(context: Context) -> str:
-    """Return the address of the machine that calls, without its port."""
-    return str(context.peer()).rpartition(":")[0]
+    """Return the address of the machine that calls, without its port; of IPv6, the /64 that it has."""
+    machine = unquote(str(context.peer())).rpartition(":")[0]
+    kind, _, address = machine.partition(":")
+    if kind != "ipv6":
+        return machine
+    ipv6 = IPv6Address(address.strip("[]"))
+    if ipv6.ipv4_mapped:
+        return f"ipv4:{ipv6.ipv4_mapped}"
+    return f"ipv6:{IPv6Address(int(ipv6) >> 64 << 64)}"

@@ -23,7 +23,6 @@ from avatar_creator_server.api.interceptors.context import (
 )
 from avatar_creator_server.errors import InvalidArgumentError
 
-
 Receive = Callable[[str, Context], Awaitable[bytes]]
 """Function that returns the undecoded request of a call, given the full method name and the gRPC context."""
 
