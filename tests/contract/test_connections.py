@@ -73,8 +73,9 @@ def cancel(service: Deployment, user: str, generation_id: str) -> None:
 @pytest.mark.parametrize(
     "sent", [b"", PREFACE, CLIENT[:-1]], ids=["nothing", "no settings", "incomplete settings"]
 )
-def test_a_handshake_that_never_comes_is_cut(service: Deployment, sent: bytes) -> None:
-    with connected(service.target, sent, seconds=30) as connection:
+def test_a_handshake_that_never_comes_is_cut(embedded: Deployment, sent: bytes) -> None:
+    embedded.start_server()  # with the default idle time of connections, which is much longer
+    with connected(embedded.target, sent, seconds=30) as connection:
         wait_until_closed(connection)
 
 

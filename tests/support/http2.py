@@ -65,7 +65,13 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def unary_call(stream_id: int, path: str, message: bytes, metadata: dict[str, str]) -> bytes:
-    """Return the frames of a gRPC call with one request, without compression of its headers (RFC 7541)."""
+    """Return the frames of a gRPC call with one request."""
+    data = b"\x00" + len(message).to_bytes(4) + message
+    return call_headers(stream_id, path, metadata) + frame(DATA, END_STREAM, data, stream_id)
+
+
+def call_headers(stream_id: int, path: str, metadata: dict[str, str], *, flags: int = 0) -> bytes:
+    """Return the frame that begins a gRPC call, without compression of its headers (RFC 7541)."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -78,8 +84,7 @@ def unary_call(stream_id: int, path: str, message: bytes, metadata: dict[str, st
     block = b"".join(
         b"\x00" + _text(name.encode()) + _text(value.encode()) for name, value in headers.items()
     )
-    data = b"\x00" + len(message).to_bytes(4) + message
-    return frame(HEADERS, END_HEADERS, block, stream_id) + frame(DATA, END_STREAM, data, stream_id)
+    return frame(HEADERS, END_HEADERS | flags, block, stream_id)
 
 
 def _text(value: bytes) -> bytes:

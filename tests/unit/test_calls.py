@@ -142,16 +142,16 @@ async def test_the_streams_of_an_address_without_a_token_are_bounded() -> None:
     limits = {"anonymous_streams": 3, "anonymous_streams_per_peer": 2}
     async with Server(**limits) as server:
         for port in (1, 2):
-            await server.begin(HEALTH_WATCH, Call("", peer=f"ipv6:%5B::1%5D:{port}"))
+            await server.begin(HEALTH_WATCH, Call("", peer=f"ipv6:%5B2001:db8::{port}%5D:{port}"))
 
-        own = server.refusal(HEALTH_WATCH, Call("", peer="ipv6:%5B::1%5D:3"))
-        await server.begin(HEALTH_WATCH, Call("", peer="ipv6:%5B::2%5D:1"))
-        of_server = server.refusal(HEALTH_WATCH, Call("", peer="ipv6:%5B::3%5D:1"))
+        own = server.refusal(HEALTH_WATCH, Call("", peer="ipv6:%5B2001:db8::3%5D:3"))
+        await server.begin(HEALTH_WATCH, Call("", peer="ipv6:%5B2001:db8:0:2::1%5D:1"))
+        of_server = server.refusal(HEALTH_WATCH, Call("", peer="ipv6:%5B2001:db8:0:3::1%5D:1"))
 
         assert own is not None
         assert of_server is not None
         assert (own.reason, of_server.reason) == ("CALL_LIMIT", "OVERLOADED")
-        assert server.refusal(HEALTH_CHECK, Call("", peer="ipv6:%5B::1%5D:4")) is None
+        assert server.refusal(HEALTH_CHECK, Call("", peer="ipv6:%5B2001:db8::1%5D:4")) is None
 
 
 async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> None:

@@ -86,12 +86,15 @@ def test_a_token_from_a_fast_clock_is_accepted_within_the_leeway(claim: str) -> 
 
 def test_a_token_is_accepted_until_the_leeway_after_its_expiry_has_passed() -> None:
     clock = Clock()
-    verify = verifier(clock).verify
+    tokens = verifier(clock)
+    verify = tokens.verify
     accepted = token(exp=NOW - LEEWAY + 1)
 
     assert verify(accepted).expires == NOW + 1
+    assert tokens.known_identity(accepted) is not None
 
     clock.now = NOW + 1
+    assert tokens.known_identity(accepted) is None
     with pytest.raises(UnauthenticatedError) as error:
         verify(accepted)  # from the cache, this time
     assert error.value.reason == "TOKEN_EXPIRED"

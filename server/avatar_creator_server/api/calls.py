@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv6Address
+from typing import cast
+from urllib.parse import unquote
+
+from grpc.aio import EOF
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import current_caller, user_for_log
@@ -15,7 +21,12 @@ from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.api.unread_answers import UnreadAnswers
-from avatar_creator_server.errors import AvatarCreatorError, overloaded_error
+from avatar_creator_server.errors import (
+    AvatarCreatorError,
+    InvalidArgumentError,
+    TooSlowError,
+    overloaded_error,
+)
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.turns import Turns
@@ -28,6 +39,13 @@ _WAITING_READS_FACTOR = 32
 _WAITING_WRITES_FACTOR = 16
 _STRANGERS_PER_SECOND = 20
 """Calls of one machine and class that pass an overloaded server although their token is new to it."""
+_ARRIVING_REQUESTS = 512
+"""Requests that arrive at the same time, in all. One takes 40 KiB, and up to 4 MiB while its data arrive."""
+_ARRIVING_REQUESTS_PER_USER = 16
+_WAITING_REQUESTS_FACTOR = 16
+"""Calls whose request is not read yet, as a multiple of those that arrive: enough for a burst of one user."""
+_LARGE_REQUEST_BYTES = 64 * 1024
+"""Size from which a request counts as memory of its user until its call ends. Usual ones are far smaller."""
 
 
 class CallClass(StrEnum):
@@ -123,6 +141,14 @@ class Calls:
             most_bytes=settings.unread_answers_mib * _MIB,
             most_bytes_per_user=settings.unread_answers_mib_per_user * _MIB,
         )
+        self._request_seconds = settings.request_seconds
+        self._arriving = Turns(
+            "arriving requests",
+            at_once=_ARRIVING_REQUESTS,
+            user_limit=UserLimit(_ARRIVING_REQUESTS_PER_USER, _REASON),
+            waiting_factor=_WAITING_REQUESTS_FACTOR,
+            wait_seconds=settings.call_wait_seconds,
+        )
         self._turns = {
             CallClass.READ: Turns(
                 CallClass.READ,
@@ -189,6 +215,55 @@ class Calls:
             return Refusal("", _too_many_calls())
         return None
 
+    async def receive(self, method: str, context: Context, *, until_end: bool) -> bytes:
+        """Return the undecoded request of a call that has one.
+
+        The call has no turn yet, so a client that sends no request takes none from the others.
+
+        Args:
+            method: The RPC.
+            context: The call.
+            until_end: True to wait until the client can send no more. gRPC keeps up to 1 MiB of what a client
+                sends after its request, which is too much for a call that lasts.
+
+        Raises:
+            InvalidArgumentError: The client ended the call without a request, or sent a second one.
+            TooSlowError: The request did not arrive in time.
+            ResourceExhaustedError: Too many requests of the user, or of the machine, arrive at the same time.
+            UnavailableError: Too many requests arrive at this server.
+        """
+        owner = user_for_log() or _machine_of(context)
+        try:
+            await self._arriving.begin(owner, context.time_remaining())
+        except AvatarCreatorError as error:
+            self.count_refusal(method, error)
+            raise
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                raw = await context.read()
+                if until_end and raw is not EOF and await context.read() is not EOF:
+                    raise InvalidArgumentError.of_field(
+                        "request", "is the second one: send one request message"
+                    )
+        except TimeoutError as error:
+            raise TooSlowError(
+                "TRANSFER_TOO_SLOW",
+                f"the request did not arrive within {self._request_seconds:g} s; "
+                "send the same call again over a faster connection",
+            ) from error
+        finally:
+            self._arriving.end(owner)
+        if raw is EOF:
+            raise InvalidArgumentError.of_field("request", "is missing: send one request message")
+        request = cast(bytes, raw)
+        if len(request) > _LARGE_REQUEST_BYTES:
+            self._unread.add(owner, len(request), context)
+            too_much = self._unread.own_refusal(owner)
+            if too_much is not None:
+                self.count_refusal(method, too_much)
+                raise too_much
+        return request
+
     @asynccontextmanager
     async def admit(self, method: str, context: Context) -> AsyncIterator[None]:
         """Wait for the turn of a call, and hold it until the call ends.
@@ -249,5 +324,12 @@ def _class_of(method: str) -> CallClass:
 
 
 def _machine_of(context: Context) -> str:
-    """Return the address of the machine that calls, without its port."""
-    return str(context.peer()).rpartition(":")[0]
+    """Return the address of the machine that calls, without its port; of IPv6, the /64 that it has."""
+    machine = unquote(str(context.peer())).rpartition(":")[0]
+    kind, _, address = machine.partition(":")
+    if kind != "ipv6":
+        return machine
+    ipv6 = IPv6Address(address.strip("[]"))
+    if ipv6.ipv4_mapped:
+        return f"ipv4:{ipv6.ipv4_mapped}"
+    return f"ipv6:{IPv6Address(int(ipv6) >> 64 << 64)}"

@@ -159,8 +159,7 @@ class AvatarServer:
                 ContextInterceptor(access_log.log_call),
                 ContextInterceptor(translate_errors),
                 ContextInterceptor(authentication.require_token),
-                ContextInterceptor(calls.admit),
-                DecodingInterceptor(),
+                DecodingInterceptor(calls.receive, calls.admit),
             ],
             options=(
                 *_OPTIONS,

@@ -99,8 +99,14 @@ class TokenVerifier:
         return identity
 
     def known_identity(self, token: str) -> Identity | None:
-        """Return the identity of a token that was verified before, at little cost; otherwise None."""
-        return self._verified.get(_digest(token)) if len(token) <= MAX_TOKEN_BYTES else None
+        """Return the identity of a token that was verified before, at little cost.
+
+        None if the token is new or has expired: its call must get the error of `verify`.
+        """
+        if len(token) > MAX_TOKEN_BYTES:
+            return None
+        identity = self._verified.get(_digest(token))
+        return identity if identity is not None and self._clock() < identity.expires else None
 
     def _payload(self, token: str) -> bytes:
         """Return the payload of a token with a valid signature."""

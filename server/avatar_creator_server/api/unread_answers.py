@@ -2,6 +2,7 @@
 
 gRPC keeps an answer until the client has taken it, and a client may take nothing for as long as it likes. So
 the bytes are bounded: a user whose clients leave too many unread gets no further answers until they read.
+Large requests of calls that wait or run count too.
 """
 
 from __future__ import annotations

@@ -245,6 +245,8 @@ class Settings(BaseSettings):
     """Time after which a connection without a call is closed. gRPC clients connect again by themselves."""
     reflection: Literal["on", "off"] = "on"
     """`off` if the server must not describe its API to tools such as grpcurl."""
+    request_seconds: float = Field(default=10, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Maximum time in which the request of a call must arrive. Uploads have limits of their own."""
     call_wait_seconds: float = Field(default=2, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time that a call waits for its turn before it is refused."""
     urgent_claims: int = Field(default=3, ge=1, le=_MAX_LIMIT)

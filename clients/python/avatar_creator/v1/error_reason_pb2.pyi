@@ -441,8 +441,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     has not begun the call: it may be sent again, also without a `request_id`.
 
     - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
-    - Metadata: `limit`: `reads`, `writes`, `watches`, `streams_without_a_token` or `bytes_of_unread_answers`. `most`: the
-      allowed number.
+    - Metadata: `limit`: `reads`, `writes`, `watches`, `arriving_requests`, `streams_without_a_token` or
+      `bytes_of_unread_answers`. `most`: the allowed number.
     - Retry: yes, after the delay in `RetryInfo`. The clients do that.
     - Example: 400 `GetAvatar` calls of one user at the same time.
     """
@@ -876,8 +876,8 @@ have waited longer than that or than its deadline. Or the user's clients have no
 has not begun the call: it may be sent again, also without a `request_id`.
 
 - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
-- Metadata: `limit`: `reads`, `writes`, `watches`, `streams_without_a_token` or `bytes_of_unread_answers`. `most`: the
-  allowed number.
+- Metadata: `limit`: `reads`, `writes`, `watches`, `arriving_requests`, `streams_without_a_token` or
+  `bytes_of_unread_answers`. `most`: the allowed number.
 - Retry: yes, after the delay in `RetryInfo`. The clients do that.
 - Example: 400 `GetAvatar` calls of one user at the same time.
 """

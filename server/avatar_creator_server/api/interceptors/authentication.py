@@ -42,11 +42,11 @@ class Authentication:
 
     def known_user_id(self, context: Context) -> str | None:
         """Return the user of a call whose token was verified before; None if that is not certain."""
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization":
-                identity = self._tokens.known_identity(str(value).partition(" ")[2].strip())
-                return identity.caller.user_id if identity else None
-        return None
+        try:
+            identity = self._tokens.known_identity(_bearer_token(context))
+        except UnauthenticatedError:
+            return None
+        return identity.caller.user_id if identity else None
 
 
 def _bearer_token(context: Context) -> str:

@@ -8,16 +8,27 @@ received.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc.aio import EOF, ServerInterceptor
+from grpc.aio import ServerInterceptor
 
-from avatar_creator_server.api.interceptors.context import Context, behavior_of, with_streamed_requests
+from avatar_creator_server.api.interceptors.context import (
+    CallScope,
+    Context,
+    behavior_of,
+    with_streamed_requests,
+)
 from avatar_creator_server.errors import InvalidArgumentError
+
+
+class Receive(Protocol):
+    """Function that returns the undecoded request of a call; see `Calls.receive`."""
+
+    def __call__(self, method: str, context: Context, *, until_end: bool) -> Awaitable[bytes]:
+        """Return the request."""
 
 
 class DecodingInterceptor(ServerInterceptor):
@@ -26,6 +37,16 @@ class DecodingInterceptor(ServerInterceptor):
     Must be the last interceptor: the interceptors before it receive a stream of undecoded requests, also for
     an RPC with one request.
     """
+
+    def __init__(self, receive: Receive, admit: CallScope) -> None:
+        """Create the interceptor.
+
+        Args:
+            receive: Returns the only request of a call, before the call takes its turn.
+            admit: Holds the turn of a call.
+        """
+        self._receive = receive
+        self._admit = admit
 
     async def intercept_service(
         self,
@@ -37,49 +58,52 @@ class DecodingInterceptor(ServerInterceptor):
         if handler is None:
             return None
         assert handler.request_deserializer is not None, "a method has a request message"
+        method = handler_call_details.method
         inner, decode = behavior_of(handler), handler.request_deserializer
         if handler.request_streaming:
-            wrapped = _decode_stream(inner, decode)
+            wrapped = self._decode_stream(method, inner, decode, streams=handler.response_streaming)
         elif handler.response_streaming:
-            wrapped = _decode_one_and_stream(inner, decode)
+            wrapped = self._decode_one_and_stream(method, inner, decode)
         else:
-            wrapped = _decode_one(inner, decode)
+            wrapped = self._decode_one(method, inner, decode)
         return with_streamed_requests(handler, wrapped)
 
+    def _decode_one(self, method: str, inner: Any, decode: Callable[[bytes], Any]) -> Any:
+        async def behavior(_raws: AsyncIterator[bytes], context: Context) -> Any:
+            raw = await self._receive(method, context, until_end=False)
+            async with self._admit(method, context):
+                return await inner(_decoded(raw, decode), context)
 
-def _decode_one(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    async def behavior(_raws: AsyncIterator[bytes], context: Context) -> Any:
-        return await inner(await _received(context, decode), context)
+        return behavior
 
-    return behavior
+    def _decode_one_and_stream(self, method: str, inner: Any, decode: Callable[[bytes], Any]) -> Any:
+        async def behavior(_raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            raw = await self._receive(method, context, until_end=True)
+            async with self._admit(method, context):
+                async for response in inner(_decoded(raw, decode), context):
+                    yield response
 
+        return behavior
 
-def _decode_one_and_stream(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    async def behavior(_raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
-        async for response in inner(await _received(context, decode), context):
-            yield response
+    def _decode_stream(
+        self, method: str, inner: Any, decode: Callable[[bytes], Any], *, streams: bool
+    ) -> Any:
+        # A function and not a generator expression, which would begin to read: a call that is refused before
+        # it reads its requests would leave a coroutine of gRPC that nothing awaits.
+        async def decoded(raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+            async for raw in raws:
+                yield _decoded(raw, decode)
 
-    return behavior
+        async def unary(raws: AsyncIterator[bytes], context: Context) -> Any:
+            async with self._admit(method, context):
+                return await inner(decoded(raws), context)
 
+        async def stream(raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with self._admit(method, context):
+                async for response in inner(decoded(raws), context):
+                    yield response
 
-def _decode_stream(inner: Any, decode: Callable[[bytes], Any]) -> Any:
-    # A function and not a generator expression, which would begin to read: a call that is refused before it
-    # reads its requests would leave a coroutine of gRPC that nothing awaits.
-    async def decoded(raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for raw in raws:
-            yield _decoded(raw, decode)
-
-    def behavior(raws: AsyncIterator[bytes], context: Context) -> Any:
-        return inner(decoded(raws), context)
-
-    return behavior
-
-
-async def _received(context: Context, decode: Callable[[bytes], Any]) -> Any:
-    raw = await context.read()
-    if raw is EOF:
-        raise asyncio.CancelledError("the caller is gone")
-    return _decoded(raw, decode)
+        return stream if streams else unary
 
 
 def _decoded(raw: bytes, decode: Callable[[bytes], Any]) -> Any:
