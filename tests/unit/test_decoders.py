@@ -26,6 +26,7 @@ from avatar_creator_server.images.decoding.decoders import (
     Decoders,
     DecodingFailedError,
     _bytes_needed,
+    _Child,
     _MemoryBudget,
 )
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, unpack
@@ -442,3 +443,16 @@ async def test_a_stored_picture_has_its_cost_although_no_upload_may_have_it(deco
     with pytest.raises(InvalidArgumentError) as refused:
         await decoders.thumbnail(USER, large)
     assert refused.value.metadata == {"limit": "memory"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"refused": {}}, {"refused": None}, {"width": 2, "height": 1}, {"width": "1", "height": 1}],
+    ids=["empty", "no reason", "no refusal", "too few pixels", "no number"],
+)
+async def test_a_strange_answer_of_a_child_is_an_error_for_the_log(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]
+) -> None:
+    monkeypatch.setattr(_Child, "receive", lambda _child: (answer, b"abc"))
+    with pytest.raises(DecodingFailedError):
+        await decoders.reference(USER, b"a picture", 1, 1)

@@ -111,8 +111,7 @@ class Decoders:
         Raises what `thumbnail` raises.
         """
         task = {"task": "reference", "width": width, "height": height}
-        answer, pixels = await self._run(user_id, task, data)
-        return Image.frombytes("RGB", (answer["width"], answer["height"]), pixels)
+        return _pixels(await self._run(user_id, task, data))
 
     async def close(self) -> None:
         """End all children."""
@@ -384,12 +383,14 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     """Return an answer without an error, or raise its error."""
     if "refused" in answer:
         refused = answer["refused"]
-        raise InvalidArgumentError(
-            refused["reason"],
-            refused["message"],
-            metadata=refused["metadata"],
-            violations=[FieldViolation(**violation) for violation in refused["violations"]],
-        )
+        with _distrust():
+            refusal = InvalidArgumentError(
+                refused["reason"],
+                refused["message"],
+                metadata=refused["metadata"],
+                violations=[FieldViolation(**violation) for violation in refused["violations"]],
+            )
+        raise refusal
     match answer.get("failed"):
         case None:
             return answer
@@ -400,4 +401,23 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _picture(answered: tuple[dict[str, Any], bytes]) -> Picture:
     answer, data = answered
-    return Picture(data, answer["content_type"], answer["width"], answer["height"], answer["sha256"])
+    with _distrust():
+        return Picture(data, answer["content_type"], answer["width"], answer["height"], answer["sha256"])
+
+
+def _pixels(answered: tuple[dict[str, Any], bytes]) -> Image.Image:
+    answer, pixels = answered
+    with _distrust():
+        width, height = answer["width"], answer["height"]
+        if width * height * 3 != len(pixels):  # before Pillow takes memory for that size
+            raise ValueError(f"{len(pixels)} bytes for {width}x{height} pixels")
+        return Image.frombytes("RGB", (width, height), pixels)
+
+
+@contextmanager
+def _distrust() -> Iterator[None]:
+    """Turn the errors of an answer with missing or strange parts into one for the log."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise DecodingFailedError(f"a child answered strangely: {error!r}"[:200]) from error
