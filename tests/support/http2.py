@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 ACK = END_STREAM = 1
 END_HEADERS = 4
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
 """Identifiers of settings (RFC 9113, section 6.5.2)."""
 
 _SECONDS = 10.0
+_MAX_FRAME_BYTES = 16_384
+"""Maximum payload of a frame that every server accepts (RFC 9113, section 4.2)."""
 
 
 class ClosedError(Exception):
@@ -66,11 +68,24 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 def unary_call(stream_id: int, path: str, message: bytes, metadata: dict[str, str]) -> bytes:
     """Return the frames of a gRPC call with one request, without compression of its headers (RFC 7541)."""
+    data = b"\x00" + len(message).to_bytes(4) + message
+    return call_headers(stream_id, path, metadata) + frame(DATA, END_STREAM, data, stream_id)
+
+
+def call_headers(stream_id: int, path: str, metadata: dict[str, str], authority: str = "localhost") -> bytes:
+    """Return the frames with the headers of a gRPC call, whose request may follow.
+
+    Args:
+        stream_id: See `unary_call`.
+        path: See `unary_call`.
+        metadata: The metadata.
+        authority: The name of the server; empty for a call without one, which gRPC refuses by itself.
+    """
     headers = {
         ":method": "POST",
         ":scheme": "http",
         ":path": path,
-        ":authority": "localhost",
+        **({":authority": authority} if authority else {}),
         "te": "trailers",
         "content-type": "application/grpc",
         **metadata,
@@ -78,8 +93,16 @@ def unary_call(stream_id: int, path: str, message: bytes, metadata: dict[str, st
     block = b"".join(
         b"\x00" + _text(name.encode()) + _text(value.encode()) for name, value in headers.items()
     )
-    data = b"\x00" + len(message).to_bytes(4) + message
-    return frame(HEADERS, END_HEADERS, block, stream_id) + frame(DATA, END_STREAM, data, stream_id)
+    parts = [block[start : start + _MAX_FRAME_BYTES] for start in range(0, len(block), _MAX_FRAME_BYTES)]
+    return b"".join(
+        frame(
+            CONTINUATION if number else HEADERS,
+            END_HEADERS if number == len(parts) - 1 else 0,
+            part,
+            stream_id,
+        )
+        for number, part in enumerate(parts)
+    )
 
 
 def _text(value: bytes) -> bytes:
