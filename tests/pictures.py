@@ -205,6 +205,18 @@ def png_with_metadata(image: Image.Image | None = None, orientation: int | None 
     return with_png_chunks(data, png_chunk(b"tIME", b"\x07\xea\1\1\1\1\1"), png_chunk(b"prVt", SECRET))
 
 
+def large_icc_profile() -> bytes:
+    """Return a color profile of 16 MiB with a million tags, which compresses to less than 20 KB."""
+    tags = 1_000_000
+    size = 16 * 1024 * 1024
+    header = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    header = header.ljust(36, b"\0") + b"acsp"
+    profile = (
+        header.ljust(128, b"\0") + struct.pack(">I", tags) + struct.pack(">4sII", b"text", 128, 12) * tags
+    )
+    return profile.ljust(size, b"\0")
+
+
 def webp_with_metadata(
     image: Image.Image | None = None, orientation: int | None = None, **options: object
 ) -> bytes:

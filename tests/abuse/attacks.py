@@ -1,8 +1,8 @@
 """Attacks on a running service. Each runs in a process of its own until its time is over.
 
-`python -m tests.abuse.attacks NAME SECONDS` reads a `Target` as JSON from standard input, and prints how many
-calls ended with each outcome. An attack uses only calls that the contract has had from its first version, so
-that it also runs against an old version of the service.
+`python -m tests.abuse.attacks NAME SECONDS` reads a `Target` as JSON from standard input. It prints `BEGUN`
+when it begins, and at its end how many calls ended with each outcome. An attack uses only calls that the
+contract has had from its first version, so that it also runs against an old version of the service.
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ from avatar_creator.v1 import (
 )
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from tests import pictures
+from tests.abuse.gauge import MIB
+from tests.support import http2
 
+BEGUN = "begun\n"
 CHUNK_BYTES = 256 * 1024
-MIB = 1024 * 1024
 _CALL_SECONDS = 20.0
+_PAUSE_SECONDS = 0.01
+"""Pause after a refusal. An attacker who is refused at once would only use up its own processor."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,6 @@ class Target:
     project_id: str
     avatar_id: str
     redis_url: str = ""
-    other_generation_id: str = ""
-    """Id of a pending generation of another user."""
 
     def to_json(self) -> str:
         """Return the target as JSON."""
@@ -79,9 +81,13 @@ class Attacker:
         """Return whether the attack has lasted long enough."""
         return time.monotonic() >= self._ends_at
 
+    def seconds_left(self) -> float:
+        """Return the time until the end of the attack."""
+        return max(0.0, self._ends_at - time.monotonic())
+
     async def until_over(self) -> None:
         """Wait for the end of the attack."""
-        await asyncio.sleep(max(0.0, self._ends_at - time.monotonic()))
+        await asyncio.sleep(self.seconds_left())
 
     def channel(self) -> grpc.aio.Channel:
         """Return a connection of its own."""
@@ -113,9 +119,7 @@ class Attacker:
         except grpc.aio.AioRpcError as error:
             self.outcomes[error.code().name] += 1
             if error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE):
-                await asyncio.sleep(
-                    0.01
-                )  # an attacker who is refused at once would only use up its own processor
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def repeat(self, callers: int, call: Callable[[int], Awaitable[Any]]) -> None:
         """Let many callers call again and again until the attack is over. Each receives its number."""
@@ -239,6 +243,19 @@ async def reads_of_one_user(attacker: Attacker) -> None:
         await stubs[number % 16].GetAvatar(request, metadata=attacker.metadata(), timeout=5)
 
     await attacker.repeat(400, read)
+
+
+@_attack("reads of two users from 300 callers each")
+async def reads_of_two_users(attacker: Attacker) -> None:
+    """Keep every place of a waiting read taken."""
+    stubs = [_avatars(attacker.channel()) for _ in range(16)]
+
+    async def read(number: int) -> None:
+        request = avatar_service_pb2.ListAvatarsRequest(page_size=100)
+        metadata = attacker.metadata(f"pair-{number % 2}")
+        await stubs[number % 16].ListAvatars(request, metadata=metadata, timeout=_CALL_SECONDS)
+
+    await attacker.repeat(600, read)
 
 
 # Writes.
@@ -425,6 +442,12 @@ async def many_scans(attacker: Attacker) -> None:
     await _uploads_of(attacker, 16, pictures.many_scans_jpeg(97, Image.new("RGB", (3000, 3000), "red")))
 
 
+@_attack("20 KB PNG pictures with a color profile of a million tags")
+async def large_profiles(attacker: Attacker) -> None:
+    """Send pictures whose color profile expands to 16 MiB."""
+    await _uploads_of(attacker, 16, pictures.png(icc_profile=pictures.large_icc_profile()))
+
+
 @_attack("downloads that nothing reads")
 async def unread_downloads(attacker: Attacker) -> None:
     """Begin downloads and read one message of each."""
@@ -483,10 +506,11 @@ async def many_watches(attacker: Attacker) -> None:
 
     async def hold(number: int) -> None:
         watching = asyncio.create_task(attacker.count(watch(number)))
-        await attacker.until_over()
-        watching.cancel()
+        await asyncio.wait([watching], timeout=attacker.seconds_left())
+        if watching.cancel():
+            attacker.outcomes["open"] += 1
 
-    await asyncio.gather(*(hold(number) for number in range(5_000)), return_exceptions=True)
+    await asyncio.gather(*(hold(number) for number in range(5_000)))
 
 
 @_attack("forged events")
@@ -628,9 +652,105 @@ async def large_metadata(attacker: Attacker) -> None:
     await attacker.repeat(32, read)
 
 
+# Calls that no gRPC library makes.
+
+
+GET_AVATAR = "/avatar_creator.v1.AvatarService/GetAvatar"
+
+
+class _Http2:
+    """A connection of HTTP/2 frames that opens calls and counts how the server ends them."""
+
+    def __init__(self, attacker: Attacker) -> None:
+        self._attacker = attacker
+        self._next_id = 1
+        self._open: set[int] = set()
+
+    async def keep_open(self, calls: int, open_call: Callable[[int], bytes]) -> None:
+        """Keep so many calls open until the attack is over, on a new connection after each that ends.
+
+        Args:
+            calls: Number of calls on the connection at the same time.
+            open_call: Receives the number of a stream, and returns the frames of a call.
+        """
+        while not self._attacker.is_over():
+            self._open.clear()
+            self._next_id = 1
+            try:
+                await asyncio.wait_for(self._use_connection(calls, open_call), self._attacker.seconds_left())
+            except TimeoutError:
+                self._attacker.outcomes["open"] += len(self._open)
+            except (OSError, EOFError):
+                self._attacker.outcomes["connection ended"] += 1
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _use_connection(self, calls: int, open_call: Callable[[int], bytes]) -> None:
+        host, _, port = self._attacker.target.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(http2.PREFACE + http2.frame(http2.SETTINGS, 0, b""))
+            while True:
+                while len(self._open) < calls:
+                    writer.write(open_call(self._next_id))
+                    self._open.add(self._next_id)
+                    self._next_id += 2
+                await writer.drain()
+                kind, flags, stream_id, payload = await self._frame(reader)
+                if kind in (http2.SETTINGS, http2.PING) and not flags & http2.ACK:
+                    writer.write(http2.frame(kind, http2.ACK, payload if kind == http2.PING else b""))
+                elif kind == http2.GOAWAY:
+                    raise EOFError
+                elif kind == http2.RST_STREAM or (kind == http2.HEADERS and flags & http2.END_STREAM):
+                    self._open.discard(stream_id)
+                    self._attacker.outcomes["ended by the server"] += 1
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            writer.close()
+
+    @staticmethod
+    async def _frame(reader: asyncio.StreamReader) -> tuple[int, int, int, bytes]:
+        header = await reader.readexactly(9)
+        payload = await reader.readexactly(int.from_bytes(header[:3]))
+        return header[3], header[4], int.from_bytes(header[5:9]), payload
+
+
+@_attack("calls of two users whose requests never come")
+async def calls_without_requests(attacker: Attacker) -> None:
+    """Open reads of two users, and send the headers only."""
+
+    async def hold(number: int) -> None:
+        ((name, value),) = attacker.metadata(f"silent-{number % 2}")
+        await _Http2(attacker).keep_open(
+            100, lambda stream_id: http2.call_headers(stream_id, GET_AVATAR, {name: value})
+        )
+
+    await asyncio.gather(*(hold(number) for number in range(20)))
+
+
+async def _malformed(attacker: Attacker, metadata: dict[str, str], authority: str) -> None:
+    def open_call(stream_id: int) -> bytes:
+        data = http2.frame(http2.DATA, http2.END_STREAM, bytes(5), stream_id)
+        return http2.call_headers(stream_id, GET_AVATAR, metadata, authority=authority) + data
+
+    await asyncio.gather(*(_Http2(attacker).keep_open(50, open_call) for _ in range(4)))
+
+
+@_attack("calls without a token and without a server's name")
+async def no_authority(attacker: Attacker) -> None:
+    """Call without the name of the server, which each call should have."""
+    await _malformed(attacker, {}, "")
+
+
+@_attack("calls without a token and with metadata above the limit")
+async def too_much_metadata(attacker: Attacker) -> None:
+    """Call with more metadata than gRPC accepts, so that the service never sees the call."""
+    await _malformed(attacker, {f"x-filler-{number}": "y" * 7_000 for number in range(12)}, "localhost")
+
+
 async def _main() -> None:
     name, seconds = sys.argv[1], float(sys.argv[2])
     attacker = Attacker(Target(**json.load(sys.stdin)), seconds)
+    print(BEGUN, end="", flush=True)
     try:
         await ATTACKS[name](attacker)
     finally:

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import grpc
-import psutil
 from PIL import Image
 
 from avatar_creator import AvatarCreator, AvatarCreatorError
-from avatar_creator.v1 import avatar_service_pb2, avatar_service_pb2_grpc
 from tests import pictures
+from tests.abuse.attack_process import run_attack
 from tests.abuse.attacks import FOUND_WORDS, Target
+from tests.abuse.gauge import MIB, Gauge
+from tests.abuse.witness import Witness
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.large_project import fill_project
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
 from tests.support.service import Deployment
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass
 
-MIB = 1024 * 1024
-QUIET_SECONDS = 3.0
-READ_SECONDS = 20.0
-"""Deadline of another user's read. A read that fails counts as this."""
 GENERATION_SECONDS = 60.0
 """Longest time that another user waits for a picture."""
 SETTLING_SECONDS = 5.0
-"""Time after the attack until memory is read again."""
+"""Time after the attack until the memory is read, so that versions of the service can be compared."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +41,10 @@ class Figures:
     """Latencies of the other user's GetAvatar in milliseconds."""
     failed: int
     reads: int
+    draws: bool
+    """True if a worker draws, and the other user requests a picture."""
     generation_seconds: float | None
-    """Time of the other user's picture; None if it was not ready in time."""
+    """Time of the other user's picture; None if none was requested or it was not ready in time."""
     before_mib: float
     peak_mib: float
     after_mib: float
@@ -60,83 +54,6 @@ class Figures:
     """Threads of the server."""
     outcomes: dict[str, int]
     """Outcomes of the attacker's calls."""
-
-
-class Witness:
-    """Another user, who reads an avatar again and again."""
-
-    def __init__(self, target: str, token: str, avatar_id: str) -> None:
-        # A connection of its own, even if the program has others to the same address.
-        self._channel = grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)])
-        self._stub = avatar_service_pb2_grpc.AvatarServiceStub(self._channel)
-        self._metadata = (("authorization", f"Bearer {token}"),)
-        self._avatar_id = avatar_id
-
-    @contextmanager
-    def reading(self) -> Iterator[tuple[list[float], list[str]]]:
-        """Read on a thread while the context is open; yield the latencies in ms and the errors."""
-        latencies: list[float] = []
-        errors: list[str] = []
-        stop = threading.Event()
-
-        def read() -> None:
-            while not stop.wait(0.02):
-                started = time.perf_counter()
-                try:
-                    request = avatar_service_pb2.GetAvatarRequest(avatar_id=self._avatar_id)
-                    self._stub.GetAvatar(request, metadata=self._metadata, timeout=READ_SECONDS)
-                    latencies.append((time.perf_counter() - started) * 1000)
-                except grpc.RpcError as error:
-                    errors.append(str(error.code()))
-                    latencies.append(READ_SECONDS * 1000)
-
-        thread = threading.Thread(target=read, daemon=True)
-        thread.start()
-        try:
-            yield latencies, errors
-        finally:
-            stop.set()
-            thread.join()
-
-
-class Gauge:
-    """The memory of processes and their children."""
-
-    def __init__(self, pids: list[int]) -> None:
-        self._pids = pids
-        self.peak = 0.0
-
-    def threads(self) -> int:
-        """Return the number of threads of the processes themselves."""
-        return sum(psutil.Process(pid).num_threads() for pid in self._pids)
-
-    def mib(self) -> float:
-        """Return the memory in MiB."""
-        total = 0
-        for pid in self._pids:
-            with suppress(psutil.NoSuchProcess):
-                process = psutil.Process(pid)
-                for each in (process, *process.children(recursive=True)):
-                    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                        total += each.memory_full_info().pss
-        return total / MIB
-
-    @contextmanager
-    def sampling(self) -> Iterator[None]:
-        """Record the peak while the context is open."""
-        stop = threading.Event()
-
-        def sample() -> None:
-            while not stop.wait(0.2):
-                self.peak = max(self.peak, self.mib())
-
-        thread = threading.Thread(target=sample, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
 
 
 def _fill(deployment: Deployment, target: Target) -> Target:
@@ -213,6 +130,18 @@ PREPARATIONS: dict[str, Callable[[Deployment, Target], Target]] = {
 LETTERS = "a provider's answer of 120 KB of letters"
 """The attack of a provider, which needs no attacker process."""
 
+WITHOUT_WORKER = {"reads of generations behind 50,000 pending"}
+"""Attacks whose queue must stay as it is."""
+
+STEADY_CALLERS = {
+    "calls without a token and without a server's name": 3,
+    "calls without a token and with metadata above the limit": 3,
+}
+"""Number of the other user's reads at the same time, where it is not one.
+
+A server that counts malformed calls as waiting ones refuses a user who has a call that runs.
+"""
+
 
 def measure(name: str, postgres: Postgres, redis: Redis, *, seconds: float) -> Figures:
     """Run one attack for some seconds against a new deployment."""
@@ -234,12 +163,9 @@ def measure(name: str, postgres: Postgres, redis: Redis, *, seconds: float) -> F
 
 def _measure(name: str, deployment: Deployment, router: RouterFake, redis: Redis, seconds: float) -> Figures:
     deployment.start_server()
-    if not deployment.is_embedded and name not in ("reads of generations behind 50,000 pending",):
+    if not deployment.is_embedded and name not in WITHOUT_WORKER:
         deployment.start_worker()
-    with deployment.client("witness") as client, deployment.client("attacker") as attacker:
-        project = client.projects.create("Quiet")
-        avatar = client.avatars.upload(project.id, pictures.png(), name="Face")
-        wait_until(lambda: not client.avatars.get(avatar.id).thumbnail_pending, 30.0)
+    with Witness(deployment) as witness, deployment.client("attacker") as attacker:
         theirs = attacker.projects.create("Attack")
         target = Target(
             address=deployment.target,
@@ -255,30 +181,32 @@ def _measure(name: str, deployment: Deployment, router: RouterFake, redis: Redis
             )
         if name in PREPARATIONS:
             target = PREPARATIONS[name](deployment, target)
-        witness = Witness(deployment.target, deployment.token("witness"), avatar.id)
-        gauge = Gauge([server.pid for server in deployment.servers])
-        with witness.reading() as (quiet, _):
-            time.sleep(QUIET_SECONDS)
-        before, threads_before = gauge.mib(), gauge.threads()
-        with gauge.sampling(), witness.reading() as (latencies, errors):
-            waiting = _Picture(client, project.id) if deployment.workers else None
-            outcomes = (
-                _provoke(router, attacker, theirs.id, seconds)
-                if name == LETTERS
-                else _attack(name, target, seconds)
-            )
-            picture_seconds = waiting.seconds() if waiting else None
-        time.sleep(SETTLING_SECONDS)
+        quiet = witness.quiet_median()
+        gauge = Gauge(deployment)
+        before, threads_before = gauge.bytes(), gauge.threads()
+        picture = _Picture(witness)
+        draws = name not in WITHOUT_WORKER
+        with gauge.sampling(), witness.reading(STEADY_CALLERS.get(name, 1)) as reads:
+            if name == LETTERS:
+                outcomes = _provoke(router, attacker, theirs.id, seconds)
+                picture.begin()
+            else:
+                outcomes = run_attack(
+                    name, target, seconds, when_begun=picture.begin if draws else lambda: None
+                )
+            picture_seconds = picture.seconds() if draws else None
+        let_pass(SETTLING_SECONDS)
         return Figures(
-            quiet_p50=statistics.median(quiet),
-            p50=statistics.median(latencies),
-            p99=sorted(latencies)[int(len(latencies) * 0.99)],
-            failed=len(errors),
-            reads=len(latencies),
+            quiet_p50=quiet * 1000,
+            p50=reads.median * 1000,
+            p99=reads.percentile99 * 1000,
+            failed=len(reads.errors),
+            reads=len(reads.seconds),
+            draws=draws,
             generation_seconds=picture_seconds,
-            before_mib=before,
-            peak_mib=gauge.peak,
-            after_mib=gauge.mib(),
+            before_mib=before / MIB,
+            peak_mib=gauge.peak_bytes / MIB,
+            after_mib=gauge.bytes() / MIB,
             threads_before=threads_before,
             threads_after=gauge.threads(),
             outcomes=outcomes,
@@ -288,9 +216,13 @@ def _measure(name: str, deployment: Deployment, router: RouterFake, redis: Redis
 class _Picture:
     """A picture that the other user makes during the attack."""
 
-    def __init__(self, client: AvatarCreator, project_id: str) -> None:
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
         self._seconds: float | None = None
-        self._thread = threading.Thread(target=self._make, args=(client, project_id), daemon=True)
+        self._thread = threading.Thread(target=self._make, daemon=True)
+
+    def begin(self) -> None:
+        """Begin to make the picture."""
         self._thread.start()
 
     def seconds(self) -> float | None:
@@ -298,35 +230,23 @@ class _Picture:
         self._thread.join(GENERATION_SECONDS)
         return self._seconds
 
-    def _make(self, client: AvatarCreator, project_id: str) -> None:
-        time.sleep(2.0)  # the attack has begun
+    def _make(self) -> None:
         started = time.monotonic()
+        generations = self._witness.client.generations
         with suppress(AvatarCreatorError):
-            generation = client.generations.create(
-                project_id, prompt="a face", width=256, height=256, timeout=GENERATION_SECONDS
+            generation = generations.create(
+                self._witness.project_id, prompt="a face", width=256, height=256, timeout=GENERATION_SECONDS
             )
-            for _ in client.generations.watch(generation.id):
-                pass
-            self._seconds = time.monotonic() - started
-
-
-def _attack(name: str, target: Target, seconds: float) -> dict[str, int]:
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.abuse.attacks", name, str(seconds)],
-        input=target.to_json(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds + 180,
-    )
-    if finished.returncode:
-        print(finished.stderr[-2000:], file=sys.stderr)
-    outcomes: dict[str, int] = json.loads(finished.stdout or "{}")
-    return outcomes
+            *_, last = generations.watch(generation.id)
+            if last.avatar_id:
+                self._seconds = time.monotonic() - started
 
 
 def _provoke(router: RouterFake, attacker: AvatarCreator, project_id: str, seconds: float) -> dict[str, int]:
+    """Let the provider answer the attacker with letters for some seconds, and everybody well after that."""
     router.behave(always=Behavior(faults=(Fault(stage="submit", status=500, body="a" * 120_000),)))
     attacker.generations.create(project_id, prompt="a face", width=256, height=256)
-    time.sleep(seconds)
-    return {}
+    let_pass(seconds)
+    outcomes = {"answers": router.count}
+    router.behave(always=Behavior())
+    return outcomes

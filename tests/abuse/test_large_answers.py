@@ -11,7 +11,8 @@ import pytest
 from avatar_creator.v1.avatar_service_pb2 import ListAvatarsRequest
 from avatar_creator.v1.usage_service_pb2 import ListUsageRequest, SummarizeUsageRequest
 from avatar_creator_server.api.answers import MAX_ITEM_BYTES
-from tests.abuse.abuse import MIB, Gauge, Witness, median
+from tests.abuse.gauge import MIB, Gauge
+from tests.abuse.witness import SLOWER_NEXT_TO_LARGE_ANSWERS, Witness
 from tests.contract.calls import Calls, refusal_of
 from tests.support.large_answers import add_apps, add_avatars
 from tests.support.service import Deployment
@@ -24,8 +25,6 @@ CALLERS = 32
 AVATARS = 100
 APPS = 20_000
 USES = 100
-SLOWER = 60.0
-"""Maximum ratio of another user's median read to a quiet time: the processor encodes for 32 callers too."""
 MAX_GROWTH_BYTES = (CALLERS * 3 * MAX_ITEM_BYTES) + 150 * MIB
 """Maximum growth of the server: the messages of an answer, its bytes, and gRPC's copy, for each caller."""
 MAX_KEPT_BYTES = 200 * MIB
@@ -92,20 +91,19 @@ def outcome_of_reading(service: Deployment, page: Page) -> str:
 
 @pytest.mark.parametrize("page", [list_avatars, list_usage, summarize_usage])
 def test_thirty_two_readers_of_the_largest_answers(service: Deployment, page: Page) -> None:
-    with service.client("witness") as client:
-        witness = Witness(client)
+    with Witness(service) as witness:
         quiet = witness.quiet_median()
         assert MIB // 2 < read_all(service, page) < 4 * MIB
         gauge = Gauge(service)
         before, threads_before = gauge.server_bytes(), gauge.threads()
 
-        with Threads(CALLERS) as threads, gauge.sampling(), witness.reading() as latencies:
+        with Threads(CALLERS) as threads, gauge.sampling(), witness.reading() as reads:
             readers = [threads.submit(outcome_of_reading, service, page) for _ in range(CALLERS)]
             outcomes = {reader.result() for reader in readers}
 
     # One user reads too much for the calls to end in time, or for a place among the readers of the database.
     assert outcomes <= {"OK", "DEADLINE_EXCEEDED", "DATABASE_LIMIT", "CALL_LIMIT", "OVERLOADED"}
-    assert median(latencies) < SLOWER * quiet
+    reads.assert_hardly_slower(quiet, SLOWER_NEXT_TO_LARGE_ANSWERS)
     assert gauge.peak_server_bytes - before < MAX_GROWTH_BYTES
     wait_until(lambda: gauge.server_bytes() - before < MAX_KEPT_BYTES)
     wait_until(lambda: gauge.threads() <= threads_before + CALLERS)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import secrets
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -16,9 +14,10 @@ import pytest
 
 from avatar_creator import AsyncAvatarCreator, AvatarCreator, Generation
 from tests import pictures
-from tests.abuse.abuse import MIB, Gauge, median, percentile99
+from tests.abuse.attack_process import run_attack
 from tests.abuse.attacks import ATTACKS, FOUND_WORDS, Target
-from tests.support.child_process import run
+from tests.abuse.gauge import MIB, Gauge
+from tests.abuse.witness import Reads
 from tests.support.generations import SMALLEST
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.large_project import fill_project
@@ -77,7 +76,8 @@ async def test_300_portraits_are_ready_while_all_attacks_run_in_turn(
     honest = [row["id"] for row in service.rows("avatar_generations") if row["user_id"].startswith("user-")]
     await asyncio.to_thread(_settle, service)
     last_states = [await watch for watches, _ in results for watch in watches]
-    latencies = [latency for _, reads in results for latency in reads]
+    reads = Reads()
+    reads.seconds = [latency for _, latencies in results for latency in latencies]
     for client in clients:
         await client.close()
 
@@ -86,13 +86,14 @@ async def test_300_portraits_are_ready_while_all_attacks_run_in_turn(
     states = Counter(row["state"] for row in service.rows("avatar_generations") if row["id"] in set(honest))
     print(
         f"portraits: {dict(states)}; submissions: {router.count};"
-        f" honest reads: p50 {median(latencies):.3f} s, p99 {percentile99(latencies):.3f} s;"
+        f" honest reads: p50 {reads.median:.3f} s, p99 {reads.percentile99:.3f} s;"
         f" server: {before / MIB:.0f} MiB before,"
         f" {gauge.peak_server_bytes / MIB:.0f} MiB at most, {gauge.server_bytes() / MIB:.0f} MiB after"
     )
     assert len(honest) == len(last_states) == GENERATIONS
     assert states["completed"] == GENERATIONS
-    assert len(outcomes) == len(ATTACKS)
+    assert set(outcomes) == set(ATTACKS)
+    assert not [name for name, counted in outcomes.items() if not counted.total()], "an attacker did nothing"
     assert gauge.server_bytes() - before < MAX_KEPT_BYTES
     await asyncio.to_thread(assert_promise_kept, service, router, outcomes_seen=last_states)
 
@@ -167,14 +168,8 @@ def _attack(service: Deployment, redis_url: str, name: str, user: str) -> dict[s
             avatar_id=avatar_id,
             redis_url=redis_url,
         )
-        finished = run(
-            [sys.executable, "-m", "tests.abuse.attacks", name, str(ATTACK_SECONDS)],
-            timeout=ATTACK_SECONDS + 180,
-            input=target.to_json(),
-        )
-        finished.check_returncode()
+        outcomes = run_attack(name, target, ATTACK_SECONDS)
         client.projects.delete(project.id, timeout=RETRY_SECONDS)
-    outcomes: dict[str, int] = json.loads(finished.stdout)
     return outcomes
 
 

@@ -11,8 +11,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.abuse.abuse import MIB, Gauge, Witness, median
+from tests.abuse.gauge import MIB, Gauge
 from tests.abuse.load import Load, run
+from tests.abuse.witness import SLOWER_NEXT_TO_A_FLOOD, Witness
 from tests.contract.calls import refusal_of
 from tests.support.http2 import wait_until_closed
 from tests.support.service import Deployment
@@ -26,7 +27,6 @@ STREAMS_OF_A_MACHINE = 100
 """The default of ANONYMOUS_STREAMS_PER_PEER."""
 SILENT_CONNECTIONS = 1_000
 SECONDS = 4.0
-SLOWER = 15.0
 MAX_GROWTH_BYTES = 100 * MIB
 MAX_LOG_BYTES_PER_SECOND = 10_000
 """20 refusals of about 200 bytes in a second, and what the witness writes."""
@@ -41,9 +41,9 @@ def service(embedded: Deployment) -> Deployment:
 
 @pytest.fixture
 def witness(service: Deployment) -> Iterator[Witness]:
-    """A user."""
-    with service.client("witness") as client:
-        yield Witness(client)
+    """Another user."""
+    with Witness(service) as witness:
+        yield witness
 
 
 def test_health_watches(service: Deployment, witness: Witness) -> None:
@@ -52,7 +52,7 @@ def test_health_watches(service: Deployment, witness: Witness) -> None:
     before, threads_before = gauge.server_bytes(), gauge.threads()
     outcomes: Counter[str] = Counter()
 
-    with ExitStack() as stack, gauge.sampling(), witness.reading() as latencies:
+    with ExitStack() as stack, gauge.sampling(), witness.reading() as reads:
         channels = [
             stack.enter_context(
                 grpc.insecure_channel(service.target, [("grpc.use_local_subchannel_pool", 1)])
@@ -72,7 +72,7 @@ def test_health_watches(service: Deployment, witness: Witness) -> None:
 
     assert outcomes == {"OK": STREAMS_OF_A_MACHINE, "CALL_LIMIT": STREAMS - STREAMS_OF_A_MACHINE}
     assert gauge.peak_server_bytes - before < MAX_GROWTH_BYTES
-    assert median(latencies) < SLOWER * quiet
+    reads.assert_hardly_slower(quiet, SLOWER_NEXT_TO_A_FLOOD)
     wait_until(lambda: gauge.threads() <= threads_before + 10)
 
 
@@ -90,18 +90,16 @@ def test_many_calls_write_few_lines(
     quiet = witness.quiet_median()
     server = service.servers[0]
     before = len(server.output())
-    with Threads(1) as threads, witness.reading() as latencies:
+    with Threads(1) as threads, witness.reading() as reads:
         load = Load(service.target, token, path, "", SECONDS, callers=32, timeout=5)
         outcome = threads.submit(run, load).result()
-        reads = len(latencies)
     written = len(server.output()) - before
 
     own_lines = [line for line in server.output()[before:].splitlines() if "witness" in line]
     assert outcome.answered + sum(outcome.refused.values()) > 500
     assert written - sum(map(len, own_lines)) < MAX_LOG_BYTES_PER_SECOND * (SECONDS + 5)
     assert any(path in line for line in server.output()[before:].splitlines()) == logged
-    assert reads
-    assert median(latencies) < SLOWER * quiet
+    reads.assert_hardly_slower(quiet, SLOWER_NEXT_TO_A_FLOOD)
 
 
 def test_connections_that_send_nothing(service: Deployment, witness: Witness) -> None:
@@ -110,7 +108,7 @@ def test_connections_that_send_nothing(service: Deployment, witness: Witness) ->
     before = gauge.server_bytes()
     host, _, port = service.target.rpartition(":")
 
-    with ExitStack() as stack, gauge.sampling(), witness.reading() as latencies:
+    with ExitStack() as stack, gauge.sampling(), witness.reading() as reads:
         silent = [
             stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
             for _ in range(SILENT_CONNECTIONS)
@@ -121,4 +119,4 @@ def test_connections_that_send_nothing(service: Deployment, witness: Witness) ->
             newcomer.projects.create("Later")
 
     assert gauge.peak_server_bytes - before < MAX_GROWTH_BYTES
-    assert median(latencies) < SLOWER * quiet
+    reads.assert_hardly_slower(quiet, SLOWER_NEXT_TO_A_FLOOD)

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 ACK = END_STREAM = 1
 END_HEADERS = 4
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
 """Identifiers of settings (RFC 9113, section 6.5.2)."""
 
 _SECONDS = 10.0
+_MAX_FRAME_BYTES = 16_384
+"""Maximum payload of a frame that every server accepts (RFC 9113, section 4.2)."""
 
 
 class ClosedError(Exception):
@@ -70,13 +72,28 @@ def unary_call(stream_id: int, path: str, message: bytes, metadata: dict[str, st
     return call_headers(stream_id, path, metadata) + frame(DATA, END_STREAM, data, stream_id)
 
 
-def call_headers(stream_id: int, path: str, metadata: dict[str, str], *, flags: int = 0) -> bytes:
-    """Return the frame that begins a gRPC call, without compression of its headers (RFC 7541)."""
+def call_headers(
+    stream_id: int,
+    path: str,
+    metadata: dict[str, str],
+    *,
+    authority: str = "localhost",
+    flags: int = 0,
+) -> bytes:
+    """Return the frames that begin a gRPC call, without compression of its headers (RFC 7541).
+
+    Args:
+        stream_id: Number of the call: odd, and larger than those of earlier calls of the connection.
+        path: The method.
+        metadata: The metadata.
+        authority: The name of the server; empty for a call without one.
+        flags: Flags of the first frame, besides the end of the headers.
+    """
     headers = {
         ":method": "POST",
         ":scheme": "http",
         ":path": path,
-        ":authority": "localhost",
+        **({":authority": authority} if authority else {}),
         "te": "trailers",
         "content-type": "application/grpc",
         **metadata,
@@ -84,7 +101,16 @@ def call_headers(stream_id: int, path: str, metadata: dict[str, str], *, flags: 
     block = b"".join(
         b"\x00" + _text(name.encode()) + _text(value.encode()) for name, value in headers.items()
     )
-    return frame(HEADERS, END_HEADERS | flags, block, stream_id)
+    parts = [block[start : start + _MAX_FRAME_BYTES] for start in range(0, len(block), _MAX_FRAME_BYTES)]
+    return b"".join(
+        frame(
+            CONTINUATION if number else HEADERS,
+            (0 if number else flags) | (END_HEADERS if number == len(parts) - 1 else 0),
+            part,
+            stream_id,
+        )
+        for number, part in enumerate(parts)
+    )
 
 
 def _text(value: bytes) -> bytes:

@@ -35,3 +35,8 @@ def wait_until(
         if time.monotonic() > deadline:
             raise TimeoutError(f"{message if isinstance(message, str) else message()} (waited {timeout:g} s)")
         time.sleep(_INTERVAL_SECONDS)
+
+
+def let_pass(seconds: float) -> None:
+    """Let the duration of a load or an attack pass. To wait for something else, use `wait_until`."""
+    time.sleep(seconds)
