@@ -16,7 +16,7 @@ from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import DeleteProjectRequest, UpdateProjectRequest
 from avatar_creator.v1.avatar_service_pb2 import DeleteAvatarRequest, UpdateAvatarRequest
 from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, RetryGenerationRequest
-from avatar_creator_server.api.calls import CLASS_OF_RPC, CallClass
+from avatar_creator_server.api.call_classes import CLASS_OF_RPC, CallClass
 from avatar_creator_server.database.call_limits import current_call_limits
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.errors import overloaded_error

@@ -109,7 +109,7 @@ class InvalidArgumentError(AvatarCreatorError):
 
 
 class DeadlineExceededError(AvatarCreatorError):
-    """The `timeout` of the call passed, or an upload or download was too slow (`TRANSFER_TOO_SLOW`).
+    """The `timeout` of the call passed, or the connection was too slow (`TRANSFER_TOO_SLOW`).
 
     After a timeout, the service may still have carried out the call.
     """

@@ -16,6 +16,7 @@ from avatar_creator_server.shared.caller import ALL_USERS, Caller
 log = structlog.get_logger()
 
 _identity: ContextVar[Identity] = ContextVar("identity")
+_refused: ContextVar[bool] = ContextVar("refused", default=False)
 
 
 def set_identity(identity: Identity) -> None:
@@ -75,6 +76,16 @@ def user_for_log() -> str:
     """Return the caller's user id; empty if the call needs no token or was refused."""
     identity = _identity.get(None)
     return identity.caller.user_id if identity else ""
+
+
+def mark_refused() -> None:
+    """Record that a limit refused the current call."""
+    _refused.set(True)
+
+
+def is_refused() -> bool:
+    """Return whether a limit refused the current call."""
+    return _refused.get()
 
 
 def _log_use_of_ops_role(request: Message) -> None:

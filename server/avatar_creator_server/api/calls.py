@@ -1,4 +1,4 @@
-"""Calls: the class of each RPC, and how many calls of a class run at once, for a user and in all."""
+"""Calls: how many of a class run at the same time, for a user and in all, and how many requests arrive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import IPv6Address
 from typing import cast
 from urllib.parse import unquote
@@ -16,7 +15,8 @@ from urllib.parse import unquote
 from grpc.aio import EOF
 
 from avatar_creator_server import metrics
-from avatar_creator_server.api.access import current_caller, user_for_log
+from avatar_creator_server.api.access import current_caller, mark_refused, user_for_log
+from avatar_creator_server.api.call_classes import CallClass, class_of
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.transfers import Transfers
@@ -33,9 +33,8 @@ from avatar_creator_server.shared.turns import Turns
 
 _MIB = 1024 * 1024
 _REASON = "CALL_LIMIT"
-_CONTRACT = "/avatar_creator.v1."
 _WAITING_READS_FACTOR = 32
-"""Waiting reads, as a multiple of those that run: gRPC buffers up to 1 MiB of each waiting call."""
+"""Waiting reads, as a multiple of those that run: more would wait longer than `CALL_WAIT_SECONDS` anyway."""
 _WAITING_WRITES_FACTOR = 16
 _STRANGERS_PER_SECOND = 20
 """Calls of one machine and class that pass an overloaded server although their token is new to it."""
@@ -46,58 +45,6 @@ _WAITING_REQUESTS_FACTOR = 16
 """Calls whose request is not read yet, as a multiple of those that arrive: enough for a burst of one user."""
 _LARGE_REQUEST_BYTES = 64 * 1024
 """Size from which a request counts as memory of its user until its call ends. Usual ones are far smaller."""
-
-
-class CallClass(StrEnum):
-    """Kinds of calls that share a limit. The values are the names of the limits in errors and metrics."""
-
-    READ = "reads"
-    WRITE = "writes"
-    WATCH = "watches"
-    TRANSFER = "transfers"
-    """Uploads and downloads, which `api/transfers.py` bounds."""
-    ANONYMOUS_STREAM = "streams without a token"
-    """Health watches and reflection. The machine that opens them stands for the user."""
-    UNBOUNDED = "others"
-    """Single health checks, which cost almost nothing, and methods that do not exist."""
-
-
-_CLASS_OF_PATH = {
-    "/grpc.health.v1.Health/Watch": CallClass.ANONYMOUS_STREAM,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallClass.ANONYMOUS_STREAM,
-}
-
-CLASS_OF_RPC = {
-    "CreateProject": CallClass.WRITE,
-    "GetProject": CallClass.READ,
-    "ListProjects": CallClass.READ,
-    "UpdateProject": CallClass.WRITE,
-    "DeleteProject": CallClass.WRITE,
-    "UploadAvatar": CallClass.TRANSFER,
-    "GetAvatar": CallClass.READ,
-    "BatchGetAvatars": CallClass.READ,
-    "ListAvatars": CallClass.READ,
-    "UpdateAvatar": CallClass.WRITE,
-    "DeleteAvatar": CallClass.WRITE,
-    "DownloadImage": CallClass.TRANSFER,
-    "CreateGeneration": CallClass.WRITE,
-    "EstimateGeneration": CallClass.READ,
-    "GetGeneration": CallClass.READ,
-    "ListGenerations": CallClass.READ,
-    "WatchGeneration": CallClass.WATCH,
-    "WatchGenerations": CallClass.WATCH,
-    "CancelGeneration": CallClass.WRITE,
-    "RetryGeneration": CallClass.WRITE,
-    "ListPresets": CallClass.READ,
-    "GetPreset": CallClass.READ,
-    "ListPersonaExamples": CallClass.READ,
-    "GetPersonaExample": CallClass.READ,
-    "RecordUsage": CallClass.WRITE,
-    "ListUsage": CallClass.READ,
-    "SummarizeUsage": CallClass.READ,
-    "GetStats": CallClass.READ,
-}
-"""The class of every RPC of the contract, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +132,7 @@ class Calls:
 
         Runs for every call before anything else, so it only looks at what is known already.
         """
-        class_ = _class_of(method)
+        class_ = class_of(method)
         turns = self._turns.get(class_)
         if not (overloaded or self._unread.is_much or (turns is not None and turns.is_full)):
             return None
@@ -223,8 +170,8 @@ class Calls:
         Args:
             method: The RPC.
             context: The call.
-            until_end: True to wait until the client can send no more. gRPC keeps up to 1 MiB of what a client
-                sends after its request, which is too much for a call that lasts.
+            until_end: True to wait until the client cannot send further messages. gRPC keeps up to 1 MiB of
+                what a client sends after its request, which is too much for a call that lasts.
 
         Raises:
             InvalidArgumentError: The client ended the call without a request, or sent a second one.
@@ -272,7 +219,7 @@ class Calls:
             ResourceExhaustedError: The user has too many calls of this class.
             UnavailableError: The server has too many, or the deadline of the call cannot be met.
         """
-        class_ = _class_of(method)
+        class_ = class_of(method)
         turns = self._turns.get(class_)
         if turns is None:
             yield
@@ -304,8 +251,9 @@ class Calls:
         self._unread.add(user_id or user_for_log() or _machine_of(context), answer_bytes, context)
 
     def count_refusal(self, method: str, error: AvatarCreatorError) -> None:
-        """Count a refused call."""
-        metrics.REFUSED_CALLS.labels(_class_of(method), error.reason).inc()
+        """Count a refused call, and mark it for the access log."""
+        mark_refused()
+        metrics.REFUSED_CALLS.labels(class_of(method), error.reason).inc()
 
 
 def _refusal_of(user_id: str, error: AvatarCreatorError | None) -> Refusal | None:
@@ -314,13 +262,6 @@ def _refusal_of(user_id: str, error: AvatarCreatorError | None) -> Refusal | Non
 
 def _too_many_calls() -> AvatarCreatorError:
     return overloaded_error("the server has too many calls right now")
-
-
-def _class_of(method: str) -> CallClass:
-    """Return the class of an RPC, given its path."""
-    if method.startswith(_CONTRACT):
-        return CLASS_OF_RPC.get(method.rpartition("/")[2], CallClass.UNBOUNDED)
-    return _CLASS_OF_PATH.get(method, CallClass.UNBOUNDED)
 
 
 def _machine_of(context: Context) -> str:

@@ -145,7 +145,7 @@ class AvatarServer:
                 ),
             )
         )
-        access_log = AccessLog()
+        access_log = self._access_log = AccessLog()
         self._backlog = Backlog()
         self._core = core
         self._transfers = Transfers(settings)
@@ -200,6 +200,7 @@ class AvatarServer:
         await self._server.stop(DRAIN_GRACE_SECONDS)
         await self._core.watches.close()
         self._transfers.close()
+        self._access_log.report_not_logged()
         log.info("server_stopped")
 
     def _add_services(self) -> None:

@@ -406,8 +406,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
       database.
     """
     ERROR_REASON_TRANSFER_TOO_SLOW: _ErrorReason.ValueType  # 45
-    """An upload was sent, or a download was read, too slowly, or it took too long in all. The service ended the stream
-    and created nothing.
+    """An upload was sent, or a download was read, too slowly, or it took too long in all. Or the request of another call
+    did not arrive in time. The service ended the call and created nothing.
 
     - Status: DEADLINE_EXCEEDED.
     - Metadata: none.
@@ -841,8 +841,8 @@ again, also without a `request_id`.
   database.
 """
 ERROR_REASON_TRANSFER_TOO_SLOW: ErrorReason.ValueType  # 45
-"""An upload was sent, or a download was read, too slowly, or it took too long in all. The service ended the stream
-and created nothing.
+"""An upload was sent, or a download was read, too slowly, or it took too long in all. Or the request of another call
+did not arrive in time. The service ended the call and created nothing.
 
 - Status: DEADLINE_EXCEEDED.
 - Metadata: none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,8 @@ import grpc
 import structlog
 
 from avatar_creator_server import metrics
-from avatar_creator_server.api.access import user_for_log
+from avatar_creator_server.api.access import is_refused, user_for_log
+from avatar_creator_server.api.call_classes import CallClass, class_of
 from avatar_creator_server.api.interceptors.authentication import HEALTH
 from avatar_creator_server.api.interceptors.context import Context
 
@@ -20,8 +22,11 @@ log = structlog.get_logger()
 
 REFUSALS_PER_SECOND = 20
 """Refused calls that are logged in any second. A flood of them must not fill the disk."""
+REFUSALS_PER_USER = 5
+"""Those of one user, and of all callers without a user, so that a flood does not hide the others."""
 
-_REFUSED = frozenset({"UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
+_REPORT_SECONDS = 1.0
+_REFUSED = frozenset({"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"})
 _WITHOUT_PROBLEM = frozenset({"OK", "CANCELLED"})
 
 
@@ -31,7 +36,8 @@ class AccessLog:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._second = 0
-        self._logged = 0
+        self._logged: Counter[str] = Counter()
+        """Refusals that were logged in this second, by user."""
         self._not_logged = 0
 
     @asynccontextmanager
@@ -48,39 +54,48 @@ class AccessLog:
             code = grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context)
             seconds = time.perf_counter() - started
             metrics.REQUESTS.labels(method, code).inc()
-            if not method.rpartition("/")[2].startswith("Watch"):
+            if class_of(method) not in (CallClass.WATCH, CallClass.ANONYMOUS_STREAM):
                 metrics.REQUEST_SECONDS.labels(method).observe(seconds)
             self._log(method, code, seconds)
 
     def log_refusal(self, method: str, user: str, code: grpc.StatusCode) -> None:
         """Log and count a call that was refused before anything else."""
         metrics.REQUESTS.labels(method, code.name).inc()
-        if self._may_log_refusal():
+        if self._may_log_refusal(user):
             log.info("call_finished", method=method, user=user, code=code.name, milliseconds=0.0)
 
     def _log(self, method: str, code: str, seconds: float) -> None:
+        user = user_for_log()
         entry = {
             "method": method,
-            "user": user_for_log(),
+            "user": user,
             "code": code,
             "milliseconds": round(seconds * 1000, 1),
         }
-        is_refusal = code in _REFUSED or (not entry["user"] and code not in _WITHOUT_PROBLEM)
+        is_refusal = is_refused() or code in _REFUSED or (not user and code not in _WITHOUT_PROBLEM)
         if method.startswith(HEALTH) and code in _WITHOUT_PROBLEM:
             log.debug("call_finished", **entry)  # several a second, from every load balancer
-        elif not is_refusal or self._may_log_refusal():
+        elif not is_refusal or self._may_log_refusal(user):
             log.info("call_finished", **entry)
 
-    def _may_log_refusal(self) -> bool:
-        """Return whether this second has room for one more refusal, and say how many had none before."""
+    def report_not_logged(self) -> None:
+        """Log how many refusals had no room in the log since the last report."""
+        if self._not_logged:
+            log.info("refusals_not_logged", count=self._not_logged)
+            self._not_logged = 0
+
+    def _may_log_refusal(self, user: str) -> bool:
+        """Return whether this second has room for one more refusal of the user."""
         second = int(self._clock())
         if second != self._second:
-            if self._not_logged:
-                log.info("refusals_not_logged", count=self._not_logged)
-            self._second, self._logged, self._not_logged = second, 0, 0
-        if self._logged < REFUSALS_PER_SECOND:
-            self._logged += 1
+            self.report_not_logged()
+            self._second = second
+            self._logged.clear()
+        if self._logged.total() < REFUSALS_PER_SECOND and self._logged[user] < REFUSALS_PER_USER:
+            self._logged[user] += 1
             return True
+        if not self._not_logged:
+            asyncio.get_running_loop().call_later(_REPORT_SECONDS, self.report_not_logged)
         self._not_logged += 1
         return False
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from avatar_creator_server.api.access import set_identity
+from avatar_creator_server.api.call_classes import CallClass, class_of
 from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.database.call_limits import set_call_limits
@@ -36,7 +37,7 @@ class Authentication:
         if not method.startswith(_SERVICES_WITHOUT_TOKEN):
             identity = self._tokens.verify(_bearer_token(context))
             set_identity(identity)
-            is_watch = method.rpartition("/")[2].startswith("Watch")
+            is_watch = class_of(method) is CallClass.WATCH
             set_call_limits(identity.caller.user_id, context.time_remaining(), is_patient=is_watch)
         yield
 
