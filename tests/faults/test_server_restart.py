@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -64,6 +65,13 @@ def test_a_watch_survives_a_server_restart(
             "the generation ended before the restart"
         )
 
+        if deployment.is_embedded:
+            # The worker would first draw the large pictures again, which takes longer than the watcher waits.
+            deployment.execute(
+                "UPDATE avatar_generations SET due_time = ? WHERE state = 'pending' AND id != ?",
+                datetime.now(UTC) + timedelta(hours=1),
+                generation.id,
+            )
         deployment.start_server()
         if not deployment.is_embedded:
             deployment.start_worker()

@@ -1,4 +1,4 @@
-"""The access log: a flood of refusals neither fills it nor hides the refusals of others."""
+"""The access log: a flood of refusals does not fill it, and does not hide the refusals of others."""
 
 from __future__ import annotations
 

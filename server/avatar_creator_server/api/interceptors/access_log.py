@@ -23,7 +23,7 @@ log = structlog.get_logger()
 REFUSALS_PER_SECOND = 20
 """Refused calls that are logged in any second. A flood of them must not fill the disk."""
 REFUSALS_PER_USER = 5
-"""Those of one user, and of all callers without a user, so that a flood does not hide the others."""
+"""Share of one user, and of all callers without a user, so that a flood does not hide the others."""
 
 _REPORT_SECONDS = 1.0
 _REFUSED = frozenset({"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"})
