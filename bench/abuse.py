@@ -2,8 +2,8 @@
 
 `python -m bench.abuse RESULTS.json [WORD]` runs each attack, or each whose name has the word, against a
 server and a worker on PostgreSQL and Redis. It prints a Markdown table and writes the figures as JSON.
-`python -m bench.abuse --compare BEFORE.json AFTER.json` prints the table of two versions of the service. Measure
-both on the same machine: the milliseconds are valid only there.
+`python -m bench.abuse --compare BEFORE.json AFTER.json` prints the table of two versions. Measure
+both on one machine: the milliseconds are valid only there.
 """
 
 from __future__ import annotations
