@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.abuse.attacks import ATTACKS
-from tests.abuse.effect import LETTERS, measure
+from tests.abuse.effect import LETTERS, USUAL_THREADS, measure
 from tests.abuse.witness import LEAST_QUIET_SECONDS, SLOWER_NEXT_TO_A_FLOOD, SLOWEST_READ_SECONDS
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
@@ -15,8 +15,6 @@ pytestmark = pytest.mark.abuse
 ATTACK_SECONDS = 6.0
 MAX_KEPT_MIB = 200.0
 """Maximum memory that the server and its decoders keep. Idle decoders alone take 120 MiB."""
-MAX_KEPT_THREADS = 24
-"""Threads that start with the first work: of the database, decoders, spool, and gRPC."""
 
 
 @pytest.mark.parametrize("name", [LETTERS, *ATTACKS])
@@ -32,4 +30,4 @@ def test_another_user_hardly_notices_an_attack(name: str, postgres: Postgres, re
         "the other user's picture was not ready"
     )
     assert figures.after_mib - figures.before_mib < MAX_KEPT_MIB
-    assert figures.threads_after - figures.threads_before <= MAX_KEPT_THREADS
+    assert figures.threads_after - figures.threads_before <= USUAL_THREADS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_creator_server.api.backlog import Backlog
 
-SHORT, LONG = 0.02, 0.3
+SHORT, LONG, VERY_LONG = 0.02, 0.1, 0.5
 
 
 class Server:
@@ -13,6 +13,9 @@ class Server:
     def __init__(self) -> None:
         self._now = 100.0
         self.backlog = Backlog(lambda: self._now)
+
+    def pass_time(self, seconds: float) -> None:
+        self._now += seconds
 
     async def probe(self, seconds: float) -> bool:
         """Let a probe wait, and return whether the server was overloaded shortly before its answer."""
@@ -50,4 +53,23 @@ async def test_a_second_late_probe_is_overload_before_its_answer_and_until_a_fas
     assert await server.probe(LONG)
     assert server.backlog.overloaded
     assert await server.probe(SHORT)
+    assert not server.backlog.overloaded
+
+
+async def test_shortly_after_an_overload_one_late_probe_is_overload() -> None:
+    server = Server()
+    for seconds in (LONG, LONG, SHORT):
+        await server.probe(seconds)
+
+    assert await server.probe(LONG)
+    assert server.backlog.overloaded
+    await server.probe(SHORT)
+    server.pass_time(10)
+    assert not await server.probe(LONG)
+
+
+async def test_a_probe_that_waits_very_long_is_overload_by_itself() -> None:
+    server = Server()
+    assert await server.probe(VERY_LONG)
+    await server.probe(SHORT)
     assert not server.backlog.overloaded

@@ -19,8 +19,12 @@ import grpc
 
 _PROBE_SECONDS = 0.1
 """Time between two probes while calls arrive and none is late. A probe costs about half a millisecond."""
-_MAX_DELAY_SECONDS = 0.1
+_MAX_DELAY_SECONDS = 0.05
 """Delay of a probe from which it is late. One late probe is a burst, and two in a row are overload."""
+_MAX_FIRST_DELAY_SECONDS = 0.2
+"""Delay of a probe that is overload by itself: the answer to a probe may come only after seconds."""
+_ALERT_SECONDS = 2.0
+"""Time after an overload in which one late probe is overload again: a flood outlasts its first refusals."""
 _PROBE_METHOD = "/avatar_creator.v1.BacklogProbe/Probe"
 """A method that no service has: gRPC itself refuses the call as soon as it is reached."""
 
@@ -32,6 +36,7 @@ class Backlog:
         self._clock = clock
         self._late_probes = 0
         """Late probes in a row."""
+        self._alert_end = 0.0
         self._probe_start: float | None = None
         self._begun = 0
         """Calls that the event loop has reached since the last probe."""
@@ -66,21 +71,23 @@ class Backlog:
 
         Refusals are fast, so the backlog often ends after a few of them: the next probe shows that.
         """
-        if not self._late_probes:
+        if self._probe_start is None and not self._late_probes:
             return False
-        return self._late_probes > 1 or self._is_late()
+        now = self._clock()
+        delay = now - self._probe_start if self._probe_start is not None else 0.0
+        late_probes = self._late_probes + (delay > _MAX_DELAY_SECONDS)
+        return delay > _MAX_FIRST_DELAY_SECONDS or late_probes >= (1 if now < self._alert_end else 2)
 
     async def probe(self, call: Callable[[], Awaitable[None]]) -> None:
         """Measure how long a call to this server waits."""
         self._begun = 0
         self._probe_start = self._clock()
         await call()
-        self._late_probes = self._late_probes + 1 if self._is_late() else 0
+        now = self._clock()
+        if self.overloaded:
+            self._alert_end = now + _ALERT_SECONDS
+        self._late_probes = self._late_probes + 1 if now - self._probe_start > _MAX_DELAY_SECONDS else 0
         self._probe_start = None
-
-    def _is_late(self) -> bool:
-        """Return whether the running probe is late."""
-        return self._probe_start is not None and self._clock() - self._probe_start > _MAX_DELAY_SECONDS
 
     async def _probe_again_and_again(self) -> None:
         async with grpc.aio.insecure_channel(self.address) as channel:

@@ -48,6 +48,8 @@ _IN_MEMORY_WAIT_SECONDS = 60.0
 _MAX_DELETED_USES = 500
 """Maximum number of uses that are deleted together with their avatar, in one transaction."""
 _THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
+_THUMBNAILS_AT_ONCE = 16
+"""Thumbnails of a page that are read at the same time: the storage starts a thread for each local file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,11 +344,14 @@ class Avatars:
     async def thumbnails(self, avatars: Sequence[Avatar]) -> list[bytes]:
         """Return the bytes of the thumbnails; empty for an avatar without a thumbnail."""
 
+        turns = asyncio.Semaphore(_THUMBNAILS_AT_ONCE)
+
         async def read(avatar: Avatar) -> bytes:
             if avatar.thumbnail is None:
                 return b""
             try:
-                return await self._files.read_whole(avatar.thumbnail)
+                async with turns:
+                    return await self._files.read_whole(avatar.thumbnail)
             except NotFoundError:
                 # The avatar has just been deleted. One missing file must not fail the whole page.
                 return b""
