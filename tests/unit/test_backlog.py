@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_creator_server.api.backlog import Backlog
 
-SHORT, LONG, VERY_LONG = 0.02, 0.1, 0.5
+SHORT, LONG, VERY_LONG = 0.02, 0.1, 0.6
 
 
 class Server:
@@ -12,6 +12,7 @@ class Server:
 
     def __init__(self) -> None:
         self._now = 100.0
+        self.was_far_behind = False
         self.backlog = Backlog(lambda: self._now)
 
     def pass_time(self, seconds: float) -> None:
@@ -25,6 +26,7 @@ class Server:
             nonlocal before_the_answer
             self._now += seconds
             before_the_answer = self.backlog.overloaded
+            self.was_far_behind = self.backlog.is_far_behind
 
         await self.backlog.probe(call)
         return before_the_answer
@@ -71,5 +73,7 @@ async def test_shortly_after_an_overload_one_late_probe_is_overload() -> None:
 async def test_a_probe_that_waits_very_long_is_overload_by_itself() -> None:
     server = Server()
     assert await server.probe(VERY_LONG)
+    assert server.was_far_behind
     await server.probe(SHORT)
+    assert not server.was_far_behind
     assert not server.backlog.overloaded

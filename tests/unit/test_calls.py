@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
 import pytest
@@ -16,6 +17,7 @@ from avatar_creator_server.errors import AvatarCreatorError, ResourceExhaustedEr
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.memory import MemoryReturn
 from avatar_creator_server.shared.turns import Turns
 
 DOWNLOAD = "/avatar_creator.v1.AvatarService/DownloadImage"
@@ -59,6 +61,14 @@ class KnownUsers:
         return context.user or None
 
 
+@dataclass
+class Backlog:
+    """The backlog of a server."""
+
+    overloaded: bool
+    is_far_behind: bool = False
+
+
 class Transfers:
     """The transfers of these users run."""
 
@@ -74,7 +84,7 @@ class Server:
 
     def __init__(self, **settings: Any) -> None:
         self.transfers = Transfers()
-        self.calls: Any = Calls(Settings(**settings), KnownUsers(), self.transfers)  # type: ignore[arg-type]
+        self.calls: Any = Calls(Settings(**settings), KnownUsers(), self.transfers, MemoryReturn())  # type: ignore[arg-type]
         self._held = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -96,7 +106,7 @@ class Server:
 
     def refusal(self, method: str, call: Call, *, overloaded: bool = False) -> AvatarCreatorError | None:
         """Return the error of a call that is refused before anything else."""
-        refusal: Refusal | None = self.calls.refusal(method, call, overloaded=overloaded)
+        refusal: Refusal | None = self.calls.refusal(method, call, Backlog(overloaded))
         return refusal.error if refusal else None
 
 
@@ -166,6 +176,9 @@ async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> No
         assert server.refusal(GET, Call("single"), overloaded=True) is None
         assert server.refusal(CREATE, Call("many"), overloaded=True) is None
         assert server.refusal(WATCH, Call("many"), overloaded=True) is None
+        far_behind = Backlog(overloaded=True, is_far_behind=True)
+        assert server.calls.refusal(WATCH, Call("many"), far_behind).error.reason == "OVERLOADED"
+        assert server.calls.refusal(WATCH, Call("single"), far_behind) is None
 
 
 async def test_an_overloaded_server_refuses_users_who_have_transfers_already() -> None:

@@ -16,7 +16,6 @@ async def test_a_file_gives_back_its_turn_after_the_spool_was_closed(tmp_path: P
     await large.append(bytes(MEMORY_BYTES + 1))
 
     spool.close()
-    spool.return_memory()
     for file in (small, large, large):
         file.close()
 

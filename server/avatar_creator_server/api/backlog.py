@@ -23,6 +23,8 @@ _MAX_DELAY_SECONDS = 0.05
 """Delay of a probe from which it is late. One late probe is a burst, and two in a row are overload."""
 _MAX_FIRST_DELAY_SECONDS = 0.2
 """Delay of a probe that is overload by itself: the answer to a probe may come only after seconds."""
+_FAR_BEHIND_SECONDS = 0.5
+"""Delay of a probe from which watches are refused too. Many clients open theirs again at the same time."""
 _ALERT_SECONDS = 2.0
 """Time after an overload in which one late probe is overload again: a flood outlasts its first refusals."""
 _PROBE_METHOD = "/avatar_creator.v1.BacklogProbe/Probe"
@@ -74,9 +76,14 @@ class Backlog:
         if self._probe_start is None and not self._late_probes:
             return False
         now = self._clock()
-        delay = now - self._probe_start if self._probe_start is not None else 0.0
+        delay = self._delay(now)
         late_probes = self._late_probes + (delay > _MAX_DELAY_SECONDS)
         return delay > _MAX_FIRST_DELAY_SECONDS or late_probes >= (1 if now < self._alert_end else 2)
+
+    @property
+    def is_far_behind(self) -> bool:
+        """True while calls wait very long for the event loop."""
+        return self._delay(self._clock()) > _FAR_BEHIND_SECONDS
 
     async def probe(self, call: Callable[[], Awaitable[None]]) -> None:
         """Measure how long a call to this server waits."""
@@ -86,8 +93,12 @@ class Backlog:
         now = self._clock()
         if self.overloaded:
             self._alert_end = now + _ALERT_SECONDS
-        self._late_probes = self._late_probes + 1 if now - self._probe_start > _MAX_DELAY_SECONDS else 0
+        self._late_probes = self._late_probes + 1 if self._delay(now) > _MAX_DELAY_SECONDS else 0
         self._probe_start = None
+
+    def _delay(self, now: float) -> float:
+        """Return how long the running probe has waited; 0 without one."""
+        return now - self._probe_start if self._probe_start is not None else 0.0
 
     async def _probe_again_and_again(self) -> None:
         async with grpc.aio.insecure_channel(self.address) as channel:

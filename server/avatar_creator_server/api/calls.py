@@ -16,6 +16,7 @@ from grpc.aio import EOF
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import current_caller, mark_refused, user_for_log
+from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.call_classes import CallClass, class_of
 from avatar_creator_server.api.interceptors.authentication import Authentication
 from avatar_creator_server.api.interceptors.context import Context
@@ -29,6 +30,7 @@ from avatar_creator_server.errors import (
 )
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
+from avatar_creator_server.shared.memory import MemoryReturn
 from avatar_creator_server.shared.turns import Turns
 
 _MIB = 1024 * 1024
@@ -80,8 +82,15 @@ class _Strangers:
 class Calls:
     """The calls of one server."""
 
-    def __init__(self, settings: Settings, authentication: Authentication, transfers: Transfers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        authentication: Authentication,
+        transfers: Transfers,
+        memory: MemoryReturn,
+    ) -> None:
         self._authentication = authentication
+        self._memory = memory
         self._transfers = transfers
         self._strangers = _Strangers()
         self._unread = UnreadAnswers(
@@ -127,13 +136,14 @@ class Calls:
             ),
         }
 
-    def refusal(self, method: str, context: Context, *, overloaded: bool) -> Refusal | None:
+    def refusal(self, method: str, context: Context, backlog: Backlog) -> Refusal | None:
         """Return the refusal of a call for which there is no room; None if there may be.
 
         Runs for every call before anything else, so it only looks at what is known already.
         """
         class_ = class_of(method)
         turns = self._turns.get(class_)
+        overloaded = backlog.overloaded and (class_ is not CallClass.WATCH or backlog.is_far_behind)
         if not (overloaded or self._unread.is_much or (turns is not None and turns.is_full)):
             return None
         seconds_left = context.time_remaining()
@@ -144,7 +154,7 @@ class Calls:
         user_id = self._authentication.known_user_id(context)
         if user_id is None:
             return self._refusal_of_stranger(class_, _machine_of(context), overloaded=overloaded)
-        if overloaded and class_ is not CallClass.WATCH and self._has_call(class_, user_id):
+        if overloaded and self._has_call(class_, user_id):
             return Refusal(user_id, _too_many_calls())
         error = self._unread.refusal(user_id)
         if error is None and turns is not None:
@@ -205,6 +215,7 @@ class Calls:
         request = cast(bytes, raw)
         if len(request) > _LARGE_REQUEST_BYTES:
             self._unread.add(owner, len(request), context)
+            self._memory.soon()
             too_much = self._unread.own_refusal(owner)
             if too_much is not None:
                 self.count_refusal(method, too_much)

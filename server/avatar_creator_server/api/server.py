@@ -58,6 +58,7 @@ from avatar_creator_server.operations.listening import listen_error, require_own
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
+from avatar_creator_server.shared.memory import MemoryReturn
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -148,8 +149,9 @@ class AvatarServer:
         access_log = self._access_log = AccessLog()
         self._backlog = Backlog()
         self._core = core
-        self._transfers = Transfers(settings)
-        calls = Calls(settings, authentication, self._transfers)
+        memory = MemoryReturn()
+        self._transfers = Transfers(settings, memory)
+        calls = Calls(settings, authentication, self._transfers, memory)
         self._health = HealthService(
             core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
         )

@@ -16,6 +16,7 @@ from avatar_creator_server.errors import AvatarCreatorError, TooSlowError, Unaut
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.images.spool import Spool, SpooledFile
 from avatar_creator_server.settings import Settings
+from avatar_creator_server.shared.memory import MemoryReturn
 from avatar_creator_server.shared.turns import Turns
 
 _REASON = "TRANSFER_LIMIT"
@@ -111,13 +112,14 @@ class Pace:
 class Transfers:
     """The uploads and downloads of one server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, memory: MemoryReturn) -> None:
         self._limits = PaceLimits(
             total_seconds=settings.transfer_seconds,
             stall_seconds=settings.transfer_stall_seconds,
             least_bytes_per_second=settings.transfer_least_kib_per_second * _KIB,
         )
         self._spool = Spool(settings.spool_path)
+        self._memory = memory
         self._uploads = Turns(
             "uploads",
             at_once=settings.uploads_at_once,
@@ -152,6 +154,8 @@ class Transfers:
             ResourceExhaustedError: The user has too many uploads.
             UnavailableError: The server has too many uploads.
         """
+        # gRPC keeps up to 1 MiB of each upload, also of refused ones.
+        self._memory.soon()
         await self._uploads.begin(user_id)
         file = self._spool.create(on_close=lambda: self._end_upload(user_id))
         try:
@@ -178,8 +182,7 @@ class Transfers:
 
     def _end_upload(self, user_id: str) -> None:
         self._uploads.end(user_id)
-        if self._uploads.is_idle:
-            self._spool.return_memory()
+        self._memory.soon()
 
     def close(self) -> None:
         """End the threads of the transfers."""

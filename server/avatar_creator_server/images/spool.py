@@ -8,14 +8,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
 import structlog
 
 from avatar_creator_server.errors import UnavailableError
-from avatar_creator_server.shared.memory import return_free_memory
 
 log = structlog.get_logger()
 
@@ -43,11 +41,6 @@ class Spool:
     def create(self, on_close: Callable[[], None]) -> SpooledFile:
         """Create an empty file. Closing it calls `on_close`."""
         return SpooledFile(self._folder, self._writers, on_close)
-
-    def return_memory(self) -> None:
-        """Return the memory of received files to the system, in a thread."""
-        with suppress(RuntimeError):  # the spool is closed, and the process about to end
-            self._writers.submit(return_free_memory)
 
     def close(self) -> None:
         """End the threads that write."""

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
+
+_M_ARENA_MAX = -8  # malloc.h
+_ARENAS = 2
+_RETURN_SECONDS = 2.0
+"""Delay of a return, which takes some milliseconds and may hold other threads up."""
+
+
+def keep_few_arenas() -> None:
+    """Let all threads share two heaps. Call it before there are threads.
+
+    By default, glibc gives threads heaps of their own. After 200 uploads in many threads of gRPC, a server
+    kept 110 to 230 MiB that were free in one heap or another, and with two heaps about 85 MiB.
+    """
+    with contextlib.suppress(AttributeError):  # other C libraries do not have it
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+class MemoryReturn:
+    """Returns free memory to the system, in a thread, shortly after it was asked to."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        """Return the memory that is free in two seconds."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_RETURN_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        asyncio.get_running_loop().run_in_executor(None, return_free_memory)
 
 
 def return_free_memory() -> None:

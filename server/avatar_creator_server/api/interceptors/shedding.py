@@ -54,7 +54,7 @@ class SheddingInterceptor(ServerInterceptor):
 
     def _wrap_unary(self, method: str, inner: Any, encode: Callable[[Any], bytes]) -> Any:
         async def behavior(requests: Any, context: Context) -> bytes:
-            refusal = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
+            refusal = self._calls.refusal(method, context, self._backlog)
             if refusal is not None:
                 await self._refuse(method, refusal, context)
             answer = b""
@@ -68,7 +68,7 @@ class SheddingInterceptor(ServerInterceptor):
 
     def _wrap_stream(self, method: str, inner: Any) -> Any:
         async def behavior(requests: Any, context: Context) -> AsyncIterator[Any]:
-            refusal = self._calls.refusal(method, context, overloaded=self._backlog.overloaded)
+            refusal = self._calls.refusal(method, context, self._backlog)
             if refusal is not None:
                 await self._refuse(method, refusal, context)
             async for response in inner(requests, context):

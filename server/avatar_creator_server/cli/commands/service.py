@@ -35,7 +35,9 @@ def serve() -> None:
     """Start the gRPC server on LISTEN_ADDRESS; without DATABASE_URL and REDIS_URL it includes a worker."""
     from avatar_creator_server.api.server import serve as serve_until
     from avatar_creator_server.operations.private_files import tighten_permissions
+    from avatar_creator_server.shared.memory import keep_few_arenas
 
+    keep_few_arenas()
     settings = _settings()
     tighten_permissions(settings)
     _run_until_signal(lambda finish: serve_until(settings, finish))
@@ -47,8 +49,10 @@ def worker() -> None:
     from avatar_creator_server.core import Core
     from avatar_creator_server.operations.private_files import tighten_permissions
     from avatar_creator_server.settings import SettingsError
+    from avatar_creator_server.shared.memory import keep_few_arenas
     from avatar_creator_tasks.worker import work
 
+    keep_few_arenas()
     settings = _settings()
     # First, so that a worker refuses invalid settings with the same message as a server.
     core = Core.wire(settings)
