@@ -216,10 +216,7 @@ class Calls:
         if len(request) > _LARGE_REQUEST_BYTES:
             self._unread.add(owner, len(request), context)
             self._memory.soon()
-            too_much = self._unread.own_refusal(owner)
-            if too_much is not None:
-                self.count_refusal(method, too_much)
-                raise too_much
+            self._require_read_answers(method, owner)
         return request
 
     @asynccontextmanager
@@ -243,13 +240,20 @@ class Calls:
             raise
         try:
             # Answers that were sent while this call waited count too.
-            unread = self._unread.refusal(user_id)
-            if unread is not None:
-                self.count_refusal(method, unread)
-                raise unread
+            self._require_read_answers(method, user_id)
             yield
         finally:
             turns.end(user_id)
+
+    def _require_read_answers(self, method: str, user_id: str) -> None:
+        error = self._unread.refusal(user_id)
+        if error is not None:
+            self.count_refusal(method, error)
+            try:
+                raise error
+            finally:
+                # Otherwise this frame and the error would keep each other, and with them the request.
+                del error
 
     def send(self, answer_bytes: int, context: Context, *, user_id: str = "") -> None:
         """Count an answer, or an error as 0 bytes, until its client has read it.

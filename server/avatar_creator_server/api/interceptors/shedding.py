@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
-from grpc.aio import ServerInterceptor
+from grpc.aio import AbortError, ServerInterceptor
 
 from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.calls import Calls, Refusal
@@ -60,6 +60,9 @@ class SheddingInterceptor(ServerInterceptor):
             answer = b""
             try:
                 answer = encode(await inner(requests, context))
+            except AbortError as error:
+                _forget_frames(error)
+                raise
             finally:
                 self._calls.send(len(answer), context)
             return answer
@@ -71,8 +74,12 @@ class SheddingInterceptor(ServerInterceptor):
             refusal = self._calls.refusal(method, context, self._backlog)
             if refusal is not None:
                 await self._refuse(method, refusal, context)
-            async for response in inner(requests, context):
-                yield response
+            try:
+                async for response in inner(requests, context):
+                    yield response
+            except AbortError as error:
+                _forget_frames(error)
+                raise
 
         return behavior
 
@@ -86,3 +93,12 @@ class SheddingInterceptor(ServerInterceptor):
         self._calls.send(0, context, user_id=user_id)
         self._access_log.log_refusal(method, user_id, status.code)
         await abort(context, status)
+
+
+def _forget_frames(error: AbortError) -> None:
+    """Let the frames of a refused call go, and with them its request.
+
+    gRPC keeps the error in the state of the call, and the frames keep that state. Only the garbage collector
+    would find this circle, and it does not know how large a request is.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
