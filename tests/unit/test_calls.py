@@ -179,6 +179,17 @@ async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> No
         far_behind = Backlog(overloaded=True, is_far_behind=True)
         assert server.calls.refusal(WATCH, Call("many"), far_behind).error.reason == "OVERLOADED"
         assert server.calls.refusal(WATCH, Call("single"), far_behind) is None
+        assert server.calls.refusal(CREATE, Call("single"), far_behind).error.reason == "OVERLOADED"
+        assert server.calls.refusal(GET, Call("single"), far_behind) is None
+
+
+async def test_an_overloaded_server_does_not_begin_a_call_without_time_left() -> None:
+    async with Server() as server:
+        call = Call("single", seconds_left=0.05)
+        refused = server.refusal(GET, call, overloaded=True)
+        assert refused is not None
+        assert refused.reason == "OVERLOADED"
+        assert server.refusal(GET, call) is None
 
 
 async def test_an_overloaded_server_refuses_users_who_have_transfers_already() -> None:

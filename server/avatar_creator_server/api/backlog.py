@@ -24,7 +24,8 @@ _MAX_DELAY_SECONDS = 0.05
 _MAX_FIRST_DELAY_SECONDS = 0.2
 """Delay of a probe that is overload by itself: the answer to a probe may come only after seconds."""
 _FAR_BEHIND_SECONDS = 0.5
-"""Delay of a probe from which watches are refused too. Many clients open theirs again at the same time."""
+"""Delay of a probe from which all writes are refused, because they cost most, and watches like other calls. Below
+it they are not, because many clients open their watches again at the same time."""
 _ALERT_SECONDS = 2.0
 """Time after an overload in which one late probe is overload again: a flood outlasts its first refusals."""
 _PROBE_METHOD = "/avatar_creator.v1.BacklogProbe/Probe"
@@ -39,6 +40,7 @@ class Backlog:
         self._late_probes = 0
         """Late probes in a row."""
         self._alert_end = 0.0
+        self._last_delay = 0.0
         self._probe_start: float | None = None
         self._begun = 0
         """Calls that the event loop has reached since the last probe."""
@@ -83,7 +85,7 @@ class Backlog:
     @property
     def is_far_behind(self) -> bool:
         """True while calls wait very long for the event loop."""
-        return self._delay(self._clock()) > _FAR_BEHIND_SECONDS
+        return max(self._last_delay, self._delay(self._clock())) > _FAR_BEHIND_SECONDS
 
     async def probe(self, call: Callable[[], Awaitable[None]]) -> None:
         """Measure how long a call to this server waits."""
@@ -93,7 +95,8 @@ class Backlog:
         now = self._clock()
         if self.overloaded:
             self._alert_end = now + _ALERT_SECONDS
-        self._late_probes = self._late_probes + 1 if self._delay(now) > _MAX_DELAY_SECONDS else 0
+        self._last_delay = self._delay(now)
+        self._late_probes = self._late_probes + 1 if self._last_delay > _MAX_DELAY_SECONDS else 0
         self._probe_start = None
 
     def _delay(self, now: float) -> float:

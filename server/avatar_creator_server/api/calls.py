@@ -45,6 +45,8 @@ _ARRIVING_REQUESTS = 512
 _ARRIVING_REQUESTS_PER_USER = 16
 _WAITING_REQUESTS_FACTOR = 16
 """Calls whose request is not read yet, as a multiple of those that arrive: enough for a burst of one user."""
+_LEAST_SECONDS_LEFT = 0.1
+"""Time until its deadline that a call must have after it has waited in the backlog of an overloaded server."""
 _LARGE_REQUEST_BYTES = 64 * 1024
 """Size from which a request counts as memory of its user until its call ends. Usual ones are far smaller."""
 
@@ -143,10 +145,17 @@ class Calls:
         """
         class_ = class_of(method)
         turns = self._turns.get(class_)
-        overloaded = backlog.overloaded and (class_ is not CallClass.WATCH or backlog.is_far_behind)
+        overloaded = backlog.overloaded
+        if overloaded and backlog.is_far_behind:
+            if class_ is CallClass.WRITE:
+                return Refusal("", _too_many_calls())
+        elif class_ is CallClass.WATCH:
+            overloaded = False
         if not (overloaded or self._unread.is_much or (turns is not None and turns.is_full)):
             return None
         seconds_left = context.time_remaining()
+        if overloaded and seconds_left is not None and seconds_left < _LEAST_SECONDS_LEFT:
+            return Refusal("", _too_many_calls())
         if class_ in (CallClass.ANONYMOUS_STREAM, CallClass.UNBOUNDED):
             machine = _machine_of(context)
             error = turns.refusal(machine, seconds_left) if turns else self._unread.own_refusal(machine)
