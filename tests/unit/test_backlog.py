@@ -75,5 +75,7 @@ async def test_a_probe_that_waits_very_long_is_overload_by_itself() -> None:
     assert await server.probe(VERY_LONG)
     assert server.was_far_behind
     await server.probe(SHORT)
+    assert server.was_far_behind, "the last answer came late"
+    await server.probe(SHORT)
     assert not server.was_far_behind
     assert not server.backlog.overloaded

@@ -24,8 +24,8 @@ _MAX_DELAY_SECONDS = 0.05
 _MAX_FIRST_DELAY_SECONDS = 0.2
 """Delay of a probe that is overload by itself: the answer to a probe may come only after seconds."""
 _FAR_BEHIND_SECONDS = 0.5
-"""Delay of a probe from which all writes are refused, because they cost most, and watches like other calls. Below
-it they are not, because many clients open their watches again at the same time."""
+"""Delay of a probe from which all writes are refused, because they cost most, and watches like other calls.
+Below it they are not, because many clients open their watches again at the same time."""
 _ALERT_SECONDS = 2.0
 """Time after an overload in which one late probe is overload again: a flood outlasts its first refusals."""
 _PROBE_METHOD = "/avatar_creator.v1.BacklogProbe/Probe"

@@ -46,7 +46,7 @@ _ARRIVING_REQUESTS_PER_USER = 16
 _WAITING_REQUESTS_FACTOR = 16
 """Calls whose request is not read yet, as a multiple of those that arrive: enough for a burst of one user."""
 _LEAST_SECONDS_LEFT = 0.1
-"""Time until its deadline that a call must have after it has waited in the backlog of an overloaded server."""
+"""Time until its deadline that a call must have after it waited in the backlog of an overloaded server."""
 _LARGE_REQUEST_BYTES = 64 * 1024
 """Size from which a request counts as memory of its user until its call ends. Usual ones are far smaller."""
 
