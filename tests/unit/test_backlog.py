@@ -18,12 +18,14 @@ class Server:
     def pass_time(self, seconds: float) -> None:
         self._now += seconds
 
-    async def probe(self, seconds: float) -> bool:
-        """Let a probe wait, and return whether the server was overloaded shortly before its answer."""
+    async def probe(self, seconds: float, calls: int = 50) -> bool:
+        """Let a probe wait behind calls, and return whether the server was overloaded before its answer."""
         before_the_answer = False
 
         async def call() -> None:
             nonlocal before_the_answer
+            for _ in range(calls):
+                self.backlog.begin()
             self._now += seconds
             before_the_answer = self.backlog.overloaded
             self.was_far_behind = self.backlog.is_far_behind
@@ -79,3 +81,10 @@ async def test_a_probe_that_waits_very_long_is_overload_by_itself() -> None:
     await server.probe(SHORT)
     assert not server.was_far_behind
     assert not server.backlog.overloaded
+
+
+async def test_a_server_that_was_held_up_without_many_calls_is_not_overloaded() -> None:
+    server = Server()
+    for _ in range(3):
+        assert not await server.probe(VERY_LONG, calls=5)
+        assert not server.backlog.overloaded

@@ -21,6 +21,9 @@ _PROBE_SECONDS = 0.1
 """Time between two probes while calls arrive and none is late. A probe costs about half a millisecond."""
 _MAX_DELAY_SECONDS = 0.05
 """Delay of a probe from which it is late. One late probe is a burst, and two in a row are overload."""
+_LEAST_CALLS = 20
+"""Calls that must begin while a late probe waits. With fewer, a busy machine held the process up, and refusals
+would not help."""
 _MAX_FIRST_DELAY_SECONDS = 0.2
 """Delay of a probe that is overload by itself: the answer to a probe may come only after seconds."""
 _FAR_BEHIND_SECONDS = 0.5
@@ -78,9 +81,9 @@ class Backlog:
         if self._probe_start is None and not self._late_probes:
             return False
         now = self._clock()
-        delay = self._delay(now)
-        late_probes = self._late_probes + (delay > _MAX_DELAY_SECONDS)
-        return delay > _MAX_FIRST_DELAY_SECONDS or late_probes >= (1 if now < self._alert_end else 2)
+        late_probes = self._late_probes + self._is_late(now)
+        is_very_late = self._is_late(now, _MAX_FIRST_DELAY_SECONDS)
+        return is_very_late or late_probes >= (1 if now < self._alert_end else 2)
 
     @property
     def is_far_behind(self) -> bool:
@@ -96,8 +99,12 @@ class Backlog:
         if self.overloaded:
             self._alert_end = now + _ALERT_SECONDS
         self._last_delay = self._delay(now)
-        self._late_probes = self._late_probes + 1 if self._last_delay > _MAX_DELAY_SECONDS else 0
+        self._late_probes = self._late_probes + 1 if self._is_late(now) else 0
         self._probe_start = None
+
+    def _is_late(self, now: float, most: float = _MAX_DELAY_SECONDS) -> bool:
+        """Return whether the running probe has waited for longer than `most`, behind calls."""
+        return self._begun >= _LEAST_CALLS and self._delay(now) > most
 
     def _delay(self, now: float) -> float:
         """Return how long the running probe has waited; 0 without one."""
