@@ -22,8 +22,8 @@ _PROBE_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 0.05
 """Delay of a probe from which it is late. One late probe is a burst, and two in a row are overload."""
 _LEAST_CALLS = 20
-"""Calls that must begin while a late probe waits. With fewer, a busy machine held the process up, and refusals
-would not help."""
+"""Calls that must begin while a late probe waits. With fewer, a busy machine held the process up, and
+refusals would not help."""
 _MAX_FIRST_DELAY_SECONDS = 0.2
 """Delay of a probe that is overload by itself: the answer to a probe may come only after seconds."""
 _FAR_BEHIND_SECONDS = 0.5
