@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterator
+from itertools import count, islice
 
 import grpc
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from avatar_creator import AsyncAvatarCreator
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, WatchGenerationRequest
-from tests.contract.calls import Calls, refusal
+from tests.contract.calls import Calls, Refusal, refusal_of
 from tests.support.generations import CANCELLED, PENDING
 from tests.support.http2 import (
     INITIAL_WINDOW_SIZE,
@@ -41,8 +42,8 @@ CLIENT = PREFACE + frame(SETTINGS, 0, b"")
 NO_WINDOW = PREFACE + frame(SETTINGS, 0, struct.pack(">HL", INITIAL_WINDOW_SIZE, 0))
 """The beginning of a connection on which the server may send no answer."""
 LIST_PROJECTS = "/avatar_creator.v1.AvatarProjectService/ListProjects"
-UNREAD_CALLS = 240
-"""Calls whose answers exceed the limit, also if some are refused: each counts with at least 8 KiB."""
+CALLS_AT_ONCE = 4
+"""Fewer than a user may have at the same time, so that all are answered."""
 _REDIS_DATABASE = 2
 
 
@@ -138,6 +139,16 @@ def succeeds(calls: Calls) -> bool:
     return True
 
 
+def refusal_for_unread_answers(calls: Calls) -> Refusal | None:
+    """Return the error of a call that is refused because answers were not read."""
+    try:
+        calls.projects.ListProjects(ListProjectsRequest())
+    except grpc.RpcError as error:
+        refused = refusal_of(error)
+        return refused if refused.metadata.get("limit") == "bytes_of_unread_answers" else None
+    return None
+
+
 def test_a_user_who_reads_no_answers_gets_none_until_they_read(service: Deployment, user: str) -> None:
     token = service.token(user)
     authorization = {"authorization": f"Bearer {token}"}
@@ -147,10 +158,14 @@ def test_a_user_who_reads_no_answers_gets_none_until_they_read(service: Deployme
     ):
         assert succeeds(calls)
         with connected(service.target, NO_WINDOW) as connection:
-            for number in range(UNREAD_CALLS):
-                connection.sendall(unary_call(2 * number + 1, LIST_PROJECTS, b"", authorization))
-            wait_until(lambda: not succeeds(calls))
-            answer = refusal(lambda: calls.projects.ListProjects(ListProjectsRequest()))
+            numbers = count(1, 2)
+
+            def refusal_after_more_calls() -> Refusal | None:
+                for number in islice(numbers, CALLS_AT_ONCE):
+                    connection.sendall(unary_call(number, LIST_PROJECTS, b"", authorization))
+                return refusal_for_unread_answers(calls)
+
+            answer = wait_until(refusal_after_more_calls, 30)
             assert succeeds(other)
         wait_until(lambda: succeeds(calls), message="the answers still count after their connection")
 
