@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.migrator import migrate
 from avatar_creator_server.database.models.states import JobKind
 from avatar_creator_server.shared.background_jobs import BackgroundJobQueue, enqueue_jobs
+from tests.support.locked_table import is_waited_for, locked_table
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -88,12 +88,10 @@ async def test_a_slot_for_urgent_jobs_leaves_bulk_jobs_alone(url: str) -> None:
 
 
 def test_a_job_without_a_wake_up_runs_while_leftovers_are_cleared_away(distributed: Deployment) -> None:
-    waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with closing(psycopg2.connect(distributed.settings["DATABASE_URL"], connect_timeout=10)) as connection:
-        # The worker waits for this table when it deletes old keys.
-        connection.cursor().execute("LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE")
+    # The worker waits for this table when it deletes old keys.
+    with locked_table(distributed, "idempotency_keys"):
         distributed.start_worker()
-        wait_until(lambda: distributed.execute(waits))
+        wait_until(lambda: is_waited_for(distributed, "idempotency_keys"))
 
         distributed.execute(
             "INSERT INTO quick_work (id, kind, subject_id, try_count, due_time, create_time)"
@@ -101,4 +99,4 @@ def test_a_job_without_a_wake_up_runs_while_leftovers_are_cleared_away(distribut
         )
         wait_until(lambda: not distributed.rows("quick_work"), 5.0)
 
-        assert distributed.execute(waits)
+        assert is_waited_for(distributed, "idempotency_keys")

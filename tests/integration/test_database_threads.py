@@ -339,16 +339,22 @@ async def test_work_after_a_call_has_no_limits_of_the_call(trial: Trial) -> None
     assert await start(clean_up(), user="user", seconds=0.0) == (1, 1)
 
 
+def start_watches(database: Database, *, user: str, number: int) -> list[asyncio.Task[Any]]:
+    """Start reads of watches, which wait for as long as they must."""
+
+    async def watch() -> Any:
+        set_call_limits(user, None, is_patient=True)
+        return await database.read(one(database))
+
+    return [asyncio.create_task(watch(), context=Context()) for _ in range(number)]
+
+
 async def test_watches_wait_longer_than_other_calls(trial: Trial) -> None:
     database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, wait_seconds=0.05))
     release = threading.Event()
     busy = start(database.read(release.wait), user="user")
 
-    async def watch() -> Any:
-        set_call_limits("user", None, is_patient=True)
-        return await database.read(one(database))
-
-    watches = [asyncio.create_task(watch(), context=Context()) for _ in range(600)]
+    watches = start_watches(database, user="user", number=600)
     assert (await refusal(start(database.read(one(database)), user="user"))).reason == "DATABASE_LIMIT"
     release.set()
 
@@ -361,11 +367,7 @@ async def test_waiting_watches_take_no_places_of_other_calls(trial: Trial) -> No
     release = threading.Event()
     busy = start(database.read(release.wait), user="greedy")
 
-    async def watch() -> Any:
-        set_call_limits("greedy", None, is_patient=True)
-        return await database.read(one(database))
-
-    watches = [asyncio.create_task(watch(), context=Context()) for _ in range(600)]
+    watches = start_watches(database, user="greedy", number=600)
     calls = [start(database.read(one(database)), user=user) for user in ("greedy", "other")]
     await asyncio.sleep(0)
     release.set()

@@ -258,11 +258,7 @@ class Calls:
         error = self._unread.refusal(user_id)
         if error is not None:
             self.count_refusal(method, error)
-            try:
-                raise error
-            finally:
-                # Otherwise this frame and the error would keep each other, and with them the request.
-                del error
+            raise error
 
     def send(self, answer_bytes: int, context: Context, *, user_id: str = "") -> None:
         """Count an answer, or an error as 0 bytes, until its client has read it.

@@ -79,7 +79,9 @@ class Turns:
             ResourceExhaustedError: The user has too many turns, or too many waiting calls.
             UnavailableError: All turns are taken, most of them by others, or the deadline cannot be met.
         """
-        self._require_room(user_id, seconds_left)
+        error = self.refusal(user_id, seconds_left)
+        if error is not None:
+            raise error
         call = _Call(user_id, asyncio.get_running_loop().create_future())
         if self._queue.begin(call):
             return
@@ -108,14 +110,6 @@ class Turns:
         if call is not None:
             call.granted.set_result(None)
             self._measure()
-
-    def _require_room(self, user_id: str, seconds_left: float | None) -> None:
-        error = self.refusal(user_id, seconds_left)
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # or this frame and the error would keep each other, and the frames of the call
 
     def refusal(self, user_id: str, seconds_left: float | None = None) -> AvatarCreatorError | None:
         """Return the error that a call which begins now would receive at once; None if it may wait or run.

@@ -95,10 +95,13 @@ class SheddingInterceptor(ServerInterceptor):
         await abort(context, status)
 
 
-def _forget_frames(error: AbortError) -> None:
+def _forget_frames(error: BaseException | None) -> None:
     """Let the frames of a refused call go, and with them its request.
 
-    gRPC keeps the error in the state of the call, and the frames keep that state. Only the garbage collector
-    would find this circle, and it does not know how large a request is.
+    gRPC keeps the error in the state of the call, and the frames keep that state. A frame may also keep the
+    error that it raised. Only the garbage collector would find these circles, and it does not know how large
+    a request is.
     """
-    error.__traceback__ = error.__context__ = error.__cause__ = None
+    while error is not None:
+        error.__traceback__ = None
+        error.__cause__, error.__context__, error = None, None, error.__context__
