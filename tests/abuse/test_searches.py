@@ -35,7 +35,7 @@ RARE = f"{WORDS} unheard"
 MANY = " ".join(["a e i o u s"] * 16)
 """96 words, as many as fit into 200 characters."""
 TEXT = "0123456789 " * 170 + WORDS
-REFUSALS = {"DATABASE_LIMIT", "DATABASE_TOO_SLOW", "OVERLOADED", ""}
+REFUSALS = {"CALL_LIMIT", "DATABASE_LIMIT", "DATABASE_TOO_SLOW", "OVERLOADED", ""}
 """Reasons that a caller among too many may get; empty at the caller's own deadline."""
 RUNNING = (
     "SELECT query FROM pg_stat_activity WHERE state = 'active' AND datname = current_database()"
