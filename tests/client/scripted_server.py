@@ -28,6 +28,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from tests.support.ports import free_port
 
 GENERATED = (
     (avatar_project_service_pb2, avatar_project_service_pb2_grpc),
@@ -87,7 +88,12 @@ class Received:
 class ScriptedServer:
     """A server that answers the n-th call of a method with the n-th script for it."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int | None = None) -> None:
+        """Start it on `port`, or on a free one.
+
+        The kernel would choose a port that is free on ::1, and another process may have it on 127.0.0.1. A
+        client then reaches either server.
+        """
         self.calls: list[Received] = []
         self.called = threading.Event()
         """Set once a call has arrived."""
@@ -97,11 +103,12 @@ class ScriptedServer:
             for service in messages.DESCRIPTOR.services_by_name.values():
                 register = getattr(services, f"add_{service.name}Servicer_to_server")
                 register(self._servicer(service, getattr(services, f"{service.name}Servicer")), self._server)
-        if credentials is None:
-            self.port = self._server.add_insecure_port(f"localhost:{port}")
-        else:
-            self.port = self._server.add_secure_port(f"localhost:{port}", credentials)
+        self.port = free_port() if port is None else port
         self.target = f"localhost:{self.port}"
+        if credentials is None:
+            self._server.add_insecure_port(self.target)
+        else:
+            self._server.add_secure_port(self.target, credentials)
         self._server.start()
 
     def script(self, method: str, *calls: Sequence[Step]) -> None:
