@@ -38,7 +38,7 @@ abuse: .venv/.development ## Run the abuse tests: one user overloads the service
 	$(BIN)/python -m pytest tests/abuse -m abuse
 
 soak: .venv/.development ## Run all attacks in turn for 20 minutes, while honest users make 300 portraits
-	$(BIN)/python -m pytest tests/abuse -m soak -s
+	$(BIN)/python -m pytest tests/abuse -m soak -s --override-ini faulthandler_timeout=3600
 
 pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or Debian's package unpacked into build
 
