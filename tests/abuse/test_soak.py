@@ -37,6 +37,8 @@ RETRY_SECONDS = 120.0
 """Maximum time for which an honest client retries."""
 SETTLING_SECONDS = 300.0
 LARGE = 20_000
+PROMPT = "a woman"
+"""Prompt that no attack sends."""
 MAX_KEPT_BYTES = 300 * MIB
 """Maximum memory that the server keeps when the attacks are over."""
 
@@ -96,7 +98,9 @@ async def test_300_portraits_are_ready_while_all_attacks_run_in_turn(
     assert set(outcomes) == set(ATTACKS)
     assert not [name for name, counted in outcomes.items() if not counted.total()], "an attacker did nothing"
     assert gauge.server_bytes() - before < MAX_KEPT_BYTES
-    await asyncio.to_thread(assert_promise_kept, service, router, outcomes_seen=last_states)
+    await asyncio.to_thread(
+        assert_promise_kept, service, router, outcomes_seen=last_states, users="user-", prompt=PROMPT
+    )
 
 
 async def _create_and_watch(
@@ -107,7 +111,7 @@ async def _create_and_watch(
     watches, latencies = [], []
     for _ in range(number):
         generation = await client.generations.create(
-            project.id, "a woman", width=SMALLEST, height=SMALLEST, timeout=RETRY_SECONDS
+            project.id, PROMPT, width=SMALLEST, height=SMALLEST, timeout=RETRY_SECONDS
         )
         watches.append(asyncio.create_task(_last_state(client, generation.id)))
         started = time.perf_counter()

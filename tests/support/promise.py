@@ -26,6 +26,8 @@ def assert_promise_kept(
     router: RouterFake | None = None,
     *,
     outcomes_seen: Iterable[Generation] = (),
+    users: str = "",
+    prompt: str = "",
 ) -> None:
     """Assert that every generation has ended once, with all its records and no others.
 
@@ -33,13 +35,18 @@ def assert_promise_kept(
         deployment: A running service with a worker.
         router: The fake provider. Its submissions are counted.
         outcomes_seen: The last state that each watcher received.
+        users: Start of the ids of the users to check. Others may have deleted generations.
+        prompt: Text of the prompts of these users, which no other prompt contains.
     """
     _wait_until_quiet(deployment)
-    generations = deployment.rows("avatar_generations")
+    generations = _rows_of(users, deployment, "avatar_generations")
+    ids = {row["id"] for row in generations}
     attempts: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for attempt in sorted(deployment.rows("generation_attempts"), key=lambda row: row["attempt_number"]):
-        attempts[attempt["generation_id"]].append(attempt)
-    avatars = Counter(row["generation_id"] for row in deployment.rows("avatars") if row["generation_id"])
+        if attempt["generation_id"] in ids:
+            attempts[attempt["generation_id"]].append(attempt)
+    rows = _rows_of(users, deployment, "avatars")
+    avatars = Counter(row["generation_id"] for row in rows if row["generation_id"])
 
     for row in generations:
         identity = (row["id"], row["state"])
@@ -54,16 +61,21 @@ def assert_promise_kept(
         assert len(succeeded) == (row["state"] == "completed"), identity
         assert succeeded == own[len(own) - len(succeeded) :], identity
         assert row["price_micros"] == sum(attempt["price_micros"] for attempt in own), identity
-    assert set(avatars) <= {row["id"] for row in generations}
+    assert set(avatars) <= ids
 
-    _assert_counts_match_rows(deployment, generations, attempts)
+    _assert_counts_match_rows(deployment, users, generations, attempts)
     if router is not None:
-        _assert_submitted_once(router, attempts)
+        submissions = [each for each in router.submissions() if prompt in str(each["body"])]
+        _assert_submitted_once(submissions, attempts)
     states = {row["id"]: (row["state"], row["revision"]) for row in generations}
     for seen in outcomes_seen:
         state = GenerationState.Name(seen.state).removeprefix("GENERATION_STATE_").lower()
         received = (state, seen.revision)
         assert received == states[seen.id], seen.id
+
+
+def _rows_of(users: str, deployment: Deployment, table: str) -> list[dict[str, Any]]:
+    return [row for row in deployment.rows(table) if row["user_id"].startswith(users)]
 
 
 def _wait_until_quiet(deployment: Deployment) -> None:
@@ -101,6 +113,7 @@ def _delete_orphans(deployment: Deployment) -> None:
 
 def _assert_counts_match_rows(
     deployment: Deployment,
+    users: str,
     generations: list[dict[str, Any]],
     attempts: dict[str, list[dict[str, Any]]],
 ) -> None:
@@ -110,25 +123,28 @@ def _assert_counts_match_rows(
     for row in generations:
         states[row["user_id"]][row["state"]] += 1
         spent[row["user_id"]] += sum(attempt["price_micros"] for attempt in attempts[row["id"]])
-    for row in deployment.rows("user_statistics"):
+    for row in _rows_of(users, deployment, "user_statistics"):
         counted = {state: row[f"{state}_count"] for state in ("pending", "processing", *_ENDED)}
         assert counted == {state: states[row["user_id"]][state] for state in counted}, row["user_id"]
     counted_spend: Counter[str] = Counter()
-    for row in deployment.rows("daily_spend"):
+    for row in _rows_of(users, deployment, "daily_spend"):
         counted_spend[row["user_id"]] += row["price_micros"]
     assert not [spend for spend in counted_spend.values() if spend < 0]
     assert +counted_spend == +spent
-    started = {row["generation_id"]: row["price_micros"] for row in deployment.rows("generation_starts")}
+    starts = _rows_of(users, deployment, "generation_starts")
+    started = {row["generation_id"]: row["price_micros"] for row in starts}
     assert started == {row["id"]: row["price_micros"] for row in generations}
 
 
-def _assert_submitted_once(router: RouterFake, attempts: dict[str, list[dict[str, Any]]]) -> None:
+def _assert_submitted_once(
+    submissions: list[dict[str, Any]], attempts: dict[str, list[dict[str, Any]]]
+) -> None:
     """Assert that no attempt submitted twice, and that a possible submission counts as possibly charged."""
     all_attempts = [attempt for own in attempts.values() for attempt in own]
     # An attempt that resumed a request of a lost worker submitted nothing, so ids can repeat.
     ids = [attempt["provider_request_id"] for attempt in all_attempts if attempt["provider_request_id"]]
     unanswered = [attempt for attempt in all_attempts if attempt["outcome"] == "submit_unknown"]
-    accepted = {each["request_id"] for each in router.submissions() if each["accepted"]}
-    assert router.count <= len(all_attempts)
+    accepted = {each["request_id"] for each in submissions if each["accepted"]}
+    assert len(submissions) <= len(all_attempts)
     assert len(set(ids)) <= len(accepted) <= len(set(ids)) + len(unanswered)
     assert all(attempt["possibly_charged"] for attempt in unanswered)
