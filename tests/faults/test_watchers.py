@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from typing import Any
 
 import grpc
 import psutil
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from avatar_creator import AvatarCreator, UnauthenticatedError
+from avatar_creator.retries import Backoff
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1.generation_pb2 import Generation
 from avatar_creator_server.generations.events import ChangeHint
@@ -209,7 +211,10 @@ class _Received:
 
 
 class _Crowd:
-    """`CROWD_SIZE` watches that open at the same moment. Each is a plain call that is never retried."""
+    """`CROWD_SIZE` watches that open at the same moment, each a plain call.
+
+    Only a watch that the server has no room for is opened again, with the delays of our clients.
+    """
 
     def __init__(self, deployment: Deployment, user: str, generation_ids: list[str]) -> None:
         self._target = deployment.target
@@ -240,23 +245,32 @@ class _Crowd:
             await channel.close()
 
     async def _watch(self, number: int, first: asyncio.Future[_Received]) -> _Received:
-        channel = self._channels[number % CONNECTIONS]
-        watch = channel.unary_stream(
+        refusals = 0
+        while True:
+            received = _Received(None, 0)
+            try:
+                async for message in self._open(number):
+                    received = _Received(None, message.generation.state)
+                    if not first.done():
+                        first.set_result(received)
+                return _Received(grpc.StatusCode.OK, received.state)
+            except grpc.aio.AioRpcError as error:
+                refusal = refusal_of(error)
+                if refusal.reason == "OVERLOADED" and not first.done():
+                    assert refusal.retry_after
+                    refusals += 1
+                    await asyncio.sleep(Backoff().delay(refusals, refusal.retry_after))
+                    continue
+                received = _Received(error.code(), 0, refusal.reason)
+                if not first.done():
+                    first.set_result(received)
+                return received
+
+    def _open(self, number: int) -> grpc.aio.UnaryStreamCall[Any, Any]:
+        watch = self._channels[number % CONNECTIONS].unary_stream(
             "/avatar_creator.v1.GenerationService/WatchGeneration",
             request_serializer=pb.WatchGenerationRequest.SerializeToString,
             response_deserializer=pb.WatchGenerationResponse.FromString,
         )
         generation_id = self._generation_ids[number % len(self._generation_ids)]
-        call = watch(pb.WatchGenerationRequest(generation_id=generation_id), metadata=self._metadata)
-        received = _Received(None, 0)
-        try:
-            async for message in call:
-                received = _Received(None, message.generation.state)
-                if not first.done():
-                    first.set_result(received)
-            return _Received(grpc.StatusCode.OK, received.state)
-        except grpc.aio.AioRpcError as error:
-            received = _Received(error.code(), 0, refusal_of(error).reason)
-            if not first.done():
-                first.set_result(received)
-            return received
+        return watch(pb.WatchGenerationRequest(generation_id=generation_id), metadata=self._metadata)
