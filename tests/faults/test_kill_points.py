@@ -33,7 +33,7 @@ class KillPoint:
 
 LEASES = "avatar_creator_server.generations.leases:GenerationLeases"
 KILL_POINTS = {
-    "after_the_claim": KillPoint(f"kill after {LEASES}.claim", (WORKER_LOST, SUCCEEDED), 1),
+    "after_the_claim": KillPoint(f"kill after {LEASES}.claim found", (WORKER_LOST, SUCCEEDED), 1),
     "before_the_submission": KillPoint(
         "kill before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue.submit",
         (SUBMIT_UNKNOWN, SUCCEEDED),

@@ -4,8 +4,8 @@
     python -m tests.support.fault_point "$fault" worker
 
 A point is the first call of a method, before it runs or after it has returned. With `ended`, it is the first
-call whose argument is an ended generation. The fault `set MODULE:NUMBER VALUE` changes a number in a module
-instead, for example to switch off a timer.
+call whose argument is an ended generation; with `found`, the first one that has returned something. The
+fault `set MODULE:NUMBER VALUE` changes a number in a module instead, for example to switch off a timer.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def arm(fault: str) -> None:
     """Prepare the fault: send a signal to this process at a point, or change a number.
 
     Raises:
-        ValueError: `fault` has another form than `kill|suspend before|after MODULE:CLASS.METHOD [ended]` or
-            `set MODULE:NUMBER VALUE`.
+        ValueError: `fault` has another form than `set MODULE:NUMBER VALUE` or
+            `kill|suspend before|after MODULE:CLASS.METHOD [ended|found]`.
     """
     if fault.startswith("set "):
         _, place, value = fault.split()
@@ -39,7 +39,11 @@ def arm(fault: str) -> None:
         setattr(changed, name, type(getattr(changed, name))(value))
         return
     action, when, place, *conditions = fault.split()
-    if action not in _SIGNALS or when not in ("before", "after") or conditions not in ([], ["ended"]):
+    if (
+        action not in _SIGNALS
+        or when not in ("before", "after")
+        or conditions not in ([], ["ended"], ["found"])
+    ):
         raise ValueError(f"not a fault: {fault!r}")
     module, _, path = place.partition(":")
     owner_name, _, name = path.partition(".")
@@ -50,9 +54,11 @@ def arm(fault: str) -> None:
     resumed = threading.Event()
     signal.signal(signal.SIGCONT, lambda *_: resumed.set())
 
-    def send_signal(moment: str, arguments: tuple[Any, ...]) -> None:
+    def send_signal(moment: str, arguments: tuple[Any, ...], result: object = None) -> None:
         nonlocal passed
-        if passed or moment != when or (conditions and not arguments[1].ended):
+        if passed or moment != when:
+            return
+        if ("ended" in conditions and not arguments[1].ended) or ("found" in conditions and result is None):
             return
         passed = True
         os.kill(os.getpid(), _SIGNALS[action])
@@ -64,16 +70,14 @@ def arm(fault: str) -> None:
     setattr(owner, name, _wrap(method, send_signal))
 
 
-def _wrap(
-    method: Callable[..., Any], send_signal: Callable[[str, tuple[Any, ...]], None]
-) -> Callable[..., Any]:
+def _wrap(method: Callable[..., Any], send_signal: Callable[..., None]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
         async def called_async(*arguments: Any, **named: Any) -> Any:
             send_signal("before", arguments)
             result = await method(*arguments, **named)
-            send_signal("after", arguments)
+            send_signal("after", arguments, result)
             return result
 
         return called_async
@@ -82,7 +86,7 @@ def _wrap(
     def called(*arguments: Any, **named: Any) -> Any:
         send_signal("before", arguments)
         result = method(*arguments, **named)
-        send_signal("after", arguments)
+        send_signal("after", arguments, result)
         return result
 
     return called
