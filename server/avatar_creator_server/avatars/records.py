@@ -1,12 +1,10 @@
-"""The record of an avatar."""
+"""The record of an avatar, and the filters of a list."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from avatar_creator_server.database import models
-from avatar_creator_server.database.records import read_row
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 
@@ -35,20 +33,17 @@ class Avatar:
     create_time: datetime
     update_time: datetime
 
-    @classmethod
-    def from_row(cls, row: models.Avatar) -> Avatar:
-        """Read the row of an avatar that was selected together with its files."""
-        return read_row(
-            cls,
-            row,
-            image=StoredFile.from_row(row.image_file),
-            thumbnail=StoredFile.from_row(row.thumbnail_file) if row.thumbnail_file else None,
-            persona=Persona(
-                row.persona_name,
-                row.persona_age,
-                tuple(row.persona_personality),
-                row.persona_background,
-            ),
-            attributes=read_row(Attributes, row),
-            generation_id=row.generation_id or "",
-        )
+
+@dataclass(frozen=True, slots=True)
+class AvatarFilter:
+    """Filters and sort order of a list of avatars. An empty field does not filter."""
+
+    project_id: str = ""
+    source_types: tuple[str, ...] = ()
+    gender: str = ""
+    age_range: str = ""
+    ethnicity: str = ""
+    style: str = ""
+    query: str = ""
+    """Words that must all be in the name, the persona's name or the prompt."""
+    last_used_first: bool = False

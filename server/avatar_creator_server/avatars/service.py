@@ -9,9 +9,16 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from peewee import JOIN, PeeweeException
+from peewee import PeeweeException
 
-from avatar_creator_server.avatars.records import Avatar
+from avatar_creator_server.avatars.queries import (
+    cursor_of,
+    has_avatar,
+    list_avatars,
+    read_avatar,
+    read_avatars,
+)
+from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.database import models
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import JobKind, SourceType
@@ -105,31 +112,13 @@ class UnfinishedImage:
     file: StoredFile
 
 
-@dataclass(frozen=True, slots=True)
-class AvatarFilter:
-    """Filters and sort order of a list of avatars. An empty field does not filter."""
-
-    project_id: str = ""
-    source_types: tuple[str, ...] = ()
-    gender: str = ""
-    age_range: str = ""
-    ethnicity: str = ""
-    style: str = ""
-    query: str = ""
-    """Words that must all be in the name, the persona's name or the prompt."""
-    last_used_first: bool = False
-
-
 def require_avatar(caller: Caller, avatar_id: str) -> None:
     """Refuse an avatar that the caller does not have.
 
     Raises:
         NotFoundError: The user has no such avatar.
     """
-    query = models.Avatar.select(models.Avatar.id).where(
-        models.Avatar.id == avatar_id, in_no_deleted_project(models.Avatar.project, caller)
-    )
-    if not caller.found(query, models.Avatar.user_id).exists():
+    if not has_avatar(caller, avatar_id):
         raise NotFoundError("avatar", avatar_id)
 
 
@@ -261,12 +250,9 @@ class Avatars:
     async def batch_get(self, caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
         """Return the avatars that the user has, in the order of the ids, without duplicates."""
 
-        def query() -> list[Avatar]:
-            rows = _avatars_of(caller).where(models.Avatar.id.in_(avatar_ids))
-            found = {row.id: Avatar.from_row(row) for row in rows}
-            return [found[avatar_id] for avatar_id in dict.fromkeys(avatar_ids) if avatar_id in found]
-
-        return await self._database.read(query)
+        distinct = list(dict.fromkeys(avatar_ids))
+        found = {avatar.id: avatar for avatar in await self._database.read(read_avatars, caller, distinct)}
+        return [found[avatar_id] for avatar_id in distinct if avatar_id in found]
 
     async def list_page(
         self, caller: Caller, filters: AvatarFilter, *, page_size: int, page_token: str
@@ -279,8 +265,8 @@ class Avatars:
         """
         return await self._pager.read(
             (caller.user_id, caller.sees_all, "avatars", *asdict(filters).values()),
-            lambda limit, cursor: self._list(caller, filters, limit, cursor),
-            lambda last: _cursor_of(filters, last),
+            lambda limit, cursor: list_avatars(caller, filters, limit, cursor),
+            lambda last: cursor_of(filters, last),
             page_size=page_size,
             page_token=page_token,
         )
@@ -406,40 +392,10 @@ class Avatars:
 
     @staticmethod
     def _get(caller: Caller, avatar_id: str) -> Avatar:
-        row = _avatars_of(caller).where(models.Avatar.id == avatar_id).first()
-        if row is None:
+        avatar = read_avatar(caller, avatar_id)
+        if avatar is None:
             raise NotFoundError("avatar", avatar_id)
-        return Avatar.from_row(row)
-
-    @staticmethod
-    def _list(
-        caller: Caller, filters: AvatarFilter, limit: int, cursor: Sequence[str] | None
-    ) -> list[Avatar]:
-        avatar = models.Avatar
-        query = _avatars_of(caller).limit(limit)
-        if filters.project_id:
-            require_project(caller, filters.project_id)
-            query = query.where(avatar.project == filters.project_id)
-        if filters.source_types:
-            query = query.where(avatar.source_type.in_(filters.source_types))
-        for column, value in (
-            (avatar.gender, filters.gender),
-            (avatar.age_range, filters.age_range),
-            (avatar.style, filters.style),
-            # A text that folds to nothing is not an ethnicity, and must not find any avatar.
-            (avatar.ethnicity_folded, fold(filters.ethnicity) or filters.ethnicity),
-        ):
-            if value:
-                query = query.where(column == value)
-        for word in filters.query.split():
-            query = query.where(avatar.search_text.contains(fold(word)))
-        if filters.last_used_first:
-            query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
-        else:
-            query = query.order_by(avatar.id.desc())
-        if cursor is not None:
-            query = query.where(_after(filters, cursor))
-        return [Avatar.from_row(row) for row in query]
+        return avatar
 
     def _update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
         lock_avatar(self._database, caller, avatar_id)
@@ -473,37 +429,3 @@ class Avatars:
             models.Avatar.delete().where(models.Avatar.id == avatar_id).execute()
             self._files.release_files_of(caller.user_id, [row])
         statistics.count_gone(caller.user_id, row)
-
-
-def _avatars_of(caller: Caller) -> Any:
-    image, thumbnail = models.File.alias("image"), models.File.alias("thumbnail")
-    avatars_of_all_users = (
-        models.Avatar.select(models.Avatar, image, thumbnail)
-        .join(image, on=(models.Avatar.image_file == image.id))
-        .switch(models.Avatar)
-        .join(thumbnail, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == thumbnail.id))
-    )
-    return caller.found(avatars_of_all_users, models.Avatar.user_id).where(
-        in_no_deleted_project(models.Avatar.project, caller)
-    )
-
-
-def _cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:
-    if not filters.last_used_first:
-        return [last.id]
-    return [last.last_used_time.isoformat() if last.last_used_time else "", last.id]
-
-
-def _after(filters: AvatarFilter, cursor: Sequence[str]) -> Any:
-    avatar = models.Avatar
-    older = avatar.id < cursor[-1]
-    if not filters.last_used_first:
-        return older
-    if not cursor[0]:
-        return avatar.last_used_time.is_null() & older
-    last_used = datetime.fromisoformat(cursor[0])
-    return (
-        (avatar.last_used_time < last_used)
-        | ((avatar.last_used_time == last_used) & older)
-        | avatar.last_used_time.is_null()
-    )

@@ -1,4 +1,4 @@
-"""Folding of words, so that a search ignores case and accents on both databases."""
+"""Folding of words, so that a search ignores case and accents on both databases, and LIKE patterns."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ def fold(text: str) -> str:
     """
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def contained(word: str) -> str:
+    """Return the pattern of LIKE, with `!` as its escape character, for texts that contain a word."""
+    escaped = fold(word).replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return f"%{escaped}%"

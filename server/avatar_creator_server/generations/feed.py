@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from avatar_creator_server.database.compiled_queries import (
+    CompiledQuery,
+    compiled,
+    numbered,
+    parameters,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, AvatarProject
 from avatar_creator_server.errors import NotFoundError
-from avatar_creator_server.generations.queries import all_generations, generations_of, read_rows
+from avatar_creator_server.generations.queries import (
+    all_generations,
+    compiled_generations,
+    generations_of,
+    read_generations,
+    read_rows,
+)
 from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import (
@@ -64,8 +76,7 @@ class GenerationFeed:
         """
 
         def query() -> list[Generation]:
-            rows = read_rows(generations_of(caller).where(AvatarGeneration.id.in_(generation_ids)))
-            found = {generation.id: generation for generation in rows}
+            found = {generation.id: generation for generation in read_generations(caller, generation_ids)}
             for generation_id in generation_ids:
                 if generation_id not in found:
                     raise NotFoundError("generation", generation_id)
@@ -175,10 +186,15 @@ class GenerationFeed:
         """Read the existing ones of these generations, for all users, in the order of their changes."""
 
         def query() -> list[Generation]:
-            rows = all_generations().where(AvatarGeneration.id.in_(generation_ids))
-            return read_rows(rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id))
+            return _latest(len(generation_ids)).rows(**numbered("id", generation_ids))
 
         return await self._database.read(query)
+
+
+@compiled
+def _latest(count: int) -> CompiledQuery[Generation]:
+    rows = all_generations().where(AvatarGeneration.id.in_(parameters("id", count)))
+    return compiled_generations(rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id))
 
 
 def _before_late_commits(instant: datetime) -> datetime:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from peewee import JOIN
 
+from avatar_creator_server.database.compiled_queries import (
+    CompiledQuery,
+    by_name,
+    compiled,
+    numbered,
+    parameter,
+    parameters,
+)
 from avatar_creator_server.database.models import Avatar, AvatarGeneration
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import in_no_deleted_project
-from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.caller import Caller, caller_of_form
 
 
 def all_generations() -> Any:
@@ -25,15 +34,14 @@ def generations_of(caller: Caller) -> Any:
     )
 
 
-def _with_avatars() -> Any:
-    return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
-        Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
-    )
+def compiled_generations(query: Any) -> CompiledQuery[Generation]:
+    """Compile a query made from `all_generations` or `generations_of`."""
+    return CompiledQuery(query, by_name(lambda row: Generation.from_row(row, row.avatar_id)))
 
 
 def read_rows(query: Any) -> list[Generation]:
     """Run a query made from `all_generations` or `generations_of`."""
-    return [Generation.from_row(row, row.avatar_id) for row in query.objects()]
+    return compiled_generations(query).rows()
 
 
 def read_generation(caller: Caller, generation_id: str) -> Generation:
@@ -42,7 +50,29 @@ def read_generation(caller: Caller, generation_id: str) -> Generation:
     Raises:
         NotFoundError: The caller has no such generation.
     """
-    found = read_rows(generations_of(caller).where(AvatarGeneration.id == generation_id))
+    found = read_generations(caller, [generation_id])
     if not found:
         raise NotFoundError("generation", generation_id)
     return found[0]
+
+
+def read_generations(caller: Caller, generation_ids: Sequence[str]) -> list[Generation]:
+    """Read those of these generations that the caller may read, in any order."""
+    if not generation_ids:
+        return []
+    query = _generations(caller.sees_all, len(generation_ids))
+    return query.rows(user_id=caller.user_id, **numbered("id", generation_ids))
+
+
+@compiled
+def _generations(sees_all: bool, count: int) -> CompiledQuery[Generation]:
+    caller = caller_of_form(sees_all, parameter("user_id"))
+    return compiled_generations(
+        generations_of(caller).where(AvatarGeneration.id.in_(parameters("id", count)))
+    )
+
+
+def _with_avatars() -> Any:
+    return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
+        Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
+    )

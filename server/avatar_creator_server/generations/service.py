@@ -8,6 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from avatar_creator_server import metrics
+from avatar_creator_server.database.compiled_queries import (
+    CompiledQuery,
+    compiled,
+    numbered,
+    parameter,
+    parameters,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, new_id
 from avatar_creator_server.database.models.states import (
@@ -26,7 +33,12 @@ from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner, enhanced_prompt_of
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
-from avatar_creator_server.generations.queries import generations_of, read_generation, read_rows
+from avatar_creator_server.generations.queries import (
+    compiled_generations,
+    generations_of,
+    read_generation,
+    read_rows,
+)
 from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.recipes.recipe import Recipe
 from avatar_creator_server.generations.recipes.reproduction import read_recipe
@@ -41,7 +53,7 @@ from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.projects.service import in_no_deleted_project, lock_project, require_project
-from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.caller import Caller, caller_of_form
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
@@ -401,18 +413,36 @@ def _created_together(caller: Caller, first_id: str) -> list[Generation]:
 def _list(
     caller: Caller, filters: GenerationFilter, limit: int, cursor: Sequence[str] | None
 ) -> list[Generation]:
-    query = generations_of(caller).order_by(AvatarGeneration.id.desc()).limit(limit)
     if filters.project_id:
         require_project(caller, filters.project_id)
-        query = query.where(AvatarGeneration.project == filters.project_id)
-    if filters.group_id:
-        query = query.where(AvatarGeneration.group_id == filters.group_id)
-    if filters.states:
-        query = query.where(AvatarGeneration.state.in_(filters.states))
-    if filters.created_from is not None:
-        query = query.where(AvatarGeneration.create_time >= filters.created_from)
-    if filters.created_before is not None:
-        query = query.where(AvatarGeneration.create_time < filters.created_before)
-    if cursor is not None:
-        query = query.where(AvatarGeneration.id < cursor[0])
-    return read_rows(query)
+    values = {
+        "project_id": filters.project_id,
+        "group_id": filters.group_id,
+        "created_from": filters.created_from,
+        "created_before": filters.created_before,
+        "last_id": cursor[0] if cursor is not None else None,
+    }
+    given = {name: value for name, value in values.items() if value}
+    query = _list_query(caller.sees_all, tuple(given), len(filters.states))
+    return query.rows(
+        user_id=caller.user_id, limit=limit, **given, **numbered("state", tuple(filters.states))
+    )
+
+
+@compiled
+def _list_query(sees_all: bool, given: tuple[str, ...], states: int) -> CompiledQuery[Generation]:
+    """Return the query for a list with these of the conditions below, and with this number of states."""
+    row = AvatarGeneration
+    conditions = {
+        "project_id": row.project == parameter("project_id"),
+        "group_id": row.group_id == parameter("group_id"),
+        "created_from": row.create_time >= parameter("created_from", row.create_time),
+        "created_before": row.create_time < parameter("created_before", row.create_time),
+        "last_id": row.id < parameter("last_id"),
+    }
+    query = generations_of(caller_of_form(sees_all, parameter("user_id")))
+    for name in given:
+        query = query.where(conditions[name])
+    if states:
+        query = query.where(row.state.in_(parameters("state", states)))
+    return compiled_generations(query.order_by(row.id.desc()).limit(parameter("limit")))

@@ -7,11 +7,17 @@ from typing import Any
 
 from peewee import fn
 
+from avatar_creator_server.database.compiled_queries import (
+    CompiledQuery,
+    by_name,
+    compiled,
+    parameter,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.projects.records import Project
-from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.caller import Caller, caller_of_form
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
 
@@ -55,9 +61,17 @@ def require_project(caller: Caller, project_id: str) -> None:
     Raises:
         NotFoundError: The user has no such project.
     """
-    query = AvatarProject.select(AvatarProject.id).where(AvatarProject.id == project_id, IS_NOT_DELETED)
-    if not caller.found(query, AvatarProject.user_id).exists():
+    if _existing(caller.sees_all).first(user_id=caller.user_id, project_id=project_id) is None:
         raise NotFoundError("project", project_id)
+
+
+@compiled
+def _existing(sees_all: bool) -> CompiledQuery[str]:
+    query = AvatarProject.select(AvatarProject.id).where(
+        AvatarProject.id == parameter("project_id"), IS_NOT_DELETED
+    )
+    caller = caller_of_form(sees_all, parameter("user_id"))
+    return CompiledQuery(caller.found(query, AvatarProject.user_id), by_name(lambda row: str(row.id)))
 
 
 def count_avatars(project_id: str, change: int) -> None:
@@ -125,10 +139,10 @@ class Projects:
 
     @staticmethod
     def _get(caller: Caller, project_id: str) -> Project:
-        row = _projects_of(caller).where(AvatarProject.id == project_id).first()
-        if row is None:
+        project = _project(caller.sees_all).first(user_id=caller.user_id, project_id=project_id)
+        if project is None:
             raise NotFoundError("project", project_id)
-        return Project.from_row(row)
+        return project
 
     def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
         lock_project(self._database, caller.user_id, project_id)
@@ -140,13 +154,27 @@ class Projects:
 
 
 def _list(caller: Caller, limit: int, cursor: Sequence[str] | None) -> list[Project]:
-    query = _projects_of(caller).order_by(AvatarProject.id.desc()).limit(limit)
-    if cursor is not None:
-        query = query.where(AvatarProject.id < cursor[0])
-    return [Project.from_row(row) for row in query]
+    query = _page(caller.sees_all, is_first=cursor is None)
+    return query.rows(user_id=caller.user_id, limit=limit, last_id=cursor[0] if cursor is not None else "")
 
 
-def _projects_of(caller: Caller) -> Any:
+@compiled
+def _project(sees_all: bool) -> CompiledQuery[Project]:
+    return CompiledQuery(
+        _projects(sees_all).where(AvatarProject.id == parameter("project_id")), by_name(Project.from_row)
+    )
+
+
+@compiled
+def _page(sees_all: bool, *, is_first: bool) -> CompiledQuery[Project]:
+    query = _projects(sees_all).order_by(AvatarProject.id.desc()).limit(parameter("limit"))
+    if not is_first:
+        query = query.where(AvatarProject.id < parameter("last_id"))
+    return CompiledQuery(query, by_name(Project.from_row))
+
+
+def _projects(sees_all: bool) -> Any:
     newest_avatar = Avatar.select(fn.MAX(Avatar.id)).where(Avatar.project == AvatarProject.id)
-    all_projects = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id")).objects()
+    all_projects = AvatarProject.select(AvatarProject, newest_avatar.alias("cover_avatar_id"))
+    caller = caller_of_form(sees_all, parameter("user_id"))
     return caller.found(all_projects, AvatarProject.user_id).where(IS_NOT_DELETED)

@@ -40,3 +40,13 @@ def is_user_id(text: str) -> bool:
     User ids become names of folders, so a slash and a leading dot are invalid.
     """
     return text != ALL_USERS and _USER_ID.fullmatch(text) is not None
+
+
+def caller_of_form(sees_all: bool, user_id: Any) -> Caller:
+    """Return a caller for building a query that is compiled for all callers of this kind.
+
+    Args:
+        sees_all: See `Caller.sees_all`.
+        user_id: Place of the user's id, from `compiled_queries.parameter`.
+    """
+    return Caller(user_id, sees_all=sees_all)

@@ -20,8 +20,8 @@ from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.transfers import Pace, Transfers
 from avatar_creator_server.api.validation import validate
-from avatar_creator_server.avatars.records import Avatar
-from avatar_creator_server.avatars.service import AvatarChanges, AvatarFilter, Avatars, Upload
+from avatar_creator_server.avatars.records import Avatar, AvatarFilter
+from avatar_creator_server.avatars.service import AvatarChanges, Avatars, Upload
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.processing import MAX_IMAGE_BYTES

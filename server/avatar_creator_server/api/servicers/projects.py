@@ -11,7 +11,8 @@ from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.servicers.avatars import encode_avatars
 from avatar_creator_server.api.validation import validate
-from avatar_creator_server.avatars.service import AvatarFilter, Avatars
+from avatar_creator_server.avatars.records import AvatarFilter
+from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.generations.project_deletion import ProjectDeletion
 from avatar_creator_server.projects.service import Projects

@@ -1,0 +1,163 @@
+"""Queries that Peewee builds once: each run gives the parameters and reads the rows by position.
+
+Peewee takes several times as long to build a query as PostgreSQL takes to answer it. For each alias of a
+table, it even makes a class for every field. So a query whose text is always the same is built once for each
+kind of database. A function that builds queries of several forms, for example a list with optional filters,
+is decorated with `compiled`: it runs once for each form.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, wraps
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+import peewee
+
+from avatar_creator_server.database.models.base import UtcDateTimeField, database_proxy
+from avatar_creator_server.database.records import field_names
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_FORMS = 512
+"""Maximum number of forms of one function that stay built."""
+
+Row = tuple[Any, ...]
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound="DataclassInstance")
+
+
+class _Parameter:
+    """The place of a value that each run gives."""
+
+    def __init__(self, name: str, encode: Callable[[Any], Any] | None) -> None:
+        self.name = name
+        self.encode = encode
+
+
+def parameter(name: str, field: peewee.Field | None = None) -> Any:
+    """Return the place of a value in a query that is compiled.
+
+    Args:
+        name: Name of the value when the query runs.
+        field: Field whose encoding the value needs, such as a time; None for a text or a number.
+    """
+    # The converter False keeps Peewee from encoding the place itself.
+    return peewee.Value(_Parameter(name, field.db_value if field is not None else None), converter=False)
+
+
+def parameters(name: str, count: int) -> list[Any]:
+    """Return the places of several values: `name0`, `name1` and so on, as `numbered` names them."""
+    return [parameter(f"{name}{number}") for number in range(count)]
+
+
+def numbered(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Return values by the names of their places."""
+    return {f"{name}{number}": value for number, value in enumerate(values)}
+
+
+class Columns:
+    """The columns of a query's rows, and where they are."""
+
+    def __init__(self, query: Any) -> None:
+        """Read the columns that a query selects."""
+        self._places: dict[tuple[Any, str], tuple[int, peewee.Field | None]] = {}
+        for place, column in enumerate(query._returning):
+            match column:
+                case peewee.FieldAlias():
+                    self._places[column.source, column.field.column_name] = place, column.field
+                case peewee.Field():
+                    self._places[column.model, column.column_name] = place, column
+                case peewee.Alias():
+                    self._places[None, column.name] = place, None
+                case _:
+                    self._places[None, column._alias] = place, None
+
+    def getter(self, name: str, source: Any = None) -> Callable[[Row], Any]:
+        """Return the function that reads a column from a row.
+
+        Args:
+            name: Name of the column, or of the alias of an expression.
+            source: Model, or alias of a model; None for an expression.
+        """
+        place, field = self._places[source, name]
+        if not isinstance(field, UtcDateTimeField | peewee.JSONField | peewee.BooleanField):
+            return itemgetter(place)
+        decode = field.python_value
+        return lambda row: decode(row[place])
+
+    def reader(self, kind: type[R], source: Any, **given: Callable[[Row], Any]) -> Callable[[Row], R]:
+        """Return the function that makes a record of a row.
+
+        Args:
+            kind: The dataclass of the record.
+            source: Model, or alias of a model, whose columns have the names of the fields.
+            given: Functions that read the other fields from a row.
+        """
+        getters = [given.get(name) or self.getter(name, source) for name in field_names(kind)]
+        return lambda row: kind(*[get(row) for get in getters])
+
+    def named(self) -> Callable[[Row], Any]:
+        """Return the function that gives a row's values the names of their columns, as attributes.
+
+        For queries of one model, and expressions with an alias.
+        """
+        kind: Any = namedtuple("kind", [name for _, name in self._places])  # type: ignore[misc]
+        getters = [self.getter(name, source) for source, name in self._places]
+        return lambda row: kind(*[get(row) for get in getters])
+
+
+def by_name(read: Callable[[Any], T]) -> Callable[[Columns], Callable[[Row], T]]:
+    """Return how to read rows with a function that reads the columns as attributes, such as `from_row`."""
+
+    def reader(columns: Columns) -> Callable[[Row], T]:
+        named = columns.named()
+        return lambda row: read(named(row))
+
+    return reader
+
+
+class CompiledQuery(Generic[T]):
+    """A query that is built, and the function that reads its rows."""
+
+    def __init__(self, query: Any, read: Callable[[Columns], Callable[[Row], T]]) -> None:
+        """Take a query with `parameter`s, which is built with the first run.
+
+        Args:
+            query: The query.
+            read: Returns the function that reads a row.
+        """
+        self._query = query
+        self._read = read(Columns(query))
+        self._statements: dict[type[Any], tuple[str, list[Any]]] = {}
+
+    def rows(self, **values: Any) -> list[T]:
+        """Run the query on this database thread with these values of its parameters."""
+        database = database_proxy.obj
+        statement = self._statements.get(type(database))
+        if statement is None:
+            statement = self._statements[type(database)] = self._query.sql()
+        sql, places = statement
+        return list(map(self._read, database.execute_sql(sql, list(_filled(places, values)))))
+
+    def first(self, **values: Any) -> T | None:
+        """Run the query, and return its first row; None without rows."""
+        return next(iter(self.rows(**values)), None)
+
+
+def compiled(build: Callable[P, CompiledQuery[T]]) -> Callable[P, CompiledQuery[T]]:
+    """Decorate a function that builds a query, so that it runs once for each combination of arguments."""
+    return wraps(build)(lru_cache(maxsize=_FORMS)(build))  # type: ignore[return-value]  # lru_cache has no ParamSpec
+
+
+def _filled(places: list[Any], values: dict[str, Any]) -> Iterator[Any]:
+    for place in places:
+        if isinstance(place, _Parameter):
+            value = values[place.name]
+            yield value if place.encode is None else place.encode(value)
+        else:
+            yield place
