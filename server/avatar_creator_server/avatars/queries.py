@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from peewee import JOIN, OP, SQL, Expression, NodeList
+from peewee import JOIN, OP, SQL, Expression, NodeList, fn
 
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.database import models
@@ -62,6 +62,20 @@ def read_avatars(caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
         return []
     query = _several_avatars(caller.sees_all, len(avatar_ids))
     return query.rows(user_id=caller.user_id, **numbered("avatar_id", avatar_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class LockedAvatar:
+    """An avatar that the current transaction has locked."""
+
+    usage_count: int
+    lock_time: datetime
+    """A time after the lock was there."""
+
+
+def lock_own_avatar(is_postgresql: bool, user_id: str, avatar_id: str) -> LockedAvatar | None:
+    """Lock an avatar of a user until the current transaction ends; None if the user has no such avatar."""
+    return _locked(is_postgresql).first(user_id=user_id, avatar_id=avatar_id)
 
 
 def list_avatars(
@@ -140,6 +154,24 @@ def _avatar_id(sees_all: bool) -> CompiledQuery[str]:
         avatar.id == parameter("avatar_id"), in_no_deleted_project(avatar.project, caller)
     )
     return CompiledQuery(caller.found(query, avatar.user_id), by_name(lambda row: str(row.id)))
+
+
+@compiled
+def _locked(is_postgresql: bool) -> CompiledQuery[LockedAvatar]:
+    avatar, caller = models.Avatar, caller_of_form(False, parameter("user_id"))
+    query = avatar.select(avatar.id, avatar.usage_count).where(
+        avatar.id == parameter("avatar_id"),
+        avatar.user_id == caller.user_id,
+        in_no_deleted_project(avatar.project, caller),
+    )
+    if not is_postgresql:
+        return CompiledQuery(query, by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC))))
+    # Outside the locking query, which would read the clock before it waits for the lock.
+    locked = query.for_update().cte("locked", materialized=True)
+    return CompiledQuery(
+        locked.select_from(locked.c.usage_count, fn.clock_timestamp().alias("time")),
+        by_name(lambda row: LockedAvatar(row.usage_count, row.time.astimezone(UTC))),
+    )
 
 
 @compiled

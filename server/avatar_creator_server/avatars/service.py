@@ -12,9 +12,11 @@ import structlog
 from peewee import PeeweeException
 
 from avatar_creator_server.avatars.queries import (
+    LockedAvatar,
     cursor_of,
     has_avatar,
     list_avatars,
+    lock_own_avatar,
     read_avatar,
     read_avatars,
 )
@@ -122,19 +124,16 @@ def require_avatar(caller: Caller, avatar_id: str) -> None:
         raise NotFoundError("avatar", avatar_id)
 
 
-def lock_avatar(database: Database, caller: Caller, avatar_id: str) -> None:
+def lock_avatar(database: Database, caller: Caller, avatar_id: str) -> LockedAvatar:
     """Lock an avatar of the caller against changes and deletion until the current transaction ends.
 
     Raises:
         NotFoundError: The user has no such avatar.
     """
-    query = models.Avatar.select(models.Avatar.id).where(
-        models.Avatar.id == avatar_id,
-        models.Avatar.user_id == caller.user_id,
-        in_no_deleted_project(models.Avatar.project, caller),
-    )
-    if database.locked(query).first() is None:
+    locked = lock_own_avatar(database.is_postgresql, caller.user_id, avatar_id)
+    if locked is None:
         raise NotFoundError("avatar", avatar_id)
+    return locked
 
 
 def insert_avatar(new: NewAvatar, now: datetime) -> None:

@@ -1,18 +1,19 @@
-"""Queries that Peewee builds once: each run gives the parameters and reads the rows by position.
+"""Statements that Peewee builds once: each run gives the parameters, and reads rows by position.
 
-Peewee takes several times as long to build a query as PostgreSQL takes to answer it. For each alias of a
-table, it even makes a class for every field. So a query whose text is always the same is built once for each
-kind of database. A function that builds queries of several forms, for example a list with optional filters,
-is decorated with `compiled`: it runs once for each form.
+Peewee takes several times as long to build a statement as PostgreSQL takes to run it. For each alias of a
+table, it even makes a class for every field. So a statement whose text is always the same is built once for
+each kind of database. A function that builds statements of several forms, for example a list with optional
+filters, is decorated with `compiled`: it runs once for each form.
 """
 
 from __future__ import annotations
 
+import json
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, wraps
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import peewee
 
@@ -40,14 +41,24 @@ class _Parameter:
 
 
 def parameter(name: str, field: peewee.Field | None = None) -> Any:
-    """Return the place of a value in a query that is compiled.
+    """Return the place of a value in a statement that is compiled.
 
     Args:
-        name: Name of the value when the query runs.
+        name: Name of the value when the statement runs.
         field: Field whose encoding the value needs, such as a time; None for a text or a number.
     """
     # The converter False keeps Peewee from encoding the place itself.
-    return peewee.Value(_Parameter(name, field.db_value if field is not None else None), converter=False)
+    return peewee.Value(_Parameter(name, _encoder(field)), converter=False)
+
+
+def _encoder(field: peewee.Field | None) -> Callable[[Any], Any] | None:
+    match field:
+        case peewee.JSONField():
+            return json.dumps  # Peewee's own encoding is a part of a query, not a value.
+        case UtcDateTimeField():
+            return field.db_value
+        case _:
+            return None
 
 
 def parameters(name: str, count: int) -> list[Any]:
@@ -72,7 +83,7 @@ class Columns:
                     self._places[column.source, column.field.column_name] = place, column.field
                 case peewee.Field():
                     self._places[column.model, column.column_name] = place, column
-                case peewee.Alias():
+                case peewee.Alias() | peewee.Column():
                     self._places[None, column.name] = place, None
                 case _:
                     self._places[None, column._alias] = place, None
@@ -121,8 +132,60 @@ def by_name(read: Callable[[Any], T]) -> Callable[[Columns], Callable[[Row], T]]
     return reader
 
 
-class CompiledQuery(Generic[T]):
-    """A query that is built, and the function that reads its rows."""
+class Statement(NamedTuple):
+    """A statement with its values, ready to run."""
+
+    sql: str
+    values: list[Any]
+
+
+class CompiledStatement:
+    """A statement that is built, with places for values."""
+
+    def __init__(self, query: Any) -> None:
+        """Take a query with `parameter`s, which is built with the first run."""
+        self._query = query
+        self._statements: dict[type[Any], tuple[str, list[Any]]] = {}
+
+    def given(self, **values: Any) -> Statement:
+        """Return the statement with these values of its parameters."""
+        kind = type(database_proxy.obj)
+        statement = self._statements.get(kind)
+        if statement is None:
+            statement = self._statements[kind] = self._query.sql()
+        sql, places = statement
+        return Statement(sql, list(_filled(places, values)))
+
+    def run(self, **values: Any) -> Any:
+        """Run the statement on this database thread, and return the driver's cursor."""
+        return database_proxy.obj.execute_sql(*self.given(**values))
+
+
+class CompiledInsert(CompiledStatement):
+    """The INSERT of one row, with a place for each column."""
+
+    def __init__(self, model: Any, change: Callable[[Any], Any] = lambda query: query) -> None:
+        """Take the model of the table.
+
+        Args:
+            model: The model.
+            change: Adds to the INSERT what it does at a conflict, and what it returns.
+        """
+        self._fields = model._meta.sorted_fields
+        places = {field: parameter(field.column_name, field) for field in self._fields}
+        super().__init__(change(model.insert(places)))
+
+    def given(self, **values: Any) -> Statement:
+        """Return the statement with these values by name of column, and the defaults of the others."""
+        for field in self._fields:
+            if field.column_name not in values:
+                default = field.default
+                values[field.column_name] = default() if callable(default) else default
+        return super().given(**values)
+
+
+class CompiledQuery(CompiledStatement, Generic[T]):
+    """A SELECT that is built, and the function that reads its rows."""
 
     def __init__(self, query: Any, read: Callable[[Columns], Callable[[Row], T]]) -> None:
         """Take a query with `parameter`s, which is built with the first run.
@@ -131,26 +194,34 @@ class CompiledQuery(Generic[T]):
             query: The query.
             read: Returns the function that reads a row.
         """
-        self._query = query
+        super().__init__(query)
         self._read = read(Columns(query))
-        self._statements: dict[type[Any], tuple[str, list[Any]]] = {}
 
     def rows(self, **values: Any) -> list[T]:
         """Run the query on this database thread with these values of its parameters."""
-        database = database_proxy.obj
-        statement = self._statements.get(type(database))
-        if statement is None:
-            statement = self._statements[type(database)] = self._query.sql()
-        sql, places = statement
-        return list(map(self._read, database.execute_sql(sql, list(_filled(places, values)))))
+        return list(map(self._read, self.run(**values)))
 
     def first(self, **values: Any) -> T | None:
         """Run the query, and return its first row; None without rows."""
         return next(iter(self.rows(**values)), None)
 
 
-def compiled(build: Callable[P, CompiledQuery[T]]) -> Callable[P, CompiledQuery[T]]:
-    """Decorate a function that builds a query, so that it runs once for each combination of arguments."""
+def run_together(*statements: Statement) -> Any:
+    """Run several statements in their order, and return the driver's cursor of the last one.
+
+    PostgreSQL receives all of them at once, so they cost one round trip. The first that fails is the last.
+    """
+    database = database_proxy.obj
+    if isinstance(database, peewee.PostgresqlDatabase):
+        sql = "; ".join(statement.sql for statement in statements)
+        return database.execute_sql(sql, [value for statement in statements for value in statement.values])
+    for statement in statements:
+        cursor = database.execute_sql(*statement)
+    return cursor
+
+
+def compiled(build: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function that builds a statement, so that it runs once for each combination of arguments."""
     return wraps(build)(lru_cache(maxsize=_FORMS)(build))  # type: ignore[return-value]  # lru_cache has no ParamSpec
 
 

@@ -95,6 +95,23 @@ class DatabaseLimits:
 class _Postgresql(PostgresqlDatabase):
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
 
+    _BEGIN: tuple[str, ...] = ("BEGIN",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._of_this_thread = threading.local()
+
+    def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
+        """Begin a transaction and read the clock, in one round trip."""
+        cursor = self.execute_sql("; ".join((*self._BEGIN, "SELECT clock_timestamp()")))
+        (self._of_this_thread.begin_time,) = cursor.fetchone()
+
+    @property
+    def begin_time(self) -> datetime:
+        """The time at which this thread's transaction began."""
+        begin_time: datetime = self._of_this_thread.begin_time
+        return begin_time.astimezone(UTC)
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run a statement, unless the thread's job was stopped."""
         require_job_going()
@@ -128,11 +145,7 @@ class _PooledPostgresql(_Postgresql):
     database has the timeouts for single statements.
     """
 
-    _BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in TIMEOUTS.items())])
-
-    def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
-        """Begin a transaction with its own timeouts, in one round trip."""
-        self.execute_sql(self._BEGIN)
+    _BEGIN = ("BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in TIMEOUTS.items()))
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""
@@ -317,6 +330,11 @@ class Database:
         (value,) = self.peewee.execute_sql("SELECT clock_timestamp()").fetchone()
         assert isinstance(value, datetime)
         return value.astimezone(UTC)
+
+    def begin_time(self) -> datetime:
+        """Return the time at which the current write began, by the clock of `now`, without a round trip."""
+        database = self.peewee
+        return database.begin_time if isinstance(database, _Postgresql) else datetime.now(UTC)
 
     async def ping(self) -> None:
         """Check that the database answers, on a connection of its own: other work may keep all others busy.

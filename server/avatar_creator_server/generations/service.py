@@ -267,7 +267,7 @@ class Generations:
         earlier_id = get_or_reserve(key, first_id, now)
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
-        lock_project(self._database, caller.user_id, request.project_id)
+        lock_project(self._database, caller.user_id, request.project_id, adds=True)
         request = self._planner.complete(caller, request)
         if request.reproduce_of:
             # The texts come from another call, and the deny list may have changed since.
@@ -292,7 +292,7 @@ class Generations:
                 f"the generation is {before.state}; only one that failed or was cancelled can be retried",
                 metadata={"state": before.state.upper()},
             )
-        lock_project(self._database, before.user_id, before.project_id)
+        lock_project(self._database, before.user_id, before.project_id, adds=True)
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
         self._planner.require_supported(request)

@@ -8,6 +8,7 @@ from typing import Any
 from peewee import fn
 
 from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
     CompiledQuery,
     by_name,
     compiled,
@@ -39,20 +40,35 @@ def in_no_deleted_project(project: Any, caller: Caller | None = None) -> Any:
     return project.not_in(_DELETED if caller is None else caller.found(_DELETED, AvatarProject.user_id))
 
 
-def lock_project(database: Database, user_id: str, project_id: str) -> None:
+def lock_project(database: Database, user_id: str, project_id: str, *, adds: bool = False) -> None:
     """Lock a project until the current transaction ends.
 
     Every transaction that adds to a project or removes from it locks the project first. So all locks are
     taken in one order: project, generation, avatar, files, and the user's statistics last.
 
+    Args:
+        database: The database.
+        user_id: The user.
+        project_id: The project.
+        adds: True if the transaction adds rows without changing the project's own. Several such transactions
+            hold the lock together, and exclude those that change or delete the project.
+
     Raises:
         NotFoundError: The user has no such project.
     """
-    query = AvatarProject.select(AvatarProject.id).where(
-        AvatarProject.id == project_id, AvatarProject.user_id == user_id, IS_NOT_DELETED
-    )
-    if database.locked(query).first() is None:
+    lock = ("FOR KEY SHARE" if adds else "FOR UPDATE") if database.is_postgresql else ""
+    if _locked(lock).first(user_id=user_id, project_id=project_id) is None:
         raise NotFoundError("project", project_id)
+
+
+@compiled
+def _locked(lock: str) -> CompiledQuery[str]:
+    query: Any = AvatarProject.select(AvatarProject.id).where(
+        AvatarProject.id == parameter("project_id"),
+        AvatarProject.user_id == parameter("user_id"),
+        IS_NOT_DELETED,
+    )
+    return CompiledQuery(query.for_update(lock) if lock else query, by_name(lambda row: str(row.id)))
 
 
 def require_project(caller: Caller, project_id: str) -> None:
@@ -123,19 +139,23 @@ class Projects:
         return await self._database.write(self._update, caller, project_id, changes)
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
-        now = self._database.now()
+        now = self._database.begin_time()
         project_id = new_id()
         earlier_id = get_or_reserve(key, project_id, now)
-        if earlier_id is None:
-            AvatarProject.create(
-                id=project_id,
-                user_id=caller.user_id,
-                name=name,
-                description=description,
-                create_time=now,
-                update_time=now,
-            )
-        return self._get(caller, earlier_id or project_id)
+        if earlier_id is not None:
+            return self._get(caller, earlier_id)
+        project = Project(
+            project_id, caller.user_id, name, description, 0, "", create_time=now, update_time=now
+        )
+        _insert_project().run(
+            id=project.id,
+            user_id=project.user_id,
+            name=project.name,
+            description=project.description,
+            create_time=now,
+            update_time=now,
+        )
+        return project
 
     @staticmethod
     def _get(caller: Caller, project_id: str) -> Project:
@@ -156,6 +176,11 @@ class Projects:
 def _list(caller: Caller, limit: int, cursor: Sequence[str] | None) -> list[Project]:
     query = _page(caller.sees_all, is_first=cursor is None)
     return query.rows(user_id=caller.user_id, limit=limit, last_id=cursor[0] if cursor is not None else "")
+
+
+@compiled
+def _insert_project() -> CompiledInsert:
+    return CompiledInsert(AvatarProject)
 
 
 @compiled

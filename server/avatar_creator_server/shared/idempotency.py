@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled
 from avatar_creator_server.database.models import IdempotencyKey
 from avatar_creator_server.errors import AlreadyExistsError
 
@@ -38,20 +39,15 @@ def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str 
     """
     if not key.request_id:
         return None
-    inserted = (
-        IdempotencyKey.insert(
-            user_id=key.user_id,
-            method=key.method,
-            request_id=key.request_id,
-            body_hash=key.body_hash,
-            resource_id=new_resource_id,
-            create_time=now,
-        )
-        .on_conflict_ignore()
-        .returning(IdempotencyKey.resource_id)
-        .execute()
+    reserved = _reserve().run(
+        user_id=key.user_id,
+        method=key.method,
+        request_id=key.request_id,
+        body_hash=key.body_hash,
+        resource_id=new_resource_id,
+        create_time=now,
     )
-    if list(inserted):
+    if reserved.fetchone() is not None:
         return None
     earlier = _earlier(key).get()
     if earlier.body_hash != key.body_hash:
@@ -61,6 +57,13 @@ def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str 
             metadata={"request_id": key.request_id},
         )
     return str(earlier.resource_id)
+
+
+@compiled
+def _reserve() -> CompiledInsert:
+    return CompiledInsert(
+        IdempotencyKey, lambda query: query.on_conflict_ignore().returning(IdempotencyKey.resource_id)
+    )
 
 
 def is_repeated(key: RequestKey) -> bool:

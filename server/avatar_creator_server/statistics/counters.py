@@ -12,6 +12,13 @@ from typing import Any, cast
 
 from peewee import EXCLUDED, Case, fn
 
+from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
+    Statement,
+    compiled,
+    parameter,
+    run_together,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarGeneration, DailyUploads, UserStatistics
 from avatar_creator_server.database.models.states import GenerationState, SourceType
@@ -44,9 +51,17 @@ def count(
     """
     if uploads:
         _add_uploads(user_id, uploads)
+    run_together(counted(user_id, avatars=avatars, usages=usages, generations=generations))
+
+
+def counted(
+    user_id: str, *, avatars: int = 0, usages: int = 0, generations: Mapping[str, int] | None = None
+) -> Statement:
+    """Return the statement that adds to a user's counters; see `count`."""
     changes = {"avatar_count": avatars, "usage_count": usages}
     changes |= {f"{state}_count": change for state, change in (generations or {}).items()}
-    _add(UserStatistics, {"user_id": user_id}, changes)
+    changes = {name: change for name, change in changes.items() if change}
+    return _add(tuple(changes)).given(user_id=user_id, **changes)
 
 
 def count_move(user_id: str, before: str, after: str) -> None:
@@ -142,12 +157,18 @@ def read_statistics(caller: Caller, now: datetime) -> Statistics:
     )
 
 
-def _add(table: Any, key: dict[str, str], changes: Mapping[str, int]) -> None:
-    """Add to the columns of a row. Insert the row if it does not exist."""
-    table.insert(**key, **changes).on_conflict(
-        conflict_target=[getattr(table, name) for name in key],
-        update={getattr(table, name): getattr(table, name) + change for name, change in changes.items()},
-    ).execute()
+@compiled
+def _add(names: tuple[str, ...]) -> CompiledInsert:
+    """Return the statement that adds to these columns of a user's row, or inserts the row."""
+    row = UserStatistics
+    added = {getattr(row, name): getattr(row, name) + parameter(name) for name in names}
+    # Without a change too: the row must exist, and the transaction must hold its lock.
+    return CompiledInsert(
+        row,
+        lambda query: query.on_conflict(
+            conflict_target=[row.user_id], update=added or {row.user_id: row.user_id}
+        ),
+    )
 
 
 def _add_uploads(user_id: str, uploads: Mapping[str, int]) -> None:

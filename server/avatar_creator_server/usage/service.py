@@ -11,6 +11,14 @@ from typing import Any
 from peewee import fn
 
 from avatar_creator_server.avatars.service import lock_avatar, require_avatar
+from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
+    CompiledStatement,
+    Statement,
+    compiled,
+    parameter,
+    run_together,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
 from avatar_creator_server.errors import NotFoundError
@@ -150,26 +158,24 @@ class Usage:
 
     def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         usage_id = new_id()
-        earlier_id = get_or_reserve(key, usage_id, self._database.now())
+        earlier_id = get_or_reserve(key, usage_id, self._database.begin_time())
         if earlier_id is not None:
             return self._recorded(caller, earlier_id)
-        lock_avatar(self._database, caller, use.avatar_id)
-        # After the lock, so that the time of the last use never goes back.
-        now = self._database.now()
-        AvatarUsage.create(
+        # The time after the lock, so that the time of the last use never goes back.
+        avatar = lock_avatar(self._database, caller, use.avatar_id)
+        record = UsageRecord(
             id=usage_id,
-            avatar=use.avatar_id,
             user_id=caller.user_id,
-            create_time=now,
-            **{name: value for name, value in asdict(use).items() if name not in ("avatar_id", "app_name")},
-            app_name=use.shown_app_name,
+            create_time=avatar.lock_time,
+            **(asdict(use) | {"app_name": use.shown_app_name}),
         )
-        Avatar.update(usage_count=Avatar.usage_count + 1, last_used_time=now).where(
-            Avatar.id == use.avatar_id
-        ).execute()
-        _count_by_app(use, now)
-        statistics.count(caller.user_id, usages=1)
-        return self._recorded(caller, usage_id)
+        run_together(
+            _insert_use().given(**asdict(record)),
+            _count_of_avatar().given(avatar_id=use.avatar_id, now=avatar.lock_time),
+            *_counts_by_app(use, avatar.lock_time),
+            statistics.counted(caller.user_id, usages=1),
+        )
+        return record, avatar.usage_count + 1
 
     @staticmethod
     def _recorded(caller: Caller, usage_id: str) -> tuple[UsageRecord, int]:
@@ -254,23 +260,57 @@ def _summarize(avatar_id: str, limit: int, cursor: Sequence[str] | None) -> list
     return [AppUsage.from_row(row, actions[row.app_id], counts.get(row.app_id, 0)) for row in apps]
 
 
-def _count_by_app(use: Use, now: datetime) -> None:
-    """Count a use by app and action, in the current transaction, which holds the avatar's lock."""
-    by_app, by_action = AvatarAppUsage, AvatarAppAction
-    by_app.insert(
-        avatar=use.avatar_id,
+@compiled
+def _insert_use() -> CompiledInsert:
+    return CompiledInsert(AvatarUsage)
+
+
+@compiled
+def _count_of_avatar() -> CompiledStatement:
+    return CompiledStatement(
+        Avatar.update(
+            usage_count=Avatar.usage_count + 1, last_used_time=parameter("now", Avatar.last_used_time)
+        ).where(Avatar.id == parameter("avatar_id"))
+    )
+
+
+def _counts_by_app(use: Use, now: datetime) -> list[Statement]:
+    """Return the statements that count a use by app and action, for a transaction with the avatar's lock."""
+    by_app = _count_by_app(names_app=use.names_app).given(
+        avatar_id=use.avatar_id,
         app_id=use.app_id,
         app_name=use.shown_app_name,
         usage_count=1,
         first_used_time=now,
         last_used_time=now,
-    ).on_conflict(
-        conflict_target=[by_app.avatar, by_app.app_id],
-        # A use without a name keeps the known name of the app.
-        preserve=[by_app.last_used_time, *([by_app.app_name] if use.names_app else [])],
-        update={by_app.usage_count: by_app.usage_count + 1},
-    ).execute()
-    by_action.insert(avatar=use.avatar_id, app_id=use.app_id, action=use.action, usage_count=1).on_conflict(
-        conflict_target=[by_action.avatar, by_action.app_id, by_action.action],
-        update={by_action.usage_count: by_action.usage_count + 1},
-    ).execute()
+    )
+    by_action = _count_by_action().given(
+        avatar_id=use.avatar_id, app_id=use.app_id, action=use.action, usage_count=1
+    )
+    return [by_app, by_action]
+
+
+@compiled
+def _count_by_app(*, names_app: bool) -> CompiledInsert:
+    row = AvatarAppUsage
+    return CompiledInsert(
+        row,
+        lambda query: query.on_conflict(
+            conflict_target=[row.avatar, row.app_id],
+            # A use without a name keeps the known name of the app.
+            preserve=[row.last_used_time, *([row.app_name] if names_app else [])],
+            update={row.usage_count: row.usage_count + 1},
+        ),
+    )
+
+
+@compiled
+def _count_by_action() -> CompiledInsert:
+    row = AvatarAppAction
+    return CompiledInsert(
+        row,
+        lambda query: query.on_conflict(
+            conflict_target=[row.avatar, row.app_id, row.action],
+            update={row.usage_count: row.usage_count + 1},
+        ),
+    )
