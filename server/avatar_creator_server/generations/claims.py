@@ -13,6 +13,7 @@ from typing import Any
 
 from peewee import JOIN, Case, Value, fn
 
+from avatar_creator_server.database.compiled_queries import CompiledInsert, Statement, compiled
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationPriority, GenerationState
@@ -96,9 +97,14 @@ def take_next(
     return taken
 
 
-def enter_turns(user_id: str, now: datetime) -> None:
-    """Let the user take turns from now on, in the current transaction. No effect if they already do."""
-    ClaimTurn.insert(user_id=user_id, claim_time=now).on_conflict(action="IGNORE").execute()
+def entered_turns(user_id: str, now: datetime) -> Statement:
+    """Return the statement that lets the user take turns from now on. No effect if they already do."""
+    return _enter_turns().given(user_id=user_id, claim_time=now)
+
+
+@compiled
+def _enter_turns() -> CompiledInsert:
+    return CompiledInsert(ClaimTurn, lambda query: query.on_conflict(action="IGNORE"))
 
 
 def enter_missing_turns() -> None:

@@ -9,11 +9,13 @@ from datetime import datetime
 
 from avatar_creator_server import metrics
 from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
     CompiledQuery,
     compiled,
     numbered,
     parameter,
     parameters,
+    run_together,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, new_id
@@ -27,7 +29,7 @@ from avatar_creator_server.database.models.states import (
 from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
-from avatar_creator_server.generations.claims import enter_turns
+from avatar_creator_server.generations.claims import entered_turns
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
@@ -37,6 +39,7 @@ from avatar_creator_server.generations.queries import (
     compiled_generations,
     generations_of,
     read_generation,
+    read_generations,
     read_rows,
 )
 from avatar_creator_server.generations.queue_positions import QueuePositions
@@ -262,7 +265,7 @@ class Generations:
     def _create(
         self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int
     ) -> list[Generation]:
-        now = self._database.now()
+        now = self._database.begin_time()
         first_id = new_id()
         earlier_id = get_or_reserve(key, first_id, now)
         if earlier_id is not None:
@@ -277,10 +280,11 @@ class Generations:
         group_id = first_id if count > 1 else ""
         ids = [first_id, *(new_id() for _ in range(count - 1))]
         self._insert(caller.user_id, ids, request, app_id=caller.app_id, group_id=group_id)
-        return [read_generation(caller, generation_id) for generation_id in ids]
+        found = {each.id: each for each in read_generations(caller, ids)}
+        return [found[generation_id] for generation_id in ids]
 
     def _retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
-        now = self._database.now()
+        now = self._database.begin_time()
         new_generation_id = new_id()
         earlier_id = get_or_reserve(key, new_generation_id, now)
         if earlier_id is not None:
@@ -323,42 +327,45 @@ class Generations:
         Raises:
             ResourceExhaustedError: The user is over a limit. The caller must roll the transaction back.
         """
-        now = self._database.now()
+        now = self._database.begin_time()
         options = request.options
         first_seed = self._new_seed() if options.seed is None else options.seed
-        warnings = list(self._planner.warnings(request))
-        for number, generation_id in enumerate(ids):
-            AvatarGeneration.create(
-                id=generation_id,
-                user_id=user_id,
-                app_id=app_id,
-                project=request.project_id,
-                state=GenerationState.PENDING,
-                stage=GenerationStage.QUEUED,
-                priority=PRIORITIES.index(request.priority),
-                avatar_name=name_for(request),
-                prompt=request.prompt,
-                persona=asdict(request.persona),
-                attributes=asdict(request.attributes),
-                options=asdict(options),
-                enhanced_prompt=enhanced_prompt_of(request),
-                negative_prompt=options.negative_prompt or NEGATIVE_PROMPT,
-                seed_used=(first_seed + number) % SEED_COUNT,
-                warnings=warnings,
-                preset=request.preset_id or None,
-                persona_example=request.persona_example_id or None,
-                reference_avatar_id=request.reference_avatar_id,
-                reproduce_of=request.reproduce_of,
-                group_id=group_id,
-                retry_of=retry_of,
-                due_time=now,
-                create_time=now,
-                update_time=now,
-            )
-        enter_turns(user_id, now)
+        shared = {
+            "user_id": user_id,
+            "app_id": app_id,
+            "project_id": request.project_id,
+            "state": GenerationState.PENDING,
+            "stage": GenerationStage.QUEUED,
+            "priority": PRIORITIES.index(request.priority),
+            "avatar_name": name_for(request),
+            "prompt": request.prompt,
+            "persona": asdict(request.persona),
+            "attributes": asdict(request.attributes),
+            "options": asdict(options),
+            "enhanced_prompt": enhanced_prompt_of(request),
+            "negative_prompt": options.negative_prompt or NEGATIVE_PROMPT,
+            "warnings": list(self._planner.warnings(request)),
+            "preset_id": request.preset_id or None,
+            "persona_example_id": request.persona_example_id or None,
+            "reference_avatar_id": request.reference_avatar_id,
+            "reproduce_of": request.reproduce_of,
+            "group_id": group_id,
+            "retry_of": retry_of,
+            "due_time": now,
+            "create_time": now,
+            "update_time": now,
+        }
         price = self._planner.route_of(request).price(options.width, options.height)
-        spending.reserve(user_id, ids, price, now)
-        statistics.count(user_id, generations={GenerationState.PENDING: len(ids)})
+        for number, generation_id in enumerate(ids):
+            seed = (first_seed + number) % SEED_COUNT
+            run_together(
+                _insert_generation().given(id=generation_id, seed_used=seed, **shared),
+                spending.reserved(user_id, generation_id, price, now),
+            )
+        run_together(
+            entered_turns(user_id, now),
+            statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),
+        )
         spending.require_within(self._limits, user_id, now)
 
     def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
@@ -427,6 +434,11 @@ def _list(
     return query.rows(
         user_id=caller.user_id, limit=limit, **given, **numbered("state", tuple(filters.states))
     )
+
+
+@compiled
+def _insert_generation() -> CompiledInsert:
+    return CompiledInsert(AvatarGeneration)
 
 
 @compiled

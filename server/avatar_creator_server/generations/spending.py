@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import fn
+from peewee import Select, Value, fn
 
+from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
+    CompiledStatement,
+    Statement,
+    compiled,
+    parameter,
+)
 from avatar_creator_server.database.models import DailySpend as DailySpendRow
 from avatar_creator_server.database.models import GenerationStart, UserStatistics
 from avatar_creator_server.errors import QuotaViolation, ResourceExhaustedError
@@ -40,19 +47,16 @@ class Limits:
     """Price of the generations started within 24 hours, in millionths of a US dollar."""
 
 
-def reserve(user_id: str, generation_ids: Sequence[str], price_micros: int, now: datetime) -> None:
-    """Count new generations, and reserve the price of one attempt at each, in the current transaction."""
-    GenerationStart.insert_many(
-        [
-            {
-                "generation_id": generation_id,
-                "user_id": user_id,
-                "price_micros": price_micros,
-                "create_time": now,
-            }
-            for generation_id in generation_ids
-        ]
-    ).execute()
+def reserved(user_id: str, generation_id: str, price_micros: int, now: datetime) -> Statement:
+    """Return the statement that counts a new generation, and reserves the price of one attempt at it."""
+    return _reserve().given(
+        generation_id=generation_id, user_id=user_id, price_micros=price_micros, create_time=now
+    )
+
+
+@compiled
+def _reserve() -> CompiledInsert:
+    return CompiledInsert(GenerationStart)
 
 
 def require_within(limits: Limits, user_id: str, now: datetime) -> None:
@@ -64,27 +68,52 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     Raises:
         ResourceExhaustedError: Names the limit and says when to retry.
     """
-    if limits.concurrent:
-        running = _running(user_id)
-        if running > limits.concurrent:
-            seconds = median_seconds() or _UNKNOWN_SECONDS
-            raise _over(
-                "concurrent", limits.concurrent, f"{running:,} generations would wait or run", seconds
-            )
-    for name, most, window in (("per_minute", limits.per_minute, _MINUTE), ("per_day", limits.per_day, _DAY)):
-        started = _started(user_id, now - window).count() if most else 0
-        if started > most:
+    used = _used(bool(limits.concurrent), bool(limits.per_minute), bool(limits.per_day))
+    [running, minute, day, spent] = used.run(
+        user_id=user_id, a_minute_ago=now - _MINUTE, a_day_ago=now - _DAY
+    ).fetchone()
+    if limits.concurrent and running > limits.concurrent:
+        seconds = median_seconds() or _UNKNOWN_SECONDS
+        raise _over("concurrent", limits.concurrent, f"{running:,} generations would wait or run", seconds)
+    for name, most, window, started in (
+        ("per_minute", limits.per_minute, _MINUTE, minute),
+        ("per_day", limits.per_day, _DAY, day),
+    ):
+        if most and started > most:
             oldest = _started(user_id, now - window).order_by(GenerationStart.create_time)
             blocking = oldest.offset(started - most - 1).first()
             seconds = (blocking.create_time + window - now).total_seconds()
             raise _over(name, most, f"{started:,} generations would have been started", seconds)
-    if limits.spend_per_day:
-        spent = _started(user_id, now - _DAY, fn.SUM(GenerationStart.price_micros)).scalar() or 0
-        if spent > limits.spend_per_day:
-            seconds = _until_spent_less(user_id, int(spent) - limits.spend_per_day, now)
-            raise _over(
-                "spend_per_day", limits.spend_per_day, f"they would cost {dollars(int(spent))}", seconds
-            )
+    if limits.spend_per_day and spent > limits.spend_per_day:
+        seconds = _until_spent_less(user_id, int(spent) - limits.spend_per_day, now)
+        raise _over("spend_per_day", limits.spend_per_day, f"they would cost {dollars(int(spent))}", seconds)
+
+
+@compiled
+def _used(concurrent: bool, per_minute: bool, per_day: bool) -> CompiledStatement:
+    """Return the query for what a user has used of the limits; 0 for a count that has no limit.
+
+    The columns are the unfinished generations, those started within a minute and within a day, and the price
+    of the latter.
+    """
+    row, start = UserStatistics, GenerationStart
+    user_id = parameter("user_id")
+
+    def started(since: str, what: Any) -> Any:
+        time = parameter(since, start.create_time)
+        return start.select(what).where(start.user_id == user_id, start.create_time > time)
+
+    running = row.select(row.pending_count + row.processing_count).where(row.user_id == user_id)
+    return CompiledStatement(
+        Select(
+            columns=[
+                running if concurrent else Value(0),
+                started("a_minute_ago", fn.COUNT(start.generation_id)) if per_minute else Value(0),
+                started("a_day_ago", fn.COUNT(start.generation_id)) if per_day else Value(0),
+                started("a_day_ago", fn.COALESCE(fn.SUM(start.price_micros), 0)),
+            ]
+        ).bind(start._meta.database)
+    )
 
 
 def reserve_at_least(generation_id: str, price_micros: int) -> None:
@@ -194,11 +223,6 @@ def _add(user_id: str, app_id: str, price_micros: int, attempts: int, end_time: 
 def dollars(micros: int) -> str:
     """Format an amount for people, such as `$0.035`."""
     return f"${micros / 1_000_000:,.6f}".rstrip("0").rstrip(".")
-
-
-def _running(user_id: str) -> int:
-    row = UserStatistics.get_by_id(user_id)
-    return int(row.pending_count + row.processing_count)
 
 
 def _started(user_id: str, since: datetime, *columns: Any) -> Any:
