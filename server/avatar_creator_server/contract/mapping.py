@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -54,21 +56,23 @@ _ATTRIBUTE_ENUMS: dict[str, Any] = {
 
 def word_of(enum: Any, number: int) -> str:
     """Return the word for an enum value: its name in lower case without the prefix; empty for zero."""
-    if number == 0:
-        return ""
-    name: str = enum.Name(number)
-    return name.removeprefix(_prefix(enum)).lower()
+    return _words(enum)[number]
 
 
 def number_of(enum: Any, word: str) -> int:
     """Return the enum value of a word; zero for the empty word, and for a word of a later version."""
-    value = enum.DESCRIPTOR.values_by_name.get(_prefix(enum) + word.upper())
-    return value.number if value else 0
+    return _numbers(enum).get(word, 0)
 
 
-def _prefix(enum: Any) -> str:
-    unspecified: str = enum.Name(0)
-    return unspecified.removesuffix("UNSPECIFIED")
+@cache
+def _words(enum: Any) -> Mapping[int, str]:
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    return {number: name.removeprefix(prefix).lower() if number else "" for name, number in enum.items()}
+
+
+@cache
+def _numbers(enum: Any) -> Mapping[str, int]:
+    return {word: number for number, word in _words(enum).items()}
 
 
 def timestamp(instant: datetime | None) -> Timestamp | None:
