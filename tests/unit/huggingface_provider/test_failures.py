@@ -10,7 +10,7 @@ import pytest
 from avatar_creator_tasks.providers.base import (
     PortraitRequest,
 )
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal, Stage, failure
+from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.ports import free_port
 from tests.unit.huggingface_provider.drawing import (

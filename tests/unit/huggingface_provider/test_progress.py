@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from avatar_creator_tasks.providers.huggingface.progress import Estimate
+from avatar_creator_tasks.providers.hosted.progress import Estimate
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.unit.huggingface_provider.drawing import (
     REQUEST,

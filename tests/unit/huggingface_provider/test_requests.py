@@ -21,14 +21,14 @@ from avatar_creator_tasks.providers.base import (
     ProviderError,
     Reference,
 )
-from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
-from avatar_creator_tasks.providers.huggingface.http_client import Deadline
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal
-from avatar_creator_tasks.providers.huggingface.picture_addresses import (
+from avatar_creator_tasks.providers.hosted.http_client import Deadline
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.picture_addresses import (
     picture_address,
     redirected,
 )
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.hosted.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
 from tests import pictures
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Behavior, RouterFake

@@ -28,22 +28,22 @@ from PIL import Image
 
 from avatar_creator_server.shared.untrusted_http import RefusedAddressError
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
-from avatar_creator_tasks.providers.huggingface.error_body import is_error_body, json_object
-from avatar_creator_tasks.providers.huggingface.http_client import (
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
+from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
     BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
 )
+from avatar_creator_tasks.providers.hosted.limits import Limits
+from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal, Stage, failure
+from avatar_creator_tasks.providers.hosted.picture_addresses import picture_address, redirected
+from avatar_creator_tasks.providers.hosted.pictures import BadPictureError, PictureReader, fitted
+from avatar_creator_tasks.providers.hosted.progress import Estimate
+from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
-from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Signal, Stage, failure
-from avatar_creator_tasks.providers.huggingface.picture_addresses import picture_address, redirected
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader, fitted
-from avatar_creator_tasks.providers.huggingface.progress import Estimate
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path, request_path
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from avatar_creator_server.generations.routes import Lora
 from avatar_creator_tasks.providers.base import PortraitRequest
-from avatar_creator_tasks.providers.huggingface.pictures import reference_uri
+from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 
 _HUB = "https://huggingface.co"
 

@@ -11,14 +11,15 @@ import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
+from avatar_creator_tasks.providers.hosted.limits import Limits
+from avatar_creator_tasks.providers.hosted.outcomes import Stage, failure
+from avatar_creator_tasks.providers.hosted.pictures import PictureReader
 from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
 from avatar_creator_tasks.providers.huggingface.fal_queue import CancelResult, DeadlinePassedError, FalQueue
-from avatar_creator_tasks.providers.huggingface.http_client import Deadline, HttpClient
-from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import Stage, failure
-from avatar_creator_tasks.providers.huggingface.pictures import PictureReader
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
+from avatar_creator_tasks.providers.huggingface.signals import signals_of
 from avatar_creator_tasks.providers.huggingface.single_requests import SingleRequests
 
 _SUBMISSION_GRACE_SECONDS = 10.0
@@ -54,7 +55,7 @@ class HuggingFaceProvider:
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
         limits = limits or Limits()
-        reader = AnswerReader(access.api_key, now)
+        reader = AnswerReader(access.api_key, now, signals_of)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
         pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from avatar_creator_tasks.providers.huggingface.error_body import error_messages
-from avatar_creator_tasks.providers.huggingface.http_client import Answer
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.error_body import error_messages
+from avatar_creator_tasks.providers.hosted.http_client import Answer
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 _NOT_STARTED = frozenset(
     {"runner_scheduling_failure", "runner_connection_refused", "runner_connection_timeout", "startup_timeout"}

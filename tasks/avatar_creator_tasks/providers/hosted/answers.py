@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import structlog
 
-from avatar_creator_tasks.providers.huggingface.error_body import error_messages, json_object
-from avatar_creator_tasks.providers.huggingface.excerpt import excerpt
-from avatar_creator_tasks.providers.huggingface.http_client import Answer
-from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Stage, failure
-from avatar_creator_tasks.providers.huggingface.signals import signals_of
+from avatar_creator_tasks.providers.hosted.error_body import error_messages, json_object
+from avatar_creator_tasks.providers.hosted.excerpt import excerpt
+from avatar_creator_tasks.providers.hosted.http_client import Answer
+from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal, Stage, failure
 
 log = structlog.get_logger()
 
@@ -21,12 +20,26 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
 
 
+SignalsOf = Callable[[Answer, Mapping[str, Any], str], Iterable[Signal | str]]
+"""Returns the signals of an answer whose status is not 2xx, the most specific first. The arguments are the
+answer, the provider's JSON body (empty if there is none), and the error's type if an earlier answer has
+reported one (else empty)."""
+
+
 class AnswerReader:
     """Turns answers into errors, messages and facts, and removes the secret from all of them."""
 
-    def __init__(self, secret: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, secret: str, now: Callable[[], datetime], signals_of: SignalsOf) -> None:
+        """Create a reader.
+
+        Args:
+            secret: The API key, which no message may contain.
+            now: Returns the current time, to interpret a Retry-After that is a date.
+            signals_of: Finds the signals of an answer of this provider.
+        """
         self._secret = secret
         self._now = now
+        self._signals_of = signals_of
 
     def refusal(self, stage: Stage, answer: Answer, *, known_type: str = "") -> RequestError:
         """Return the error for an answer whose status is not 2xx.
@@ -44,7 +57,7 @@ class AnswerReader:
             log.info("picture_download_refused", status=answer.status, message=message)
         return failure(
             stage,
-            signals_of(answer, body, known_type),
+            self._signals_of(answer, body, known_type),
             status=answer.status,
             provider_message="" if is_foreign else message,
             retry_after=self._retry_after(answer, body),
