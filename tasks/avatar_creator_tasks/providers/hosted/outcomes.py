@@ -75,6 +75,8 @@ class Signal(StrEnum):
     """The provider says that a retry would fail too."""
     JOB_FAILED = "5xx of the job"
     """The job failed, not the request for its result."""
+    JOB_FAILED_MAYBE_CHARGED = "failed after it has run"
+    """The job failed, and the provider does not say whether it charges for that."""
 
 
 class Flags(IntFlag):
@@ -185,6 +187,7 @@ TABLE: tuple[_Row, ...] = (
     (_SENDING,           ("5xx",),                             "UNAVAILABLE",     _UNKNOWN,               "the provider failed"),
     ((_RESULT,),         (Signal.RETRY_IS_USELESS,),           "REJECTED",        Flags.REPEAT,           "the provider failed on the request and says that a retry would fail too"),
     ((_RESULT,),         (Signal.JOB_FAILED,),                 "UNAVAILABLE",     _RETRY | Flags.REPEAT,  "the provider failed on the request"),
+    ((_RESULT,),         (Signal.JOB_FAILED_MAYBE_CHARGED,),   "UNAVAILABLE",     _RETRY_CHARGED,         "the provider failed on the request"),
     (_FETCHING,          ("408", "5xx"),                       "UNAVAILABLE",     _ALIVE_REPEAT,          "the provider failed while the request was running"),
 
     # Only for a request that exists.
