@@ -38,9 +38,7 @@ from avatar_creator_server.generations.recipes.recipe import (
     this_software,
 )
 from avatar_creator_server.generations.records import (
-    DEFAULT_GUIDANCE_SCALE,
     DEFAULT_REFERENCE_STRENGTH,
-    DEFAULT_STEPS,
     Generation,
     Reproduction,
 )
@@ -202,8 +200,8 @@ class GenerationRunner:
             seed=generation.seed_used,
             width=options.width,
             height=options.height,
-            steps=max(options.steps or DEFAULT_STEPS, route.min_steps),
-            guidance_scale=options.guidance_scale or DEFAULT_GUIDANCE_SCALE,
+            steps=route.steps_for(options.steps),
+            guidance_scale=route.guidance_scale_for(options.guidance_scale),
             reference=reference,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
@@ -243,7 +241,11 @@ class GenerationRunner:
                 route,
                 provider_prompt=request.prompt,
                 estimated=provider.estimates_progress,
-                price_micros=0 if resumes else route.price(request.width, request.height),
+                price_micros=0
+                if resumes
+                else route.price(
+                    request.width, request.height, references=1 if request.reference is not None else 0
+                ),
             )
         )
         attempt_start = lease.generation.update_time
@@ -384,8 +386,8 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         seed=request.seed,
         width=portrait.image.width,
         height=portrait.image.height,
-        steps=request.steps if "steps" in route.supports else 0,
-        guidance_scale=request.guidance_scale if "guidance_scale" in route.supports else 0.0,
+        steps=request.steps or 0,
+        guidance_scale=request.guidance_scale or 0.0,
         enhanced_prompt=generation.enhanced_prompt,
         provider_prompt=request.prompt,
         negative_prompt=request.negative_prompt,

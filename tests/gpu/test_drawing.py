@@ -32,6 +32,7 @@ REQUEST = PortraitRequest(
     width=SIZE,
     height=SIZE,
     steps=STEPS,
+    guidance_scale=3.5,
 )
 
 

@@ -297,7 +297,7 @@ def test_a_generation_with_a_reference_uses_the_route_that_supports_it(
     assert second.state == COMPLETED
     assert avatar.reference_avatar_id == first.avatar_id
     assert recipe is not None
-    assert (recipe.route, recipe.model) == ("fal-ai-kontext", "black-forest-labs/FLUX.1-Kontext-dev")
+    assert (recipe.route, recipe.model) == ("fal-ai-reference", "black-forest-labs/FLUX.1-Kontext-dev")
     assert "strength" in second.warnings[0], second.warnings
     print(second.warnings)
     assert router.submissions()[1]["body"]["image_url"].startswith("data:image/")

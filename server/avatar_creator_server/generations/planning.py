@@ -59,6 +59,12 @@ class GenerationPlanner:
             raise _unsupported(self._routes.from_text, [violation])
         return route
 
+    def price_of(self, request: GenerationRequest) -> int:
+        """Return the price of one attempt at the request, in millionths of a US dollar."""
+        options = request.options
+        references = 1 if request.reference_avatar_id else 0
+        return self.route_of(request).price(options.width, options.height, references=references)
+
     def require_supported(self, request: GenerationRequest) -> None:
         """Refuse options that the route does not support, if the caller said `strict`.
 

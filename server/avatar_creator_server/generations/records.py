@@ -17,9 +17,6 @@ from avatar_creator_server.people.person import Attributes, Persona, attributes_
 
 DEFAULT_SIDE_PIXELS = 1024
 """Default width and height of a picture."""
-DEFAULT_STEPS = 28
-DEFAULT_GUIDANCE_SCALE = 3.5
-"""Default of diffusers' FluxPipeline, and a usual choice for FLUX.1-dev."""
 DEFAULT_REFERENCE_STRENGTH = 0.6
 """Default of diffusers' FluxImg2ImgPipeline."""
 
@@ -35,9 +32,9 @@ class Options:
     seed: int | None = None
     """Seed of the random numbers, 0 to 2^32-1; None lets the service choose."""
     steps: int = 0
-    """Number of denoising steps, 1 to 50; 0 means `DEFAULT_STEPS`."""
+    """Number of denoising steps, 1 to 50; 0 means the number that the model is made for."""
     guidance_scale: float = 0.0
-    """Strength of the guidance, 1 to 20; 0 means `DEFAULT_GUIDANCE_SCALE`."""
+    """Strength of the guidance, 1 to 20; 0 means the strength that the model is made for."""
     negative_prompt: str = ""
     """The caller's negative prompt; empty means the one of the service."""
     reference_strength: float = 0.0

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.records import Options
+from avatar_creator_server.model_table import App, Model, Setting
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
 report that a picture of 1,024 by 1,024 is billed as one megapixel (veniceai/api-docs#241)."""
-
-GUIDANCE_DISTILLED = ("FLUX.1-dev", "FLUX.1-schnell", "FLUX.1-Krea-dev", "FLUX.1-Kontext-dev")
-"""Guidance-distilled models, which have no negative prompt (model card of FLUX.1-dev)."""
 
 OPTIONS = frozenset(
     {"prompt", "negative_prompt", "steps", "guidance_scale", "reference", "reference_strength"}
@@ -52,13 +50,37 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """The price of a picture in millionths of a US dollar, by its parts."""
+
+    per_megapixel: int = 0
+    """For each started megapixel of the picture."""
+    first_megapixel: int = 0
+    """For the first megapixel, in addition."""
+    per_picture: int = 0
+    """For each picture, in addition."""
+    per_reference_megapixel: int = 0
+    """For each started megapixel of each reference."""
+
+    def price(self, width: int, height: int, references: int) -> int:
+        """Return the price of a picture of this size with this number of references of the same size."""
+        megapixels = math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL)
+        return (
+            megapixels * (self.per_megapixel + references * self.per_reference_megapixel)
+            + self.first_megapixel
+            + self.per_picture
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One way to make a portrait."""
 
     provider: str
-    """`sketch`, `huggingface` or `diffusers`."""
+    """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     name: str
-    """`local`, `fal-ai`, `fal-ai-kontext`, `hf-inference` or `endpoint`."""
+    """`local`, `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate` or
+    `replicate-reference`."""
     model: str
     """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
@@ -67,23 +89,30 @@ class Route:
     """LoRA on the model; None if there is none, or the route does not support one."""
     supports: frozenset[str]
     """The supported ones of `OPTIONS`."""
+    known_model: Model | None = None
+    """Entry of the model in the table; None if the table does not have it."""
+    app: App | None = None
+    """Hosted app that draws; None if the route has no apps."""
+    steps: Setting | None = None
+    """Numbers of steps; None if the model draws with its own number, or nobody knows its range."""
+    guidance_scale: Setting | None = None
+    """Guidance scales; None if the model has none, or nobody knows its range."""
+    max_references: int = 1
+    """Maximum number of references; without effect on a route that draws from text."""
     default_negative_prompt: bool = False
     """True if the service sends its own negative prompt: only where that costs nothing."""
-    min_steps: int = 1
-    """Minimum number of denoising steps."""
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
-    price_per_megapixel: int = 0
-    """Price in millionths of a US dollar."""
+    prices: Prices = Prices()
 
     @property
     def charges(self) -> bool:
         """True if a request may cost money."""
-        return self.price_per_megapixel > 0
+        return self.prices != Prices()
 
-    def price(self, width: int, height: int) -> int:
-        """Return the price of a picture of this size in millionths of a US dollar, for started megapixels."""
-        return math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL) * self.price_per_megapixel
+    def price(self, width: int, height: int, *, references: int = 0) -> int:
+        """Return the price of a picture in millionths of a US dollar, for started megapixels."""
+        return self.prices.price(width, height, references)
 
     def prompt_for(self, enhanced_prompt: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
@@ -91,6 +120,28 @@ class Route:
         if not trigger or trigger.casefold() in enhanced_prompt.casefold():
             return enhanced_prompt
         return f"{trigger}, {enhanced_prompt}"
+
+    def steps_for(self, asked: int) -> int | None:
+        """Return the number of steps for a request that asks for this number, or for none with 0.
+
+        None leaves the number to the model.
+        """
+        if "steps" not in self.supports or (self.steps is None and not asked):
+            return None
+        if self.steps is None:
+            return asked
+        return int(self.steps.clamp(asked or self.steps.default))
+
+    def guidance_scale_for(self, asked: float) -> float | None:
+        """Return the guidance scale for a request that asks for this one, or for none with 0.
+
+        None leaves the guidance to the model.
+        """
+        if "guidance_scale" not in self.supports or (self.guidance_scale is None and not asked):
+            return None
+        if self.guidance_scale is None:
+            return asked
+        return self.guidance_scale.clamp(asked or self.guidance_scale.default)
 
     def unsupported_options(self, options: Options, *, has_reference: bool) -> Iterator[FieldViolation]:
         """Yield the options of a request that this route does not support, by field of the request."""
@@ -102,11 +153,21 @@ class Route:
             "options.guidance_scale": bool(options.guidance_scale),
             "options.reference_strength": has_reference and bool(options.reference_strength),
         }
+        ranges = {
+            "options.steps": (options.steps, self.steps, "steps"),
+            "options.guidance_scale": (options.guidance_scale, self.guidance_scale, "guidance scale"),
+        }
         for field, is_given in given.items():
-            if is_given and field.removeprefix("options.") not in self.supports:
+            if not is_given:
+                continue
+            if field.removeprefix("options.") not in self.supports:
                 yield FieldViolation(field, f"{route} {_LIMITATIONS[field]}")
-            elif field == "options.steps" and 0 < options.steps < self.min_steps:
-                yield FieldViolation(field, f"{route} draws with at least {self.min_steps} steps")
+            elif field in ranges:
+                value, taken, name = ranges[field]
+                if taken is not None and taken.clamp(value) != value:
+                    yield FieldViolation(
+                        field, f"{route} draws with {name} {taken.minimum:g} to {taken.maximum:g}"
+                    )
         if self.lora_dropped:
             yield FieldViolation("options.strict", f"{route} does not support the LoRA of the service")
 

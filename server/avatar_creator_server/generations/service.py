@@ -141,7 +141,7 @@ class Generations:
             route = self._planner.route_of(complete)
             return Estimate(
                 route=route,
-                price_micros=count * route.price(complete.options.width, complete.options.height),
+                price_micros=count * self._planner.price_of(complete),
                 seconds=seconds_by_route(route.name),
                 expected_seconds=None,
                 warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
@@ -344,7 +344,7 @@ class Generations:
                 update_time=now,
             )
         enter_turns(user_id, now)
-        price = self._planner.route_of(request).price(options.width, options.height)
+        price = self._planner.price_of(request)
         spending.reserve(user_id, ids, price, now)
         statistics.count(user_id, generations={GenerationState.PENDING: len(ids)})
         spending.require_within(self._limits, user_id, now)

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
+from avatar_creator_server.model_table import MODELS, find_model
 from avatar_creator_server.settings import values
 from avatar_creator_server.settings.database_urls import (
     SQLITE,
@@ -40,8 +41,11 @@ from avatar_creator_server.settings.web_urls import parse_web_url
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
-DEFAULT_PRICES = {"fal-ai": 0.035, "fal-ai-kontext": 0.035}
-"""US dollars per megapixel, https://fal.ai/models/fal-ai/flux-lora."""
+DEFAULT_LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
+"""LoRA for realistic photographs, trained on the default model."""
+DEFAULT_LORA_TRIGGER = "Super Realism"
+"""Words that this LoRA needs in the prompt (its model card)."""
+NO_LORA = "none"
 
 _SECONDS_PER_DAY = 86_400
 _MAX_LIMIT = 1_000_000_000
@@ -162,22 +166,24 @@ class Settings(BaseSettings):
     """Id of the model on the Hugging Face hub; `diffusers` also accepts a folder."""
     model_revision: str = ""
     """Commit or tag of the model, for `diffusers`; the newest commit if empty."""
-    lora_repository: _ModelName = "strangerzonehf/Flux-Super-Realism-LoRA"
-    """LoRA for realistic photographs: an id on the hub, a folder for `diffusers`, or `none`."""
+    lora_repository: _ModelName = ""
+    """LoRA: an id on the hub, a folder for `diffusers`, or `none`; if empty, one for realistic photographs if
+    `model` is the default, else none."""
     lora_weight_file: str = ""
     """Name of the LoRA's file in its repository; may be empty if there is only one."""
     lora_revision: str = ""
     """Commit or tag of the LoRA; the newest commit if empty."""
     lora_scale: float = Field(default=1.0, ge=0, le=4, allow_inf_nan=False)
     """Strength of the LoRA; 1 is the strength it was trained with."""
-    lora_trigger: str = "Super Realism"
-    """Words that the LoRA needs in the prompt. If a prompt lacks them, they are added in front."""
+    lora_trigger: str = ""
+    """Words that the LoRA needs in the prompt, added in front of a prompt that lacks them; if empty, those of
+    the default LoRA, and none for another one."""
     provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
     prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
-        default_factory=lambda: dict(DEFAULT_PRICES)
+        default_factory=dict
     )
-    """Price in US dollars per megapixel for each route, as JSON; other routes cost nothing."""
+    """Price in US dollars per megapixel by route, as JSON; others have the table's prices."""
 
     huggingface_api_key: _Key = SecretStr("")
     """Hugging Face token with permission to call inference providers, `hf_…`."""
@@ -344,6 +350,18 @@ class Settings(BaseSettings):
         return self.provider or ("huggingface" if self.huggingface_api_key.get_secret_value() else "sketch")
 
     @property
+    def chosen_lora(self) -> str:
+        """Id or folder of the LoRA; empty for none."""
+        if self.lora_repository:
+            return "" if self.lora_repository == NO_LORA else self.lora_repository
+        return DEFAULT_LORA if self.model == DEFAULT_MODEL else ""
+
+    @property
+    def chosen_lora_trigger(self) -> str:
+        """Words that the LoRA needs in the prompt; may be empty."""
+        return self.lora_trigger or (DEFAULT_LORA_TRIGGER if self.chosen_lora == DEFAULT_LORA else "")
+
+    @property
     def redis(self) -> str:
         """The URL of Redis, made from host, port and password if it is set in parts; empty without Redis."""
         if self.redis_url or not self.redis_host:
@@ -432,14 +450,24 @@ class Settings(BaseSettings):
             )
         if self.huggingface_route != "fal-ai":
             return
-        if self.model != DEFAULT_MODEL:
-            raise SettingsError(
-                f"MODEL is {self.model}, but the route fal-ai only has {DEFAULT_MODEL}: unset MODEL, or "
-                "set HUGGINGFACE_ROUTE to hf-inference or endpoint"
-            )
+        self._require_hosted("fal-ai", "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
             raise SettingsError(
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
+            )
+
+    def _require_hosted(self, provider: str, otherwise: str) -> None:
+        """Require that a provider has the model.
+
+        Args:
+            provider: Name of the provider in the table of models.
+            otherwise: What the operator can do instead.
+        """
+        model = find_model(self.model)
+        if model is None or provider not in model.hosted:
+            offered = ", ".join(known.id for known in MODELS if provider in known.hosted)
+            raise SettingsError(
+                f"MODEL is {self.model}, but {provider} only has {offered}: change MODEL, {otherwise}"
             )
 
     def signing_secret(self) -> str:

@@ -39,8 +39,10 @@ class PortraitRequest:
     """Height in pixels, a multiple of 16."""
     negative_prompt: str = ""
     """Content that the picture must not show; empty if the route has no negative prompt."""
-    steps: int = 28
-    guidance_scale: float = 3.5
+    steps: int | None = None
+    """Number of denoising steps; None leaves the number to the model."""
+    guidance_scale: float | None = None
+    """Guidance scale; None leaves the guidance to the model."""
     reference: Reference | None = None
     resume_request_id: str = ""
     """The provider's id of a request that an earlier attempt made; empty if there is none. The provider then

@@ -70,6 +70,7 @@ class _Input(BaseModel, ABC):
 
 
 class _TextInput(_Input):
+    acceleration: Literal["none", "regular", "high"] = "none"
     image_size: _ImageSize | Preset = "landscape_4_3"
     num_inference_steps: Annotated[int, Field(ge=1, le=50)] = 28
 
@@ -89,6 +90,7 @@ class _FluxLoraInput(_TextInput):
 
 
 class _KontextInput(_Input):
+    acceleration: Literal["none", "regular", "high"] = "none"
     image_url: str
     num_inference_steps: Annotated[int, Field(ge=10, le=50)] = 28
     guidance_scale: Annotated[float, Field(ge=0, le=20)] = 2.5

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from avatar_creator_server.generations.routes import Lora, Route
+from avatar_creator_server.model_table import find_model
 from avatar_creator_server.people.person import Attributes
+from avatar_creator_server.settings import DEFAULT_MODEL
 from avatar_creator_server.settings.host_lists import HostList
 from avatar_creator_tasks.providers.base import (
     Portrait,
@@ -25,14 +27,32 @@ from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Fault, RouterFake
 
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
-ROUTE = Route(
-    provider="huggingface",
-    name="fal-ai",
-    model="black-forest-labs/FLUX.1-dev",
-    model_revision="",
-    lora=None,
-    supports=frozenset({"prompt", "steps", "guidance_scale"}),
-)
+
+
+def route_of(name: str = "fal-ai", lora: Lora | None = None) -> Route:
+    """Return a route to FLUX.1-dev, or to Kontext if its name is `fal-ai-reference`."""
+    is_reference = name == "fal-ai-reference"
+    model = find_model("black-forest-labs/FLUX.1-Kontext-dev" if is_reference else DEFAULT_MODEL)
+    assert model is not None
+    hosted = model.hosted["fal-ai"]
+    plain, with_lora = (
+        (hosted.reference, hosted.reference_lora) if is_reference else (hosted.text, hosted.text_lora)
+    )
+    return Route(
+        provider="huggingface",
+        name=name,
+        model=model.id,
+        model_revision="",
+        lora=lora,
+        supports=frozenset({"prompt", "steps", "guidance_scale"}),
+        known_model=model,
+        app=(with_lora if lora else plain) if name.startswith("fal-ai") else None,
+        steps=model.steps,
+        guidance_scale=model.guidance_scale,
+    )
+
+
+ROUTE = route_of()
 LORA = Lora(repository="XLabs-AI/flux-RealismLora", weight_file="", revision="", scale=0.8, trigger="")
 REQUEST = PortraitRequest(
     route=ROUTE,
@@ -150,7 +170,7 @@ async def draw_and_fail(
 
 def by_route(name: str, **changes: Any) -> PortraitRequest:
     """Return the usual request for another route."""
-    return replace(REQUEST, route=replace(ROUTE, name=name), **changes)
+    return replace(REQUEST, route=route_of(name), **changes)
 
 
 def header_of(headers: list[list[str]], name: str) -> list[str]:

@@ -37,7 +37,6 @@ from tests.unit.huggingface_provider.drawing import (
     LIMITS,
     LORA,
     REQUEST,
-    ROUTE,
     Outputs,
     RecordedReports,
     by_route,
@@ -45,6 +44,7 @@ from tests.unit.huggingface_provider.drawing import (
     header_of,
     only_submission,
     provider_of,
+    route_of,
     status,
 )
 
@@ -65,6 +65,7 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
         "seed": 4_294_967_295,
         "num_images": 1,
         "output_format": "png",
+        "acceleration": "none",
         "enable_safety_checker": True,
     }
     sent = {name.lower(): value for name, value in submission["headers"]}
@@ -102,7 +103,7 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
 async def test_a_lora_is_sent_to_the_app_for_loras(
     fake: RouterFake, outputs: Outputs, changes: Mapping[str, Any], path: str
 ) -> None:
-    route = replace(ROUTE, lora=replace(LORA, **changes))
+    route = route_of(lora=replace(LORA, **changes))
     await draw(fake, outputs, replace(REQUEST, route=route))
     submission = only_submission(fake)
     assert submission["path"] == "/fal-ai/fal-ai/flux-lora"
@@ -112,7 +113,7 @@ async def test_a_lora_is_sent_to_the_app_for_loras(
 async def test_a_lora_revision_that_cannot_be_sent_causes_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    route = replace(ROUTE, lora=replace(LORA, revision="0ef5fff"))
+    route = route_of(lora=replace(LORA, revision="0ef5fff"))
     portrait = await draw(fake, outputs, replace(REQUEST, route=route))
     assert "weight file" in portrait.warnings[0]
 
@@ -120,11 +121,11 @@ async def test_a_lora_revision_that_cannot_be_sent_causes_a_warning(
 async def test_a_lora_changes_the_pixels_and_a_repeated_request_does_not(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    with_lora = replace(REQUEST, route=replace(ROUTE, lora=LORA))
+    with_lora = replace(REQUEST, route=route_of(lora=LORA))
     plain, again = await draw(fake, outputs), await draw(fake, outputs)
     adapted, stronger = (
         await draw(fake, outputs, with_lora),
-        await draw(fake, outputs, replace(REQUEST, route=replace(ROUTE, lora=replace(LORA, scale=1.0)))),
+        await draw(fake, outputs, replace(REQUEST, route=route_of(lora=replace(LORA, scale=1.0)))),
     )
     assert plain.image.tobytes() == again.image.tobytes()
     assert len({picture.image.tobytes() for picture in (plain, adapted, stronger)}) == 3
@@ -136,7 +137,7 @@ async def test_a_lora_changes_the_pixels_and_a_repeated_request_does_not(
 async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
     fake: RouterFake, outputs: Outputs, lora: Lora | None, app: str
 ) -> None:
-    route = replace(ROUTE, name="fal-ai-kontext", lora=lora)
+    route = route_of("fal-ai-reference", lora)
     scene = pictures.scene(300, 100)
     request = replace(REQUEST, route=route, width=912, height=1152, reference=Reference(scene, strength=0.5))
     recorded = RecordedReports()
@@ -157,6 +158,7 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
         "seed": 4_294_967_295,
         "num_images": 1,
         "output_format": "png",
+        "acceleration": "none",
         "enable_safety_checker": True,
         "resolution_mode": "match_input",
     }
@@ -166,7 +168,7 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
 async def test_a_kontext_picture_of_another_size_is_scaled_with_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    request = by_route("fal-ai-kontext", reference=Reference(pictures.scene(), strength=0.5))
+    request = by_route("fal-ai-reference", reference=Reference(pictures.scene(), strength=0.5))
     portrait = await draw(fake, outputs, request)
     other = await draw(
         fake, outputs, replace(request, reference=Reference(Image.new("RGB", (64, 64), "teal"), 0.5))

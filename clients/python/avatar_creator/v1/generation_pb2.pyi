@@ -583,7 +583,7 @@ class Recipe(_message.Message):
     provider: _builtins.str
     """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
     route: _builtins.str
-    """Route within the provider: `fal-ai`, `fal-ai-kontext`, `hf-inference`, `endpoint` or `local`."""
+    """Route within the provider: `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint` or `local`."""
     model: _builtins.str
     """Id of the model on the Hugging Face Hub, or its folder. Empty for `sketch`."""
     model_revision: _builtins.str

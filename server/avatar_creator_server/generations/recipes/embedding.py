@@ -23,8 +23,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from avatar_creator_server.generations.recipes.recipe import Recipe
-from avatar_creator_server.generations.routes import GUIDANCE_DISTILLED
 from avatar_creator_server.images.processing import Picture, encode_png
+from avatar_creator_server.model_table import Guidance, find_model
 
 RECIPE_NAMESPACE = "urn:uuid:ac495a74-680f-4f78-b193-00885e545934#"
 """Namespace of the XMP property `recipe`, which is a `Recipe` as JSON. It must never change."""
@@ -139,7 +139,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.steps:
         yield "Steps", str(recipe.steps)
     if recipe.guidance_scale:
-        if recipe.model.endswith(GUIDANCE_DISTILLED):
+        model = find_model(recipe.model)
+        if model is not None and model.guidance is not Guidance.CLASSIFIER_FREE:
             # The name in Forge. The other kind of guidance is off, unless a negative prompt needs it.
             if not recipe.negative_prompt:
                 yield "CFG scale", "1"

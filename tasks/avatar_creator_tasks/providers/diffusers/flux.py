@@ -111,7 +111,7 @@ class Flux:
             pipeline = self._image_pipeline
             options["image"] = _fitted(request.reference.image, request)
             # The strength is the part of the steps that is drawn, and at least one step must be drawn.
-            options["strength"] = max(request.reference.strength, 1 / request.steps)
+            options["strength"] = max(request.reference.strength, 1 / (request.steps or 1))
         if request.negative_prompt:
             options |= {"negative_prompt": request.negative_prompt, "true_cfg_scale": TRUE_CFG_SCALE}
         on_cuda = self._device.type == "cuda"

@@ -101,7 +101,7 @@ class FalQueue:
         Raises:
             RequestError: The provider refused the request, or it is unknown whether it accepted the request.
         """
-        app = app_of(request)
+        app = app_of(request).name
         body = await asyncio.to_thread(app_input, request)
         headers = {
             **self._bill_to,
@@ -197,7 +197,7 @@ class FalQueue:
                 await progress(estimate.queued())
             else:
                 start = start or clock.time()
-                await progress(estimate.drawing(clock.time() - start, status.get("logs"), request.steps))
+                await progress(estimate.drawing(clock.time() - start, status.get("logs"), request.steps or 0))
             await _pause(pause, deadline)
             pause = min(pause * _PAUSE_GROWTH, self._limits.max_pause_seconds)
 
@@ -244,7 +244,7 @@ class FalQueue:
                 answer.headers.get("content-type", ""),
                 size,
                 deadline,
-                any_size=request.route.name == "fal-ai-kontext",
+                any_size="size" not in app_of(request).inputs,
             )
         except BadPictureError as error:
             raise failure(Stage.PICTURE, (error.signal,), provider_message=error.message) from error

@@ -72,7 +72,7 @@ class HuggingFaceProvider:
         """
         deadline = Deadline(self._deadline_seconds)
         match request.route.name:
-            case "fal-ai" | "fal-ai-kontext":
+            case "fal-ai" | "fal-ai-reference":
                 return await self._draw_through_queue(request, reports, deadline)
             case "hf-inference" | "endpoint":
                 if request.resume_request_id:
