@@ -6,7 +6,8 @@ defaults and a warning.
 Sources, read in August to November 2026:
 
 - fal's apps, inputs and prices: `https://fal.ai/models/{app}/llms.txt`
-- Replicate's models, inputs and prices: `https://replicate.com/{model}/llms.txt`
+- Replicate's models and inputs: the sources that `providers/replicate/schemas.py` of the worker names
+- Replicate's prices: `https://replicate.com/{model}`, as public code that calls Replicate repeats them
 - defaults of local pipelines, licenses and sizes: the model cards on `https://huggingface.co/{id}`, and the
   signatures of the pipelines in diffusers 0.39
 """
@@ -81,6 +82,8 @@ class App:
     """Date of the price, as `YYYY-MM`."""
     steps: Setting | None = None
     """The steps that the app takes; None if they are those of the model."""
+    guidance_scale: Setting | None = None
+    """The guidance scales that the app takes; None if they are those of the model."""
     max_references: int = 0
 
 
@@ -88,7 +91,8 @@ class App:
 class Hosted:
     """The apps of one provider for a model."""
 
-    text: App
+    text: App | None = None
+    """App that draws from text alone; None if there is none."""
     text_lora: App | None = None
     """App that also takes a LoRA; None if there is none."""
     reference: App | None = None
@@ -137,6 +141,10 @@ class Model:
     """Apps by provider: `fal-ai` and `replicate`."""
     hf_inference: bool = False
     """True if Hugging Face's own inference has it."""
+
+    def is_drawn_by(self, provider: str) -> bool:
+        """Return whether a provider draws with this model from text alone."""
+        return provider in self.hosted and self.hosted[provider].text is not None
 
     @property
     def is_local(self) -> bool:
@@ -191,6 +199,188 @@ _KONTEXT_APPS = {
     ),
 }
 
+_REPLICATE_SEEDED = {
+    "seed": "seed",
+    "acceleration": "go_fast",
+    "safety_checker": "disable_safety_checker",
+}
+_REPLICATE_FLUX_1 = {
+    **_REPLICATE_SEEDED,
+    "steps": "num_inference_steps",
+    "guidance_scale": "guidance",
+}
+
+_REPLICATE: Mapping[str, Hosted] = {
+    "black-forest-labs/FLUX.1-dev": Hosted(
+        text=App(
+            name="black-forest-labs/flux-dev",
+            inputs=_REPLICATE_FLUX_1,
+            price_per_megapixel=0,
+            price_per_picture=25_000,
+            price_date="2026-10",
+            guidance_scale=Setting(3.5, 0, 10),
+        ),
+        text_lora=App(
+            name="black-forest-labs/flux-dev-lora",
+            inputs=_with(_REPLICATE_FLUX_1, lora="lora_weights"),
+            price_per_megapixel=0,
+            price_per_picture=32_000,
+            price_date="2026-10",
+            guidance_scale=Setting(3.5, 0, 10),
+        ),
+    ),
+    "black-forest-labs/FLUX.1-schnell": Hosted(
+        text=App(
+            name="black-forest-labs/flux-schnell",
+            inputs=_with(_REPLICATE_SEEDED, steps="num_inference_steps"),
+            price_per_megapixel=0,
+            price_per_picture=3_000,
+            price_date="2026-10",
+            steps=Setting(4, 1, 4),
+        ),
+    ),
+    "black-forest-labs/FLUX.1-Krea-dev": Hosted(
+        text=App(
+            name="black-forest-labs/flux-krea-dev",
+            inputs=_REPLICATE_FLUX_1,
+            price_per_megapixel=0,
+            price_per_picture=25_000,
+            price_date="2026-10",
+            guidance_scale=Setting(4.5, 0, 10),
+        ),
+    ),
+    "black-forest-labs/FLUX.1-Kontext-dev": Hosted(
+        reference=App(
+            name="black-forest-labs/flux-kontext-dev",
+            inputs=_with(_REPLICATE_FLUX_1, reference="input_image"),
+            price_per_megapixel=0,
+            price_per_picture=25_000,
+            price_date="2026-10",
+            steps=Setting(28, 4, 50),
+            guidance_scale=Setting(2.5, 0, 10),
+            max_references=1,
+        ),
+    ),
+    "black-forest-labs/FLUX.2-dev": Hosted(
+        text=App(
+            name="black-forest-labs/flux-2-dev",
+            inputs=_REPLICATE_SEEDED,
+            price_per_megapixel=14_000,
+            price_date="2026-10",
+        ),
+        reference=App(
+            name="black-forest-labs/flux-2-dev",
+            inputs=_with(_REPLICATE_SEEDED, references="input_images"),
+            price_per_megapixel=14_000,
+            price_per_reference=14_000,
+            price_date="2026-10",
+            max_references=4,
+        ),
+    ),
+    "black-forest-labs/FLUX.2-klein-4B": Hosted(
+        text=App(
+            name="black-forest-labs/flux-2-klein-4b",
+            inputs=_REPLICATE_SEEDED,
+            price_per_megapixel=1_000,
+            price_date="2026-10",
+        ),
+        reference=App(
+            name="black-forest-labs/flux-2-klein-4b",
+            inputs=_with(_REPLICATE_SEEDED, references="images"),
+            price_per_megapixel=1_000,
+            price_per_reference=1_000,
+            price_date="2026-10",
+            max_references=4,
+        ),
+    ),
+    "black-forest-labs/FLUX.2-klein-9B": Hosted(
+        text=App(
+            name="black-forest-labs/flux-2-klein-9b",
+            inputs=_REPLICATE_SEEDED,
+            price_per_megapixel=15_000,
+            price_date="2026-10",
+        ),
+        reference=App(
+            name="black-forest-labs/flux-2-klein-9b",
+            inputs=_with(_REPLICATE_SEEDED, references="images"),
+            price_per_megapixel=15_000,
+            price_per_reference=2_000,
+            price_date="2026-10",
+            max_references=4,
+        ),
+    ),
+    "black-forest-labs/FLUX.2-pro": Hosted(
+        text=App(
+            name="black-forest-labs/flux-2-pro",
+            inputs={"seed": "seed"},
+            price_per_megapixel=15_000,
+            price_per_picture=15_000,
+            price_date="2026-10",
+        ),
+        reference=App(
+            name="black-forest-labs/flux-2-pro",
+            inputs={"seed": "seed", "references": "input_images"},
+            price_per_megapixel=15_000,
+            price_per_picture=15_000,
+            price_per_reference=15_000,
+            price_date="2026-10",
+            max_references=8,
+        ),
+    ),
+    "black-forest-labs/FLUX.2-flex": Hosted(
+        text=App(
+            name="black-forest-labs/flux-2-flex",
+            inputs={"seed": "seed", "steps": "steps", "guidance_scale": "guidance"},
+            price_per_megapixel=60_000,
+            price_date="2026-10",
+        ),
+        reference=App(
+            name="black-forest-labs/flux-2-flex",
+            inputs={
+                "seed": "seed",
+                "steps": "steps",
+                "guidance_scale": "guidance",
+                "references": "input_images",
+            },
+            price_per_megapixel=60_000,
+            price_per_reference=60_000,
+            price_date="2026-10",
+            max_references=8,
+        ),
+    ),
+    "Tongyi-MAI/Z-Image-Turbo": Hosted(
+        text=App(
+            name="prunaai/z-image-turbo",
+            inputs={"seed": "seed", "acceleration": "go_fast", "steps": "num_inference_steps"},
+            price_per_megapixel=8_000,
+            price_date="2026-10",
+            steps=Setting(8, 1, 50),
+        ),
+    ),
+    "Qwen/Qwen-Image": Hosted(
+        text=App(
+            name="qwen/qwen-image",
+            inputs=_with(_REPLICATE_FLUX_1, negative_prompt="negative_prompt", lora="lora_weights"),
+            price_per_megapixel=0,
+            price_per_picture=25_000,
+            price_date="2026-10",
+            steps=Setting(30, 1, 50),
+            guidance_scale=Setting(4.0, 1, 10),
+        ),
+    ),
+    "Qwen/Qwen-Image-Edit": Hosted(
+        reference=App(
+            name="qwen/qwen-image-edit",
+            inputs=_with(_REPLICATE_SEEDED, reference="image"),
+            price_per_megapixel=0,
+            price_per_picture=30_000,
+            price_date="2026-10",
+            max_references=1,
+        ),
+    ),
+}
+"""Replicate's models by the id of the model. Its names of inputs are the keys of a prediction's `input`."""
+
 MODELS: tuple[Model, ...] = (
     Model(
         id="black-forest-labs/FLUX.1-dev",
@@ -210,6 +400,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=31.4,
         seconds=4.0,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.1-dev"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux/dev",
@@ -242,6 +433,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=31.4,
         seconds=0.7,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.1-schnell"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux/schnell",
@@ -271,6 +463,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=31.4,
         seconds=4.0,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.1-Krea-dev"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux/krea",
@@ -305,6 +498,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=31.4,
         seconds=7.0,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.1-Kontext-dev"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-kontext-lora/text-to-image",
@@ -334,6 +528,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=104.0,
         seconds=10.0,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.2-dev"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-2",
@@ -385,6 +580,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=15.0,
         seconds=0.6,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-4B"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-2/klein/4b",
@@ -421,6 +617,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=32.0,
         seconds=1.0,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-9B"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-2/klein/9b",
@@ -454,6 +651,7 @@ MODELS: tuple[Model, ...] = (
         license="only as a service",
         commercial=True,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.2-pro"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-2-pro",
@@ -487,6 +685,7 @@ MODELS: tuple[Model, ...] = (
         license="only as a service",
         commercial=True,
         hosted={
+            "replicate": _REPLICATE["black-forest-labs/FLUX.2-flex"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-2-flex",
@@ -522,6 +721,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=19.1,
         seconds=1.0,
         hosted={
+            "replicate": _REPLICATE["Tongyi-MAI/Z-Image-Turbo"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/z-image/turbo",
@@ -556,6 +756,7 @@ MODELS: tuple[Model, ...] = (
         weights_gib=53.7,
         seconds=20.0,
         hosted={
+            "replicate": _REPLICATE["Qwen/Qwen-Image"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/qwen-image",
@@ -583,7 +784,7 @@ MODELS: tuple[Model, ...] = (
         commercial=True,
         weights_gib=53.7,
         seconds=30.0,
-        hosted={},
+        hosted={"replicate": _REPLICATE["Qwen/Qwen-Image-Edit"]},
     ),
     Model(
         id="stabilityai/stable-diffusion-xl-base-1.0",

@@ -24,6 +24,8 @@ def routes_of(settings: Settings) -> Routes:
             if settings.huggingface_route == "fal-ai":
                 return _hosted(settings, "huggingface", "fal-ai")
             return Routes(_single_requests(settings), None)
+        case "replicate":
+            return _hosted(settings, "replicate", "replicate")
         case "diffusers":
             return _local(settings)
         case _:
@@ -34,7 +36,7 @@ def routes_of(settings: Settings) -> Routes:
 def _hosted(settings: Settings, provider: str, name: str) -> Routes:
     """Return the routes to a provider that hosts each model in apps."""
     model = find_model(settings.model)
-    if model is None or name not in model.hosted:
+    if model is None or not model.is_drawn_by(name):
         raise ValueError(f"{name} does not have the model {settings.model}")
     from_text = _app_route(settings, provider, name, model, model.hosted[name], has_reference=False)
     # The LoRA was trained on the model that draws from text, so another one does not get it.
@@ -76,7 +78,7 @@ def _app_route(
         known_model=model,
         app=app,
         steps=app.steps or model.steps,
-        guidance_scale=model.guidance_scale,
+        guidance_scale=app.guidance_scale or model.guidance_scale,
         max_references=app.max_references,
         default_negative_prompt="negative_prompt" in app.inputs,
         lora_dropped=lora is not None and drawn_with is None,

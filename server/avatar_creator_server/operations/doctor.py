@@ -284,6 +284,15 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
         except SettingsError as error:
             return CheckResult("provider", False, str(error), "only workers need these libraries")
         return CheckResult("provider", True, f"{model}; a worker loads the model for its first picture")
+    if route.provider == "replicate":
+        if not settings.replicate_api_token.get_secret_value():
+            return CheckResult(
+                "provider",
+                False,
+                f"{model}; REPLICATE_API_TOKEN is not set",
+                "set REPLICATE_API_TOKEN for the workers; servers need only PROVIDER=replicate",
+            )
+        return await _check_reachable(model, settings.replicate_base_url, "REPLICATE_BASE_URL")
     if not settings.huggingface_api_key.get_secret_value():
         return CheckResult(
             "provider",
@@ -291,11 +300,18 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
             f"{model}; HUGGINGFACE_API_KEY is not set",
             "set HUGGINGFACE_API_KEY for the workers; servers need only PROVIDER=huggingface",
         )
-    return await _check_reachable(model, settings.huggingface_endpoint_url or settings.huggingface_base_url)
+    return await _check_reachable(
+        model,
+        settings.huggingface_endpoint_url or settings.huggingface_base_url,
+        "HUGGINGFACE_BASE_URL or HUGGINGFACE_ENDPOINT_URL",
+    )
 
 
-async def _check_reachable(model: str, url: str) -> CheckResult:
-    """Check that the URL answers. The key is not sent, because only drawing shows whether it is valid."""
+async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
+    """Check that the URL, which comes from these variables, answers.
+
+    The key is not sent, because only drawing shows whether it is valid.
+    """
     try:
         async with (
             asyncio.timeout(_ANSWER_SECONDS),
@@ -308,7 +324,7 @@ async def _check_reachable(model: str, url: str) -> CheckResult:
         return CheckResult("provider", False, str(error), "change the variable as described")
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
-        fix = "check the network, HUGGINGFACE_BASE_URL and HUGGINGFACE_ENDPOINT_URL"
+        fix = f"check the network and {variables}"
         return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
     return CheckResult("provider", True, f"{model}; {url} answers")
 

@@ -48,6 +48,8 @@ DEFAULT_LORA_TRIGGER = "Super Realism"
 NO_LORA = "none"
 
 _SECONDS_PER_DAY = 86_400
+_REPLICATE_SECONDS = 1_800
+"""Time after which Replicate ends a prediction (https://replicate.com/docs/topics/predictions/lifecycle)."""
 _MAX_LIMIT = 1_000_000_000
 _MAX_PRICE = 1_000
 _MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
@@ -160,8 +162,9 @@ class Settings(BaseSettings):
     tls_key_file: _FilePath | None = None
     """PEM file with the private key."""
 
-    provider: Literal["", "sketch", "huggingface", "diffusers"] = ""
-    """Provider of all servers and workers; if empty, `huggingface` if its key is set, else `sketch`."""
+    provider: Literal["", "sketch", "huggingface", "replicate", "diffusers"] = ""
+    """Provider of all servers and workers; if empty, `huggingface` if its key is set, else `replicate` if its
+    token is set, else `sketch`."""
     model: _ModelName = DEFAULT_MODEL
     """Id of the model on the Hugging Face hub; `diffusers` also accepts a folder."""
     model_revision: str = ""
@@ -195,6 +198,10 @@ class Settings(BaseSettings):
     """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
     huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""
     """Organization on the hub that pays (`X-HF-Bill-To`); the owner of the key if empty."""
+    replicate_api_token: _Key = SecretStr("")
+    """Replicate API token, `r8_…`."""
+    replicate_base_url: _WebUrl = "https://api.replicate.com"
+    """URL of Replicate's API."""
     provider_result_hosts: _Hosts = Field(default="", validate_default=True)
     """The only hosts from which pictures of the provider are downloaded; any public host if empty."""
     provider_result_private_hosts: _HostsAndNetworks = Field(default="", validate_default=True)
@@ -346,8 +353,12 @@ class Settings(BaseSettings):
 
     @property
     def chosen_provider(self) -> str:
-        """The provider that the settings choose: `sketch`, `huggingface` or `diffusers`."""
-        return self.provider or ("huggingface" if self.huggingface_api_key.get_secret_value() else "sketch")
+        """The provider that the settings choose: `sketch`, `huggingface`, `replicate` or `diffusers`."""
+        if self.provider:
+            return self.provider
+        if self.huggingface_api_key.get_secret_value():
+            return "huggingface"
+        return "replicate" if self.replicate_api_token.get_secret_value() else "sketch"
 
     @property
     def chosen_lora(self) -> str:
@@ -431,6 +442,8 @@ class Settings(BaseSettings):
         self._require_tls_files()
         if self.chosen_provider == "huggingface":
             self._require_huggingface()
+        if self.chosen_provider == "replicate":
+            self._require_replicate()
 
     def _require_tls_files(self) -> None:
         if self.tls_certificate_file is None and self.tls_key_file is None:
@@ -456,6 +469,18 @@ class Settings(BaseSettings):
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
             )
 
+    def _require_replicate(self) -> None:
+        self._require_hosted("replicate", "or set another PROVIDER")
+        if self.provider_deadline_seconds > _REPLICATE_SECONDS:
+            raise SettingsError(
+                f"PROVIDER_DEADLINE_SECONDS is {self.provider_deadline_seconds:g}, but Replicate ends a "
+                f"request after {_REPLICATE_SECONDS} seconds: set it to at most {_REPLICATE_SECONDS}"
+            )
+        if self.lora_revision and not self.lora_weight_file:
+            raise SettingsError(
+                "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the provider replicate needs both"
+            )
+
     def _require_hosted(self, provider: str, otherwise: str) -> None:
         """Require that a provider has the model.
 
@@ -464,8 +489,8 @@ class Settings(BaseSettings):
             otherwise: What the operator can do instead.
         """
         model = find_model(self.model)
-        if model is None or provider not in model.hosted:
-            offered = ", ".join(known.id for known in MODELS if provider in known.hosted)
+        if model is None or not model.is_drawn_by(provider):
+            offered = ", ".join(known.id for known in MODELS if known.is_drawn_by(provider))
             raise SettingsError(
                 f"MODEL is {self.model}, but {provider} only has {offered}: change MODEL, {otherwise}"
             )

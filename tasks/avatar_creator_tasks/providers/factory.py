@@ -49,6 +49,19 @@ def make_provider(settings: Settings, decoders: Decoders) -> Provider:
                 ),
                 decoders,
             )
+        case "replicate":
+            from avatar_creator_tasks.providers import replicate
+
+            return replicate.ReplicateProvider(
+                replicate.Access(
+                    api_token=settings.replicate_api_token.get_secret_value(),
+                    base_url=settings.replicate_base_url,
+                    deadline=timedelta(seconds=settings.provider_deadline_seconds),
+                    result_hosts=settings.provider_result_hosts,
+                    result_private_hosts=settings.provider_result_private_hosts,
+                ),
+                decoders,
+            )
         case "diffusers":
             from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
             from avatar_creator_tasks.providers.diffusers.settings import FluxSettings

@@ -52,8 +52,8 @@ def prediction_input(request: PortraitRequest) -> dict[str, Any]:
         "steps": request.steps,
         "guidance_scale": request.guidance_scale,
         "negative_prompt": request.negative_prompt or None,
-        # `go_fast` runs a quantized model whose "outputs will not be deterministic […], even if you set a seed"
-        # (github.com/replicate/cog-flux, predict.py). The recipe would be wrong.
+        # `go_fast` runs a quantized model, whose "outputs will not be deterministic […], even if you set a
+        # seed" (github.com/replicate/cog-flux, predict.py). The recipe would be wrong.
         "acceleration": False,
         # Replicate's input is `disable_safety_checker`.
         "safety_checker": False,
@@ -90,7 +90,7 @@ def lora_address(lora: Lora) -> str:
 
 
 def data_uri(image: Image.Image, size: tuple[int, int]) -> str:
-    """Return the picture, scaled and cropped to this size, as a data URI of a file of about 256 kB at most."""
+    """Return the picture, scaled and cropped to this size, as a data URI with a file of about 256 kB."""
     whole = fitted(image, size)
     for quality in _QUALITIES:
         file = BytesIO()
