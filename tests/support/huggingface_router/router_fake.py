@@ -26,6 +26,8 @@ _CALL_SECONDS = 10.0
 class RouterFake:
     """A running fake of the router. Tests can kill it and start it again at the same address."""
 
+    _module = "tests.support.huggingface_router"
+
     def __init__(self) -> None:
         """Start the process."""
         self._scratch = Path(tempfile.mkdtemp(prefix="avatar-creator-router-"))
@@ -141,7 +143,7 @@ class RouterFake:
 
     def _start(self) -> GuardedProcess:
         process = GuardedProcess(
-            [sys.executable, "-m", "tests.support.huggingface_router", "--port", str(self.port)],
+            [sys.executable, "-m", self._module, "--port", str(self.port)],
             log=self._scratch / "log",
             directory=_REPOSITORY,
             environment={"PATH": os.environ["PATH"], "PYTHONPATH": str(_REPOSITORY)},

@@ -19,7 +19,7 @@ from tests.support.huggingface_router.behavior import Behavior, Fault, Stage
 from tests.support.huggingface_router.fal_apps import Job
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
-Provider = Literal["fal-ai", "hf-inference", "endpoint"]
+Provider = Literal["fal-ai", "hf-inference", "endpoint", "replicate"]
 
 
 @dataclass(slots=True)

@@ -96,7 +96,7 @@ def data_uri(image: Image.Image, size: tuple[int, int]) -> str:
         file = BytesIO()
         chroma = "4:4:4" if quality >= _FULL_CHROMA_FROM else "4:2:0"
         whole.save(file, "JPEG", quality=quality, subsampling=chroma)
-        if file.tell() <= MAX_REFERENCE_BYTES:
+        if len(file.getvalue()) <= MAX_REFERENCE_BYTES:
             break
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 

@@ -75,7 +75,7 @@ class CancelResult(StrEnum):
     CANCELLED = "the request has started and is cancelled"
     REQUESTED = "the provider will cancel the request"
     COMPLETED = "the request has already ended"
-    NOT_TOLD = "the provider does not say what happened to the request"
+    UNCONFIRMED = "the provider does not say what happened to the request"
 
 
 def is_prediction_id(text: str) -> bool:
@@ -172,7 +172,7 @@ class Predictions:
             result = await self.cancel(prediction_id)
         except RequestError as error:
             log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
-            result = CancelResult.NOT_TOLD
+            result = CancelResult.UNCONFIRMED
         is_over = result in (CancelResult.DROPPED, CancelResult.CANCELLED)
         return failure(
             Stage.POLL,
@@ -202,7 +202,7 @@ class Predictions:
             return _cancel_result(body)
         if answer.status == HTTPStatus.NOT_FOUND:
             known = is_own_problem(body, answer.status)
-            return CancelResult.DROPPED if known else CancelResult.NOT_TOLD
+            return CancelResult.DROPPED if known else CancelResult.UNCONFIRMED
         raise self._refusal(Stage.CANCEL, answer)
 
     async def _wait_until_ended(
@@ -313,7 +313,7 @@ def _cancel_result(prediction: Mapping[str, Any] | None) -> CancelResult:
         case "succeeded" | "failed":
             return CancelResult.COMPLETED
         case _:
-            return CancelResult.NOT_TOLD
+            return CancelResult.UNCONFIRMED
 
 
 def _never_started(prediction: Mapping[str, Any]) -> bool:

@@ -91,7 +91,7 @@ class ReplicateProvider:
             log.warning("foreign_request_ignored")
             return
         result = await self._predictions.cancel(request_id)
-        if result is CancelResult.NOT_TOLD:
+        if result is CancelResult.UNCONFIRMED:
             raise failure(Stage.CANCEL, (Signal.UNREADABLE,))
         if result not in (CancelResult.CANCELLED, CancelResult.REQUESTED):
             log.info("provider_cancellation_skipped", because=str(result))
