@@ -184,10 +184,7 @@ class GenerationRunner:
             )
         if lease.resume_request_id and lease.resume_route != route.name:
             lease = await self._leases.drop_request(lease)
-        reference, reference_sha256 = None, ""
-        if has_reference:
-            image, reference_sha256 = await self._read_reference(lease)
-            reference = Reference(image, options.reference_strength or DEFAULT_REFERENCE_STRENGTH)
+        references, reference_sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
@@ -202,16 +199,27 @@ class GenerationRunner:
             height=options.height,
             steps=route.steps_for(options.steps),
             guidance_scale=route.guidance_scale_for(options.guidance_scale),
-            reference=reference,
+            references=references,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, reference_sha256)
+        return _PreparedRequest(lease, request, reference_sha256s)
 
-    async def _read_reference(self, lease: Lease) -> tuple[Image.Image, str]:
+    async def _read_references(self, lease: Lease) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+        """Return the references and the SHA-256 of each one's file, in the order of the request."""
+        generation = lease.generation
+        strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+        references, sha256s = [], []
+        for avatar_id in filter(None, [generation.reference_avatar_id]):
+            image, sha256 = await self._read_reference(lease, avatar_id)
+            references.append(Reference(image, strength))
+            sha256s.append(sha256)
+        return tuple(references), tuple(sha256s)
+
+    async def _read_reference(self, lease: Lease, avatar_id: str) -> tuple[Image.Image, str]:
         generation = lease.generation
         try:
-            avatar = await self._avatars.get(Caller(generation.user_id), generation.reference_avatar_id)
+            avatar = await self._avatars.get(Caller(generation.user_id), avatar_id)
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
@@ -243,9 +251,7 @@ class GenerationRunner:
                 estimated=provider.estimates_progress,
                 price_micros=0
                 if resumes
-                else route.price(
-                    request.width, request.height, references=1 if request.reference is not None else 0
-                ),
+                else route.price(request.width, request.height, references=len(request.references)),
             )
         )
         attempt_start = lease.generation.update_time
@@ -349,8 +355,8 @@ class _PreparedRequest:
     lease: Lease
     """The lease, without an earlier request that was dropped because it used another route."""
     request: PortraitRequest
-    reference_sha256: str
-    """SHA-256 of the reference's file; empty without a reference."""
+    reference_sha256s: tuple[str, ...]
+    """SHA-256 of each reference's file."""
 
 
 def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:
@@ -373,7 +379,7 @@ def _failure_of(error: ProviderError) -> Failure:
 
 def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Portrait) -> Recipe:
     request = prepared.request
-    route, lora, reference = request.route, request.route.lora, request.reference
+    route, lora = request.route, request.route.lora
     return Recipe(
         provider=route.provider,
         route=route.name,
@@ -392,9 +398,11 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         provider_prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         reference_avatar_id=generation.reference_avatar_id,
-        reference_sha256=prepared.reference_sha256,
+        reference_sha256="".join(prepared.reference_sha256s[:1]),
         reference_strength=(
-            reference.strength if reference and "reference_strength" in route.supports else 0.0
+            request.references[0].strength
+            if request.references and "reference_strength" in route.supports
+            else 0.0
         ),
         provider_facts=portrait.facts,
         pixels_sha256=pixels_sha256(portrait.image),

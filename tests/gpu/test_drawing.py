@@ -194,7 +194,7 @@ async def test_a_lower_strength_keeps_the_portrait_closer_to_the_reference(
 
     async def distance(strength: float) -> float:
         return difference(
-            decoded, (await draw(provider, steps=20, reference=Reference(gradient(), strength))).image
+            decoded, (await draw(provider, steps=20, references=(Reference(gradient(), strength),))).image
         )
 
     near, middle, far = [await distance(strength) for strength in (0.05, 0.3, 1.0)]
@@ -214,7 +214,7 @@ async def test_progress_with_a_reference_counts_only_the_drawn_steps(
     async def progress(part: float) -> None:
         reported.append(round(part, 3))
 
-    request = replace(REQUEST, reference=Reference(gradient(), strength))
+    request = replace(REQUEST, references=(Reference(gradient(), strength),))
     await provider.generate(request, reporting(progress))
     assert reported == parts
 
@@ -224,8 +224,8 @@ async def test_a_reference_with_other_proportions_is_cropped_and_not_stretched(
 ) -> None:
     wide = Image.new("RGB", (3 * SIZE, SIZE), "red")
     wide.paste(gradient(), (SIZE, 0))
-    one = await draw(provider, reference=Reference(wide, 0.5))
-    other = await draw(provider, reference=Reference(gradient(), 0.5))
+    one = await draw(provider, references=(Reference(wide, 0.5),))
+    other = await draw(provider, references=(Reference(gradient(), 0.5),))
     assert same(one.image, other.image)
 
 
@@ -408,8 +408,8 @@ async def test_model_offload_draws_the_same_picture(model: Path) -> None:
     offloaded = replace(kept, offload="model")
     assert difference((await draw_with(kept)).image, (await draw_with(offloaded)).image) < 1
     reference = Reference(gradient(), 0.5)
-    one = await draw_with(kept, reference=reference)
-    other = await draw_with(offloaded, reference=reference)
+    one = await draw_with(kept, references=(reference,))
+    other = await draw_with(offloaded, references=(reference,))
     assert difference(one.image, other.image) < 1
 
 

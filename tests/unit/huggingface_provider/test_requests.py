@@ -139,7 +139,9 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
 ) -> None:
     route = route_of("fal-ai-reference", lora)
     scene = pictures.scene(300, 100)
-    request = replace(REQUEST, route=route, width=912, height=1152, reference=Reference(scene, strength=0.5))
+    request = replace(
+        REQUEST, route=route, width=912, height=1152, references=(Reference(scene, strength=0.5),)
+    )
     recorded = RecordedReports()
     portrait = await draw(fake, outputs, request, recorded)
     submission = only_submission(fake)
@@ -168,10 +170,10 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
 async def test_a_kontext_picture_of_another_size_is_scaled_with_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    request = by_route("fal-ai-reference", reference=Reference(pictures.scene(), strength=0.5))
+    request = by_route("fal-ai-reference", references=(Reference(pictures.scene(), strength=0.5),))
     portrait = await draw(fake, outputs, request)
     other = await draw(
-        fake, outputs, replace(request, reference=Reference(Image.new("RGB", (64, 64), "teal"), 0.5))
+        fake, outputs, replace(request, references=(Reference(Image.new("RGB", (64, 64), "teal"), 0.5),))
     )
     assert portrait.image.size == (128, 160)
     assert portrait.warnings == (

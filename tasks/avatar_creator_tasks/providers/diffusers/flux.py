@@ -107,11 +107,12 @@ class Flux:
 
     def _draw(self, request: PortraitRequest, steps: _Steps) -> Portrait:
         pipeline, options = self.pipeline, dict[str, Any]()
-        if request.reference is not None:
+        if request.references:
+            reference = request.references[0]
             pipeline = self._image_pipeline
-            options["image"] = _fitted(request.reference.image, request)
+            options["image"] = _fitted(reference.image, request)
             # The strength is the part of the steps that is drawn, and at least one step must be drawn.
-            options["strength"] = max(request.reference.strength, 1 / (request.steps or 1))
+            options["strength"] = max(reference.strength, 1 / (request.steps or 1))
         if request.negative_prompt:
             options |= {"negative_prompt": request.negative_prompt, "true_cfg_scale": TRUE_CFG_SCALE}
         on_cuda = self._device.type == "cuda"

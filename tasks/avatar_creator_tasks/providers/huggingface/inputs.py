@@ -30,7 +30,7 @@ def app_of(request: PortraitRequest) -> App:
 
 
 def app_input(request: PortraitRequest) -> dict[str, Any]:
-    """Return the request body for the fal app. Encoding a reference is slow: call this in a thread.
+    """Return the request body for the fal app. Encoding references is slow: call this in a thread.
 
     Raises:
         ValueError: The app needs a reference and the request has none.
@@ -51,10 +51,10 @@ def app_input(request: PortraitRequest) -> dict[str, Any]:
     if request.route.lora is not None:
         values["lora"] = [{"path": lora_path(request.route.lora), "scale": request.route.lora.scale}]
     if "reference" in inputs or "references" in inputs:
-        if request.reference is None:
+        if not request.references:
             raise ValueError(f"the route {request.route.name} needs a reference, and the request has none")
-        uri = reference_uri(request.reference.image, size)
-        values |= {"reference": uri, "references": [uri]}
+        uris = [reference_uri(reference.image, size) for reference in request.references]
+        values |= {"reference": uris[0], "references": uris}
         if "size" not in inputs:
             # The picture gets about the size of the reference.
             body["resolution_mode"] = "match_input"
