@@ -5,11 +5,17 @@ defaults and a warning.
 
 Sources, read in August to November 2026:
 
-- fal's apps, inputs and prices: `https://fal.ai/models/{app}/llms.txt`
+- fal's apps, their inputs and defaults: `libs/client/src/types/endpoints.ts` of fal-ai/fal-js of 2026-08-02
+- ranges and prices of fal's apps: `https://fal.ai/models/{app}/llms.txt`
 - Replicate's models and inputs: the sources that `providers/replicate/schemas.py` of the worker names
 - Replicate's prices: `https://replicate.com/{model}`, as public code that calls Replicate repeats them
 - defaults of local pipelines, licenses and sizes: the model cards on `https://huggingface.co/{id}`, and the
-  signatures of the pipelines in diffusers 0.39
+  signatures of the pipelines in diffusers 0.42. The sizes are the parameters of all parts times two bytes.
+- references and prompt lengths of FLUX.2: https://docs.bfl.ai/flux_2/flux2_overview
+- license of Krea 2: https://huggingface.co/krea/Krea-2-Turbo/blob/main/LICENSE.pdf, sections 2.3 and 4.2
+- models of Hugging Face's own inference: the task page `text-to-image` of huggingface/hub-docs, which names
+  one model as an example. The list of all is not public text.
+- seconds: estimates from the number of parameters and steps, and from our measurements of FLUX.1-dev
 """
 
 from __future__ import annotations
@@ -75,16 +81,22 @@ class App:
     price_per_picture: int = 0
     """Millionths of a US dollar for each picture, in addition."""
     price_per_reference: int = 0
-    """Millionths of a US dollar for each started megapixel of a reference."""
+    """Millionths of a US dollar for each megapixel of a reference."""
+    reference_megapixels: int = 0
+    """Megapixels that the provider bills for a reference of any size; 0 if it bills the started megapixels."""
     first_megapixel: int = 0
     """Millionths of a US dollar that the first megapixel costs in addition to the others."""
     price_date: str
     """Date of the price, as `YYYY-MM`."""
+    price_confirmed: bool = True
+    """False if only users of the provider report the price."""
     steps: Setting | None = None
     """The steps that the app takes; None if they are those of the model."""
     guidance_scale: Setting | None = None
     """The guidance scales that the app takes; None if they are those of the model."""
     max_references: int = 0
+    min_side: int = 0
+    """Minimum width and height of a picture in pixels; 0 if the app draws all sizes of the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +135,24 @@ class Model:
     references: References
     """The way in which the model draws from references on the worker's own card."""
     max_references: int
-    reference_model: str = ""
-    """Id of the model that draws from references instead; empty if it is this one."""
+    reference_models: tuple[str, ...] = ()
+    """Ids of the models that draw from references instead, the best first; empty if it is this one."""
+    needs_reference: bool = False
+    """True if the model only edits pictures, and cannot draw from text alone."""
     size_multiple: int = 16
     """Width and height must be multiples of this number of pixels."""
     license: str
     """Name of the license."""
     commercial: bool
     """True if the license allows commercial use of the weights without a contract."""
+    commercial_condition: str = ""
+    """Condition under which the license allows commercial use although `commercial` is False."""
     filter_required: bool = False
     """True if the license demands a filter or a review of pictures, and a disclosure that AI made them."""
     weights_gib: float = 0.0
     """Size of all weights in 16 bits, in GiB; 0 if there are no weights to download."""
+    largest_part_gib: float = 0.0
+    """Size of the largest part of the model in 16 bits, in GiB: the transformer or the text encoder."""
     seconds: float = 0.0
     """Usual seconds for one megapixel on one H100 with the default steps; 0 if unknown."""
     hosted: Mapping[str, Hosted] = field(default_factory=dict)
@@ -142,18 +160,24 @@ class Model:
     hf_inference: bool = False
     """True if Hugging Face's own inference has it."""
 
+    @property
+    def name(self) -> str:
+        """Last part of the id."""
+        return self.id.rpartition("/")[2]
+
     def is_drawn_by(self, provider: str) -> bool:
         """Return whether a provider draws with this model from text alone."""
         return provider in self.hosted and self.hosted[provider].text is not None
 
     @property
     def is_local(self) -> bool:
-        """True if the weights can be downloaded."""
-        return self.weights_gib > 0
+        """True if the weights can be downloaded, and draw from text alone."""
+        return self.weights_gib > 0 and not self.needs_reference
 
 
 _FLUX_1_LICENSE = "FLUX.1 [dev] Non-Commercial"
-_FLUX_2_LICENSE = "FLUX.2 [dev] Non-Commercial"
+_FLUX_2_LICENSE = "FLUX Non-Commercial"
+_SERVICE = "only as a service"
 _APACHE = "Apache-2.0"
 
 _FAL = {
@@ -164,7 +188,7 @@ _FAL = {
     "safety_checker": "enable_safety_checker",
 }
 _FAL_ACCELERATED = {**_FAL, "acceleration": "acceleration"}
-_FAL_LORA = {**_FAL, "lora": "loras"}
+_FAL_LORA = {**_FAL_ACCELERATED, "lora": "loras"}
 _FAL_KLEIN = {key: value for key, value in _FAL.items() if key != "guidance_scale"}
 _FAL_PRO = {"size": "image_size", "seed": "seed", "safety_checker": "enable_safety_checker"}
 _FAL_KONTEXT = {
@@ -173,7 +197,9 @@ _FAL_KONTEXT = {
     "seed": "seed",
     "safety_checker": "enable_safety_checker",
     "reference": "image_url",
+    "acceleration": "acceleration",
 }
+_FAL_QWEN = {**_FAL_ACCELERATED, "negative_prompt": "negative_prompt"}
 
 
 def _with(inputs: Mapping[str, str], **more: str) -> Mapping[str, str]:
@@ -183,15 +209,16 @@ def _with(inputs: Mapping[str, str], **more: str) -> Mapping[str, str]:
 _KONTEXT_APPS = {
     "reference": App(
         name="fal-ai/flux-kontext/dev",
-        inputs=_with(_FAL_KONTEXT, acceleration="acceleration"),
+        inputs=_FAL_KONTEXT,
         price_per_megapixel=25_000,
         price_date="2026-08",
         steps=Setting(28, 10, 50),
+        guidance_scale=Setting(2.5, 1, 20),
         max_references=1,
     ),
     "reference_lora": App(
         name="fal-ai/flux-kontext-lora",
-        inputs=_with(_FAL_KONTEXT, lora="loras", acceleration="acceleration"),
+        inputs=_with(_FAL_KONTEXT, lora="loras"),
         price_per_megapixel=35_000,
         price_date="2026-08",
         steps=Setting(30, 10, 50),
@@ -393,11 +420,12 @@ MODELS: tuple[Model, ...] = (
         lora=True,
         references=References.NOISED,
         max_references=1,
-        reference_model="black-forest-labs/FLUX.1-Kontext-dev",
+        reference_models=("black-forest-labs/FLUX.1-Kontext-dev",),
         license=_FLUX_1_LICENSE,
         commercial=False,
         filter_required=True,
         weights_gib=31.4,
+        largest_part_gib=22.2,
         seconds=4.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-dev"],
@@ -407,6 +435,7 @@ MODELS: tuple[Model, ...] = (
                     inputs=_FAL_ACCELERATED,
                     price_per_megapixel=25_000,
                     price_date="2026-08",
+                    guidance_scale=Setting(3.5, 1, 20),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-lora",
@@ -416,7 +445,6 @@ MODELS: tuple[Model, ...] = (
                 ),
             ),
         },
-        hf_inference=True,
     ),
     Model(
         id="black-forest-labs/FLUX.1-schnell",
@@ -431,6 +459,7 @@ MODELS: tuple[Model, ...] = (
         license=_APACHE,
         commercial=True,
         weights_gib=31.4,
+        largest_part_gib=22.2,
         seconds=0.7,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-schnell"],
@@ -444,7 +473,6 @@ MODELS: tuple[Model, ...] = (
                 ),
             ),
         },
-        hf_inference=True,
     ),
     Model(
         id="black-forest-labs/FLUX.1-Krea-dev",
@@ -461,6 +489,7 @@ MODELS: tuple[Model, ...] = (
         commercial=False,
         filter_required=True,
         weights_gib=31.4,
+        largest_part_gib=22.2,
         seconds=4.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-Krea-dev"],
@@ -470,6 +499,7 @@ MODELS: tuple[Model, ...] = (
                     inputs=_FAL_ACCELERATED,
                     price_per_megapixel=25_000,
                     price_date="2026-08",
+                    guidance_scale=Setting(4.5, 1, 20),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-krea-lora",
@@ -479,7 +509,6 @@ MODELS: tuple[Model, ...] = (
                 ),
             ),
         },
-        hf_inference=True,
     ),
     Model(
         id="black-forest-labs/FLUX.1-Kontext-dev",
@@ -496,13 +525,14 @@ MODELS: tuple[Model, ...] = (
         commercial=False,
         filter_required=True,
         weights_gib=31.4,
+        largest_part_gib=22.2,
         seconds=7.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-Kontext-dev"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/flux-kontext-lora/text-to-image",
-                    inputs=_with(_FAL_LORA, acceleration="acceleration"),
+                    inputs=_FAL_LORA,
                     price_per_megapixel=35_000,
                     price_date="2026-08",
                     steps=Setting(30, 10, 50),
@@ -516,7 +546,7 @@ MODELS: tuple[Model, ...] = (
         id="black-forest-labs/FLUX.2-dev",
         steps=Setting(28, 1, 50),
         guidance=Guidance.DISTILLED,
-        guidance_scale=Setting(2.5, 0, 20),
+        guidance_scale=Setting(4.0, 0, 20),
         prompt_tokens=512,
         prose=True,
         lora=True,
@@ -525,7 +555,8 @@ MODELS: tuple[Model, ...] = (
         license=_FLUX_2_LICENSE,
         commercial=False,
         filter_required=True,
-        weights_gib=104.0,
+        weights_gib=104.7,
+        largest_part_gib=60.0,
         seconds=10.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-dev"],
@@ -535,31 +566,41 @@ MODELS: tuple[Model, ...] = (
                     inputs=_FAL_ACCELERATED,
                     price_per_megapixel=12_000,
                     price_date="2026-08",
+                    min_side=512,
                     steps=Setting(28, 4, 50),
+                    guidance_scale=Setting(2.5, 0, 20),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-2/lora",
-                    inputs=_with(_FAL_LORA, acceleration="acceleration"),
+                    inputs=_FAL_LORA,
                     price_per_megapixel=21_000,
                     price_date="2026-08",
+                    min_side=512,
                     steps=Setting(28, 4, 50),
+                    guidance_scale=Setting(2.5, 0, 20),
                 ),
                 reference=App(
                     name="fal-ai/flux-2/edit",
                     inputs=_with(_FAL_ACCELERATED, references="image_urls"),
                     price_per_megapixel=12_000,
                     price_per_reference=12_000,
+                    reference_megapixels=1,
                     price_date="2026-08",
+                    min_side=512,
                     steps=Setting(28, 4, 50),
+                    guidance_scale=Setting(2.5, 0, 20),
                     max_references=4,
                 ),
                 reference_lora=App(
                     name="fal-ai/flux-2/lora/edit",
-                    inputs=_with(_FAL_LORA, references="image_urls", acceleration="acceleration"),
+                    inputs=_with(_FAL_LORA, references="image_urls"),
                     price_per_megapixel=21_000,
                     price_per_reference=21_000,
+                    reference_megapixels=1,
                     price_date="2026-08",
+                    min_side=512,
                     steps=Setting(28, 4, 50),
+                    guidance_scale=Setting(2.5, 0, 20),
                     max_references=3,
                 ),
             ),
@@ -577,7 +618,8 @@ MODELS: tuple[Model, ...] = (
         max_references=4,
         license=_APACHE,
         commercial=True,
-        weights_gib=15.0,
+        weights_gib=14.9,
+        largest_part_gib=7.5,
         seconds=0.6,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-4B"],
@@ -585,16 +627,25 @@ MODELS: tuple[Model, ...] = (
                 text=App(
                     name="fal-ai/flux-2/klein/4b",
                     inputs=_FAL_KLEIN,
-                    price_per_megapixel=14_000,
-                    price_date="2026-01",
+                    price_per_megapixel=5_000,
+                    price_date="2026-08",
+                    steps=Setting(4, 4, 8),
+                ),
+                text_lora=App(
+                    name="fal-ai/flux-2/klein/4b/lora",
+                    inputs=_with(_FAL_KLEIN, lora="loras"),
+                    price_per_megapixel=15_000,
+                    price_date="2026-03",
+                    price_confirmed=False,
                     steps=Setting(4, 4, 8),
                 ),
                 reference=App(
                     name="fal-ai/flux-2/klein/4b/edit",
                     inputs=_with(_FAL_KLEIN, references="image_urls"),
-                    price_per_megapixel=14_000,
-                    price_per_reference=14_000,
-                    price_date="2026-01",
+                    price_per_megapixel=10_000,
+                    price_per_reference=10_000,
+                    reference_megapixels=1,
+                    price_date="2026-08",
                     steps=Setting(4, 4, 8),
                     max_references=4,
                 ),
@@ -611,10 +662,11 @@ MODELS: tuple[Model, ...] = (
         lora=True,
         references=References.COMBINED,
         max_references=4,
-        license="FLUX Non-Commercial",
+        license=_FLUX_2_LICENSE,
         commercial=False,
         filter_required=True,
-        weights_gib=32.0,
+        weights_gib=32.3,
+        largest_part_gib=16.9,
         seconds=1.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-9B"],
@@ -622,16 +674,25 @@ MODELS: tuple[Model, ...] = (
                 text=App(
                     name="fal-ai/flux-2/klein/9b",
                     inputs=_FAL_KLEIN,
+                    price_per_megapixel=6_000,
+                    price_date="2026-08",
+                    steps=Setting(4, 4, 8),
+                ),
+                text_lora=App(
+                    name="fal-ai/flux-2/klein/9b/lora",
+                    inputs=_with(_FAL_KLEIN, lora="loras"),
                     price_per_megapixel=15_000,
-                    price_date="2026-01",
+                    price_date="2026-03",
+                    price_confirmed=False,
                     steps=Setting(4, 4, 8),
                 ),
                 reference=App(
                     name="fal-ai/flux-2/klein/9b/edit",
                     inputs=_with(_FAL_KLEIN, references="image_urls"),
-                    price_per_megapixel=15_000,
-                    price_per_reference=15_000,
-                    price_date="2026-01",
+                    price_per_megapixel=11_000,
+                    price_per_reference=11_000,
+                    reference_megapixels=1,
+                    price_date="2026-08",
                     steps=Setting(4, 4, 8),
                     max_references=4,
                 ),
@@ -643,12 +704,12 @@ MODELS: tuple[Model, ...] = (
         steps=None,
         guidance=Guidance.DISTILLED,
         guidance_scale=None,
-        prompt_tokens=512,
+        prompt_tokens=32_000,
         prose=True,
         lora=False,
         references=References.COMBINED,
         max_references=8,
-        license="only as a service",
+        license=_SERVICE,
         commercial=True,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-pro"],
@@ -677,12 +738,12 @@ MODELS: tuple[Model, ...] = (
         steps=Setting(28, 1, 50),
         guidance=Guidance.DISTILLED,
         guidance_scale=Setting(3.5, 1.5, 10),
-        prompt_tokens=512,
+        prompt_tokens=32_000,
         prose=True,
         lora=False,
         references=References.COMBINED,
         max_references=8,
-        license="only as a service",
+        license=_SERVICE,
         commercial=True,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-flex"],
@@ -719,6 +780,7 @@ MODELS: tuple[Model, ...] = (
         license=_APACHE,
         commercial=True,
         weights_gib=19.1,
+        largest_part_gib=11.5,
         seconds=1.0,
         hosted={
             "replicate": _REPLICATE["Tongyi-MAI/Z-Image-Turbo"],
@@ -741,31 +803,65 @@ MODELS: tuple[Model, ...] = (
         },
     ),
     Model(
-        id="Qwen/Qwen-Image",
-        steps=Setting(50, 1, 50),
-        guidance=Guidance.CLASSIFIER_FREE,
-        guidance_scale=Setting(4.0, 1, 20),
-        prompt_tokens=1024,
+        id="krea/Krea-2-Turbo",
+        steps=Setting(8, 1, 20),
+        guidance=Guidance.NONE,
+        guidance_scale=None,
+        prompt_tokens=512,
         prose=True,
         lora=True,
         references=References.NONE,
         max_references=0,
-        reference_model="Qwen/Qwen-Image-Edit",
+        license="Krea 2 Community",
+        commercial=False,
+        commercial_condition="with a revenue under $1 million a year",
+        filter_required=True,
+        weights_gib=32.5,
+        largest_part_gib=24.0,
+        seconds=2.0,
+        hosted={
+            "fal-ai": Hosted(
+                text=App(
+                    name="fal-ai/krea-2/turbo",
+                    inputs=_with(_FAL_PRO, acceleration="acceleration"),
+                    price_per_megapixel=8_000,
+                    price_date="2026-08",
+                ),
+                text_lora=App(
+                    name="fal-ai/krea-2/turbo/lora",
+                    inputs=_with(_FAL_PRO, acceleration="acceleration", lora="loras"),
+                    price_per_megapixel=10_000,
+                    price_date="2026-08",
+                ),
+            ),
+        },
+    ),
+    Model(
+        id="Qwen/Qwen-Image",
+        steps=Setting(50, 1, 50),
+        guidance=Guidance.CLASSIFIER_FREE,
+        guidance_scale=Setting(4.0, 1, 20),
+        prompt_tokens=512,
+        prose=True,
+        lora=True,
+        references=References.NONE,
+        max_references=0,
+        reference_models=("Qwen/Qwen-Image-Edit-2511", "Qwen/Qwen-Image-Edit"),
         license=_APACHE,
         commercial=True,
         weights_gib=53.7,
+        largest_part_gib=38.1,
         seconds=20.0,
         hosted={
             "replicate": _REPLICATE["Qwen/Qwen-Image"],
             "fal-ai": Hosted(
                 text=App(
                     name="fal-ai/qwen-image",
-                    inputs=_with(
-                        _FAL, negative_prompt="negative_prompt", lora="loras", acceleration="acceleration"
-                    ),
+                    inputs=_with(_FAL_QWEN, lora="loras"),
                     price_per_megapixel=20_000,
                     price_date="2026-08",
                     steps=Setting(30, 2, 50),
+                    guidance_scale=Setting(2.5, 0, 20),
                 ),
             ),
         },
@@ -775,16 +871,70 @@ MODELS: tuple[Model, ...] = (
         steps=Setting(50, 1, 50),
         guidance=Guidance.CLASSIFIER_FREE,
         guidance_scale=Setting(4.0, 1, 20),
-        prompt_tokens=1024,
+        prompt_tokens=512,
         prose=True,
         lora=True,
         references=References.EDITED,
         max_references=1,
+        needs_reference=True,
         license=_APACHE,
         commercial=True,
         weights_gib=53.7,
+        largest_part_gib=38.1,
         seconds=30.0,
-        hosted={"replicate": _REPLICATE["Qwen/Qwen-Image-Edit"]},
+        hosted={
+            "replicate": _REPLICATE["Qwen/Qwen-Image-Edit"],
+            "fal-ai": Hosted(
+                reference=App(
+                    name="fal-ai/qwen-image-edit",
+                    inputs=_with(_FAL_QWEN, reference="image_url"),
+                    price_per_megapixel=30_000,
+                    price_date="2026-08",
+                    steps=Setting(30, 2, 50),
+                    guidance_scale=Setting(4.0, 0, 20),
+                    max_references=1,
+                ),
+            ),
+        },
+    ),
+    Model(
+        id="Qwen/Qwen-Image-Edit-2511",
+        steps=Setting(40, 1, 50),
+        guidance=Guidance.CLASSIFIER_FREE,
+        guidance_scale=Setting(4.0, 1, 20),
+        prompt_tokens=512,
+        prose=True,
+        lora=True,
+        references=References.COMBINED,
+        max_references=3,
+        needs_reference=True,
+        license=_APACHE,
+        commercial=True,
+        weights_gib=53.7,
+        largest_part_gib=38.1,
+        seconds=30.0,
+        hosted={
+            "fal-ai": Hosted(
+                reference=App(
+                    name="fal-ai/qwen-image-edit-2511",
+                    inputs=_with(_FAL_QWEN, references="image_urls"),
+                    price_per_megapixel=30_000,
+                    price_date="2026-08",
+                    steps=Setting(28, 1, 50),
+                    guidance_scale=Setting(4.5, 1, 20),
+                    max_references=3,
+                ),
+                reference_lora=App(
+                    name="fal-ai/qwen-image-edit-2511/lora",
+                    inputs=_with(_FAL_QWEN, references="image_urls", lora="loras"),
+                    price_per_megapixel=35_000,
+                    price_date="2026-08",
+                    steps=Setting(28, 1, 50),
+                    guidance_scale=Setting(4.5, 1, 20),
+                    max_references=3,
+                ),
+            ),
+        },
     ),
     Model(
         id="stabilityai/stable-diffusion-xl-base-1.0",
@@ -800,11 +950,15 @@ MODELS: tuple[Model, ...] = (
         license="CreativeML Open RAIL++-M",
         commercial=True,
         weights_gib=6.5,
+        largest_part_gib=4.8,
         seconds=4.0,
         hf_inference=True,
     ),
 )
 """All models that the service knows, in the order of the documentation."""
+
+COMMERCIAL_MODEL = "black-forest-labs/FLUX.2-klein-4B"
+"""Model to use if the license of another one does not allow commercial use."""
 
 _BY_ID = {model.id.casefold(): model for model in MODELS}
 

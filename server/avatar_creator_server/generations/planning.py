@@ -8,7 +8,7 @@ from dataclasses import replace
 from avatar_creator_server.avatars.service import require_avatar
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
-from avatar_creator_server.generations.prompt import cut_warning, enhance
+from avatar_creator_server.generations.prompt import cut_warning, describe, enhance, instruct
 from avatar_creator_server.generations.queries import read_generation
 from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
 from avatar_creator_server.generations.request import (
@@ -20,16 +20,22 @@ from avatar_creator_server.generations.routes import Route, Routes
 from avatar_creator_server.shared.caller import Caller
 
 
-def enhanced_prompt_of(request: GenerationRequest) -> str:
-    """Return the prompt to run again, or the one built from prompt, persona and attributes."""
-    return request.enhanced_prompt or enhance(request.prompt, request.persona, request.attributes)
-
-
 class GenerationPlanner:
     """Turns a user's request into one that a worker can run."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, prompt_style: str) -> None:
+        """Create a planner.
+
+        Args:
+            routes: The routes of the service.
+            prompt_style: `tags` or `prose`.
+        """
         self._routes = routes
+        self._build = describe if prompt_style == "prose" else enhance
+
+    def enhanced_prompt_of(self, request: GenerationRequest) -> str:
+        """Return the prompt to run again, or the one built from prompt, persona and attributes."""
+        return request.enhanced_prompt or self._build(request.prompt, request.persona, request.attributes)
 
     def complete(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
         """Return the request with everything filled in that it refers to. Runs on a database thread.

@@ -39,15 +39,25 @@ def _hosted(settings: Settings, provider: str, name: str) -> Routes:
     if model is None or not model.is_drawn_by(name):
         raise ValueError(f"{name} does not have the model {settings.model}")
     from_text = _app_route(settings, provider, name, model, model.hosted[name], has_reference=False)
-    # The LoRA was trained on the model that draws from text, so another one does not get it.
-    other = find_model(model.reference_model) or model
-    hosted = other.hosted.get(name)
-    if hosted is None or hosted.reference is None:
+    other = _reference_model(model, name)
+    if other is None:
         return Routes(from_text, None)
-    return Routes(
-        from_text,
-        _app_route(settings, provider, name, other, hosted, has_reference=True, takes_lora=other is model),
+    # The LoRA was trained on the model that draws from text, so another one does not get it.
+    takes_lora = other is model
+    from_reference = _app_route(
+        settings, provider, name, other, other.hosted[name], has_reference=True, takes_lora=takes_lora
     )
+    return Routes(from_text, from_reference)
+
+
+def _reference_model(model: Model, provider: str) -> Model | None:
+    """Return the model with which the provider draws from references, or None."""
+    candidates = map(find_model, model.reference_models) if model.reference_models else [model]
+    for candidate in candidates:
+        hosted = candidate.hosted.get(provider) if candidate is not None else None
+        if hosted is not None and hosted.reference is not None:
+            return candidate
+    return None
 
 
 def _app_route(
@@ -80,10 +90,17 @@ def _app_route(
         steps=app.steps or model.steps,
         guidance_scale=app.guidance_scale or model.guidance_scale,
         max_references=app.max_references,
+        references=_references_of(app, model),
         default_negative_prompt="negative_prompt" in app.inputs,
         lora_dropped=lora is not None and drawn_with is None,
         prices=_prices(settings, full_name, app),
     )
+
+
+def _references_of(app: App, model: Model) -> References:
+    if not app.max_references:
+        return References.NONE
+    return References.NOISED if "reference_strength" in app.inputs else model.references
 
 
 def _supported_by(app: App) -> frozenset[str]:
@@ -131,6 +148,7 @@ def _local(settings: Settings) -> Routes:
             steps=model.steps if model else None,
             guidance_scale=model.guidance_scale if model else None,
             max_references=model.max_references if model else 0,
+            references=model.references if model else References.NONE,
             default_negative_prompt=_has_classifier_free_guidance(model),
             lora_dropped=_lora(settings) is not None and lora is None,
             prices=_prices(settings, "local", None),
@@ -184,4 +202,5 @@ def _prices(settings: Settings, route: str, app: App | None) -> Prices:
         first_megapixel=app.first_megapixel,
         per_picture=app.price_per_picture,
         per_reference_megapixel=app.price_per_reference,
+        reference_megapixels=app.reference_megapixels,
     )

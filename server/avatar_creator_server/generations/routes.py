@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.records import Options
-from avatar_creator_server.model_table import App, Model, Setting
+from avatar_creator_server.model_table import App, Model, References, Setting
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
@@ -60,13 +60,17 @@ class Prices:
     per_picture: int = 0
     """For each picture, in addition."""
     per_reference_megapixel: int = 0
-    """For each started megapixel of each reference."""
+    """For each megapixel of each reference."""
+    reference_megapixels: int = 0
+    """Megapixels that count for a reference of any size; 0 if its started megapixels count."""
 
     def price(self, width: int, height: int, references: int) -> int:
         """Return the price of a picture of this size with this number of references of the same size."""
         megapixels = math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL)
+        of_references = references * (self.reference_megapixels or megapixels)
         return (
-            megapixels * (self.per_megapixel + references * self.per_reference_megapixel)
+            megapixels * self.per_megapixel
+            + of_references * self.per_reference_megapixel
             + self.first_megapixel
             + self.per_picture
         )
@@ -99,11 +103,28 @@ class Route:
     """Guidance scales; None if the model has none, or nobody knows its range."""
     max_references: int = 1
     """Maximum number of references; without effect on a route that draws from text."""
+    references: References = References.NONE
+    """The way in which the route draws from references."""
     default_negative_prompt: bool = False
     """True if the service sends its own negative prompt: only where that costs nothing."""
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
     prices: Prices = Prices()
+
+    @property
+    def model_warning(self) -> str | None:
+        """A warning about the model if the table does not have it; else None."""
+        if self.known_model is not None or not self.model:
+            return None
+        return (
+            f"MODEL {self.model} is not in the service's table of models: it draws with its own steps and "
+            "guidance, and the service does not know which options it ignores"
+        )
+
+    @property
+    def follows_instructions(self) -> bool:
+        """True if the route edits references by an instruction, so that a list of words does not suit it."""
+        return self.references in (References.EDITED, References.COMBINED)
 
     @property
     def charges(self) -> bool:
@@ -114,12 +135,12 @@ class Route:
         """Return the price of a picture in millionths of a US dollar, for started megapixels."""
         return self.prices.price(width, height, references)
 
-    def prompt_for(self, enhanced_prompt: str) -> str:
+    def prompt_for(self, text: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
         trigger = self.lora.trigger if self.lora else ""
-        if not trigger or trigger.casefold() in enhanced_prompt.casefold():
-            return enhanced_prompt
-        return f"{trigger}, {enhanced_prompt}"
+        if not trigger or trigger.casefold() in text.casefold():
+            return text
+        return f"{trigger}, {text}"
 
     def steps_for(self, asked: int) -> int | None:
         """Return the number of steps for a request that asks for this number, or for none with 0.
@@ -142,6 +163,16 @@ class Route:
         if self.guidance_scale is None:
             return asked
         return self.guidance_scale.clamp(asked or self.guidance_scale.default)
+
+    def unsupported_sizes(self, options: Options) -> Iterator[FieldViolation]:
+        """Yield the sides of the picture that the route cannot draw, by field of the request."""
+        smallest = self.app.min_side if self.app is not None else 0
+        for side, pixels in (("width", options.width), ("height", options.height)):
+            if pixels < smallest:
+                yield FieldViolation(
+                    f"options.{side}",
+                    f"the route {self.name} of {self.provider} draws from {smallest} pixels on (got {pixels})",
+                )
 
     def unsupported_options(self, options: Options, *, has_reference: bool) -> Iterator[FieldViolation]:
         """Yield the options of a request that this route does not support, by field of the request."""

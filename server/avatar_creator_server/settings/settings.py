@@ -181,6 +181,8 @@ class Settings(BaseSettings):
     lora_trigger: str = ""
     """Words that the LoRA needs in the prompt, added in front of a prompt that lacks them; if empty, those of
     the default LoRA, and none for another one."""
+    prompt_style: Literal["tags", "prose"] = "tags"
+    """Form of the enhanced prompt: `tags`, a list of phrases, or `prose`, the same facts as sentences."""
     provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
     prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
@@ -444,6 +446,8 @@ class Settings(BaseSettings):
             self._require_huggingface()
         if self.chosen_provider == "replicate":
             self._require_replicate()
+        if self.chosen_provider == "diffusers":
+            self._require_downloadable("the provider diffusers")
 
     def _require_tls_files(self) -> None:
         if self.tls_certificate_file is None and self.tls_key_file is None:
@@ -462,11 +466,22 @@ class Settings(BaseSettings):
                 "of the Inference Endpoint"
             )
         if self.huggingface_route != "fal-ai":
+            self._require_downloadable(f"the route {self.huggingface_route}")
             return
         self._require_hosted("fal-ai", "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
             raise SettingsError(
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
+            )
+
+    def _require_downloadable(self, user: str) -> None:
+        """Refuse a model of the table whose weights nobody can download, or that only edits pictures."""
+        model = find_model(self.model)
+        if model is not None and not model.is_local:
+            offered = ", ".join(known.id for known in MODELS if known.is_local)
+            raise SettingsError(
+                f"MODEL is {self.model}, but {user} draws from text with weights that it can download: set "
+                f"MODEL to {offered}, or another model or folder"
             )
 
     def _require_replicate(self) -> None:
