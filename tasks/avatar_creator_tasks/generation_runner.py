@@ -174,8 +174,7 @@ class GenerationRunner:
         """
         generation = lease.generation
         options = generation.options
-        has_reference = bool(generation.reference_avatar_id)
-        route = self._routes.route(has_reference=has_reference)
+        route = self._routes.route(has_reference=bool(generation.reference_avatar_ids))
         if route is None:
             raise _error_before_request(
                 lease,
@@ -210,7 +209,7 @@ class GenerationRunner:
         generation = lease.generation
         strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
         references, sha256s = [], []
-        for avatar_id in filter(None, [generation.reference_avatar_id]):
+        for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
             references.append(Reference(image, strength))
             sha256s.append(sha256)
@@ -223,7 +222,9 @@ class GenerationRunner:
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
-                lease, "REFERENCE_GONE", "the reference avatar has been deleted: choose another reference"
+                lease,
+                "REFERENCE_GONE",
+                f"the reference avatar {avatar_id} has been deleted: choose another reference",
             ) from error
         options = generation.options
         try:
@@ -232,8 +233,8 @@ class GenerationRunner:
             raise _error_before_request(
                 lease,
                 error.reason,
-                "the picture of the reference avatar takes too much memory or time to decode: choose another "
-                "reference",
+                f"the picture of the reference avatar {avatar_id} takes too much memory or time to decode: "
+                "choose another reference",
             ) from error
         return image, avatar.image.sha256
 
@@ -397,8 +398,8 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         enhanced_prompt=generation.enhanced_prompt,
         provider_prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        reference_avatar_id=generation.reference_avatar_id,
-        reference_sha256="".join(prepared.reference_sha256s[:1]),
+        reference_avatar_ids=generation.reference_avatar_ids,
+        reference_sha256s=prepared.reference_sha256s,
         reference_strength=(
             request.references[0].strength
             if request.references and "reference_strength" in route.supports

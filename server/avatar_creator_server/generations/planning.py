@@ -41,28 +41,30 @@ class GenerationPlanner:
         """
         if request.reproduce_of:
             request = self._reproduction(caller, request)
-        if request.reference_avatar_id:
-            require_avatar(caller, request.reference_avatar_id)
+        for avatar_id in request.reference_avatar_ids:
+            require_avatar(caller, avatar_id)
         return fill_from_presets(request)
 
     def route_of(self, request: GenerationRequest) -> Route:
         """Return the route that the request takes.
 
         Raises:
-            InvalidArgumentError: The service makes no pictures from a reference.
+            InvalidArgumentError: The service makes no pictures from references, or not from so many.
         """
-        route = self._routes.route(has_reference=bool(request.reference_avatar_id))
+        count = len(request.reference_avatar_ids)
+        field = "reference_avatar_ids" if count > 1 else "reference_avatar_id"
+        route = self._routes.route(has_reference=count > 0)
         if route is None:
-            violation = FieldViolation(
-                "reference_avatar_id", "the service's route makes no pictures from a reference"
-            )
+            violation = FieldViolation(field, "the service's route makes no pictures from a reference")
             raise _unsupported(self._routes.from_text, [violation])
+        if count > route.max_references:
+            raise _unsupported(route, [FieldViolation(field, route.too_many_references(count))])
         return route
 
     def price_of(self, request: GenerationRequest) -> int:
         """Return the price of one attempt at the request, in millionths of a US dollar."""
         options = request.options
-        references = 1 if request.reference_avatar_id else 0
+        references = len(request.reference_avatar_ids)
         return self.route_of(request).price(options.width, options.height, references=references)
 
     def require_supported(self, request: GenerationRequest) -> None:
@@ -109,7 +111,7 @@ class GenerationPlanner:
 
 
 def _unsupported_options(route: Route, request: GenerationRequest) -> list[FieldViolation]:
-    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_id)))
+    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_ids)))
 
 
 def _unsupported(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from avatar_creator_server import metrics
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, new_id
+from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
 from avatar_creator_server.database.models.states import (
     ENDED_STATES,
     PRIORITIES,
@@ -335,7 +335,7 @@ class Generations:
                 warnings=warnings,
                 preset=request.preset_id or None,
                 persona_example=request.persona_example_id or None,
-                reference_avatar_id=request.reference_avatar_id,
+                **reference_columns(request.reference_avatar_ids),
                 reproduce_of=request.reproduce_of,
                 group_id=group_id,
                 retry_of=retry_of,

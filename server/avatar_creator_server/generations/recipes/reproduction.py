@@ -48,7 +48,8 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
         )
     if recipe is None:
         raise _not_reproducible_error("recipe", "it was made before recipes were kept")
-    route = routes.route(has_reference=bool(recipe.reference_avatar_id))
+    references = len(recipe.reference_avatar_ids)
+    route = routes.route(has_reference=references > 0)
     if route is None:
         raise _not_reproducible_error("provider", "the service no longer makes pictures from a reference")
     for name, now in _settings_of(route).items():
@@ -57,6 +58,8 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
             raise _not_reproducible_error(
                 name, f"the {name.replace('_', ' ')} was {before or 'none'} and is now {now or 'none'}"
             )
+    if references > route.max_references:
+        raise _not_reproducible_error("reference_avatar_ids", route.too_many_references(references))
 
 
 def _settings_of(route: Route) -> dict[str, str | float]:
