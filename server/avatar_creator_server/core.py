@@ -116,7 +116,7 @@ class Core:
             notifier,
             pager,
             new_seed=lambda: secrets.randbits(32),
-            planner=GenerationPlanner(routes),
+            planner=GenerationPlanner(routes, settings.prompt_style),
             limits=Limits(
                 concurrent=settings.generation_limit_concurrent,
                 per_minute=settings.generation_limit_per_minute,

@@ -83,7 +83,7 @@ class App:
     price_per_reference: int = 0
     """Millionths of a US dollar for each megapixel of a reference."""
     reference_megapixels: int = 0
-    """Megapixels that the provider bills for a reference of any size; 0 if it bills the started megapixels."""
+    """Megapixels that the provider bills for a reference of any size; 0 if it bills started megapixels."""
     first_megapixel: int = 0
     """Millionths of a US dollar that the first megapixel costs in addition to the others."""
     price_date: str
@@ -206,11 +206,13 @@ def _with(inputs: Mapping[str, str], **more: str) -> Mapping[str, str]:
     return {**inputs, **more}
 
 
+# A megapixel costs this much, and a picture always has about one.
 _KONTEXT_APPS = {
     "reference": App(
         name="fal-ai/flux-kontext/dev",
         inputs=_FAL_KONTEXT,
-        price_per_megapixel=25_000,
+        price_per_megapixel=0,
+        price_per_picture=25_000,
         price_date="2026-08",
         steps=Setting(28, 10, 50),
         guidance_scale=Setting(2.5, 1, 20),
@@ -219,7 +221,8 @@ _KONTEXT_APPS = {
     "reference_lora": App(
         name="fal-ai/flux-kontext-lora",
         inputs=_with(_FAL_KONTEXT, lora="loras"),
-        price_per_megapixel=35_000,
+        price_per_megapixel=0,
+        price_per_picture=35_000,
         price_date="2026-08",
         steps=Setting(30, 10, 50),
         max_references=1,

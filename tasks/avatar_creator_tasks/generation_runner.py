@@ -30,6 +30,7 @@ from avatar_creator_server.generations.leases import (
     GenerationLeases,
 )
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
+from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.recipes.embedding import png_with_recipe
 from avatar_creator_server.generations.recipes.recipe import (
     Recipe,
@@ -174,8 +175,7 @@ class GenerationRunner:
         """
         generation = lease.generation
         options = generation.options
-        has_reference = bool(generation.reference_avatar_id)
-        route = self._routes.route(has_reference=has_reference)
+        route = self._routes.route(has_reference=bool(generation.reference_avatar_ids))
         if route is None:
             raise _error_before_request(
                 lease,
@@ -188,7 +188,7 @@ class GenerationRunner:
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
-            prompt=route.prompt_for(generation.enhanced_prompt),
+            prompt=await self._provider_prompt(lease, route),
             negative_prompt=negative_prompt or (NEGATIVE_PROMPT if route.default_negative_prompt else ""),
             attributes=replace(
                 generation.attributes,
@@ -205,12 +205,19 @@ class GenerationRunner:
         )
         return _PreparedRequest(lease, request, reference_sha256s)
 
+    async def _provider_prompt(self, lease: Lease, route: Route) -> str:
+        """Return the prompt to send: that of the recipe if the generation runs one again."""
+        source = await self._leases.reproduced(lease)
+        if source is not None:
+            return source.provider_prompt
+        return provider_prompt_of(route, lease.generation, lease.generation.enhanced_prompt)
+
     async def _read_references(self, lease: Lease) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
         """Return the references and the SHA-256 of each one's file, in the order of the request."""
         generation = lease.generation
         strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
         references, sha256s = [], []
-        for avatar_id in filter(None, [generation.reference_avatar_id]):
+        for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
             references.append(Reference(image, strength))
             sha256s.append(sha256)
@@ -223,7 +230,9 @@ class GenerationRunner:
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
-                lease, "REFERENCE_GONE", "the reference avatar has been deleted: choose another reference"
+                lease,
+                "REFERENCE_GONE",
+                f"the reference avatar {avatar_id} has been deleted: choose another reference",
             ) from error
         options = generation.options
         try:
@@ -232,8 +241,8 @@ class GenerationRunner:
             raise _error_before_request(
                 lease,
                 error.reason,
-                "the picture of the reference avatar takes too much memory or time to decode: choose another "
-                "reference",
+                f"the picture of the reference avatar {avatar_id} takes too much memory or time to decode: "
+                "choose another reference",
             ) from error
         return image, avatar.image.sha256
 
@@ -397,8 +406,8 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         enhanced_prompt=generation.enhanced_prompt,
         provider_prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        reference_avatar_id=generation.reference_avatar_id,
-        reference_sha256="".join(prepared.reference_sha256s[:1]),
+        reference_avatar_ids=generation.reference_avatar_ids,
+        reference_sha256s=prepared.reference_sha256s,
         reference_strength=(
             request.references[0].strength
             if request.references and "reference_strength" in route.supports

@@ -129,7 +129,6 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
         "num_inference_steps": 28,
         "guidance_scale": 3.5,
         "seed": 7,
-        "num_images": 1,
         "output_format": "png",
         "enable_safety_checker": True,
         "loras": [{"path": LORA, "scale": 1.0}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from avatar_creator.v1.attributes_pb2 import Attributes
@@ -36,6 +37,8 @@ class GenerationParameters(TypedDict, total=False):
         preset_id: Preset that fills the prompt and the fields of persona and attributes that are left out.
         persona_example_id: Persona example that fills the fields of the persona that are left out.
         reference_avatar_id: Avatar to start from; the service uses its picture.
+        reference_avatar_ids: 1 to 8 avatars with pictures of the same person, instead of
+            `reference_avatar_id`; the service's route says how many it takes.
         reference_strength: Allowed distance from the reference's picture, above 0 to 1; 0 means 0.6.
         priority: Urgency of the generation; UNSPECIFIED means NORMAL.
     """
@@ -54,5 +57,6 @@ class GenerationParameters(TypedDict, total=False):
     preset_id: str
     persona_example_id: str
     reference_avatar_id: str
+    reference_avatar_ids: Sequence[str]
     reference_strength: float
     priority: GenerationPriority.ValueType

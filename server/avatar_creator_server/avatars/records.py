@@ -28,8 +28,8 @@ class Avatar:
     generation_prompt: str
     seed_used: int | None
     generation_id: str
-    reference_avatar_id: str
-    """Id of the avatar whose picture this one was made from; empty if none."""
+    reference_avatar_ids: tuple[str, ...]
+    """Ids of the avatars from whose pictures this one was made."""
     usage_count: int
     last_used_time: datetime | None
     create_time: datetime
@@ -51,4 +51,5 @@ class Avatar:
             ),
             attributes=read_row(Attributes, row),
             generation_id=row.generation_id or "",
+            reference_avatar_ids=models.reference_avatar_ids(row),
         )

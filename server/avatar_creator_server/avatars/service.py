@@ -68,7 +68,7 @@ class NewAvatar:
     generation_prompt: str = ""
     seed_used: int | None = None
     generation_id: str | None = None
-    reference_avatar_id: str = ""
+    reference_avatar_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def insert_avatar(new: NewAvatar, now: datetime) -> None:
         generation_prompt=new.generation_prompt,
         seed_used=new.seed_used,
         generation=new.generation_id,
-        reference_avatar_id=new.reference_avatar_id,
+        **models.reference_columns(new.reference_avatar_ids),
         create_time=now,
         update_time=now,
     )

@@ -5,7 +5,7 @@ Ids are complete, because people copy them. Text that users wrote is shortened i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Column, Table
 from rich.text import Text
@@ -74,7 +74,7 @@ def avatar(shown: Avatar) -> Table:
         ("prompt", shown.generation_prompt),
         ("seed", str(shown.seed_used) if shown.HasField("seed_used") else ""),
         ("generation", shown.generation_id),
-        ("reference", shown.reference_avatar_id),
+        *_numbered("reference", "", shown.reference_avatar_ids),
         ("uses", str(shown.usage_count)),
         ("last used", local_time(shown, "last_used_time")),
         ("created", local_time(shown, "create_time")),
@@ -117,8 +117,8 @@ def recipe(shown: Recipe) -> Table:
         ("prompt", shown.enhanced_prompt),
         ("prompt sent", shown.provider_prompt if shown.provider_prompt != shown.enhanced_prompt else ""),
         ("negative prompt", shown.negative_prompt),
-        ("reference", shown.reference_avatar_id),
-        ("reference SHA-256", shown.reference_sha256),
+        *_numbered("reference", "", shown.reference_avatar_ids),
+        *_numbered("reference", " SHA-256", shown.reference_sha256s),
         ("strength", _nonzero(shown.reference_strength)),
         *((printable(name.replace("_", " ")), fact) for name, fact in sorted(shown.provider_facts.items())),
         ("pixels SHA-256", shown.pixels_sha256),
@@ -224,6 +224,12 @@ def _attributes(attributes: Attributes) -> Iterable[tuple[str, str]]:
             field.name.replace("_", " "),
             enum_label(attributes, field.name) if field.enum_type is not None else str(value),
         )
+
+
+def _numbered(name: str, suffix: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield a fact for each value; the names have numbers if there are several values."""
+    for number, value in enumerate(values, 1):
+        yield f"{name} {number}{suffix}" if len(values) > 1 else f"{name}{suffix}", value
 
 
 def _nonzero(number: float) -> str:

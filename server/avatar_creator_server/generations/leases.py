@@ -391,7 +391,7 @@ class GenerationLeases:
                 generation_prompt=before.prompt,
                 seed_used=before.seed_used,
                 generation_id=before.id,
-                reference_avatar_id=before.reference_avatar_id,
+                reference_avatar_ids=before.reference_avatar_ids,
             ),
             now,
         )
@@ -502,6 +502,6 @@ class GenerationLeases:
 
 
 def _source_type(generation: Generation) -> str:
-    if generation.reference_avatar_id:
+    if generation.reference_avatar_ids:
         return SourceType.FROM_REFERENCE
     return SourceType.FROM_PRESET if generation.preset_id else SourceType.TEXT_TO_IMAGE

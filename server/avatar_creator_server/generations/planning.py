@@ -8,7 +8,8 @@ from dataclasses import replace
 from avatar_creator_server.avatars.service import require_avatar
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
-from avatar_creator_server.generations.prompt import cut_warning, describe, enhance, instruct
+from avatar_creator_server.generations.prompt import cut_warning, describe, enhance
+from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.queries import read_generation
 from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
 from avatar_creator_server.generations.request import (
@@ -47,47 +48,54 @@ class GenerationPlanner:
         """
         if request.reproduce_of:
             request = self._reproduction(caller, request)
-        if request.reference_avatar_id:
-            require_avatar(caller, request.reference_avatar_id)
+        for avatar_id in request.reference_avatar_ids:
+            require_avatar(caller, avatar_id)
         return fill_from_presets(request)
 
     def route_of(self, request: GenerationRequest) -> Route:
         """Return the route that the request takes.
 
         Raises:
-            InvalidArgumentError: The service makes no pictures from a reference.
+            InvalidArgumentError: The service makes no pictures from references, or not from so many.
         """
-        route = self._routes.route(has_reference=bool(request.reference_avatar_id))
+        count = len(request.reference_avatar_ids)
+        field = "reference_avatar_ids" if count > 1 else "reference_avatar_id"
+        route = self._routes.route(has_reference=count > 0)
         if route is None:
-            violation = FieldViolation(
-                "reference_avatar_id", "the service's route makes no pictures from a reference"
-            )
+            violation = FieldViolation(field, "the service's route makes no pictures from a reference")
             raise _unsupported(self._routes.from_text, [violation])
+        if count > route.max_references:
+            raise _unsupported(route, [FieldViolation(field, route.too_many_references(count))])
         return route
 
     def price_of(self, request: GenerationRequest) -> int:
         """Return the price of one attempt at the request, in millionths of a US dollar."""
         options = request.options
-        references = 1 if request.reference_avatar_id else 0
+        references = len(request.reference_avatar_ids)
         return self.route_of(request).price(options.width, options.height, references=references)
 
     def require_supported(self, request: GenerationRequest) -> None:
-        """Refuse options that the route does not support, if the caller said `strict`.
+        """Refuse a size that the route cannot draw and, with `strict`, options that it does not support.
 
         Raises:
             InvalidArgumentError: Names the fields.
         """
         route = self.route_of(request)
-        violations = _unsupported_options(route, request) if request.options.strict else []
+        violations = list(route.unsupported_sizes(request.options))
+        if request.options.strict:
+            violations += _unsupported_options(route, request)
         if violations:
             raise _unsupported(route, violations)
 
     def warnings(self, request: GenerationRequest) -> tuple[str, ...]:
-        """Return the warnings about the request: unsupported options, and a prompt that is cut."""
+        """Return the warnings: about unsupported options, an unknown model, and a prompt that is cut."""
         route = self.route_of(request)
         warnings = [violation.description for violation in _unsupported_options(route, request)]
-        if "prompt" in route.supports:
-            cut = cut_warning(route.prompt_for(enhanced_prompt_of(request)))
+        if route.model_warning:
+            warnings.append(route.model_warning)
+        if "prompt" in route.supports and route.known_model is not None:
+            prompt = provider_prompt_of(route, request, self.enhanced_prompt_of(request))
+            cut = cut_warning(prompt, route.known_model.prompt_tokens)
             warnings += [cut] if cut else []
         return tuple(warnings)
 
@@ -115,7 +123,7 @@ class GenerationPlanner:
 
 
 def _unsupported_options(route: Route, request: GenerationRequest) -> list[FieldViolation]:
-    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_id)))
+    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_ids)))
 
 
 def _unsupported(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:

@@ -89,7 +89,8 @@ class Generation:
     persona_example_id: str
     retry_of: str
     reproduce_of: str
-    reference_avatar_id: str
+    reference_avatar_ids: tuple[str, ...]
+    """Avatars whose pictures the new picture starts from, in the order of the request."""
     group_id: str
     app_id: str
     price_micros: int
@@ -124,6 +125,7 @@ class Generation:
             options=from_json(Options, row.options),
             avatar_id=avatar_id or "",
             warnings=tuple(row.warnings),
+            reference_avatar_ids=models.reference_avatar_ids(row),
             preset_id=row.preset_id or "",
             persona_example_id=row.persona_example_id or "",
             reproduction=from_json(Reproduction, row.reproduction) if row.reproduction else None,

@@ -135,6 +135,11 @@ class Route:
         """Return the price of a picture in millionths of a US dollar, for started megapixels."""
         return self.prices.price(width, height, references)
 
+    def too_many_references(self, count: int) -> str:
+        """Return the sentence that refuses this number of references."""
+        limit = f"{self.max_references} reference" + ("s" if self.max_references > 1 else "")
+        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count})"
+
     def prompt_for(self, text: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
         trigger = self.lora.trigger if self.lora else ""
@@ -171,7 +176,7 @@ class Route:
             if pixels < smallest:
                 yield FieldViolation(
                     f"options.{side}",
-                    f"the route {self.name} of {self.provider} draws from {smallest} pixels on (got {pixels})",
+                    f"the route {self.name} draws pictures from {smallest} pixels on (got {pixels})",
                 )
 
     def unsupported_options(self, options: Options, *, has_reference: bool) -> Iterator[FieldViolation]:

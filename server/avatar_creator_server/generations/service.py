@@ -9,7 +9,7 @@ from datetime import datetime
 
 from avatar_creator_server import metrics
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, new_id
+from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
 from avatar_creator_server.database.models.states import (
     ENDED_STATES,
     PRIORITIES,
@@ -24,7 +24,7 @@ from avatar_creator_server.generations.claims import enter_turns
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
-from avatar_creator_server.generations.planning import GenerationPlanner, enhanced_prompt_of
+from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.queries import generations_of, read_generation, read_rows
 from avatar_creator_server.generations.queue_positions import QueuePositions
@@ -329,13 +329,13 @@ class Generations:
                 persona=asdict(request.persona),
                 attributes=asdict(request.attributes),
                 options=asdict(options),
-                enhanced_prompt=enhanced_prompt_of(request),
+                enhanced_prompt=self._planner.enhanced_prompt_of(request),
                 negative_prompt=options.negative_prompt or NEGATIVE_PROMPT,
                 seed_used=(first_seed + number) % SEED_COUNT,
                 warnings=warnings,
                 preset=request.preset_id or None,
                 persona_example=request.persona_example_id or None,
-                reference_avatar_id=request.reference_avatar_id,
+                **reference_columns(request.reference_avatar_ids),
                 reproduce_of=request.reproduce_of,
                 group_id=group_id,
                 retry_of=retry_of,

@@ -29,7 +29,7 @@ class PortraitRequest:
 
     route: Route
     prompt: str
-    """The prompt exactly as the model receives it: the result of `Route.prompt_for`."""
+    """The prompt exactly as the model receives it: the result of `provider_prompt_of`."""
     attributes: Attributes
     seed: int
     """Random seed, 0 to 2^32-1."""

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +40,6 @@ from tests.support.huggingface_router.submissions import (
     headers_as_received,
 )
 
-_MEGAPIXEL = 1024 * 1024
 _ROUTER = "/fal-ai"
 
 
@@ -205,7 +203,7 @@ async def _result(request: web.Request, submission: Submission) -> Answer:
     job = submission.job
     assert job is not None
     images = []
-    for number in range(job.input.num_images):
+    for number in range(job.input.number_of_pictures):
         if submission.behavior.image_url is not None:
             url = submission.behavior.image_url
         elif job.input.sync_mode:
@@ -216,15 +214,16 @@ async def _result(request: web.Request, submission: Submission) -> Answer:
         images.append(
             {"url": url, "width": job.width, "height": job.height, "content_type": job.content_type}
         )
-    result = {
+    result: dict[str, Any] = {
         "images": images,
         "timings": {"inference": submission.inference_seconds()},
         "seed": job.seed,
-        "has_nsfw_concepts": [job.nsfw] * len(images),
         "prompt": job.input.prompt,
     }
-    units = len(images) * math.ceil(job.width * job.height / _MEGAPIXEL)
-    return Answer.of(200, result, _request_id_header(submission) | {"x-fal-billable-units": str(units)})
+    if job.says_nsfw:
+        result["has_nsfw_concepts"] = [job.nsfw] * len(images)
+    units = {"x-fal-billable-units": str(job.billable_units)}
+    return Answer.of(200, result, _request_id_header(submission) | units)
 
 
 def _cancel(submission: Submission) -> Answer:

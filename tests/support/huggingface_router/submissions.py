@@ -136,6 +136,7 @@ class Submission:
             "query": self.query,
             "headers": [list(header) for header in self.headers],
             "body": _readable(self.content),
+            "unknown_inputs": list(self.job.unknown_inputs) if self.job is not None else [],
             "request_id": self.request_id,
             "received_at": self.received_at,
             "answered": self.answered,

@@ -281,8 +281,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `CreateGeneration` while the moderation service is down.
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
-    """`options.strict` is set, and the service's route does not support some fields of the request. A reference that
-    the route cannot use is refused even without `strict`.
+    """`options.strict` is set, and the service's route does not support some fields of the request. References that
+    the route cannot use, or more of them than it takes, are refused even without `strict`.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
     - Metadata: `provider` and `route`.
@@ -317,7 +317,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the monthly credit at the provider is used up.
     """
     ERROR_REASON_PROVIDER_CONTENT_REFUSED: _ErrorReason.ValueType  # 35
-    """The provider's content policy refused the prompt or the reference. The service does not retry.
+    """The provider's content policy refused the prompt or a reference. The service does not retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -368,12 +368,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the provider answers with HTTP status 410.
     """
     ERROR_REASON_REFERENCE_GONE: _ErrorReason.ValueType  # 41
-    """The reference avatar was deleted before the attempt began. The service does not retry.
+    """A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
     - Retry: no.
-    - Example: `DeleteAvatar` of the reference while the generation waits in the queue.
+    - Example: `DeleteAvatar` of a reference while the generation waits in the queue.
     """
     ERROR_REASON_IMAGE_TOO_EXPENSIVE: _ErrorReason.ValueType  # 42
     """The picture has few bytes, but takes too much memory or time to decode. The service reads its headers first and
@@ -716,8 +716,8 @@ without moderation.
 - Example: `CreateGeneration` while the moderation service is down.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
-"""`options.strict` is set, and the service's route does not support some fields of the request. A reference that
-the route cannot use is refused even without `strict`.
+"""`options.strict` is set, and the service's route does not support some fields of the request. References that
+the route cannot use, or more of them than it takes, are refused even without `strict`.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
 - Metadata: `provider` and `route`.
@@ -752,7 +752,7 @@ for up to 15 minutes at a time (circuit breaker).
 - Example: the monthly credit at the provider is used up.
 """
 ERROR_REASON_PROVIDER_CONTENT_REFUSED: ErrorReason.ValueType  # 35
-"""The provider's content policy refused the prompt or the reference. The service does not retry.
+"""The provider's content policy refused the prompt or a reference. The service does not retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -803,12 +803,12 @@ ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
 - Example: the provider answers with HTTP status 410.
 """
 ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
-"""The reference avatar was deleted before the attempt began. The service does not retry.
+"""A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
 - Retry: no.
-- Example: `DeleteAvatar` of the reference while the generation waits in the queue.
+- Example: `DeleteAvatar` of a reference while the generation waits in the queue.
 """
 ERROR_REASON_IMAGE_TOO_EXPENSIVE: ErrorReason.ValueType  # 42
 """The picture has few bytes, but takes too much memory or time to decode. The service reads its headers first and

@@ -242,6 +242,7 @@ class Generation(_message.Message):
     REPRODUCTION_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the generation, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -331,8 +332,8 @@ class Generation(_message.Message):
     `ListGenerations` and `WatchGenerations` can select a group.
     """
     reference_avatar_id: _builtins.str
-    """Reference: id of the avatar whose picture the new picture starts from. Empty if there is none. The id stays when
-    that avatar is deleted.
+    """Reference: id of the avatar whose picture the new picture starts from, or the first of several. Empty if there is
+    none. The id stays when that avatar is deleted.
     """
     reproduce_of: _builtins.str
     """Id of the generation whose recipe this one runs again. Empty if there is none. The id stays when that generation
@@ -396,6 +397,10 @@ class Generation(_message.Message):
         no longer exists.
         """
 
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
+
     def __init__(
         self,
         *,
@@ -439,10 +444,11 @@ class Generation(_message.Message):
         reproduction: Global___Reproduction | None = ...,
         price_micros: _builtins.int = ...,
         priority: Global___GenerationPriority.ValueType = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
     _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015
@@ -496,7 +502,7 @@ class GenerationOptions(_message.Message):
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ more. 0 means 0.6.
-    Valid only with `reference_avatar_id`.
+    Valid only with `reference_avatar_id` or `reference_avatar_ids`.
     """
     strict: _builtins.bool
     """Whether an option that the route does not support is an error.
@@ -580,6 +586,8 @@ class Recipe(_message.Message):
     PROVIDER_FACTS_FIELD_NUMBER: _builtins.int
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
     route: _builtins.str
@@ -613,10 +621,12 @@ class Recipe(_message.Message):
     negative_prompt: _builtins.str
     """Negative prompt as sent to the provider. Empty if none was sent."""
     reference_avatar_id: _builtins.str
-    """Id of the reference, the avatar whose picture this one started from. Empty if there was none."""
+    """Id of the reference, the avatar whose picture this one started from, or of the first of several. Empty if there was
+    none.
+    """
     reference_sha256: _builtins.str
-    """SHA-256 of the reference's picture file at that time, as 64 lower-case hexadecimal digits. Empty if there was no
-    reference.
+    """SHA-256 of the picture file of `reference_avatar_id` at that time, as 64 lower-case hexadecimal digits. Empty if
+    there was no reference.
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference; see `GenerationOptions.reference_strength`. 0 if there was no reference, or if
@@ -633,6 +643,14 @@ class Recipe(_message.Message):
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts that the provider reported, such as its request id or the device that it used."""
+
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of all references, in the order in which the model received their pictures."""
+
+    @_builtins.property
+    def reference_sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SHA-256 of the picture file of each reference, in the order of `reference_avatar_ids`; see `reference_sha256`."""
 
     def __init__(
         self,
@@ -659,10 +677,12 @@ class Recipe(_message.Message):
         provider_facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         pixels_sha256: _builtins.str = ...,
         software: _builtins.str = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reference_sha256s: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_sha256", b"reference_sha256", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reference_sha256", b"reference_sha256", "reference_sha256s", b"reference_sha256s", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,7 +58,7 @@ def png_with_recipe(image: Image.Image, recipe: Recipe | None) -> Picture:
 
     The file has the texts `Description` (a sentence), `Software` and `parameters`, and an XMP packet. The
     packet has the kind of source, the prompt, the model and, in `RECIPE_NAMESPACE`, the recipe without the
-    reference avatar and without the paths of folders.
+    reference avatars and without the paths of folders.
     """
     if recipe is None:
         return encode_png(image)
@@ -87,7 +87,7 @@ def _by_program(recipe: Recipe) -> bool:
 
 
 def _from_picture(recipe: Recipe) -> bool:
-    return bool(recipe.reference_avatar_id or recipe.reference_sha256)
+    return bool(recipe.reference_sha256s)
 
 
 def _digital_source_type(recipe: Recipe) -> str:
@@ -112,7 +112,13 @@ def _digital_source_type(recipe: Recipe) -> str:
 
 def _description(recipe: Recipe) -> str:
     """Return one sentence, without the prompt."""
-    source = " from another picture" if _from_picture(recipe) else ""
+    match len(recipe.reference_sha256s):
+        case 0:
+            source = ""
+        case 1:
+            source = " from another picture"
+        case number:
+            source = f" from {number} other pictures"
     if _by_program(recipe):
         return f"Portrait drawn{source} by a program, without a trained model."
     return f"Portrait generated{source} with the AI model {_system(recipe)}."
@@ -202,7 +208,7 @@ def _properties(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _public_json(recipe: Recipe) -> str:
     """Return the recipe without information about the service's users and machines."""
     public = recipe.to_json()
-    del public["reference_avatar_id"]
+    del public["reference_avatar_id"], public["reference_avatar_ids"]
     public.update(model=_public(recipe.model), lora=_public(recipe.lora))
     # As ASCII, so that characters that XML cannot contain are kept as escapes.
     return json.dumps(public)

@@ -64,9 +64,9 @@ def prediction_input(request: PortraitRequest) -> dict[str, Any]:
         values["lora"] = lora_address(lora)
         body["lora_scale"] = min(lora.scale, _MAX_LORA_SCALE)
     if app.max_references:
-        if request.reference is None:
+        if not request.references:
             raise ValueError(f"the route {request.route.name} needs a reference, and the request has none")
-        uris = [data_uri(request.reference.image, size)]
+        uris = [data_uri(reference.image, size) for reference in request.references]
         values |= {"reference": uris[0], "references": uris}
         # The references have the requested size, so their aspect ratio is the requested one.
         body["aspect_ratio"] = "match_input_image"
