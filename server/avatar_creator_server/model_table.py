@@ -115,15 +115,15 @@ class Hosted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What the service knows of one model."""
+    """The service's knowledge of one model."""
 
     id: str
     """Id on the Hugging Face Hub; for a model without weights, the maker's name of it in the same form."""
     steps: Setting | None
-    """Denoising steps; None if nobody can choose them."""
+    """Denoising steps; None if they cannot be chosen."""
     guidance: Guidance
     guidance_scale: Setting | None
-    """Guidance scale; None if the model has none, or nobody can choose it."""
+    """Guidance scale; None if the model has none, or it cannot be chosen."""
     true_guidance: bool = False
     """True if the local pipeline can add real guidance for a negative prompt, in twice the time."""
     prompt_tokens: int

@@ -131,6 +131,7 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
         "seed": 7,
         "output_format": "png",
         "enable_safety_checker": True,
+        "acceleration": "none",
         "loras": [{"path": LORA, "scale": 1.0}],
     }
     assert submission["body"]["prompt"] == last.provider_prompt == f"Super Realism, {last.enhanced_prompt}"

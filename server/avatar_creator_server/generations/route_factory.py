@@ -14,7 +14,7 @@ from avatar_creator_server.model_table import (
 from avatar_creator_server.settings import Settings
 
 _UNKNOWN_MODEL = frozenset({"prompt", "steps", "guidance_scale", "negative_prompt"})
-"""What a model that is not in the table probably supports."""
+"""Options that a model which is not in the table probably supports."""
 
 
 def routes_of(settings: Settings) -> Routes:

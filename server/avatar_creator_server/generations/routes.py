@@ -54,13 +54,13 @@ class Prices:
     """The price of a picture in millionths of a US dollar, by its parts."""
 
     per_megapixel: int = 0
-    """For each started megapixel of the picture."""
+    """Price of each started megapixel of the picture."""
     first_megapixel: int = 0
-    """For the first megapixel, in addition."""
+    """Additional price of the first megapixel."""
     per_picture: int = 0
-    """For each picture, in addition."""
+    """Additional price of each picture."""
     per_reference_megapixel: int = 0
-    """For each megapixel of each reference."""
+    """Price of each megapixel of each reference."""
     reference_megapixels: int = 0
     """Megapixels that count for a reference of any size; 0 if its started megapixels count."""
 
@@ -98,9 +98,9 @@ class Route:
     app: App | None = None
     """Hosted app that draws; None if the route has no apps."""
     steps: Setting | None = None
-    """Numbers of steps; None if the model draws with its own number, or nobody knows its range."""
+    """Numbers of steps; None if the model draws with its own number, or its range is unknown."""
     guidance_scale: Setting | None = None
-    """Guidance scales; None if the model has none, or nobody knows its range."""
+    """Guidance scales; None if the model has none, or its range is unknown."""
     max_references: int = 1
     """Maximum number of references; without effect on a route that draws from text."""
     references: References = References.NONE

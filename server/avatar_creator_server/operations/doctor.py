@@ -29,6 +29,7 @@ from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.listening import require_own_address
+from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
 from avatar_creator_server.shared.http import open_http_client
@@ -56,7 +57,7 @@ class CheckResult:
 
 
 async def run_checks(settings: Settings, require_installed: Callable[[Settings], None]) -> list[CheckResult]:
-    """Check version, settings, database, queue, workers, generations, storage and provider.
+    """Check version, settings, database, queue, workers, generations, storage, provider and model.
 
     Args:
         settings: The settings of a server or a worker.
@@ -83,6 +84,7 @@ async def run_checks(settings: Settings, require_installed: Callable[[Settings],
             await _check_generations(core),
             await _check_storage(core),
             await _check_provider(core, require_installed),
+            *await _check_model(core),
         ]
     finally:
         await core.close()
@@ -305,6 +307,20 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
         settings.huggingface_endpoint_url or settings.huggingface_base_url,
         "HUGGINGFACE_BASE_URL or HUGGINGFACE_ENDPOINT_URL",
     )
+
+
+async def _check_model(core: Core) -> list[CheckResult]:
+    """Return the check of the model, or nothing for a provider without one."""
+    routes = list(core.routes.named().values())
+    if not routes[0].model:
+        return []
+    licenses, advice = describe_license(routes)
+    found, fixes = [licenses], [advice]
+    if routes[0].provider == "diffusers":
+        memory, fix = await describe_memory(core.settings)
+        found.append(memory)
+        fixes.append(fix)
+    return [CheckResult("model", True, "; ".join(filter(None, found)), "; ".join(filter(None, fixes)))]
 
 
 async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:

@@ -475,7 +475,7 @@ class Settings(BaseSettings):
             )
 
     def _require_downloadable(self, user: str) -> None:
-        """Refuse a model of the table whose weights nobody can download, or that only edits pictures."""
+        """Refuse a model of the table that has no weights to download, or that only edits pictures."""
         model = find_model(self.model)
         if model is not None and not model.is_local:
             offered = ", ".join(known.id for known in MODELS if known.is_local)

@@ -81,7 +81,7 @@ async def test_an_app_takes_all_that_it_is_sent(route: Route, fake: RouterFake, 
 
 
 @pytest.mark.parametrize("route", routes(), ids=case_name)
-async def test_an_app_that_could_skip_steps_is_told_not_to(
+async def test_an_app_that_could_skip_steps_receives_that_it_must_not(
     route: Route, fake: RouterFake, outputs: Outputs
 ) -> None:
     assert route.app is not None
