@@ -74,8 +74,8 @@ def _user_claim(name: str) -> str:
 def _object_seconds(seconds: int) -> int:
     if seconds < _MIN_OBJECT_SECONDS:
         raise ValueError(
-            f"must be at least {_MIN_OBJECT_SECONDS} (two hours), because a worker may need so long to fetch a "
-            "picture that is paid for: after an outage, or with the last retry"
+            f"must be at least {_MIN_OBJECT_SECONDS} (two hours), because a worker may need so long to fetch "
+            "a picture that is paid for: after an outage, or with the last retry"
         )
     return seconds
 

@@ -220,7 +220,7 @@ async def test_a_request_is_repeated_only_if_it_certainly_ended(
     fake: RouterFake, outputs: Outputs, behavior: Behavior, is_alive: bool
 ) -> None:
     fake.behave(behavior)
-    limits = replace(LIMITS, tries=1000, stop_seconds=1.0)
+    limits = replace(LIMITS, tries=1000, stop_seconds=1.0 if is_alive else 30.0)
     error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3), limits=limits)
     assert (error.reason, error.retryable, error.charged, error.request_alive) == (
         "PROVIDER_TIMEOUT",
