@@ -369,12 +369,12 @@ class GenerationRunner:
 
 @dataclass(slots=True)
 class _Held:
-    """What the worker alone has of an attempt."""
+    """The parts of an attempt that only its worker has."""
 
     files: list[StoredFile] = field(default_factory=list)
     """Staged files, which no row uses yet."""
     only_copy: bool = False
-    """True if a hosted provider may have drawn a picture that nobody can fetch again: a single request."""
+    """True if a hosted provider may have drawn a picture that cannot be fetched again: a single request."""
 
     def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
         """Return the failure of an attempt through this service, not through the provider.
