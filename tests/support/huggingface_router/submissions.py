@@ -149,6 +149,8 @@ class Submission:
         self.received_at -= seconds
         if self._finished_at is not None:
             self._finished_at -= seconds
+        if self._stops_at is not None:
+            self._stops_at -= seconds
 
     def header(self, name: str) -> str:
         """Return the value of a header; empty if it is missing."""

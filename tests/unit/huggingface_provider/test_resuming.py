@@ -230,6 +230,25 @@ async def test_a_request_is_repeated_only_if_it_certainly_ended(
     )
 
 
+async def test_a_request_that_stopped_late_is_found_to_have_ended_when_it_is_resumed(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    fake.behave(Behavior(hold=True, stop_seconds=60))
+    recorded = RecordedReports()
+    limits = replace(LIMITS, stop_seconds=0.1)
+    error = await draw_and_fail(
+        fake, outputs, recorded=recorded, deadline=timedelta(seconds=0.3), limits=limits
+    )
+    assert error.request_alive
+
+    fake.let_pass(60)
+    request = replace(REQUEST, resume_request_id=recorded.ids[0])
+    error = await draw_and_fail(fake, outputs, request)
+    assert error.message.startswith("the request was cancelled at the provider (499)")
+    assert (error.retryable, error.charged, error.request_alive) == (True, True, False)
+    assert fake.counters()["submit"] == 1
+
+
 @pytest.mark.parametrize("path", ["fal-ai/flux/dev", "fal-ai/flux-2/klein/4b", "fal-ai/a/b/c/d"])
 async def test_a_request_with_a_longer_path_keeps_its_whole_path(
     fake: RouterFake, outputs: Outputs, path: str

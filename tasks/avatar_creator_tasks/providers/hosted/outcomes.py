@@ -28,6 +28,10 @@ from enum import IntFlag, StrEnum
 
 from avatar_creator_tasks.providers.base import ProviderError
 
+_MAX_RETRY_AFTER_ALIVE = timedelta(minutes=15)
+"""Maximum delay before the next attempt at a request that exists. fal keeps a result for an hour, and three
+retries must fit into it."""
+
 
 class Stage(StrEnum):
     """The stage of a request at which something happened."""
@@ -266,6 +270,8 @@ def failure(
         nothing_billed: Whether the provider says that it did not charge.
     """
     outcome = next(_OUTCOMES[stage, signal] for signal in signals if (stage, signal) in _OUTCOMES)
+    if Flags.ALIVE in outcome.flags:
+        retry_after = min(retry_after, _MAX_RETRY_AFTER_ALIVE)
     shown = "" if status is None else f" ({status})"
     return RequestError(
         outcome,
