@@ -51,6 +51,7 @@ from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.database_outage import retry_through_outage
+from avatar_creator_tasks.picture_moderation import CheckedPortrait, PictureModerator
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
@@ -69,7 +70,7 @@ _FALSE_HINT_PAUSE_SECONDS = 0.1
 class GenerationRunner:
     """Claims generations for one worker and runs them with one provider."""
 
-    def __init__(self, worker: str, core: Core, provider: Provider) -> None:
+    def __init__(self, worker: str, core: Core, provider: Provider, moderator: PictureModerator) -> None:
         self._worker = worker
         self._leases = core.leases
         self._avatars = core.avatars
@@ -79,6 +80,7 @@ class GenerationRunner:
         self._cancellations = core.cancellations
         self._routes = core.routes
         self._provider = provider
+        self._moderator = moderator
 
     async def run_one(self) -> bool:
         """Claim the next due generation and run it; return False if no generation is due."""
@@ -151,12 +153,12 @@ class GenerationRunner:
     async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
         progress = _Progress(self._leases, lease)
         prepared = await retry_through_outage(lambda: self._prepare(lease))
-        portrait = await self._draw(prepared, progress)
+        checked = await self._draw(prepared, progress)
+        portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
-        embedded = None if lease.generation.options.omit_recipe else recipe
-        user_id = lease.generation.user_id
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
+        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, checked)
+        omit_recipe, user_id = lease.generation.options.omit_recipe, lease.generation.user_id
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, recipe, omit_recipe=omit_recipe)
         # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
         thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
         staged.append(await retry_through_outage(lambda: self._files.stage(user_id, picture)))
@@ -165,7 +167,9 @@ class GenerationRunner:
         reproduction = await retry_through_outage(lambda: self._compare(lease, portrait, recipe))
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
         staged_picture, staged_thumbnail = staged
-        result = AttemptResult(staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction)
+        result = AttemptResult(
+            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+        )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
     async def _prepare(self, lease: Lease) -> _PreparedRequest:
@@ -231,7 +235,8 @@ class GenerationRunner:
             ) from error
         return image, avatar.image.sha256
 
-    async def _draw(self, prepared: _PreparedRequest, progress: _Progress) -> Portrait:
+    async def _draw(self, prepared: _PreparedRequest, progress: _Progress) -> CheckedPortrait:
+        """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
         if not resumes:
@@ -247,6 +252,7 @@ class GenerationRunner:
             )
         )
         attempt_start = lease.generation.update_time
+        request_id = request.resume_request_id
 
         async def accepted() -> None:
             await retry_through_outage(
@@ -254,6 +260,8 @@ class GenerationRunner:
             )
 
         async def submitted(provider_request_id: str) -> None:
+            nonlocal request_id
+            request_id = provider_request_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
             await accepted()
 
@@ -269,7 +277,7 @@ class GenerationRunner:
             raise
         if not resumes:
             await accepted()
-        return portrait
+        return await self._moderator.check(portrait, fetchable=bool(request_id))
 
     async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
@@ -369,8 +377,8 @@ def _failure_of(error: ProviderError) -> Failure:
     )
 
 
-def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Portrait) -> Recipe:
-    request = prepared.request
+def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
+    request, portrait, verdict = prepared.request, checked.portrait, checked.verdict
     route, lora, reference = request.route, request.route.lora, request.reference
     return Recipe(
         provider=route.provider,
@@ -397,6 +405,9 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         provider_facts=portrait.facts,
         pixels_sha256=pixels_sha256(portrait.image),
         software=this_software(),
+        picture_classifier=checked.classifier,
+        picture_score=verdict.score if verdict else 0.0,
+        blurred=bool(verdict and verdict.blurred),
     )
 
 

@@ -46,6 +46,9 @@ class Avatar(BaseModel):
     reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
     """Id of the avatar whose picture this one was made from; empty if none. Not a foreign key, because that
     avatar may be deleted."""
+    picture_moderation = JSONField(null=True)
+    """Verdict about the picture; null if no classifier has checked it. See
+    `avatar_creator_server.images.records.PictureModeration`."""
     ethnicity_folded = TextField(default="")
     """Ethnicity, folded by `avatar_creator_server.database.text_search.fold`."""
     search_text = TextField(default="")
