@@ -14,6 +14,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from avatar_creator import AttemptOutcome, Avatar, ErrorReason, Generation, ImageVariant, PictureModeration
+from avatar_creator_server.operations.doctor import check_picture_moderation
+from avatar_creator_server.settings import Settings
 from avatar_creator_tasks.picture_moderation.blurring import blurred
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
@@ -404,11 +406,15 @@ def without_labels(folder: Path) -> Path:
 
 @pytest.mark.parametrize("mode", ["embedded", "distributed"])
 def test_a_worker_with_an_unusable_folder_does_not_start(
-    embedded: Deployment, distributed: Deployment, mode: str, tmp_path: Path
+    embedded: Deployment, distributed: Deployment, router: RouterFake, mode: str, tmp_path: Path
 ) -> None:
     service = embedded if mode == "embedded" else distributed
     folder = without_labels(tmp_path / "cats")
-    service.settings |= {"PROVIDER": "huggingface", "PICTURE_MODERATION": str(folder)}
+    service.settings |= {
+        "HUGGINGFACE_API_KEY": "hf_test",
+        "HUGGINGFACE_BASE_URL": router.url,
+        "PICTURE_MODERATION": str(folder),
+    }
     sentence = (
         f"PICTURE_MODERATION {folder} has no label that is nsfw or unsafe: its config.json has cat, dog"
     )
@@ -419,6 +425,7 @@ def test_a_worker_with_an_unusable_folder_does_not_start(
     assert (stopped.returncode, stopped.stdout) == (1, "")
     assert stopped.stderr.splitlines()[-1] == f"error: {sentence}"
     assert sentence in doctor.stdout
+    assert ("only workers need this folder" in doctor.stdout) == (mode == "distributed")
     assert doctor.returncode == 1
 
 
@@ -454,3 +461,29 @@ def test_doctor_shows_what_checks_the_pictures(
     embedded.settings["PICTURE_MODERATION_API_KEY"] = f"{KEY}wrong"
     mark, text = row_of(embedded)
     assert (mark, "gives no verdict: status 401" in text, KEY in text) == ("failed", True, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "demands_filter"),
+    [
+        ("black-forest-labs/FLUX.1-dev", True),
+        ("/models/FLUX.1-Kontext-dev", True),
+        ("black-forest-labs/FLUX.1-Krea-dev", True),
+        ("black-forest-labs/FLUX.2-dev", True),
+        ("black-forest-labs/FLUX.2-klein-9B", True),
+        ("black-forest-labs/FLUX.2-klein-4B", False),
+        ("black-forest-labs/FLUX.1-schnell", False),
+        ("Tongyi-MAI/Z-Image-Turbo", False),
+    ],
+)
+async def test_doctor_warns_about_a_local_model_whose_license_demands_a_filter(
+    model: str, demands_filter: bool
+) -> None:
+    async def unused(_settings: Settings) -> None:
+        raise AssertionError("there is no classifier")
+
+    settings = Settings(provider="diffusers", model=model)
+    result = await check_picture_moderation(settings, unused)
+
+    assert result.passed
+    assert ("the license of" in result.found) == ("PICTURE_MODERATION" in result.fix) == demands_filter

@@ -94,7 +94,7 @@ async def run_checks(
             await _check_generations(core),
             await _check_storage(core),
             await _check_provider(core, require_installed),
-            await _check_picture_moderation(settings, try_classifier),
+            await check_picture_moderation(settings, try_classifier),
         ]
     finally:
         await core.close()
@@ -325,14 +325,20 @@ async def _check_reachable(model: str, url: str) -> CheckResult:
     return CheckResult("provider", True, f"{model}; {url} answers")
 
 
-async def _check_picture_moderation(
+async def check_picture_moderation(
     settings: Settings, try_classifier: Callable[[Settings], Awaitable[None]]
 ) -> CheckResult:
+    """Check what checks the generated pictures; the arguments are those of `run_checks`.
+
+    Raises:
+        SettingsError: An embedded service does not start with these settings.
+    """
     name, classifier = "picture moderation", settings.picture_moderation
     if settings.chosen_provider == "sketch":
         return CheckResult(name, True, "not needed: sketch draws no photographs")
     if not classifier:
-        if settings.chosen_provider == "diffusers" and _FILTER_DEMANDED.search(settings.model):
+        own_model = settings.chosen_provider == "diffusers" or settings.huggingface_route == "endpoint"
+        if own_model and _FILTER_DEMANDED.search(settings.model):
             return CheckResult(
                 name,
                 True,

@@ -82,7 +82,10 @@ class FolderClassifier:
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+            from transformers.utils import logging
 
+            logging.disable_progress_bar()
+            logging.set_verbosity_error()
             model, report = AutoModelForImageClassification.from_pretrained(
                 self._folder, use_safetensors=True, output_loading_info=True, **local
             )

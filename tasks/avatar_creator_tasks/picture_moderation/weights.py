@@ -9,8 +9,8 @@ from typing import Any
 
 from avatar_creator_server.settings import SettingsError, system_reason
 from avatar_creator_tasks.picture_moderation.classifier import FLAGGED_LABELS, is_flagged_label
+from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT
 
-INSTALL_HINT = "install the extra gpu from the wheel, see docs/providers.md"
 _LIBRARIES = ("torch", "transformers")
 _MAX_SHOWN_LABELS = 8
 
