@@ -333,7 +333,7 @@ async def check_picture_moderation(
     Raises:
         SettingsError: An embedded service does not start with these settings.
     """
-    name, classifier = "picture moderation", settings.picture_moderation
+    name, classifier = "moderation", settings.picture_moderation
     if settings.chosen_provider == "sketch":
         return CheckResult(name, True, "not needed: sketch draws no photographs")
     if not classifier:
