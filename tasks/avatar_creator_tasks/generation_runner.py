@@ -50,6 +50,7 @@ from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.database_outage import retry_through_outage
+from avatar_creator_tasks.picture_moderation import CheckedPortrait, PictureModerator
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
@@ -73,7 +74,13 @@ class GenerationRunner:
     """Claims generations for one worker and runs them with one provider."""
 
     def __init__(
-        self, worker: str, core: Core, provider: Provider, *, storage_seconds: float = STORAGE_SECONDS
+        self,
+        worker: str,
+        core: Core,
+        provider: Provider,
+        moderator: PictureModerator,
+        *,
+        storage_seconds: float = STORAGE_SECONDS,
     ) -> None:
         self._storage_seconds = storage_seconds
         self._worker = worker
@@ -85,6 +92,7 @@ class GenerationRunner:
         self._cancellations = core.cancellations
         self._routes = core.routes
         self._provider = provider
+        self._moderator = moderator
 
     async def run_one(self) -> bool:
         """Claim the next due generation and run it; return False if no generation is due."""
@@ -157,12 +165,12 @@ class GenerationRunner:
     async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
         prepared = await retry_through_outage(lambda: self._prepare(lease))
-        portrait = await self._draw(prepared, progress, held)
+        checked = await self._draw(prepared, progress, held)
+        portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
-        embedded = None if lease.generation.options.omit_recipe else recipe
-        user_id = lease.generation.user_id
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
+        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, checked)
+        omit_recipe, user_id = lease.generation.options.omit_recipe, lease.generation.user_id
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, recipe, omit_recipe=omit_recipe)
         # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
         thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
         until = asyncio.get_running_loop().time() + self._storage_seconds
@@ -172,7 +180,9 @@ class GenerationRunner:
         reproduction = await retry_through_outage(lambda: self._compare(lease, portrait, recipe))
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
         staged_picture, staged_thumbnail = held.files
-        result = AttemptResult(staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction)
+        result = AttemptResult(
+            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+        )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
     async def _stage(self, user_id: str, picture: Picture, until: float) -> StoredFile:
@@ -271,7 +281,8 @@ class GenerationRunner:
             ) from error
         return image, avatar.image.sha256
 
-    async def _draw(self, prepared: _PreparedRequest, progress: _Progress, held: _Held) -> Portrait:
+    async def _draw(self, prepared: _PreparedRequest, progress: _Progress, held: _Held) -> CheckedPortrait:
+        """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
         if not resumes:
@@ -289,6 +300,7 @@ class GenerationRunner:
             )
         )
         attempt_start = lease.generation.update_time
+        request_id = request.resume_request_id
 
         async def accepted() -> None:
             await retry_through_outage(
@@ -296,6 +308,8 @@ class GenerationRunner:
             )
 
         async def submitted(provider_request_id: str) -> None:
+            nonlocal request_id
+            request_id = provider_request_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
             held.only_copy = False
             await accepted()
@@ -313,7 +327,7 @@ class GenerationRunner:
             raise
         if not resumes:
             await accepted()
-        return portrait
+        return await self._moderator.check(portrait, fetchable=bool(request_id))
 
     async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
@@ -433,8 +447,8 @@ def _failure_of(error: ProviderError) -> Failure:
     )
 
 
-def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Portrait) -> Recipe:
-    request = prepared.request
+def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
+    request, portrait, verdict = prepared.request, checked.portrait, checked.verdict
     route, lora = request.route, request.route.lora
     return Recipe(
         provider=route.provider,
@@ -463,6 +477,9 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         provider_facts=portrait.facts,
         pixels_sha256=pixels_sha256(portrait.image),
         software=this_software(),
+        picture_classifier=checked.classifier,
+        picture_score=verdict.score if verdict else 0.0,
+        blurred=bool(verdict and verdict.blurred),
     )
 
 

@@ -80,6 +80,41 @@ CASES: dict[str, Case] = {
     "moderation key without URL": embedded(
         {"MODERATION_API_KEY": CANARY}, "MODERATION_API_KEY is set but MODERATION_URL is not"
     ),
+    "picture moderation's key without an address": embedded(
+        {"PICTURE_MODERATION_API_KEY": CANARY},
+        "PICTURE_MODERATION_API_KEY is set but PICTURE_MODERATION is not",
+    ),
+    "picture moderation's key with a folder": embedded(
+        {"PICTURE_MODERATION": "weights", "PICTURE_MODERATION_API_KEY": CANARY},
+        "PICTURE_MODERATION_API_KEY is set but PICTURE_MODERATION is not a URL",
+    ),
+    "picture moderation by a service": Case(
+        {
+            "PROVIDER": "huggingface",
+            "PICTURE_MODERATION": "http://127.0.0.1:1/",
+            "PICTURE_MODERATION_API_KEY": CANARY,
+            "PICTURE_MODERATION_ACTION": "blur",
+            "PICTURE_MODERATION_THRESHOLD": "1",
+            "PICTURE_MODERATION_SECONDS": "0.5",
+        }
+    ),
+    "picture moderation by another scheme": refused(
+        "PICTURE_MODERATION", "ftp://host/", "must be a folder, or"
+    ),
+    "picture moderation with a password": refused(
+        "PICTURE_MODERATION", f"http://x:{CANARY}@127.0.0.1:1/", "without a user name and a password"
+    ),
+    "picture moderation's key that no header can carry": refused(
+        "PICTURE_MODERATION_API_KEY", f"{CANARY}ü", "non-ASCII"
+    ),
+    "another action of the picture moderation": refused(
+        "PICTURE_MODERATION_ACTION", "delete", "must be 'refuse', 'blur' or 'flag'"
+    ),
+    "a threshold that flags everything": refused("PICTURE_MODERATION_THRESHOLD", "0", "greater than 0"),
+    "a threshold that flags nothing": refused(
+        "PICTURE_MODERATION_THRESHOLD", "1.1", "less than or equal to 1"
+    ),
+    "a picture moderation without time": refused("PICTURE_MODERATION_SECONDS", "0", "greater than 0"),
     "metrics on the server's own address": Case(
         {"LISTEN_ADDRESS": "127.0.0.1:50051", "METRICS_ADDRESS": "127.0.0.1:50051"},
         ("METRICS_ADDRESS and LISTEN_ADDRESS",),
@@ -150,6 +185,8 @@ CASES: dict[str, Case] = {
                 *("PROVIDER_DEADLINE_SECONDS", "MODEL_OFFLOAD", "MODEL_QUANTIZATION", "METRICS_ADDRESS"),
                 *("GENERATION_LIMIT_CONCURRENT", "GENERATION_LIMIT_PER_DAY", "SPEND_LIMIT_PER_DAY"),
                 *("PROMPT_DENY_LIST_FILE", "MODERATION_URL", "MODERATION_API_KEY", "LOG_LEVEL"),
+                *("PICTURE_MODERATION", "PICTURE_MODERATION_ACTION", "PICTURE_MODERATION_API_KEY"),
+                *("PICTURE_MODERATION_THRESHOLD", "PICTURE_MODERATION_SECONDS"),
                 *("SHUTDOWN_GRACE_SECONDS", "AWS_ACCESS_KEY_ID", "AWS_ALLOW_HTTP"),
             ),
             "",

@@ -79,7 +79,13 @@ def test_a_recipe_can_be_left_out_of_the_file_but_is_always_stored(
 ) -> None:
     generation = drawn(shared_client, project_id, omit_recipe=True)
 
-    assert picture_of(shared_client, generation).info == {}
+    picture = picture_of(shared_client, generation)
+    assert list(picture.text) == ["XML:com.adobe.xmp"]  # type: ignore[attr-defined]
+    [description] = [picture.getxmp()["xmpmeta"]["RDF"]["Description"]]
+    assert description == {
+        "about": "",
+        "DigitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia",
+    }
     assert shared_client.generations.recipe(generation.id) is not None
 
 

@@ -291,7 +291,11 @@ def checks(finished: FinishedCommand) -> dict[str, bool]:
 
 
 ALL_PASSED = dict.fromkeys(
-    ("version", "settings", "database", "queue", "workers", "generations", "storage", "provider"), True
+    (
+        *("version", "settings", "database", "queue", "workers", "generations", "storage", "provider"),
+        "moderation",
+    ),
+    True,
 )
 
 

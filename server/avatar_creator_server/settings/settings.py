@@ -37,7 +37,7 @@ from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_u
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
 from avatar_creator_server.settings.storage_urls import parse_storage_url
 from avatar_creator_server.settings.tls_files import require_key_pair
-from avatar_creator_server.settings.web_urls import parse_web_url
+from avatar_creator_server.settings.web_urls import is_web_url, parse_web_url
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
@@ -69,6 +69,15 @@ def _secret_header_text(secret: SecretStr) -> SecretStr:
     if secret.get_secret_value():
         values.header_text(secret.get_secret_value())
     return secret
+
+
+def _parse_classifier(text: str) -> str:
+    """Return the address or the folder of a classifier of pictures."""
+    if is_web_url(text):
+        return parse_web_url(text)
+    if "://" in text:
+        raise ValueError("must be a folder, or a full URL that begins with https:// or http://")
+    return values.expand_home(text)
 
 
 def _user_claim(name: str) -> str:
@@ -236,6 +245,16 @@ class Settings(BaseSettings):
     """URL of a service with the interface of OpenAI's Moderations API, which checks every prompt."""
     moderation_api_key: _Key = SecretStr("")
     """Bearer token for the moderation service."""
+    picture_moderation: Annotated[str, _if_set(_parse_classifier)] = ""
+    """Classifier that checks each generated picture: a folder of weights, or the URL of a service."""
+    picture_moderation_action: Literal["refuse", "blur", "flag"] = "refuse"
+    """`refuse` withholds flagged pictures, `blur` stores them blurred, and `flag` stores them as they are."""
+    picture_moderation_threshold: float = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
+    """Score from which a picture is flagged, above 0 to 1; 1 is certainly not safe for work."""
+    picture_moderation_seconds: float = Field(default=45, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Maximum time in which the classifier must give a score. Then the attempt fails."""
+    picture_moderation_api_key: _Key = SecretStr("")
+    """Bearer token for the service that `picture_moderation` names."""
 
     generation_limit_concurrent: _Limit = 50
     """Maximum number of pending and running generations of a user; 0 for no limit."""
@@ -389,6 +408,11 @@ class Settings(BaseSettings):
         return self.lora_trigger or (DEFAULT_LORA_TRIGGER if self.chosen_lora == DEFAULT_LORA else "")
 
     @property
+    def checks_pictures(self) -> bool:
+        """True if a classifier checks generated pictures. Sketches are no photographs, and not checked."""
+        return bool(self.picture_moderation) and self.chosen_provider != "sketch"
+
+    @property
     def redis(self) -> str:
         """The URL of Redis, made from host, port and password if it is set in parts; empty without Redis."""
         if self.redis_url or not self.redis_host:
@@ -456,6 +480,11 @@ class Settings(BaseSettings):
                 "notify workers, or unset DATABASE_URL to run the embedded service"
             )
         self._require_tls_files()
+        if self.picture_moderation_api_key.get_secret_value() and not is_web_url(self.picture_moderation):
+            raise SettingsError(
+                "PICTURE_MODERATION_API_KEY is set but PICTURE_MODERATION is not a URL, so the key is not "
+                "used: set PICTURE_MODERATION to the URL of the service, or unset PICTURE_MODERATION_API_KEY"
+            )
         if self.chosen_provider == "huggingface":
             self._require_huggingface()
         if self.chosen_provider == "replicate":

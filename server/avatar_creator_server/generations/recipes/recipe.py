@@ -66,6 +66,12 @@ class Recipe:
     """Result of the function of this name for the picture."""
     software: str
     """Result of `this_software` when the picture was made."""
+    picture_classifier: str = ""
+    """Name of the classifier's folder, or host of its address; empty if none has checked the picture."""
+    picture_score: float = 0.0
+    """Score of the classifier; see `avatar_creator_server.images.records.PictureModeration`."""
+    blurred: bool = False
+    """True if the picture is blurred because the classifier flagged it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as the value of a JSON column, with its fields in their order here.
