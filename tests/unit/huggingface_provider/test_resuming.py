@@ -14,11 +14,9 @@ from avatar_creator_tasks.providers.base import (
     Reports,
 )
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
-    LIMITS,
     REQUEST,
-    Outputs,
-    RecordedReports,
     broken,
     by_route,
     draw,
