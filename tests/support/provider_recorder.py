@@ -1,4 +1,4 @@
-"""What a provider reports and outputs in one test, and limits that make its failures fast."""
+"""Reports and outputs of a provider in one test, and limits that make its failures fast."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ async def test_an_id_that_could_lead_to_another_address_is_never_sent(
     error = await draw_and_fail(fake, outputs, replace(REQUEST, resume_request_id=request_id))
     assert (error.retryable, error.request_alive) == (True, False)
     async with provider_of(fake) as provider:
-        await provider.cancel(request_id)
+        with pytest.raises(ProviderError, match="does not belong to this provider"):
+            await provider.cancel(request_id)
     assert {name for name, count in fake.counters().items() if count} == set()
 
 
