@@ -74,6 +74,12 @@ CASES: dict[str, Case] = {
         {"HUGGINGFACE_API_KEY": "hf_x", "MODEL": "stabilityai/sdxl"},
         *("MODEL", "HUGGINGFACE_ROUTE", "FLUX.1-dev"),
     ),
+    "a model that Replicate does not have": embedded(
+        {"REPLICATE_API_TOKEN": "r8_x", "MODEL": "stabilityai/sdxl"}, "MODEL", "replicate only has"
+    ),
+    "a deadline that Replicate does not keep": embedded(
+        {"REPLICATE_API_TOKEN": "r8_x", "PROVIDER_DEADLINE_SECONDS": "1801"}, "PROVIDER_DEADLINE_SECONDS"
+    ),
     "a LoRA's revision without its file": Case(
         {"PROVIDER": "huggingface", "LORA_REVISION": "abc"}, ("LORA_REVISION", "LORA_WEIGHT_FILE")
     ),
@@ -182,6 +188,7 @@ CASES: dict[str, Case] = {
                 *("JWT_SECRET", "JWT_USER_CLAIM", "JWT_ISSUER", "JWT_AUDIENCE", "PROVIDER", "MODEL"),
                 *("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "LORA_SCALE", "LORA_TRIGGER", "LORA_REPOSITORY"),
                 *("PRICES_PER_MEGAPIXEL", "HUGGINGFACE_API_KEY", "HUGGINGFACE_ROUTE", "HUGGINGFACE_BASE_URL"),
+                *("REPLICATE_API_TOKEN", "REPLICATE_BASE_URL"),
                 *("PROVIDER_DEADLINE_SECONDS", "MODEL_OFFLOAD", "MODEL_QUANTIZATION", "METRICS_ADDRESS"),
                 *("GENERATION_LIMIT_CONCURRENT", "GENERATION_LIMIT_PER_DAY", "SPEND_LIMIT_PER_DAY"),
                 *("PROMPT_DENY_LIST_FILE", "MODERATION_URL", "MODERATION_API_KEY", "LOG_LEVEL"),
@@ -220,6 +227,7 @@ CASES: dict[str, Case] = {
         "MODERATION_API_KEY has",
     ),
     "a key that no header can carry": refused("HUGGINGFACE_API_KEY", f"hf_{CANARY}ü", "non-ASCII"),
+    "a token that no header can carry": refused("REPLICATE_API_TOKEN", f"r8_{CANARY}ü", "non-ASCII"),
     # Numbers and choices
     "two invalid variables": embedded(
         {"REDIS_PORT": "none", "LOG_LEVEL": "loud"},
@@ -398,6 +406,9 @@ CASES: dict[str, Case] = {
         "MODERATION_URL", f"https://u:{CANARY}@h/", "without a user name"
     ),
     "router URL with a port that is none": refused("HUGGINGFACE_BASE_URL", "https://h:port", "invalid port"),
+    "URL of Replicate with a password": refused(
+        "REPLICATE_BASE_URL", f"https://u:{CANARY}@h/", "without a user name"
+    ),
     "hosts of pictures": Case(
         {
             "PROVIDER_RESULT_HOSTS": "fal.media, *.fal.media:8443,8.8.8.8",

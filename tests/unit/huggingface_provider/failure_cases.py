@@ -6,13 +6,8 @@ from dataclasses import dataclass
 
 from avatar_creator_tasks.providers.huggingface import Limits
 from tests.support.huggingface_router import Behavior, Fault
-from tests.unit.huggingface_provider.drawing import (
-    HURRIED,
-    LIMITS,
-    PATIENT,
-    broken,
-    status,
-)
+from tests.support.provider_recorder import HURRIED, LIMITS, PATIENT
+from tests.unit.huggingface_provider.drawing import broken, status
 
 HANGING = ("hang", "stall", "trickle")
 

@@ -33,13 +33,11 @@ from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvid
 from tests import pictures
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
     KEY,
-    LIMITS,
     LORA,
     REQUEST,
-    Outputs,
-    RecordedReports,
     by_route,
     draw,
     header_of,

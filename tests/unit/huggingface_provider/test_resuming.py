@@ -16,11 +16,9 @@ from avatar_creator_tasks.providers.base import (
 )
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.huggingface_router.behavior import PutRefusal
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
-    LIMITS,
     REQUEST,
-    Outputs,
-    RecordedReports,
     broken,
     by_route,
     draw,
@@ -88,7 +86,8 @@ async def test_an_id_that_could_lead_to_another_address_is_never_sent(
     error = await draw_and_fail(fake, outputs, replace(REQUEST, resume_request_id=request_id))
     assert (error.retryable, error.request_alive) == (True, False)
     async with provider_of(fake) as provider:
-        await provider.cancel(request_id)
+        with pytest.raises(ProviderError, match="does not belong to this provider"):
+            await provider.cancel(request_id)
     assert {name for name, count in fake.counters().items() if count} == set()
 
 

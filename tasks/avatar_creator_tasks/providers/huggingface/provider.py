@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
-from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
@@ -88,8 +88,7 @@ class HuggingFaceProvider:
             ProviderError: fal itself has not answered, so the request counts as running.
         """
         if not is_request_path(request_id):
-            log.warning("foreign_request_ignored")
-            return
+            raise foreign_request_error(request_id)
         result = await self._queue.cancel(request_id)
         log.info("provider_cancellation_answered", answer=result.name, meaning=str(result))
 
