@@ -580,6 +580,7 @@ class Recipe(_message.Message):
     PROVIDER_FACTS_FIELD_NUMBER: _builtins.int
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
     route: _builtins.str
@@ -630,6 +631,8 @@ class Recipe(_message.Message):
     """
     software: _builtins.str
     """Name and version of the service. Example: `avatar-creator 0.1.0`."""
+    speed: _builtins.str
+    """Means of `diffusers` to draw faster: `exact` for none, `compiled` or `fast`. Always `exact` for other providers."""
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts that the provider reported, such as its request id or the device that it used."""
@@ -659,10 +662,11 @@ class Recipe(_message.Message):
         provider_facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         pixels_sha256: _builtins.str = ...,
         software: _builtins.str = ...,
+        speed: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_sha256", b"reference_sha256", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_sha256", b"reference_sha256", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "speed", b"speed", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
