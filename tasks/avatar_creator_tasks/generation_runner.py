@@ -474,6 +474,7 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: Chec
             if request.references and "reference_strength" in route.supports
             else 0.0
         ),
+        speed=route.speed,
         provider_facts=portrait.facts,
         pixels_sha256=pixels_sha256(portrait.image),
         software=this_software(),

@@ -113,6 +113,8 @@ class Route:
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
     prices: Prices = Prices()
+    speed: str = "exact"
+    """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
 
     @property
     def model_warning(self) -> str | None:

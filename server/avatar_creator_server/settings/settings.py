@@ -238,6 +238,8 @@ class Settings(BaseSettings):
     """Parts of the model kept in main memory while unused, for `diffusers`: slower, fits a smaller GPU."""
     model_quantization: Literal["none", "8bit", "4bit"] = "none"
     """Bits of the model's weights, for `diffusers`: fewer bits fit a smaller GPU."""
+    model_speed: Literal["exact", "compiled", "fast"] = "exact"
+    """Means of `diffusers` to draw faster: none, compiled blocks, or also a cache that leaves out blocks."""
 
     prompt_deny_list_file: _FilePath | None = None
     """File of words and phrases that prompts must not contain, one on each line."""
@@ -491,6 +493,7 @@ class Settings(BaseSettings):
             self._require_replicate()
         if self.chosen_provider == "diffusers":
             self._require_downloadable("the provider diffusers")
+            self._require_local_combination()
 
     def _require_tls_files(self) -> None:
         if self.tls_certificate_file is None and self.tls_key_file is None:
@@ -537,6 +540,21 @@ class Settings(BaseSettings):
         if self.lora_revision and not self.lora_weight_file:
             raise SettingsError(
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the provider replicate needs both"
+            )
+
+    def _require_local_combination(self) -> None:
+        if self.model_offload != "sequential":
+            return
+        if self.model_quantization == "4bit":
+            # https://github.com/huggingface/diffusers/issues/10800
+            raise SettingsError(
+                "MODEL_QUANTIZATION is 4bit and MODEL_OFFLOAD is sequential, which do not work together: set "
+                "MODEL_OFFLOAD=model"
+            )
+        if self.model_speed != "exact":
+            raise SettingsError(
+                f"MODEL_SPEED is {self.model_speed} and MODEL_OFFLOAD is sequential, which do not work "
+                "together: set MODEL_OFFLOAD=model, or MODEL_SPEED=exact"
             )
 
     def _require_hosted(self, provider: str, otherwise: str) -> None:

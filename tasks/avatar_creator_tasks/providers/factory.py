@@ -65,16 +65,17 @@ def make_provider(settings: Settings, decoders: Decoders) -> Provider:
             )
         case "diffusers":
             from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
-            from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
+            from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 
             return DiffusersProvider(
-                FluxSettings(
+                ModelSettings(
                     model=settings.model,
                     model_revision=settings.model_revision,
                     lora=routes_of(settings).from_text.lora,
                     device=settings.model_device,
                     offload=settings.model_offload,
                     quantization=settings.model_quantization,
+                    speed=settings.model_speed,
                 )
             )
         case _:

@@ -600,11 +600,12 @@ class Recipe(_message.Message):
     PROVIDER_FACTS_FIELD_NUMBER: _builtins.int
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
-    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
-    REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     PICTURE_CLASSIFIER_FIELD_NUMBER: _builtins.int
     PICTURE_SCORE_FIELD_NUMBER: _builtins.int
     BLURRED_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
     route: _builtins.str
@@ -665,6 +666,8 @@ class Recipe(_message.Message):
     """Score of the classifier, 0 to 1; see `PictureModeration.score`. 0 if no classifier has checked the picture."""
     blurred: _builtins.bool
     """Whether the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the stored picture."""
+    speed: _builtins.str
+    """Means of `diffusers` to draw faster: `exact` for none, `compiled` or `fast`. Always `exact` for other providers."""
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts that the provider reported, such as its request id or the device that it used."""
@@ -702,15 +705,16 @@ class Recipe(_message.Message):
         provider_facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         pixels_sha256: _builtins.str = ...,
         software: _builtins.str = ...,
-        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
-        reference_sha256s: _abc.Iterable[_builtins.str] | None = ...,
         picture_classifier: _builtins.str = ...,
         picture_score: _builtins.float = ...,
         blurred: _builtins.bool = ...,
+        speed: _builtins.str = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reference_sha256s: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurred", b"blurred", "enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "picture_classifier", b"picture_classifier", "picture_score", b"picture_score", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reference_sha256", b"reference_sha256", "reference_sha256s", b"reference_sha256s", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurred", b"blurred", "enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "picture_classifier", b"picture_classifier", "picture_score", b"picture_score", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reference_sha256", b"reference_sha256", "reference_sha256s", b"reference_sha256s", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "speed", b"speed", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

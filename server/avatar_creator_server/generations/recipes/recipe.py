@@ -60,6 +60,8 @@ class Recipe:
     """SHA-256 of each reference's picture file, in lower-case hexadecimal."""
     reference_strength: float = 0.0
     """Allowed distance from the reference; 0 without a reference."""
+    speed: str = "exact"
+    """Value of `avatar_creator_server.generations.routes.Route.speed`."""
     provider_facts: Mapping[str, str] = field(default_factory=dict)
     """Facts from the provider; see `avatar_creator_tasks.providers.base.Portrait.facts`."""
     pixels_sha256: str
