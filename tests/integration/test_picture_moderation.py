@@ -474,14 +474,18 @@ def test_doctor_shows_what_checks_the_pictures(
         ("Tongyi-MAI/Z-Image-Turbo", False),
     ],
 )
-async def test_doctor_warns_about_a_local_model_whose_license_demands_a_filter(
+async def test_doctor_warns_about_a_model_of_the_operator_whose_license_demands_a_filter(
     model: str, demands_filter: bool
 ) -> None:
     async def unused(_settings: Settings) -> None:
         raise AssertionError("there is no classifier")
 
-    settings = Settings(provider="diffusers", model=model)
-    result = await check_picture_moderation(settings, unused)
-
-    assert result.passed
-    assert ("the license of" in result.found) == ("PICTURE_MODERATION" in result.fix) == demands_filter
+    for settings in (
+        Settings(provider="diffusers", model=model),
+        Settings(provider="huggingface", huggingface_route="endpoint", model=model),
+    ):
+        result = await check_picture_moderation(settings, unused)
+        assert result.passed
+        assert ("the license of" in result.found) == ("PICTURE_MODERATION" in result.fix) == demands_filter
+    hosted = Settings(provider="huggingface", huggingface_route="fal-ai", model=model)
+    assert not (await check_picture_moderation(hosted, unused)).fix
