@@ -2,7 +2,8 @@
 
 Sources of fields, ranges and defaults: https://fal.ai/models/fal-ai/flux-lora/llms.txt,
 https://fal.ai/models/fal-ai/flux-kontext-lora/llms.txt, https://fal.ai/models/fal-ai/flux-kontext/dev/api and
-https://fal.ai/models/fal-ai/flux/dev/api. The apps use FastAPI and answer with pydantic's errors, see
+https://fal.ai/models/fal-ai/flux/dev/api, and for FLUX.2 the types of fal's client (fal-ai/fal-js,
+libs/client/src/types/endpoints.ts). The apps use FastAPI and answer with pydantic's errors, see
 https://fal.ai/docs/documentation/model-apis/errors. They ignore unknown fields, and so does this module.
 """
 
@@ -13,7 +14,7 @@ import binascii
 import io
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -64,8 +65,12 @@ class _Input(BaseModel, ABC):
     output_format: Literal["jpeg", "png"] = "jpeg"
     sync_mode: bool = False
 
+    def picture_urls(self) -> tuple[str, list[str]]:
+        """Return the name of the field with the URLs of pictures, and those URLs that the app reads."""
+        return "", []
+
     @abstractmethod
-    def size(self, reference: bytes) -> tuple[int, int]:
+    def size(self, references: Sequence[bytes]) -> tuple[int, int]:
         """Return width and height of the picture in pixels."""
 
 
@@ -74,7 +79,7 @@ class _TextInput(_Input):
     image_size: _ImageSize | Preset = "landscape_4_3"
     num_inference_steps: Annotated[int, Field(ge=1, le=50)] = 28
 
-    def size(self, reference: bytes) -> tuple[int, int]:
+    def size(self, references: Sequence[bytes]) -> tuple[int, int]:
         if isinstance(self.image_size, _ImageSize):
             return self.image_size.width, self.image_size.height
         return _PRESETS[self.image_size]
@@ -96,9 +101,12 @@ class _KontextInput(_Input):
     guidance_scale: Annotated[float, Field(ge=0, le=20)] = 2.5
     resolution_mode: ResolutionMode = "match_input"
 
-    def size(self, reference: bytes) -> tuple[int, int]:
+    def picture_urls(self) -> tuple[str, list[str]]:
+        return "image_url", [self.image_url]
+
+    def size(self, references: Sequence[bytes]) -> tuple[int, int]:
         if self.resolution_mode in ("match_input", "auto"):
-            with Image.open(io.BytesIO(reference)) as picture:
+            with Image.open(io.BytesIO(references[0])) as picture:
                 width, height = picture.size
         else:
             width, height = (int(side) for side in self.resolution_mode.split(":"))
@@ -111,11 +119,36 @@ class _KontextLoraInput(_KontextInput):
     loras: list[_LoraWeight] = []
 
 
+class _Flux2Size(BaseModel):
+    width: Annotated[int, Field(ge=512, le=2048)] = 512
+    height: Annotated[int, Field(ge=512, le=2048)] = 512
+
+
+class _Flux2EditInput(_Input):
+    acceleration: Literal["none", "regular", "high"] = "regular"
+    enable_prompt_expansion: bool = False
+    image_urls: Annotated[list[str], Field(min_length=1)]
+    image_size: _Flux2Size | Preset = "square_hd"
+    num_inference_steps: Annotated[int, Field(ge=4, le=50)] = 28
+    guidance_scale: Annotated[float, Field(ge=0, le=20)] = 2.5
+    output_format: Literal["jpeg", "png"] = "png"
+
+    def picture_urls(self) -> tuple[str, list[str]]:
+        # "If more are provided, only the first 4 will be used."
+        return "image_urls", self.image_urls[:4]
+
+    def size(self, references: Sequence[bytes]) -> tuple[int, int]:
+        if isinstance(self.image_size, _Flux2Size):
+            return self.image_size.width, self.image_size.height
+        return _PRESETS[self.image_size]
+
+
 APPS: Mapping[str, type[_Input]] = {
     "fal-ai/flux/dev": _FluxDevInput,
     "fal-ai/flux-lora": _FluxLoraInput,
     "fal-ai/flux-kontext/dev": _KontextInput,
     "fal-ai/flux-kontext-lora": _KontextLoraInput,
+    "fal-ai/flux-2/edit": _Flux2EditInput,
 }
 
 
@@ -133,7 +166,7 @@ class Job:
 
     app: str
     input: _Input
-    reference: bytes
+    references: Sequence[bytes]
     seed: int
     width: int
     height: int
@@ -149,13 +182,20 @@ class Job:
         as_png = self.input.output_format == "png"
         if self.nsfw and self.input.enable_safety_checker:
             return black(self.width, self.height, as_png=as_png)
-        presentation = {"image_url", "output_format", "sync_mode", "num_images", "enable_safety_checker"}
+        presentation = {
+            "image_url",
+            "image_urls",
+            "output_format",
+            "sync_mode",
+            "num_images",
+            "enable_safety_checker",
+        }
         inputs = {
             "app": self.app,
             **self.input.model_dump(exclude=presentation),
             "seed": self.seed + number,
         }
-        return draw(inputs, self.width, self.height, as_png=as_png, reference=self.reference)
+        return draw(inputs, self.width, self.height, as_png=as_png, references=self.references)
 
 
 def prepare(app: str, content: bytes, behavior: Behavior) -> Job:
@@ -168,12 +208,13 @@ def prepare(app: str, content: bytes, behavior: Behavior) -> Job:
         checked = TypeAdapter(APPS[app]).validate_json(content)
     except ValidationError as error:
         raise InvalidInput([_as_fal_error(each) for each in error.errors()]) from error
-    reference = _reference(checked.image_url) if isinstance(checked, _KontextInput) else b""
-    width, height = checked.size(reference)
+    field, urls = checked.picture_urls()
+    references = [_reference(field, url) for url in urls]
+    width, height = checked.size(references)
     return Job(
         app=app,
         input=checked,
-        reference=reference,
+        references=references,
         seed=random.randrange(_SEEDS) if checked.seed is None else checked.seed,
         width=behavior.picture_width or width,
         height=behavior.picture_height or height,
@@ -181,13 +222,13 @@ def prepare(app: str, content: bytes, behavior: Behavior) -> Job:
     )
 
 
-def _reference(url: str) -> bytes:
+def _reference(field: str, url: str) -> bytes:
     """Return the picture in a data URI. The fake downloads no other URLs.
 
     Raises:
         InvalidInput: The URL contains no picture.
     """
-    location = ["body", "image_url"]
+    location = ["body", field]
     head, comma, encoded = url.partition(",")
     if not comma or not head.startswith("data:"):
         raise InvalidInput(
