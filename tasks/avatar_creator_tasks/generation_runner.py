@@ -59,6 +59,7 @@ from avatar_creator_tasks.providers.base import (
     Reference,
     Reports,
 )
+from avatar_creator_tasks.providers.hosted.pictures import fitted
 
 log = structlog.get_logger()
 
@@ -254,6 +255,10 @@ class GenerationRunner:
         references, sha256s = [], []
         for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
+            if len(generation.reference_avatar_ids) > 1:
+                # Several whole photographs would take hundreds of megabytes until the portrait is drawn.
+                size = generation.options.width, generation.options.height
+                image = await asyncio.to_thread(fitted, image, size)
             references.append(Reference(image, strength))
             sha256s.append(sha256)
         return tuple(references), tuple(sha256s)

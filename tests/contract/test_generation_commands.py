@@ -153,6 +153,8 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
     assert avatar.reference_avatar_id == sarah.id
     assert facts(command_line.output("avatars", "show", avatar.id))["reference"] == sarah.id
     assert UNKNOWN_ID in command_line.error(*command, "--reference", UNKNOWN_ID)
+    two = command_line.error(*command, "--reference", sarah.id, "--reference", avatar.id)
+    assert "takes at most 1 reference (got 2)" in " ".join(two.split())
     assert "reference_avatar_id" in command_line.error(*command, "--strength", "0.3")
 
 
@@ -408,6 +410,29 @@ def test_a_recipe_can_be_shown_and_reproduced(
     assert started["avatar_name"] == original.avatar_name
     for wrong in (("recipe",), ("reproduce",), ("reproduce", "--project", project.id)):
         assert UNKNOWN_ID in command_line.error(*wrong, UNKNOWN_ID)
+
+
+def test_several_references_are_sent_in_their_order(server: ScriptedServer, scripted: CommandLine) -> None:
+    started = CreateGenerationResponse(generation=state(1, PENDING))
+    server.script("CreateGeneration", [started])
+
+    scripted.output("generate", "calm", *OF_P1, "--reference", "a2", "--reference", "a1")
+
+    [call] = server.received("CreateGeneration")
+    assert list(call.request.reference_avatar_ids) == ["a2", "a1"]
+    assert call.request.reference_avatar_id == ""
+
+
+def test_several_references_are_numbered_in_a_fact_sheet(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    recipe = Recipe(reference_avatar_ids=["a2", "a1"], reference_sha256s=["beef", "cafe"])
+    server.script("GetGeneration", [GetGenerationResponse(recipe=recipe)])
+
+    shown = facts(scripted.output("recipe", "g1"))
+
+    assert (shown["reference 1"], shown["reference 2"]) == ("a2", "a1")
+    assert (shown["reference 1 SHA-256"], shown["reference 2 SHA-256"]) == ("beef", "cafe")
 
 
 def test_a_recipe_is_printed_as_a_fact_sheet(server: ScriptedServer, scripted: CommandLine) -> None:
