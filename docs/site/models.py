@@ -62,7 +62,7 @@ _OPTIONS_NOTES = """\
 - **References.** *noised*: the picture starts from the reference, and `reference_strength` says how far it
   may differ. *edited* and *combined*: the model follows an instruction, which the service builds from the
   same facts, and keeps the person. The number is the maximum of the model; the one of a route can be lower.
-- **Size.** All models draw the sizes of the service, 256 to 2,048 pixels in steps of 16. These apps refuse
+- **Size.** All models draw the sizes of the service, 256 to 1,440 pixels in steps of 16. These apps refuse
   small pictures: {sizes}.
 """
 
