@@ -11,6 +11,7 @@ from avatar_creator_server.model_table import (
     MODELS,
     App,
     Guidance,
+    Hosted,
     Model,
     References,
     Setting,
@@ -62,7 +63,7 @@ _OPTIONS_NOTES = """\
 - **References.** *noised*: the picture starts from the reference, and `reference_strength` says how far it
   may differ. *edited* and *combined*: the model follows an instruction, which the service builds from the
   same facts, and keeps the person. The number is the maximum of the model; the one of a route can be lower.
-- **Size.** All models draw the sizes of the service, 256 to 2,048 pixels in steps of 16. These apps refuse
+- **Size.** All models draw the sizes of the service, 256 to 1,440 pixels in steps of 16. These apps refuse
   small pictures: {sizes}.
 """
 
@@ -80,8 +81,9 @@ measured.
 
 _ROUTES = """## Routes and prices
 
-The prices are US dollars. *MP* is a started megapixel of 1,048,576 pixels. A price for each reference is in
-addition. `PRICES_PER_MEGAPIXEL` replaces these prices, see [Prices](providers.md#prices).
+The routes of a provider have its name, with `-reference` if they draw from references. The prices are US
+dollars. *MP* is a started megapixel of 1,048,576 pixels. A price for each reference is in addition.
+`PRICES_PER_MEGAPIXEL` replaces these prices, see [Prices](providers.md#prices).
 """
 
 _ROUTES_NOTES = """\\* Only users of the provider report this price.
@@ -126,10 +128,7 @@ def page() -> str:
             map(_license, MODELS),
         ),
         _ROUTES,
-        _table(
-            ("model", "route", "app", "steps", "guidance", "references", "price", "date"),
-            (row for model in MODELS for row in _apps(model)),
-        ),
+        *(_apps_of(provider) for provider in _SOURCES),
         _ROUTES_NOTES.format(hf=hf),
         _END,
     )
@@ -179,26 +178,37 @@ def _license(model: Model) -> tuple[str, ...]:
     )
 
 
-def _apps(model: Model) -> Iterator[tuple[str, ...]]:
-    for provider, hosted in sorted(model.hosted.items()):
-        kinds = (
-            (provider, hosted.text),
-            (f"{provider}, with a LoRA", hosted.text_lora),
-            (f"{provider}-reference", hosted.reference),
-            (f"{provider}-reference, with a LoRA", hosted.reference_lora),
+def _apps_of(provider: str) -> str:
+    """Return the section of a provider, with a row for each of its apps."""
+    head = ("model", "draws from", "app", "steps", "guidance", "price", "date")
+    rows = [
+        (
+            model.name,
+            source,
+            f"[`{app.name}`]({_SOURCES[provider].format(app.name)})",
+            _setting(app.steps or model.steps) if "steps" in app.inputs else "its own",
+            _guidance(model, app),
+            _price(app),
+            app.price_date,
         )
-        for route, app in kinds:
-            if app is not None:
-                yield (
-                    model.name,
-                    route,
-                    f"[`{app.name}`]({_SOURCES[provider].format(app.name)})",
-                    _setting(app.steps or model.steps) if "steps" in app.inputs else "its own",
-                    _guidance(model, app),
-                    str(app.max_references) if app.max_references else "",
-                    _price(app),
-                    app.price_date,
-                )
+        for model in MODELS
+        if provider in model.hosted
+        for source, app in _uses(model.hosted[provider])
+    ]
+    return f"### {provider}\n\n{_table(head, rows)}"
+
+
+def _uses(hosted: Hosted) -> Iterator[tuple[str, App]]:
+    """Yield each app of a provider, with its source of pictures."""
+    for source, app in (
+        ("text", hosted.text),
+        ("text, LoRA", hosted.text_lora),
+        ("references", hosted.reference),
+        ("references, LoRA", hosted.reference_lora),
+    ):
+        if app is not None:
+            number = f"1 to {app.max_references} " if app.max_references > 1 else ""
+            yield number + (source.replace("references", "reference") if not number else source), app
 
 
 def _guidance(model: Model, app: App) -> str:

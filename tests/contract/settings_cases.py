@@ -80,6 +80,15 @@ CASES: dict[str, Case] = {
     "a deadline that Replicate does not keep": embedded(
         {"REPLICATE_API_TOKEN": "r8_x", "PROVIDER_DEADLINE_SECONDS": "1801"}, "PROVIDER_DEADLINE_SECONDS"
     ),
+    "a model without weights on the own card": embedded(
+        {"PROVIDER": "diffusers", "MODEL": "black-forest-labs/FLUX.2-pro"},
+        *("MODEL is black-forest-labs/FLUX.2-pro", "FLUX.2-klein-4B"),
+    ),
+    "a model that only edits at an endpoint": embedded(
+        {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_ROUTE": "hf-inference", "MODEL": "Qwen/Qwen-Image-Edit"},
+        *("MODEL is Qwen/Qwen-Image-Edit", "hf-inference", "Qwen/Qwen-Image,"),
+    ),
+    "another style of prompts": refused("PROMPT_STYLE", "poem", "'tags' or 'prose'"),
     "a LoRA's revision without its file": Case(
         {"PROVIDER": "huggingface", "LORA_REVISION": "abc"}, ("LORA_REVISION", "LORA_WEIGHT_FILE")
     ),

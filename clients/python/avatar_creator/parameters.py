@@ -27,8 +27,9 @@ class GenerationParameters(TypedDict, total=False):
         height: Height in pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
         seed: Start value of the random numbers, 0 to 2^32-1; None lets the service choose. Variations have
             consecutive seeds from this one on, and 0 follows 2^32-1.
-        steps: Number of denoising steps, 1 to 50; 0 means 28.
-        guidance_scale: Strength of the prompt's influence on the picture, 1 to 20; 0 means 3.5.
+        steps: Number of denoising steps, 1 to 50; 0 means the default of the service's model.
+        guidance_scale: Strength of the prompt's influence on the picture, 1 to 20; 0 means the default of the
+            service's model.
         negative_prompt: Content to keep out of the picture, at most 2,000 characters; empty means the
             service's own list.
         strict: True refuses options that the service's route does not support; False ignores them with a

@@ -284,7 +284,9 @@ class Generation(_message.Message):
     prompt: _builtins.str
     """The caller's prompt."""
     enhanced_prompt: _builtins.str
-    """Prompt that the service built from persona, attributes and prompt."""
+    """Prompt that the service built from persona, attributes and prompt: a list of phrases, or sentences if the operator
+    chose so.
+    """
     negative_prompt: _builtins.str
     """Negative prompt: words for things that the picture should not show. They are the caller's own, or else the
     service's list.
@@ -295,7 +297,9 @@ class Generation(_message.Message):
     provider: _builtins.str
     """Name of the provider that draws the picture. Example: `sketch`. Empty until the first attempt calls it."""
     provider_prompt: _builtins.str
-    """Prompt as sent to the provider. Empty until the first attempt calls it."""
+    """Prompt as sent to the provider. Empty until the first attempt calls it. It is the enhanced prompt, with the words
+    that a LoRA needs in front, or an instruction with the same facts if the model edits a reference.
+    """
     seed_used: _builtins.int
     """Seed in use, 0 to 2^32-1. It is the requested seed, or one that the service chose when it created the generation."""
     avatar_id: _builtins.str
@@ -370,7 +374,8 @@ class Generation(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Parts of the request that the route does not support, one sentence each, for people. Examples: an option that was
-        left out, words of the prompt that the model will not read. The next attempt may add more.
+        left out, words of the prompt that the model will not read, a model that the service does not know. The next attempt
+        may add more.
 
         While the generation is PENDING and no worker is alive, the last sentence says so: "no worker has been seen for
         93 s; …", or "no worker has been seen since this server started; …". The service computes this sentence, in the same
@@ -501,15 +506,20 @@ class GenerationOptions(_message.Message):
     The same seed gives the same picture, if everything else in the request and the provider are the same.
     """
     steps: _builtins.int
-    """Number of denoising steps, 1 to 50. 0 means 28. More steps give finer pictures and take longer."""
+    """Number of denoising steps, 1 to 50. 0 means the default of the route's model, for example 28 for FLUX.1-dev and 4
+    for FLUX.2-klein. More steps give finer pictures and take longer. Some models have another range, or a number of
+    their own.
+    """
     guidance_scale: _builtins.float
-    """Guidance scale, 1 to 20: how closely the model follows the prompt. 0 means 3.5."""
+    """Guidance scale, 1 to 20: how closely the model follows the prompt. 0 means the default of the route's model, for
+    example 3.5 for FLUX.1-dev. Some models have another range, or no guidance.
+    """
     negative_prompt: _builtins.str
     """Words for things that the picture should not show, at most 2,000 characters. Empty: the service's own list, on
     routes where a negative prompt costs nothing extra.
 
-    FLUX models have no negative prompt. Hosted routes leave it out and warn. The provider `diffusers` supports it by
-    true classifier-free guidance, which takes twice as long.
+    Distilled models such as FLUX have no negative prompt: the service leaves it out and warns. With FLUX.1-dev, the
+    provider `diffusers` supports it by true classifier-free guidance, which takes twice as long.
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ more. 0 means 0.6.
@@ -607,11 +617,15 @@ class Recipe(_message.Message):
     REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
+    """Provider that drew the picture: `huggingface`, `replicate`, `diffusers` or `sketch`."""
     route: _builtins.str
-    """Route within the provider: `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint` or `local`."""
+    """Route within the provider: `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate`,
+    `replicate-reference` or `local`.
+    """
     model: _builtins.str
-    """Id of the model on the Hugging Face Hub, or its folder. Empty for `sketch`."""
+    """Id of the model on the Hugging Face Hub, or its folder; for a model without weights, the maker's name in the same
+    form. Empty for `sketch`.
+    """
     model_revision: _builtins.str
     """Commit or tag of the model. Empty if the route does not report it."""
     lora: _builtins.str
@@ -629,13 +643,13 @@ class Recipe(_message.Message):
     height: _builtins.int
     """Height in pixels."""
     steps: _builtins.int
-    """Number of denoising steps. 0 if the route has none."""
+    """Number of denoising steps. 0 if the route has none, or left the number to the model."""
     guidance_scale: _builtins.float
-    """Guidance scale. 0 if the route has none."""
+    """Guidance scale. 0 if the route has none, or left it to the model."""
     enhanced_prompt: _builtins.str
     """Prompt that the service built from persona, attributes and prompt."""
     provider_prompt: _builtins.str
-    """Prompt as sent to the provider."""
+    """Prompt as sent to the provider; see `Generation.provider_prompt`. A reproduction sends the same text again."""
     negative_prompt: _builtins.str
     """Negative prompt as sent to the provider. Empty if none was sent."""
     reference_avatar_id: _builtins.str
