@@ -34,6 +34,7 @@ SHORT = Limits(
     answer_seconds=1.0,
     first_pause_seconds=0.02,
     max_pause_seconds=0.05,
+    stop_seconds=0.5,
     tries=2,
 )
 
@@ -148,6 +149,9 @@ QUEUE: dict[str, Row] = {
         immediate(image_url="file:///etc/passwd"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
     ),
     "longer than the deadline": Row(Behavior(hold=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
+    "longer than the deadline, and cannot be stopped": Row(
+        Behavior(hold=True, ignores_cancel=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE
+    ),
 }
 """Behaviors and outcomes of the route `fal-ai`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -226,6 +226,32 @@ async def test_a_request_is_repeated_only_if_it_certainly_ended(
         True,
         True,
         is_alive,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "retryable", "charged"),
+    [
+        pytest.param({"nsfw": True}, "NSFW", False, True, id="refused"),
+        pytest.param({"faults": (status(500, "result"),)}, "UNAVAILABLE", True, False, id="failed"),
+    ],
+)
+async def test_a_request_that_ends_otherwise_after_the_deadline_has_that_outcome(
+    fake: RouterFake,
+    outputs: Outputs,
+    changes: dict[str, Any],
+    reason: str,
+    retryable: bool,
+    charged: bool,
+) -> None:
+    fake.behave(Behavior(run_seconds=2.0, ignores_cancel=True, **changes))
+    limits = replace(LIMITS, stop_seconds=30.0)
+    error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3), limits=limits)
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        f"PROVIDER_{reason}",
+        retryable,
+        charged,
+        False,
     )
 
 

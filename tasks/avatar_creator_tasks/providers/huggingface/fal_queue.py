@@ -224,7 +224,8 @@ class FalQueue:
             pass
         except RequestError as error:
             if not error.request_alive:
-                return failure(Stage.POLL, (Signal.DEADLINE,)) if error.retryable else error
+                was_cancelled = error.retryable and error.charged
+                return failure(Stage.POLL, (Signal.DEADLINE,)) if was_cancelled else error
         return failure(Stage.POLL, (Signal.DEADLINE_ALIVE,))
 
     async def _wait_until_completed(
