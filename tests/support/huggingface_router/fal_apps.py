@@ -2,8 +2,9 @@
 
 Sources of fields, ranges and defaults: https://fal.ai/models/fal-ai/flux-lora/llms.txt,
 https://fal.ai/models/fal-ai/flux-kontext-lora/llms.txt, https://fal.ai/models/fal-ai/flux-kontext/dev/api and
-https://fal.ai/models/fal-ai/flux/dev/api. The apps use FastAPI and answer with pydantic's errors, see
-https://fal.ai/docs/documentation/model-apis/errors. They ignore unknown fields, and so does this module.
+https://fal.ai/models/fal-ai/flux/dev/api; for the others, https://fal.ai/models/{app}/llms.txt. The apps use
+FastAPI and answer with pydantic's errors, see https://fal.ai/docs/documentation/model-apis/errors. They
+ignore unknown fields, and so does this module.
 """
 
 from __future__ import annotations
@@ -89,6 +90,25 @@ class _FluxLoraInput(_TextInput):
     loras: list[_LoraWeight] = []
 
 
+class _SchnellInput(_TextInput):
+    num_inference_steps: Annotated[int, Field(ge=1, le=12)] = 4
+
+
+class _KleinInput(_TextInput):
+    num_inference_steps: Annotated[int, Field(ge=4, le=8)] = 4
+
+
+class _ZImageInput(_TextInput):
+    num_inference_steps: Annotated[int, Field(ge=1, le=8)] = 8
+
+
+class _QwenInput(_TextInput):
+    num_inference_steps: Annotated[int, Field(ge=2, le=50)] = 30
+    guidance_scale: Annotated[float, Field(ge=0, le=20)] = 2.5
+    negative_prompt: str = " "
+    loras: list[_LoraWeight] = []
+
+
 class _KontextInput(_Input):
     acceleration: Literal["none", "regular", "high"] = "none"
     image_url: str
@@ -114,6 +134,10 @@ class _KontextLoraInput(_KontextInput):
 APPS: Mapping[str, type[_Input]] = {
     "fal-ai/flux/dev": _FluxDevInput,
     "fal-ai/flux-lora": _FluxLoraInput,
+    "fal-ai/flux/schnell": _SchnellInput,
+    "fal-ai/flux-2/klein/4b": _KleinInput,
+    "fal-ai/z-image/turbo": _ZImageInput,
+    "fal-ai/qwen-image": _QwenInput,
     "fal-ai/flux-kontext/dev": _KontextInput,
     "fal-ai/flux-kontext-lora": _KontextLoraInput,
 }
