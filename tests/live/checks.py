@@ -62,7 +62,7 @@ class Check:
 
     name: str
     purpose: str
-    """What a person reads in the plan."""
+    """Line for a person in the plan."""
     max_price_micros: int
     """Greatest price in millionths of a US dollar."""
     run: Callable[[Findings], Awaitable[None]]
