@@ -17,7 +17,7 @@ from avatar_creator_server.core import Core
 from avatar_creator_server.generations.workers import WorkerIdentity
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
-from avatar_creator_tasks.generation_runner import GenerationRunner
+from avatar_creator_tasks.generation_runner import STORAGE_SECONDS, GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
 from avatar_creator_tasks.presence import Presence
 from avatar_creator_tasks.providers.base import Provider
@@ -36,12 +36,21 @@ JOB_SLOTS = 2
 class Worker:
     """The slots, listeners and sweeper of one process."""
 
-    def __init__(self, core: Core, provider: Provider | None = None) -> None:
+    def __init__(
+        self, core: Core, provider: Provider | None = None, *, storage_seconds: float = STORAGE_SECONDS
+    ) -> None:
+        """Create the worker.
+
+        Args:
+            core: The parts that all processes share.
+            provider: Draws the pictures; None means the provider of the settings.
+            storage_seconds: Time for which a worker repeats to store a picture while the storage is away.
+        """
         self._core = core
         self._provider = provider or make_provider(core.settings, core.decoders)
         host = socket.gethostname()
         self._name = f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
-        runner = GenerationRunner(self._name, core, self._provider)
+        runner = GenerationRunner(self._name, core, self._provider, storage_seconds=storage_seconds)
         job_runner = JobRunner(
             core.background_jobs,
             core.avatars,

@@ -200,6 +200,10 @@ CASES: dict[str, Case] = {
     "a limit without an end": refused("SPEND_LIMIT_PER_DAY", "inf", "finite number"),
     "a limit that is not a number": refused("SPEND_LIMIT_PER_DAY", "nan", "finite number"),
     "a deadline that no clock has": refused("PROVIDER_DEADLINE_SECONDS", "1e300", "less than or equal to"),
+    "pictures that are deleted before the last retry": refused(
+        "PROVIDER_OBJECT_SECONDS", "7199", "must be at least 7200 (two hours), because a worker may need"
+    ),
+    "pictures that are kept for years": refused("PROVIDER_OBJECT_SECONDS", "9" * 9, "less than or equal to"),
     "a limit in hexadecimal": refused("GENERATION_LIMIT_PER_DAY", "0x10", "must be a valid integer"),
     "a limit below zero": refused("GENERATION_LIMIT_PER_MINUTE", "-1", "greater than or equal to 0"),
     "a limit too large for the database": refused("GENERATION_LIMIT_PER_DAY", "9" * 30, "less than or equal"),

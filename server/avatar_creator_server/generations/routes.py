@@ -23,6 +23,9 @@ OPTIONS = frozenset(
 )
 """Parts of a request that a route may not support."""
 
+_LOCAL_PROVIDERS = frozenset({"sketch", "diffusers"})
+"""Providers that draw on the worker itself, where a picture costs only time."""
+
 _LIMITATIONS = {
     "prompt": "draws from the attributes and does not read the prompt",
     "options.negative_prompt": "ignores the negative prompt",
@@ -104,6 +107,11 @@ class Route:
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
     prices: Prices = Prices()
+
+    @property
+    def is_hosted(self) -> bool:
+        """True if another company draws, so that a request may cost money even if its price is not set."""
+        return self.provider not in _LOCAL_PROVIDERS
 
     @property
     def charges(self) -> bool:

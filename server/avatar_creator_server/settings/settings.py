@@ -50,6 +50,8 @@ NO_LORA = "none"
 _SECONDS_PER_DAY = 86_400
 _REPLICATE_SECONDS = 1_800
 """Time after which Replicate ends a prediction (https://replicate.com/docs/topics/predictions/lifecycle)."""
+_MIN_OBJECT_SECONDS = 7_200
+_MAX_OBJECT_SECONDS = 365 * _SECONDS_PER_DAY
 _MAX_LIMIT = 1_000_000_000
 _MAX_PRICE = 1_000
 _MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
@@ -73,6 +75,15 @@ def _user_claim(name: str) -> str:
     if name in _RESERVED_CLAIMS:
         raise ValueError(f"must not be {', '.join(_RESERVED_CLAIMS)}, which have other meanings in a token")
     return name
+
+
+def _object_seconds(seconds: int) -> int:
+    if seconds < _MIN_OBJECT_SECONDS:
+        raise ValueError(
+            f"must be at least {_MIN_OBJECT_SECONDS} (two hours), because a worker may need so long to fetch "
+            "a picture that is paid for: after an outage, or with the last retry"
+        )
+    return seconds
 
 
 def _parse_injected_port(value: Any) -> Any:
@@ -99,6 +110,7 @@ _FilePath = Annotated[
 _ModelName = Annotated[str, AfterValidator(values.expand_home)]
 _WebUrl = Annotated[str, _if_set(parse_web_url)]
 _Limit = Annotated[int, Field(ge=0, le=_MAX_LIMIT)]
+_ObjectSeconds = Annotated[int, Field(le=_MAX_OBJECT_SECONDS), AfterValidator(_object_seconds)]
 _Price = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
 _Key = Annotated[SecretStr, AfterValidator(_secret_header_text)]
 
@@ -202,6 +214,8 @@ class Settings(BaseSettings):
     """Replicate API token, `r8_…`."""
     replicate_base_url: _WebUrl = "https://api.replicate.com"
     """URL of Replicate's API."""
+    provider_object_seconds: _ObjectSeconds = _SECONDS_PER_DAY
+    """Time for which fal keeps the file of a picture at a public address."""
     provider_result_hosts: _Hosts = Field(default="", validate_default=True)
     """The only hosts from which pictures of the provider are downloaded; any public host if empty."""
     provider_result_private_hosts: _HostsAndNetworks = Field(default="", validate_default=True)

@@ -44,6 +44,7 @@ def make_provider(settings: Settings, decoders: Decoders) -> Provider:
                     endpoint_url=settings.huggingface_endpoint_url,
                     bill_to=settings.huggingface_bill_to,
                     deadline=timedelta(seconds=settings.provider_deadline_seconds),
+                    object_lifetime=timedelta(seconds=settings.provider_object_seconds),
                     result_hosts=settings.provider_result_hosts,
                     result_private_hosts=settings.provider_result_private_hosts,
                 ),

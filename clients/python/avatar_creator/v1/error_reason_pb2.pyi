@@ -200,7 +200,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt,
+      unless it would pay for a second picture.
     - Example: `UploadAvatar` while the disk is full.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 22
@@ -226,7 +227,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
     - Metadata: `incident_id`, for a report to the operators.
-    - Retry: may help. The service itself retries an attempt.
+    - Retry: may help. The service itself retries an attempt, unless it would pay for a second picture.
     - Example: any call that runs into the bug.
     """
     ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
@@ -637,7 +638,8 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 21
 
 - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt,
+  unless it would pay for a second picture.
 - Example: `UploadAvatar` while the disk is full.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
@@ -661,7 +663,7 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 
 - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
 - Metadata: `incident_id`, for a report to the operators.
-- Retry: may help. The service itself retries an attempt.
+- Retry: may help. The service itself retries an attempt, unless it would pay for a second picture.
 - Example: any call that runs into the bug.
 """
 ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
