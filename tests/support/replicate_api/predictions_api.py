@@ -51,6 +51,7 @@ class PredictionsApi:
     def add_routes(self, app: web.Application) -> None:
         """Add the routes to an application."""
         app.router.add_post("/v1/models/{owner}/{name}/predictions", self._create)
+        app.router.add_get("/v1/models/{owner}/{name}", self._model)
         app.router.add_get("/v1/predictions/{id}", self._get)
         app.router.add_post("/v1/predictions/{id}/cancel", self._cancel)
         app.router.add_post("/_control/pass_deadline", self._pass_deadline)
@@ -98,6 +99,11 @@ class PredictionsApi:
             self._deadlines[submission.request_id] = time.monotonic() + lifetime
         submission.accepted = True
         return Answer.of(201, self._prediction(request, submission, "starting"))
+
+    async def _model(self, request: web.Request) -> web.StreamResponse:
+        name = f"{request.match_info['owner']}/{request.match_info['name']}"
+        answer = self._refusal(request) or (problem(404) if name not in MODELS else _description(name))
+        return await send(request, answer, None)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["status"] += 1
@@ -226,6 +232,14 @@ class PredictionsApi:
             prediction["completed_at"] = datetime.now(UTC).isoformat()
             prediction["metrics"] = {"predict_time": seconds, "total_time": seconds}
         return prediction
+
+
+def _description(name: str) -> Answer:
+    """Return the answer that describes a model, with the OpenAPI schema of its input."""
+    schema = MODELS[name].model_json_schema(ref_template="#/components/schemas/{model}")
+    version = {"id": "hidden", "openapi_schema": {"components": {"schemas": {"Input": schema}}}}
+    owner, _, short = name.partition("/")
+    return Answer.of(200, {"owner": owner, "name": short, "latest_version": version})
 
 
 def _lifetime(header: str | None) -> float | None:
