@@ -43,7 +43,7 @@ def _request(route: Route, *, has_reference: bool = False) -> PortraitRequest:
         height=640,
         steps=route.steps_for(0),
         guidance_scale=route.guidance_scale_for(0),
-        reference=Reference(pictures.scene(), strength=0.5) if has_reference else None,
+        references=(Reference(pictures.scene(), strength=0.5),) if has_reference else (),
     )
 
 

@@ -109,7 +109,7 @@ async def test_equal_requests_give_equal_pictures_and_another_seed_another_one(t
     other = await trial.draw(replace(trial.request, seed=7, prompt=trial.request.prompt))
 
     assert first.image.tobytes() == second.image.tobytes()
-    if trial.request.reference is None or trial.under_test.fake:
+    if not trial.request.references or trial.under_test.fake:
         assert first.image.tobytes() != other.image.tobytes()
 
 
@@ -126,7 +126,7 @@ async def test_an_option_changes_the_picture_or_causes_a_warning(
     trial: Trial, option: str, options: Options, value: object
 ) -> None:
     route: Route = trial.under_test.route
-    has_reference = trial.request.reference is not None
+    has_reference = bool(trial.request.references)
     warned = {
         violation.field for violation in route.unsupported_options(options, has_reference=has_reference)
     }
@@ -138,10 +138,10 @@ async def test_an_option_changes_the_picture_or_causes_a_warning(
     assert (f"options.{option}" in warned) != has_changed
 
 
-@with_each(suits=lambda each: each.request.reference is not None)
+@with_each(suits=lambda each: bool(each.request.references))
 async def test_the_picture_depends_on_the_reference(trial: Trial) -> None:
     other = Reference(Image.new("RGB", (64, 64), "teal"), strength=0.5)
-    first, second = await trial.draw(), await trial.draw(replace(trial.request, reference=other))
+    first, second = await trial.draw(), await trial.draw(replace(trial.request, references=(other,)))
 
     assert ImageChops.difference(first.image, second.image).getbbox() is not None
 

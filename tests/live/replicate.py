@@ -141,7 +141,7 @@ def _drawing(target: Target, recorder: Recorder, key: str = "") -> AbstractAsync
 def _request(route: Route) -> PortraitRequest:
     request = request_for(route)
     if route.app and route.app.max_references:
-        request = replace(request, reference=Reference(pictures.scene(512, 512), 0.5))
+        request = replace(request, references=(Reference(pictures.scene(512, 512), 0.5),))
     return request
 
 

@@ -46,7 +46,7 @@ def request_of(route: Route, **changes: Any) -> PortraitRequest:
             height=1024,
             steps=route.steps_for(0),
             guidance_scale=route.guidance_scale_for(0),
-            reference=Reference(pictures.scene(), 0.5) if "reference" in route.supports else None,
+            references=(Reference(pictures.scene(), 0.5),) if "reference" in route.supports else (),
         ),
         **changes,
     )

@@ -184,7 +184,7 @@ async def test_a_model_for_several_references_gets_a_list(fake: ReplicateFake, o
 
 
 async def test_a_route_for_references_is_not_drawn_without_one(fake: ReplicateFake, outputs: Outputs) -> None:
-    request = replace(request_of(route_of(has_reference=True)), reference=None)
+    request = replace(request_of(route_of(has_reference=True)), references=())
     with pytest.raises(ValueError, match="needs a reference"):
         await draw(fake, outputs, request)
 
