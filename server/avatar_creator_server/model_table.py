@@ -365,7 +365,7 @@ MODELS: tuple[Model, ...] = (
                     price_per_reference=21_000,
                     price_date="2026-08",
                     steps=Setting(28, 4, 50),
-                    max_references=3,
+                    max_references=4,
                 ),
             ),
         },
