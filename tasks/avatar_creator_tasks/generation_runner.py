@@ -207,7 +207,7 @@ class GenerationRunner:
         """Choose the route and build the request for the provider.
 
         Raises:
-            ProviderError: No route draws from a reference, or the reference has been deleted.
+            ProviderError: No route draws from so many references, or a reference has been deleted.
         """
         generation = lease.generation
         options = generation.options
@@ -218,9 +218,12 @@ class GenerationRunner:
                 "PROVIDER_REJECTED",
                 "the service cannot draw from a reference avatar: create a generation without one",
             )
+        references = len(generation.reference_avatar_ids)
+        if references > route.max_references:
+            raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
         if lease.resume_request_id and lease.resume_route != route.name:
             lease = await self._leases.drop_request(lease)
-        references, reference_sha256s = await self._read_references(lease)
+        pictures, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
@@ -235,11 +238,11 @@ class GenerationRunner:
             height=options.height,
             steps=route.steps_for(options.steps),
             guidance_scale=route.guidance_scale_for(options.guidance_scale),
-            references=references,
+            references=pictures,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, reference_sha256s)
+        return _PreparedRequest(lease, request, sha256s)
 
     async def _provider_prompt(self, lease: Lease, route: Route) -> str:
         """Return the prompt to send: that of the recipe if the generation runs one again."""
