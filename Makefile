@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra bench docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -79,6 +79,9 @@ client-floor: .venv/.client-floor ## Test the client with the oldest libraries i
 
 test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny model, without a graphics card
 	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider
+
+live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends
+	$(BIN)/python -m tests.live
 
 bench: .venv/.development ## Time the promised operations next to a call that does nothing
 	$(BIN)/python -m bench.latency

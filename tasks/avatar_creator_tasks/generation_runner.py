@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -45,11 +45,12 @@ from avatar_creator_server.generations.records import (
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
-from avatar_creator_server.images.processing import make_thumbnail
+from avatar_creator_server.images.processing import Picture, make_thumbnail
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.database_outage import retry_through_outage
+from avatar_creator_tasks.picture_moderation import CheckedPortrait, PictureModerator
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
@@ -58,9 +59,14 @@ from avatar_creator_tasks.providers.base import (
     Reference,
     Reports,
 )
+from avatar_creator_tasks.providers.hosted.pictures import fitted
 
 log = structlog.get_logger()
 
+STORAGE_SECONDS = 45.0
+"""Time for which a worker repeats to store a picture while the storage is away. The default of
+`SHUTDOWN_GRACE_SECONDS` is longer."""
+_STORAGE_PAUSE_SECONDS = 1.0
 _FALSE_HINT_PAUSE_SECONDS = 0.1
 """Minimum time between two renewals of a lease that hints of a cancellation cause."""
 
@@ -68,7 +74,16 @@ _FALSE_HINT_PAUSE_SECONDS = 0.1
 class GenerationRunner:
     """Claims generations for one worker and runs them with one provider."""
 
-    def __init__(self, worker: str, core: Core, provider: Provider) -> None:
+    def __init__(
+        self,
+        worker: str,
+        core: Core,
+        provider: Provider,
+        moderator: PictureModerator,
+        *,
+        storage_seconds: float = STORAGE_SECONDS,
+    ) -> None:
+        self._storage_seconds = storage_seconds
         self._worker = worker
         self._leases = core.leases
         self._avatars = core.avatars
@@ -78,6 +93,7 @@ class GenerationRunner:
         self._cancellations = core.cancellations
         self._routes = core.routes
         self._provider = provider
+        self._moderator = moderator
 
     async def run_one(self) -> bool:
         """Claim the next due generation and run it; return False if no generation is due."""
@@ -103,13 +119,13 @@ class GenerationRunner:
 
     async def _run(self, lease: Lease) -> None:
         """Run the attempt and record how it ended."""
-        staged: list[StoredFile] = []
+        held = _Held()
         try:
-            await self._work_and_renew(lease, staged)
+            await self._work_and_renew(lease, held)
             log.info("generation_completed")
             return
         except asyncio.CancelledError:
-            await self._files.discard([file.id for file in staged])
+            await self._files.discard([file.id for file in held.files])
             await self._settle(self._leases.release(lease))
             log.info("generation_released")
             raise
@@ -119,22 +135,22 @@ class GenerationRunner:
         except ProviderError as error:
             failure = _failure_of(error)
         except UnavailableError as error:
-            failure = Failure(error.reason, error.message, True, timedelta(seconds=error.retry_after or 0))
+            failure = held.failure(error.reason, error.message, timedelta(seconds=error.retry_after or 0))
         except Exception:
             incident_id = uuid.uuid4().hex
             log.exception("incident_recorded", incident_id=incident_id)
-            failure = Failure(
-                "INTERNAL", f"internal error: report the incident {incident_id} to the operator", True
+            failure = held.failure(
+                "INTERNAL", f"internal error: report the incident {incident_id} to the operator"
             )
-        await self._files.discard([file.id for file in staged])
+        await self._files.discard([file.id for file in held.files])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)
             recorded = failure
             await self._settle(retry_through_outage(lambda: self._leases.fail(lease, recorded)))
 
-    async def _work_and_renew(self, lease: Lease, staged: list[StoredFile]) -> None:
+    async def _work_and_renew(self, lease: Lease, held: _Held) -> None:
         """Work and renew the lease at the same time; if one of them fails, the other one stops."""
-        work = asyncio.create_task(self._work(lease, staged))
+        work = asyncio.create_task(self._work(lease, held))
         heartbeat = asyncio.create_task(self._renew_forever(lease))
         try:
             await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,25 +163,45 @@ class GenerationRunner:
                 task.cancel()
             await asyncio.gather(work, heartbeat, return_exceptions=True)
 
-    async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
+    async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
         prepared = await retry_through_outage(lambda: self._prepare(lease))
-        portrait = await self._draw(prepared, progress)
+        checked = await self._draw(prepared, progress, held)
+        portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
-        embedded = None if lease.generation.options.omit_recipe else recipe
-        user_id = lease.generation.user_id
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
+        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, checked)
+        omit_recipe, user_id = lease.generation.options.omit_recipe, lease.generation.user_id
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, recipe, omit_recipe=omit_recipe)
         # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
         thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
-        staged.append(await retry_through_outage(lambda: self._files.stage(user_id, picture)))
+        until = asyncio.get_running_loop().time() + self._storage_seconds
+        held.files.append(await self._stage(user_id, picture, until))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
-        staged.append(await retry_through_outage(lambda: self._files.stage(user_id, thumbnail)))
+        held.files.append(await self._stage(user_id, thumbnail, until))
         reproduction = await retry_through_outage(lambda: self._compare(lease, portrait, recipe))
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
-        staged_picture, staged_thumbnail = staged
-        result = AttemptResult(staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction)
+        staged_picture, staged_thumbnail = held.files
+        result = AttemptResult(
+            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+        )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
+
+    async def _stage(self, user_id: str, picture: Picture, until: float) -> StoredFile:
+        """Store a picture. Repeat it while the storage is away, until this moment of the event loop.
+
+        The worker may have the only copy of a picture that is paid for.
+
+        Raises:
+            UnavailableError: The storage is still away.
+        """
+        while True:
+            try:
+                return await retry_through_outage(lambda: self._files.stage(user_id, picture))
+            except UnavailableError as error:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                log.warning("picture_storage_retried", error=error.message)
+            await asyncio.sleep(_STORAGE_PAUSE_SECONDS)
 
     async def _prepare(self, lease: Lease) -> _PreparedRequest:
         """Choose the route and build the request for the provider.
@@ -219,6 +255,10 @@ class GenerationRunner:
         references, sha256s = [], []
         for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
+            if len(generation.reference_avatar_ids) > 1:
+                # Several whole photographs would take hundreds of megabytes until the portrait is drawn.
+                size = generation.options.width, generation.options.height
+                image = await asyncio.to_thread(fitted, image, size)
             references.append(Reference(image, strength))
             sha256s.append(sha256)
         return tuple(references), tuple(sha256s)
@@ -246,7 +286,8 @@ class GenerationRunner:
             ) from error
         return image, avatar.image.sha256
 
-    async def _draw(self, prepared: _PreparedRequest, progress: _Progress) -> Portrait:
+    async def _draw(self, prepared: _PreparedRequest, progress: _Progress, held: _Held) -> CheckedPortrait:
+        """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
         if not resumes:
@@ -264,6 +305,7 @@ class GenerationRunner:
             )
         )
         attempt_start = lease.generation.update_time
+        request_id = request.resume_request_id
 
         async def accepted() -> None:
             await retry_through_outage(
@@ -271,7 +313,10 @@ class GenerationRunner:
             )
 
         async def submitted(provider_request_id: str) -> None:
+            nonlocal request_id
+            request_id = provider_request_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
+            held.only_copy = False
             await accepted()
 
         async def drawn(part: float) -> None:
@@ -279,6 +324,7 @@ class GenerationRunner:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
             await progress.reach(percent, GenerationStage.DRAWING, estimated=provider.estimates_progress)
 
+        held.only_copy = route.is_hosted and not resumes
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))
         except ProviderError as error:
@@ -286,7 +332,7 @@ class GenerationRunner:
             raise
         if not resumes:
             await accepted()
-        return portrait
+        return await self._moderator.check(portrait, fetchable=bool(request_id))
 
     async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
@@ -357,6 +403,26 @@ class GenerationRunner:
             log.warning("attempt_end_not_recorded", error=error.message)
 
 
+@dataclass(slots=True)
+class _Held:
+    """The parts of an attempt that only its worker has."""
+
+    files: list[StoredFile] = field(default_factory=list)
+    """Staged files, which no row uses yet."""
+    only_copy: bool = False
+    """True if a hosted provider may have drawn a picture that cannot be fetched again: a single request."""
+
+    def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
+        """Return the failure of an attempt through this service, not through the provider.
+
+        A retry must not pay again for a picture that this worker had.
+        """
+        if self.only_copy:
+            lost = f"{message}; a picture that was paid for may be lost, so the service does not retry"
+            return Failure(reason, lost, retryable=False, resumable=False)
+        return Failure(reason, message, True, retry_after)
+
+
 @dataclass(frozen=True, slots=True)
 class _PreparedRequest:
     """A request for the provider, and the lease under which it is made."""
@@ -386,8 +452,8 @@ def _failure_of(error: ProviderError) -> Failure:
     )
 
 
-def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Portrait) -> Recipe:
-    request = prepared.request
+def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
+    request, portrait, verdict = prepared.request, checked.portrait, checked.verdict
     route, lora = request.route, request.route.lora
     return Recipe(
         provider=route.provider,
@@ -413,9 +479,13 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
             if request.references and "reference_strength" in route.supports
             else 0.0
         ),
+        speed=route.speed,
         provider_facts=portrait.facts,
         pixels_sha256=pixels_sha256(portrait.image),
         software=this_software(),
+        picture_classifier=checked.classifier,
+        picture_score=verdict.score if verdict else 0.0,
+        blurred=bool(verdict and verdict.blurred),
     )
 
 

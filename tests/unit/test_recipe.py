@@ -199,10 +199,34 @@ def test_a_larger_change_gives_a_larger_difference() -> None:
 # Contents of the file
 
 
-def test_without_a_recipe_the_file_is_the_plain_picture() -> None:
-    picture = png_with_recipe(pictures.scene(), None)
-    assert picture == encode_png(pictures.scene())
-    assert not opened(picture).text
+@pytest.mark.parametrize(
+    ("recipe", "concept"),
+    [
+        (FLUX, "trainedAlgorithmicMedia"),
+        (from_reference(FLUX), "compositeWithTrainedAlgorithmicMedia"),
+        (SKETCH, "algorithmicMedia"),
+    ],
+)
+def test_without_a_recipe_the_file_keeps_the_mark_of_its_source_and_nothing_else(
+    recipe: Recipe, concept: str
+) -> None:
+    picture = png_with_recipe(pictures.scene(), recipe, omit_recipe=True)
+    file = opened(picture)
+    assert list(file.text) == ["XML:com.adobe.xmp"]
+    properties = file.getxmp()["xmpmeta"]["RDF"]["Description"]
+    assert properties == {
+        "about": "",
+        "DigitalSourceType": f"http://cv.iptc.org/newscodes/digitalsourcetype/{concept}",
+    }
+    assert ImageChops.difference(file, pictures.scene()).getbbox() is None
+
+
+def test_the_classifier_is_in_the_recipe_and_not_in_the_file() -> None:
+    recipe = replace(FLUX, picture_classifier="moderation.internal", picture_score=0.75, blurred=True)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    public = json.loads(xmp(recipe)["recipe"])
+    assert (public["picture_score"], public["blurred"]) == (0.75, True)
+    assert b"moderation.internal" not in png_with_recipe(pictures.scene(), recipe).data
 
 
 @pytest.mark.parametrize("recipe", [FLUX, SKETCH])

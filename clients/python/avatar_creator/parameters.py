@@ -34,7 +34,7 @@ class GenerationParameters(TypedDict, total=False):
             service's own list.
         strict: True refuses options that the service's route does not support; False ignores them with a
             warning.
-        omit_recipe: True keeps the recipe out of the picture's file.
+        omit_recipe: True keeps the recipe out of the picture's file, except for the marker of AI.
         preset_id: Preset that fills the prompt and the fields of persona and attributes that are left out.
         persona_example_id: Persona example that fills the fields of the persona that are left out.
         reference_avatar_id: Avatar to start from; the service uses its picture.

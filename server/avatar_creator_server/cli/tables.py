@@ -24,7 +24,14 @@ from avatar_creator import (
     Recipe,
     UsageRecord,
 )
-from avatar_creator_server.cli.format import dimensions, dollars, enum_label, local_time, printable
+from avatar_creator_server.cli.format import (
+    dimensions,
+    dollars,
+    enum_label,
+    local_time,
+    moderation_label,
+    printable,
+)
 
 _ID_WIDTH = 36
 _MIN_NAME_WIDTH = 12
@@ -44,17 +51,21 @@ def projects(listed: Sequence[AvatarProject]) -> Table:
 
 
 def avatars(listed: Sequence[Avatar]) -> Table:
-    """Return a table with one line for each avatar."""
+    """Return a table with one line for each avatar. Flagged pictures have a column of their own."""
+    verdicts = [moderation_label(avatar) for avatar in listed]
     table = _table(
         _id_column(), _name_column(), _text_column("source"), _number_column("uses"), _text_column("created")
     )
-    for avatar in listed:
+    if any(verdicts):
+        table.add_column("moderation", no_wrap=True)
+    for avatar, verdict in zip(listed, verdicts, strict=True):
         table.add_row(
             printable(avatar.id),
             _shortened(avatar.name),
             enum_label(avatar, "source_type"),
             str(avatar.usage_count),
             local_time(avatar, "create_time"),
+            *([verdict] if any(verdicts) else []),
         )
     return table
 
@@ -69,6 +80,7 @@ def avatar(shown: Avatar) -> Table:
         ("source", enum_label(shown, "source_type")),
         ("picture", f"{image.content_type}, {dimensions(image)}, {image.size_bytes:,} bytes"),
         ("thumbnail", "pending" if shown.thumbnail_pending else dimensions(shown.thumbnail)),
+        ("moderation", moderation_label(shown, passed="passed")),
         *_persona(shown.persona),
         *_attributes(shown.attributes),
         ("prompt", shown.generation_prompt),
@@ -121,6 +133,9 @@ def recipe(shown: Recipe) -> Table:
         *_numbered("reference", " SHA-256", shown.reference_sha256s),
         ("strength", _nonzero(shown.reference_strength)),
         *((printable(name.replace("_", " ")), fact) for name, fact in sorted(shown.provider_facts.items())),
+        ("picture classifier", shown.picture_classifier),
+        ("picture score", f"{shown.picture_score:.4f}" if shown.picture_classifier else ""),
+        ("picture blurred", "yes" if shown.blurred else ""),
         ("pixels SHA-256", shown.pixels_sha256),
         ("software", shown.software),
     )

@@ -26,7 +26,7 @@ from avatar_creator.v1 import (
 from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.projects.records import Project
@@ -159,11 +159,16 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         generation_id=avatar.generation_id,
         reference_avatar_id=first(avatar.reference_avatar_ids),
         reference_avatar_ids=avatar.reference_avatar_ids,
+        picture_moderation=_picture_moderation(avatar.picture_moderation),
         usage_count=avatar.usage_count,
         last_used_time=timestamp(avatar.last_used_time),
         create_time=timestamp(avatar.create_time),
         update_time=timestamp(avatar.update_time),
     )
+
+
+def _picture_moderation(verdict: PictureModeration | None) -> avatar_pb2.PictureModeration | None:
+    return avatar_pb2.PictureModeration(**asdict(verdict)) if verdict else None
 
 
 def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
@@ -233,6 +238,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         ),
         price_micros=generation.price_micros,
         priority=priority,  # type: ignore[arg-type]
+        picture_moderation=_picture_moderation(generation.picture_moderation),
     )
 
 

@@ -373,6 +373,7 @@ class GenerationLeases:
             end_time=now,
             warnings=list(dict.fromkeys((*before.warnings, *result.warnings))),
             reproduction=asdict(result.reproduction) if result.reproduction else None,
+            picture_moderation=asdict(result.picture_moderation) if result.picture_moderation else None,
         )
         update_attempt(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
         keep_recipe(before.id, result.recipe)
@@ -392,6 +393,7 @@ class GenerationLeases:
                 seed_used=before.seed_used,
                 generation_id=before.id,
                 reference_avatar_ids=before.reference_avatar_ids,
+                picture_moderation=result.picture_moderation,
             ),
             now,
         )

@@ -152,6 +152,7 @@ def _local(settings: Settings) -> Routes:
             default_negative_prompt=_has_classifier_free_guidance(model),
             lora_dropped=_lora(settings) is not None and lora is None,
             prices=_prices(settings, "local", None),
+            speed=settings.model_speed,
         )
 
     if model is None or model.references is References.NONE:

@@ -23,6 +23,9 @@ OPTIONS = frozenset(
 )
 """Parts of a request that a route may not support."""
 
+_LOCAL_PROVIDERS = frozenset({"sketch", "diffusers"})
+"""Providers that draw on the worker itself, where a picture costs only time."""
+
 _LIMITATIONS = {
     "prompt": "draws from the attributes and does not read the prompt",
     "options.negative_prompt": "ignores the negative prompt",
@@ -110,6 +113,8 @@ class Route:
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
     prices: Prices = Prices()
+    speed: str = "exact"
+    """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
 
     @property
     def model_warning(self) -> str | None:
@@ -125,6 +130,11 @@ class Route:
     def follows_instructions(self) -> bool:
         """True if the route edits references by an instruction, so that a list of words does not suit it."""
         return self.references in (References.EDITED, References.COMBINED)
+
+    @property
+    def is_hosted(self) -> bool:
+        """True if another company draws, so that a request may cost money even if its price is not set."""
+        return self.provider not in _LOCAL_PROVIDERS
 
     @property
     def charges(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +26,7 @@ from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.database.pooling import Pooling, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
-from avatar_creator_server.errors import AvatarCreatorError
+from avatar_creator_server.errors import AvatarCreatorError, UnavailableError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.listening import require_own_address
@@ -39,6 +40,10 @@ log = structlog.get_logger()
 _ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
+
+_FILTER_DEMANDED = re.compile(r"FLUX\.(1-(\w+-)?dev|2-dev|2-klein-(base-)?9B)", re.IGNORECASE)
+"""Models whose licenses demand a content filter or a review. Sources: section 2(e) of the FLUX Non-Commercial
+License and of the FLUX.1 [dev] Non-Commercial License v1.1.1, and "Risks" of the model card of FLUX.2-dev."""
 
 T = TypeVar("T")
 
@@ -56,12 +61,18 @@ class CheckResult:
     """Advice for the operator; empty if there is none. A check that passed with advice is a warning."""
 
 
-async def run_checks(settings: Settings, require_installed: Callable[[Settings], None]) -> list[CheckResult]:
-    """Check version, settings, database, queue, workers, generations, storage, provider and model.
+async def run_checks(
+    settings: Settings,
+    require_installed: Callable[[Settings], None],
+    try_classifier: Callable[[Settings], Awaitable[None]],
+) -> list[CheckResult]:
+    """Check the settings, and every part of the service that they name.
 
     Args:
         settings: The settings of a server or a worker.
         require_installed: Raises a SettingsError if the provider's libraries are missing on this machine.
+        try_classifier: Raises a SettingsError if the folder of the picture moderation, or a library, is
+            missing on this machine, and an UnavailableError if its service gives no usable answer.
 
     Raises:
         SettingsError: A server does not start with these settings.
@@ -85,6 +96,7 @@ async def run_checks(settings: Settings, require_installed: Callable[[Settings],
             await _check_storage(core),
             await _check_provider(core, require_installed),
             *await _check_model(core),
+            await check_picture_moderation(settings, try_classifier),
         ]
     finally:
         await core.close()
@@ -343,6 +355,49 @@ async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
         fix = f"check the network and {variables}"
         return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
     return CheckResult("provider", True, f"{model}; {url} answers")
+
+
+async def check_picture_moderation(
+    settings: Settings, try_classifier: Callable[[Settings], Awaitable[None]]
+) -> CheckResult:
+    """Check what checks the generated pictures; the arguments are those of `run_checks`.
+
+    Raises:
+        SettingsError: An embedded service does not start with these settings.
+    """
+    name, classifier = "moderation", settings.picture_moderation
+    if settings.chosen_provider == "sketch":
+        return CheckResult(name, True, "not needed: sketch draws no photographs")
+    if not classifier:
+        own_model = settings.chosen_provider == "diffusers" or settings.huggingface_route == "endpoint"
+        if own_model and _FILTER_DEMANDED.search(settings.model):
+            return CheckResult(
+                name,
+                True,
+                f"none, but the license of {settings.model} demands a filter, or a review of every picture",
+                "set PICTURE_MODERATION, or review the pictures before anyone else sees them",
+            )
+        return CheckResult(name, True, "none; the filter of the provider applies, if it has one")
+    try:
+        await try_classifier(settings)
+    except SettingsError as error:
+        if settings.embedded:
+            raise
+        return CheckResult(name, False, str(error), "only workers need this folder and these libraries")
+    except UnavailableError as error:
+        return CheckResult(
+            name,
+            False,
+            f"{classifier} gives no verdict: {error.message}",
+            "check PICTURE_MODERATION and PICTURE_MODERATION_API_KEY, and the service itself; no picture is "
+            "stored without a verdict",
+        )
+    action = {"refuse": "refused", "blur": "blurred", "flag": "flagged"}[settings.picture_moderation_action]
+    return CheckResult(
+        name,
+        True,
+        f"{classifier}; pictures with a score from {settings.picture_moderation_threshold:g} are {action}",
+    )
 
 
 def _redis_problem(error: Exception) -> str:

@@ -408,8 +408,7 @@ class Job:
             **self.input.model_dump(exclude=presentation),
             "seed": self.seed + number,
         }
-        reference = b"".join(self.references)
-        return draw(inputs, self.width, self.height, as_png=as_png, reference=reference)
+        return draw(inputs, self.width, self.height, as_png=as_png, references=self.references)
 
 
 def prepare(app: str, content: bytes, behavior: Behavior) -> Job:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.guarded_process import GuardedProcess
-from tests.support.huggingface_router.behavior import Behavior, Fault
+from tests.support.huggingface_router.behavior import Behavior, Fault, PutRefusal
 from tests.support.ports import start_on_free_port
 from tests.support.waiting import wait_until
 
@@ -72,6 +72,14 @@ class RouterFake:
     def know_tokens(self, *tokens: str) -> None:
         """Accept only these tokens; without arguments, accept all that begin with `hf_`."""
         self._call("POST", "/_control/behave", {"tokens": list(tokens) or None})
+
+    def refuse_put(self, how: PutRefusal | None) -> None:
+        """Let the router refuse PUT, so that no cancellation reaches fal; None forwards PUT."""
+        self._call("POST", "/_control/behave", {"put": how})
+
+    def let_pass(self, seconds: float) -> None:
+        """Make all submissions this much older."""
+        self._call("POST", "/_control/let_pass", {"seconds": seconds})
 
     def submissions(self) -> list[dict[str, Any]]:
         """Return all submissions since the last reset, oldest first; see `Submission.to_json`."""

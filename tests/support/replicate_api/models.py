@@ -269,7 +269,7 @@ class Job:
             "seed": self.seed,
         }
         as_png = self.input.output_format == "png"
-        return draw(inputs, self.width, self.height, as_png=as_png, reference=b"".join(self.references))
+        return draw(inputs, self.width, self.height, as_png=as_png, references=self.references)
 
 
 def prepare(model: str, content: Any, behavior: Behavior) -> Job:

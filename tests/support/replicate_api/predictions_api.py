@@ -51,8 +51,10 @@ class PredictionsApi:
     def add_routes(self, app: web.Application) -> None:
         """Add the routes to an application."""
         app.router.add_post("/v1/models/{owner}/{name}/predictions", self._create)
+        app.router.add_get("/v1/models/{owner}/{name}", self._model)
         app.router.add_get("/v1/predictions/{id}", self._get)
         app.router.add_post("/v1/predictions/{id}/cancel", self._cancel)
+        app.router.add_post("/_control/pass_deadline", self._pass_deadline)
         app.router.add_get("/pbxt/{id}/out-0.{extension:jpg|png|webp}", self._picture)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
@@ -98,6 +100,11 @@ class PredictionsApi:
         submission.accepted = True
         return Answer.of(201, self._prediction(request, submission, "starting"))
 
+    async def _model(self, request: web.Request) -> web.StreamResponse:
+        name = f"{request.match_info['owner']}/{request.match_info['name']}"
+        answer = self._refusal(request) or (problem(404) if name not in MODELS else _description(name))
+        return await send(request, answer, None)
+
     async def _get(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["status"] += 1
         found = self._find(request)
@@ -130,6 +137,10 @@ class PredictionsApi:
         fault = submission.fault("image")
         answer = Answer(200, content, file.content_type)
         return await send(request, with_fault(answer, fault, _documented_by_host), fault)
+
+    async def _pass_deadline(self, request: web.Request) -> web.Response:
+        self._deadlines[(await request.json())["id"]] = 0.0
+        return web.json_response({})
 
     def _find(self, request: web.Request) -> Submission | Answer:
         """Return the prediction that the path names, or the answer that refuses access to it."""
@@ -221,6 +232,14 @@ class PredictionsApi:
             prediction["completed_at"] = datetime.now(UTC).isoformat()
             prediction["metrics"] = {"predict_time": seconds, "total_time": seconds}
         return prediction
+
+
+def _description(name: str) -> Answer:
+    """Return the answer that describes a model, with the OpenAPI schema of its input."""
+    schema = MODELS[name].model_json_schema(ref_template="#/components/schemas/{model}")
+    version = {"id": "hidden", "openapi_schema": {"components": {"schemas": {"Input": schema}}}}
+    owner, _, short = name.partition("/")
+    return Answer.of(200, {"owner": owner, "name": short, "latest_version": version})
 
 
 def _lifetime(header: str | None) -> float | None:

@@ -12,3 +12,7 @@ class ReplicateFake(RouterFake):
     """
 
     _module = "tests.support.replicate_api"
+
+    def pass_deadline(self, prediction_id: str) -> None:
+        """Let the time of a prediction's Cancel-After pass now."""
+        self._call("POST", "/_control/pass_deadline", {"id": prediction_id})

@@ -15,7 +15,8 @@ from avatar_creator_server.settings import Settings
 from avatar_creator_tasks.providers.base import PortraitRequest, Reference
 from tests.support.huggingface_router import RouterFake
 from tests.support.huggingface_router.fal_apps import APPS
-from tests.unit.huggingface_provider.drawing import REQUEST, Outputs, draw, only_submission
+from tests.support.provider_recorder import Outputs
+from tests.unit.huggingface_provider.drawing import REQUEST, draw, only_submission
 
 LORA = "example/lora"
 SIDE = 640

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -32,13 +33,11 @@ from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvid
 from tests import pictures
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
     KEY,
-    LIMITS,
     LORA,
     REQUEST,
-    Outputs,
-    RecordedReports,
     by_route,
     draw,
     header_of,
@@ -74,6 +73,8 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
     assert sent["x-fal-no-retry"] == "1"
     assert sent["x-app-fal-disable-fallback"] == "1"
     assert sent["x-fal-request-timeout"] == "60"
+    assert sent["x-fal-store-io"] == "0"
+    assert json.loads(sent["x-fal-object-lifecycle-preference"]) == {"expiration_duration_seconds": 86_400}
     assert portrait.facts == {
         "request": f"fal-ai/flux/requests/{submission['request_id']}",
         "seed": "4294967295",

@@ -200,7 +200,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt,
+      unless it would pay for a second picture.
     - Example: `UploadAvatar` while the disk is full.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 22
@@ -226,7 +227,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
     - Metadata: `incident_id`, for a report to the operators.
-    - Retry: may help. The service itself retries an attempt.
+    - Retry: may help. The service itself retries an attempt, unless it would pay for a second picture.
     - Example: any call that runs into the bug.
     """
     ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
@@ -272,12 +273,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: a `prompt` with a word from the deny list.
     """
     ERROR_REASON_MODERATION_UNAVAILABLE: _ErrorReason.ValueType  # 30
-    """The operator's moderation service does not answer. The call created nothing, because the service accepts no words
-    without moderation.
+    """The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
+    accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
+    stores no picture without moderation. The service retries the attempt. If the provider still has the finished
+    picture, the next attempt fetches it instead of paying for another one.
 
-    - Status: UNAVAILABLE, with `RetryInfo`.
+    - Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+    - Retry: yes. A call: after the delay in `RetryInfo`, with the same `request_id`. A failed generation: with
+      `RetryGeneration`, after the operator has repaired the picture moderation.
     - Example: `CreateGeneration` while the moderation service is down.
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
@@ -325,8 +329,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: a prompt that the provider's policy does not allow.
     """
     ERROR_REASON_PROVIDER_NSFW: _ErrorReason.ValueType  # 36
-    """The provider drew a picture and withheld it as not safe for work. It may have charged for it. The service does
-    not retry.
+    """The provider drew a picture, and the provider or the operator's picture moderation withheld it as not safe for
+    work. The provider may have charged for it. The service does not retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -637,7 +641,8 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 21
 
 - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt,
+  unless it would pay for a second picture.
 - Example: `UploadAvatar` while the disk is full.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
@@ -661,7 +666,7 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 
 - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
 - Metadata: `incident_id`, for a report to the operators.
-- Retry: may help. The service itself retries an attempt.
+- Retry: may help. The service itself retries an attempt, unless it would pay for a second picture.
 - Example: any call that runs into the bug.
 """
 ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
@@ -707,12 +712,15 @@ created nothing.
 - Example: a `prompt` with a word from the deny list.
 """
 ERROR_REASON_MODERATION_UNAVAILABLE: ErrorReason.ValueType  # 30
-"""The operator's moderation service does not answer. The call created nothing, because the service accepts no words
-without moderation.
+"""The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
+accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
+stores no picture without moderation. The service retries the attempt. If the provider still has the finished
+picture, the next attempt fetches it instead of paying for another one.
 
-- Status: UNAVAILABLE, with `RetryInfo`.
+- Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+- Retry: yes. A call: after the delay in `RetryInfo`, with the same `request_id`. A failed generation: with
+  `RetryGeneration`, after the operator has repaired the picture moderation.
 - Example: `CreateGeneration` while the moderation service is down.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
@@ -760,8 +768,8 @@ ERROR_REASON_PROVIDER_CONTENT_REFUSED: ErrorReason.ValueType  # 35
 - Example: a prompt that the provider's policy does not allow.
 """
 ERROR_REASON_PROVIDER_NSFW: ErrorReason.ValueType  # 36
-"""The provider drew a picture and withheld it as not safe for work. It may have charged for it. The service does
-not retry.
+"""The provider drew a picture, and the provider or the operator's picture moderation withheld it as not safe for
+work. The provider may have charged for it. The service does not retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from avatar_creator.v1 import attributes_pb2 as _attributes_pb2
+from avatar_creator.v1 import avatar_pb2 as _avatar_pb2
 from avatar_creator.v1 import error_reason_pb2 as _error_reason_pb2
 from avatar_creator.v1 import persona_pb2 as _persona_pb2
 from collections import abc as _abc
@@ -243,6 +244,7 @@ class Generation(_message.Message):
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    PICTURE_MODERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the generation, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -406,6 +408,14 @@ class Generation(_message.Message):
     def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
 
+    @_builtins.property
+    def picture_moderation(self) -> _avatar_pb2.PictureModeration:
+        """Verdict about the picture. Absent until COMPLETED, and if no classifier has checked the picture.
+
+        The operator decides what happens to a flagged picture. It can be stored blurred or as it is, with `flagged` set
+        here and a sentence in `warnings`. Or the generation FAILED with the reason PROVIDER_NSFW.
+        """
+
     def __init__(
         self,
         *,
@@ -450,10 +460,11 @@ class Generation(_message.Message):
         price_micros: _builtins.int = ...,
         priority: Global___GenerationPriority.ValueType = ...,
         reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        picture_moderation: _avatar_pb2.PictureModeration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "picture_moderation", b"picture_moderation", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "picture_moderation", b"picture_moderation", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
     _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015
@@ -521,7 +532,10 @@ class GenerationOptions(_message.Message):
     and adds a sentence to `Generation.warnings`.
     """
     omit_recipe: _builtins.bool
-    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any case."""
+    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any case.
+
+    The file keeps one fact in any case: IPTC's digital source type, which says that software made the picture.
+    """
     def __init__(
         self,
         *,
@@ -596,6 +610,10 @@ class Recipe(_message.Message):
     PROVIDER_FACTS_FIELD_NUMBER: _builtins.int
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
+    PICTURE_CLASSIFIER_FIELD_NUMBER: _builtins.int
+    PICTURE_SCORE_FIELD_NUMBER: _builtins.int
+    BLURRED_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
     REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
@@ -654,6 +672,16 @@ class Recipe(_message.Message):
     """
     software: _builtins.str
     """Name and version of the service. Example: `avatar-creator 0.1.0`."""
+    picture_classifier: _builtins.str
+    """Classifier that checked the picture: the name of its folder, or the host of its address. Empty if none has. The
+    file of the picture does not contain it.
+    """
+    picture_score: _builtins.float
+    """Score of the classifier, 0 to 1; see `PictureModeration.score`. 0 if no classifier has checked the picture."""
+    blurred: _builtins.bool
+    """Whether the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the stored picture."""
+    speed: _builtins.str
+    """Means of `diffusers` to draw faster: `exact` for none, `compiled` or `fast`. Always `exact` for other providers."""
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts that the provider reported, such as its request id or the device that it used."""
@@ -691,12 +719,16 @@ class Recipe(_message.Message):
         provider_facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         pixels_sha256: _builtins.str = ...,
         software: _builtins.str = ...,
+        picture_classifier: _builtins.str = ...,
+        picture_score: _builtins.float = ...,
+        blurred: _builtins.bool = ...,
+        speed: _builtins.str = ...,
         reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
         reference_sha256s: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reference_sha256", b"reference_sha256", "reference_sha256s", b"reference_sha256s", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurred", b"blurred", "enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "picture_classifier", b"picture_classifier", "picture_score", b"picture_score", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reference_sha256", b"reference_sha256", "reference_sha256s", b"reference_sha256s", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "speed", b"speed", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

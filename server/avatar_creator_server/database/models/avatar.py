@@ -48,6 +48,9 @@ class Avatar(BaseModel):
     foreign key, because that avatar may be deleted."""
     further_reference_avatar_ids = JSONField(default=list, constraints=[SQL("DEFAULT '[]'")])
     """Ids of the avatars after the first one from whose pictures this one was made."""
+    picture_moderation = JSONField(null=True)
+    """Verdict about the picture; null if no classifier has checked it. See
+    `avatar_creator_server.images.records.PictureModeration`."""
     ethnicity_folded = TextField(default="")
     """Ethnicity, folded by `avatar_creator_server.database.text_search.fold`."""
     search_text = TextField(default="")

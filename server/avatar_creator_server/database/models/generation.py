@@ -69,6 +69,9 @@ class AvatarGeneration(BaseModel):
     reproduction = JSONField(null=True)
     """Comparison with the picture of `reproduce_of`; null if there is none. See
     `avatar_creator_server.generations.records.Reproduction`."""
+    picture_moderation = JSONField(null=True)
+    """Verdict about the picture; null if no classifier has checked it. See
+    `avatar_creator_server.images.records.PictureModeration`."""
     attempt_number = IntegerField(default=0)
     retry_count = IntegerField(default=0)
     worker_lost_count = IntegerField(default=0)

@@ -60,12 +60,20 @@ class Recipe:
     """SHA-256 of each reference's picture file, in lower-case hexadecimal."""
     reference_strength: float = 0.0
     """Allowed distance from the reference; 0 without a reference."""
+    speed: str = "exact"
+    """Value of `avatar_creator_server.generations.routes.Route.speed`."""
     provider_facts: Mapping[str, str] = field(default_factory=dict)
     """Facts from the provider; see `avatar_creator_tasks.providers.base.Portrait.facts`."""
     pixels_sha256: str
     """Result of the function of this name for the picture."""
     software: str
     """Result of `this_software` when the picture was made."""
+    picture_classifier: str = ""
+    """Name of the classifier's folder, or host of its address; empty if none has checked the picture."""
+    picture_score: float = 0.0
+    """Score of the classifier; see `avatar_creator_server.images.records.PictureModeration`."""
+    blurred: bool = False
+    """True if the picture is blurred because the classifier flagged it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as the value of a JSON column, with its fields in their order here.

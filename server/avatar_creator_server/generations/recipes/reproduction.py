@@ -76,6 +76,7 @@ def _settings_of(route: Route) -> dict[str, str | float]:
         "lora_weight_file": lora.weight_file,
         "lora_revision": lora.revision,
         "lora_scale": lora.scale,
+        "speed": route.speed,
     }
 
 

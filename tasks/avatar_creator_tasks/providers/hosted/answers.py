@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -19,6 +21,10 @@ log = structlog.get_logger()
 MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
 
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_RATE_LIMIT = re.compile(rf'({_QUOTED}|[^;,"]*)((?:\s*;\s*[a-z]+\s*=\s*(?:{_QUOTED}|[^;,"\s]+))*)\s*(?:,|$)')
+_PARAMETER = re.compile(rf';\s*([a-z]+)\s*=\s*({_QUOTED}|[^;,"\s]+)')
+_INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
 SignalsOf = Callable[[Answer, Mapping[str, Any], str], Iterable[Signal | str]]
 """Returns the signals of an answer whose status is not 2xx, the most specific first. The arguments are the
@@ -80,6 +86,10 @@ class AnswerReader:
         return excerpt(str(value), self._secret)
 
     def _retry_after(self, answer: Answer, body: Mapping[str, Any]) -> timedelta:
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            seconds = _rate_limit_seconds(answer.headers.get("ratelimit", ""))
+            if seconds is not None:
+                return _clamped(seconds)
         header = answer.headers.get("retry-after", "").strip()
         if not header:
             # Seconds until the model is loaded.
@@ -95,6 +105,22 @@ class AnswerReader:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return _clamped((moment - self._now()).total_seconds())
+
+
+def _rate_limit_seconds(header: str) -> int | None:
+    """Return the seconds until every exhausted limit in a RateLimit header is reset; None without any.
+
+    Hugging Face sends `ratelimit: "api";r=0;t=55`, and its own client prefers that to Retry-After
+    (huggingface.co/docs/hub/rate-limits; huggingface_hub, utils/_http.py, `parse_ratelimit_headers`). The
+    form is a list of structured fields, draft-ietf-httpapi-ratelimit-headers-09.
+    """
+    waits = []
+    for limit in _RATE_LIMIT.finditer(header):
+        parameters = dict(_PARAMETER.findall(limit[2]))
+        remaining, reset = (_INTEGER.fullmatch(parameters.get(name, "")) for name in ("r", "t"))
+        if remaining is not None and int(remaining[0]) == 0 and reset is not None:
+            waits.append(int(reset[0]))
+    return max(waits, default=None)
 
 
 def _clamped(seconds: Any) -> timedelta:

@@ -7,6 +7,13 @@ The protocol:
 - `GET …/requests/{id}` returns the result or the error.
 - `PUT …/requests/{id}/cancel` cancels the request.
 
+The service asks fal not to store the input and the result of a request, and to delete the files of pictures
+after `PROVIDER_OBJECT_SECONDS`. fal then keeps a result for one hour, or for six minutes if it has 10 KB or
+more (fal.ai/docs/inference-api/queue/result). A result has about 1 KB and the prompt.
+
+No source says that the router forwards PUT, and no client of Hugging Face sends it. So only fal's own words
+count as an answer to a cancellation.
+
 Sources: fal.ai/docs/documentation/model-apis/inference/queue, fal.ai/docs/api-reference/inference-api and,
 for the headers, fal.ai/docs/documentation/model-apis/common-parameters. The addresses on the router follow
 huggingface.js, packages/inference/src/providers/fal-ai.ts, and huggingface_hub,
@@ -16,6 +23,7 @@ inference/_providers/fal_ai.py.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,11 +68,29 @@ class DeadlinePassedError(Exception):
 
 
 class CancelResult(StrEnum):
-    """The provider's answer to a cancellation."""
+    """The result of a cancellation."""
 
-    ACCEPTED = "the provider cancels the request"
+    CANCELLED = "the provider has removed the request from its queue"
+    DROPPED = "the provider does not have the request any longer"
+    REQUESTED = "the provider has asked the runner to stop, which it may not do"
     COMPLETED = "the request has already completed"
-    UNKNOWN = "the provider does not know the request"
+    UNCONFIRMED = "the cancellation may not have reached the provider"
+
+    @property
+    def has_ended(self) -> bool:
+        """True if the request certainly does not run any longer, and has no picture."""
+        return self in (CancelResult.CANCELLED, CancelResult.DROPPED)
+
+
+_CANCEL_RESULTS: Mapping[tuple[int, str], CancelResult] = {
+    (HTTPStatus.OK, "OK"): CancelResult.CANCELLED,
+    (HTTPStatus.ACCEPTED, "CANCELLATION_REQUESTED"): CancelResult.REQUESTED,
+    (HTTPStatus.BAD_REQUEST, "ALREADY_COMPLETED"): CancelResult.COMPLETED,
+    (HTTPStatus.BAD_REQUEST, "ALREADY_CANCELLED"): CancelResult.DROPPED,
+    (HTTPStatus.NOT_FOUND, "NOT_FOUND"): CancelResult.DROPPED,
+}
+"""fal's answers to a cancellation, by status and `status` of the body. fal does not document
+ALREADY_CANCELLED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,12 @@ class FalQueue:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
+        self._privacy = {
+            "x-fal-store-io": "0",
+            "x-fal-object-lifecycle-preference": json.dumps(
+                {"expiration_duration_seconds": round(access.object_lifetime.total_seconds())}
+            ),
+        }
         self._limits = limits
         self._http = http
         self._reader = reader
@@ -105,6 +137,7 @@ class FalQueue:
         body = await asyncio.to_thread(app_input, request)
         headers = {
             **self._bill_to,
+            **self._privacy,
             # This service counts and pays for each attempt. fal itself would retry up to ten times.
             "x-fal-no-retry": "1",
             # The recipe names the model, so no other model may draw.
@@ -141,63 +174,70 @@ class FalQueue:
             raise failure(
                 Stage.POLL, ("404",), provider_message="the request does not belong to this provider"
             )
-        error_type = await self._wait_until_completed(path, request, deadline, progress)
+        reports = _ProgressReports(request, self._limits, progress)
+        error_type = await self._wait_until_completed(path, deadline, reports.report)
         result = await self._repeat(lambda: self._result(path, error_type, deadline), deadline)
         image = await self._repeat(lambda: self._picture(result.picture_url, request, deadline), deadline)
         return await asyncio.to_thread(_portrait, image, result, request)
 
     async def cancel_after_deadline(self, path: str) -> RequestError:
-        """Cancel a request whose deadline has passed and return the error of the attempt."""
+        """Cancel a request whose deadline has passed and return the error of the attempt.
+
+        The next attempt resumes the request, unless the request has certainly ended.
+        """
         try:
-            dropped = await self.cancel(path) is not CancelResult.COMPLETED
+            result = await self.cancel(path)
         except RequestError as error:
             log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
-            dropped = False
-        return failure(Stage.POLL, (Signal.DEADLINE if dropped else Signal.DEADLINE_ALIVE,))
+            result = CancelResult.UNCONFIRMED
+        if result is CancelResult.REQUESTED:
+            return await self._error_after_stop(path)
+        return failure(Stage.POLL, (Signal.DEADLINE if result.has_ended else Signal.DEADLINE_ALIVE,))
 
     async def cancel(self, path: str) -> CancelResult:
         """Cancel a request at the provider.
 
         Raises:
-            RequestError: The cancellation did not reach the provider.
+            RequestError: fal itself has not answered, so the request counts as running.
         """
-        if not is_request_path(path):
-            return CancelResult.UNKNOWN
         try:
             answer = await self._send(
                 "PUT", self._address(path, "/cancel"), Deadline(self._limits.cancel_seconds)
             )
         except NoAnswerError as error:
             raise failure(Stage.CANCEL, (error.signal,)) from error
+        word = (json_object(answer.content) or {}).get("status")
+        result = _CANCEL_RESULTS.get((answer.status, word)) if isinstance(word, str) else None
+        if result is not None:
+            return result
         if answer.is_success:
-            return CancelResult.ACCEPTED
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return CancelResult.UNKNOWN
-        if (json_object(answer.content) or {}).get("status") == "ALREADY_COMPLETED":
-            return CancelResult.COMPLETED
+            raise self._unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
         raise self._reader.refusal(Stage.CANCEL, answer)
 
+    async def _error_after_stop(self, path: str) -> RequestError:
+        """Wait a little for the end of a request that was asked to stop, and return the attempt's error."""
+        deadline = Deadline(self._limits.stop_seconds)
+        try:
+            error_type = await self._wait_until_completed(path, deadline, _ignore)
+            await self._repeat(lambda: self._result(path, error_type, deadline), deadline)
+        except DeadlinePassedError:
+            pass
+        except RequestError as error:
+            if not error.request_alive:
+                was_cancelled = error.retryable and error.charged
+                return failure(Stage.POLL, (Signal.DEADLINE,)) if was_cancelled else error
+        return failure(Stage.POLL, (Signal.DEADLINE_ALIVE,))
+
     async def _wait_until_completed(
-        self,
-        path: str,
-        request: PortraitRequest,
-        deadline: Deadline,
-        progress: Callable[[float], Awaitable[None]],
+        self, path: str, deadline: Deadline, report: Callable[[dict[str, Any]], Awaitable[None]]
     ) -> str:
         """Poll until a request has ended; return fal's type of its error, or an empty text."""
-        clock = asyncio.get_running_loop()
-        estimate = Estimate(request.expected_seconds or self._limits.usual_seconds)
         pause = self._limits.first_pause_seconds
-        start: float | None = None
         while True:
             status = await self._repeat(lambda: self._status(path, deadline), deadline)
             if status["status"] == "COMPLETED":
                 return str(status.get("error_type") or "")
-            if status["status"] == "IN_QUEUE":
-                await progress(estimate.queued())
-            else:
-                start = start or clock.time()
-                await progress(estimate.drawing(clock.time() - start, status.get("logs"), request.steps or 0))
+            await report(status)
             await _pause(pause, deadline)
             pause = min(pause * _PAUSE_GROWTH, self._limits.max_pause_seconds)
 
@@ -321,6 +361,31 @@ class FalQueue:
 
     def _address(self, path: str, suffix: str = "") -> httpx.URL:
         return self._base.join(f"{path}{suffix}").copy_set_param("_subdomain", "queue")
+
+
+class _ProgressReports:
+    """Reports the progress of a request from its statuses."""
+
+    def __init__(
+        self, request: PortraitRequest, limits: Limits, progress: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._estimate = Estimate(request.expected_seconds or limits.usual_seconds)
+        self._steps = request.steps or 0
+        self._progress = progress
+        self._start: float | None = None
+
+    async def report(self, status: dict[str, Any]) -> None:
+        """Report the progress that a status shows."""
+        if status["status"] == "IN_QUEUE":
+            await self._progress(self._estimate.queued())
+            return
+        now = asyncio.get_running_loop().time()
+        self._start = self._start or now
+        await self._progress(self._estimate.drawing(now - self._start, status.get("logs"), self._steps))
+
+
+async def _ignore(status: dict[str, Any]) -> None:
+    pass
 
 
 def _no_answer(stage: Stage, error: NoAnswerError) -> RequestError | DeadlinePassedError:

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
-from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import Stage, failure
 from avatar_creator_tasks.providers.hosted.pictures import PictureReader
 from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.fal_queue import CancelResult, DeadlinePassedError, FalQueue
+from avatar_creator_tasks.providers.huggingface.fal_queue import DeadlinePassedError, FalQueue
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
 from avatar_creator_tasks.providers.huggingface.signals import signals_of
 from avatar_creator_tasks.providers.huggingface.single_requests import SingleRequests
@@ -85,14 +85,12 @@ class HuggingFaceProvider:
         """Cancel a request at fal. A request that has ended or is unknown is not an error.
 
         Raises:
-            ProviderError: The cancellation did not reach fal; `retryable` says whether a later call may.
+            ProviderError: fal itself has not answered, so the request counts as running.
         """
         if not is_request_path(request_id):
-            log.warning("foreign_request_ignored")
-            return
+            raise foreign_request_error(request_id)
         result = await self._queue.cancel(request_id)
-        if result is not CancelResult.ACCEPTED:
-            log.info("provider_cancellation_skipped", because=str(result))
+        log.info("provider_cancellation_answered", answer=result.name, meaning=str(result))
 
     async def close(self) -> None:
         """Close all connections."""

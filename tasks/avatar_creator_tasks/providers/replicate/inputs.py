@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -110,11 +111,11 @@ def _size(schema: Schema, size: tuple[int, int]) -> dict[str, Any]:
     return chosen | ({"aspect_ratio": "custom"} if schema.sizing is Sizing.RATIO_OR_CUSTOM else {})
 
 
-def _closest_ratio(ratios: tuple[str, ...], size: tuple[int, int]) -> str:
+def _closest_ratio(ratios: Mapping[str, tuple[int, int]], size: tuple[int, int]) -> str:
     wanted = math.log(size[0] / size[1])
 
     def distance(ratio: str) -> float:
-        width, height = map(int, ratio.split(":"))
+        width, height = ratios[ratio]
         return abs(math.log(width / height) - wanted)
 
     return min(ratios, key=distance)

@@ -63,6 +63,9 @@ log = structlog.get_logger()
 _ID = re.compile(r"[a-z0-9]{16,64}", re.ASCII)
 _LEAST_LIFETIME_SECONDS = 5
 """Replicate takes no shorter Cancel-After, as users of the API report; its changelog does not say."""
+_ECHO_BYTES = 4 * 1024 * 1024
+"""Maximum size of a request's input, which every answer repeats: a FLUX.2 model takes eight references, each
+of about 340 kB as a data URI."""
 _RUNNING = ("starting", "processing")
 _CANCELLED = ("canceled", "aborted")
 _ENDED = ("succeeded", "failed", *_CANCELLED)
@@ -105,6 +108,7 @@ class Predictions:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/v1/")
         self._key = BearerKey(access.api_token)
         self._limits = limits
+        self._answer_bytes = limits.answer_bytes + _ECHO_BYTES
         self._http = http
         self._reader = reader
         self._downloads = downloads
@@ -194,6 +198,7 @@ class Predictions:
                 self._base.join(f"predictions/{prediction_id}/cancel"),
                 Deadline(self._limits.cancel_seconds),
                 key=self._key,
+                max_bytes=self._answer_bytes,
             )
         except NoAnswerError as error:
             raise failure(Stage.CANCEL, (error.signal,)) from error
@@ -284,7 +289,9 @@ class Predictions:
             DeadlinePassedError: The deadline passed and the prediction's id is known.
         """
         try:
-            answer = await self._http.send(method, url, deadline, key=self._key, **options)
+            answer = await self._http.send(
+                method, url, deadline, key=self._key, max_bytes=self._answer_bytes, **options
+            )
         except NoAnswerError as error:
             raise unanswered(stage, error) from error
         if not answer.is_success:

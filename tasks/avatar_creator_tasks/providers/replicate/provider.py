@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
-from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
@@ -88,8 +88,7 @@ class ReplicateProvider:
                 may.
         """
         if not is_prediction_id(request_id):
-            log.warning("foreign_request_ignored")
-            return
+            raise foreign_request_error(request_id)
         result = await self._predictions.cancel(request_id)
         if result is CancelResult.UNCONFIRMED:
             raise failure(Stage.CANCEL, (Signal.UNREADABLE,))

@@ -20,9 +20,36 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-_RATIOS_OF_FLUX_1 = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
-_RATIOS_OF_FLUX_2 = ("1:1", "16:9", "3:2", "2:3", "4:5", "5:4", "9:16", "3:4", "4:3")
-_RATIOS_OF_QWEN = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
+_RATIOS_OF_FLUX_1 = {
+    "1:1": (1024, 1024),
+    "16:9": (1344, 768),
+    "21:9": (1536, 640),
+    "3:2": (1216, 832),
+    "2:3": (832, 1216),
+    "4:5": (896, 1088),
+    "5:4": (1088, 896),
+    "3:4": (896, 1152),
+    "4:3": (1152, 896),
+    "9:16": (768, 1344),
+    "9:21": (640, 1536),
+}
+"""Aspect ratios, with width and height of their pictures (github.com/replicate/cog-flux, predict.py)."""
+_RATIOS_OF_FLUX_2 = {
+    ratio: (int(ratio.partition(":")[0]), int(ratio.partition(":")[2]))
+    for ratio in ("1:1", "16:9", "3:2", "2:3", "4:5", "5:4", "9:16", "3:4", "4:3")
+}
+"""Aspect ratios whose exact sizes no source has."""
+_RATIOS_OF_QWEN = {
+    "1:1": (1328, 1328),
+    "16:9": (1664, 928),
+    "9:16": (928, 1664),
+    "4:3": (1472, 1140),
+    "3:4": (1140, 1472),
+    "3:2": (1584, 1056),
+    "2:3": (1056, 1584),
+}
+"""Aspect ratios, with the sizes that hosts of the model recommend (docs.siliconflow.com,
+images-generations)."""
 
 
 class Sizing(Enum):
@@ -39,8 +66,8 @@ class Schema:
     """The form of one model's input."""
 
     sizing: Sizing
-    ratios: tuple[str, ...] = ()
-    """Accepted aspect ratios."""
+    ratios: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Accepted aspect ratios, with the proportions of their pictures."""
     megapixels: str = ""
     """Input for the size in megapixels, next to an aspect ratio; empty if there is none."""
     megapixel_choices: tuple[str, ...] = ()
