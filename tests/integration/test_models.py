@@ -224,3 +224,31 @@ def test_the_warning_about_a_long_prompt_has_the_limit_of_the_model(
 
     expected = [f"the model reads {tokens}"] if tokens == 256 else []
     assert [warning.split(" and ")[1].split(":")[0] for warning in estimate.warnings] == expected
+
+
+def test_a_model_on_the_own_card_has_its_options_before_a_worker_loads_it(
+    distributed: Deployment, user: str
+) -> None:
+    server = distributed.start_server(PROVIDER="diffusers", MODEL="Tongyi-MAI/Z-Image-Turbo")
+    with AvatarCreator(server.target, token=distributed.token(user)) as client:
+        project_id = client.projects.create("Models").id
+        fitting = client.generations.estimate(project_id, "a woman", steps=9)
+        asked = client.generations.estimate(project_id, "a woman", guidance_scale=3, negative_prompt="hats")
+
+    assert (fitting.provider, fitting.route, fitting.price_micros) == ("diffusers", "local", 0)
+    assert not [warning for warning in fitting.warnings if "worker" not in warning]
+    assert [warning for warning in asked.warnings if "worker" not in warning] == [
+        "the route local of diffusers ignores the negative prompt",
+        "the route local of diffusers ignores the guidance scale",
+    ]
+
+
+def test_an_unknown_folder_on_the_own_card_has_a_warning(distributed: Deployment, user: str) -> None:
+    server = distributed.start_server(PROVIDER="diffusers", MODEL="/models/mine")
+    with AvatarCreator(server.target, token=distributed.token(user)) as client:
+        project_id = client.projects.create("Models").id
+        estimate = client.generations.estimate(project_id, "a woman", negative_prompt="hats", strict=True)
+
+    assert [warning.split(":")[0] for warning in estimate.warnings if "no worker" not in warning] == [
+        "MODEL /models/mine is not in the service's table of models"
+    ]
