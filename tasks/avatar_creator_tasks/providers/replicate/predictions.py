@@ -49,14 +49,16 @@ from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal,
 from avatar_creator_tasks.providers.hosted.picture_addresses import web_address
 from avatar_creator_tasks.providers.hosted.pictures import fitted
 from avatar_creator_tasks.providers.hosted.progress import Estimate
-from avatar_creator_tasks.providers.hosted.repetition import PAUSE_GROWTH, pause, repeat, unanswered
+from avatar_creator_tasks.providers.hosted.repetition import (
+    PAUSE_GROWTH,
+    DeadlinePassedError,
+    pause,
+    repeat,
+    unanswered,
+)
 from avatar_creator_tasks.providers.replicate.access import Access
 from avatar_creator_tasks.providers.replicate.inputs import app_of, prediction_input
-from avatar_creator_tasks.providers.replicate.signals import (
-    delay_in,
-    is_own_problem,
-    signal_of_failed_prediction,
-)
+from avatar_creator_tasks.providers.replicate.signals import is_own_problem, signal_of_failed_prediction
 
 log = structlog.get_logger()
 
@@ -160,7 +162,8 @@ class Predictions:
             raise failure(
                 Stage.POLL, ("404",), provider_message="the request does not belong to this provider"
             )
-        prediction = await self._wait_until_ended(prediction_id, request, deadline, progress)
+        reports = _ProgressReports(request, self._limits, progress)
+        prediction = await self._wait_until_ended(prediction_id, deadline, reports.report)
         result = self._result(prediction_id, prediction)
         size = request.width, request.height
 
@@ -171,12 +174,17 @@ class Predictions:
         return await asyncio.to_thread(_portrait, image, result, request)
 
     async def cancel_after_deadline(self, prediction_id: str) -> RequestError:
-        """Cancel a prediction whose deadline has passed and return the error of the attempt."""
+        """Cancel a prediction whose deadline has passed and return the error of the attempt.
+
+        The next attempt resumes the prediction, unless it has certainly ended.
+        """
         try:
             result = await self.cancel(prediction_id)
         except RequestError as error:
             log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
             result = CancelResult.UNCONFIRMED
+        if result is CancelResult.REQUESTED:
+            return await self._error_after_stop(prediction_id)
         is_over = result in (CancelResult.DROPPED, CancelResult.CANCELLED)
         return failure(
             Stage.POLL,
@@ -206,34 +214,40 @@ class Predictions:
         if answer.is_success:
             return _cancel_result(body)
         if answer.status == HTTPStatus.NOT_FOUND:
-            known = is_own_problem(body, answer.status)
+            known = is_own_problem(body or {}, answer.status)
             return CancelResult.DROPPED if known else CancelResult.UNCONFIRMED
-        raise self._refusal(Stage.CANCEL, answer)
+        raise self._reader.refusal(Stage.CANCEL, answer)
+
+    async def _error_after_stop(self, prediction_id: str) -> RequestError:
+        """Wait a little for the end of a prediction that was asked to stop; return the attempt's error."""
+        deadline = Deadline(self._limits.stop_seconds)
+        try:
+            prediction = await self._wait_until_ended(prediction_id, deadline, _ignore)
+            self._result(prediction_id, prediction)
+        except DeadlinePassedError:
+            pass
+        except RequestError as error:
+            if error.retryable and not error.request_alive:
+                return failure(Stage.POLL, (Signal.DEADLINE,), nothing_billed=not error.charged)
+            if not error.request_alive:
+                return error
+        return failure(Stage.POLL, (Signal.DEADLINE_ALIVE,))
 
     async def _wait_until_ended(
         self,
         prediction_id: str,
-        request: PortraitRequest,
         deadline: Deadline,
-        progress: Callable[[float], Awaitable[None]],
+        report: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> dict[str, Any]:
         """Poll until a prediction has ended, and return it."""
-        clock = asyncio.get_running_loop()
-        estimate = Estimate(request.expected_seconds or self._limits.usual_seconds)
         seconds = self._limits.first_pause_seconds
-        start: float | None = None
         while True:
             prediction = await repeat(
                 lambda: self._prediction(prediction_id, deadline), deadline, self._limits
             )
             if prediction["status"] in _ENDED:
                 return prediction
-            if prediction["status"] == "starting":
-                await progress(estimate.queued())
-            else:
-                start = start or clock.time()
-                elapsed = clock.time() - start
-                await progress(estimate.drawing(elapsed, [prediction.get("logs")], request.steps or 0))
+            await report(prediction)
             await pause(seconds, deadline)
             seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
 
@@ -295,18 +309,38 @@ class Predictions:
         except NoAnswerError as error:
             raise unanswered(stage, error) from error
         if not answer.is_success:
-            raise self._refusal(stage, answer)
+            raise self._reader.refusal(stage, answer)
         return answer
-
-    def _refusal(self, stage: Stage, answer: Answer) -> RequestError:
-        error = self._reader.refusal(stage, answer)
-        if not error.retry_after and answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            error.retry_after = delay_in(json_object(answer.content) or {})
-        return error
 
     def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
         message = self._reader.message(answer)
         return failure(stage, (signal,), status=answer.status, provider_message=message)
+
+
+class _ProgressReports:
+    """Reports the progress of a prediction from its states."""
+
+    def __init__(
+        self, request: PortraitRequest, limits: Limits, progress: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._estimate = Estimate(request.expected_seconds or limits.usual_seconds)
+        self._steps = request.steps or 0
+        self._progress = progress
+        self._start: float | None = None
+
+    async def report(self, prediction: Mapping[str, Any]) -> None:
+        """Report the progress that a state shows."""
+        if prediction["status"] == "starting":
+            await self._progress(self._estimate.queued())
+            return
+        now = asyncio.get_running_loop().time()
+        self._start = self._start or now
+        logs = [prediction.get("logs")]
+        await self._progress(self._estimate.drawing(now - self._start, logs, self._steps))
+
+
+async def _ignore(prediction: Mapping[str, Any]) -> None:
+    pass
 
 
 def _cancel_result(prediction: Mapping[str, Any] | None) -> CancelResult:
