@@ -47,8 +47,8 @@ from avatar_creator_tasks.providers.hosted.http_client import (
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal, Stage, failure
 from avatar_creator_tasks.providers.hosted.picture_addresses import web_address
-from avatar_creator_tasks.providers.hosted.pictures import fitted
-from avatar_creator_tasks.providers.hosted.progress import Estimate
+from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
+from avatar_creator_tasks.providers.hosted.progress import ProgressReports
 from avatar_creator_tasks.providers.hosted.repetition import (
     PAUSE_GROWTH,
     DeadlinePassedError,
@@ -162,8 +162,15 @@ class Predictions:
             raise failure(
                 Stage.POLL, ("404",), provider_message="the request does not belong to this provider"
             )
-        reports = _ProgressReports(request, self._limits, progress)
-        prediction = await self._wait_until_ended(prediction_id, deadline, reports.report)
+        reports = ProgressReports(request, self._limits, progress)
+
+        async def report(prediction: Mapping[str, Any]) -> None:
+            if prediction["status"] == "starting":
+                await reports.queued()
+            else:
+                await reports.drawing([prediction.get("logs")])
+
+        prediction = await self._wait_until_ended(prediction_id, deadline, report)
         result = self._result(prediction_id, prediction)
         size = request.width, request.height
 
@@ -171,7 +178,7 @@ class Predictions:
             return await self._downloads.picture(result.picture_url, size, deadline, any_size=True)
 
         image = await repeat(picture, deadline, self._limits)
-        return await asyncio.to_thread(_portrait, image, result, request)
+        return await asyncio.to_thread(finished_portrait, image, request, result.facts)
 
     async def cancel_after_deadline(self, prediction_id: str) -> RequestError:
         """Cancel a prediction whose deadline has passed and return the error of the attempt.
@@ -317,28 +324,6 @@ class Predictions:
         return failure(stage, (signal,), status=answer.status, provider_message=message)
 
 
-class _ProgressReports:
-    """Reports the progress of a prediction from its states."""
-
-    def __init__(
-        self, request: PortraitRequest, limits: Limits, progress: Callable[[float], Awaitable[None]]
-    ) -> None:
-        self._estimate = Estimate(request.expected_seconds or limits.usual_seconds)
-        self._steps = request.steps or 0
-        self._progress = progress
-        self._start: float | None = None
-
-    async def report(self, prediction: Mapping[str, Any]) -> None:
-        """Report the progress that a state shows."""
-        if prediction["status"] == "starting":
-            await self._progress(self._estimate.queued())
-            return
-        now = asyncio.get_running_loop().time()
-        self._start = self._start or now
-        logs = [prediction.get("logs")]
-        await self._progress(self._estimate.drawing(now - self._start, logs, self._steps))
-
-
 async def _ignore(prediction: Mapping[str, Any]) -> None:
     pass
 
@@ -363,21 +348,3 @@ def _never_started(prediction: Mapping[str, Any]) -> bool:
     `started_at` may be missing in any answer, so only an explicit null counts.
     """
     return prediction.get("status") == "aborted" or prediction.get("started_at", "") is None
-
-
-def _portrait(image: Image.Image, result: _Result, request: PortraitRequest) -> Portrait:
-    warnings = []
-    size = request.width, request.height
-    if image.size != size:
-        warnings.append(
-            f"the provider drew {image.width}x{image.height} pixels; "
-            f"the picture was scaled and cropped to {size[0]}x{size[1]}"
-        )
-        image = fitted(image, size)
-    lora = request.route.lora
-    if lora is not None and lora.revision and not lora.weight_file:
-        warnings.append(
-            "the LoRA's revision was not sent to the provider, because it needs the name of the weight file: "
-            "the operator must set LORA_WEIGHT_FILE"
-        )
-    return Portrait(image, dict(result.facts), tuple(warnings))
