@@ -63,7 +63,8 @@ log = structlog.get_logger()
 STORAGE_SECONDS = 45.0
 """Time for which a worker repeats to store a picture while the storage is away. The default of
 `SHUTDOWN_GRACE_SECONDS` is longer."""
-_STORAGE_PAUSE_SECONDS = 1.0
+_STORAGE_PAUSES_SECONDS = (1.0, 8.0)
+"""First and longest pause between two such tries. Each pause is twice as long as the one before."""
 _FALSE_HINT_PAUSE_SECONDS = 0.1
 """Minimum time between two renewals of a lease that hints of a cancellation cause."""
 
@@ -182,6 +183,7 @@ class GenerationRunner:
         Raises:
             UnavailableError: The storage is still away.
         """
+        pause, longest = _STORAGE_PAUSES_SECONDS
         while True:
             try:
                 return await retry_through_outage(lambda: self._files.stage(user_id, picture))
@@ -189,7 +191,8 @@ class GenerationRunner:
                 if asyncio.get_running_loop().time() >= until:
                     raise
                 log.warning("picture_storage_retried", error=error.message)
-            await asyncio.sleep(_STORAGE_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
     async def _prepare(self, lease: Lease) -> _PreparedRequest:
         """Choose the route and build the request for the provider.
@@ -257,6 +260,7 @@ class GenerationRunner:
     async def _draw(self, prepared: _PreparedRequest, progress: _Progress, held: _Held) -> Portrait:
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
+        has_id = resumes
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
             await self._require_closed_circuit(lease, route)
@@ -282,7 +286,8 @@ class GenerationRunner:
 
         async def submitted(provider_request_id: str) -> None:
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            held.only_copy = False
+            nonlocal has_id
+            has_id = True
             await accepted()
 
         async def drawn(part: float) -> None:
@@ -290,12 +295,16 @@ class GenerationRunner:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
             await progress.reach(percent, GenerationStage.DRAWING, estimated=provider.estimates_progress)
 
-        held.only_copy = route.is_hosted and not resumes
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))
         except ProviderError as error:
             await self._record_refusal(route, error, since=None if resumes else attempt_start)
             raise
+        except UnavailableError:
+            # The provider has answered, but this service could not take the answer.
+            held.only_copy = route.is_hosted and not has_id
+            raise
+        held.only_copy = route.is_hosted and not has_id
         if not resumes:
             await accepted()
         return portrait
@@ -376,7 +385,7 @@ class _Held:
     files: list[StoredFile] = field(default_factory=list)
     """Staged files, which no row uses yet."""
     only_copy: bool = False
-    """True if a hosted provider may have drawn a picture that cannot be fetched again: a single request."""
+    """True if a hosted provider has drawn a picture that cannot be fetched again: a single request."""
 
     def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
         """Return the failure of an attempt through this service, not through the provider.
@@ -384,7 +393,7 @@ class _Held:
         A retry must not pay again for a picture that this worker had.
         """
         if self.only_copy:
-            lost = f"{message}; a picture that was paid for may be lost, so the service does not retry"
+            lost = f"{message}; a picture that may be paid for is lost, so the service does not retry"
             return Failure(reason, lost, retryable=False, resumable=False)
         return Failure(reason, message, True, retry_after)
 
