@@ -41,6 +41,7 @@ from avatar_creator_server.generations.records import (
     DEFAULT_REFERENCE_STRENGTH,
     Generation,
     Reproduction,
+    RouteChoice,
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
@@ -76,6 +77,7 @@ class GenerationRunner:
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
         self._routes = core.routes
+        self._current_routes = core.current_routes
         self._provider = provider
 
     async def run_one(self) -> bool:
@@ -149,6 +151,7 @@ class GenerationRunner:
     async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
         progress = _Progress(self._leases, lease)
         prepared = await retry_through_outage(lambda: self._prepare(lease))
+        lease = prepared.lease
         portrait = await self._draw(prepared, progress)
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
         recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
@@ -167,23 +170,15 @@ class GenerationRunner:
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
     async def _prepare(self, lease: Lease) -> _PreparedRequest:
-        """Choose the route and build the request for the provider.
+        """Build the request for the provider.
 
         Raises:
-            ProviderError: No route draws from a reference, or the reference has been deleted.
+            ProviderError: There is no route for the generation, or the reference has been deleted.
         """
+        lease, route = await self._route_of(lease)
         generation = lease.generation
         options = generation.options
         has_reference = bool(generation.reference_avatar_id)
-        route = self._routes.route(has_reference=has_reference)
-        if route is None:
-            raise _error_before_request(
-                lease,
-                "PROVIDER_REJECTED",
-                "the service cannot draw from a reference avatar: create a generation without one",
-            )
-        if lease.resume_request_id and lease.resume_route != route.name:
-            lease = await self._leases.drop_request(lease)
         reference, reference_sha256 = None, ""
         if has_reference:
             image, reference_sha256 = await self._read_reference(lease)
@@ -207,6 +202,42 @@ class GenerationRunner:
             expected_seconds=await self._leases.seconds_by(route),
         )
         return _PreparedRequest(lease, request, reference_sha256)
+
+    async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
+        """Return the route that was chosen for the generation, or choose one if there is no choice any more.
+
+        Raises:
+            ProviderError: No route draws from a reference, or the new one drops an option of a strict
+                request.
+        """
+        generation = lease.generation
+        has_reference = bool(generation.reference_avatar_id)
+        choice = generation.route_choice
+        route = self._routes.chosen(choice, has_reference=has_reference) if choice else None
+        is_new = route is None
+        if route is None:
+            route = (await self._current_routes.current()).route(has_reference=has_reference)
+        if route is None:
+            raise _error_before_request(
+                lease,
+                "PROVIDER_REJECTED",
+                "the service cannot draw from a reference avatar: create a generation without one",
+            )
+        # A request of another app would return a picture that does not fit the recipe.
+        is_other = choice is not None and is_new
+        if lease.resume_request_id and (is_other or lease.resume_route != route.name):
+            lease = await self._leases.drop_request(lease)
+        if not is_new or route.choice == choice:
+            return lease, route
+        dropped = [
+            violation.description
+            for violation in route.unsupported_options(generation.options, has_reference=has_reference)
+        ]
+        if dropped and generation.options.strict:
+            raise _error_before_request(lease, "OPTION_NOT_HONOURED", "; ".join(dropped))
+        changed = _changed_choice(choice, route) if choice is not None else ""
+        warnings = [changed, *dropped, route.notice]
+        return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
 
     async def _read_reference(self, lease: Lease) -> tuple[Image.Image, str]:
         generation = lease.generation
@@ -347,10 +378,20 @@ class _PreparedRequest:
     """A request for the provider, and the lease under which it is made."""
 
     lease: Lease
-    """The lease, without an earlier request that was dropped because it used another route."""
+    """The lease, without an earlier request that was dropped because it used another route, and with the
+    route that was chosen."""
     request: PortraitRequest
     reference_sha256: str
     """SHA-256 of the reference's file; empty without a reference."""
+
+
+def _changed_choice(choice: RouteChoice, route: Route) -> str:
+    drawn_by = route.app_name or route.model or route.provider
+    return (
+        f"the settings of the workers no longer have {choice.app} with "
+        f"{f'the LoRA {choice.lora}' if choice.lora else 'no LoRA'}, as they were when the generation was "
+        f"accepted: {drawn_by} draws the picture"
+    )
 
 
 def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:

@@ -26,7 +26,7 @@ def enhanced_prompt_of(request: GenerationRequest) -> str:
 
 
 class GenerationPlanner:
-    """Turns a user's request into one that a worker can run."""
+    """Turns a user's request into one that a worker can run, by the routes of one moment."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
@@ -53,8 +53,12 @@ class GenerationPlanner:
         """
         route = self._routes.route(has_reference=bool(request.reference_avatar_id))
         if route is None:
+            missing = self._routes.missing_reference_app
             violation = FieldViolation(
-                "reference_avatar_id", "the service's route makes no pictures from a reference"
+                "reference_avatar_id",
+                f"Hugging Face's router does not offer {missing}, which draws from a reference"
+                if missing
+                else "the service's route makes no pictures from a reference",
             )
             raise _unsupported(self._routes.from_text, [violation])
         return route
@@ -77,9 +81,10 @@ class GenerationPlanner:
             raise _unsupported(route, violations)
 
     def warnings(self, request: GenerationRequest) -> tuple[str, ...]:
-        """Return the warnings about the request: unsupported options, and a prompt that is cut."""
+        """Return the warnings: unsupported options, an app that is not offered, and a prompt that is cut."""
         route = self.route_of(request)
         warnings = [violation.description for violation in _unsupported_options(route, request)]
+        warnings += [route.notice] if route.notice else []
         if "prompt" in route.supports:
             cut = cut_warning(route.prompt_for(enhanced_prompt_of(request)))
             warnings += [cut] if cut else []

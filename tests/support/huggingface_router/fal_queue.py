@@ -16,6 +16,9 @@ result is the 422 (https://github.com/TanStack/ai/pull/396). A result has its pr
 each picture counts as whole megapixels, rounded up (https://fal.ai/models/fal-ai/flux/dev), of 1024 x 1024
 pixels (https://github.com/veniceai/api-docs/pull/241).
 
+The router resolves the app by the path. An app without a mapping is 400 `{"error": "Model not supported by
+provider fal-ai"}`, as users report of several providers; `mapped_apps` of the plan chooses the mapped ones.
+
 Three things are not documented, so this fake defines them: the router forwards PUT, the result of a cancelled
 job, and the texts of 404 and 400.
 """
@@ -75,6 +78,8 @@ class FalQueue:
             if not is_allowed(request, self._plan):
                 self._submissions.requests["unauthorized"] += 1
                 answer = refusal()
+            elif self._plan.mapped_apps is not None and app not in self._plan.mapped_apps:
+                answer = Answer.of(400, {"error": "Model not supported by provider fal-ai"})
             elif app not in APPS:
                 answer = Answer.of(404, {"detail": f"Application '{app}' not found"})
             elif _is_for_queue(request):

@@ -201,6 +201,7 @@ class Submissions:
                     "unauthorized",
                     "unknown",
                     "outage",
+                    "mapping",
                 )
             },
         }

@@ -67,6 +67,9 @@ class AvatarGeneration(BaseModel):
     reproduction = JSONField(null=True)
     """Comparison with the picture of `reproduce_of`; null if there is none. See
     `avatar_creator_server.generations.records.Reproduction`."""
+    route_choice = JSONField(null=True)
+    """The app and the LoRA that draw; null if the route has no apps. See
+    `avatar_creator_server.generations.records.RouteChoice`."""
     attempt_number = IntegerField(default=0)
     retry_count = IntegerField(default=0)
     worker_lost_count = IntegerField(default=0)
