@@ -11,8 +11,7 @@ from avatar_creator_server.generations.model_mapping import NoMappingError, read
 from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
-from avatar_creator_server.settings import Settings
-from avatar_creator_server.settings.settings import DEFAULT_MODEL
+from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from tests.support.huggingface_router import Fault, RouterFake, unanswering_address
 from tests.support.service import CLOSED_ADDRESS
 
@@ -115,13 +114,13 @@ def test_a_hub_that_cannot_be_reached_is_named() -> None:
 
 def settings(**changed: str) -> Settings:
     # Set what the routes depend on, so that a developer's environment does not change the test.
-    own = {"provider": "huggingface", "huggingface_route": "fal-ai", "model": DEFAULT_MODEL}
+    own: dict[str, Any] = {"provider": "huggingface", "huggingface_route": "fal-ai", "model": DEFAULT_MODEL}
     lora = {"lora_repository": "", "lora_scale": "1", "lora_revision": "", "lora_weight_file": ""}
     return Settings(**{"huggingface_api_key": "hf_x", **own, **lora, **changed})
 
 
 def drawn_by(route: Route | None) -> tuple[str, str] | None:
-    return route and (route.app_name, route.lora.repository if route.lora else "")
+    return (route.app_name, route.lora.repository if route.lora else "") if route else None
 
 
 ALL = {FLUX_LORA, FLUX, KONTEXT, KONTEXT_LORA}
