@@ -59,7 +59,7 @@ class Case:
     """App and price of a picture from a reference; None if such requests are refused."""
     reference_warnings: tuple[str, ...] = (OF_KONTEXT,)
     doctor: tuple[str, ...] = ()
-    """What `doctor` says of the apps."""
+    """Parts of the row of `doctor`."""
 
     @property
     def offered(self) -> frozenset[str]:
@@ -90,7 +90,11 @@ CASES = {
         (FLUX, "", 25_000),
         (FALLBACK,),
         WITH_KONTEXT,
-        doctor=(f"{FLUX_LORA} (text) is not offered: {FLUX} draws without a LoRA instead", REFERENCE_DRAWS),
+        doctor=(
+            f"{FLUX_LORA} (text) is not offered: {FLUX} draws without a LoRA instead",
+            REFERENCE_DRAWS,
+            "LORA_REPOSITORY=none ends the warnings about the LoRA",
+        ),
     ),
     FLUX: Case(
         frozenset({FLUX}),

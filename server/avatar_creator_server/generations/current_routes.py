@@ -30,7 +30,7 @@ MAX_AGE = timedelta(days=7)
 _FRESH_SECONDS = 30.0
 """Time after which a process looks at the row again, while its callers still use the last look."""
 _STALE_SECONDS = 300.0
-"""Time after which callers wait for the next look, because nobody has asked for so long."""
+"""Time after which callers wait for the next look, because no call has needed one for so long."""
 
 
 @dataclass(frozen=True, slots=True)

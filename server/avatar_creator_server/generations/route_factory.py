@@ -21,7 +21,7 @@ _UNKNOWN_MODEL = frozenset({"prompt", "steps", "guidance_scale", "negative_promp
 
 
 Offered: TypeAlias = frozenset[str] | None
-"""The apps that Hugging Face's router offers; None if nobody knows, so that all count as offered."""
+"""The apps that Hugging Face's router offers; None if that is unknown, so that all count as offered."""
 
 
 def routes_of(settings: Settings, offered: Offered = None) -> Routes:

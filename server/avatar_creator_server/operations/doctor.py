@@ -347,10 +347,9 @@ async def _check_apps(core: Core) -> CheckResult:
     wanted = [ways[0] for ways in (routes.ways_from_text, routes.ways_from_reference) if ways]
     if all(way.app_name in apps for way in wanted):
         return CheckResult("apps", True, "; ".join(found))
-    fix = (
-        "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE; "
-        "LORA_REPOSITORY=none ends the warning about the LoRA"
-    )
+    fix = "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE"
+    if wanted[0].lora and not routes.from_text.lora:
+        fix += "; LORA_REPOSITORY=none ends the warnings about the LoRA"
     return CheckResult("apps", True, "; ".join(found), fix)
 
 
