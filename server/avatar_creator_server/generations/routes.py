@@ -106,8 +106,8 @@ class Route:
     lora_model: str = ""
     """Id of the model for which the dropped LoRA is, if this route draws with another one; else empty."""
     missing_app: str = ""
-    """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. It is
-    this route's own app if the router offers none that could draw instead."""
+    """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. If
+    the router offers none that could draw instead, it is this route's own app."""
     prices: Prices = Prices()
 
     @property
