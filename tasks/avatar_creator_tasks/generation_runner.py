@@ -42,6 +42,7 @@ from avatar_creator_server.generations.records import (
     DEFAULT_REFERENCE_STRENGTH,
     Generation,
     Reproduction,
+    RouteChoice,
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
@@ -93,6 +94,7 @@ class GenerationRunner:
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
         self._routes = core.routes
+        self._current_routes = core.current_routes
         self._provider = provider
         self._moderator = moderator
 
@@ -167,6 +169,7 @@ class GenerationRunner:
     async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
         prepared = await retry_through_outage(lambda: self._prepare(lease))
+        lease = prepared.lease
         checked = await self._draw(prepared, progress, held)
         portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
@@ -207,25 +210,17 @@ class GenerationRunner:
             pause = min(2 * pause, longest)
 
     async def _prepare(self, lease: Lease) -> _PreparedRequest:
-        """Choose the route and build the request for the provider.
+        """Build the request for the provider.
 
         Raises:
-            ProviderError: No route draws from so many references, or a reference has been deleted.
+            ProviderError: There is no route for the generation, or a reference has been deleted.
         """
+        lease, route = await self._route_of(lease)
         generation = lease.generation
         options = generation.options
-        route = self._routes.route(has_reference=bool(generation.reference_avatar_ids))
-        if route is None:
-            raise _error_before_request(
-                lease,
-                "PROVIDER_REJECTED",
-                "the service cannot draw from a reference avatar: create a generation without one",
-            )
         references = len(generation.reference_avatar_ids)
         if references > route.max_references:
             raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
-        if lease.resume_request_id and lease.resume_route != route.name:
-            lease = await self._leases.drop_request(lease)
         pictures, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
@@ -268,6 +263,42 @@ class GenerationRunner:
             references.append(Reference(image, strength))
             sha256s.append(sha256)
         return tuple(references), tuple(sha256s)
+
+    async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
+        """Return the route that was chosen for the generation, or choose one if there is no choice any more.
+
+        Raises:
+            ProviderError: No route draws from a reference, or the new one drops an option of a strict
+                request.
+        """
+        generation = lease.generation
+        has_reference = bool(generation.reference_avatar_ids)
+        choice = generation.route_choice
+        route = self._routes.chosen(choice, has_reference=has_reference) if choice else None
+        is_new = route is None
+        if route is None:
+            route = (await self._current_routes.current()).route(has_reference=has_reference)
+        if route is None:
+            raise _error_before_request(
+                lease,
+                "PROVIDER_REJECTED",
+                "the service cannot draw from a reference avatar: create a generation without one",
+            )
+        # A request of another app would return a picture that does not fit the recipe.
+        is_other = choice is not None and is_new
+        if lease.resume_request_id and (is_other or lease.resume_route != route.name):
+            lease = await self._leases.drop_request(lease)
+        if not is_new or route.choice == choice:
+            return lease, route
+        dropped = [
+            violation.description
+            for violation in route.unsupported_options(generation.options, has_reference=has_reference)
+        ]
+        if dropped and generation.options.strict:
+            raise _error_before_request(lease, "OPTION_NOT_HONOURED", "; ".join(dropped))
+        changed = _changed_choice(choice, route) if choice is not None else ""
+        warnings = [changed, *dropped, route.notice]
+        return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
 
     async def _read_reference(self, lease: Lease, avatar_id: str) -> tuple[Image.Image, str]:
         generation = lease.generation
@@ -440,10 +471,20 @@ class _PreparedRequest:
     """A request for the provider, and the lease under which it is made."""
 
     lease: Lease
-    """The lease, without an earlier request that was dropped because it used another route."""
+    """The lease, without an earlier request that was dropped because it used another route, and with the
+    route that was chosen."""
     request: PortraitRequest
     reference_sha256s: tuple[str, ...]
     """SHA-256 of each reference's file."""
+
+
+def _changed_choice(choice: RouteChoice, route: Route) -> str:
+    drawn_by = route.app_name or route.model or route.provider
+    return (
+        f"the settings of the workers no longer have {choice.app} with "
+        f"{f'the LoRA {choice.lora}' if choice.lora else 'no LoRA'}, as they were when the generation was "
+        f"accepted: {drawn_by} draws the picture"
+    )
 
 
 def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:

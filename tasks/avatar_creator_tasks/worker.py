@@ -19,6 +19,7 @@ from avatar_creator_server.operations.metrics_exporter import serve_metrics
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from avatar_creator_tasks.generation_runner import STORAGE_SECONDS, GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
+from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.picture_moderation import make_moderator
 from avatar_creator_tasks.presence import Presence
 from avatar_creator_tasks.providers.base import Provider
@@ -101,6 +102,9 @@ class Worker:
                 _listen(notifier.background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)
             ),
         ]
+        # Not in `background`: this one ends if the service does not draw through the router.
+        mapping_reader = MappingReader(self._core.current_routes, self._core.settings.huggingface_hub_url)
+        reading = asyncio.create_task(mapping_reader.run(), name="mapping-reader")
         self.ready.set()
         log.info(
             "worker_ready",
@@ -116,9 +120,9 @@ class Worker:
                 task.result()
         finally:
             log.info("worker_stopping", worker=self._name)
-            for task in (finished, *background):
+            for task in (finished, reading, *background):
                 task.cancel()
-            await asyncio.gather(finished, *background, return_exceptions=True)
+            await asyncio.gather(finished, reading, *background, return_exceptions=True)
             grace_seconds = self._core.settings.shutdown_grace_seconds
             await asyncio.gather(
                 self._presence.stop(),

@@ -6,7 +6,7 @@ cancelled, the project was deleted, or another worker took over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
@@ -245,6 +245,31 @@ class GenerationLeases:
 
         await self._database.write(transition)
         return replace(lease, resume_request_id="", resume_route="")
+
+    async def choose_again(self, lease: Lease, route: Route, warnings: Sequence[str]) -> Lease:
+        """Write another choice of the route on the generation, before it is drawn. A repeated call adds
+        nothing.
+
+        Returns:
+            The lease with the changed generation.
+
+        Raises:
+            LeaseLostError: The worker no longer owns the generation.
+        """
+
+        def transition() -> Generation:
+            return update_generation(
+                lease,
+                self._database.now(),
+                route_choice=asdict(route.choice) if route.choice else None,
+                warnings=list(dict.fromkeys((*lease.generation.warnings, *warnings))),
+            )
+
+        generation = await self._database.write(transition)
+        await self._events.publish_changed(generation)
+        # The time of the claim is the beginning of the attempt.
+        generation = replace(generation, update_time=lease.generation.update_time)
+        return replace(lease, generation=generation)
 
     async def seconds_by(self, route: Route) -> float | None:
         """Return the median duration of recent attempts by a route; None if there are none."""

@@ -22,7 +22,7 @@ from avatar_creator_server.shared.caller import Caller
 
 
 class GenerationPlanner:
-    """Turns a user's request into one that a worker can run."""
+    """Turns a user's request into one that a worker can run, by the routes of one moment."""
 
     def __init__(self, routes: Routes, prompt_style: str) -> None:
         """Create a planner.
@@ -62,7 +62,13 @@ class GenerationPlanner:
         field = "reference_avatar_ids" if count > 1 else "reference_avatar_id"
         route = self._routes.route(has_reference=count > 0)
         if route is None:
-            violation = FieldViolation(field, "the service's route makes no pictures from a reference")
+            missing = self._routes.missing_reference_app
+            violation = FieldViolation(
+                field,
+                f"Hugging Face's router does not offer {missing}, which draws from a reference"
+                if missing
+                else "the service's route makes no pictures from a reference",
+            )
             raise _unsupported(self._routes.from_text, [violation])
         if count > route.max_references:
             raise _unsupported(route, [FieldViolation(field, route.too_many_references(count))])
@@ -88,11 +94,10 @@ class GenerationPlanner:
             raise _unsupported(route, violations)
 
     def warnings(self, request: GenerationRequest) -> tuple[str, ...]:
-        """Return the warnings: about unsupported options, an unknown model, and a prompt that is cut."""
+        """Return the warnings: about unsupported options, the app, an unknown model, and a cut prompt."""
         route = self.route_of(request)
         warnings = [violation.description for violation in _unsupported_options(route, request)]
-        if route.model_warning:
-            warnings.append(route.model_warning)
+        warnings += [text for text in (route.notice, route.model_warning) if text]
         if "prompt" in route.supports and route.known_model is not None:
             prompt = provider_prompt_of(route, request, self.enhanced_prompt_of(request))
             cut = cut_warning(prompt, route.known_model.prompt_tokens)

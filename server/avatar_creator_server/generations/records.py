@@ -56,6 +56,21 @@ class Reproduction:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteChoice:
+    """The app and the LoRA that were chosen when a generation was accepted."""
+
+    model: str
+    """Id of the model on the hub."""
+    app: str
+    """The provider's name of the app, for example `fal-ai/flux-lora`."""
+    lora: str = ""
+    """Repository of the LoRA; empty without a LoRA. The next three fields are about it."""
+    lora_weight_file: str = ""
+    lora_revision: str = ""
+    lora_scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """The whole current state of a generation."""
 
@@ -103,6 +118,8 @@ class Generation:
     start_time: datetime | None
     end_time: datetime | None
     update_time: datetime
+    route_choice: RouteChoice | None = None
+    """The chosen app; None if its route has no apps."""
     queue_position: int | None = None
     """Number of generations due before it; None unless it is pending and the queue was read."""
     expected_seconds: int | None = None
@@ -135,6 +152,7 @@ class Generation:
             picture_moderation=(
                 from_json(PictureModeration, row.picture_moderation) if row.picture_moderation else None
             ),
+            route_choice=from_json(RouteChoice, row.route_choice) if row.route_choice else None,
             queue_position=None,
             expected_seconds=None,
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
 from avatar_creator_server.generations.routes import Lora, Prices, Route, Routes
 from avatar_creator_server.model_table import (
     App,
     Guidance,
-    Hosted,
     Model,
     References,
     find_model,
@@ -17,12 +20,16 @@ _UNKNOWN_MODEL = frozenset({"prompt", "steps", "guidance_scale", "negative_promp
 """Options that a model which is not in the table probably supports."""
 
 
-def routes_of(settings: Settings) -> Routes:
+Offered: TypeAlias = frozenset[str] | None
+"""The apps that Hugging Face's router offers; None if that is unknown, so that all count as offered."""
+
+
+def routes_of(settings: Settings, offered: Offered = None) -> Routes:
     """Create the routes of a service with these settings."""
     match settings.chosen_provider:
         case "huggingface":
             if settings.huggingface_route == "fal-ai":
-                return _hosted(settings, "huggingface", "fal-ai")
+                return _hosted(settings, "huggingface", "fal-ai", offered)
             return Routes(_single_requests(settings), None)
         case "replicate":
             return _hosted(settings, "replicate", "replicate")
@@ -33,67 +40,93 @@ def routes_of(settings: Settings) -> Routes:
             return Routes(route, route)
 
 
-def _hosted(settings: Settings, provider: str, name: str) -> Routes:
+def _hosted(settings: Settings, provider: str, name: str, offered: Offered = None) -> Routes:
     """Return the routes to a provider that hosts each model in apps."""
-    model = find_model(settings.model)
-    if model is None or not model.is_drawn_by(name):
-        raise ValueError(f"{name} does not have the model {settings.model}")
-    from_text = _app_route(settings, provider, name, model, model.hosted[name], has_reference=False)
-    other = _reference_model(model, name)
-    if other is None:
-        return Routes(from_text, None)
-    # The LoRA was trained on the model that draws from text, so another one does not get it.
-    takes_lora = other is model
-    from_reference = _app_route(
-        settings, provider, name, other, other.hosted[name], has_reference=True, takes_lora=takes_lora
+    from_text = _ways(settings, provider, name, has_reference=False)
+    from_reference = _ways(settings, provider, name, has_reference=True)
+    text = _first_offered(from_text, offered)
+    reference = _first_offered(from_reference, offered)
+    return Routes(
+        # The list may be wrong, and nothing else draws: the provider's own answer decides.
+        text or replace(from_text[0], missing_app=from_text[0].app_name),
+        reference,
+        missing_reference_app=from_reference[0].app_name if from_reference and not reference else "",
+        ways_from_text=from_text,
+        ways_from_reference=from_reference,
     )
-    return Routes(from_text, from_reference)
 
 
-def _reference_model(model: Model, provider: str) -> Model | None:
-    """Return the model with which the provider draws from references, or None."""
-    candidates = map(find_model, model.reference_models) if model.reference_models else [model]
-    for candidate in candidates:
-        hosted = candidate.hosted.get(provider) if candidate is not None else None
-        if hosted is not None and hosted.reference is not None:
-            return candidate
+def _first_offered(ways: Sequence[Route], offered: Offered) -> Route | None:
+    for way in ways:
+        if offered is None or way.app_name in offered:
+            return way if way is ways[0] else replace(way, missing_app=ways[0].app_name)
     return None
 
 
-def _app_route(
+def _ways(settings: Settings, provider: str, name: str, *, has_reference: bool) -> tuple[Route, ...]:
+    """Return the routes to a provider's apps that draw from text or from a reference, the best first."""
+    model = find_model(settings.model)
+    if model is None or not model.is_drawn_by(name):
+        raise ValueError(f"{name} does not have the model {settings.model}")
+    if not has_reference:
+        hosted = model.hosted[name]
+        return _app_routes(settings, provider, name, model, hosted.text, hosted.text_lora)
+    ways: list[Route] = []
+    for other in map(find_model, model.reference_models or (model.id,)):
+        if other is not None and name in other.hosted:
+            hosted = other.hosted[name]
+            ways += _app_routes(
+                settings,
+                provider,
+                f"{name}-reference",
+                other,
+                hosted.reference,
+                hosted.reference_lora,
+                # The LoRA was trained on the model that draws from text, so another one does not get it.
+                lora_model="" if other is model else model.id,
+            )
+    return tuple(ways)
+
+
+def _app_routes(
     settings: Settings,
     provider: str,
     name: str,
     model: Model,
-    hosted: Hosted,
-    *,
-    has_reference: bool,
-    takes_lora: bool = True,
-) -> Route:
+    plain: App | None,
+    with_lora: App | None,
+    lora_model: str = "",
+) -> tuple[Route, ...]:
     lora = _lora(settings)
-    plain = hosted.reference if has_reference else hosted.text
-    with_lora = hosted.reference_lora if has_reference else hosted.text_lora
-    app = with_lora if lora and takes_lora and with_lora else plain
-    if app is None:
-        raise ValueError(f"{name} has no app for {model.id}")
-    drawn_with = lora if takes_lora and "lora" in app.inputs else None
-    full_name = f"{name}-reference" if has_reference else name
-    return Route(
-        provider=provider,
-        name=full_name,
-        model=model.id,
-        model_revision="",
-        lora=drawn_with,
-        supports=_supported_by(app),
-        known_model=model,
-        app=app,
-        steps=app.steps or model.steps,
-        guidance_scale=app.guidance_scale or model.guidance_scale,
-        max_references=app.max_references,
-        references=_references_of(app, model),
-        default_negative_prompt="negative_prompt" in app.inputs,
-        lora_dropped=lora is not None and drawn_with is None,
-        prices=_prices(settings, full_name, app),
+    ways = [
+        *(
+            (app, lora)
+            for app in (with_lora, plain)
+            if app and lora and not lora_model and "lora" in app.inputs
+        ),
+        # An app for a LoRA also draws without one.
+        *((app, None) for app in (plain, with_lora) if app),
+    ]
+    return tuple(
+        Route(
+            provider=provider,
+            name=name,
+            model=model.id,
+            model_revision="",
+            lora=drawn_with,
+            supports=_supported_by(app),
+            known_model=model,
+            app=app,
+            steps=app.steps or model.steps,
+            guidance_scale=app.guidance_scale or model.guidance_scale,
+            max_references=app.max_references,
+            references=_references_of(app, model),
+            default_negative_prompt="negative_prompt" in app.inputs,
+            lora_dropped=lora is not None and drawn_with is None,
+            lora_model=lora_model if lora else "",
+            prices=_prices(settings, name, app),
+        )
+        for app, drawn_with in ways
     )
 
 

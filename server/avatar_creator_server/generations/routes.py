@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
-from avatar_creator_server.generations.records import Options
+from avatar_creator_server.generations.records import Options, RouteChoice
 from avatar_creator_server.model_table import App, Model, References, Setting
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
@@ -112,6 +112,11 @@ class Route:
     """True if the service sends its own negative prompt: only where that costs nothing."""
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
+    lora_model: str = ""
+    """Id of the model for which the dropped LoRA is, if this route draws with another one; else empty."""
+    missing_app: str = ""
+    """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. If
+    the router offers none that could draw instead, it is this route's own app."""
     prices: Prices = Prices()
     speed: str = "exact"
     """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
@@ -140,6 +145,39 @@ class Route:
     def charges(self) -> bool:
         """True if a request may cost money."""
         return self.prices != Prices()
+
+    @property
+    def app_name(self) -> str:
+        """The provider's name of the app that draws; empty if the route has no apps."""
+        return self.app.name if self.app else ""
+
+    @property
+    def choice(self) -> RouteChoice | None:
+        """The app and the LoRA, to find this route again in the same settings; None if it has no app."""
+        if self.app is None:
+            return None
+        if self.lora is None:
+            return RouteChoice(self.model, self.app.name)
+        lora = self.lora
+        return RouteChoice(
+            self.model, self.app.name, lora.repository, lora.weight_file, lora.revision, lora.scale
+        )
+
+    @property
+    def notice(self) -> str:
+        """Sentence about an app that the router does not offer, if it costs no option; empty otherwise."""
+        if not self.missing_app:
+            return ""
+        if self.missing_app == self.app_name:
+            return (
+                f"Hugging Face's router does not offer {self.missing_app}, or any app in place of it: the "
+                "provider will probably refuse the request"
+            )
+        if self.lora_dropped and not self.lora_model:
+            return ""  # The sentence about the LoRA says it.
+        return (
+            f"Hugging Face's router does not offer {self.missing_app}, so {self.app_name} draws the picture"
+        )
 
     def price(self, width: int, height: int, *, references: int = 0) -> int:
         """Return the price of a picture in millionths of a US dollar, for started megapixels."""
@@ -215,7 +253,20 @@ class Route:
                         field, f"{route} draws with {name} {taken.minimum:g} to {taken.maximum:g}"
                     )
         if self.lora_dropped:
-            yield FieldViolation("options.strict", f"{route} does not support the LoRA of the service")
+            yield FieldViolation("options.strict", self._dropped_lora(route))
+
+    def _dropped_lora(self, route: str) -> str:
+        if self.lora_model:
+            return (
+                f"{route} draws with {self.model}, and the LoRA of the service is for {self.lora_model}: the "
+                "picture is drawn without it"
+            )
+        if self.missing_app not in ("", self.app_name):
+            return (
+                f"Hugging Face's router does not offer {self.missing_app}, which draws with the LoRA of the "
+                f"service: {self.app_name} draws the picture without it"
+            )
+        return f"{route} does not support the LoRA of the service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +276,17 @@ class Routes:
     from_text: Route
     from_reference: Route | None
     """Route for requests with a reference; None if the service does not support references."""
+    missing_reference_app: str = ""
+    """App that would draw from a reference, but that Hugging Face's router does not offer; else empty."""
+    ways_from_text: tuple[Route, ...] = ()
+    """All routes of the same settings, offered or not, the best first; empty if the routes have no apps."""
+    ways_from_reference: tuple[Route, ...] = ()
+    """The same for requests with a reference."""
+
+    def chosen(self, choice: RouteChoice, *, has_reference: bool) -> Route | None:
+        """Return the route that was chosen for a generation; None if the settings do not have it."""
+        ways = self.ways_from_reference if has_reference else self.ways_from_text
+        return next((way for way in ways if way.choice == choice), None)
 
     def route(self, *, has_reference: bool) -> Route | None:
         """Return the route for a request with or without a reference; None if there is none."""

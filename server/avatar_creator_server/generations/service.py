@@ -21,6 +21,7 @@ from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
 from avatar_creator_server.generations.claims import enter_turns
+from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
@@ -87,7 +88,8 @@ class Generations:
         notifier: WorkerNotifier,
         pager: Pager,
         new_seed: Callable[[], int],
-        planner: GenerationPlanner,
+        routes: CurrentRoutes,
+        prompt_style: str,
         limits: Limits,
         moderation: Moderation,
         queue_positions: QueuePositions,
@@ -98,7 +100,8 @@ class Generations:
         self._notifier = notifier
         self._pager = pager
         self._new_seed = new_seed
-        self._planner = planner
+        self._routes = routes
+        self._prompt_style = prompt_style
         self._limits = limits
         self._moderation = moderation
         self._queue_positions = queue_positions
@@ -122,7 +125,9 @@ class Generations:
             texts = request.texts
             self._moderation.refuse_denied(texts)
             await self._moderation.refuse_flagged("\n".join(texts.values()))
-        return await self._announce(await self._database.write(self._create, caller, key, request, count))
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        created = await self._database.write(self._create, planner, caller, key, request, count)
+        return await self._announce(created)
 
     async def estimate(self, caller: Caller, request: GenerationRequest, count: int = 1) -> Estimate:
         """Return the price, time and warnings of `create`, without limits and the moderation service.
@@ -132,19 +137,20 @@ class Generations:
         """
 
         workers = await self._workers.live()
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
 
         def query() -> Estimate:
             require_project(caller, request.project_id)
-            complete = self._planner.complete(caller, request)
-            self._planner.require_supported(complete)
+            complete = planner.complete(caller, request)
+            planner.require_supported(complete)
             self._moderation.refuse_denied(complete.texts if request.reproduce_of else request.texts)
-            route = self._planner.route_of(complete)
+            route = planner.route_of(complete)
             return Estimate(
                 route=route,
-                price_micros=count * self._planner.price_of(complete),
+                price_micros=count * planner.price_of(complete),
                 seconds=seconds_by_route(route.name),
                 expected_seconds=None,
-                warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
+                warnings=(*planner.warnings(complete), *([workers.warning] if workers.warning else [])),
             )
 
         estimate = await self._database.read(query)
@@ -161,7 +167,8 @@ class Generations:
             FailedPreconditionError: The generation did not fail and was not cancelled.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
-        created = await self._database.write(self._retry, caller, key, generation_id)
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        created = await self._database.write(self._retry, planner, caller, key, generation_id)
         [generation] = await self._announce([created])
         return generation
 
@@ -248,7 +255,12 @@ class Generations:
         return await self._queue_positions.with_positions(created)
 
     def _create(
-        self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int
+        self,
+        planner: GenerationPlanner,
+        caller: Caller,
+        key: RequestKey,
+        request: GenerationRequest,
+        count: int,
     ) -> list[Generation]:
         now = self._database.now()
         first_id = new_id()
@@ -256,18 +268,20 @@ class Generations:
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
         lock_project(self._database, caller.user_id, request.project_id)
-        request = self._planner.complete(caller, request)
+        request = planner.complete(caller, request)
         if request.reproduce_of:
             # The texts come from another call, and the deny list may have changed since.
             self._moderation.refuse_denied(request.texts)
-        self._planner.require_supported(request)
+        planner.require_supported(request)
         count_choices(request)
         group_id = first_id if count > 1 else ""
         ids = [first_id, *(new_id() for _ in range(count - 1))]
-        self._insert(caller.user_id, ids, request, app_id=caller.app_id, group_id=group_id)
+        self._insert(planner, caller.user_id, ids, request, app_id=caller.app_id, group_id=group_id)
         return [read_generation(caller, generation_id) for generation_id in ids]
 
-    def _retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
+    def _retry(
+        self, planner: GenerationPlanner, caller: Caller, key: RequestKey, generation_id: str
+    ) -> Generation:
         now = self._database.now()
         new_generation_id = new_id()
         earlier_id = get_or_reserve(key, new_generation_id, now)
@@ -283,8 +297,9 @@ class Generations:
         lock_project(self._database, before.user_id, before.project_id)
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
-        self._planner.require_supported(request)
+        planner.require_supported(request)
         self._insert(
+            planner,
             before.user_id,
             [new_generation_id],
             request,
@@ -296,6 +311,7 @@ class Generations:
 
     def _insert(
         self,
+        planner: GenerationPlanner,
         user_id: str,
         ids: Sequence[str],
         request: GenerationRequest,
@@ -314,7 +330,8 @@ class Generations:
         now = self._database.now()
         options = request.options
         first_seed = self._new_seed() if options.seed is None else options.seed
-        warnings = list(self._planner.warnings(request))
+        warnings = list(planner.warnings(request))
+        choice = planner.route_of(request).choice
         for number, generation_id in enumerate(ids):
             AvatarGeneration.create(
                 id=generation_id,
@@ -329,10 +346,11 @@ class Generations:
                 persona=asdict(request.persona),
                 attributes=asdict(request.attributes),
                 options=asdict(options),
-                enhanced_prompt=self._planner.enhanced_prompt_of(request),
+                enhanced_prompt=planner.enhanced_prompt_of(request),
                 negative_prompt=options.negative_prompt or NEGATIVE_PROMPT,
                 seed_used=(first_seed + number) % SEED_COUNT,
                 warnings=warnings,
+                route_choice=asdict(choice) if choice else None,
                 preset=request.preset_id or None,
                 persona_example=request.persona_example_id or None,
                 **reference_columns(request.reference_avatar_ids),
@@ -344,7 +362,7 @@ class Generations:
                 update_time=now,
             )
         enter_turns(user_id, now)
-        price = self._planner.price_of(request)
+        price = planner.price_of(request)
         spending.reserve(user_id, ids, price, now)
         statistics.count(user_id, generations={GenerationState.PENDING: len(ids)})
         spending.require_within(self._limits, user_id, now)

@@ -27,13 +27,17 @@ from avatar_creator_server.database.pooling import Pooling, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError, UnavailableError
+from avatar_creator_server.generations.current_routes import MAX_AGE
+from avatar_creator_server.generations.model_mapping import FAL, NoMappingError, read_offered_apps
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.generations.route_factory import routes_of
+from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
-from avatar_creator_server.shared.http import open_http_client
+from avatar_creator_server.shared.http import http_problem, open_http_client
 
 log = structlog.get_logger()
 
@@ -95,6 +99,7 @@ async def run_checks(
             await _check_generations(core),
             await _check_storage(core),
             await _check_provider(core, require_installed),
+            *([await _check_apps(core)] if core.current_routes.depend_on_mapping else []),
             *await _check_model(core),
             await check_picture_moderation(settings, try_classifier),
         ]
@@ -353,7 +358,7 @@ async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
         fix = f"check the network and {variables}"
-        return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
+        return CheckResult("provider", False, f"{url} does not answer: {http_problem(error)}", fix)
     return CheckResult("provider", True, f"{model}; {url} answers")
 
 
@@ -400,6 +405,66 @@ async def check_picture_moderation(
     )
 
 
+async def _check_apps(core: Core) -> CheckResult:
+    """Ask the hub which apps of the model the router offers, and store the answer for all processes."""
+    hub = core.settings.huggingface_hub_url
+    try:
+        apps = await read_offered_apps(hub, seconds=_ANSWER_SECONDS)
+    except (NoMappingError, SettingsError) as error:
+        log.warning("check_failed", check="apps", error=repr(error))
+        problem = error.problem if isinstance(error, NoMappingError) else str(error)
+        return CheckResult(
+            "apps",
+            True,
+            f"{hub} does not list the apps that the router offers: {problem}; {await _stored_apps(core)}",
+            "check the network and HUGGINGFACE_HUB_URL",
+        )
+    # If the database does not answer, or has no tables yet, its own check says so.
+    with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
+        await _within_limit(lambda: core.current_routes.store(apps))
+    routes = routes_of(core.settings, apps)
+    found = [f"{hub} lists {len(apps):,} apps of {FAL}"]
+    for drawn, ways, chosen in (
+        ("text", routes.ways_from_text, routes.from_text),
+        ("references", routes.ways_from_reference, routes.from_reference),
+    ):
+        names = dict.fromkeys(way.app_name for way in ways)
+        found += [f"{name} {_offer(name, drawn, ways[0], chosen, apps)}" for name in names]
+    # Only what the settings ask for counts, not the apps that are there in case of need.
+    wanted = [ways[0] for ways in (routes.ways_from_text, routes.ways_from_reference) if ways]
+    if all(way.app_name in apps for way in wanted):
+        return CheckResult("apps", True, "; ".join(found))
+    fix = "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE"
+    if wanted[0].lora and not routes.from_text.lora:
+        fix += "; LORA_REPOSITORY=none ends the warnings about the LoRA"
+    return CheckResult("apps", True, "; ".join(found), fix)
+
+
+def _offer(name: str, drawn: str, wanted: Route, chosen: Route | None, apps: frozenset[str]) -> str:
+    """Return whether an app is offered and what that means, as the end of a sentence."""
+    if name != wanted.app_name:
+        return f"({drawn}) is offered" if name in apps else f"({drawn}) is not offered"
+    if name in apps:
+        return f"({drawn}) is offered, and draws {_with_lora(wanted)}"
+    if chosen is None:
+        return f"({drawn}) is not offered, and no other app can draw: such requests are refused"
+    if chosen.app_name == name:
+        return f"({drawn}) is not offered, and no other app can draw: requests will probably fail"
+    return f"({drawn}) is not offered: {chosen.app_name} draws {_with_lora(chosen)} instead"
+
+
+def _with_lora(route: Route) -> str:
+    return f"with the LoRA {route.lora.repository}" if route.lora else "without a LoRA"
+
+
+async def _stored_apps(core: Core) -> str:
+    with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
+        stored = await _within_limit(core.current_routes.stored)
+        if stored is not None and stored.age <= MAX_AGE:
+            return f"the list of {stored.read_time:%Y-%m-%d %H:%M:%S} UTC counts"
+    return "all apps count as offered"
+
+
 def _redis_problem(error: Exception) -> str:
     # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
     match error:
@@ -424,16 +489,3 @@ def _redis_problem(error: Exception) -> str:
 async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
     async with asyncio.timeout(_ANSWER_SECONDS):
         return await check()
-
-
-def _http_problem(error: Exception) -> str:
-    match error:
-        case httpx.TimeoutException() | TimeoutError():
-            return "no answer in time"
-        case httpx.ProxyError():
-            return "the proxy refuses the connection"
-        case httpx.ConnectError():
-            return "no connection to its address"
-        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
-            return "it is not a URL that can be called"
-    return "the connection broke"

@@ -217,6 +217,8 @@ class Settings(BaseSettings):
     """Backend: fal.ai's queue, Hugging Face's own inference, or a dedicated Inference Endpoint."""
     huggingface_base_url: _WebUrl = "https://router.huggingface.co"
     """URL of the Hugging Face router."""
+    huggingface_hub_url: _WebUrl = "https://huggingface.co"
+    """URL of the Hugging Face Hub, whose public list says which models the router offers."""
     huggingface_endpoint_url: _WebUrl = ""
     """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
     huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""

@@ -154,6 +154,10 @@ class Plan:
         """Valid tokens; None means all that begin with `hf_`."""
         self.put: PutRefusal | None = None
         """The answer of the router to PUT; None forwards PUT to fal."""
+        self.mapped_apps: frozenset[str] | None = None
+        """The only apps of fal that the router resolves; None means that it resolves all apps."""
+        self.mapping_fault: Fault | None = None
+        """Failure of the hub's list of the mapped apps; None means that the hub gives it."""
 
     def change(self, body: Mapping[str, Any]) -> None:
         """Apply a body of `/_control/behave`. Settings that are not in the body stay unchanged.
@@ -161,7 +165,8 @@ class Plan:
         Raises:
             ValueError, TypeError: The body has an unknown field or value.
         """
-        if unknown := body.keys() - {"next", "always", "outage", "tokens", "put"}:
+        known = {"next", "always", "outage", "tokens", "put", "mapped_apps", "mapping_fault"}
+        if unknown := body.keys() - known:
             raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
         if "next" in body:
             self._next = deque(Behavior.from_json(each) for each in body["next"])
@@ -175,6 +180,10 @@ class Plan:
             if body["put"] not in (None, *get_args(PutRefusal)):
                 raise ValueError(f"unknown refusal {body['put']!r}: choose one of {get_args(PutRefusal)}")
             self.put = body["put"]
+        if "mapped_apps" in body:
+            self.mapped_apps = frozenset(body["mapped_apps"]) if body["mapped_apps"] is not None else None
+        if "mapping_fault" in body:
+            self.mapping_fault = Fault(**body["mapping_fault"]) if body["mapping_fault"] is not None else None
 
     def take(self) -> Behavior:
         """Return the behavior of the submission that has just arrived."""

@@ -16,6 +16,9 @@ result is the 422 (https://github.com/TanStack/ai/pull/396). A result has its pr
 each picture counts as whole megapixels, rounded up (https://fal.ai/models/fal-ai/flux/dev), of 1024 x 1024
 pixels (https://github.com/veniceai/api-docs/pull/241).
 
+The router resolves the app by the path. An app without a mapping is 400 `{"error": "Model not supported by
+provider fal-ai"}`, as users report of several providers; `mapped_apps` of the plan chooses the mapped ones.
+
 fal keeps a result for 30 days. If the submission has `X-Fal-Store-IO: 0`, fal keeps the result for one hour
 after the request completed, and for six minutes if it has 10 KB or more
 (https://fal.ai/docs/inference-api/queue/result). `X-Fal-Object-Lifecycle-Preference` with
@@ -90,6 +93,8 @@ class FalQueue:
             if not is_allowed(request, self._plan):
                 self._submissions.requests["unauthorized"] += 1
                 answer = refusal()
+            elif self._plan.mapped_apps is not None and app not in self._plan.mapped_apps:
+                answer = Answer.of(400, {"error": "Model not supported by provider fal-ai"})
             elif _lifetime(submission) is None:
                 answer = Answer.of(400, {"detail": "Invalid X-Fal-Object-Lifecycle-Preference"})
             elif app not in APPS:

@@ -45,7 +45,7 @@ class RouterFake:
 
     @property
     def url(self) -> str:
-        """Address that replaces https://router.huggingface.co and that of an Inference Endpoint."""
+        """Address that replaces those of the router, of the hub, and of an Inference Endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
     def behave(
@@ -80,6 +80,14 @@ class RouterFake:
     def let_pass(self, seconds: float) -> None:
         """Make all submissions this much older."""
         self._call("POST", "/_control/let_pass", {"seconds": seconds})
+
+    def map_apps(self, *apps: str) -> None:
+        """Resolve only these apps of fal, and list them at the hub. Before, the router resolves all apps."""
+        self._call("POST", "/_control/behave", {"mapped_apps": list(apps)})
+
+    def fail_mapping(self, fault: Fault | None) -> None:
+        """Let the hub's list of the mapped apps fail in this way; None ends the failure."""
+        self._call("POST", "/_control/behave", {"mapping_fault": asdict(fault) if fault else None})
 
     def submissions(self) -> list[dict[str, Any]]:
         """Return all submissions since the last reset, oldest first; see `Submission.to_json`."""

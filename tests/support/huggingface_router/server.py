@@ -16,6 +16,7 @@ from tests.support.huggingface_router.behavior import Fault, Plan
 from tests.support.huggingface_router.control import Control
 from tests.support.huggingface_router.fal_queue import FalQueue
 from tests.support.huggingface_router.hf_inference import HfInference
+from tests.support.huggingface_router.hub import Hub
 from tests.support.huggingface_router.submissions import Submissions
 
 # The body contains a reference picture as base64.
@@ -39,7 +40,7 @@ def application() -> web.Application:
 
     app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[fail_in_outage])
     app.on_response_prepare.append(_name_request)
-    for routes in (FalQueue, HfInference, Control):
+    for routes in (FalQueue, HfInference, Hub, Control):
         routes(plan, submissions).add_routes(app)
     return app
 

@@ -243,6 +243,7 @@ class Submissions:
                     "unauthorized",
                     "unknown",
                     "outage",
+                    "mapping",
                 )
             },
         }

@@ -286,10 +286,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
     """`options.strict` is set, and the service's route does not support some fields of the request. References that
-    the route cannot use, or more of them than it takes, are refused even without `strict`.
+    the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
+    the settings before a generation is drawn, it can also fail with this reason.
 
-    - Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
-    - Metadata: `provider` and `route`.
+    - Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
+    - Metadata: `provider` and `route`; none for a generation.
     - Retry: no; leave these fields out, or unset `strict`.
     - Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
     """
@@ -725,10 +726,11 @@ picture, the next attempt fetches it instead of paying for another one.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
 """`options.strict` is set, and the service's route does not support some fields of the request. References that
-the route cannot use, or more of them than it takes, are refused even without `strict`.
+the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
+the settings before a generation is drawn, it can also fail with this reason.
 
-- Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
-- Metadata: `provider` and `route`.
+- Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
+- Metadata: `provider` and `route`; none for a generation.
 - Retry: no; leave these fields out, or unset `strict`.
 - Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
 """

@@ -14,6 +14,7 @@ from avatar_creator_server.database.models.generation import (
     GenerationRecipe,
 )
 from avatar_creator_server.database.models.idempotency import IdempotencyKey
+from avatar_creator_server.database.models.model_mapping import ModelMapping
 from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.project import AvatarProject
 from avatar_creator_server.database.models.references import reference_avatar_ids, reference_columns
@@ -43,6 +44,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     IdempotencyKey,
     BackgroundJob,
     RunningWorker,
+    ModelMapping,
 )
 """All tables, each after the tables that it refers to."""
 
@@ -65,6 +67,7 @@ __all__ = [
     "GenerationRecipe",
     "GenerationStart",
     "IdempotencyKey",
+    "ModelMapping",
     "PersonaExample",
     "RouteCircuit",
     "RunningWorker",

@@ -72,6 +72,9 @@ class AvatarGeneration(BaseModel):
     picture_moderation = JSONField(null=True)
     """Verdict about the picture; null if no classifier has checked it. See
     `avatar_creator_server.images.records.PictureModeration`."""
+    route_choice = JSONField(null=True)
+    """The app and the LoRA that draw; null if the route has no apps. See
+    `avatar_creator_server.generations.records.RouteChoice`."""
     attempt_number = IntegerField(default=0)
     retry_count = IntegerField(default=0)
     worker_lost_count = IntegerField(default=0)
