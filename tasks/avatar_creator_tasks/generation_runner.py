@@ -66,7 +66,8 @@ log = structlog.get_logger()
 STORAGE_SECONDS = 45.0
 """Time for which a worker repeats to store a picture while the storage is away. The default of
 `SHUTDOWN_GRACE_SECONDS` is longer."""
-_STORAGE_PAUSE_SECONDS = 1.0
+_STORAGE_PAUSES_SECONDS = (1.0, 8.0)
+"""First and longest pause between two such tries. Each pause is twice as long as the one before."""
 _FALSE_HINT_PAUSE_SECONDS = 0.1
 """Minimum time between two renewals of a lease that hints of a cancellation cause."""
 
@@ -194,6 +195,7 @@ class GenerationRunner:
         Raises:
             UnavailableError: The storage is still away.
         """
+        pause, longest = _STORAGE_PAUSES_SECONDS
         while True:
             try:
                 return await retry_through_outage(lambda: self._files.stage(user_id, picture))
@@ -201,13 +203,14 @@ class GenerationRunner:
                 if asyncio.get_running_loop().time() >= until:
                     raise
                 log.warning("picture_storage_retried", error=error.message)
-            await asyncio.sleep(_STORAGE_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
     async def _prepare(self, lease: Lease) -> _PreparedRequest:
         """Choose the route and build the request for the provider.
 
         Raises:
-            ProviderError: No route draws from a reference, or the reference has been deleted.
+            ProviderError: No route draws from so many references, or a reference has been deleted.
         """
         generation = lease.generation
         options = generation.options
@@ -218,9 +221,12 @@ class GenerationRunner:
                 "PROVIDER_REJECTED",
                 "the service cannot draw from a reference avatar: create a generation without one",
             )
+        references = len(generation.reference_avatar_ids)
+        if references > route.max_references:
+            raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
         if lease.resume_request_id and lease.resume_route != route.name:
             lease = await self._leases.drop_request(lease)
-        references, reference_sha256s = await self._read_references(lease)
+        pictures, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
@@ -235,11 +241,11 @@ class GenerationRunner:
             height=options.height,
             steps=route.steps_for(options.steps),
             guidance_scale=route.guidance_scale_for(options.guidance_scale),
-            references=references,
+            references=pictures,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, reference_sha256s)
+        return _PreparedRequest(lease, request, sha256s)
 
     async def _provider_prompt(self, lease: Lease, route: Route) -> str:
         """Return the prompt to send: that of the recipe if the generation runs one again."""
@@ -290,6 +296,7 @@ class GenerationRunner:
         """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
+        has_id = resumes
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
             await self._require_closed_circuit(lease, route)
@@ -316,7 +323,8 @@ class GenerationRunner:
             nonlocal request_id
             request_id = provider_request_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            held.only_copy = False
+            nonlocal has_id
+            has_id = True
             await accepted()
 
         async def drawn(part: float) -> None:
@@ -324,12 +332,16 @@ class GenerationRunner:
             percent = start + int((end - start) * min(max(part, 0.0), 1.0))
             await progress.reach(percent, GenerationStage.DRAWING, estimated=provider.estimates_progress)
 
-        held.only_copy = route.is_hosted and not resumes
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))
         except ProviderError as error:
             await self._record_refusal(route, error, since=None if resumes else attempt_start)
             raise
+        except UnavailableError:
+            # The provider has answered, but this service could not take the answer.
+            held.only_copy = route.is_hosted and not has_id
+            raise
+        held.only_copy = route.is_hosted and not has_id
         if not resumes:
             await accepted()
         return await self._moderator.check(portrait, fetchable=bool(request_id))
@@ -410,7 +422,7 @@ class _Held:
     files: list[StoredFile] = field(default_factory=list)
     """Staged files, which no row uses yet."""
     only_copy: bool = False
-    """True if a hosted provider may have drawn a picture that cannot be fetched again: a single request."""
+    """True if a hosted provider has drawn a picture that cannot be fetched again: a single request."""
 
     def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
         """Return the failure of an attempt through this service, not through the provider.
@@ -418,7 +430,7 @@ class _Held:
         A retry must not pay again for a picture that this worker had.
         """
         if self.only_copy:
-            lost = f"{message}; a picture that was paid for may be lost, so the service does not retry"
+            lost = f"{message}; a picture that may be paid for is lost, so the service does not retry"
             return Failure(reason, lost, retryable=False, resumable=False)
         return Failure(reason, message, True, retry_after)
 

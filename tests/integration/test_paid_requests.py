@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from avatar_creator import AttemptOutcome, ErrorReason, InvalidArgumentError
+from avatar_creator_server.errors import UnavailableError
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
@@ -152,26 +153,6 @@ async def test_a_picture_waits_in_the_worker_until_the_storage_is_back(studio: S
     assert not provider.has_begun()
 
 
-async def test_a_request_with_an_id_is_fetched_again_if_the_storage_stays_away(studio: Studio) -> None:
-    provider = ScriptedProvider()
-    async with studio.service.working(provider, storage_seconds=0):
-        with storage_away(studio):
-            generation = await studio.create_generation()
-            drawing = await provider.next_drawing()
-            drawing.submitted(REQUEST_ID)
-            drawing.succeed()
-            await studio.wait_for_backoff(generation.id, 1)
-        await studio.retry_now(generation.id, attempt=1)
-        resumed = await provider.next_drawing()
-        assert resumed.request.resume_request_id == REQUEST_ID
-        resumed.succeed()
-        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
-
-    first, second = await studio.attempts(generation.id)
-    assert first.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
-    assert [first.price_micros, second.price_micros] == [PRICE, 0]
-
-
 @pytest.mark.parametrize("route", ["hf-inference", "endpoint"])
 async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_stays_away(
     embedded: Deployment, user: str, route: str
@@ -195,6 +176,19 @@ async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_st
         [attempt] = await studio.attempts(generation.id)
         assert (attempt.possibly_charged, attempt.price_micros) == (True, PRICE)
         assert not provider.has_begun()
+
+
+async def test_a_picture_of_a_single_request_that_cannot_be_decoded_now_is_not_paid_twice(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    settings = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0.035}'}
+    async with serving(embedded, user, **settings) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        (await provider.next_drawing()).fail(UnavailableError("OVERLOADED", "no decoder is free"))
+        failed = await studio.wait_for_end(generation.id)
+
+    assert (failed.state, failed.price_micros) == (FAILED, PRICE)
 
 
 async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stays_away(

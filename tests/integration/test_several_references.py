@@ -41,8 +41,17 @@ SIZE: dict[str, Any] = {"width": 512, "height": 512}
 def deployment(request: pytest.FixtureRequest, router: RouterFake) -> Deployment:
     """A service that draws with FLUX.2 through the fake. The test starts it."""
     made: Deployment = request.getfixturevalue(request.param)
-    made.settings |= {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_BASE_URL": router.url, "MODEL": MODEL}
+    use_flux_2(made, router)
     return made
+
+
+def use_flux_2(deployment: Deployment, router: RouterFake) -> None:
+    """Let a service draw with FLUX.2 through the fake."""
+    deployment.settings |= {
+        "HUGGINGFACE_API_KEY": KEY,
+        "HUGGINGFACE_BASE_URL": router.url,
+        "MODEL": MODEL,
+    }
 
 
 @pytest.fixture
@@ -221,6 +230,22 @@ def test_more_references_than_the_route_takes_are_refused_with_the_maximum(
         assert violation.description.endswith("takes at most 4 references (got 5)")
     assert list(client.generations.list()) == []
     assert draw(client, project_id, ids_of(people[:MAX_REFERENCES])).state == COMPLETED
+
+
+def test_a_worker_whose_model_takes_fewer_references_fails_and_requests_nothing(
+    distributed: Deployment, router: RouterFake, user: str
+) -> None:
+    use_flux_2(distributed, router)
+    distributed.start_server()
+    distributed.start_worker(MODEL="black-forest-labs/FLUX.1-Kontext-dev")
+    with distributed.client(user) as client:
+        project = client.projects.create("Mixed")
+        faces = [client.avatars.upload(project.id, pictures.png(), name=name) for name in ("One", "Two")]
+        last = draw(client, project.id, ids_of(faces))
+
+    assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
+    assert last.error.message.endswith("takes at most 1 reference (got 2)")
+    assert (last.attempt_number, router.count) == (1, 0)
 
 
 def test_each_reference_must_be_an_avatar_of_the_caller_in_a_project_that_exists(

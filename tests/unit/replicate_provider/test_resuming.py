@@ -60,10 +60,21 @@ async def test_the_deadline_ends_only_a_prediction_that_is_over(
     fake: ReplicateFake, outputs: Outputs, behavior: Behavior, flags: tuple[bool, bool, bool]
 ) -> None:
     fake.behave(behavior)
-    error = await draw_and_fail(fake, outputs, deadline=SHORT)
+    limits = replace(LIMITS, stop_seconds=0.2)
+    error = await draw_and_fail(fake, outputs, deadline=SHORT, limits=limits)
 
     assert (error.reason, flags_of(error)) == ("PROVIDER_TIMEOUT", flags)
     assert fake.counters()["cancel"] == 1
+
+
+async def test_the_deadline_waits_a_little_for_a_prediction_that_was_asked_to_stop(
+    fake: ReplicateFake, outputs: Outputs
+) -> None:
+    # Cancel-After is at least 5 s, so Replicate itself ends this one after the deadline of the attempt.
+    fake.behave(Behavior(hold=True, ignores_cancel=True))
+    error = await draw_and_fail(fake, outputs, deadline=SHORT, limits=replace(LIMITS, stop_seconds=30))
+
+    assert (error.reason, flags_of(error)) == ("PROVIDER_TIMEOUT", (True, True, False))
 
 
 async def test_replicate_ends_a_prediction_that_no_one_fetches(fake: ReplicateFake, outputs: Outputs) -> None:

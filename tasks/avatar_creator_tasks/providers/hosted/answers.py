@@ -32,20 +32,32 @@ answer, the provider's JSON body (empty if there is none), and the error's type 
 reported one (else empty)."""
 
 
+def _estimated_time(body: Mapping[str, Any]) -> object:
+    """Return the seconds until a model of Hugging Face is loaded."""
+    return body.get("estimated_time")
+
+
 class AnswerReader:
     """Turns answers into errors, messages and facts, and removes the secret from all of them."""
 
-    def __init__(self, secret: str, now: Callable[[], datetime], signals_of: SignalsOf) -> None:
+    def __init__(
+        self,
+        secret: str,
+        now: Callable[[], datetime],
+        signals_of: SignalsOf,
+        delay_in: Callable[[Mapping[str, Any]], object] = _estimated_time,
+    ) -> None:
         """Create a reader.
 
-        Args:
-            secret: The API key, which no message may contain.
-            now: Returns the current time, to interpret a Retry-After that is a date.
-            signals_of: Finds the signals of an answer of this provider.
+        Args: secret: The API key, which no message may contain. now: Returns the current time, to interpret a
+        Retry-After that is a date. signals_of: Finds the signals of an answer of this provider. delay_in:
+        Returns the seconds until a retry that the body of a refusal asks for, or anything else if it asks for
+        none. The headers count before it.
         """
         self._secret = secret
         self._now = now
         self._signals_of = signals_of
+        self._delay_in = delay_in
 
     def refusal(self, stage: Stage, answer: Answer, *, known_type: str = "") -> RequestError:
         """Return the error for an answer whose status is not 2xx.
@@ -92,8 +104,7 @@ class AnswerReader:
                 return _clamped(seconds)
         header = answer.headers.get("retry-after", "").strip()
         if not header:
-            # Seconds until the model is loaded.
-            return _clamped(body.get("estimated_time"))
+            return _clamped(self._delay_in(body))
         try:
             return _clamped(float(header))
         except ValueError:

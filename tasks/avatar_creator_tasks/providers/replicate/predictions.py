@@ -47,16 +47,18 @@ from avatar_creator_tasks.providers.hosted.http_client import (
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal, Stage, failure
 from avatar_creator_tasks.providers.hosted.picture_addresses import web_address
-from avatar_creator_tasks.providers.hosted.pictures import fitted
-from avatar_creator_tasks.providers.hosted.progress import Estimate
-from avatar_creator_tasks.providers.hosted.repetition import PAUSE_GROWTH, pause, repeat, unanswered
+from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
+from avatar_creator_tasks.providers.hosted.progress import ProgressReports
+from avatar_creator_tasks.providers.hosted.repetition import (
+    PAUSE_GROWTH,
+    DeadlinePassedError,
+    pause,
+    repeat,
+    unanswered,
+)
 from avatar_creator_tasks.providers.replicate.access import Access
 from avatar_creator_tasks.providers.replicate.inputs import app_of, prediction_input
-from avatar_creator_tasks.providers.replicate.signals import (
-    delay_in,
-    is_own_problem,
-    signal_of_failed_prediction,
-)
+from avatar_creator_tasks.providers.replicate.signals import is_own_problem, signal_of_failed_prediction
 
 log = structlog.get_logger()
 
@@ -160,7 +162,15 @@ class Predictions:
             raise failure(
                 Stage.POLL, ("404",), provider_message="the request does not belong to this provider"
             )
-        prediction = await self._wait_until_ended(prediction_id, request, deadline, progress)
+        reports = ProgressReports(request, self._limits, progress)
+
+        async def report(prediction: Mapping[str, Any]) -> None:
+            if prediction["status"] == "starting":
+                await reports.queued()
+            else:
+                await reports.drawing([prediction.get("logs")])
+
+        prediction = await self._wait_until_ended(prediction_id, deadline, report)
         result = self._result(prediction_id, prediction)
         size = request.width, request.height
 
@@ -168,15 +178,20 @@ class Predictions:
             return await self._downloads.picture(result.picture_url, size, deadline, any_size=True)
 
         image = await repeat(picture, deadline, self._limits)
-        return await asyncio.to_thread(_portrait, image, result, request)
+        return await asyncio.to_thread(finished_portrait, image, request, result.facts)
 
     async def cancel_after_deadline(self, prediction_id: str) -> RequestError:
-        """Cancel a prediction whose deadline has passed and return the error of the attempt."""
+        """Cancel a prediction whose deadline has passed and return the error of the attempt.
+
+        The next attempt resumes the prediction, unless it has certainly ended.
+        """
         try:
             result = await self.cancel(prediction_id)
         except RequestError as error:
             log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
             result = CancelResult.UNCONFIRMED
+        if result is CancelResult.REQUESTED:
+            return await self._error_after_stop(prediction_id)
         is_over = result in (CancelResult.DROPPED, CancelResult.CANCELLED)
         return failure(
             Stage.POLL,
@@ -206,34 +221,40 @@ class Predictions:
         if answer.is_success:
             return _cancel_result(body)
         if answer.status == HTTPStatus.NOT_FOUND:
-            known = is_own_problem(body, answer.status)
+            known = is_own_problem(body or {}, answer.status)
             return CancelResult.DROPPED if known else CancelResult.UNCONFIRMED
-        raise self._refusal(Stage.CANCEL, answer)
+        raise self._reader.refusal(Stage.CANCEL, answer)
+
+    async def _error_after_stop(self, prediction_id: str) -> RequestError:
+        """Wait a little for the end of a prediction that was asked to stop; return the attempt's error."""
+        deadline = Deadline(self._limits.stop_seconds)
+        try:
+            prediction = await self._wait_until_ended(prediction_id, deadline, _ignore)
+            self._result(prediction_id, prediction)
+        except DeadlinePassedError:
+            pass
+        except RequestError as error:
+            if error.retryable and not error.request_alive:
+                return failure(Stage.POLL, (Signal.DEADLINE,), nothing_billed=not error.charged)
+            if not error.request_alive:
+                return error
+        return failure(Stage.POLL, (Signal.DEADLINE_ALIVE,))
 
     async def _wait_until_ended(
         self,
         prediction_id: str,
-        request: PortraitRequest,
         deadline: Deadline,
-        progress: Callable[[float], Awaitable[None]],
+        report: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> dict[str, Any]:
         """Poll until a prediction has ended, and return it."""
-        clock = asyncio.get_running_loop()
-        estimate = Estimate(request.expected_seconds or self._limits.usual_seconds)
         seconds = self._limits.first_pause_seconds
-        start: float | None = None
         while True:
             prediction = await repeat(
                 lambda: self._prediction(prediction_id, deadline), deadline, self._limits
             )
             if prediction["status"] in _ENDED:
                 return prediction
-            if prediction["status"] == "starting":
-                await progress(estimate.queued())
-            else:
-                start = start or clock.time()
-                elapsed = clock.time() - start
-                await progress(estimate.drawing(elapsed, [prediction.get("logs")], request.steps or 0))
+            await report(prediction)
             await pause(seconds, deadline)
             seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
 
@@ -295,18 +316,16 @@ class Predictions:
         except NoAnswerError as error:
             raise unanswered(stage, error) from error
         if not answer.is_success:
-            raise self._refusal(stage, answer)
+            raise self._reader.refusal(stage, answer)
         return answer
-
-    def _refusal(self, stage: Stage, answer: Answer) -> RequestError:
-        error = self._reader.refusal(stage, answer)
-        if not error.retry_after and answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            error.retry_after = delay_in(json_object(answer.content) or {})
-        return error
 
     def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
         message = self._reader.message(answer)
         return failure(stage, (signal,), status=answer.status, provider_message=message)
+
+
+async def _ignore(prediction: Mapping[str, Any]) -> None:
+    pass
 
 
 def _cancel_result(prediction: Mapping[str, Any] | None) -> CancelResult:
@@ -329,21 +348,3 @@ def _never_started(prediction: Mapping[str, Any]) -> bool:
     `started_at` may be missing in any answer, so only an explicit null counts.
     """
     return prediction.get("status") == "aborted" or prediction.get("started_at", "") is None
-
-
-def _portrait(image: Image.Image, result: _Result, request: PortraitRequest) -> Portrait:
-    warnings = []
-    size = request.width, request.height
-    if image.size != size:
-        warnings.append(
-            f"the provider drew {image.width}x{image.height} pixels; "
-            f"the picture was scaled and cropped to {size[0]}x{size[1]}"
-        )
-        image = fitted(image, size)
-    lora = request.route.lora
-    if lora is not None and lora.revision and not lora.weight_file:
-        warnings.append(
-            "the LoRA's revision was not sent to the provider, because it needs the name of the weight file: "
-            "the operator must set LORA_WEIGHT_FILE"
-        )
-    return Portrait(image, dict(result.facts), tuple(warnings))

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -30,7 +29,6 @@ _CONTENT = re.compile(
     re.IGNORECASE,
 )
 _RESETS = re.compile(r"rate limit resets in ~?(\d{1,6}) ?s", re.IGNORECASE)
-_MAX_SECONDS = 3600
 
 
 def signals_of(answer: Answer, body: Mapping[str, Any], _known_type: str) -> Iterator[Signal | str]:
@@ -49,6 +47,8 @@ def signals_of(answer: Answer, body: Mapping[str, Any], _known_type: str) -> Ite
     if is_client_error and "spend limit" in text.casefold():
         # The account's own monthly limit, which stops every request of the service.
         yield Signal.LOCKED
+    if answer.status == HTTPStatus.NOT_FOUND and not is_own_problem(body, answer.status):
+        yield Signal.MISSING_PAGE
     yield str(answer.status)
     yield f"{min(answer.status // 100, 5)}xx"
 
@@ -60,19 +60,18 @@ def signal_of_failed_prediction(error: str) -> Signal:
     return Signal.CONTENT if _CONTENT.search(error) else Signal.JOB_FAILED_MAYBE_CHARGED
 
 
-def delay_in(body: Mapping[str, Any]) -> timedelta:
-    """Return the delay that a 429 without Retry-After asks for in its body; zero if there is none.
+def delay_in(body: Mapping[str, Any]) -> object:
+    """Return the seconds until a retry that a 429 asks for in its body; None if there are none.
 
     The body is `{"detail": "Request was throttled. Your rate limit resets in ~30s.", "status": 429,
     "retry_after": 30}`. The page replicate.com/docs/topics/predictions/rate-limits shows only `detail`.
     """
-    seconds = body.get("retry_after")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
-        found = _RESETS.search(str(body.get("detail") or ""))
-        seconds = int(found[1]) if found else 0
-    return timedelta(seconds=min(max(seconds, 0), _MAX_SECONDS))
+    if "retry_after" in body:
+        return body["retry_after"]
+    found = _RESETS.search(str(body.get("detail") or ""))
+    return int(found[1]) if found else None
 
 
-def is_own_problem(body: Mapping[str, Any] | None, status: int) -> bool:
+def is_own_problem(body: Mapping[str, Any], status: int) -> bool:
     """Return whether a body is a problem document of Replicate itself for this status, not of a gateway."""
-    return body is not None and isinstance(body.get("detail"), str) and body.get("status", status) == status
+    return isinstance(body.get("detail"), str) and body.get("status", status) == status
