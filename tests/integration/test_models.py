@@ -189,6 +189,19 @@ def test_an_unknown_model_draws_with_its_own_defaults_and_a_warning(serve: Serve
     )
 
 
+def test_an_endpoint_for_a_distilled_model_is_asked_for_no_guidance(serve: Serve, router: RouterFake) -> None:
+    with serve(
+        MODEL="Tongyi-MAI/Z-Image-Turbo", HUGGINGFACE_ROUTE="endpoint", HUGGINGFACE_ENDPOINT_URL=router.url
+    ) as client:
+        generation, recipe = draw(client)
+
+    assert list(generation.warnings) == []
+    parameters = router.submissions()[-1]["body"]["parameters"]
+    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, 0)
+    assert "negative_prompt" not in parameters
+    assert (recipe.steps, recipe.guidance_scale) == (9, 0)
+
+
 def test_the_prompt_can_be_sentences_and_a_reproduction_keeps_them(
     serve: Serve, router: RouterFake, embedded: Deployment, user: str
 ) -> None:

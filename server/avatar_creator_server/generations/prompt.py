@@ -78,8 +78,8 @@ def describe(prompt: str, persona: Persona, attributes: Attributes) -> str:
 def instruct(prompt: str, persona: Persona, attributes: Attributes, references: int) -> str:
     """Build an instruction to draw the person of the references, for a model that edits pictures.
 
-    The wording follows the makers' advice to name what must stay
-    (https://docs.bfl.ai/guides/prompting_guide_kontext_i2i).
+    The wording follows the advice for FLUX.1-Kontext to name the subject, and what must remain unchanged
+    (https://fal.ai/models/fal-ai/flux-kontext/dev/api, "Best Practices").
     """
     pictures = "the picture" if references == 1 else "the pictures"
     request = f": {_without_end(prompt)}" if prompt.strip() else ""

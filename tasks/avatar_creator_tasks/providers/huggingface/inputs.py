@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from avatar_creator_server.generations.routes import Lora
-from avatar_creator_server.model_table import App
+from avatar_creator_server.model_table import App, Guidance
 from avatar_creator_tasks.providers.base import PortraitRequest
 from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 
@@ -75,11 +75,14 @@ def lora_path(lora: Lora) -> str:
 
 def single_input(request: PortraitRequest) -> dict[str, Any]:
     """Return the request body for hf-inference and for endpoints."""
+    model = request.route.known_model
+    # Otherwise the pipeline of a model that was distilled to draw without guidance has guidance by default.
+    unguided = 0.0 if model is not None and model.guidance is Guidance.NONE else None
     parameters: dict[str, Any] = {
         "width": request.width,
         "height": request.height,
         "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance_scale,
+        "guidance_scale": unguided if request.guidance_scale is None else request.guidance_scale,
         "seed": request.seed,
         "negative_prompt": request.negative_prompt or None,
     }
