@@ -119,6 +119,7 @@ class Core:
             pager,
             new_seed=lambda: secrets.randbits(32),
             routes=current_routes,
+            prompt_style=settings.prompt_style,
             limits=Limits(
                 concurrent=settings.generation_limit_concurrent,
                 per_minute=settings.generation_limit_per_minute,

@@ -17,9 +17,10 @@ from avatar_creator_server.core import Core
 from avatar_creator_server.generations.workers import WorkerIdentity
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
-from avatar_creator_tasks.generation_runner import GenerationRunner
+from avatar_creator_tasks.generation_runner import STORAGE_SECONDS, GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
 from avatar_creator_tasks.mapping_reader import MappingReader
+from avatar_creator_tasks.picture_moderation import make_moderator
 from avatar_creator_tasks.presence import Presence
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.factory import make_provider
@@ -37,12 +38,24 @@ JOB_SLOTS = 2
 class Worker:
     """The slots, listeners and sweeper of one process."""
 
-    def __init__(self, core: Core, provider: Provider | None = None) -> None:
+    def __init__(
+        self, core: Core, provider: Provider | None = None, *, storage_seconds: float = STORAGE_SECONDS
+    ) -> None:
+        """Create the worker.
+
+        Args:
+            core: The parts that all processes share.
+            provider: Draws the pictures; None means the provider of the settings.
+            storage_seconds: Time for which a worker repeats to store a picture while the storage is away.
+        """
         self._core = core
         self._provider = provider or make_provider(core.settings, core.decoders)
         host = socket.gethostname()
         self._name = f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
-        runner = GenerationRunner(self._name, core, self._provider)
+        self._moderator = make_moderator(core.settings)
+        runner = GenerationRunner(
+            self._name, core, self._provider, self._moderator, storage_seconds=storage_seconds
+        )
         job_runner = JobRunner(
             core.background_jobs,
             core.avatars,
@@ -70,8 +83,13 @@ class Worker:
         """Run jobs until `finish` is set, then stop.
 
         Running jobs get the grace period to finish; the others go back to the queue.
+
+        Raises:
+            SettingsError: The classifier that checks the pictures cannot be used.
         """
         notifier = self._core.notifier
+        # Before the first claim: a picture that cannot be checked would have to be withheld.
+        await self._moderator.load()
         # Before the first claim, so that a server never shows a running generation without its worker.
         await self._presence.start()
         sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._background_jobs)
@@ -112,6 +130,7 @@ class Worker:
                 self._background_jobs.stop(grace_seconds),
             )
             await self._provider.close()
+            await self._moderator.close()
             log.info("worker_stopped", worker=self._name)
 
 
@@ -138,6 +157,7 @@ async def work(core: Core, finish: asyncio.Event) -> None:
 
     Raises:
         SchemaError: The database does not have the schema that this code needs.
+        SettingsError: The worker cannot use a library or a folder that the settings need.
     """
     try:
         if not await core.database.wait_for_free_connection(finish):

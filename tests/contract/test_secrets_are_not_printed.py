@@ -74,7 +74,21 @@ PLACES: dict[str, Callable[[str], dict[str, str]]] = {
         "HUGGINGFACE_API_KEY": word,
         "HUGGINGFACE_BASE_URL": f"http://{_CLOSED}",
     },
+    "REPLICATE_BASE_URL": lambda word: {
+        "REPLICATE_API_TOKEN": "r8_0123456789",
+        "REPLICATE_BASE_URL": f"http://sarah:{word}@{_CLOSED}",
+    },
+    "REPLICATE_API_TOKEN": lambda word: {
+        "REPLICATE_API_TOKEN": word,
+        "REPLICATE_BASE_URL": f"http://{_CLOSED}",
+    },
     "MODERATION_URL": lambda word: {"MODERATION_URL": f"http://sarah:{word}@{_CLOSED}"},
+    "PICTURE_MODERATION": lambda word: {**_HOSTED, "PICTURE_MODERATION": f"http://sarah:{word}@{_CLOSED}"},
+    "PICTURE_MODERATION_API_KEY": lambda word: {
+        **_HOSTED,
+        "PICTURE_MODERATION": f"http://{_CLOSED}",
+        "PICTURE_MODERATION_API_KEY": word,
+    },
     "https_proxy": lambda word: {**_HOSTED, "https_proxy": f"http://sarah:{word}@{_CLOSED}"},
     "JWT_SECRET": lambda word: {"JWT_SECRET": word},
 }

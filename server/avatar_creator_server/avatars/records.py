@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from avatar_creator_server.database import models
+from avatar_creator_server.database.json_columns import from_json
 from avatar_creator_server.database.records import read_row
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 
 
@@ -28,8 +29,10 @@ class Avatar:
     generation_prompt: str
     seed_used: int | None
     generation_id: str
-    reference_avatar_id: str
-    """Id of the avatar whose picture this one was made from; empty if none."""
+    reference_avatar_ids: tuple[str, ...]
+    """Ids of the avatars from whose pictures this one was made."""
+    picture_moderation: PictureModeration | None
+    """Verdict about the generated picture; None if no classifier has checked it."""
     usage_count: int
     last_used_time: datetime | None
     create_time: datetime
@@ -51,4 +54,8 @@ class Avatar:
             ),
             attributes=read_row(Attributes, row),
             generation_id=row.generation_id or "",
+            reference_avatar_ids=models.reference_avatar_ids(row),
+            picture_moderation=(
+                from_json(PictureModeration, row.picture_moderation) if row.picture_moderation else None
+            ),
         )

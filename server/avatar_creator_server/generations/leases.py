@@ -398,6 +398,7 @@ class GenerationLeases:
             end_time=now,
             warnings=list(dict.fromkeys((*before.warnings, *result.warnings))),
             reproduction=asdict(result.reproduction) if result.reproduction else None,
+            picture_moderation=asdict(result.picture_moderation) if result.picture_moderation else None,
         )
         update_attempt(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
         keep_recipe(before.id, result.recipe)
@@ -416,7 +417,8 @@ class GenerationLeases:
                 generation_prompt=before.prompt,
                 seed_used=before.seed_used,
                 generation_id=before.id,
-                reference_avatar_id=before.reference_avatar_id,
+                reference_avatar_ids=before.reference_avatar_ids,
+                picture_moderation=result.picture_moderation,
             ),
             now,
         )
@@ -527,6 +529,6 @@ class GenerationLeases:
 
 
 def _source_type(generation: Generation) -> str:
-    if generation.reference_avatar_id:
+    if generation.reference_avatar_ids:
         return SourceType.FROM_REFERENCE
     return SourceType.FROM_PRESET if generation.preset_id else SourceType.TEXT_TO_IMAGE

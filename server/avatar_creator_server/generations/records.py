@@ -13,6 +13,7 @@ from avatar_creator_server.database import models
 from avatar_creator_server.database.json_columns import from_json
 from avatar_creator_server.database.models.states import ENDED_STATES, PRIORITIES, GenerationState
 from avatar_creator_server.database.records import read_row
+from avatar_creator_server.images.records import PictureModeration
 from avatar_creator_server.people.person import Attributes, Persona, attributes_from_json, persona_from_json
 
 DEFAULT_SIDE_PIXELS = 1024
@@ -42,7 +43,7 @@ class Options:
     strict: bool = False
     """True if an unsupported option is an error, not a warning."""
     omit_recipe: bool = False
-    """True if the file of the picture must not contain its recipe."""
+    """True if the file of the picture must not contain its recipe, except for the kind of its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,15 @@ class Generation:
     persona_example_id: str
     retry_of: str
     reproduce_of: str
-    reference_avatar_id: str
+    reference_avatar_ids: tuple[str, ...]
+    """Avatars whose pictures the new picture starts from, in the order of the request."""
     group_id: str
     app_id: str
     price_micros: int
     """Price of its attempts so far, in millionths of a US dollar."""
     reproduction: Reproduction | None
+    picture_moderation: PictureModeration | None
+    """Verdict about the picture; None if no classifier has checked it."""
     create_time: datetime
     start_time: datetime | None
     end_time: datetime | None
@@ -141,9 +145,13 @@ class Generation:
             options=from_json(Options, row.options),
             avatar_id=avatar_id or "",
             warnings=tuple(row.warnings),
+            reference_avatar_ids=models.reference_avatar_ids(row),
             preset_id=row.preset_id or "",
             persona_example_id=row.persona_example_id or "",
             reproduction=from_json(Reproduction, row.reproduction) if row.reproduction else None,
+            picture_moderation=(
+                from_json(PictureModeration, row.picture_moderation) if row.picture_moderation else None
+            ),
             route_choice=from_json(RouteChoice, row.route_choice) if row.route_choice else None,
             queue_position=None,
             expected_seconds=None,

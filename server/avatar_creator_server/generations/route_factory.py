@@ -17,7 +17,7 @@ from avatar_creator_server.model_table import (
 from avatar_creator_server.settings import Settings
 
 _UNKNOWN_MODEL = frozenset({"prompt", "steps", "guidance_scale", "negative_prompt"})
-"""What a model that is not in the table probably supports."""
+"""Options that a model which is not in the table probably supports."""
 
 
 Offered: TypeAlias = frozenset[str] | None
@@ -31,6 +31,8 @@ def routes_of(settings: Settings, offered: Offered = None) -> Routes:
             if settings.huggingface_route == "fal-ai":
                 return _hosted(settings, "huggingface", "fal-ai", offered)
             return Routes(_single_requests(settings), None)
+        case "replicate":
+            return _hosted(settings, "replicate", "replicate")
         case "diffusers":
             return _local(settings)
         case _:
@@ -64,25 +66,26 @@ def _first_offered(ways: Sequence[Route], offered: Offered) -> Route | None:
 def _ways(settings: Settings, provider: str, name: str, *, has_reference: bool) -> tuple[Route, ...]:
     """Return the routes to a provider's apps that draw from text or from a reference, the best first."""
     model = find_model(settings.model)
-    if model is None or name not in model.hosted:
+    if model is None or not model.is_drawn_by(name):
         raise ValueError(f"{name} does not have the model {settings.model}")
     if not has_reference:
         hosted = model.hosted[name]
         return _app_routes(settings, provider, name, model, hosted.text, hosted.text_lora)
-    other = find_model(model.reference_model) or model
-    if name not in other.hosted:
-        return ()
-    hosted = other.hosted[name]
-    return _app_routes(
-        settings,
-        provider,
-        f"{name}-reference",
-        other,
-        hosted.reference,
-        hosted.reference_lora,
-        # The LoRA was trained on the model that draws from text, so another one does not get it.
-        lora_model="" if other is model else model.id,
-    )
+    ways: list[Route] = []
+    for other in map(find_model, model.reference_models or (model.id,)):
+        if other is not None and name in other.hosted:
+            hosted = other.hosted[name]
+            ways += _app_routes(
+                settings,
+                provider,
+                f"{name}-reference",
+                other,
+                hosted.reference,
+                hosted.reference_lora,
+                # The LoRA was trained on the model that draws from text, so another one does not get it.
+                lora_model="" if other is model else model.id,
+            )
+    return tuple(ways)
 
 
 def _app_routes(
@@ -115,8 +118,9 @@ def _app_routes(
             known_model=model,
             app=app,
             steps=app.steps or model.steps,
-            guidance_scale=model.guidance_scale,
+            guidance_scale=app.guidance_scale or model.guidance_scale,
             max_references=app.max_references,
+            references=_references_of(app, model),
             default_negative_prompt="negative_prompt" in app.inputs,
             lora_dropped=lora is not None and drawn_with is None,
             lora_model=lora_model if lora else "",
@@ -124,6 +128,12 @@ def _app_routes(
         )
         for app, drawn_with in ways
     )
+
+
+def _references_of(app: App, model: Model) -> References:
+    if not app.max_references:
+        return References.NONE
+    return References.NOISED if "reference_strength" in app.inputs else model.references
 
 
 def _supported_by(app: App) -> frozenset[str]:
@@ -171,9 +181,11 @@ def _local(settings: Settings) -> Routes:
             steps=model.steps if model else None,
             guidance_scale=model.guidance_scale if model else None,
             max_references=model.max_references if model else 0,
+            references=model.references if model else References.NONE,
             default_negative_prompt=_has_classifier_free_guidance(model),
             lora_dropped=_lora(settings) is not None and lora is None,
             prices=_prices(settings, "local", None),
+            speed=settings.model_speed,
         )
 
     if model is None or model.references is References.NONE:
@@ -224,4 +236,5 @@ def _prices(settings: Settings, route: str, app: App | None) -> Prices:
         first_megapixel=app.first_megapixel,
         per_picture=app.price_per_picture,
         per_reference_megapixel=app.price_per_reference,
+        reference_megapixels=app.reference_megapixels,
     )

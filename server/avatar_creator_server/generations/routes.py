@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.records import Options, RouteChoice
-from avatar_creator_server.model_table import App, Model, Setting
+from avatar_creator_server.model_table import App, Model, References, Setting
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
@@ -22,6 +22,9 @@ OPTIONS = frozenset(
     {"prompt", "negative_prompt", "steps", "guidance_scale", "reference", "reference_strength"}
 )
 """Parts of a request that a route may not support."""
+
+_LOCAL_PROVIDERS = frozenset({"sketch", "diffusers"})
+"""Providers that draw on the worker itself, where a picture costs only time."""
 
 _LIMITATIONS = {
     "prompt": "draws from the attributes and does not read the prompt",
@@ -54,19 +57,23 @@ class Prices:
     """The price of a picture in millionths of a US dollar, by its parts."""
 
     per_megapixel: int = 0
-    """For each started megapixel of the picture."""
+    """Price of each started megapixel of the picture."""
     first_megapixel: int = 0
-    """For the first megapixel, in addition."""
+    """Additional price of the first megapixel."""
     per_picture: int = 0
-    """For each picture, in addition."""
+    """Additional price of each picture."""
     per_reference_megapixel: int = 0
-    """For each started megapixel of each reference."""
+    """Price of each megapixel of each reference."""
+    reference_megapixels: int = 0
+    """Megapixels that count for a reference of any size; 0 if its started megapixels count."""
 
     def price(self, width: int, height: int, references: int) -> int:
         """Return the price of a picture of this size with this number of references of the same size."""
         megapixels = math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL)
+        of_references = references * (self.reference_megapixels or megapixels)
         return (
-            megapixels * (self.per_megapixel + references * self.per_reference_megapixel)
+            megapixels * self.per_megapixel
+            + of_references * self.per_reference_megapixel
             + self.first_megapixel
             + self.per_picture
         )
@@ -94,11 +101,13 @@ class Route:
     app: App | None = None
     """Hosted app that draws; None if the route has no apps."""
     steps: Setting | None = None
-    """Numbers of steps; None if the model draws with its own number, or nobody knows its range."""
+    """Numbers of steps; None if the model draws with its own number, or its range is unknown."""
     guidance_scale: Setting | None = None
-    """Guidance scales; None if the model has none, or nobody knows its range."""
+    """Guidance scales; None if the model has none, or its range is unknown."""
     max_references: int = 1
     """Maximum number of references; without effect on a route that draws from text."""
+    references: References = References.NONE
+    """The way in which the route draws from references."""
     default_negative_prompt: bool = False
     """True if the service sends its own negative prompt: only where that costs nothing."""
     lora_dropped: bool = False
@@ -109,6 +118,28 @@ class Route:
     """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. If
     the router offers none that could draw instead, it is this route's own app."""
     prices: Prices = Prices()
+    speed: str = "exact"
+    """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
+
+    @property
+    def model_warning(self) -> str | None:
+        """A warning about the model if the table does not have it; else None."""
+        if self.known_model is not None or not self.model:
+            return None
+        return (
+            f"MODEL {self.model} is not in the service's table of models: it draws with its own steps and "
+            "guidance, and the service does not know which options it ignores"
+        )
+
+    @property
+    def follows_instructions(self) -> bool:
+        """True if the route edits references by an instruction, so that a list of words does not suit it."""
+        return self.references in (References.EDITED, References.COMBINED)
+
+    @property
+    def is_hosted(self) -> bool:
+        """True if another company draws, so that a request may cost money even if its price is not set."""
+        return self.provider not in _LOCAL_PROVIDERS
 
     @property
     def charges(self) -> bool:
@@ -152,12 +183,17 @@ class Route:
         """Return the price of a picture in millionths of a US dollar, for started megapixels."""
         return self.prices.price(width, height, references)
 
-    def prompt_for(self, enhanced_prompt: str) -> str:
+    def too_many_references(self, count: int) -> str:
+        """Return the sentence that refuses this number of references."""
+        limit = f"{self.max_references} reference" + ("s" if self.max_references > 1 else "")
+        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count})"
+
+    def prompt_for(self, text: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
         trigger = self.lora.trigger if self.lora else ""
-        if not trigger or trigger.casefold() in enhanced_prompt.casefold():
-            return enhanced_prompt
-        return f"{trigger}, {enhanced_prompt}"
+        if not trigger or trigger.casefold() in text.casefold():
+            return text
+        return f"{trigger}, {text}"
 
     def steps_for(self, asked: int) -> int | None:
         """Return the number of steps for a request that asks for this number, or for none with 0.
@@ -180,6 +216,16 @@ class Route:
         if self.guidance_scale is None:
             return asked
         return self.guidance_scale.clamp(asked or self.guidance_scale.default)
+
+    def unsupported_sizes(self, options: Options) -> Iterator[FieldViolation]:
+        """Yield the sides of the picture that the route cannot draw, by field of the request."""
+        smallest = self.app.min_side if self.app is not None else 0
+        for side, pixels in (("width", options.width), ("height", options.height)):
+            if pixels < smallest:
+                yield FieldViolation(
+                    f"options.{side}",
+                    f"the route {self.name} draws pictures from {smallest} pixels on (got {pixels})",
+                )
 
     def unsupported_options(self, options: Options, *, has_reference: bool) -> Iterator[FieldViolation]:
         """Yield the options of a request that this route does not support, by field of the request."""

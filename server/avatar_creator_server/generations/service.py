@@ -9,7 +9,7 @@ from datetime import datetime
 
 from avatar_creator_server import metrics
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, new_id
+from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
 from avatar_creator_server.database.models.states import (
     ENDED_STATES,
     PRIORITIES,
@@ -25,7 +25,7 @@ from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
-from avatar_creator_server.generations.planning import GenerationPlanner, enhanced_prompt_of
+from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.queries import generations_of, read_generation, read_rows
 from avatar_creator_server.generations.queue_positions import QueuePositions
@@ -89,6 +89,7 @@ class Generations:
         pager: Pager,
         new_seed: Callable[[], int],
         routes: CurrentRoutes,
+        prompt_style: str,
         limits: Limits,
         moderation: Moderation,
         queue_positions: QueuePositions,
@@ -100,6 +101,7 @@ class Generations:
         self._pager = pager
         self._new_seed = new_seed
         self._routes = routes
+        self._prompt_style = prompt_style
         self._limits = limits
         self._moderation = moderation
         self._queue_positions = queue_positions
@@ -123,7 +125,7 @@ class Generations:
             texts = request.texts
             self._moderation.refuse_denied(texts)
             await self._moderation.refuse_flagged("\n".join(texts.values()))
-        planner = GenerationPlanner(await self._routes.current())
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
         created = await self._database.write(self._create, planner, caller, key, request, count)
         return await self._announce(created)
 
@@ -135,7 +137,7 @@ class Generations:
         """
 
         workers = await self._workers.live()
-        planner = GenerationPlanner(await self._routes.current())
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
 
         def query() -> Estimate:
             require_project(caller, request.project_id)
@@ -165,7 +167,7 @@ class Generations:
             FailedPreconditionError: The generation did not fail and was not cancelled.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
-        planner = GenerationPlanner(await self._routes.current())
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
         created = await self._database.write(self._retry, planner, caller, key, generation_id)
         [generation] = await self._announce([created])
         return generation
@@ -344,14 +346,14 @@ class Generations:
                 persona=asdict(request.persona),
                 attributes=asdict(request.attributes),
                 options=asdict(options),
-                enhanced_prompt=enhanced_prompt_of(request),
+                enhanced_prompt=planner.enhanced_prompt_of(request),
                 negative_prompt=options.negative_prompt or NEGATIVE_PROMPT,
                 seed_used=(first_seed + number) % SEED_COUNT,
                 warnings=warnings,
                 route_choice=asdict(choice) if choice else None,
                 preset=request.preset_id or None,
                 persona_example=request.persona_example_id or None,
-                reference_avatar_id=request.reference_avatar_id,
+                **reference_columns(request.reference_avatar_ids),
                 reproduce_of=request.reproduce_of,
                 group_id=group_id,
                 retry_of=retry_of,

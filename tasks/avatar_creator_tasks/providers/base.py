@@ -29,7 +29,7 @@ class PortraitRequest:
 
     route: Route
     prompt: str
-    """The prompt exactly as the model receives it: the result of `Route.prompt_for`."""
+    """The prompt exactly as the model receives it: the result of `provider_prompt_of`."""
     attributes: Attributes
     seed: int
     """Random seed, 0 to 2^32-1."""
@@ -43,7 +43,8 @@ class PortraitRequest:
     """Number of denoising steps; None leaves the number to the model."""
     guidance_scale: float | None = None
     """Guidance scale; None leaves the guidance to the model."""
-    reference: Reference | None = None
+    references: tuple[Reference, ...] = ()
+    """Pictures to draw from, at most `Route.max_references`; empty if the portrait is drawn from text."""
     resume_request_id: str = ""
     """The provider's id of a request that an earlier attempt made; empty if there is none. The provider then
     fetches the result of that request and submits no new one."""

@@ -46,9 +46,14 @@ def application() -> web.Application:
 
 
 async def serve(port: int) -> None:
-    """Serve on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
+    """Serve the fake on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
+    await serve_application(application(), port)
+
+
+async def serve_application(app: web.Application, port: int) -> None:
+    """Serve an application on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
     # Cancelling the handler ends a job whose caller has disconnected.
-    runner = web.AppRunner(application(), handler_cancellation=True, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()

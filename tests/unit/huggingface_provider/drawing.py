@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +19,11 @@ from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
     ProviderError,
-    Reports,
 )
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Fault, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
 
@@ -64,57 +63,6 @@ REQUEST = PortraitRequest(
     steps=20,
     guidance_scale=2.75,
 )
-LIMITS = Limits(
-    first_pause_seconds=0.01,
-    max_pause_seconds=0.02,
-    tries=3,
-    answer_bytes=64 * 1024,
-    picture_bytes=512 * 1024,
-    picture_pixels=4_000_000,
-)
-HURRIED = replace(
-    LIMITS, connect_seconds=0.1, read_seconds=0.1, work_seconds=0.1, answer_seconds=0.15, cancel_seconds=0.1
-)
-"""Limits for a submission that hangs."""
-PATIENT = replace(LIMITS, read_seconds=0.25, work_seconds=0.25, tries=2)
-"""Limits for an answer that hangs after the submission; the submission itself must not time out."""
-
-
-@dataclass
-class RecordedReports:
-    """The reports of a provider."""
-
-    ids: list[str] = field(default_factory=list)
-    parts: list[float] = field(default_factory=list)
-
-    @property
-    def reports(self) -> Reports:
-        """Callbacks for the provider."""
-
-        async def submitted(request_id: str) -> None:
-            self.ids.append(request_id)
-
-        async def progress(part: float) -> None:
-            self.parts.append(part)
-
-        return Reports(submitted, progress)
-
-
-class Outputs:
-    """All outputs of the provider in one test, to search them for the API key."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def portrait(self, portrait: Portrait) -> Portrait:
-        """Record and return a portrait."""
-        self.texts += [*portrait.facts, *portrait.facts.values(), *portrait.warnings, repr(portrait)]
-        return portrait
-
-    def error(self, error: BaseException) -> None:
-        """Record an error with its traceback and local variables."""
-        self.texts += [str(error), repr(error), str(getattr(error, "message", ""))]
-        self.texts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
 
 
 @asynccontextmanager

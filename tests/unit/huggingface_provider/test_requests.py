@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -32,13 +33,11 @@ from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvid
 from tests import pictures
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
     KEY,
-    LIMITS,
     LORA,
     REQUEST,
-    Outputs,
-    RecordedReports,
     by_route,
     draw,
     header_of,
@@ -63,7 +62,6 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
         "num_inference_steps": 20,
         "guidance_scale": 2.75,
         "seed": 4_294_967_295,
-        "num_images": 1,
         "output_format": "png",
         "acceleration": "none",
         "enable_safety_checker": True,
@@ -75,6 +73,8 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
     assert sent["x-fal-no-retry"] == "1"
     assert sent["x-app-fal-disable-fallback"] == "1"
     assert sent["x-fal-request-timeout"] == "60"
+    assert sent["x-fal-store-io"] == "0"
+    assert json.loads(sent["x-fal-object-lifecycle-preference"]) == {"expiration_duration_seconds": 86_400}
     assert portrait.facts == {
         "request": f"fal-ai/flux/requests/{submission['request_id']}",
         "seed": "4294967295",
@@ -139,7 +139,9 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
 ) -> None:
     route = route_of("fal-ai-reference", lora)
     scene = pictures.scene(300, 100)
-    request = replace(REQUEST, route=route, width=912, height=1152, reference=Reference(scene, strength=0.5))
+    request = replace(
+        REQUEST, route=route, width=912, height=1152, references=(Reference(scene, strength=0.5),)
+    )
     recorded = RecordedReports()
     portrait = await draw(fake, outputs, request, recorded)
     submission = only_submission(fake)
@@ -156,7 +158,6 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
         "num_inference_steps": 20,
         "guidance_scale": 2.75,
         "seed": 4_294_967_295,
-        "num_images": 1,
         "output_format": "png",
         "acceleration": "none",
         "enable_safety_checker": True,
@@ -168,10 +169,10 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
 async def test_a_kontext_picture_of_another_size_is_scaled_with_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    request = by_route("fal-ai-reference", reference=Reference(pictures.scene(), strength=0.5))
+    request = by_route("fal-ai-reference", references=(Reference(pictures.scene(), strength=0.5),))
     portrait = await draw(fake, outputs, request)
     other = await draw(
-        fake, outputs, replace(request, reference=Reference(Image.new("RGB", (64, 64), "teal"), 0.5))
+        fake, outputs, replace(request, references=(Reference(Image.new("RGB", (64, 64), "teal"), 0.5),))
     )
     assert portrait.image.size == (128, 160)
     assert portrait.warnings == (

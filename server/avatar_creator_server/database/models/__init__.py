@@ -17,6 +17,7 @@ from avatar_creator_server.database.models.idempotency import IdempotencyKey
 from avatar_creator_server.database.models.model_mapping import ModelMapping
 from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.project import AvatarProject
+from avatar_creator_server.database.models.references import reference_avatar_ids, reference_columns
 from avatar_creator_server.database.models.spending import DailySpend, GenerationStart
 from avatar_creator_server.database.models.statistics import DailyUploads, UserStatistics
 from avatar_creator_server.database.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
@@ -72,4 +73,6 @@ __all__ = [
     "RunningWorker",
     "UserStatistics",
     "new_id",
+    "reference_avatar_ids",
+    "reference_columns",
 ]

@@ -1,7 +1,6 @@
 """Request bodies of each route.
 
-Sources for fal's apps: fal.ai/models/fal-ai/flux-lora/llms.txt and the same page of `fal-ai/flux/dev`,
-`fal-ai/flux-kontext/dev` and `fal-ai/flux-kontext-lora`. Sources for single requests: huggingface_hub,
+The inputs of fal's apps are in the table of models. Sources for single requests: huggingface_hub,
 inference/_providers/hf_inference.py, and huggingface.co/docs/inference-providers/tasks/text-to-image.
 """
 
@@ -30,14 +29,14 @@ def app_of(request: PortraitRequest) -> App:
 
 
 def app_input(request: PortraitRequest) -> dict[str, Any]:
-    """Return the request body for the fal app. Encoding a reference is slow: call this in a thread.
+    """Return the request body for the fal app. Encoding references is slow: call this in a thread.
 
     Raises:
         ValueError: The app needs a reference and the request has none.
     """
     inputs = app_of(request).inputs
     size = request.width, request.height
-    body: dict[str, Any] = {"prompt": request.prompt, "num_images": 1, "output_format": "png"}
+    body: dict[str, Any] = {"prompt": request.prompt, "output_format": "png"}
     values: dict[str, Any] = {
         "size": {"width": request.width, "height": request.height},
         "steps": request.steps,
@@ -51,10 +50,11 @@ def app_input(request: PortraitRequest) -> dict[str, Any]:
     if request.route.lora is not None:
         values["lora"] = [{"path": lora_path(request.route.lora), "scale": request.route.lora.scale}]
     if "reference" in inputs or "references" in inputs:
-        if request.reference is None:
+        if not request.references:
             raise ValueError(f"the route {request.route.name} needs a reference, and the request has none")
-        uri = reference_uri(request.reference.image, size)
-        values |= {"reference": uri, "references": [uri]}
+        uris = [reference_uri(reference.image, size) for reference in request.references]
+        values |= {"reference": uris[0], "references": uris}
+        values["reference_strength"] = request.references[0].strength
         if "size" not in inputs:
             # The picture gets about the size of the reference.
             body["resolution_mode"] = "match_input"
