@@ -414,6 +414,7 @@ CASES: dict[str, Case] = {
     "moderation URL with a password": refused(
         "MODERATION_URL", f"https://u:{CANARY}@h/", "without a user name"
     ),
+    "hub URL with a password": refused("HUGGINGFACE_HUB_URL", f"https://x:{CANARY}@h", "without a user name"),
     "router URL with a port that is none": refused("HUGGINGFACE_BASE_URL", "https://h:port", "invalid port"),
     "URL of Replicate with a password": refused(
         "REPLICATE_BASE_URL", f"https://u:{CANARY}@h/", "without a user name"

@@ -31,7 +31,7 @@ _DISTRIBUTED = {
     "DATABASE_URL": f"postgresql://sarah@{_CLOSED}/faces",
     "REDIS_URL": f"redis://{_CLOSED}",
 }
-_HOSTED = {"HUGGINGFACE_API_KEY": "hf_0123456789"}
+_HOSTED = {"HUGGINGFACE_API_KEY": "hf_0123456789", "HUGGINGFACE_HUB_URL": f"http://{_CLOSED}"}
 
 PLACES: dict[str, Callable[[str], dict[str, str]]] = {
     "DATABASE_URL": lambda word: {
@@ -65,7 +65,12 @@ PLACES: dict[str, Callable[[str], dict[str, str]]] = {
         **_HOSTED,
         "HUGGINGFACE_BASE_URL": f"http://sarah:{word}@{_CLOSED}",
     },
+    "HUGGINGFACE_HUB_URL": lambda word: {
+        **_HOSTED,
+        "HUGGINGFACE_HUB_URL": f"http://sarah:{word}@{_CLOSED}",
+    },
     "HUGGINGFACE_API_KEY": lambda word: {
+        **_HOSTED,
         "HUGGINGFACE_API_KEY": word,
         "HUGGINGFACE_BASE_URL": f"http://{_CLOSED}",
     },

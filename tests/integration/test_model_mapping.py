@@ -86,18 +86,24 @@ def test_a_worker_stores_the_list_when_it_is_ready(hosted: Deployment, router: R
 
 
 @asynccontextmanager
-async def readers(deployment: Deployment, hub_url: str) -> AsyncIterator[tuple[MappingReader, MappingReader]]:
-    """Create the readers of two workers."""
+async def two_processes(deployment: Deployment) -> AsyncIterator[tuple[CurrentRoutes, CurrentRoutes]]:
+    """Create the routes of two processes."""
     path = deployment.data_path / "avatar-creator.db"
     database = Database(deployment.settings.get("DATABASE_URL", f"sqlite:///{path}"))
     settings = Settings(
         provider="huggingface", huggingface_route="fal-ai", model=DEFAULT_MODEL, lora_repository=""
     )
-    one, other = (MappingReader(CurrentRoutes(database, settings), hub_url) for _ in range(2))
     try:
-        yield one, other
+        yield CurrentRoutes(database, settings), CurrentRoutes(database, settings)
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def readers(deployment: Deployment, hub_url: str) -> AsyncIterator[tuple[MappingReader, MappingReader]]:
+    """Create the readers of two workers."""
+    async with two_processes(deployment) as (one, other):
+        yield MappingReader(one, hub_url), MappingReader(other, hub_url)
 
 
 async def test_one_worker_an_hour_reads_the_list_for_all(hosted: Deployment, router: RouterFake) -> None:
@@ -132,6 +138,19 @@ async def test_a_hub_that_gives_no_list_leaves_the_stored_one(hosted: Deployment
     assert stored_apps(hosted) == [FLUX]
     [row] = hosted.rows("model_mappings")
     assert datetime.now(UTC) - row["read_time"] > timedelta(days=1)
+
+
+async def test_a_process_does_not_look_at_the_stored_list_for_each_call(databases: Deployment) -> None:
+    async with two_processes(databases) as (one, other):
+        await one.store(frozenset({FLUX}))
+        await one.current()
+        assert (await other.current()).from_text.app_name == FLUX
+        databases.execute("DELETE FROM model_mappings")
+
+        for routes in (one, other):
+            assert (await routes.current()).from_text.app_name == FLUX
+    async with two_processes(databases) as (later, _):
+        assert (await later.current()).from_text.app_name == FLUX_LORA
 
 
 def test_a_service_is_ready_and_draws_while_the_hub_does_not_answer(
