@@ -581,9 +581,11 @@ class Recipe(_message.Message):
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
+    """Provider that drew the picture: `huggingface`, `replicate`, `diffusers` or `sketch`."""
     route: _builtins.str
-    """Route within the provider: `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint` or `local`."""
+    """Route within the provider: `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate`,
+    `replicate-reference` or `local`.
+    """
     model: _builtins.str
     """Id of the model on the Hugging Face Hub, or its folder. Empty for `sketch`."""
     model_revision: _builtins.str
