@@ -27,7 +27,7 @@ else
 endif
 
 test-quick: .venv/.development ## Run the fast tests that start no database: on two free cores, half a minute
-	$(BIN)/python -m pytest tests/unit tests/client -k "not distributed" \
+	$(BIN)/python -m pytest tests/unit tests/client tests/conformance -k "not distributed" \
 		--ignore-glob "tests/unit/test_support_*" --ignore tests/unit/test_sketch_restyle.py \
 		--numprocesses $(TEST_PROCESSES) --dist worksteal
 

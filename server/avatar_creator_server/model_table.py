@@ -390,7 +390,8 @@ _REPLICATE: Mapping[str, Hosted] = {
     "Qwen/Qwen-Image": Hosted(
         text=App(
             name="qwen/qwen-image",
-            inputs=_with(_REPLICATE_FLUX_1, negative_prompt="negative_prompt", lora="lora_weights"),
+            # Its LoRA must be the address of a file, and not a repository, so the service offers none.
+            inputs=_with(_REPLICATE_FLUX_1, negative_prompt="negative_prompt"),
             price_per_megapixel=0,
             price_per_picture=25_000,
             price_date="2026-10",

@@ -94,13 +94,13 @@ async def test_a_picture_has_the_requested_size_and_reports_its_progress(trial: 
     recorded = RecordedReports()
     portrait = await trial.draw(recorded=recorded)
 
-    assert (portrait.image.mode, portrait.image.size) == ("RGB", (512, 640))
+    assert (portrait.image.mode, portrait.image.size) == ("RGB", (256, 320))
     assert len(recorded.ids) == trial.under_test.has_ids
     assert recorded.parts == sorted(recorded.parts)
     assert all(0 <= part <= 1 for part in recorded.parts)
     for warning in portrait.warnings:
         assert warning[0].islower(), warning
-        assert "512x640" in warning
+        assert "256x320" in warning
 
 
 @with_each()
@@ -228,7 +228,7 @@ async def test_another_process_can_resume_a_request_and_pays_no_second_one(trial
     resumed = RecordedReports()
     portrait = await trial.draw(replace(trial.request, resume_request_id=request_id), resumed)
 
-    assert portrait.image.size == (512, 640)
+    assert portrait.image.size == (256, 320)
     assert portrait.facts["request"] == request_id
     assert (trial.submissions(), resumed.ids) == (1, [])
 

@@ -23,7 +23,7 @@ class Recipe:
     """Everything that made a picture. The same provider makes the same or nearly the same picture from it."""
 
     provider: str
-    """`sketch`, `huggingface` or `diffusers`."""
+    """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     route: str
     """Name of the provider's route; see `avatar_creator_server.generations.routes.Route.name`."""
     model: str

@@ -17,6 +17,8 @@ Sources:
 - Hugging Face, 503 with `estimated_time`: huggingface.co/black-forest-labs/FLUX.1-dev/discussions/74
 - Hugging Face, 503 of a starting endpoint: huggingface.co/docs/inference-endpoints/guides/autoscaling
 - Hugging Face, 410 of a removed host or model: github.com/langchain4j/langchain4j/issues/4146
+- Replicate, `aborted` costs nothing, `canceled` is charged: replicate.com/docs/topics/predictions/lifecycle
+- Replicate, 402 `Insufficient credit`: github.com/opencodeschool/opencode.school/issues/211
 """
 
 from __future__ import annotations
