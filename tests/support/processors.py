@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import transformers
 from PIL import Image
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -81,6 +80,9 @@ class Qwen2VLProcessor(ProcessorMixin):
 
 def replace_processors() -> None:
     """Let transformers have these processors, unless torchvision is installed."""
+    # The first import of a part of transformers replaces the module, so it is imported only now.
+    import transformers
+
     if find_spec("torchvision") is None:
         transformers.PixtralProcessor = PixtralProcessor
         transformers.Qwen2VLProcessor = Qwen2VLProcessor

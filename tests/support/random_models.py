@@ -259,9 +259,10 @@ def _qwen_image_parts() -> dict[str, Any]:
         "transformer": QwenImageTransformer2DModel(
             in_channels=16,
             out_channels=4,
-            num_layers=2,
+            # The pipeline for editing makes each picture as large as a megapixel, so the model must be small.
+            num_layers=1,
             attention_head_dim=16,
-            num_attention_heads=2,
+            num_attention_heads=1,
             joint_attention_dim=_WIDTH,
             axes_dims_rope=(8, 4, 4),
         ),

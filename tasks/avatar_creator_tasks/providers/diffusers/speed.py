@@ -17,7 +17,8 @@ from itertools import count
 from typing import Any
 
 import torch
-from diffusers import FirstBlockCacheConfig
+from diffusers import FirstBlockCacheConfig, Flux2Transformer2DModel
+from diffusers.hooks import apply_first_block_cache
 
 from avatar_creator_server.model_table import find_model
 from avatar_creator_tasks.providers.diffusers.failures import gone
@@ -93,7 +94,13 @@ class CacheContexts:
     """
 
     def __init__(self, denoiser: Any) -> None:
-        denoiser.enable_cache(FirstBlockCacheConfig(threshold=_CACHE_THRESHOLD))
+        config = FirstBlockCacheConfig(threshold=_CACHE_THRESHOLD)
+        if isinstance(denoiser, Flux2Transformer2DModel):
+            # The cache does not support its other blocks, 8 of 56: they return another kind of value.
+            singles = torch.nn.ModuleDict({"single_transformer_blocks": denoiser.single_transformer_blocks})
+            apply_first_block_cache(singles, config)
+        else:
+            denoiser.enable_cache(config)
         self._denoiser = denoiser
         self._passes, self._calls = 1, count()
         self._forward = denoiser.forward
