@@ -74,7 +74,7 @@ async def test_compiled_blocks_draw_the_same_picture(model: Path) -> None:
 
 @needs_compiler
 @pytest.mark.parametrize("model_id", ["black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.2-dev"])
-async def test_the_cache_acts_between_similar_steps_and_begins_anew_with_each_picture(
+async def test_the_cache_acts_between_similar_steps_and_is_empty_at_the_start_of_each(
     model_folder: Folder, model_id: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / Path(model_id).name

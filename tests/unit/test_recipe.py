@@ -103,6 +103,12 @@ def test_fields_of_a_later_version_are_ignored() -> None:
     assert Recipe.from_json({**SKETCH.to_json(), "sampler": "euler"}) == SKETCH
 
 
+def test_a_recipe_of_a_version_without_speeds_was_made_at_the_exact_one() -> None:
+    stored = FLUX.to_json()
+    del stored["speed"]
+    assert Recipe.from_json(stored).speed == "exact"
+
+
 def test_the_software_has_a_name_and_a_version() -> None:
     name, version = this_software().split(" ")
     assert name == "avatar-creator"
