@@ -75,7 +75,7 @@ class Studio:
         denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
 
         def record(_: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-            latents = arguments[0] if arguments else named.get("hidden_states", named.get("sample"))
+            latents = arguments[0] if arguments else named["hidden_states"]
             guidance = named.get("guidance")
             self.calls.append(
                 {"batch": len(latents), "guidance": None if guidance is None else float(guidance[0])}
@@ -264,11 +264,11 @@ async def test_a_stopped_drawing_leaves_the_model_as_it_was(studio: Studio) -> N
     before = await studio.pixels(steps=3)
     stop = RuntimeError("the lease was lost")
 
-    async def progress(_: float) -> None:
+    async def stopping(_: object) -> None:
         raise stop
 
     with pytest.raises(RuntimeError) as caught:
-        await studio.provider.generate(studio.request(steps=3), Reports(progress, progress))
+        await studio.provider.generate(studio.request(steps=3), Reports(stopping, stopping))
     assert caught.value is stop
     assert await studio.pixels(steps=3) == before
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from avatar_creator_server.generations.routes import OPTIONS, Route
+from avatar_creator_server.generations.routes import OPTIONS, Lora, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError, Reference, Reports
 from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
@@ -59,9 +59,10 @@ def difference(one: Portrait, other: Portrait) -> float:
 
 
 @needs_compiler
-async def test_compiled_blocks_draw_the_same_picture(model: Path) -> None:
-    exact = DiffusersProvider(ModelSettings(str(model)))
-    compiled = DiffusersProvider(ModelSettings(str(model), speed="compiled"))
+async def test_compiled_blocks_with_a_lora_draw_the_same_picture(model: Path, lora_folder: Path) -> None:
+    lora = Lora(str(lora_folder), "lora.safetensors", "", 1.0, "")
+    exact = DiffusersProvider(ModelSettings(str(model), lora=lora))
+    compiled = DiffusersProvider(ModelSettings(str(model), lora=lora, speed="compiled"))
     reference = (Reference(Image.linear_gradient("L").convert("RGB"), 0.6),)
     for options in ({}, {"references": reference}, {"negative_prompt": "cartoon"}):
         one, other = await draw(exact, **options), await draw(compiled, **options)
@@ -88,7 +89,7 @@ async def test_the_cache_acts_between_similar_steps_and_is_empty_at_the_start_of
     # The first step of each picture has nothing to compare with.
     assert 0 < int(cached) < 20
 
-    async def stopping(_: float) -> None:
+    async def stopping(_: object) -> None:
         raise stop
 
     stop = RuntimeError("the lease was lost")

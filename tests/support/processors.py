@@ -18,7 +18,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 _IMAGE_TOKEN = "<|image_pad|>"
 
 
-class PixtralProcessor(ProcessorMixin):
+class PixtralProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has no types
     """Turns conversations into the tokens of Mistral 3, without pictures."""
 
     __module__ = "transformers.models.pixtral.processing_pixtral"  # of the real one, for the model's index
@@ -40,7 +40,7 @@ class PixtralProcessor(ProcessorMixin):
         return self.tokenizer.apply_chat_template(conversations, **options)
 
 
-class Qwen2VLProcessor(ProcessorMixin):
+class Qwen2VLProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has no types
     """Turns a picture and texts into the inputs of Qwen2.5-VL, with one token for each merged patch."""
 
     __module__ = "transformers.models.qwen2_vl.processing_qwen2_vl"
