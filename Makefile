@@ -77,7 +77,7 @@ client: .venv/.development ## Generate the sync client from the async one
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
 
-test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny model, without a graphics card
+test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny form of each model, without a graphics card
 	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider
 
 live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends

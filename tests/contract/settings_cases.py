@@ -89,6 +89,15 @@ CASES: dict[str, Case] = {
         *("MODEL is Qwen/Qwen-Image-Edit", "hf-inference", "Qwen/Qwen-Image,"),
     ),
     "another style of prompts": refused("PROMPT_STYLE", "poem", "'tags' or 'prose'"),
+    "4-bit weights with sequential offload": embedded(
+        {"PROVIDER": "diffusers", "MODEL_QUANTIZATION": "4bit", "MODEL_OFFLOAD": "sequential"},
+        *("MODEL_QUANTIZATION is 4bit", "set MODEL_OFFLOAD=model"),
+    ),
+    "compiled blocks with sequential offload": embedded(
+        {"PROVIDER": "diffusers", "MODEL_SPEED": "compiled", "MODEL_OFFLOAD": "sequential"},
+        *("MODEL_SPEED is compiled", "set MODEL_OFFLOAD=model, or MODEL_SPEED=exact"),
+    ),
+    "an unknown speed": embedded({"PROVIDER": "diffusers", "MODEL_SPEED": "slow"}, "MODEL_SPEED must be"),
     "a LoRA's revision without its file": Case(
         {"PROVIDER": "huggingface", "LORA_REVISION": "abc"}, ("LORA_REVISION", "LORA_WEIGHT_FILE")
     ),

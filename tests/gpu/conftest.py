@@ -12,10 +12,14 @@ import pytest
 # huggingface_hub reads this when it is imported. No test uses the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import torch
+
 from tests.support.processors import replace_processors
 from tests.support.random_models import save_random_lora, save_random_model
 
 replace_processors()
+# For tiny models, several threads only wait for each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

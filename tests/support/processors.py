@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import transformers
 from PIL import Image
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -19,7 +18,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 _IMAGE_TOKEN = "<|image_pad|>"
 
 
-class PixtralProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers has no types
+class PixtralProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has no types
     """Turns conversations into the tokens of Mistral 3, without pictures."""
 
     __module__ = "transformers.models.pixtral.processing_pixtral"  # of the real one, for the model's index
@@ -41,7 +40,7 @@ class PixtralProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers ha
         return self.tokenizer.apply_chat_template(conversations, **options)
 
 
-class Qwen2VLProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers has no types
+class Qwen2VLProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has no types
     """Turns a picture and texts into the inputs of Qwen2.5-VL, with one token for each merged patch."""
 
     __module__ = "transformers.models.qwen2_vl.processing_qwen2_vl"
@@ -81,6 +80,9 @@ class Qwen2VLProcessor(ProcessorMixin):  # type: ignore[misc]  # transformers ha
 
 def replace_processors() -> None:
     """Let transformers have these processors, unless torchvision is installed."""
+    # The first import of a part of transformers replaces the module, so it is imported only now.
+    import transformers
+
     if find_spec("torchvision") is None:
         transformers.PixtralProcessor = PixtralProcessor
         transformers.Qwen2VLProcessor = Qwen2VLProcessor

@@ -127,6 +127,12 @@ def test_an_earlier_version_finds_the_first_of_several_references() -> None:
     assert (SKETCH.to_json()["reference_avatar_id"], SKETCH.to_json()["reference_sha256"]) == ("", "")
 
 
+def test_a_recipe_of_a_version_without_speeds_was_made_at_the_exact_one() -> None:
+    stored = FLUX.to_json()
+    del stored["speed"]
+    assert Recipe.from_json(stored).speed == "exact"
+
+
 def test_the_software_has_a_name_and_a_version() -> None:
     name, version = this_software().split(" ")
     assert name == "avatar-creator"

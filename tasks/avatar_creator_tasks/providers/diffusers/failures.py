@@ -26,6 +26,10 @@ class SpeedError(Exception):
     """The model cannot be prepared for MODEL_SPEED."""
 
 
+class VisionLibraryError(Exception):
+    """The model has a part that needs torchvision, which is not installed."""
+
+
 def unavailable(message: str) -> ProviderError:
     """Return the error of a worker that may draw at a later attempt."""
     return ProviderError("PROVIDER_UNAVAILABLE", message, retryable=True)
@@ -60,11 +64,10 @@ def loading_failure(error: Exception, settings: ModelSettings) -> ProviderError:
             f"{subject} cannot draw with MODEL_SPEED={settings.speed}: see model_load_failed in the worker's "
             "log, or set MODEL_SPEED=exact"
         )
-    for link in links:
-        if isinstance(link, ImportError):
-            if "torchvision" in str(link).casefold():
-                return gone(f"{subject} needs torchvision: install the extra gpu-vision too")
-            return gone(f"a library for {subject} is missing: {INSTALL_HINT}")
+    if isinstance(error, VisionLibraryError):
+        return gone(f"{subject} needs torchvision: install the extra gpu-vision too")
+    if any(isinstance(link, ImportError) for link in links):
+        return gone(f"a library for {subject} is missing: {INSTALL_HINT}")
     if any(isinstance(link, RepositoryNotFoundError) for link in links):
         return gone(
             f"{subject} is not on the hub, or HF_TOKEN does not give access: check the name and the token"

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from importlib.util import find_spec
 from typing import Any
 
 import diffusers
 import torch
 
-from avatar_creator_tasks.providers.diffusers.failures import LoraError, gone, unavailable
+from avatar_creator_tasks.providers.diffusers.failures import (
+    LoraError,
+    VisionLibraryError,
+    gone,
+    unavailable,
+)
 from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 
 _ADAPTER = "lora"
+_VISION_PARTS = frozenset({"PixtralProcessor", "Qwen2VLProcessor", "Qwen3VLProcessor"})
+"""Parts of FLUX.2-dev, Qwen-Image-Edit and Qwen-Image-2.1."""
 _REQUIRED = ("prompt", "width", "height", "generator", "callback_on_step_end")
 
 
@@ -48,15 +56,21 @@ def load_pipeline(settings: ModelSettings, device: torch.device) -> Any:
     revision = settings.model_revision or None
     index = diffusers.DiffusionPipeline.load_config(settings.model, revision=revision)
     _require_known_pipeline(settings.model, index)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(
-        settings.model,
-        revision=revision,
-        dtype=dtype_of(device),
-        # Weights in any other format, and code from the model's repository, could do anything.
-        use_safetensors=True,
-        trust_remote_code=False,
-        quantization_config=quantization_of(settings.quantization, index),
-    )
+    try:
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            settings.model,
+            revision=revision,
+            dtype=dtype_of(device),
+            # Weights in any other format, and code from the model's repository, could do anything.
+            use_safetensors=True,
+            trust_remote_code=False,
+            quantization_config=quantization_of(settings.quantization, index),
+        )
+    except Exception as error:
+        # transformers has these processors only with torchvision, and its own errors do not always say so.
+        if find_spec("torchvision") is None and _VISION_PARTS & _classes(index):
+            raise VisionLibraryError from error
+        raise
     pipeline.set_progress_bar_config(disable=True)
     if settings.lora is not None:
         try:
@@ -71,6 +85,11 @@ def load_pipeline(settings: ModelSettings, device: torch.device) -> Any:
         except Exception as error:
             raise LoraError from error
     return pipeline
+
+
+def _classes(index: dict[str, Any]) -> set[str]:
+    """Return the names of the classes of a model's parts."""
+    return {str(part[1]) for part in index.values() if isinstance(part, list) and len(part) > 1}
 
 
 def place(pipeline: Any, settings: ModelSettings, device: torch.device) -> None:

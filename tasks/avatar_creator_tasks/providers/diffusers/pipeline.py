@@ -146,6 +146,8 @@ class LocalModel:
         }
         if "true_cfg_scale" in arguments:
             facts["true_cfg_scale"] = str(arguments["true_cfg_scale"])
+        if self._cache:
+            facts["cached_passes"] = self._cache.cached
         if on_cuda:
             facts["peak_memory_gib"] = f"{torch.cuda.max_memory_allocated(self._device) / _GIBIBYTE:.1f}"
         return Portrait(image.convert("RGB"), facts, tuple(self._warnings(request)))
