@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline client client-floor test-gpu-extra bench docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -27,7 +27,7 @@ else
 endif
 
 test-quick: .venv/.development ## Run the fast tests that start no database: on two free cores, half a minute
-	$(BIN)/python -m pytest tests/unit tests/client -k "not distributed" \
+	$(BIN)/python -m pytest tests/unit tests/client tests/conformance -k "not distributed" \
 		--ignore-glob "tests/unit/test_support_*" --ignore tests/unit/test_sketch_restyle.py \
 		--numprocesses $(TEST_PROCESSES) --dist worksteal
 
@@ -55,6 +55,7 @@ check: .venv/.development build/protos/.generated ## Check everything about the 
 	$(BIN)/python clients/python/generate_sync.py --check
 	$(BIN)/python -m tests.check_english
 	$(BIN)/python -m tests.check_schema
+	$(BIN)/python -m docs.site.models --check
 
 format: .venv/.development ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -67,14 +68,20 @@ protos: build/protos/.generated ## Generate the client's stubs from the contract
 baseline: .venv/.development ## Make today's contract the one that later changes must not break
 	$(BIN)/buf build --output protos/baseline.binpb
 
+models-table: .venv/.development ## Write docs/models.md from the table of models
+	$(BIN)/python -m docs.site.models
+
 client: .venv/.development ## Generate the sync client from the async one
 	$(BIN)/python clients/python/generate_sync.py
 
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
 
-test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny model, without a graphics card
+test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny form of each model, without a graphics card
 	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider
+
+live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends
+	$(BIN)/python -m tests.live
 
 bench: .venv/.development ## Time the promised operations next to a call that does nothing
 	$(BIN)/python -m bench.latency

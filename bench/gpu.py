@@ -27,7 +27,7 @@ from avatar_creator_server.generations.routes import OPTIONS, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, Reports
 from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
-from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
+from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 
 STARTS = 2
 REPORT_SECONDS = 0.005
@@ -113,7 +113,7 @@ async def draw_by_provider(provider: DiffusersProvider, request: PortraitRequest
     return Drawing(seconds, per_step, device.peak_memory_gib(), portrait.image.tobytes())
 
 
-async def measure_starts(settings: FluxSettings, device: Device) -> tuple[list[Drawing], list[Drawing]]:
+async def measure_starts(settings: ModelSettings, device: Device) -> tuple[list[Drawing], list[Drawing]]:
     """Load the model with the pipeline alone and with the provider alternately; measure time and memory."""
     import torch
     from diffusers import FluxPipeline
@@ -136,7 +136,7 @@ async def measure_starts(settings: FluxSettings, device: Device) -> tuple[list[D
 
 
 async def measure(
-    settings: FluxSettings, request: PortraitRequest, rounds: int, device: Device
+    settings: ModelSettings, request: PortraitRequest, rounds: int, device: Device
 ) -> tuple[list[Drawing], list[Drawing]]:
     """Draw with the pipeline alone and with the provider alternately, after a warm-up of both."""
     provider = DiffusersProvider(settings)
@@ -172,10 +172,10 @@ async def run(arguments: argparse.Namespace, folder: Path) -> Table:
     from tests.support.random_flux import FLUX_1_DEV, TINY, save_random_flux
 
     if arguments.tiny:
-        settings = FluxSettings(str(folder), device="cpu")
+        settings = ModelSettings(str(folder), device="cpu")
         save_random_flux(folder, TINY)
     else:
-        settings = FluxSettings(str(folder), device="cuda")
+        settings = ModelSettings(str(folder), device="cuda")
         save_random_flux(folder, FLUX_1_DEV, device="cuda", dtype=torch.bfloat16)
     device = Device(settings.device)
     request = PortraitRequest(

@@ -19,6 +19,7 @@ from tests.support.inherited_signals import give_children_default_signals
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
+from tests.support.replicate_api import ReplicateFake
 from tests.support.service import Deployment, run_command
 
 if TYPE_CHECKING:
@@ -117,6 +118,20 @@ def router(router_process: RouterFake) -> RouterFake:
     """A fake Hugging Face router without jobs or faults. The test may kill and suspend it."""
     router_process.make_ready()
     return router_process
+
+
+@pytest.fixture(scope="session")
+def replicate_process() -> Iterator[ReplicateFake]:
+    """The fake of Replicate of the test run, started for the first test that needs it."""
+    with ReplicateFake() as running:
+        yield running
+
+
+@pytest.fixture
+def replicate_api(replicate_process: ReplicateFake) -> ReplicateFake:
+    """A fake of Replicate without predictions or faults. The test may kill and suspend it."""
+    replicate_process.make_ready()
+    return replicate_process
 
 
 @pytest.fixture

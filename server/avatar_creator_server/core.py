@@ -12,14 +12,13 @@ from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.database.migrator import migrate, require_current
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.claims import Shares
+from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.leases import GenerationLeases
 from avatar_creator_server.generations.moderation import Moderation
-from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.project_deletion import ProjectDeletion
 from avatar_creator_server.generations.queue_positions import QueuePositions
-from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
@@ -66,6 +65,8 @@ class Core:
     gallery: Gallery
     watches: GenerationWatches
     routes: Routes
+    """The routes if the provider offers all apps."""
+    current_routes: CurrentRoutes
     circuit_breakers: CircuitBreakers
     workers: Workers
     cancellations: EventWaiter
@@ -102,7 +103,8 @@ class Core:
             cpu_seconds=settings.decoding_seconds,
             log_level=settings.log_level,
         )
-        routes = routes_of(settings)
+        current_routes = CurrentRoutes(database, settings)
+        routes = current_routes.if_all_offered
         moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
@@ -116,7 +118,8 @@ class Core:
             notifier,
             pager,
             new_seed=lambda: secrets.randbits(32),
-            planner=GenerationPlanner(routes),
+            routes=current_routes,
+            prompt_style=settings.prompt_style,
             limits=Limits(
                 concurrent=settings.generation_limit_concurrent,
                 per_minute=settings.generation_limit_per_minute,
@@ -145,6 +148,7 @@ class Core:
             gallery=Gallery(database, pager),
             watches=GenerationWatches(feed, bus, ProtobufGenerationCodec()),
             routes=routes,
+            current_routes=current_routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
             workers=workers,
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),

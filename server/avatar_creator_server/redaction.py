@@ -40,12 +40,12 @@ _QUERY = re.compile(r"[?#]")
 _PLACE = re.compile(r"(?:\[[^\]]*+\]|[^:]*+)(?::\d*+)?")
 """Host and port. Another authority has a password with a separator."""
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{4,}+"
+    r"(?<![A-Za-z0-9])(?:hf|r8)_[A-Za-z0-9]{4,}+"
     r"|\b(?:Bearer|Key|Basic)\s++[A-Za-z0-9._~:+/=-]{8,}+"
     r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*+)"
     r"eyJ[A-Za-z0-9_-]{5,}+\.[A-Za-z0-9_-]{2,}+\.[A-Za-z0-9_-]*+"
 )
-_TOKEN_MARKS = ("hf_", "Bearer", "Key", "Basic", "eyJ")
+_TOKEN_MARKS = ("hf_", "r8_", "Bearer", "Key", "Basic", "eyJ")
 """Beginnings of tokens."""
 
 

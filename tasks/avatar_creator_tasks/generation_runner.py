@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -30,6 +30,7 @@ from avatar_creator_server.generations.leases import (
     GenerationLeases,
 )
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
+from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.recipes.embedding import png_with_recipe
 from avatar_creator_server.generations.recipes.recipe import (
     Recipe,
@@ -38,19 +39,19 @@ from avatar_creator_server.generations.recipes.recipe import (
     this_software,
 )
 from avatar_creator_server.generations.records import (
-    DEFAULT_GUIDANCE_SCALE,
     DEFAULT_REFERENCE_STRENGTH,
-    DEFAULT_STEPS,
     Generation,
     Reproduction,
+    RouteChoice,
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
-from avatar_creator_server.images.processing import make_thumbnail
+from avatar_creator_server.images.processing import Picture, make_thumbnail
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.database_outage import retry_through_outage
+from avatar_creator_tasks.picture_moderation import CheckedPortrait, PictureModerator
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
@@ -59,9 +60,15 @@ from avatar_creator_tasks.providers.base import (
     Reference,
     Reports,
 )
+from avatar_creator_tasks.providers.hosted.pictures import fitted
 
 log = structlog.get_logger()
 
+STORAGE_SECONDS = 45.0
+"""Time for which a worker repeats to store a picture while the storage is away. The default of
+`SHUTDOWN_GRACE_SECONDS` is longer."""
+_STORAGE_PAUSES_SECONDS = (1.0, 8.0)
+"""First and longest pause between two such tries. Each pause is twice as long as the one before."""
 _FALSE_HINT_PAUSE_SECONDS = 0.1
 """Minimum time between two renewals of a lease that hints of a cancellation cause."""
 
@@ -69,7 +76,16 @@ _FALSE_HINT_PAUSE_SECONDS = 0.1
 class GenerationRunner:
     """Claims generations for one worker and runs them with one provider."""
 
-    def __init__(self, worker: str, core: Core, provider: Provider) -> None:
+    def __init__(
+        self,
+        worker: str,
+        core: Core,
+        provider: Provider,
+        moderator: PictureModerator,
+        *,
+        storage_seconds: float = STORAGE_SECONDS,
+    ) -> None:
+        self._storage_seconds = storage_seconds
         self._worker = worker
         self._leases = core.leases
         self._avatars = core.avatars
@@ -78,7 +94,9 @@ class GenerationRunner:
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
         self._routes = core.routes
+        self._current_routes = core.current_routes
         self._provider = provider
+        self._moderator = moderator
 
     async def run_one(self) -> bool:
         """Claim the next due generation and run it; return False if no generation is due."""
@@ -104,13 +122,13 @@ class GenerationRunner:
 
     async def _run(self, lease: Lease) -> None:
         """Run the attempt and record how it ended."""
-        staged: list[StoredFile] = []
+        held = _Held()
         try:
-            await self._work_and_renew(lease, staged)
+            await self._work_and_renew(lease, held)
             log.info("generation_completed")
             return
         except asyncio.CancelledError:
-            await self._files.discard([file.id for file in staged])
+            await self._files.discard([file.id for file in held.files])
             await self._settle(self._leases.release(lease))
             log.info("generation_released")
             raise
@@ -120,22 +138,22 @@ class GenerationRunner:
         except ProviderError as error:
             failure = _failure_of(error)
         except UnavailableError as error:
-            failure = Failure(error.reason, error.message, True, timedelta(seconds=error.retry_after or 0))
+            failure = held.failure(error.reason, error.message, timedelta(seconds=error.retry_after or 0))
         except Exception:
             incident_id = uuid.uuid4().hex
             log.exception("incident_recorded", incident_id=incident_id)
-            failure = Failure(
-                "INTERNAL", f"internal error: report the incident {incident_id} to the operator", True
+            failure = held.failure(
+                "INTERNAL", f"internal error: report the incident {incident_id} to the operator"
             )
-        await self._files.discard([file.id for file in staged])
+        await self._files.discard([file.id for file in held.files])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)
             recorded = failure
             await self._settle(retry_through_outage(lambda: self._leases.fail(lease, recorded)))
 
-    async def _work_and_renew(self, lease: Lease, staged: list[StoredFile]) -> None:
+    async def _work_and_renew(self, lease: Lease, held: _Held) -> None:
         """Work and renew the lease at the same time; if one of them fails, the other one stops."""
-        work = asyncio.create_task(self._work(lease, staged))
+        work = asyncio.create_task(self._work(lease, held))
         heartbeat = asyncio.create_task(self._renew_forever(lease))
         try:
             await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,52 +166,66 @@ class GenerationRunner:
                 task.cancel()
             await asyncio.gather(work, heartbeat, return_exceptions=True)
 
-    async def _work(self, lease: Lease, staged: list[StoredFile]) -> None:
+    async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
         prepared = await retry_through_outage(lambda: self._prepare(lease))
-        portrait = await self._draw(prepared, progress)
+        lease = prepared.lease
+        checked = await self._draw(prepared, progress, held)
+        portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, portrait)
-        embedded = None if lease.generation.options.omit_recipe else recipe
-        user_id = lease.generation.user_id
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, embedded)
+        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, checked)
+        omit_recipe, user_id = lease.generation.options.omit_recipe, lease.generation.user_id
+        picture = await asyncio.to_thread(png_with_recipe, portrait.image, recipe, omit_recipe=omit_recipe)
         # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
         thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
-        staged.append(await retry_through_outage(lambda: self._files.stage(user_id, picture)))
+        until = asyncio.get_running_loop().time() + self._storage_seconds
+        held.files.append(await self._stage(user_id, picture, until))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
-        staged.append(await retry_through_outage(lambda: self._files.stage(user_id, thumbnail)))
+        held.files.append(await self._stage(user_id, thumbnail, until))
         reproduction = await retry_through_outage(lambda: self._compare(lease, portrait, recipe))
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
-        staged_picture, staged_thumbnail = staged
-        result = AttemptResult(staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction)
+        staged_picture, staged_thumbnail = held.files
+        result = AttemptResult(
+            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+        )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
-    async def _prepare(self, lease: Lease) -> _PreparedRequest:
-        """Choose the route and build the request for the provider.
+    async def _stage(self, user_id: str, picture: Picture, until: float) -> StoredFile:
+        """Store a picture. Repeat it while the storage is away, until this moment of the event loop.
+
+        The worker may have the only copy of a picture that is paid for.
 
         Raises:
-            ProviderError: No route draws from a reference, or the reference has been deleted.
+            UnavailableError: The storage is still away.
         """
+        pause, longest = _STORAGE_PAUSES_SECONDS
+        while True:
+            try:
+                return await retry_through_outage(lambda: self._files.stage(user_id, picture))
+            except UnavailableError as error:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                log.warning("picture_storage_retried", error=error.message)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def _prepare(self, lease: Lease) -> _PreparedRequest:
+        """Build the request for the provider.
+
+        Raises:
+            ProviderError: There is no route for the generation, or a reference has been deleted.
+        """
+        lease, route = await self._route_of(lease)
         generation = lease.generation
         options = generation.options
-        has_reference = bool(generation.reference_avatar_id)
-        route = self._routes.route(has_reference=has_reference)
-        if route is None:
-            raise _error_before_request(
-                lease,
-                "PROVIDER_REJECTED",
-                "the service cannot draw from a reference avatar: create a generation without one",
-            )
-        if lease.resume_request_id and lease.resume_route != route.name:
-            lease = await self._leases.drop_request(lease)
-        reference, reference_sha256 = None, ""
-        if has_reference:
-            image, reference_sha256 = await self._read_reference(lease)
-            reference = Reference(image, options.reference_strength or DEFAULT_REFERENCE_STRENGTH)
+        references = len(generation.reference_avatar_ids)
+        if references > route.max_references:
+            raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
+        pictures, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
-            prompt=route.prompt_for(generation.enhanced_prompt),
+            prompt=await self._provider_prompt(lease, route),
             negative_prompt=negative_prompt or (NEGATIVE_PROMPT if route.default_negative_prompt else ""),
             attributes=replace(
                 generation.attributes,
@@ -202,22 +234,82 @@ class GenerationRunner:
             seed=generation.seed_used,
             width=options.width,
             height=options.height,
-            steps=max(options.steps or DEFAULT_STEPS, route.min_steps),
-            guidance_scale=options.guidance_scale or DEFAULT_GUIDANCE_SCALE,
-            reference=reference,
+            steps=route.steps_for(options.steps),
+            guidance_scale=route.guidance_scale_for(options.guidance_scale),
+            references=pictures,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, reference_sha256)
+        return _PreparedRequest(lease, request, sha256s)
 
-    async def _read_reference(self, lease: Lease) -> tuple[Image.Image, str]:
+    async def _provider_prompt(self, lease: Lease, route: Route) -> str:
+        """Return the prompt to send: that of the recipe if the generation runs one again."""
+        source = await self._leases.reproduced(lease)
+        if source is not None:
+            return source.provider_prompt
+        return provider_prompt_of(route, lease.generation, lease.generation.enhanced_prompt)
+
+    async def _read_references(self, lease: Lease) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+        """Return the references and the SHA-256 of each one's file, in the order of the request."""
+        generation = lease.generation
+        strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+        references, sha256s = [], []
+        for avatar_id in generation.reference_avatar_ids:
+            image, sha256 = await self._read_reference(lease, avatar_id)
+            if len(generation.reference_avatar_ids) > 1:
+                # Several whole photographs would take hundreds of megabytes until the portrait is drawn.
+                size = generation.options.width, generation.options.height
+                image = await asyncio.to_thread(fitted, image, size)
+            references.append(Reference(image, strength))
+            sha256s.append(sha256)
+        return tuple(references), tuple(sha256s)
+
+    async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
+        """Return the route that was chosen for the generation, or choose one if there is no choice any more.
+
+        Raises:
+            ProviderError: No route draws from a reference, or the new one drops an option of a strict
+                request.
+        """
+        generation = lease.generation
+        has_reference = bool(generation.reference_avatar_ids)
+        choice = generation.route_choice
+        route = self._routes.chosen(choice, has_reference=has_reference) if choice else None
+        is_new = route is None
+        if route is None:
+            route = (await self._current_routes.current()).route(has_reference=has_reference)
+        if route is None:
+            raise _error_before_request(
+                lease,
+                "PROVIDER_REJECTED",
+                "the service cannot draw from a reference avatar: create a generation without one",
+            )
+        # A request of another app would return a picture that does not fit the recipe.
+        is_other = choice is not None and is_new
+        if lease.resume_request_id and (is_other or lease.resume_route != route.name):
+            lease = await self._leases.drop_request(lease)
+        if not is_new or route.choice == choice:
+            return lease, route
+        dropped = [
+            violation.description
+            for violation in route.unsupported_options(generation.options, has_reference=has_reference)
+        ]
+        if dropped and generation.options.strict:
+            raise _error_before_request(lease, "OPTION_NOT_HONOURED", "; ".join(dropped))
+        changed = _changed_choice(choice, route) if choice is not None else ""
+        warnings = [changed, *dropped, route.notice]
+        return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
+
+    async def _read_reference(self, lease: Lease, avatar_id: str) -> tuple[Image.Image, str]:
         generation = lease.generation
         try:
-            avatar = await self._avatars.get(Caller(generation.user_id), generation.reference_avatar_id)
+            avatar = await self._avatars.get(Caller(generation.user_id), avatar_id)
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
-                lease, "REFERENCE_GONE", "the reference avatar has been deleted: choose another reference"
+                lease,
+                "REFERENCE_GONE",
+                f"the reference avatar {avatar_id} has been deleted: choose another reference",
             ) from error
         options = generation.options
         try:
@@ -226,14 +318,16 @@ class GenerationRunner:
             raise _error_before_request(
                 lease,
                 error.reason,
-                "the picture of the reference avatar takes too much memory or time to decode: choose another "
-                "reference",
+                f"the picture of the reference avatar {avatar_id} takes too much memory or time to decode: "
+                "choose another reference",
             ) from error
         return image, avatar.image.sha256
 
-    async def _draw(self, prepared: _PreparedRequest, progress: _Progress) -> Portrait:
+    async def _draw(self, prepared: _PreparedRequest, progress: _Progress, held: _Held) -> CheckedPortrait:
+        """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
+        has_id = resumes
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
             await self._require_closed_circuit(lease, route)
@@ -243,10 +337,13 @@ class GenerationRunner:
                 route,
                 provider_prompt=request.prompt,
                 estimated=provider.estimates_progress,
-                price_micros=0 if resumes else route.price(request.width, request.height),
+                price_micros=0
+                if resumes
+                else route.price(request.width, request.height, references=len(request.references)),
             )
         )
         attempt_start = lease.generation.update_time
+        request_id = request.resume_request_id
 
         async def accepted() -> None:
             await retry_through_outage(
@@ -254,7 +351,11 @@ class GenerationRunner:
             )
 
         async def submitted(provider_request_id: str) -> None:
+            nonlocal request_id
+            request_id = provider_request_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
+            nonlocal has_id
+            has_id = True
             await accepted()
 
         async def drawn(part: float) -> None:
@@ -267,9 +368,14 @@ class GenerationRunner:
         except ProviderError as error:
             await self._record_refusal(route, error, since=None if resumes else attempt_start)
             raise
+        except UnavailableError:
+            # The provider has answered, but this service could not take the answer.
+            held.only_copy = route.is_hosted and not has_id
+            raise
+        held.only_copy = route.is_hosted and not has_id
         if not resumes:
             await accepted()
-        return portrait
+        return await self._moderator.check(portrait, fetchable=bool(request_id))
 
     async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
@@ -340,15 +446,45 @@ class GenerationRunner:
             log.warning("attempt_end_not_recorded", error=error.message)
 
 
+@dataclass(slots=True)
+class _Held:
+    """The parts of an attempt that only its worker has."""
+
+    files: list[StoredFile] = field(default_factory=list)
+    """Staged files, which no row uses yet."""
+    only_copy: bool = False
+    """True if a hosted provider has drawn a picture that cannot be fetched again: a single request."""
+
+    def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
+        """Return the failure of an attempt through this service, not through the provider.
+
+        A retry must not pay again for a picture that this worker had.
+        """
+        if self.only_copy:
+            lost = f"{message}; a picture that may be paid for is lost, so the service does not retry"
+            return Failure(reason, lost, retryable=False, resumable=False)
+        return Failure(reason, message, True, retry_after)
+
+
 @dataclass(frozen=True, slots=True)
 class _PreparedRequest:
     """A request for the provider, and the lease under which it is made."""
 
     lease: Lease
-    """The lease, without an earlier request that was dropped because it used another route."""
+    """The lease, without an earlier request that was dropped because it used another route, and with the
+    route that was chosen."""
     request: PortraitRequest
-    reference_sha256: str
-    """SHA-256 of the reference's file; empty without a reference."""
+    reference_sha256s: tuple[str, ...]
+    """SHA-256 of each reference's file."""
+
+
+def _changed_choice(choice: RouteChoice, route: Route) -> str:
+    drawn_by = route.app_name or route.model or route.provider
+    return (
+        f"the settings of the workers no longer have {choice.app} with "
+        f"{f'the LoRA {choice.lora}' if choice.lora else 'no LoRA'}, as they were when the generation was "
+        f"accepted: {drawn_by} draws the picture"
+    )
 
 
 def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:
@@ -369,9 +505,9 @@ def _failure_of(error: ProviderError) -> Failure:
     )
 
 
-def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Portrait) -> Recipe:
-    request = prepared.request
-    route, lora, reference = request.route, request.route.lora, request.reference
+def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
+    request, portrait, verdict = prepared.request, checked.portrait, checked.verdict
+    route, lora = request.route, request.route.lora
     return Recipe(
         provider=route.provider,
         route=route.name,
@@ -384,19 +520,25 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, portrait: Por
         seed=request.seed,
         width=portrait.image.width,
         height=portrait.image.height,
-        steps=request.steps if "steps" in route.supports else 0,
-        guidance_scale=request.guidance_scale if "guidance_scale" in route.supports else 0.0,
+        steps=request.steps or 0,
+        guidance_scale=request.guidance_scale or 0.0,
         enhanced_prompt=generation.enhanced_prompt,
         provider_prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        reference_avatar_id=generation.reference_avatar_id,
-        reference_sha256=prepared.reference_sha256,
+        reference_avatar_ids=generation.reference_avatar_ids,
+        reference_sha256s=prepared.reference_sha256s,
         reference_strength=(
-            reference.strength if reference and "reference_strength" in route.supports else 0.0
+            request.references[0].strength
+            if request.references and "reference_strength" in route.supports
+            else 0.0
         ),
+        speed=route.speed,
         provider_facts=portrait.facts,
         pixels_sha256=pixels_sha256(portrait.image),
         software=this_software(),
+        picture_classifier=checked.classifier,
+        picture_score=verdict.score if verdict else 0.0,
+        blurred=bool(verdict and verdict.blurred),
     )
 
 

@@ -77,7 +77,8 @@ class JobRunner:
         except Exception as error:  # The job stays in the queue until it succeeds.
             log.warning("background_job_failed", kind=job.kind, subject=job.subject_id, error=repr(error))
             JOBS.labels(job.kind, "failed").inc()
-            await self._queue.failed(job)
+            if not await self._queue.failed(job):
+                log.error("background_job_given_up", kind=job.kind, subject=job.subject_id)
         else:
             JOBS.labels(job.kind, "done").inc()
             await (self._queue.again(job) if remains else self._queue.done(job))

@@ -17,8 +17,10 @@ from avatar_creator_server.core import Core
 from avatar_creator_server.generations.workers import WorkerIdentity
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
-from avatar_creator_tasks.generation_runner import GenerationRunner
+from avatar_creator_tasks.generation_runner import STORAGE_SECONDS, GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
+from avatar_creator_tasks.mapping_reader import MappingReader
+from avatar_creator_tasks.picture_moderation import make_moderator
 from avatar_creator_tasks.presence import Presence
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.factory import make_provider
@@ -36,12 +38,24 @@ JOB_SLOTS = 2
 class Worker:
     """The slots, listeners and sweeper of one process."""
 
-    def __init__(self, core: Core, provider: Provider | None = None) -> None:
+    def __init__(
+        self, core: Core, provider: Provider | None = None, *, storage_seconds: float = STORAGE_SECONDS
+    ) -> None:
+        """Create the worker.
+
+        Args:
+            core: The parts that all processes share.
+            provider: Draws the pictures; None means the provider of the settings.
+            storage_seconds: Time for which a worker repeats to store a picture while the storage is away.
+        """
         self._core = core
         self._provider = provider or make_provider(core.settings, core.decoders)
         host = socket.gethostname()
         self._name = f"{host}-{os.getpid()}-{os.urandom(3).hex()}"
-        runner = GenerationRunner(self._name, core, self._provider)
+        self._moderator = make_moderator(core.settings)
+        runner = GenerationRunner(
+            self._name, core, self._provider, self._moderator, storage_seconds=storage_seconds
+        )
         job_runner = JobRunner(
             core.background_jobs,
             core.avatars,
@@ -69,8 +83,13 @@ class Worker:
         """Run jobs until `finish` is set, then stop.
 
         Running jobs get the grace period to finish; the others go back to the queue.
+
+        Raises:
+            SettingsError: The classifier that checks the pictures cannot be used.
         """
         notifier = self._core.notifier
+        # Before the first claim: a picture that cannot be checked would have to be withheld.
+        await self._moderator.load()
         # Before the first claim, so that a server never shows a running generation without its worker.
         await self._presence.start()
         sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._background_jobs)
@@ -83,6 +102,9 @@ class Worker:
                 _listen(notifier.background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)
             ),
         ]
+        # Not in `background`: this one ends if the service does not draw through the router.
+        mapping_reader = MappingReader(self._core.current_routes, self._core.settings.huggingface_hub_url)
+        reading = asyncio.create_task(mapping_reader.run(), name="mapping-reader")
         self.ready.set()
         log.info(
             "worker_ready",
@@ -98,9 +120,9 @@ class Worker:
                 task.result()
         finally:
             log.info("worker_stopping", worker=self._name)
-            for task in (finished, *background):
+            for task in (finished, reading, *background):
                 task.cancel()
-            await asyncio.gather(finished, *background, return_exceptions=True)
+            await asyncio.gather(finished, reading, *background, return_exceptions=True)
             grace_seconds = self._core.settings.shutdown_grace_seconds
             await asyncio.gather(
                 self._presence.stop(),
@@ -108,6 +130,7 @@ class Worker:
                 self._background_jobs.stop(grace_seconds),
             )
             await self._provider.close()
+            await self._moderator.close()
             log.info("worker_stopped", worker=self._name)
 
 
@@ -134,6 +157,7 @@ async def work(core: Core, finish: asyncio.Event) -> None:
 
     Raises:
         SchemaError: The database does not have the schema that this code needs.
+        SettingsError: The worker cannot use a library or a folder that the settings need.
     """
     try:
         if not await core.database.wait_for_free_connection(finish):

@@ -97,6 +97,7 @@ PARAMETERS: dict[str, Any] = {
     "preset_id": "pr1",
     "persona_example_id": "pe1",
     "reference_avatar_id": "a1",
+    "reference_avatar_ids": ["a2", "a3"],
     "reference_strength": 0.25,
     "priority": GenerationPriority.GENERATION_PRIORITY_BULK,
 }
@@ -120,6 +121,7 @@ REQUEST = CreateGenerationRequest(
     preset_id="pr1",
     persona_example_id="pe1",
     reference_avatar_id="a1",
+    reference_avatar_ids=["a2", "a3"],
     priority=GenerationPriority.GENERATION_PRIORITY_BULK,
 )
 ESTIMATE = EstimateGenerationResponse(price_micros=105_000, warnings=["no negative prompt"])

@@ -13,7 +13,7 @@ from tests.contract.calls import Calls
 from tests.support.command_line import CommandLine, FinishedCommand
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.service import Deployment, run_command
+from tests.support.service import CLOSED_ADDRESS, Deployment, run_command
 
 RunWithSettings: TypeAlias = Callable[..., FinishedCommand]
 
@@ -76,6 +76,7 @@ def embedded_settings(directory: Path) -> dict[str, str]:
         "DATA_PATH": str(directory / "data"),
         "UPLOAD_PATH": str(directory / "uploads"),
         "LISTEN_ADDRESS": f"127.0.0.1:{free_port()}",
+        "HUGGINGFACE_HUB_URL": f"http://{CLOSED_ADDRESS}",
     }
 
 

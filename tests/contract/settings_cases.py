@@ -74,12 +74,71 @@ CASES: dict[str, Case] = {
         {"HUGGINGFACE_API_KEY": "hf_x", "MODEL": "stabilityai/sdxl"},
         *("MODEL", "HUGGINGFACE_ROUTE", "FLUX.1-dev"),
     ),
+    "a model that Replicate does not have": embedded(
+        {"REPLICATE_API_TOKEN": "r8_x", "MODEL": "stabilityai/sdxl"}, "MODEL", "replicate only has"
+    ),
+    "a deadline that Replicate does not keep": embedded(
+        {"REPLICATE_API_TOKEN": "r8_x", "PROVIDER_DEADLINE_SECONDS": "1801"}, "PROVIDER_DEADLINE_SECONDS"
+    ),
+    "a model without weights on the own card": embedded(
+        {"PROVIDER": "diffusers", "MODEL": "black-forest-labs/FLUX.2-pro"},
+        *("MODEL is black-forest-labs/FLUX.2-pro", "FLUX.2-klein-4B"),
+    ),
+    "a model that only edits at an endpoint": embedded(
+        {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_ROUTE": "hf-inference", "MODEL": "Qwen/Qwen-Image-Edit"},
+        *("MODEL is Qwen/Qwen-Image-Edit", "hf-inference", "Qwen/Qwen-Image,"),
+    ),
+    "another style of prompts": refused("PROMPT_STYLE", "poem", "'tags' or 'prose'"),
+    "4-bit weights with sequential offload": embedded(
+        {"PROVIDER": "diffusers", "MODEL_QUANTIZATION": "4bit", "MODEL_OFFLOAD": "sequential"},
+        *("MODEL_QUANTIZATION is 4bit", "set MODEL_OFFLOAD=model"),
+    ),
+    "compiled blocks with sequential offload": embedded(
+        {"PROVIDER": "diffusers", "MODEL_SPEED": "compiled", "MODEL_OFFLOAD": "sequential"},
+        *("MODEL_SPEED is compiled", "set MODEL_OFFLOAD=model, or MODEL_SPEED=exact"),
+    ),
+    "an unknown speed": embedded({"PROVIDER": "diffusers", "MODEL_SPEED": "slow"}, "MODEL_SPEED must be"),
     "a LoRA's revision without its file": Case(
         {"PROVIDER": "huggingface", "LORA_REVISION": "abc"}, ("LORA_REVISION", "LORA_WEIGHT_FILE")
     ),
     "moderation key without URL": embedded(
         {"MODERATION_API_KEY": CANARY}, "MODERATION_API_KEY is set but MODERATION_URL is not"
     ),
+    "picture moderation's key without an address": embedded(
+        {"PICTURE_MODERATION_API_KEY": CANARY},
+        "PICTURE_MODERATION_API_KEY is set but PICTURE_MODERATION is not",
+    ),
+    "picture moderation's key with a folder": embedded(
+        {"PICTURE_MODERATION": "weights", "PICTURE_MODERATION_API_KEY": CANARY},
+        "PICTURE_MODERATION_API_KEY is set but PICTURE_MODERATION is not a URL",
+    ),
+    "picture moderation by a service": Case(
+        {
+            "PROVIDER": "huggingface",
+            "PICTURE_MODERATION": "http://127.0.0.1:1/",
+            "PICTURE_MODERATION_API_KEY": CANARY,
+            "PICTURE_MODERATION_ACTION": "blur",
+            "PICTURE_MODERATION_THRESHOLD": "1",
+            "PICTURE_MODERATION_SECONDS": "0.5",
+        }
+    ),
+    "picture moderation by another scheme": refused(
+        "PICTURE_MODERATION", "ftp://host/", "must be a folder, or"
+    ),
+    "picture moderation with a password": refused(
+        "PICTURE_MODERATION", f"http://x:{CANARY}@127.0.0.1:1/", "without a user name and a password"
+    ),
+    "picture moderation's key that no header can carry": refused(
+        "PICTURE_MODERATION_API_KEY", f"{CANARY}ü", "non-ASCII"
+    ),
+    "another action of the picture moderation": refused(
+        "PICTURE_MODERATION_ACTION", "delete", "must be 'refuse', 'blur' or 'flag'"
+    ),
+    "a threshold that flags everything": refused("PICTURE_MODERATION_THRESHOLD", "0", "greater than 0"),
+    "a threshold that flags nothing": refused(
+        "PICTURE_MODERATION_THRESHOLD", "1.1", "less than or equal to 1"
+    ),
+    "a picture moderation without time": refused("PICTURE_MODERATION_SECONDS", "0", "greater than 0"),
     "metrics on the server's own address": Case(
         {"LISTEN_ADDRESS": "127.0.0.1:50051", "METRICS_ADDRESS": "127.0.0.1:50051"},
         ("METRICS_ADDRESS and LISTEN_ADDRESS",),
@@ -147,9 +206,12 @@ CASES: dict[str, Case] = {
                 *("JWT_SECRET", "JWT_USER_CLAIM", "JWT_ISSUER", "JWT_AUDIENCE", "PROVIDER", "MODEL"),
                 *("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "LORA_SCALE", "LORA_TRIGGER", "LORA_REPOSITORY"),
                 *("PRICES_PER_MEGAPIXEL", "HUGGINGFACE_API_KEY", "HUGGINGFACE_ROUTE", "HUGGINGFACE_BASE_URL"),
+                *("REPLICATE_API_TOKEN", "REPLICATE_BASE_URL"),
                 *("PROVIDER_DEADLINE_SECONDS", "MODEL_OFFLOAD", "MODEL_QUANTIZATION", "METRICS_ADDRESS"),
                 *("GENERATION_LIMIT_CONCURRENT", "GENERATION_LIMIT_PER_DAY", "SPEND_LIMIT_PER_DAY"),
                 *("PROMPT_DENY_LIST_FILE", "MODERATION_URL", "MODERATION_API_KEY", "LOG_LEVEL"),
+                *("PICTURE_MODERATION", "PICTURE_MODERATION_ACTION", "PICTURE_MODERATION_API_KEY"),
+                *("PICTURE_MODERATION_THRESHOLD", "PICTURE_MODERATION_SECONDS"),
                 *("SHUTDOWN_GRACE_SECONDS", "AWS_ACCESS_KEY_ID", "AWS_ALLOW_HTTP"),
             ),
             "",
@@ -183,6 +245,7 @@ CASES: dict[str, Case] = {
         "MODERATION_API_KEY has",
     ),
     "a key that no header can carry": refused("HUGGINGFACE_API_KEY", f"hf_{CANARY}ü", "non-ASCII"),
+    "a token that no header can carry": refused("REPLICATE_API_TOKEN", f"r8_{CANARY}ü", "non-ASCII"),
     # Numbers and choices
     "two invalid variables": embedded(
         {"REDIS_PORT": "none", "LOG_LEVEL": "loud"},
@@ -192,6 +255,10 @@ CASES: dict[str, Case] = {
     "a limit without an end": refused("SPEND_LIMIT_PER_DAY", "inf", "finite number"),
     "a limit that is not a number": refused("SPEND_LIMIT_PER_DAY", "nan", "finite number"),
     "a deadline that no clock has": refused("PROVIDER_DEADLINE_SECONDS", "1e300", "less than or equal to"),
+    "pictures that are deleted before the last retry": refused(
+        "PROVIDER_OBJECT_SECONDS", "7199", "must be at least 7200 (two hours), because a worker may need"
+    ),
+    "pictures that are kept for years": refused("PROVIDER_OBJECT_SECONDS", "9" * 9, "less than or equal to"),
     "a limit in hexadecimal": refused("GENERATION_LIMIT_PER_DAY", "0x10", "must be a valid integer"),
     "a limit below zero": refused("GENERATION_LIMIT_PER_MINUTE", "-1", "greater than or equal to 0"),
     "a limit too large for the database": refused("GENERATION_LIMIT_PER_DAY", "9" * 30, "less than or equal"),
@@ -356,7 +423,11 @@ CASES: dict[str, Case] = {
     "moderation URL with a password": refused(
         "MODERATION_URL", f"https://u:{CANARY}@h/", "without a user name"
     ),
+    "hub URL with a password": refused("HUGGINGFACE_HUB_URL", f"https://x:{CANARY}@h", "without a user name"),
     "router URL with a port that is none": refused("HUGGINGFACE_BASE_URL", "https://h:port", "invalid port"),
+    "URL of Replicate with a password": refused(
+        "REPLICATE_BASE_URL", f"https://u:{CANARY}@h/", "without a user name"
+    ),
     "hosts of pictures": Case(
         {
             "PROVIDER_RESULT_HOSTS": "fal.media, *.fal.media:8443,8.8.8.8",

@@ -576,8 +576,11 @@ LIMITS: list[Limits] = [
         "options.reference_strength",
         (
             [
-                {"options.reference_strength": value, "reference_avatar_id": "AVATAR"}
-                for value in (0.0, 0.001, 1.0)
+                *(
+                    {"options.reference_strength": value, "reference_avatar_id": "AVATAR"}
+                    for value in (0.0, 0.001, 1.0)
+                ),
+                {"options.reference_strength": 0.5, "reference_avatar_ids": ["AVATAR"]},
             ],
             [
                 {"options.reference_strength": 0.5},
@@ -592,6 +595,37 @@ LIMITS: list[Limits] = [
         "CreateGeneration",
         "reference_avatar_id",
         ([], [{"reference_avatar_id": "x" * 101}, {"reference_avatar_id": "a\0b"}]),
+    ),
+    (
+        "CreateGeneration",
+        "reference_avatar_ids",
+        (
+            [{"reference_avatar_ids": ["AVATAR"]}],
+            [
+                {"reference_avatar_ids": [f"avatar {number}" for number in range(9)]},
+                {"reference_avatar_ids": ["AVATAR", "AVATAR"]},
+                {"reference_avatar_ids": ["AVATAR", "another", "AVATAR"]},
+                {
+                    "prompt": "",
+                    "options": {},
+                    "reproduce_generation_id": "GENERATION",
+                    "reference_avatar_ids": ["AVATAR"],
+                },
+            ],
+        ),
+    ),
+    (
+        "CreateGeneration",
+        "reference_avatar_ids[1]",
+        ([], [{"reference_avatar_ids": ["AVATAR", value]} for value in ("", " ", "a\0b", "x" * 101)]),
+    ),
+    (
+        "EstimateGeneration",
+        "generation.reference_avatar_ids",
+        (
+            [{"generation.reference_avatar_ids": ["AVATAR"]}],
+            [{"generation.reference_avatar_ids": [str(number) for number in range(9)]}],
+        ),
     ),
     (
         "CreateGeneration",
@@ -895,6 +929,7 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
         ("UpdateAvatar", {"update_mask.paths": [f"path {number}" for number in range(101)]}, "update_mask"),
         ("UpdateAvatar", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
         ("BatchGetAvatars", {"avatar_ids": [""] * 2000}, "avatar_ids"),
+        ("CreateGeneration", {"reference_avatar_ids": [""] * 2000}, "reference_avatar_ids"),
         ("WatchGenerations", {"targets": [{"known_revision": -1}] * 2000}, "targets"),
     ],
 )
@@ -906,6 +941,20 @@ def test_an_error_with_thousands_of_violations_fits_into_headers(
 
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert answer.fields[0] == path
+
+
+def test_only_one_of_the_two_fields_of_references_can_be_set(owner: Owner) -> None:
+    fields = {"reference_avatar_id": "AVATAR", "reference_avatar_ids": ["AVATAR"]}
+    before = owner.stored()
+
+    for rpc, place in (("CreateGeneration", ""), ("EstimateGeneration", "generation.")):
+        changes = {f"{place}{field}": value for field, value in fields.items()}
+        answer = refusal(lambda: owner.send(rpc, changes))  # noqa: B023 - called at once
+
+        assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+        assert sorted(answer.fields) == [f"{place}{field}" for field in fields]
+
+    assert owner.stored() == before
 
 
 def test_an_update_lists_all_violations_at_once(owner: Owner) -> None:

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2 as rpc_details
 from PIL import Image
 
 from avatar_creator import (
+    Avatar,
     AvatarCreator,
     DailySpend,
     ErrorReason,
@@ -23,10 +24,12 @@ from avatar_creator import (
     GenerationStage,
     GenerationState,
     GetStatsResponse,
+    PictureModeration,
     Recipe,
     Reproduction,
     SourceType,
 )
+from avatar_creator.v1.avatar_service_pb2 import GetAvatarResponse, ListAvatarsResponse
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
     GetGenerationResponse,
@@ -131,7 +134,10 @@ def test_no_recipe_keeps_the_recipe_out_of_the_file(
         Image.open(command_line.directory / "with.png") as complete,
         Image.open(command_line.directory / "without.png") as bare,
     ):
-        assert [bool(picture.text) for picture in (complete, bare)] == [True, False]  # type: ignore[attr-defined]
+        assert "parameters" in complete.text  # type: ignore[attr-defined]
+        # The mark of the source stays.
+        assert list(bare.text) == ["XML:com.adobe.xmp"]  # type: ignore[attr-defined]
+        assert "a portrait" not in bare.text["XML:com.adobe.xmp"]  # type: ignore[attr-defined]
         assert complete.tobytes() == bare.tobytes()
 
 
@@ -147,6 +153,8 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
     assert avatar.reference_avatar_id == sarah.id
     assert facts(command_line.output("avatars", "show", avatar.id))["reference"] == sarah.id
     assert UNKNOWN_ID in command_line.error(*command, "--reference", UNKNOWN_ID)
+    two = command_line.error(*command, "--reference", sarah.id, "--reference", avatar.id)
+    assert "takes at most 1 reference (got 2)" in " ".join(two.split())
     assert "reference_avatar_id" in command_line.error(*command, "--strength", "0.3")
 
 
@@ -206,6 +214,33 @@ def test_a_terminal_shows_the_progress_of_each_variation(
         assert shown.count(f"note: {warning}") == 1
     request = server.received("CreateGeneration")[0].request
     assert (request.variation_count, request.prompt) == (2, "x")
+
+
+def test_the_verdict_about_a_picture_is_printed_after_its_seed(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    verdicts = (
+        {"flagged": True, "score": 0.987, "blurred": True},
+        {"flagged": True, "score": 0.5},
+        {"score": 0.25},
+    )
+    started = [state(number, PENDING) for number in (1, 2, 3)]
+    server.script(
+        "CreateGeneration", [CreateGenerationResponse(generation=started[0], variations=started[1:])]
+    )
+    ended = [
+        state(number, COMPLETED, picture_moderation=verdict)
+        for number, verdict in enumerate(verdicts, start=1)
+    ]
+    server.script("WatchGenerations", watched(*ended))
+
+    finished = scripted.run("generate", "x", *OF_P1, "--variations", "3", "--watch")
+
+    assert finished.stdout.splitlines() == [
+        "Created avatar Ratna (a1), drawn by huggingface with seed 7 (flagged 0.99, blurred).",
+        "Created avatar Ratna (a2), drawn by huggingface with seed 8 (flagged 0.50).",
+        "Created avatar Ratna (a3), drawn by huggingface with seed 9.",
+    ]
 
 
 def test_failed_variations_are_reported_after_the_created_ones(
@@ -377,6 +412,29 @@ def test_a_recipe_can_be_shown_and_reproduced(
         assert UNKNOWN_ID in command_line.error(*wrong, UNKNOWN_ID)
 
 
+def test_several_references_are_sent_in_their_order(server: ScriptedServer, scripted: CommandLine) -> None:
+    started = CreateGenerationResponse(generation=state(1, PENDING))
+    server.script("CreateGeneration", [started])
+
+    scripted.output("generate", "calm", *OF_P1, "--reference", "a2", "--reference", "a1")
+
+    [call] = server.received("CreateGeneration")
+    assert list(call.request.reference_avatar_ids) == ["a2", "a1"]
+    assert call.request.reference_avatar_id == ""
+
+
+def test_several_references_are_numbered_in_a_fact_sheet(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    recipe = Recipe(reference_avatar_ids=["a2", "a1"], reference_sha256s=["beef", "cafe"])
+    server.script("GetGeneration", [GetGenerationResponse(recipe=recipe)])
+
+    shown = facts(scripted.output("recipe", "g1"))
+
+    assert (shown["reference 1"], shown["reference 2"]) == ("a2", "a1")
+    assert (shown["reference 1 SHA-256"], shown["reference 2 SHA-256"]) == ("beef", "cafe")
+
+
 def test_a_recipe_is_printed_as_a_fact_sheet(server: ScriptedServer, scripted: CommandLine) -> None:
     recipe = Recipe(
         provider="huggingface",
@@ -489,3 +547,41 @@ def test_spending_is_printed_by_day_and_app(server: ScriptedServer, scripted: Co
         ["2026-11-21", "no app", "43", "$1.50"],
     ]
     assert [spend["price_micros"] for spend in document["spending"]] == ["70000", "1500000"]
+
+
+# Verdicts about pictures
+
+
+def test_avatars_with_flagged_pictures_have_a_column_of_their_own(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    passed = Avatar(id="a1", name="Ratna", picture_moderation=PictureModeration(score=0.1))
+    flagged = Avatar(
+        id="a2", name="Sarah", picture_moderation=PictureModeration(flagged=True, score=0.987, blurred=True)
+    )
+    uploaded = Avatar(id="a3", name="Zoë")
+    server.script("ListAvatars", [ListAvatarsResponse(avatars=[passed, uploaded])])
+    without = scripted.output("avatars", "list").splitlines()
+    server.script("ListAvatars", [ListAvatarsResponse(avatars=[passed, flagged, uploaded])])
+    listed = scripted.output("avatars", "list").splitlines()
+
+    assert "moderation" not in without[0]
+    assert listed[0].split()[-1] == "moderation"
+    assert [line.split("  ")[-1].strip() for line in listed[1:] if "flagged" in line] == [
+        "flagged 0.99, blurred"
+    ]
+    assert [line.split()[0] for line in listed[1:]] == ["a1", "a2", "a3"]
+
+    for avatar, verdict in ((passed, "passed"), (flagged, "flagged 0.99, blurred"), (uploaded, None)):
+        server.script("GetAvatar", [GetAvatarResponse(avatar=avatar)])
+        assert facts(scripted.output("avatars", "show", avatar.id)).get("moderation") == verdict
+
+
+def test_a_recipe_names_the_classifier_and_the_blur(server: ScriptedServer, scripted: CommandLine) -> None:
+    recipe = Recipe(provider="diffusers", picture_classifier="nsfw", picture_score=0.98765, blurred=True)
+    server.script("GetGeneration", [GetGenerationResponse(recipe=recipe)])
+
+    sheet = facts(scripted.output("recipe", "g1"))
+
+    names = ("picture classifier", "picture score", "picture blurred")
+    assert [sheet[name] for name in names] == ["nsfw", "0.9877", "yes"]

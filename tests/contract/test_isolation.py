@@ -520,6 +520,30 @@ def test_a_batch_reports_another_users_avatar_as_missing(
     assert list(answered.missing_avatar_ids) == [never_existed, belongings.avatar_id]
 
 
+def test_another_users_avatar_is_not_found_as_a_reference(
+    strangers_calls: Calls, stranger: str, shared_deployment: Deployment, belongings: Belongings
+) -> None:
+    project = strangers_calls.create_project()
+    own = strangers_calls.upload(project.id, PICTURE)
+    before = rows_of(shared_deployment, stranger)
+
+    for theirs in (belongings.avatar_id, str(uuid.uuid4())):
+        for fields in ({"reference_avatar_id": theirs}, {"reference_avatar_ids": [own.id, theirs]}):
+            request = generations_pb.CreateGenerationRequest(
+                project_id=project.id,
+                prompt="a portrait",
+                **fields,
+            )
+            estimate = generations_pb.EstimateGenerationRequest(generation=request)
+            for answered in (
+                refusal(lambda: strangers_calls.generations.CreateGeneration(request)),  # noqa: B023
+                refusal(lambda: strangers_calls.generations.EstimateGeneration(estimate)),  # noqa: B023
+            ):
+                assert (answered.code, answered.resource) == (grpc.StatusCode.NOT_FOUND, ("avatar", theirs))
+
+    assert rows_of(shared_deployment, stranger) == before
+
+
 def test_a_watch_of_another_users_project_is_not_found(
     calls: Calls, strangers_calls: Calls, belongings: Belongings
 ) -> None:

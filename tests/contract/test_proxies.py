@@ -54,6 +54,7 @@ def test_doctor_reaches_a_provider_on_this_machine(
         "doctor",
         HUGGINGFACE_API_KEY="hf_x",
         HUGGINGFACE_BASE_URL=f"http://{shared_deployment.target}",
+        HUGGINGFACE_HUB_URL=f"http://{shared_deployment.target}",
         COLUMNS="300",
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,

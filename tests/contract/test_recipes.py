@@ -79,7 +79,13 @@ def test_a_recipe_can_be_left_out_of_the_file_but_is_always_stored(
 ) -> None:
     generation = drawn(shared_client, project_id, omit_recipe=True)
 
-    assert picture_of(shared_client, generation).info == {}
+    picture = picture_of(shared_client, generation)
+    assert list(picture.text) == ["XML:com.adobe.xmp"]  # type: ignore[attr-defined]
+    [description] = [picture.getxmp()["xmpmeta"]["RDF"]["Description"]]
+    assert description == {
+        "about": "",
+        "DigitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia",
+    }
     assert shared_client.generations.recipe(generation.id) is not None
 
 
@@ -152,10 +158,15 @@ def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
         theirs = other.projects.create("Theirs").id
         with pytest.raises(NotFoundError):
             other.generations.reproduce(first.id, project_id=theirs)
-        with pytest.raises(NotFoundError):
-            other.generations.create(theirs, "a woman", reference_avatar_id=first.avatar_id)
-        with pytest.raises(NotFoundError):
-            other.generations.estimate(theirs, "a woman", reference_avatar_id=first.avatar_id)
+        references: tuple[dict[str, Any], ...] = (
+            {"reference_avatar_id": first.avatar_id},
+            {"reference_avatar_ids": [first.avatar_id]},
+        )
+        for reference in references:
+            with pytest.raises(NotFoundError):
+                other.generations.create(theirs, "a woman", **reference)
+            with pytest.raises(NotFoundError):
+                other.generations.estimate(theirs, "a woman", **reference)
         assert list(other.generations.list()) == []
 
 
@@ -170,12 +181,30 @@ def test_a_picture_can_start_from_the_picture_of_another_avatar(
 
     assert avatar.source_type == SourceType.SOURCE_TYPE_FROM_REFERENCE
     assert avatar.reference_avatar_id == near.reference_avatar_id == first.avatar_id
+    assert list(avatar.reference_avatar_ids) == list(near.reference_avatar_ids) == [first.avatar_id]
     assert recipe is not None
-    assert recipe.reference_avatar_id == first.avatar_id
+    assert list(recipe.reference_avatar_ids) == [recipe.reference_avatar_id] == [first.avatar_id]
     assert recipe.reference_sha256 == shared_client.avatars.get(first.avatar_id).image.sha256
+    assert list(recipe.reference_sha256s) == [recipe.reference_sha256]
     assert recipe.reference_strength == pytest.approx(0.1)
     pixels = {pixels_of(picture_of(shared_client, generation)) for generation in (first, near, far)}
     assert len(pixels) == 3
+
+
+def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreator, project_id: str) -> None:
+    first, second = drawn(shared_client, project_id), drawn(shared_client, project_id)
+    with pytest.raises(InvalidArgumentError) as refusal:
+        shared_client.generations.create(
+            project_id, "a woman", reference_avatar_ids=[first.avatar_id, second.avatar_id]
+        )
+
+    assert refusal.value.reason == "OPTION_NOT_HONOURED"
+    assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
+    [violation] = refusal.value.field_violations
+    assert violation.field == "reference_avatar_ids"
+    assert violation.description == "the route local of sketch takes at most 1 reference (got 2)"
+    alone = drawn(shared_client, project_id, reference_avatar_ids=[second.avatar_id])
+    assert alone.reference_avatar_id == second.avatar_id
 
 
 def test_a_generation_fails_if_its_reference_is_deleted_before_the_drawing(
@@ -193,7 +222,9 @@ def test_a_generation_fails_if_its_reference_is_deleted_before_the_drawing(
         distributed.start_worker()
         *_, last = client.generations.watch(generation.id, timeout=30.0)
 
-    assert last.error.message == "the reference avatar has been deleted: choose another reference"
+    assert last.error.message == (
+        f"the reference avatar {first.avatar_id} has been deleted: choose another reference"
+    )
     assert last.attempt_number == 1
     assert last.reference_avatar_id == first.avatar_id
 

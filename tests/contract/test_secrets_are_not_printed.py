@@ -31,7 +31,7 @@ _DISTRIBUTED = {
     "DATABASE_URL": f"postgresql://sarah@{_CLOSED}/faces",
     "REDIS_URL": f"redis://{_CLOSED}",
 }
-_HOSTED = {"HUGGINGFACE_API_KEY": "hf_0123456789"}
+_HOSTED = {"HUGGINGFACE_API_KEY": "hf_0123456789", "HUGGINGFACE_HUB_URL": f"http://{_CLOSED}"}
 
 PLACES: dict[str, Callable[[str], dict[str, str]]] = {
     "DATABASE_URL": lambda word: {
@@ -65,11 +65,30 @@ PLACES: dict[str, Callable[[str], dict[str, str]]] = {
         **_HOSTED,
         "HUGGINGFACE_BASE_URL": f"http://sarah:{word}@{_CLOSED}",
     },
+    "HUGGINGFACE_HUB_URL": lambda word: {
+        **_HOSTED,
+        "HUGGINGFACE_HUB_URL": f"http://sarah:{word}@{_CLOSED}",
+    },
     "HUGGINGFACE_API_KEY": lambda word: {
+        **_HOSTED,
         "HUGGINGFACE_API_KEY": word,
         "HUGGINGFACE_BASE_URL": f"http://{_CLOSED}",
     },
+    "REPLICATE_BASE_URL": lambda word: {
+        "REPLICATE_API_TOKEN": "r8_0123456789",
+        "REPLICATE_BASE_URL": f"http://sarah:{word}@{_CLOSED}",
+    },
+    "REPLICATE_API_TOKEN": lambda word: {
+        "REPLICATE_API_TOKEN": word,
+        "REPLICATE_BASE_URL": f"http://{_CLOSED}",
+    },
     "MODERATION_URL": lambda word: {"MODERATION_URL": f"http://sarah:{word}@{_CLOSED}"},
+    "PICTURE_MODERATION": lambda word: {**_HOSTED, "PICTURE_MODERATION": f"http://sarah:{word}@{_CLOSED}"},
+    "PICTURE_MODERATION_API_KEY": lambda word: {
+        **_HOSTED,
+        "PICTURE_MODERATION": f"http://{_CLOSED}",
+        "PICTURE_MODERATION_API_KEY": word,
+    },
     "https_proxy": lambda word: {**_HOSTED, "https_proxy": f"http://sarah:{word}@{_CLOSED}"},
     "JWT_SECRET": lambda word: {"JWT_SECRET": word},
 }

@@ -291,7 +291,11 @@ def checks(finished: FinishedCommand) -> dict[str, bool]:
 
 
 ALL_PASSED = dict.fromkeys(
-    ("version", "settings", "database", "queue", "workers", "generations", "storage", "provider"), True
+    (
+        *("version", "settings", "database", "queue", "workers", "generations", "storage", "provider"),
+        "moderation",
+    ),
+    True,
 )
 
 
@@ -329,6 +333,12 @@ def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSetti
             {"PROVIDER": "huggingface", "HUGGINGFACE_BASE_URL": f"http://{UNREACHABLE}"},
             "set HUGGINGFACE_API_KEY for",
         ),
+        (
+            "provider",
+            {"REPLICATE_API_TOKEN": "r8_x", "REPLICATE_BASE_URL": f"http://{UNREACHABLE}"},
+            "REPLICATE_BASE_URL",
+        ),
+        ("provider", {"PROVIDER": "replicate"}, "set REPLICATE_API_TOKEN for"),
     ],
     ids=[
         "settings",
@@ -339,6 +349,8 @@ def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSetti
         "uploads refused",
         "provider away",
         "provider without its key",
+        "Replicate away",
+        "Replicate without its token",
     ],
 )
 def test_doctor_names_the_problem_and_the_fix(

@@ -210,6 +210,24 @@ def create_generation(studio: Studio) -> None:
     assert (generation.prompt, generation.avatar_name) == ("a calm man", "Adam")
     assert generation.enhanced_prompt.startswith("Adam, ")
     assert generation.state in (PENDING, PROCESSING, COMPLETED)
+    _create_generations_from_a_reference(studio)
+
+
+def _create_generations_from_a_reference(studio: Studio) -> None:
+    for reference in (
+        {"reference_avatar_id": studio.avatar.id},
+        {"reference_avatar_ids": [studio.avatar.id]},
+    ):
+        generation = studio.client.generations.create_and_wait(
+            studio.project_id, "as a painting", width=SMALLEST, height=SMALLEST, **reference
+        )
+        avatar = studio.client.avatars.get(generation.avatar_id)
+        recipe = studio.client.generations.recipe(generation.id)
+        for answer in (generation, avatar, recipe):
+            assert (answer.reference_avatar_id, list(answer.reference_avatar_ids)) == (
+                studio.avatar.id,
+                [studio.avatar.id],
+            )
 
 
 def estimate_generation(studio: Studio) -> None:

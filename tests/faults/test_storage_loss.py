@@ -17,7 +17,7 @@ from PIL import Image
 from avatar_creator import AttemptOutcome, AvatarCreator, AvatarCreatorError
 from tests import pictures
 from tests.support.background import InBackground
-from tests.support.generations import COMPLETED, SMALLEST, make_due, outcomes
+from tests.support.generations import COMPLETED, SMALLEST, outcomes
 from tests.support.huggingface_router import RouterFake
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
@@ -26,11 +26,10 @@ from tests.support.watcher import Watcher
 
 pytestmark = pytest.mark.slow
 
-RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
 
 
-def test_a_picture_that_the_full_disk_refuses_is_submitted_once(
+def test_a_picture_that_the_full_disk_refuses_stays_in_the_worker_until_there_is_space(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
     hosted.start_server()
@@ -43,22 +42,19 @@ def test_a_picture_that_the_full_disk_refuses_is_submitted_once(
             client.projects.create("Full").id, "a woman", width=SMALLEST, height=SMALLEST
         )
         watcher = Watcher(client, generation.id)
-        backing_off = watcher.wait_for(lambda state: state.retry_count == 1)
-        assert backing_off.error.message
-        assert str(hosted.directory) not in backing_off.error.message
+        wait_until(lambda: len(worker.events("picture_storage_retried")) >= 2, 20.0)
         assert hosted.files() == set()
         assert worker.exit_code() is None
 
         psutil.Process(worker.pid).rlimit(
             resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         )
-        assert make_due(hosted, generation.id, attempt=1)
         last = watcher.states()[-1]
 
         assert last.state == COMPLETED
-        assert outcomes(client, generation.id) == [RETRYABLE, SUCCEEDED]
+        assert outcomes(client, generation.id) == [SUCCEEDED]
         assert all(len(path.read_bytes()) > limit for path in hosted.files() if path.suffix == ".png")
-        assert router.count == 1, "the retry submitted a new request instead of fetching the picture"
+        assert router.count == 1
         assert_promise_kept(hosted, router, outcomes_seen=[last])
 
 

@@ -18,9 +18,9 @@ from PIL import Image, ImageChops, ImageStat
 from avatar_creator_server.generations.routes import OPTIONS, Lora, Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError, Reference, Reports
-from avatar_creator_tasks.providers.diffusers.flux import TRUE_CFG_SCALE, quantization_of
+from avatar_creator_tasks.providers.diffusers.families import TRUE_CFG_SCALE
 from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
-from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
+from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 
 SIZE = 64
 STEPS = 5
@@ -32,13 +32,14 @@ REQUEST = PortraitRequest(
     width=SIZE,
     height=SIZE,
     steps=STEPS,
+    guidance_scale=3.5,
 )
 
 
 @pytest.fixture
 async def provider(model: Path) -> AsyncIterator[DiffusersProvider]:
     """Return a provider without a LoRA."""
-    diffusers = DiffusersProvider(FluxSettings(str(model)))
+    diffusers = DiffusersProvider(ModelSettings(str(model)))
     yield diffusers
     await diffusers.close()
 
@@ -56,7 +57,7 @@ async def draw(provider: DiffusersProvider, **changes: Any) -> Portrait:
     return await provider.generate(replace(REQUEST, **changes), reporting(ignored))
 
 
-async def draw_with(settings: FluxSettings, **changes: Any) -> Portrait:
+async def draw_with(settings: ModelSettings, **changes: Any) -> Portrait:
     """Draw with a new provider."""
     provider = DiffusersProvider(settings)
     try:
@@ -112,7 +113,13 @@ async def test_the_facts_contain_the_causes_of_the_pixels(provider: DiffusersPro
     assert float(facts.pop("seconds_per_step")) > 0
     assert facts.pop("torch") == torch.__version__
     assert facts.pop("diffusers")
-    assert facts == {"device": "cpu", "dtype": "float32", "quantization": "none"}
+    assert facts == {
+        "device": "cpu",
+        "dtype": "float32",
+        "pipeline": "FluxPipeline",
+        "quantization": "none",
+        "speed": "exact",
+    }
 
 
 async def test_the_same_seed_gives_the_same_pixels_as_the_pipeline_alone(
@@ -120,7 +127,7 @@ async def test_the_same_seed_gives_the_same_pixels_as_the_pipeline_alone(
 ) -> None:
     first = await draw(provider)
     assert same(first.image, (await draw(provider)).image)
-    assert same(first.image, (await draw_with(FluxSettings(str(model)))).image)
+    assert same(first.image, (await draw_with(ModelSettings(str(model)))).image)
     assert same(first.image, await draw_directly(provider))
 
 
@@ -143,11 +150,11 @@ async def test_the_model_is_loaded_once(provider: DiffusersProvider) -> None:
 async def test_a_lora_changes_the_pixels_as_strongly_as_its_scale_says(
     model: Path, lora_folder: Path, weight_file: str
 ) -> None:
-    without = (await draw_with(FluxSettings(str(model)))).image
+    without = (await draw_with(ModelSettings(str(model)))).image
 
     async def difference_at(scale: float) -> float:
         lora = Lora(str(lora_folder), weight_file, "", scale, "")
-        return difference(without, (await draw_with(FluxSettings(str(model), lora=lora))).image)
+        return difference(without, (await draw_with(ModelSettings(str(model), lora=lora))).image)
 
     assert await difference_at(0.0) == 0
     assert 0 < await difference_at(1.0) < await difference_at(3.0)
@@ -193,7 +200,7 @@ async def test_a_lower_strength_keeps_the_portrait_closer_to_the_reference(
 
     async def distance(strength: float) -> float:
         return difference(
-            decoded, (await draw(provider, steps=20, reference=Reference(gradient(), strength))).image
+            decoded, (await draw(provider, steps=20, references=(Reference(gradient(), strength),))).image
         )
 
     near, middle, far = [await distance(strength) for strength in (0.05, 0.3, 1.0)]
@@ -213,7 +220,7 @@ async def test_progress_with_a_reference_counts_only_the_drawn_steps(
     async def progress(part: float) -> None:
         reported.append(round(part, 3))
 
-    request = replace(REQUEST, reference=Reference(gradient(), strength))
+    request = replace(REQUEST, references=(Reference(gradient(), strength),))
     await provider.generate(request, reporting(progress))
     assert reported == parts
 
@@ -223,8 +230,8 @@ async def test_a_reference_with_other_proportions_is_cropped_and_not_stretched(
 ) -> None:
     wide = Image.new("RGB", (3 * SIZE, SIZE), "red")
     wide.paste(gradient(), (SIZE, 0))
-    one = await draw(provider, reference=Reference(wide, 0.5))
-    other = await draw(provider, reference=Reference(gradient(), 0.5))
+    one = await draw(provider, references=(Reference(wide, 0.5),))
+    other = await draw(provider, references=(Reference(gradient(), 0.5),))
     assert same(one.image, other.image)
 
 
@@ -337,20 +344,20 @@ async def test_a_warning_names_the_exact_words_that_the_model_does_not_read(
     )
 
 
-async def failing_draw(settings: FluxSettings, **changes: Any) -> ProviderError:
+async def failing_draw(settings: ModelSettings, **changes: Any) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         await draw_with(settings, **changes)
     return caught.value
 
 
 async def test_a_folder_without_a_model_is_a_permanent_failure(tmp_path: Path) -> None:
-    error = await failing_draw(FluxSettings(str(tmp_path)))
+    error = await failing_draw(ModelSettings(str(tmp_path)))
     assert (error.reason, error.retryable) == ("PROVIDER_GONE", False)
     assert f"the model {tmp_path} could not be loaded" in error.message
 
 
 async def test_a_folder_without_a_lora_is_a_permanent_failure(model: Path, tmp_path: Path) -> None:
-    error = await failing_draw(FluxSettings(str(model), lora=Lora(str(tmp_path), "", "", 1.0, "")))
+    error = await failing_draw(ModelSettings(str(model), lora=Lora(str(tmp_path), "", "", 1.0, "")))
     assert (error.reason, error.retryable) == ("PROVIDER_GONE", False)
     assert f"the LoRA {tmp_path} could not be loaded" in error.message
 
@@ -358,9 +365,9 @@ async def test_a_folder_without_a_lora_is_a_permanent_failure(model: Path, tmp_p
 async def test_an_unreachable_hub_is_retryable(model: Path) -> None:
     lora = Lora("missing/lora", "lora.safetensors", "", 1.0, "")
     for settings in (
-        FluxSettings("missing/model"),
-        FluxSettings("missing/model", model_revision="v1"),
-        FluxSettings(str(model), lora=lora),
+        ModelSettings("missing/model"),
+        ModelSettings("missing/model", model_revision="v1"),
+        ModelSettings(str(model), lora=lora),
     ):
         error = await failing_draw(settings)
         assert (error.reason, error.retryable) == ("PROVIDER_UNAVAILABLE", True)
@@ -368,14 +375,14 @@ async def test_an_unreachable_hub_is_retryable(model: Path) -> None:
 
 
 async def test_a_missing_device_is_retryable(model: Path) -> None:
-    error = await failing_draw(FluxSettings(str(model), device="cuda:99"))
+    error = await failing_draw(ModelSettings(str(model), device="cuda:99"))
     assert (error.reason, error.retryable) == ("PROVIDER_UNAVAILABLE", True)
     assert "cuda:99" in error.message
 
 
 async def test_the_drawing_after_a_failed_load_loads_the_model_again(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    provider = DiffusersProvider(FluxSettings(str(folder)))
+    provider = DiffusersProvider(ModelSettings(str(folder)))
     with pytest.raises(ProviderError):
         await draw(provider)
     folder.symlink_to(model)
@@ -403,26 +410,25 @@ async def test_an_out_of_memory_error_names_helpful_settings_and_the_next_drawin
 
 
 async def test_model_offload_draws_the_same_picture(model: Path) -> None:
-    kept = FluxSettings(str(model))
+    kept = ModelSettings(str(model))
     offloaded = replace(kept, offload="model")
     assert difference((await draw_with(kept)).image, (await draw_with(offloaded)).image) < 1
     reference = Reference(gradient(), 0.5)
-    one = await draw_with(kept, reference=reference)
-    other = await draw_with(offloaded, reference=reference)
+    one = await draw_with(kept, references=(reference,))
+    other = await draw_with(offloaded, references=(reference,))
     assert difference(one.image, other.image) < 1
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 async def test_quantization_needs_a_gpu(model: Path, bits: Any) -> None:
-    error = await failing_draw(FluxSettings(str(model), quantization=bits, device="cpu"))
+    error = await failing_draw(ModelSettings(str(model), quantization=bits, device="cpu"))
     assert (error.reason, error.retryable) == ("PROVIDER_GONE", False)
     assert f"MODEL_QUANTIZATION={bits}" in error.message
-    assert quantization_of(bits).components_to_quantize == ["transformer", "text_encoder_2"]
 
 
 async def test_closing_ends_the_thread(model: Path) -> None:
-    provider = DiffusersProvider(FluxSettings(str(model)))
+    provider = DiffusersProvider(ModelSettings(str(model)))
     await draw(provider)
-    assert any(thread.name.startswith("flux") for thread in threading.enumerate())
+    assert any(thread.name.startswith("model") for thread in threading.enumerate())
     await provider.close()
-    assert not any(thread.name.startswith("flux") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("model") for thread in threading.enumerate())

@@ -1,8 +1,8 @@
-"""The provider `diffusers` in the complete service, with a tiny FLUX model on the CPU."""
+"""The provider `diffusers` in the complete service, with tiny models on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation, GenerationStage, Recipe
+from avatar_creator import (
+    AttemptOutcome,
+    AvatarCreator,
+    ErrorReason,
+    FailedPreconditionError,
+    Generation,
+    GenerationStage,
+    Recipe,
+)
 from tests.pictures import scene
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.service import Deployment
@@ -180,6 +188,62 @@ def test_a_lora_changes_the_pixels(
         deployment.close()
     assert (recipe.lora, recipe.lora_scale) == (str(lora_folder), 1.0)
     assert recipe.pixels_sha256 != without
+
+
+def test_another_family_draws_from_its_own_defaults_and_references(
+    model_folder: Callable[[str], Path], user: str, tmp_path: Path
+) -> None:
+    klein = model_folder("black-forest-labs/FLUX.2-klein-4B")
+    file = BytesIO()
+    scene(SMALLEST, SMALLEST).save(file, "PNG")
+    deployment = service(tmp_path, klein)
+    try:
+        deployment.start()
+        with deployment.client(user) as client:
+            project = client.projects.create("Klein")
+            avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
+            plain = draw(client, steps=0)
+            guided = draw(client, steps=0, guidance_scale=3.0, negative_prompt="cartoon")
+            drawn = draw(client, steps=0, reference_avatar_id=avatar.id)
+            recipes = [recipe_of(client, one) for one in (plain, guided, drawn)]
+    finally:
+        deployment.close()
+    assert [recipe.steps for recipe in recipes] == [4, 4, 4]
+    assert {recipe.guidance_scale for recipe in recipes} == {0.0}
+    assert {recipe.negative_prompt for recipe in recipes} == {""}
+    assert {recipe.speed for recipe in recipes} == {"exact"}
+    assert recipes[0].provider_facts["pipeline"] == "Flux2KleinPipeline"
+    assert plain.warnings == []
+    # The model has neither option, so it draws the same picture, and the generation says so.
+    assert recipes[1].pixels_sha256 == recipes[0].pixels_sha256
+    assert {warning.split(" ignores ")[1] for warning in guided.warnings} == {
+        "the guidance scale",
+        "the negative prompt",
+    }
+    assert recipes[2].pixels_sha256 != recipes[0].pixels_sha256
+
+
+def test_a_recipe_is_not_reproduced_at_another_speed(model: Path, user: str, tmp_path: Path) -> None:
+    exact, compiled = service(tmp_path, model), service(tmp_path, model, MODEL_SPEED="compiled")
+    try:
+        exact.start()
+        with exact.client(user) as client:
+            project = client.projects.create("Speed")
+            generation = draw(client)
+            reproduced = client.generations.reproduce(generation.id, project_id=project.id)
+            *_, last = client.generations.watch(reproduced.id, timeout=SECONDS)
+    finally:
+        exact.close()
+    assert last.reproduction.identical_pixels
+    try:
+        compiled.start()
+        with compiled.client(user) as client, pytest.raises(FailedPreconditionError) as refusal:
+            client.generations.reproduce(generation.id, project_id=project.id)
+    finally:
+        compiled.close()
+    assert refusal.value.reason == "NOT_REPRODUCIBLE"
+    assert refusal.value.metadata == {"difference": "speed"}
+    assert "the speed was exact and is now compiled" in str(refusal.value)
 
 
 def test_a_model_that_cannot_be_loaded_fails_at_the_first_attempt(user: str, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.migrator import migrate
+from avatar_creator_server.database.models import BackgroundJob
 from avatar_creator_server.database.models.states import JobKind
 from avatar_creator_server.shared.background_jobs import BackgroundJobQueue, enqueue_jobs
 from tests.support.locked_table import is_waited_for, locked_table
@@ -85,6 +87,20 @@ async def test_a_slot_for_urgent_jobs_leaves_bulk_jobs_alone(url: str) -> None:
         assert await claimed(queue, 1, with_bulk=False) == []
         await enqueue(database, JobKind.THUMBNAIL, "b", "avatar")
         assert await claimed(queue, 1, with_bulk=False) == ["avatar"]
+
+
+async def test_a_cancellation_that_fails_for_an_hour_is_given_up(url: str) -> None:
+    async with opened(url) as database:
+        queue = BackgroundJobQueue(database)
+        await enqueue(database, JobKind.CANCEL_REQUEST, "a", "request")
+        job = await queue.claim(with_bulk=True)
+        assert job is not None
+        assert await queue.failed(job)
+        await database.write(
+            lambda: BackgroundJob.update(create_time=database.now() - timedelta(minutes=61)).execute()
+        )
+        assert not await queue.failed(job)
+        assert await database.read(lambda: BackgroundJob.select().count()) == 0
 
 
 def test_a_job_without_a_wake_up_runs_while_leftovers_are_cleared_away(distributed: Deployment) -> None:

@@ -329,7 +329,7 @@ async def test_a_picture_that_could_not_be_stored_is_fetched_again_without_a_new
     provider = ScriptedProvider()
     folder = studio.service.deployment.upload_path / "avatar-creator"
     folder.write_bytes(b"a file where the folder should be")
-    async with studio.service.working(provider):
+    async with studio.service.working(provider, storage_seconds=0):
         generation = await studio.create_generation()
         unstored = await provider.next_drawing()
         unstored.submitted("request-7")
@@ -343,7 +343,9 @@ async def test_a_picture_that_could_not_be_stored_is_fetched_again_without_a_new
         retry.succeed()
         assert (await studio.wait_for_end(generation.id)).state == COMPLETED
 
-    assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE, SUCCEEDED]
+    first, second = await studio.attempts(generation.id)
+    assert outcomes([first, second]) == [RETRYABLE, SUCCEEDED]
+    assert first.price_micros > second.price_micros == 0
 
 
 async def test_two_of_ten_queued_generations_are_drawn_at_once_oldest_first(studio: Studio) -> None:

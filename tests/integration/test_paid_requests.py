@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from avatar_creator import AttemptOutcome, ErrorReason, InvalidArgumentError
+from avatar_creator_server.errors import UnavailableError
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
@@ -21,6 +24,8 @@ from tests.support.studio import Studio
 RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
 PRICE = 35_000
+REFERENCE_PRICE = 25_000
+"""Price of a picture by FLUX.1-Kontext without a LoRA."""
 REQUEST_ID = "request-7"
 
 NO_CREDIT = ProviderError("PROVIDER_CREDIT", "no credit left", retryable=False)
@@ -85,7 +90,7 @@ async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_conti
         failed = await studio.wait_for_end(generation.id)
 
         assert failed.error.reason == ErrorReason.ERROR_REASON_REFERENCE_GONE
-        assert failed.price_micros == PRICE
+        assert failed.price_micros == REFERENCE_PRICE
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
 
 
@@ -131,6 +136,92 @@ async def test_a_price_that_was_not_charged_is_removed_from_the_attempt_that_mad
     assert completed.price_micros == PRICE
     [spent] = studio.service.deployment.rows("daily_spend")
     assert (spent["price_micros"], spent["attempt_count"]) == (PRICE, 1)
+
+
+async def test_a_picture_waits_in_the_worker_until_the_storage_is_back(studio: Studio) -> None:
+    provider = ScriptedProvider()
+    with capture_logs() as logs:
+        async with studio.service.working(provider):
+            with storage_away(studio):
+                generation = await studio.create_generation()
+                (await provider.next_drawing()).succeed()
+                await studio.eventually(lambda: retries_of_storage(logs) >= 2)
+            completed = await studio.wait_for_end(generation.id)
+
+    assert completed.state == COMPLETED
+    assert [attempt.outcome for attempt in await studio.attempts(generation.id)] == [SUCCEEDED]
+    assert not provider.has_begun()
+
+
+@pytest.mark.parametrize("route", ["hf-inference", "endpoint"])
+async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_stays_away(
+    embedded: Deployment, user: str, route: str
+) -> None:
+    provider = ScriptedProvider()
+    settings = {
+        "HUGGINGFACE_ROUTE": route,
+        "HUGGINGFACE_ENDPOINT_URL": "https://endpoint.invalid",
+        "PRICES_PER_MEGAPIXEL": f'{{"{route}": 0.035}}',
+    }
+    async with serving(embedded, user, **settings) as studio:
+        async with studio.service.working(provider, storage_seconds=0):
+            with storage_away(studio):
+                generation = await studio.create_generation()
+                (await provider.next_drawing()).succeed()
+                failed = await studio.wait_for_end(generation.id)
+
+        assert (failed.state, failed.price_micros) == (FAILED, PRICE)
+        assert failed.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
+        assert "does not retry" in failed.error.message
+        [attempt] = await studio.attempts(generation.id)
+        assert (attempt.possibly_charged, attempt.price_micros) == (True, PRICE)
+        assert not provider.has_begun()
+
+
+async def test_a_picture_of_a_single_request_that_cannot_be_decoded_now_is_not_paid_twice(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    settings = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0.035}'}
+    async with serving(embedded, user, **settings) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        (await provider.next_drawing()).fail(UnavailableError("OVERLOADED", "no decoder is free"))
+        failed = await studio.wait_for_end(generation.id)
+
+    assert (failed.state, failed.price_micros) == (FAILED, PRICE)
+
+
+async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stays_away(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with (
+        serving(embedded, user, PROVIDER="sketch") as studio,
+        studio.service.working(provider, storage_seconds=0),
+    ):
+        with storage_away(studio):
+            generation = await studio.create_generation()
+            (await provider.next_drawing()).succeed()
+            await studio.wait_for_backoff(generation.id, 1)
+        await studio.retry_now(generation.id, attempt=1)
+        (await provider.next_drawing()).succeed()
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
+
+
+@contextmanager
+def storage_away(studio: Studio) -> Iterator[None]:
+    """Let the storage accept no file while the context is open."""
+    folder = studio.service.deployment.upload_path / "avatar-creator"
+    folder.write_bytes(b"a file where the folder should be")
+    try:
+        yield
+    finally:
+        folder.unlink()
+
+
+def retries_of_storage(logs: list[MutableMapping[str, Any]]) -> int:
+    """Return how often a worker has repeated to store a picture."""
+    return sum(entry["event"] == "picture_storage_retried" for entry in logs)
 
 
 async def test_possibly_charged_retries_count_against_the_limit_immediately(

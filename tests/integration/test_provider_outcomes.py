@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 
 import pytest
+from structlog.testing import capture_logs
 
 from avatar_creator import AsyncAvatarCreator, Generation
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
@@ -17,9 +19,10 @@ from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvid
 from tests.support.decoders import DECODERS
 from tests.support.generations import SMALLEST
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
-from tests.support.huggingface_router.behavior import Stage
+from tests.support.huggingface_router.behavior import PutRefusal, Stage
 from tests.support.in_process import InProcessService
 from tests.support.service import Deployment
+from tests.support.studio import Studio
 
 KEY = "hf_test_4f1d09c7ab52"
 PRICE = 35_000
@@ -31,6 +34,7 @@ SHORT = Limits(
     answer_seconds=1.0,
     first_pause_seconds=0.02,
     max_pause_seconds=0.05,
+    stop_seconds=0.5,
     tries=2,
 )
 
@@ -82,6 +86,13 @@ QUEUE: dict[str, Row] = {
         "OVERLOADED",
         RETRYABLE,
     ),
+    "409": Row(fault(status=409), AGAIN, "UNAVAILABLE", RETRYABLE),
+    "429, RateLimit for 70 s": Row(
+        fault(status=429, retry_after=30, headers={"RateLimit": '"api";r=0;t=70'}),
+        "waiting_to_retry 70",
+        "OVERLOADED",
+        RETRYABLE,
+    ),
     "408": Row(fault(status=408), AGAIN, "UNAVAILABLE", RETRYABLE),
     "500": Row(fault(status=500), AGAIN, "UNAVAILABLE", UNKNOWN, PRICE),
     "503, no runner took it": Row(fault(status=503), AGAIN, "UNAVAILABLE", RETRYABLE),
@@ -104,6 +115,22 @@ QUEUE: dict[str, Row] = {
     "COMPLETED with a 500 result": Row(
         fault("result", error_type="runner_disconnected"), AGAIN, "UNAVAILABLE", RETRYABLE
     ),
+    "COMPLETED with a 422 result without a type": Row(
+        fault("result", status=422, body={"detail": "Potential NSFW content was detected"}),
+        "failed",
+        "CONTENT_REFUSED",
+        FATAL,
+        PRICE,
+    ),
+    "COMPLETED with an uncaught error": Row(
+        fault("result", status=500, error_type=""), AGAIN, "UNAVAILABLE", RETRYABLE
+    ),
+    "COMPLETED with a GPU error": Row(
+        fault("result", status=503, error_type=""), AGAIN, "UNAVAILABLE", RETRYABLE
+    ),
+    "COMPLETED, and a proxy answers 502": Row(
+        fault("result", status=502, made_by="proxy"), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE
+    ),
     "result is malformed JSON": Row(fault("result", how="truncated"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
     "result is 200 with an error body": Row(
         fault("result", status=200, body={"error": "no"}), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
@@ -122,6 +149,9 @@ QUEUE: dict[str, Row] = {
         immediate(image_url="file:///etc/passwd"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
     ),
     "longer than the deadline": Row(Behavior(hold=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
+    "longer than the deadline, and cannot be stopped": Row(
+        Behavior(hold=True, ignores_cancel=True), AGAIN, "TIMEOUT", RETRYABLE, PRICE
+    ),
 }
 """Behaviors and outcomes of the route `fal-ai`."""
 
@@ -137,6 +167,13 @@ SINGLE: dict[str, Row] = {
     "hang": Row(fault(how="hang"), AGAIN, "TIMEOUT", UNKNOWN),
 }
 """Behaviors and outcomes of the route `hf-inference`, whose answer is the picture."""
+
+
+CANCELLED, COMPLETED, FAILED = (
+    GenerationState.GENERATION_STATE_CANCELLED,
+    GenerationState.GENERATION_STATE_COMPLETED,
+    GenerationState.GENERATION_STATE_FAILED,
+)
 
 
 @contextmanager
@@ -200,6 +237,127 @@ async def test_every_behavior_has_its_outcome(
                     embedded.execute("DELETE FROM route_circuits")
     print("\n".join(lines))
     assert wrong == []
+
+
+@dataclass
+class Hosted:
+    """A user of a service whose worker draws through the fake."""
+
+    studio: Studio
+    router: RouterFake
+
+    async def wait_for_attempts(self, generation_id: str, *, resumes: bool) -> list[str]:
+        """Let the first attempt end and the second one begin. Return the request ids of both."""
+        await self.studio.wait_for_backoff(generation_id, 1)
+        self.router.refuse_put(None)
+        self.router.behave(always=immediate())
+        if resumes:
+            self.router.finish()
+        await self.studio.retry_now(generation_id, attempt=1)
+        assert (await self.studio.wait_for_end(generation_id)).state == COMPLETED
+        return [attempt.provider_request_id for attempt in await self.studio.attempts(generation_id)]
+
+
+@pytest.fixture
+async def hosted(embedded: Deployment, router: RouterFake, user: str) -> AsyncIterator[Hosted]:
+    """Start a service with such a worker, and connect a user."""
+    async with InProcessService.serving(embedded, HUGGINGFACE_API_KEY=KEY) as service:
+        with provider(router) as drawing:
+            async with service.client(user) as client, service.working(drawing):
+                yield Hosted(Studio(service, client, (await client.projects.create("Outcomes")).id), router)
+
+
+@pytest.mark.parametrize("how", get_args(PutRefusal))
+async def test_a_request_that_no_cancellation_reached_is_resumed_after_the_deadline(
+    hosted: Hosted, how: PutRefusal
+) -> None:
+    hosted.router.behave(always=Behavior(hold=True))
+    hosted.router.refuse_put(how)
+    generation = await hosted.studio.create_generation()
+
+    first, second = await hosted.wait_for_attempts(generation.id, resumes=True)
+
+    assert (first, hosted.router.count) == (second, 1)
+    attempts = await hosted.studio.attempts(generation.id)
+    assert [attempt.price_micros for attempt in attempts] == [PRICE, 0]
+
+
+async def test_a_request_that_the_provider_cancelled_is_repeated_after_the_deadline(hosted: Hosted) -> None:
+    hosted.router.behave(always=Behavior(queue_seconds=60))
+    generation = await hosted.studio.create_generation()
+
+    first, second = await hosted.wait_for_attempts(generation.id, resumes=False)
+
+    assert first != second
+    assert hosted.router.count == 2
+
+
+async def test_a_job_that_failed_without_a_type_is_repeated_and_paid_once(hosted: Hosted) -> None:
+    hosted.router.behave(fault("result", status=500, error_type=""))
+    generation = await hosted.studio.create_generation()
+
+    first, second = await hosted.wait_for_attempts(generation.id, resumes=False)
+
+    assert first != second
+    attempts = await hosted.studio.attempts(generation.id)
+    assert [attempt.price_micros for attempt in attempts] == [0, PRICE]
+    assert [attempt.possibly_charged for attempt in attempts] == [False, True]
+
+
+async def test_a_job_that_always_fails_is_ordered_a_limited_number_of_times(hosted: Hosted) -> None:
+    hosted.router.behave(always=fault("result", status=500, error_type=""))
+    generation = await hosted.studio.create_generation()
+    for attempt in (1, 2, 3):
+        await hosted.studio.wait_for_backoff(generation.id, attempt)
+        await hosted.studio.retry_now(generation.id, attempt=attempt)
+
+    failed = await hosted.studio.wait_for_end(generation.id)
+
+    assert (failed.state, failed.price_micros, hosted.router.count) == (FAILED, 0, 4)
+
+
+async def test_a_cancellation_that_the_router_refuses_is_repeated_until_it_reaches_the_provider(
+    hosted: Hosted,
+) -> None:
+    studio, router = hosted.studio, hosted.router
+    router.behave(always=Behavior(hold=True))
+    router.refuse_put("html")
+    generation = await studio.create_generation()
+    await asyncio.to_thread(router.wait_until_polled)
+
+    with capture_logs() as logs:
+        assert (await studio.client.generations.cancel(generation.id)).state == CANCELLED
+        await studio.eventually(lambda: router.counters()["cancel"] >= 2)
+
+    [attempt] = await studio.attempts(generation.id)
+    assert (attempt.possibly_charged, attempt.price_micros) == (True, PRICE)
+    assert "background_job_failed" in {entry["event"] for entry in logs}
+    assert "provider_cancellation_answered" not in {entry["event"] for entry in logs}
+    assert router.submissions()[0]["status"] == "IN_PROGRESS"
+    router.refuse_put(None)
+    await studio.eventually(lambda: router.submissions()[0]["cancelled"])
+    await studio.eventually(lambda: not studio.service.deployment.rows("quick_work"))
+
+
+async def test_a_cancellation_that_never_reaches_the_provider_is_given_up(hosted: Hosted) -> None:
+    studio, router = hosted.studio, hosted.router
+    router.behave(always=Behavior(hold=True))
+    router.refuse_put("405")
+    generation = await studio.create_generation()
+    await asyncio.to_thread(router.wait_until_polled)
+    with capture_logs() as logs:
+        await studio.client.generations.cancel(generation.id)
+        await studio.eventually(lambda: router.counters()["cancel"])
+        studio.service.deployment.execute(
+            "UPDATE quick_work SET create_time = %s", datetime.now(UTC) - timedelta(minutes=61)
+        )
+        await studio.eventually(lambda: not studio.service.deployment.rows("quick_work"))
+
+    assert [entry["kind"] for entry in logs if entry["event"] == "background_job_given_up"] == [
+        "cancel_request"
+    ]
+    [attempt] = await studio.attempts(generation.id)
+    assert attempt.possibly_charged
 
 
 async def test_a_router_that_accepts_no_connection_costs_nothing(

@@ -97,6 +97,52 @@ def test_the_migration_of_the_counters_counts_existing_rows(
         assert client.usage.stats().avatar_count == 0
 
 
+@pytest.mark.parametrize("mode", ["embedded", "distributed"])
+def test_rows_of_a_version_with_one_reference_keep_it(
+    request: pytest.FixtureRequest, user: str, mode: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(mode)
+    deployment.start()
+    with deployment.client(user) as client:
+        project = client.projects.create("Before")
+        sarah = client.avatars.upload(project.id, PICTURE, name="Sarah")
+        before = [
+            client.generations.create_and_wait(
+                project.id, "a calm woman", width=SMALLEST, height=SMALLEST, reference_avatar_ids=ids
+            )
+            for ids in ([], [sarah.id])
+        ]
+    deployment.close()
+    for table in ("avatar_generations", "avatars"):
+        deployment.execute(f"ALTER TABLE {table} DROP COLUMN further_reference_avatar_ids")
+    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0012%'")
+    for row in deployment.rows("generation_recipes"):
+        recipe = json.loads(row["recipe"]) if mode == "embedded" else row["recipe"]
+        for later in ("reference_avatar_ids", "reference_sha256s"):
+            del recipe[later]
+        deployment.execute(
+            "UPDATE generation_recipes SET recipe = %s WHERE generation_id = %s",
+            json.dumps(recipe),
+            row["generation_id"],
+        )
+
+    assert "applied 0012" in deployment.run_command("migrate").stdout
+
+    deployment.start()
+    with deployment.client(user) as client:
+        for generation in before:
+            assert client.generations.get(generation.id) == generation
+            recipe = client.generations.recipe(generation.id)
+            assert recipe is not None
+            assert recipe.reference_avatar_ids == generation.reference_avatar_ids
+            assert len(recipe.reference_sha256s) == len(generation.reference_avatar_ids)
+            avatar = client.avatars.get(generation.avatar_id)
+            assert avatar.reference_avatar_ids == generation.reference_avatar_ids
+            again = client.generations.reproduce(generation.id, project_id=project.id)
+            *_, last = client.generations.watch(again.id, timeout=20.0)
+            assert last.reproduction.identical_pixels
+
+
 def test_workers_of_a_version_without_rows_draw_during_an_upgrade(distributed: Deployment, user: str) -> None:
     distributed.execute("DROP TABLE workers")
     distributed.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0005%'")

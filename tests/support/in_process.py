@@ -14,6 +14,7 @@ from avatar_creator import AsyncAvatarCreator
 from avatar_creator_server.api.server import AvatarServer
 from avatar_creator_server.core import Core
 from avatar_creator_server.settings import Settings
+from avatar_creator_tasks.generation_runner import STORAGE_SECONDS
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.worker import Worker
 from tests.support.service import Deployment
@@ -57,7 +58,13 @@ class InProcessService:
         await self._core.notifier.notify_generation()
 
     @asynccontextmanager
-    async def working(self, provider: Provider, *, grace_seconds: float = _NO_GRACE) -> AsyncIterator[None]:
+    async def working(
+        self,
+        provider: Provider,
+        *,
+        grace_seconds: float = _NO_GRACE,
+        storage_seconds: float = STORAGE_SECONDS,
+    ) -> AsyncIterator[None]:
         """Run a worker with `provider` while the context is open. Then stop it and wait for its end.
 
         Raises:
@@ -66,7 +73,7 @@ class InProcessService:
         finish = asyncio.Event()
         settings = self._core.settings.model_copy(update={"shutdown_grace_seconds": grace_seconds})
         core = replace(self._core, settings=settings)
-        worker = asyncio.create_task(Worker(core, provider).run(finish))
+        worker = asyncio.create_task(Worker(core, provider, storage_seconds=storage_seconds).run(finish))
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""FLUX models with random weights, tiny or as large as the real one, and LoRAs for them."""
+"""FLUX.1 models with random weights, tiny or as large as the real ones."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
     FlowMatchEulerDiscreteScheduler,
-    FluxPipeline,
     FluxTransformer2DModel,
 )
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     CLIPTextConfig,
@@ -59,13 +57,23 @@ real."""
 
 
 def save_random_flux(
-    folder: Path, size: FluxSize = TINY, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path,
+    size: FluxSize = TINY,
+    *,
+    guidance: bool = True,
+    pipeline: str = "FluxPipeline",
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Save a FLUX model in the format of `FluxPipeline.from_pretrained`. Each call creates the same weights.
+    """Save a FLUX.1 model in the format of `DiffusionPipeline.from_pretrained`.
+
+    Each call creates the same weights.
 
     Args:
         folder: Folder of the model.
         size: Size of the model.
+        guidance: False for FLUX.1-schnell, which reads no guidance scale and has no dynamic shift.
+        pipeline: Name of the pipeline's class in diffusers.
         device: Device that creates the weights; a CPU is slow for large models.
         dtype: Data type of the weights.
     """
@@ -73,40 +81,21 @@ def save_random_flux(
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            pipeline = FluxPipeline(
-                scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-                transformer=_transformer(size),
+            model = getattr(diffusers, pipeline)(
+                scheduler=FlowMatchEulerDiscreteScheduler(
+                    shift=3.0 if guidance else 1.0, use_dynamic_shifting=guidance
+                ),
+                transformer=_transformer(size, guidance=guidance),
                 vae=_vae(size),
-                **_clip(size.clip_width),
+                **clip(size.clip_width),
                 **_t5(size.t5_width),
             )
     finally:
         torch.set_default_dtype(torch.float32)
-    pipeline.save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
-def save_random_lora(folder: Path, model: Path, weight_file: str = "lora.safetensors") -> None:
-    """Save a LoRA for a model of `save_random_flux`, in the format of training scripts.
-
-    Args:
-        folder: Folder for the file.
-        model: Folder of the model.
-        weight_file: Name of the file.
-    """
-    transformer = FluxTransformer2DModel.from_pretrained(model, subfolder="transformer")
-    torch.manual_seed(1)
-    # Both matrices are random: the usual initialization for training changes nothing.
-    transformer.add_adapter(
-        LoraConfig(
-            r=4, lora_alpha=4, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v", "to_out.0"]
-        )
-    )
-    FluxPipeline.save_lora_weights(
-        folder, transformer_lora_layers=get_peft_model_state_dict(transformer), weight_name=weight_file
-    )
-
-
-def _transformer(size: FluxSize) -> Any:
+def _transformer(size: FluxSize, *, guidance: bool) -> Any:
     return FluxTransformer2DModel(
         patch_size=1,
         in_channels=4 * size.latent_channels,
@@ -117,7 +106,7 @@ def _transformer(size: FluxSize) -> Any:
         joint_attention_dim=size.t5_width,
         pooled_projection_dim=size.clip_width,
         axes_dims_rope=size.rope_dimensions,
-        guidance_embeds=True,
+        guidance_embeds=guidance,
     )
 
 
@@ -141,8 +130,8 @@ def _vae(size: FluxSize) -> Any:
     return vae
 
 
-def _clip(width: int) -> dict[str, Any]:
-    """Create CLIP's text encoder and a tokenizer with one token per letter."""
+def clip(width: int) -> dict[str, Any]:
+    """Return CLIP's text encoder, and a tokenizer with one token per letter, by name of the part."""
     letters = sorted(ByteLevel.alphabet())
     pieces = [*letters, *(letter + _WORD_END for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}

@@ -31,10 +31,10 @@ class Drawing:
         """Report that this part of the drawing is done, 0 to 1."""
         self._instructions.put_nowait(lambda reports: reports.progress(part))
 
-    def succeed(self) -> None:
-        """Return a picture."""
-        request = self.request
-        self._instructions.put_nowait(Portrait(Image.new("RGB", (request.width, request.height), "teal")))
+    def succeed(self, image: Image.Image | None = None) -> None:
+        """Return a picture: this one, or one of a single color."""
+        size = (self.request.width, self.request.height)
+        self._instructions.put_nowait(Portrait(image or Image.new("RGB", size, "teal")))
 
     def fail(self, error: Exception) -> None:
         """Raise `error`."""

@@ -36,6 +36,9 @@ _OUTPUT_LINES = 200
 _CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
 _TOKEN_SECONDS = 3600
 
+CLOSED_ADDRESS = "127.0.0.1:1"
+"""An address without a server."""
+
 # The variables that a process needs from our environment. It gets no others: a developer's own DATABASE_URL
 # or API key must not change the test.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
@@ -214,6 +217,8 @@ class Deployment:
             "DATA_PATH": str(self.data_path),
             # Tests wait for the end of a token. Tests of the leeway set their own.
             "JWT_LEEWAY_SECONDS": "0",
+            # No test asks the real hub. Tests of its list set the address of their fake.
+            "HUGGINGFACE_HUB_URL": f"http://{CLOSED_ADDRESS}",
             # Tests start more in a minute than a person does. Tests of the limit set their own.
             "GENERATION_LIMIT_PER_MINUTE": "0",
             **settings,

@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pool
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator_server.api.answers import MAX_ITEM_BYTES, count_fitting, fit
 from avatar_creator_server.api.server import SERVICE_NAMES
+from avatar_creator_server.api.validation import MAX_REFERENCES
 from avatar_creator_server.api.validation_rules import MAX_ENCODED_BYTES
 from avatar_creator_server.generations.attempts import MAX_ATTEMPTS
 from avatar_creator_server.shared.paging import MAX_PAGE_SIZE, Page
@@ -34,6 +35,7 @@ PAGED = {
 
 REPEATED = {
     "AppUsageSummary.actions": MAX_ACTIONS,
+    "Avatar.reference_avatar_ids": MAX_REFERENCES,
     # With thumbnails as far as they fit, and at least one; see the test below.
     "BatchGetAvatarsResponse.avatars": 100,
     "BatchGetAvatarsResponse.missing_avatar_ids": 100,
@@ -41,11 +43,14 @@ REPEATED = {
     "CreateGenerationResponse.variations": 7,
     # One for each option that the route does not support, a cut prompt, what the provider changed, no worker.
     "EstimateGenerationResponse.warnings": 20,
+    "Generation.reference_avatar_ids": MAX_REFERENCES,
     "Generation.warnings": 20,
     "GetGenerationResponse.attempts": MAX_ATTEMPTS,
     "GetStatsResponse.generations": 5,
     "Persona.personality": 12,
     "Recipe.provider_facts": 20,
+    "Recipe.reference_avatar_ids": MAX_REFERENCES,
+    "Recipe.reference_sha256s": MAX_REFERENCES,
 }
 """Maximum number of entries of other repeated fields."""
 

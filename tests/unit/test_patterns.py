@@ -14,11 +14,11 @@ import pytest
 import avatar_creator
 import avatar_creator_server
 import avatar_creator_tasks
-from avatar_creator_tasks.providers.huggingface.excerpt import excerpt
+from avatar_creator_tasks.providers.hosted.excerpt import excerpt
 
 _BOUNDED_BEFORE_THE_SEARCH = {
     # `excerpt` cuts its text first; `test_an_excerpt_costs_the_same_for_any_text` holds that.
-    "avatar_creator_tasks.providers.huggingface.excerpt",
+    "avatar_creator_tasks.providers.hosted.excerpt",
 }
 _NEEDS_TORCH = "avatar_creator_tasks.providers.diffusers"
 _LENGTH = 6_000

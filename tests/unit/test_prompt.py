@@ -11,7 +11,6 @@ from avatar_creator import AvatarCreator, Gender, Headwear, Style
 from avatar_creator import Persona as PersonaMessage
 from avatar_creator_server.generations.prompt import (
     NEGATIVE_PROMPT,
-    PROMPT_TOKENS,
     QUALITY,
     cut_warning,
     enhance,
@@ -19,6 +18,9 @@ from avatar_creator_server.generations.prompt import (
 )
 from avatar_creator_server.people import vocabulary
 from avatar_creator_server.people.person import Attributes, Persona
+
+TOKENS = 512
+"""Number of tokens that FLUX.1-dev reads."""
 
 EXAMPLE = (
     "Sarah, 32 years old, professional personality, female, middle-aged adult (30-50 years old), "
@@ -259,31 +261,31 @@ def test_an_empty_prompt_has_only_the_end_mark() -> None:
 
 
 def test_a_prompt_that_fits_gives_no_warning() -> None:
-    assert cut_warning("") is None
-    assert cut_warning(enhance(ENGLISH * 4, Persona("Sari", 25, ("warm", "curious")), FULL)) is None
-    assert cut_warning(enhance(INDONESIAN, Persona("Sari", 25, ("warm", "curious")), FULL)) is None
+    assert cut_warning("", TOKENS) is None
+    assert cut_warning(enhance(ENGLISH * 4, Persona("Sari", 25, ("warm", "curious")), FULL), TOKENS) is None
+    assert cut_warning(enhance(INDONESIAN, Persona("Sari", 25, ("warm", "curious")), FULL), TOKENS) is None
 
 
 @pytest.mark.parametrize("text", [ENGLISH, GERMAN, FRENCH, INDONESIAN, VIETNAMESE, RUSSIAN, TAGS])
 def test_a_prompt_that_does_not_fit_gives_a_warning(text: str) -> None:
     per_text = dict(COUNTED)[text] / 10
-    too_long = text * round(1.1 * PROMPT_TOKENS / per_text + 1)
+    too_long = text * round(1.1 * TOKENS / per_text + 1)
 
-    assert cut_warning(too_long) is not None
+    assert cut_warning(too_long, TOKENS) is not None
 
 
 def test_the_warning_has_the_number_of_unread_words() -> None:
     words = "the woman " * 1000
     # 0.7 tokens per word and 0.2 per letter: 1.3 and 1.7 tokens.
-    assert cut_warning(words) == (
+    assert cut_warning(words, TOKENS) == (
         "the prompt has about 3,001 tokens and the model reads 512: "
-        "it will probably not read about the last 1,660 words of the enhanced prompt"
+        "it will probably not read about the last 1,660 words of the prompt"
     )
 
 
 def test_the_warning_of_one_word_is_singular() -> None:
     fits = "the woman " * 170 + "a"
-    assert cut_warning(fits) is None
-    warning = cut_warning(f"{fits} a")
+    assert cut_warning(fits, TOKENS) is None
+    warning = cut_warning(f"{fits} a", TOKENS)
     assert warning is not None
     assert "about the last word of" in warning

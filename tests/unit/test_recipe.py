@@ -61,9 +61,18 @@ def from_reference(recipe: Recipe) -> Recipe:
     """Return the recipe with a reference."""
     return replace(
         recipe,
-        reference_avatar_id="01a204c5-f0a0-7420-b0e8-3a0825fedfed",
-        reference_sha256="ab" * 32,
+        reference_avatar_ids=("01a204c5-f0a0-7420-b0e8-3a0825fedfed",),
+        reference_sha256s=("ab" * 32,),
         reference_strength=0.6,
+    )
+
+
+def from_references(recipe: Recipe) -> Recipe:
+    """Return the recipe with three references."""
+    return replace(
+        recipe,
+        reference_avatar_ids=tuple(f"01a204c5-f0a0-7420-b0e8-{number:012}" for number in range(3)),
+        reference_sha256s=("ab" * 32, "cd" * 32, "ef" * 32),
     )
 
 
@@ -94,13 +103,34 @@ def settings(recipe: Recipe) -> str:
 # JSON
 
 
-@pytest.mark.parametrize("recipe", [FLUX, SKETCH, from_reference(SKETCH)])
+@pytest.mark.parametrize("recipe", [FLUX, SKETCH, from_reference(SKETCH), from_references(FLUX)])
 def test_a_recipe_is_the_same_after_a_round_trip_through_json(recipe: Recipe) -> None:
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
 def test_fields_of_a_later_version_are_ignored() -> None:
     assert Recipe.from_json({**SKETCH.to_json(), "sampler": "euler"}) == SKETCH
+
+
+def test_a_recipe_of_an_earlier_version_has_one_reference() -> None:
+    recipe = from_reference(FLUX)
+    stored = recipe.to_json()
+    del stored["reference_avatar_ids"], stored["reference_sha256s"]
+    assert Recipe.from_json(stored) == recipe
+
+
+def test_an_earlier_version_finds_the_first_of_several_references() -> None:
+    recipe = from_references(FLUX)
+    stored = recipe.to_json()
+    assert stored["reference_avatar_id"] == recipe.reference_avatar_ids[0]
+    assert stored["reference_sha256"] == recipe.reference_sha256s[0]
+    assert (SKETCH.to_json()["reference_avatar_id"], SKETCH.to_json()["reference_sha256"]) == ("", "")
+
+
+def test_a_recipe_of_a_version_without_speeds_was_made_at_the_exact_one() -> None:
+    stored = FLUX.to_json()
+    del stored["speed"]
+    assert Recipe.from_json(stored).speed == "exact"
 
 
 def test_the_software_has_a_name_and_a_version() -> None:
@@ -175,10 +205,34 @@ def test_a_larger_change_gives_a_larger_difference() -> None:
 # Contents of the file
 
 
-def test_without_a_recipe_the_file_is_the_plain_picture() -> None:
-    picture = png_with_recipe(pictures.scene(), None)
-    assert picture == encode_png(pictures.scene())
-    assert not opened(picture).text
+@pytest.mark.parametrize(
+    ("recipe", "concept"),
+    [
+        (FLUX, "trainedAlgorithmicMedia"),
+        (from_reference(FLUX), "compositeWithTrainedAlgorithmicMedia"),
+        (SKETCH, "algorithmicMedia"),
+    ],
+)
+def test_without_a_recipe_the_file_keeps_the_mark_of_its_source_and_nothing_else(
+    recipe: Recipe, concept: str
+) -> None:
+    picture = png_with_recipe(pictures.scene(), recipe, omit_recipe=True)
+    file = opened(picture)
+    assert list(file.text) == ["XML:com.adobe.xmp"]
+    properties = file.getxmp()["xmpmeta"]["RDF"]["Description"]
+    assert properties == {
+        "about": "",
+        "DigitalSourceType": f"http://cv.iptc.org/newscodes/digitalsourcetype/{concept}",
+    }
+    assert ImageChops.difference(file, pictures.scene()).getbbox() is None
+
+
+def test_the_classifier_is_in_the_recipe_and_not_in_the_file() -> None:
+    recipe = replace(FLUX, picture_classifier="moderation.internal", picture_score=0.75, blurred=True)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    public = json.loads(xmp(recipe)["recipe"])
+    assert (public["picture_score"], public["blurred"]) == (0.75, True)
+    assert b"moderation.internal" not in png_with_recipe(pictures.scene(), recipe).data
 
 
 @pytest.mark.parametrize("recipe", [FLUX, SKETCH])
@@ -201,6 +255,12 @@ def test_the_texts_are_those_of_the_png_specification_and_of_web_uis() -> None:
         "Portrait generated with the AI model black-forest-labs/FLUX.1-dev and the LoRA someone/face-realism."
     )
     assert texts(SKETCH)["Description"] == "Portrait drawn by a program, without a trained model."
+    assert texts(from_reference(SKETCH))["Description"] == (
+        "Portrait drawn from another picture by a program, without a trained model."
+    )
+    assert texts(from_references(replace(FLUX, lora="")))["Description"] == (
+        "Portrait generated from 3 other pictures with the AI model black-forest-labs/FLUX.1-dev."
+    )
 
 
 def test_parameters_have_the_prompt_the_negative_prompt_and_the_settings() -> None:
@@ -262,6 +322,7 @@ def test_xmp_of_a_drawing_names_no_ai_system() -> None:
     [
         (FLUX, "trainedAlgorithmicMedia"),
         (from_reference(FLUX), "compositeWithTrainedAlgorithmicMedia"),
+        (from_references(FLUX), "compositeWithTrainedAlgorithmicMedia"),
         (replace(FLUX, model=""), "trainedAlgorithmicMedia"),
         (SKETCH, "algorithmicMedia"),
         (from_reference(SKETCH), "algorithmicallyEnhanced"),
@@ -283,11 +344,12 @@ def test_xmp_properties_are_in_the_namespaces_of_their_standards() -> None:
         assert f"<{prefix}:".encode() in found
 
 
-def test_xmp_has_the_recipe_without_the_reference_avatar() -> None:
-    recipe = from_reference(FLUX)
+@pytest.mark.parametrize("recipe", [from_reference(FLUX), from_references(FLUX)])
+def test_xmp_has_the_recipe_without_the_reference_avatars(recipe: Recipe) -> None:
     public = json.loads(xmp(recipe)["recipe"])
-    assert Recipe.from_json(public) == replace(recipe, reference_avatar_id="")
-    assert recipe.reference_avatar_id.encode() not in png_with_recipe(pictures.scene(), recipe).data
+    assert Recipe.from_json(public) == replace(recipe, reference_avatar_ids=())
+    data = png_with_recipe(pictures.scene(), recipe).data
+    assert not [avatar_id for avatar_id in recipe.reference_avatar_ids if avatar_id.encode() in data]
 
 
 @pytest.mark.parametrize("folder", ["/home/sarah/models/mine", "~/models/mine/", r"C:\Users\sarah\mine"])

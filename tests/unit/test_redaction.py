@@ -69,6 +69,7 @@ def test_a_secret_of_the_environment_is_hidden_in_every_form(
         ("https://a:b@c:d@host/", "https://host/"),
         ("Authorization: Bearer abcdefgh12345678", f"Authorization: {HIDDEN}"),
         ("key hf_abcdefghij is bad", f"key {HIDDEN} is bad"),
+        ("token r8_abcdefghij is bad", f"token {HIDDEN} is bad"),
         ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzYXJhaCJ9.c2lnbmF0dXJl ended", f"token {HIDDEN} ended"),
         ("https://fal.media/a.png is no picture", "https://fal.media/a.png is no picture"),
         ("avatar-creator listens on 127.0.0.1:50051", "avatar-creator listens on 127.0.0.1:50051"),

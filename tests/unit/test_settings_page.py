@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,8 @@ def default_on_page(field: FieldInfo) -> str | None:
     value: Any = field.get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if value is None or value == "":
+    if value is None or value == "" or value == {}:
         return None
-    if isinstance(value, dict):
-        return f"`{json.dumps(value)}`"
     return f"`{value:g}`" if isinstance(value, int | float) else f"`{value}`"
 
 

@@ -140,7 +140,7 @@ class RecordedReports:
 
 async def test_with_a_reference_the_provider_restyles_it() -> None:
     recorded = RecordedReports()
-    request = replace(REQUEST, reference=Reference(photograph(), strength=0.6))
+    request = replace(REQUEST, references=(Reference(photograph(), strength=0.6),))
     portrait = await SketchProvider().generate(request, recorded.reports())
     assert pixels_sha256(portrait.image) == pixels_sha256(restyled(strength=0.6))
     assert recorded.progress == sorted(recorded.progress)
@@ -157,7 +157,7 @@ async def test_without_a_reference_the_provider_draws_the_attributes() -> None:
 
 async def test_a_cancelled_generation_stops_after_the_current_step() -> None:
     recorded = RecordedReports(hold_at=2)
-    request = replace(REQUEST, reference=Reference(photograph(), strength=0.6))
+    request = replace(REQUEST, references=(Reference(photograph(), strength=0.6),))
     drawing = asyncio.create_task(SketchProvider().generate(request, recorded.reports()))
     await recorded.held.wait()
     drawing.cancel()

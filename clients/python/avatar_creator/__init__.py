@@ -59,7 +59,7 @@ from avatar_creator.v1.attributes_pb2 import (
     SkinTone,
     Style,
 )
-from avatar_creator.v1.avatar_pb2 import Avatar, Image, SourceType
+from avatar_creator.v1.avatar_pb2 import Avatar, Image, PictureModeration, SourceType
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
 from avatar_creator.v1.avatar_service_pb2 import AvatarOrder, BatchGetAvatarsResponse, ImageVariant
@@ -155,6 +155,7 @@ __all__ = [
     "PersonaExample",
     "Personas",
     "Picture",
+    "PictureModeration",
     "Presets",
     "Projects",
     "QuotaViolation",

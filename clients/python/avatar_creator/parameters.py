@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from avatar_creator.v1.attributes_pb2 import Attributes
@@ -26,16 +27,19 @@ class GenerationParameters(TypedDict, total=False):
         height: Height in pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
         seed: Start value of the random numbers, 0 to 2^32-1; None lets the service choose. Variations have
             consecutive seeds from this one on, and 0 follows 2^32-1.
-        steps: Number of denoising steps, 1 to 50; 0 means 28.
-        guidance_scale: Strength of the prompt's influence on the picture, 1 to 20; 0 means 3.5.
+        steps: Number of denoising steps, 1 to 50; 0 means the default of the service's model.
+        guidance_scale: Strength of the prompt's influence on the picture, 1 to 20; 0 means the default of the
+            service's model.
         negative_prompt: Content to keep out of the picture, at most 2,000 characters; empty means the
             service's own list.
         strict: True refuses options that the service's route does not support; False ignores them with a
             warning.
-        omit_recipe: True keeps the recipe out of the picture's file.
+        omit_recipe: True keeps the recipe out of the picture's file, except for the marker of AI.
         preset_id: Preset that fills the prompt and the fields of persona and attributes that are left out.
         persona_example_id: Persona example that fills the fields of the persona that are left out.
         reference_avatar_id: Avatar to start from; the service uses its picture.
+        reference_avatar_ids: 1 to 8 avatars with pictures of the same person, instead of
+            `reference_avatar_id`; the service's route says how many it takes.
         reference_strength: Allowed distance from the reference's picture, above 0 to 1; 0 means 0.6.
         priority: Urgency of the generation; UNSPECIFIED means NORMAL.
     """
@@ -54,5 +58,6 @@ class GenerationParameters(TypedDict, total=False):
     preset_id: str
     persona_example_id: str
     reference_avatar_id: str
+    reference_avatar_ids: Sequence[str]
     reference_strength: float
     priority: GenerationPriority.ValueType

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from avatar_creator_server.api.validation_rules import (
     Rule,
+    distinct,
     fraction,
     max_entries,
     not_empty,
@@ -30,6 +31,9 @@ from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 
 _MAX_VIOLATIONS = 20
 """Maximum number of violations in one error. Errors travel in headers, which must be small."""
+
+MAX_REFERENCES = 8
+"""Maximum number of references of a generation. No model takes more; most routes take fewer."""
 
 _MAX_ENTRIES_CHECKED = 100
 """Number of entries of a list that are checked. No list of the contract may have more."""
@@ -90,6 +94,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "persona_example_id": (OPTIONAL_ID,),
         "request_id": (request_id,),
         "reference_avatar_id": (OPTIONAL_ID,),
+        "reference_avatar_ids": (max_entries(MAX_REFERENCES), distinct),
+        "reference_avatar_ids[]": (ID,),
         "reproduce_generation_id": (OPTIONAL_ID,),
         "variation_count": (number(1, 8),),
     },

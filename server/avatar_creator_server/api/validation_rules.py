@@ -101,6 +101,11 @@ def max_entries(maximum: int) -> Rule:
     return check
 
 
+def distinct(value: Any) -> str | None:
+    """Allow lists without the same entry twice."""
+    return "must not have the same entry twice" if len(set(value)) < len(value) else None
+
+
 def not_empty(value: Any) -> str | None:
     """Allow lists of at least one entry."""
     return None if value else "must not be empty"

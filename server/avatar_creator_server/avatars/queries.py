@@ -21,8 +21,9 @@ from avatar_creator_server.database.compiled_queries import (
     parameter,
     parameters,
 )
+from avatar_creator_server.database.json_columns import from_json
 from avatar_creator_server.database.text_search import contained, fold
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
@@ -242,6 +243,8 @@ def _reader(columns: Columns) -> Callable[[Row], Avatar]:
 
     thumbnail, thumbnail_id = columns.reader(StoredFile, _THUMBNAIL), getter("thumbnail_file_id")
     generation_id, personality = getter("generation_id"), getter("persona_personality")
+    reference, further_references = getter("reference_avatar_id"), getter("further_reference_avatar_ids")
+    verdict = getter("picture_moderation")
     return columns.reader(
         Avatar,
         models.Avatar,
@@ -257,4 +260,6 @@ def _reader(columns: Columns) -> Callable[[Row], Avatar]:
         ),
         attributes=columns.reader(Attributes, models.Avatar),
         generation_id=lambda row: generation_id(row) or "",
+        reference_avatar_ids=lambda row: (reference(row), *further_references(row)) if reference(row) else (),
+        picture_moderation=lambda row: from_json(PictureModeration, verdict(row)) if verdict(row) else None,
     )

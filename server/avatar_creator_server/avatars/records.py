@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 
 
@@ -26,8 +26,10 @@ class Avatar:
     generation_prompt: str
     seed_used: int | None
     generation_id: str
-    reference_avatar_id: str
-    """Id of the avatar whose picture this one was made from; empty if none."""
+    reference_avatar_ids: tuple[str, ...]
+    """Ids of the avatars from whose pictures this one was made."""
+    picture_moderation: PictureModeration | None
+    """Verdict about the generated picture; None if no classifier has checked it."""
     usage_count: int
     last_used_time: datetime | None
     create_time: datetime

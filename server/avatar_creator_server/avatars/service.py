@@ -27,7 +27,7 @@ from avatar_creator_server.database.models.states import JobKind, SourceType
 from avatar_creator_server.database.text_search import fold
 from avatar_creator_server.errors import AvatarCreatorError, FailedPreconditionError, NotFoundError
 from avatar_creator_server.images.decoding.decoders import Decoders
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.images.spool import SpooledFile
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.people.person import Attributes, Persona
@@ -77,7 +77,8 @@ class NewAvatar:
     generation_prompt: str = ""
     seed_used: int | None = None
     generation_id: str | None = None
-    reference_avatar_id: str = ""
+    reference_avatar_ids: tuple[str, ...] = ()
+    picture_moderation: PictureModeration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,8 @@ def insert_avatar(new: NewAvatar, now: datetime) -> None:
         generation_prompt=new.generation_prompt,
         seed_used=new.seed_used,
         generation=new.generation_id,
-        reference_avatar_id=new.reference_avatar_id,
+        **models.reference_columns(new.reference_avatar_ids),
+        picture_moderation=asdict(new.picture_moderation) if new.picture_moderation else None,
         create_time=now,
         update_time=now,
     )

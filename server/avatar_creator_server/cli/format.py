@@ -7,7 +7,7 @@ from datetime import UTC
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from avatar_creator import Image
+from avatar_creator import Avatar, Generation, Image
 
 UNLIMITED_WIDTH = 10_000
 """Columns of output that is not a terminal: programs that read the tables need whole lines."""
@@ -56,3 +56,18 @@ def dollars(micros: int) -> str:
     """Return an amount in millionths of a US dollar as `$1.50`, with fractions of a cent as in `$0.035`."""
     amount = f"{micros / 1_000_000:,.6f}"
     return f"${amount[:-4]}{amount[-4:].rstrip('0')}"
+
+
+def moderation_label(message: Avatar | Generation, *, passed: str = "") -> str:
+    """Return the verdict about a picture, for example `flagged 0.98, blurred`.
+
+    Args:
+        message: An avatar or a generation.
+        passed: The text for a picture that was checked and not flagged.
+    """
+    verdict = message.picture_moderation
+    if not message.HasField("picture_moderation"):
+        return ""
+    return (
+        f"flagged {verdict.score:.2f}{', blurred' if verdict.blurred else ''}" if verdict.flagged else passed
+    )

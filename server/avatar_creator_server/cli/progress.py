@@ -13,7 +13,7 @@ from rich.text import Text
 from avatar_creator import Generation, GenerationEndedError, GenerationStage
 from avatar_creator.watching import ENDED, completed
 from avatar_creator_server.cli.errors import CommandError, error_message
-from avatar_creator_server.cli.format import dimensions, dollars, enum_label, printable
+from avatar_creator_server.cli.format import dimensions, dollars, enum_label, moderation_label, printable
 from avatar_creator_server.cli.interrupts import TerminatedError
 from avatar_creator_server.cli.session import Session
 
@@ -89,9 +89,10 @@ def _started_sentence(generation: Generation) -> str:
 
 def _completed_sentence(generation: Generation) -> str:
     price = f" for {dollars(generation.price_micros)}" if generation.price_micros else ""
+    verdict = moderation_label(generation)
     return (
         f"Created avatar {generation.avatar_name} ({generation.avatar_id}), "
-        f"drawn by {generation.provider} with {_seed(generation)}{price}."
+        f"drawn by {generation.provider} with {_seed(generation)}{price}{f' ({verdict})' if verdict else ''}."
     )
 
 

@@ -5,7 +5,7 @@ Ids are complete, because people copy them. Text that users wrote is shortened i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.table import Column, Table
 from rich.text import Text
@@ -24,7 +24,14 @@ from avatar_creator import (
     Recipe,
     UsageRecord,
 )
-from avatar_creator_server.cli.format import dimensions, dollars, enum_label, local_time, printable
+from avatar_creator_server.cli.format import (
+    dimensions,
+    dollars,
+    enum_label,
+    local_time,
+    moderation_label,
+    printable,
+)
 
 _ID_WIDTH = 36
 _MIN_NAME_WIDTH = 12
@@ -44,17 +51,21 @@ def projects(listed: Sequence[AvatarProject]) -> Table:
 
 
 def avatars(listed: Sequence[Avatar]) -> Table:
-    """Return a table with one line for each avatar."""
+    """Return a table with one line for each avatar. Flagged pictures have a column of their own."""
+    verdicts = [moderation_label(avatar) for avatar in listed]
     table = _table(
         _id_column(), _name_column(), _text_column("source"), _number_column("uses"), _text_column("created")
     )
-    for avatar in listed:
+    if any(verdicts):
+        table.add_column("moderation", no_wrap=True)
+    for avatar, verdict in zip(listed, verdicts, strict=True):
         table.add_row(
             printable(avatar.id),
             _shortened(avatar.name),
             enum_label(avatar, "source_type"),
             str(avatar.usage_count),
             local_time(avatar, "create_time"),
+            *([verdict] if any(verdicts) else []),
         )
     return table
 
@@ -69,12 +80,13 @@ def avatar(shown: Avatar) -> Table:
         ("source", enum_label(shown, "source_type")),
         ("picture", f"{image.content_type}, {dimensions(image)}, {image.size_bytes:,} bytes"),
         ("thumbnail", "pending" if shown.thumbnail_pending else dimensions(shown.thumbnail)),
+        ("moderation", moderation_label(shown, passed="passed")),
         *_persona(shown.persona),
         *_attributes(shown.attributes),
         ("prompt", shown.generation_prompt),
         ("seed", str(shown.seed_used) if shown.HasField("seed_used") else ""),
         ("generation", shown.generation_id),
-        ("reference", shown.reference_avatar_id),
+        *_numbered("reference", "", shown.reference_avatar_ids),
         ("uses", str(shown.usage_count)),
         ("last used", local_time(shown, "last_used_time")),
         ("created", local_time(shown, "create_time")),
@@ -117,10 +129,13 @@ def recipe(shown: Recipe) -> Table:
         ("prompt", shown.enhanced_prompt),
         ("prompt sent", shown.provider_prompt if shown.provider_prompt != shown.enhanced_prompt else ""),
         ("negative prompt", shown.negative_prompt),
-        ("reference", shown.reference_avatar_id),
-        ("reference SHA-256", shown.reference_sha256),
+        *_numbered("reference", "", shown.reference_avatar_ids),
+        *_numbered("reference", " SHA-256", shown.reference_sha256s),
         ("strength", _nonzero(shown.reference_strength)),
         *((printable(name.replace("_", " ")), fact) for name, fact in sorted(shown.provider_facts.items())),
+        ("picture classifier", shown.picture_classifier),
+        ("picture score", f"{shown.picture_score:.4f}" if shown.picture_classifier else ""),
+        ("picture blurred", "yes" if shown.blurred else ""),
         ("pixels SHA-256", shown.pixels_sha256),
         ("software", shown.software),
     )
@@ -224,6 +239,12 @@ def _attributes(attributes: Attributes) -> Iterable[tuple[str, str]]:
             field.name.replace("_", " "),
             enum_label(attributes, field.name) if field.enum_type is not None else str(value),
         )
+
+
+def _numbered(name: str, suffix: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield a fact for each value; the names have numbers if there are several values."""
+    for number, value in enumerate(values, 1):
+        yield f"{name} {number}{suffix}" if len(values) > 1 else f"{name}{suffix}", value
 
 
 def _nonzero(number: float) -> str:

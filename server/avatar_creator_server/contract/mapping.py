@@ -26,9 +26,9 @@ from avatar_creator.v1 import (
     usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
-from avatar_creator_server.generations.recipes.recipe import Recipe
+from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.projects.records import Project
@@ -161,12 +161,18 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         generation_prompt=avatar.generation_prompt,
         seed_used=avatar.seed_used,
         generation_id=avatar.generation_id,
-        reference_avatar_id=avatar.reference_avatar_id,
+        reference_avatar_id=first(avatar.reference_avatar_ids),
+        reference_avatar_ids=avatar.reference_avatar_ids,
+        picture_moderation=_picture_moderation(avatar.picture_moderation),
         usage_count=avatar.usage_count,
         last_used_time=timestamp(avatar.last_used_time),
         create_time=timestamp(avatar.create_time),
         update_time=timestamp(avatar.update_time),
     )
+
+
+def _picture_moderation(verdict: PictureModeration | None) -> avatar_pb2.PictureModeration | None:
+    return avatar_pb2.PictureModeration(**asdict(verdict)) if verdict else None
 
 
 def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
@@ -226,7 +232,8 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         expected_seconds=generation.expected_seconds,
         app_id=generation.app_id,
         group_id=generation.group_id,
-        reference_avatar_id=generation.reference_avatar_id,
+        reference_avatar_id=first(generation.reference_avatar_ids),
+        reference_avatar_ids=generation.reference_avatar_ids,
         reproduce_of=generation.reproduce_of,
         reproduction=(
             generation_pb2.Reproduction(**asdict(generation.reproduction))
@@ -235,12 +242,17 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         ),
         price_micros=generation.price_micros,
         priority=priority,  # type: ignore[arg-type]
+        picture_moderation=_picture_moderation(generation.picture_moderation),
     )
 
 
 def recipe_to_proto(recipe: Recipe) -> generation_pb2.Recipe:
     """Encode a recipe."""
-    return generation_pb2.Recipe(**asdict(recipe))
+    return generation_pb2.Recipe(
+        **asdict(recipe),
+        reference_avatar_id=first(recipe.reference_avatar_ids),
+        reference_sha256=first(recipe.reference_sha256s),
+    )
 
 
 def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:

@@ -54,11 +54,15 @@ def parameter(name: str, field: peewee.Field | None = None) -> Any:
 def _encoder(field: peewee.Field | None) -> Callable[[Any], Any] | None:
     match field:
         case peewee.JSONField():
-            return json.dumps  # Peewee's own encoding is a part of a query, not a value.
+            return _json  # Peewee's own encoding is a part of a query, not a value.
         case UtcDateTimeField():
             return field.db_value
         case _:
             return None
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 def parameters(name: str, count: int) -> list[Any]:

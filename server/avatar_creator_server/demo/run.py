@@ -31,7 +31,7 @@ from avatar_creator_server.settings import Settings
 PHOTOGRAPH = Path(__file__).parent / "astronaut.jpg"
 """NASA's public-domain portrait of Eileen Collins; `astronaut.md` has its source."""
 
-_DRAWING = ("provider", "model", "lora", "prices", "huggingface")
+_DRAWING = ("provider", "model", "lora", "prices", "huggingface", "replicate")
 """Beginnings of the names of settings that choose how the portrait is drawn."""
 _TOKEN_SECONDS = 600
 _PROMPT = "professional Indonesian woman with modern hijab"

@@ -8,7 +8,7 @@ from datetime import timedelta
 from avatar_creator_server.database.models.states import AttemptOutcome
 from avatar_creator_server.generations.recipes.recipe import Recipe
 from avatar_creator_server.generations.records import Generation, Reproduction
-from avatar_creator_server.images.records import StoredFile
+from avatar_creator_server.images.records import PictureModeration, StoredFile
 
 
 class LeaseLostError(Exception):
@@ -69,6 +69,8 @@ class AttemptResult:
     """Warnings that came up while drawing, in sentences for a person."""
     reproduction: Reproduction | None
     """Comparison with the picture whose recipe was run again; None if there is none."""
+    picture_moderation: PictureModeration | None
+    """Verdict about the picture; None if no classifier has checked it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ cancelled, the project was deleted, or another worker took over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
@@ -246,6 +246,31 @@ class GenerationLeases:
         await self._database.write(transition)
         return replace(lease, resume_request_id="", resume_route="")
 
+    async def choose_again(self, lease: Lease, route: Route, warnings: Sequence[str]) -> Lease:
+        """Write another choice of the route on the generation, before it is drawn. A repeated call adds
+        nothing.
+
+        Returns:
+            The lease with the changed generation.
+
+        Raises:
+            LeaseLostError: The worker no longer owns the generation.
+        """
+
+        def transition() -> Generation:
+            return update_generation(
+                lease,
+                self._database.now(),
+                route_choice=asdict(route.choice) if route.choice else None,
+                warnings=list(dict.fromkeys((*lease.generation.warnings, *warnings))),
+            )
+
+        generation = await self._database.write(transition)
+        await self._events.publish_changed(generation)
+        # The time of the claim is the beginning of the attempt.
+        generation = replace(generation, update_time=lease.generation.update_time)
+        return replace(lease, generation=generation)
+
     async def seconds_by(self, route: Route) -> float | None:
         """Return the median duration of recent attempts by a route; None if there are none."""
         seconds = await self._database.read(seconds_by_route, route.name)
@@ -373,6 +398,7 @@ class GenerationLeases:
             end_time=now,
             warnings=list(dict.fromkeys((*before.warnings, *result.warnings))),
             reproduction=asdict(result.reproduction) if result.reproduction else None,
+            picture_moderation=asdict(result.picture_moderation) if result.picture_moderation else None,
         )
         update_attempt(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
         keep_recipe(before.id, result.recipe)
@@ -391,7 +417,8 @@ class GenerationLeases:
                 generation_prompt=before.prompt,
                 seed_used=before.seed_used,
                 generation_id=before.id,
-                reference_avatar_id=before.reference_avatar_id,
+                reference_avatar_ids=before.reference_avatar_ids,
+                picture_moderation=result.picture_moderation,
             ),
             now,
         )
@@ -502,6 +529,6 @@ class GenerationLeases:
 
 
 def _source_type(generation: Generation) -> str:
-    if generation.reference_avatar_id:
+    if generation.reference_avatar_ids:
         return SourceType.FROM_REFERENCE
     return SourceType.FROM_PRESET if generation.preset_id else SourceType.TEXT_TO_IMAGE

@@ -8,7 +8,8 @@ from dataclasses import replace
 from avatar_creator_server.avatars.service import require_avatar
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
-from avatar_creator_server.generations.prompt import cut_warning, enhance
+from avatar_creator_server.generations.prompt import cut_warning, describe, enhance
+from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.queries import read_generation
 from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
 from avatar_creator_server.generations.request import (
@@ -20,16 +21,22 @@ from avatar_creator_server.generations.routes import Route, Routes
 from avatar_creator_server.shared.caller import Caller
 
 
-def enhanced_prompt_of(request: GenerationRequest) -> str:
-    """Return the prompt to run again, or the one built from prompt, persona and attributes."""
-    return request.enhanced_prompt or enhance(request.prompt, request.persona, request.attributes)
-
-
 class GenerationPlanner:
-    """Turns a user's request into one that a worker can run."""
+    """Turns a user's request into one that a worker can run, by the routes of one moment."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, prompt_style: str) -> None:
+        """Create a planner.
+
+        Args:
+            routes: The routes of the service.
+            prompt_style: `tags` or `prose`.
+        """
         self._routes = routes
+        self._build = describe if prompt_style == "prose" else enhance
+
+    def enhanced_prompt_of(self, request: GenerationRequest) -> str:
+        """Return the prompt to run again, or the one built from prompt, persona and attributes."""
+        return request.enhanced_prompt or self._build(request.prompt, request.persona, request.attributes)
 
     def complete(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
         """Return the request with everything filled in that it refers to. Runs on a database thread.
@@ -41,41 +48,59 @@ class GenerationPlanner:
         """
         if request.reproduce_of:
             request = self._reproduction(caller, request)
-        if request.reference_avatar_id:
-            require_avatar(caller, request.reference_avatar_id)
+        for avatar_id in request.reference_avatar_ids:
+            require_avatar(caller, avatar_id)
         return fill_from_presets(request)
 
     def route_of(self, request: GenerationRequest) -> Route:
         """Return the route that the request takes.
 
         Raises:
-            InvalidArgumentError: The service makes no pictures from a reference.
+            InvalidArgumentError: The service makes no pictures from references, or not from so many.
         """
-        route = self._routes.route(has_reference=bool(request.reference_avatar_id))
+        count = len(request.reference_avatar_ids)
+        field = "reference_avatar_ids" if count > 1 else "reference_avatar_id"
+        route = self._routes.route(has_reference=count > 0)
         if route is None:
+            missing = self._routes.missing_reference_app
             violation = FieldViolation(
-                "reference_avatar_id", "the service's route makes no pictures from a reference"
+                field,
+                f"Hugging Face's router does not offer {missing}, which draws from a reference"
+                if missing
+                else "the service's route makes no pictures from a reference",
             )
             raise _unsupported(self._routes.from_text, [violation])
+        if count > route.max_references:
+            raise _unsupported(route, [FieldViolation(field, route.too_many_references(count))])
         return route
 
+    def price_of(self, request: GenerationRequest) -> int:
+        """Return the price of one attempt at the request, in millionths of a US dollar."""
+        options = request.options
+        references = len(request.reference_avatar_ids)
+        return self.route_of(request).price(options.width, options.height, references=references)
+
     def require_supported(self, request: GenerationRequest) -> None:
-        """Refuse options that the route does not support, if the caller said `strict`.
+        """Refuse a size that the route cannot draw and, with `strict`, options that it does not support.
 
         Raises:
             InvalidArgumentError: Names the fields.
         """
         route = self.route_of(request)
-        violations = _unsupported_options(route, request) if request.options.strict else []
+        violations = list(route.unsupported_sizes(request.options))
+        if request.options.strict:
+            violations += _unsupported_options(route, request)
         if violations:
             raise _unsupported(route, violations)
 
     def warnings(self, request: GenerationRequest) -> tuple[str, ...]:
-        """Return the warnings about the request: unsupported options, and a prompt that is cut."""
+        """Return the warnings: about unsupported options, the app, an unknown model, and a cut prompt."""
         route = self.route_of(request)
         warnings = [violation.description for violation in _unsupported_options(route, request)]
-        if "prompt" in route.supports:
-            cut = cut_warning(route.prompt_for(enhanced_prompt_of(request)))
+        warnings += [text for text in (route.notice, route.model_warning) if text]
+        if "prompt" in route.supports and route.known_model is not None:
+            prompt = provider_prompt_of(route, request, self.enhanced_prompt_of(request))
+            cut = cut_warning(prompt, route.known_model.prompt_tokens)
             warnings += [cut] if cut else []
         return tuple(warnings)
 
@@ -103,7 +128,7 @@ class GenerationPlanner:
 
 
 def _unsupported_options(route: Route, request: GenerationRequest) -> list[FieldViolation]:
-    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_id)))
+    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_ids)))
 
 
 def _unsupported(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from avatar_creator_server.people import vocabulary
@@ -23,12 +23,6 @@ NEGATIVE_PROMPT = (
     "anime, 3d render, painting, illustration, unrealistic, artificial, plastic, wax figure, mannequin"
 )
 """Default negative prompt, word for word from the product's definition."""
-
-PROMPT_TOKENS = 512
-"""Number of tokens that FLUX.1 reads, with the end mark: `max_sequence_length` of `FluxPipeline`.
-
-512 is the default and the maximum: https://huggingface.co/docs/diffusers/api/pipelines/flux.
-"""
 
 _END_OF_TEXT = 1
 _LETTERS = "A-Za-z\u00c0-\u024f\u0400-\u052f\u1e00-\u1eff"
@@ -67,6 +61,81 @@ def enhance(prompt: str, persona: Persona, attributes: Attributes) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def describe(prompt: str, persona: Persona, attributes: Attributes) -> str:
+    """Build the enhanced prompt as sentences, with the same facts as `enhance`."""
+    subject = persona.name or "a person"
+    request = f": {_without_end(prompt)}" if prompt.strip() else ""
+    sentences = (
+        f"A professional photo studio portrait of {subject}{request}.",
+        *_facts(persona.name or "The person", persona, attributes),
+        "The photograph is ultra realistic and photorealistic, with high detail, in high resolution and 8k "
+        "quality: professional photography with a DSLR camera, an 85mm portrait lens, f/1.8 aperture, studio "
+        "lighting and a bokeh background.",
+    )
+    return " ".join(sentences)
+
+
+def instruct(prompt: str, persona: Persona, attributes: Attributes, references: int) -> str:
+    """Build an instruction to draw the person of the references, for a model that edits pictures.
+
+    The wording follows the advice for FLUX.1-Kontext to name the subject, and what must remain unchanged
+    (https://fal.ai/models/fal-ai/flux-kontext/dev/api, "Best Practices").
+    """
+    pictures = "the picture" if references == 1 else "the pictures"
+    request = f": {_without_end(prompt)}" if prompt.strip() else ""
+    sentences = (
+        f"Make a professional studio photograph of the person in {pictures}{request}.",
+        *_facts("The person", persona, attributes),
+        "Keep the face, the identity and all other features of the person exactly as they are.",
+        "The photograph is photorealistic, with an 85mm portrait lens, f/1.8 aperture, studio lighting and a "
+        "bokeh background.",
+    )
+    return " ".join(sentences)
+
+
+def _facts(subject: str, persona: Persona, attributes: Attributes) -> Iterator[str]:
+    """Yield a sentence for each kind of fact that is given."""
+    age_range = vocabulary.shown_age_range(attributes.age_range, persona.age)
+    body_type = _phrase(vocabulary.BODY_TYPE, attributes.body_type)
+    is_what = (
+        f"{persona.age} years old" if persona.age else "",
+        _phrase(vocabulary.GENDER, attributes.gender),
+        _with_article(_phrase(vocabulary.AGE_RANGE, age_range)),
+        f"of {attributes.ethnicity} ethnicity" if attributes.ethnicity else "",
+        f"of {body_type}" if body_type else "",
+    )
+    hair = _hair(attributes)
+    has_what = (
+        _with_article(hair) if hair.endswith("head") else hair,
+        _phrase(vocabulary.EYE_COLOR, attributes.eye_color),
+        _phrase(vocabulary.SKIN_TONE, attributes.skin_tone),
+        f"{_with_article(_listed(persona.personality))} personality" if persona.personality else "",
+    )
+    worn = (
+        _phrase(vocabulary.HEADWEAR, attributes.headwear),
+        _phrase(vocabulary.STYLE, attributes.style),
+    )
+    for verb, phrases in (("is", is_what), ("has", has_what), ("is wearing", worn)):
+        given = [phrase.removeprefix("wearing ") for phrase in phrases if phrase]
+        if given:
+            yield f"{subject} {verb} {_listed(given)}."
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    *first, last = phrases
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _with_article(phrase: str) -> str:
+    if not phrase:
+        return ""
+    return f"{'an' if phrase[0].casefold() in 'aeiou' else 'a'} {phrase}"
+
+
+def _without_end(prompt: str) -> str:
+    return prompt.strip().removesuffix(".")
+
+
 def _phrase(phrases: Mapping[str, str], word: str) -> str:
     return phrases[word] if word else ""
 
@@ -79,17 +148,22 @@ def _hair(attributes: Attributes) -> str:
     return " ".join(style.replace("…", color).split())
 
 
-def cut_warning(provider_prompt: str) -> str | None:
-    """Return a warning that the model will probably not read the whole prompt; None if it probably will."""
+def cut_warning(provider_prompt: str, prompt_tokens: int) -> str | None:
+    """Return a warning that the model will probably not read the whole prompt; None if it probably will.
+
+    Args:
+        provider_prompt: The prompt as it is sent.
+        prompt_tokens: Number of tokens that the model reads, with the end mark.
+    """
     tokens = estimated_tokens(provider_prompt)
-    if tokens <= PROMPT_TOKENS:
+    if tokens <= prompt_tokens:
         return None
-    room = PROMPT_TOKENS - _END_OF_TEXT
+    room = prompt_tokens - _END_OF_TEXT
     unread = sum(so_far > room for so_far in accumulate(_tokens_of_words(provider_prompt)))
     end = f"the last {unread:,} words" if unread > 1 else "the last word"
     return (
-        f"the prompt has about {tokens:,} tokens and the model reads {PROMPT_TOKENS}: "
-        f"it will probably not read about {end} of the enhanced prompt"
+        f"the prompt has about {tokens:,} tokens and the model reads {prompt_tokens}: "
+        f"it will probably not read about {end} of the prompt"
     )
 
 
@@ -102,6 +176,7 @@ def estimated_tokens(prompt: str) -> int:
     sentences, the estimate is 0.95 to 1.35 times the real number. English, German and French without common
     words, for example in a list, count as another language: up to 2.9 times the real number. Most scripts
     except Latin and Cyrillic are not in the vocabulary: text between two blanks becomes one unknown token.
+    Other models have other tokenizers (CLIP's, Qwen's, Mistral's), for which this is an estimate too.
     """
     return math.ceil(_END_OF_TEXT + sum(_tokens_of_words(prompt)))
 

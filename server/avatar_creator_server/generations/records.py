@@ -13,13 +13,11 @@ from avatar_creator_server.database import models
 from avatar_creator_server.database.json_columns import from_json
 from avatar_creator_server.database.models.states import ENDED_STATES, PRIORITIES, GenerationState
 from avatar_creator_server.database.records import read_row
+from avatar_creator_server.images.records import PictureModeration
 from avatar_creator_server.people.person import Attributes, Persona, attributes_from_json, persona_from_json
 
 DEFAULT_SIDE_PIXELS = 1024
 """Default width and height of a picture."""
-DEFAULT_STEPS = 28
-DEFAULT_GUIDANCE_SCALE = 3.5
-"""Default of diffusers' FluxPipeline, and a usual choice for FLUX.1-dev."""
 DEFAULT_REFERENCE_STRENGTH = 0.6
 """Default of diffusers' FluxImg2ImgPipeline."""
 
@@ -35,9 +33,9 @@ class Options:
     seed: int | None = None
     """Seed of the random numbers, 0 to 2^32-1; None lets the service choose."""
     steps: int = 0
-    """Number of denoising steps, 1 to 50; 0 means `DEFAULT_STEPS`."""
+    """Number of denoising steps, 1 to 50; 0 means the number that the model is made for."""
     guidance_scale: float = 0.0
-    """Strength of the guidance, 1 to 20; 0 means `DEFAULT_GUIDANCE_SCALE`."""
+    """Strength of the guidance, 1 to 20; 0 means the strength that the model is made for."""
     negative_prompt: str = ""
     """The caller's negative prompt; empty means the one of the service."""
     reference_strength: float = 0.0
@@ -45,7 +43,7 @@ class Options:
     strict: bool = False
     """True if an unsupported option is an error, not a warning."""
     omit_recipe: bool = False
-    """True if the file of the picture must not contain its recipe."""
+    """True if the file of the picture must not contain its recipe, except for the kind of its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,21 @@ class Reproduction:
     identical_pixels: bool
     colour_difference: float | None
     """Result of `generations.recipes.recipe.colour_difference`; None if the other picture is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChoice:
+    """The app and the LoRA that were chosen when a generation was accepted."""
+
+    model: str
+    """Id of the model on the hub."""
+    app: str
+    """The provider's name of the app, for example `fal-ai/flux-lora`."""
+    lora: str = ""
+    """Repository of the LoRA; empty without a LoRA. The next three fields are about it."""
+    lora_weight_file: str = ""
+    lora_revision: str = ""
+    lora_scale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +105,21 @@ class Generation:
     persona_example_id: str
     retry_of: str
     reproduce_of: str
-    reference_avatar_id: str
+    reference_avatar_ids: tuple[str, ...]
+    """Avatars whose pictures the new picture starts from, in the order of the request."""
     group_id: str
     app_id: str
     price_micros: int
     """Price of its attempts so far, in millionths of a US dollar."""
     reproduction: Reproduction | None
+    picture_moderation: PictureModeration | None
+    """Verdict about the picture; None if no classifier has checked it."""
     create_time: datetime
     start_time: datetime | None
     end_time: datetime | None
     update_time: datetime
+    route_choice: RouteChoice | None = None
+    """The chosen app; None if its route has no apps."""
     queue_position: int | None = None
     """Number of generations due before it; None unless it is pending and the queue was read."""
     expected_seconds: int | None = None
@@ -127,9 +145,14 @@ class Generation:
             options=from_json(Options, row.options),
             avatar_id=avatar_id or "",
             warnings=tuple(row.warnings),
+            reference_avatar_ids=models.reference_avatar_ids(row),
             preset_id=row.preset_id or "",
             persona_example_id=row.persona_example_id or "",
             reproduction=from_json(Reproduction, row.reproduction) if row.reproduction else None,
+            picture_moderation=(
+                from_json(PictureModeration, row.picture_moderation) if row.picture_moderation else None
+            ),
+            route_choice=from_json(RouteChoice, row.route_choice) if row.route_choice else None,
             queue_position=None,
             expected_seconds=None,
         )

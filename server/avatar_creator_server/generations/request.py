@@ -31,8 +31,8 @@ class GenerationRequest:
     options: Options
     preset_id: str = ""
     persona_example_id: str = ""
-    reference_avatar_id: str = ""
-    """The avatar whose picture to start from; empty if none."""
+    reference_avatar_ids: tuple[str, ...] = ()
+    """The avatars whose pictures to start from, in the order in which the model receives them."""
     reproduce_of: str = ""
     """The generation whose recipe to run again; empty if none."""
     enhanced_prompt: str = ""
@@ -68,7 +68,7 @@ def request_from(generation: Generation) -> GenerationRequest:
         options=replace(options, seed=None if options.seed is None else generation.seed_used),
         preset_id=generation.preset_id,
         persona_example_id=generation.persona_example_id,
-        reference_avatar_id=generation.reference_avatar_id,
+        reference_avatar_ids=generation.reference_avatar_ids,
         reproduce_of=generation.reproduce_of,
         enhanced_prompt=generation.enhanced_prompt if generation.reproduce_of else "",
         priority=generation.priority,

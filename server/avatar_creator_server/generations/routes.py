@@ -11,19 +11,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
-from avatar_creator_server.generations.records import Options
+from avatar_creator_server.generations.records import Options, RouteChoice
+from avatar_creator_server.model_table import App, Model, References, Setting
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
 report that a picture of 1,024 by 1,024 is billed as one megapixel (veniceai/api-docs#241)."""
 
-GUIDANCE_DISTILLED = ("FLUX.1-dev", "FLUX.1-schnell", "FLUX.1-Krea-dev", "FLUX.1-Kontext-dev")
-"""Guidance-distilled models, which have no negative prompt (model card of FLUX.1-dev)."""
-
 OPTIONS = frozenset(
     {"prompt", "negative_prompt", "steps", "guidance_scale", "reference", "reference_strength"}
 )
 """Parts of a request that a route may not support."""
+
+_LOCAL_PROVIDERS = frozenset({"sketch", "diffusers"})
+"""Providers that draw on the worker itself, where a picture costs only time."""
 
 _LIMITATIONS = {
     "prompt": "draws from the attributes and does not read the prompt",
@@ -52,13 +53,41 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """The price of a picture in millionths of a US dollar, by its parts."""
+
+    per_megapixel: int = 0
+    """Price of each started megapixel of the picture."""
+    first_megapixel: int = 0
+    """Additional price of the first megapixel."""
+    per_picture: int = 0
+    """Additional price of each picture."""
+    per_reference_megapixel: int = 0
+    """Price of each megapixel of each reference."""
+    reference_megapixels: int = 0
+    """Megapixels that count for a reference of any size; 0 if its started megapixels count."""
+
+    def price(self, width: int, height: int, references: int) -> int:
+        """Return the price of a picture of this size with this number of references of the same size."""
+        megapixels = math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL)
+        of_references = references * (self.reference_megapixels or megapixels)
+        return (
+            megapixels * self.per_megapixel
+            + of_references * self.per_reference_megapixel
+            + self.first_megapixel
+            + self.per_picture
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One way to make a portrait."""
 
     provider: str
-    """`sketch`, `huggingface` or `diffusers`."""
+    """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     name: str
-    """`local`, `fal-ai`, `fal-ai-kontext`, `hf-inference` or `endpoint`."""
+    """`local`, `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate` or
+    `replicate-reference`."""
     model: str
     """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
@@ -67,30 +96,136 @@ class Route:
     """LoRA on the model; None if there is none, or the route does not support one."""
     supports: frozenset[str]
     """The supported ones of `OPTIONS`."""
+    known_model: Model | None = None
+    """Entry of the model in the table; None if the table does not have it."""
+    app: App | None = None
+    """Hosted app that draws; None if the route has no apps."""
+    steps: Setting | None = None
+    """Numbers of steps; None if the model draws with its own number, or its range is unknown."""
+    guidance_scale: Setting | None = None
+    """Guidance scales; None if the model has none, or its range is unknown."""
+    max_references: int = 1
+    """Maximum number of references; without effect on a route that draws from text."""
+    references: References = References.NONE
+    """The way in which the route draws from references."""
     default_negative_prompt: bool = False
     """True if the service sends its own negative prompt: only where that costs nothing."""
-    min_steps: int = 1
-    """Minimum number of denoising steps."""
     lora_dropped: bool = False
     """True if the settings ask for a LoRA that this route does not support."""
-    price_per_megapixel: int = 0
-    """Price in millionths of a US dollar."""
+    lora_model: str = ""
+    """Id of the model for which the dropped LoRA is, if this route draws with another one; else empty."""
+    missing_app: str = ""
+    """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. If
+    the router offers none that could draw instead, it is this route's own app."""
+    prices: Prices = Prices()
+    speed: str = "exact"
+    """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
+
+    @property
+    def model_warning(self) -> str | None:
+        """A warning about the model if the table does not have it; else None."""
+        if self.known_model is not None or not self.model:
+            return None
+        return (
+            f"MODEL {self.model} is not in the service's table of models: it draws with its own steps and "
+            "guidance, and the service does not know which options it ignores"
+        )
+
+    @property
+    def follows_instructions(self) -> bool:
+        """True if the route edits references by an instruction, so that a list of words does not suit it."""
+        return self.references in (References.EDITED, References.COMBINED)
+
+    @property
+    def is_hosted(self) -> bool:
+        """True if another company draws, so that a request may cost money even if its price is not set."""
+        return self.provider not in _LOCAL_PROVIDERS
 
     @property
     def charges(self) -> bool:
         """True if a request may cost money."""
-        return self.price_per_megapixel > 0
+        return self.prices != Prices()
 
-    def price(self, width: int, height: int) -> int:
-        """Return the price of a picture of this size in millionths of a US dollar, for started megapixels."""
-        return math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL) * self.price_per_megapixel
+    @property
+    def app_name(self) -> str:
+        """The provider's name of the app that draws; empty if the route has no apps."""
+        return self.app.name if self.app else ""
 
-    def prompt_for(self, enhanced_prompt: str) -> str:
+    @property
+    def choice(self) -> RouteChoice | None:
+        """The app and the LoRA, to find this route again in the same settings; None if it has no app."""
+        if self.app is None:
+            return None
+        if self.lora is None:
+            return RouteChoice(self.model, self.app.name)
+        lora = self.lora
+        return RouteChoice(
+            self.model, self.app.name, lora.repository, lora.weight_file, lora.revision, lora.scale
+        )
+
+    @property
+    def notice(self) -> str:
+        """Sentence about an app that the router does not offer, if it costs no option; empty otherwise."""
+        if not self.missing_app:
+            return ""
+        if self.missing_app == self.app_name:
+            return (
+                f"Hugging Face's router does not offer {self.missing_app}, or any app in place of it: the "
+                "provider will probably refuse the request"
+            )
+        if self.lora_dropped and not self.lora_model:
+            return ""  # The sentence about the LoRA says it.
+        return (
+            f"Hugging Face's router does not offer {self.missing_app}, so {self.app_name} draws the picture"
+        )
+
+    def price(self, width: int, height: int, *, references: int = 0) -> int:
+        """Return the price of a picture in millionths of a US dollar, for started megapixels."""
+        return self.prices.price(width, height, references)
+
+    def too_many_references(self, count: int) -> str:
+        """Return the sentence that refuses this number of references."""
+        limit = f"{self.max_references} reference" + ("s" if self.max_references > 1 else "")
+        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count})"
+
+    def prompt_for(self, text: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
         trigger = self.lora.trigger if self.lora else ""
-        if not trigger or trigger.casefold() in enhanced_prompt.casefold():
-            return enhanced_prompt
-        return f"{trigger}, {enhanced_prompt}"
+        if not trigger or trigger.casefold() in text.casefold():
+            return text
+        return f"{trigger}, {text}"
+
+    def steps_for(self, asked: int) -> int | None:
+        """Return the number of steps for a request that asks for this number, or for none with 0.
+
+        None leaves the number to the model.
+        """
+        if "steps" not in self.supports or (self.steps is None and not asked):
+            return None
+        if self.steps is None:
+            return asked
+        return int(self.steps.clamp(asked or self.steps.default))
+
+    def guidance_scale_for(self, asked: float) -> float | None:
+        """Return the guidance scale for a request that asks for this one, or for none with 0.
+
+        None leaves the guidance to the model.
+        """
+        if "guidance_scale" not in self.supports or (self.guidance_scale is None and not asked):
+            return None
+        if self.guidance_scale is None:
+            return asked
+        return self.guidance_scale.clamp(asked or self.guidance_scale.default)
+
+    def unsupported_sizes(self, options: Options) -> Iterator[FieldViolation]:
+        """Yield the sides of the picture that the route cannot draw, by field of the request."""
+        smallest = self.app.min_side if self.app is not None else 0
+        for side, pixels in (("width", options.width), ("height", options.height)):
+            if pixels < smallest:
+                yield FieldViolation(
+                    f"options.{side}",
+                    f"the route {self.name} draws pictures from {smallest} pixels on (got {pixels})",
+                )
 
     def unsupported_options(self, options: Options, *, has_reference: bool) -> Iterator[FieldViolation]:
         """Yield the options of a request that this route does not support, by field of the request."""
@@ -102,13 +237,36 @@ class Route:
             "options.guidance_scale": bool(options.guidance_scale),
             "options.reference_strength": has_reference and bool(options.reference_strength),
         }
+        ranges = {
+            "options.steps": (options.steps, self.steps, "steps"),
+            "options.guidance_scale": (options.guidance_scale, self.guidance_scale, "guidance scale"),
+        }
         for field, is_given in given.items():
-            if is_given and field.removeprefix("options.") not in self.supports:
+            if not is_given:
+                continue
+            if field.removeprefix("options.") not in self.supports:
                 yield FieldViolation(field, f"{route} {_LIMITATIONS[field]}")
-            elif field == "options.steps" and 0 < options.steps < self.min_steps:
-                yield FieldViolation(field, f"{route} draws with at least {self.min_steps} steps")
+            elif field in ranges:
+                value, taken, name = ranges[field]
+                if taken is not None and taken.clamp(value) != value:
+                    yield FieldViolation(
+                        field, f"{route} draws with {name} {taken.minimum:g} to {taken.maximum:g}"
+                    )
         if self.lora_dropped:
-            yield FieldViolation("options.strict", f"{route} does not support the LoRA of the service")
+            yield FieldViolation("options.strict", self._dropped_lora(route))
+
+    def _dropped_lora(self, route: str) -> str:
+        if self.lora_model:
+            return (
+                f"{route} draws with {self.model}, and the LoRA of the service is for {self.lora_model}: the "
+                "picture is drawn without it"
+            )
+        if self.missing_app not in ("", self.app_name):
+            return (
+                f"Hugging Face's router does not offer {self.missing_app}, which draws with the LoRA of the "
+                f"service: {self.app_name} draws the picture without it"
+            )
+        return f"{route} does not support the LoRA of the service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +276,17 @@ class Routes:
     from_text: Route
     from_reference: Route | None
     """Route for requests with a reference; None if the service does not support references."""
+    missing_reference_app: str = ""
+    """App that would draw from a reference, but that Hugging Face's router does not offer; else empty."""
+    ways_from_text: tuple[Route, ...] = ()
+    """All routes of the same settings, offered or not, the best first; empty if the routes have no apps."""
+    ways_from_reference: tuple[Route, ...] = ()
+    """The same for requests with a reference."""
+
+    def chosen(self, choice: RouteChoice, *, has_reference: bool) -> Route | None:
+        """Return the route that was chosen for a generation; None if the settings do not have it."""
+        ways = self.ways_from_reference if has_reference else self.ways_from_text
+        return next((way for way in ways if way.choice == choice), None)
 
     def route(self, *, has_reference: bool) -> Route | None:
         """Return the route for a request with or without a reference; None if there is none."""

@@ -18,7 +18,7 @@ from avatar_creator_server.database.compiled_queries import (
     run_together,
 )
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, new_id
+from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
 from avatar_creator_server.database.models.states import (
     ENDED_STATES,
     PRIORITIES,
@@ -30,10 +30,11 @@ from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
 from avatar_creator_server.generations.claims import entered_turns
+from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.moderation import Moderation
-from avatar_creator_server.generations.planning import GenerationPlanner, enhanced_prompt_of
+from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.queries import (
     compiled_generations,
@@ -102,7 +103,8 @@ class Generations:
         notifier: WorkerNotifier,
         pager: Pager,
         new_seed: Callable[[], int],
-        planner: GenerationPlanner,
+        routes: CurrentRoutes,
+        prompt_style: str,
         limits: Limits,
         moderation: Moderation,
         queue_positions: QueuePositions,
@@ -113,7 +115,8 @@ class Generations:
         self._notifier = notifier
         self._pager = pager
         self._new_seed = new_seed
-        self._planner = planner
+        self._routes = routes
+        self._prompt_style = prompt_style
         self._limits = limits
         self._moderation = moderation
         self._queue_positions = queue_positions
@@ -137,7 +140,9 @@ class Generations:
             texts = request.texts
             self._moderation.refuse_denied(texts)
             await self._moderation.refuse_flagged("\n".join(texts.values()))
-        return await self._announce(await self._database.write(self._create, caller, key, request, count))
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        created = await self._database.write(self._create, planner, caller, key, request, count)
+        return await self._announce(created)
 
     async def estimate(self, caller: Caller, request: GenerationRequest, count: int = 1) -> Estimate:
         """Return the price, time and warnings of `create`, without limits and the moderation service.
@@ -147,19 +152,20 @@ class Generations:
         """
 
         workers = await self._workers.live()
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
 
         def query() -> Estimate:
             require_project(caller, request.project_id)
-            complete = self._planner.complete(caller, request)
-            self._planner.require_supported(complete)
+            complete = planner.complete(caller, request)
+            planner.require_supported(complete)
             self._moderation.refuse_denied(complete.texts if request.reproduce_of else request.texts)
-            route = self._planner.route_of(complete)
+            route = planner.route_of(complete)
             return Estimate(
                 route=route,
-                price_micros=count * route.price(complete.options.width, complete.options.height),
+                price_micros=count * planner.price_of(complete),
                 seconds=seconds_by_route(route.name),
                 expected_seconds=None,
-                warnings=(*self._planner.warnings(complete), *([workers.warning] if workers.warning else [])),
+                warnings=(*planner.warnings(complete), *([workers.warning] if workers.warning else [])),
             )
 
         estimate = await self._database.read(query)
@@ -176,7 +182,8 @@ class Generations:
             FailedPreconditionError: The generation did not fail and was not cancelled.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
-        created = await self._database.write(self._retry, caller, key, generation_id)
+        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        created = await self._database.write(self._retry, planner, caller, key, generation_id)
         [generation] = await self._announce([created])
         return generation
 
@@ -263,7 +270,12 @@ class Generations:
         return await self._queue_positions.with_positions(created)
 
     def _create(
-        self, caller: Caller, key: RequestKey, request: GenerationRequest, count: int
+        self,
+        planner: GenerationPlanner,
+        caller: Caller,
+        key: RequestKey,
+        request: GenerationRequest,
+        count: int,
     ) -> list[Generation]:
         now = self._database.begin_time()
         first_id = new_id()
@@ -271,19 +283,21 @@ class Generations:
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
         lock_project(self._database, caller.user_id, request.project_id, adds=True)
-        request = self._planner.complete(caller, request)
+        request = planner.complete(caller, request)
         if request.reproduce_of:
             # The texts come from another call, and the deny list may have changed since.
             self._moderation.refuse_denied(request.texts)
-        self._planner.require_supported(request)
+        planner.require_supported(request)
         count_choices(request)
         group_id = first_id if count > 1 else ""
         ids = [first_id, *(new_id() for _ in range(count - 1))]
-        self._insert(caller.user_id, ids, request, app_id=caller.app_id, group_id=group_id)
+        self._insert(planner, caller.user_id, ids, request, app_id=caller.app_id, group_id=group_id)
         found = {each.id: each for each in read_generations(caller, ids)}
         return [found[generation_id] for generation_id in ids]
 
-    def _retry(self, caller: Caller, key: RequestKey, generation_id: str) -> Generation:
+    def _retry(
+        self, planner: GenerationPlanner, caller: Caller, key: RequestKey, generation_id: str
+    ) -> Generation:
         now = self._database.begin_time()
         new_generation_id = new_id()
         earlier_id = get_or_reserve(key, new_generation_id, now)
@@ -299,8 +313,9 @@ class Generations:
         lock_project(self._database, before.user_id, before.project_id, adds=True)
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
-        self._planner.require_supported(request)
+        planner.require_supported(request)
         self._insert(
+            planner,
             before.user_id,
             [new_generation_id],
             request,
@@ -312,6 +327,7 @@ class Generations:
 
     def _insert(
         self,
+        planner: GenerationPlanner,
         user_id: str,
         ids: Sequence[str],
         request: GenerationRequest,
@@ -330,6 +346,7 @@ class Generations:
         now = self._database.begin_time()
         options = request.options
         first_seed = self._new_seed() if options.seed is None else options.seed
+        choice = planner.route_of(request).choice
         shared = {
             "user_id": user_id,
             "app_id": app_id,
@@ -342,20 +359,21 @@ class Generations:
             "persona": asdict(request.persona),
             "attributes": asdict(request.attributes),
             "options": asdict(options),
-            "enhanced_prompt": enhanced_prompt_of(request),
+            "enhanced_prompt": planner.enhanced_prompt_of(request),
             "negative_prompt": options.negative_prompt or NEGATIVE_PROMPT,
-            "warnings": list(self._planner.warnings(request)),
+            "warnings": list(planner.warnings(request)),
+            "route_choice": asdict(choice) if choice else None,
             "preset_id": request.preset_id or None,
             "persona_example_id": request.persona_example_id or None,
-            "reference_avatar_id": request.reference_avatar_id,
             "reproduce_of": request.reproduce_of,
             "group_id": group_id,
             "retry_of": retry_of,
             "due_time": now,
             "create_time": now,
             "update_time": now,
+            **reference_columns(request.reference_avatar_ids),
         }
-        price = self._planner.route_of(request).price(options.width, options.height)
+        price = planner.price_of(request)
         for number, generation_id in enumerate(ids):
             seed = (first_seed + number) % SEED_COUNT
             run_together(

@@ -39,7 +39,7 @@ class WorkerIdentity:
     version: str
     host: str
     provider: str
-    """`sketch`, `huggingface` or `diffusers`."""
+    """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     slots: int
     """Number of generations that the worker runs at once."""
 

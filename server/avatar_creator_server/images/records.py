@@ -1,4 +1,4 @@
-"""The record of a stored file."""
+"""The records of a stored picture: its file, and the verdict about it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ class StoredFile:
     def from_row(cls, row: models.File) -> StoredFile:
         """Read the row of a file."""
         return read_row(cls, row)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureModeration:
+    """The verdict of the operator's picture moderation about a generated picture."""
+
+    flagged: bool
+    """True if the classifier's score reached the operator's threshold."""
+    score: float
+    """Probability that the picture is not safe for work, 0 to 1, by the classifier."""
+    blurred: bool
+    """True if the stored picture is blurred for this reason."""

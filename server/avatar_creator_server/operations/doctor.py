@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,19 +26,28 @@ from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.database.pooling import Pooling, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
-from avatar_creator_server.errors import AvatarCreatorError
+from avatar_creator_server.errors import AvatarCreatorError, UnavailableError
+from avatar_creator_server.generations.current_routes import MAX_AGE
+from avatar_creator_server.generations.model_mapping import FAL, NoMappingError, read_offered_apps
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.generations.route_factory import routes_of
+from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.listening import require_own_address
+from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import Settings, SettingsError
-from avatar_creator_server.shared.http import open_http_client
+from avatar_creator_server.shared.http import http_problem, open_http_client
 
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
+
+_FILTER_DEMANDED = re.compile(r"FLUX\.(1-(\w+-)?dev|2-dev|2-klein-(base-)?9B)", re.IGNORECASE)
+"""Models whose licenses demand a content filter or a review. Sources: section 2(e) of the FLUX Non-Commercial
+License and of the FLUX.1 [dev] Non-Commercial License v1.1.1, and "Risks" of the model card of FLUX.2-dev."""
 
 T = TypeVar("T")
 
@@ -55,12 +65,18 @@ class CheckResult:
     """Advice for the operator; empty if there is none. A check that passed with advice is a warning."""
 
 
-async def run_checks(settings: Settings, require_installed: Callable[[Settings], None]) -> list[CheckResult]:
-    """Check version, settings, database, queue, workers, generations, storage and provider.
+async def run_checks(
+    settings: Settings,
+    require_installed: Callable[[Settings], None],
+    try_classifier: Callable[[Settings], Awaitable[None]],
+) -> list[CheckResult]:
+    """Check the settings, and every part of the service that they name.
 
     Args:
         settings: The settings of a server or a worker.
         require_installed: Raises a SettingsError if the provider's libraries are missing on this machine.
+        try_classifier: Raises a SettingsError if the folder of the picture moderation, or a library, is
+            missing on this machine, and an UnavailableError if its service gives no usable answer.
 
     Raises:
         SettingsError: A server does not start with these settings.
@@ -83,6 +99,9 @@ async def run_checks(settings: Settings, require_installed: Callable[[Settings],
             await _check_generations(core),
             await _check_storage(core),
             await _check_provider(core, require_installed),
+            *([await _check_apps(core)] if core.current_routes.depend_on_mapping else []),
+            *await _check_model(core),
+            await check_picture_moderation(settings, try_classifier),
         ]
     finally:
         await core.close()
@@ -284,6 +303,15 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
         except SettingsError as error:
             return CheckResult("provider", False, str(error), "only workers need these libraries")
         return CheckResult("provider", True, f"{model}; a worker loads the model for its first picture")
+    if route.provider == "replicate":
+        if not settings.replicate_api_token.get_secret_value():
+            return CheckResult(
+                "provider",
+                False,
+                f"{model}; REPLICATE_API_TOKEN is not set",
+                "set REPLICATE_API_TOKEN for the workers; servers need only PROVIDER=replicate",
+            )
+        return await _check_reachable(model, settings.replicate_base_url, "REPLICATE_BASE_URL")
     if not settings.huggingface_api_key.get_secret_value():
         return CheckResult(
             "provider",
@@ -291,11 +319,32 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
             f"{model}; HUGGINGFACE_API_KEY is not set",
             "set HUGGINGFACE_API_KEY for the workers; servers need only PROVIDER=huggingface",
         )
-    return await _check_reachable(model, settings.huggingface_endpoint_url or settings.huggingface_base_url)
+    return await _check_reachable(
+        model,
+        settings.huggingface_endpoint_url or settings.huggingface_base_url,
+        "HUGGINGFACE_BASE_URL or HUGGINGFACE_ENDPOINT_URL",
+    )
 
 
-async def _check_reachable(model: str, url: str) -> CheckResult:
-    """Check that the URL answers. The key is not sent, because only drawing shows whether it is valid."""
+async def _check_model(core: Core) -> list[CheckResult]:
+    """Return the check of the model, or nothing for a provider without one."""
+    routes = list(core.routes.named().values())
+    if not routes[0].model:
+        return []
+    licenses, advice = describe_license(routes)
+    found, fixes = [licenses], [advice]
+    if routes[0].provider == "diffusers":
+        memory, fix = await describe_memory(core.settings)
+        found.append(memory)
+        fixes.append(fix)
+    return [CheckResult("model", True, "; ".join(filter(None, found)), "; ".join(filter(None, fixes)))]
+
+
+async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
+    """Check that the URL, which comes from these variables, answers.
+
+    The key is not sent, because only drawing shows whether it is valid.
+    """
     try:
         async with (
             asyncio.timeout(_ANSWER_SECONDS),
@@ -308,9 +357,112 @@ async def _check_reachable(model: str, url: str) -> CheckResult:
         return CheckResult("provider", False, str(error), "change the variable as described")
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
-        fix = "check the network, HUGGINGFACE_BASE_URL and HUGGINGFACE_ENDPOINT_URL"
-        return CheckResult("provider", False, f"{url} does not answer: {_http_problem(error)}", fix)
+        fix = f"check the network and {variables}"
+        return CheckResult("provider", False, f"{url} does not answer: {http_problem(error)}", fix)
     return CheckResult("provider", True, f"{model}; {url} answers")
+
+
+async def check_picture_moderation(
+    settings: Settings, try_classifier: Callable[[Settings], Awaitable[None]]
+) -> CheckResult:
+    """Check what checks the generated pictures; the arguments are those of `run_checks`.
+
+    Raises:
+        SettingsError: An embedded service does not start with these settings.
+    """
+    name, classifier = "moderation", settings.picture_moderation
+    if settings.chosen_provider == "sketch":
+        return CheckResult(name, True, "not needed: sketch draws no photographs")
+    if not classifier:
+        own_model = settings.chosen_provider == "diffusers" or settings.huggingface_route == "endpoint"
+        if own_model and _FILTER_DEMANDED.search(settings.model):
+            return CheckResult(
+                name,
+                True,
+                f"none, but the license of {settings.model} demands a filter, or a review of every picture",
+                "set PICTURE_MODERATION, or review the pictures before anyone else sees them",
+            )
+        return CheckResult(name, True, "none; the filter of the provider applies, if it has one")
+    try:
+        await try_classifier(settings)
+    except SettingsError as error:
+        if settings.embedded:
+            raise
+        return CheckResult(name, False, str(error), "only workers need this folder and these libraries")
+    except UnavailableError as error:
+        return CheckResult(
+            name,
+            False,
+            f"{classifier} gives no verdict: {error.message}",
+            "check PICTURE_MODERATION and PICTURE_MODERATION_API_KEY, and the service itself; no picture is "
+            "stored without a verdict",
+        )
+    action = {"refuse": "refused", "blur": "blurred", "flag": "flagged"}[settings.picture_moderation_action]
+    return CheckResult(
+        name,
+        True,
+        f"{classifier}; pictures with a score from {settings.picture_moderation_threshold:g} are {action}",
+    )
+
+
+async def _check_apps(core: Core) -> CheckResult:
+    """Ask the hub which apps of the model the router offers, and store the answer for all processes."""
+    hub = core.settings.huggingface_hub_url
+    try:
+        apps = await read_offered_apps(hub, seconds=_ANSWER_SECONDS)
+    except (NoMappingError, SettingsError) as error:
+        log.warning("check_failed", check="apps", error=repr(error))
+        problem = error.problem if isinstance(error, NoMappingError) else str(error)
+        return CheckResult(
+            "apps",
+            True,
+            f"{hub} does not list the apps that the router offers: {problem}; {await _stored_apps(core)}",
+            "check the network and HUGGINGFACE_HUB_URL",
+        )
+    # If the database does not answer, or has no tables yet, its own check says so.
+    with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
+        await _within_limit(lambda: core.current_routes.store(apps))
+    routes = routes_of(core.settings, apps)
+    found = [f"{hub} lists {len(apps):,} apps of {FAL}"]
+    for drawn, ways, chosen in (
+        ("text", routes.ways_from_text, routes.from_text),
+        ("references", routes.ways_from_reference, routes.from_reference),
+    ):
+        names = dict.fromkeys(way.app_name for way in ways)
+        found += [f"{name} {_offer(name, drawn, ways[0], chosen, apps)}" for name in names]
+    # Only what the settings ask for counts, not the apps that are there in case of need.
+    wanted = [ways[0] for ways in (routes.ways_from_text, routes.ways_from_reference) if ways]
+    if all(way.app_name in apps for way in wanted):
+        return CheckResult("apps", True, "; ".join(found))
+    fix = "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE"
+    if wanted[0].lora and not routes.from_text.lora:
+        fix += "; LORA_REPOSITORY=none ends the warnings about the LoRA"
+    return CheckResult("apps", True, "; ".join(found), fix)
+
+
+def _offer(name: str, drawn: str, wanted: Route, chosen: Route | None, apps: frozenset[str]) -> str:
+    """Return whether an app is offered and what that means, as the end of a sentence."""
+    if name != wanted.app_name:
+        return f"({drawn}) is offered" if name in apps else f"({drawn}) is not offered"
+    if name in apps:
+        return f"({drawn}) is offered, and draws {_with_lora(wanted)}"
+    if chosen is None:
+        return f"({drawn}) is not offered, and no other app can draw: such requests are refused"
+    if chosen.app_name == name:
+        return f"({drawn}) is not offered, and no other app can draw: requests will probably fail"
+    return f"({drawn}) is not offered: {chosen.app_name} draws {_with_lora(chosen)} instead"
+
+
+def _with_lora(route: Route) -> str:
+    return f"with the LoRA {route.lora.repository}" if route.lora else "without a LoRA"
+
+
+async def _stored_apps(core: Core) -> str:
+    with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
+        stored = await _within_limit(core.current_routes.stored)
+        if stored is not None and stored.age <= MAX_AGE:
+            return f"the list of {stored.read_time:%Y-%m-%d %H:%M:%S} UTC counts"
+    return "all apps count as offered"
 
 
 def _redis_problem(error: Exception) -> str:
@@ -337,16 +489,3 @@ def _redis_problem(error: Exception) -> str:
 async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
     async with asyncio.timeout(_ANSWER_SECONDS):
         return await check()
-
-
-def _http_problem(error: Exception) -> str:
-    match error:
-        case httpx.TimeoutException() | TimeoutError():
-            return "no answer in time"
-        case httpx.ProxyError():
-            return "the proxy refuses the connection"
-        case httpx.ConnectError():
-            return "no connection to its address"
-        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
-            return "it is not a URL that can be called"
-    return "the connection broke"

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
+from avatar_creator_server.model_table import MODELS, find_model
 from avatar_creator_server.settings import values
 from avatar_creator_server.settings.database_urls import (
     SQLITE,
@@ -36,14 +37,21 @@ from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_u
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
 from avatar_creator_server.settings.storage_urls import parse_storage_url
 from avatar_creator_server.settings.tls_files import require_key_pair
-from avatar_creator_server.settings.web_urls import parse_web_url
+from avatar_creator_server.settings.web_urls import is_web_url, parse_web_url
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
-DEFAULT_PRICES = {"fal-ai": 0.035, "fal-ai-kontext": 0.035}
-"""US dollars per megapixel, https://fal.ai/models/fal-ai/flux-lora."""
+DEFAULT_LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
+"""LoRA for realistic photographs, trained on the default model."""
+DEFAULT_LORA_TRIGGER = "Super Realism"
+"""Words that this LoRA needs in the prompt (its model card)."""
+NO_LORA = "none"
 
 _SECONDS_PER_DAY = 86_400
+_REPLICATE_SECONDS = 1_800
+"""Time after which Replicate ends a prediction (https://replicate.com/docs/topics/predictions/lifecycle)."""
+_MIN_OBJECT_SECONDS = 7_200
+_MAX_OBJECT_SECONDS = 365 * _SECONDS_PER_DAY
 _MAX_LIMIT = 1_000_000_000
 _MAX_PRICE = 1_000
 _MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
@@ -63,10 +71,28 @@ def _secret_header_text(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _parse_classifier(text: str) -> str:
+    """Return the address or the folder of a classifier of pictures."""
+    if is_web_url(text):
+        return parse_web_url(text)
+    if "://" in text:
+        raise ValueError("must be a folder, or a full URL that begins with https:// or http://")
+    return values.expand_home(text)
+
+
 def _user_claim(name: str) -> str:
     if name in _RESERVED_CLAIMS:
         raise ValueError(f"must not be {', '.join(_RESERVED_CLAIMS)}, which have other meanings in a token")
     return name
+
+
+def _object_seconds(seconds: int) -> int:
+    if seconds < _MIN_OBJECT_SECONDS:
+        raise ValueError(
+            f"must be at least {_MIN_OBJECT_SECONDS} (two hours), because a worker may need so long to fetch "
+            "a picture that is paid for: after an outage, or with the last retry"
+        )
+    return seconds
 
 
 def _parse_injected_port(value: Any) -> Any:
@@ -93,6 +119,7 @@ _FilePath = Annotated[
 _ModelName = Annotated[str, AfterValidator(values.expand_home)]
 _WebUrl = Annotated[str, _if_set(parse_web_url)]
 _Limit = Annotated[int, Field(ge=0, le=_MAX_LIMIT)]
+_ObjectSeconds = Annotated[int, Field(le=_MAX_OBJECT_SECONDS), AfterValidator(_object_seconds)]
 _Price = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
 _Key = Annotated[SecretStr, AfterValidator(_secret_header_text)]
 
@@ -156,28 +183,33 @@ class Settings(BaseSettings):
     tls_key_file: _FilePath | None = None
     """PEM file with the private key."""
 
-    provider: Literal["", "sketch", "huggingface", "diffusers"] = ""
-    """Provider of all servers and workers; if empty, `huggingface` if its key is set, else `sketch`."""
+    provider: Literal["", "sketch", "huggingface", "replicate", "diffusers"] = ""
+    """Provider of all servers and workers; if empty, `huggingface` if its key is set, else `replicate` if its
+    token is set, else `sketch`."""
     model: _ModelName = DEFAULT_MODEL
     """Id of the model on the Hugging Face hub; `diffusers` also accepts a folder."""
     model_revision: str = ""
     """Commit or tag of the model, for `diffusers`; the newest commit if empty."""
-    lora_repository: _ModelName = "strangerzonehf/Flux-Super-Realism-LoRA"
-    """LoRA for realistic photographs: an id on the hub, a folder for `diffusers`, or `none`."""
+    lora_repository: _ModelName = ""
+    """LoRA: an id on the hub, a folder for `diffusers`, or `none`; if empty, one for realistic photographs if
+    `model` is the default, else none."""
     lora_weight_file: str = ""
     """Name of the LoRA's file in its repository; may be empty if there is only one."""
     lora_revision: str = ""
     """Commit or tag of the LoRA; the newest commit if empty."""
     lora_scale: float = Field(default=1.0, ge=0, le=4, allow_inf_nan=False)
     """Strength of the LoRA; 1 is the strength it was trained with."""
-    lora_trigger: str = "Super Realism"
-    """Words that the LoRA needs in the prompt. If a prompt lacks them, they are added in front."""
+    lora_trigger: str = ""
+    """Words that the LoRA needs in the prompt, added in front of a prompt that lacks them; if empty, those of
+    the default LoRA, and none for another one."""
+    prompt_style: Literal["tags", "prose"] = "tags"
+    """Form of the enhanced prompt: `tags`, a list of phrases, or `prose`, the same facts as sentences."""
     provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
     prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
-        default_factory=lambda: dict(DEFAULT_PRICES)
+        default_factory=dict
     )
-    """Price in US dollars per megapixel for each route, as JSON; other routes cost nothing."""
+    """Price in US dollars per megapixel by route, as JSON; others have the table's prices."""
 
     huggingface_api_key: _Key = SecretStr("")
     """Hugging Face token with permission to call inference providers, `hf_…`."""
@@ -185,10 +217,18 @@ class Settings(BaseSettings):
     """Backend: fal.ai's queue, Hugging Face's own inference, or a dedicated Inference Endpoint."""
     huggingface_base_url: _WebUrl = "https://router.huggingface.co"
     """URL of the Hugging Face router."""
+    huggingface_hub_url: _WebUrl = "https://huggingface.co"
+    """URL of the Hugging Face Hub, whose public list says which models the router offers."""
     huggingface_endpoint_url: _WebUrl = ""
     """URL of the dedicated Inference Endpoint, for the route `endpoint`."""
     huggingface_bill_to: Annotated[str, _if_set(values.header_text)] = ""
     """Organization on the hub that pays (`X-HF-Bill-To`); the owner of the key if empty."""
+    replicate_api_token: _Key = SecretStr("")
+    """Replicate API token, `r8_…`."""
+    replicate_base_url: _WebUrl = "https://api.replicate.com"
+    """URL of Replicate's API."""
+    provider_object_seconds: _ObjectSeconds = _SECONDS_PER_DAY
+    """Time for which fal keeps the file of a picture at a public address."""
     provider_result_hosts: _Hosts = Field(default="", validate_default=True)
     """The only hosts from which pictures of the provider are downloaded; any public host if empty."""
     provider_result_private_hosts: _HostsAndNetworks = Field(default="", validate_default=True)
@@ -200,6 +240,8 @@ class Settings(BaseSettings):
     """Parts of the model kept in main memory while unused, for `diffusers`: slower, fits a smaller GPU."""
     model_quantization: Literal["none", "8bit", "4bit"] = "none"
     """Bits of the model's weights, for `diffusers`: fewer bits fit a smaller GPU."""
+    model_speed: Literal["exact", "compiled", "fast"] = "exact"
+    """Means of `diffusers` to draw faster: none, compiled blocks, or also a cache that leaves out blocks."""
 
     prompt_deny_list_file: _FilePath | None = None
     """File of words and phrases that prompts must not contain, one on each line."""
@@ -207,6 +249,16 @@ class Settings(BaseSettings):
     """URL of a service with the interface of OpenAI's Moderations API, which checks every prompt."""
     moderation_api_key: _Key = SecretStr("")
     """Bearer token for the moderation service."""
+    picture_moderation: Annotated[str, _if_set(_parse_classifier)] = ""
+    """Classifier that checks each generated picture: a folder of weights, or the URL of a service."""
+    picture_moderation_action: Literal["refuse", "blur", "flag"] = "refuse"
+    """`refuse` withholds flagged pictures, `blur` stores them blurred, and `flag` stores them as they are."""
+    picture_moderation_threshold: float = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
+    """Score from which a picture is flagged, above 0 to 1; 1 is certainly not safe for work."""
+    picture_moderation_seconds: float = Field(default=45, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
+    """Maximum time in which the classifier must give a score. Then the attempt fails."""
+    picture_moderation_api_key: _Key = SecretStr("")
+    """Bearer token for the service that `picture_moderation` names."""
 
     generation_limit_concurrent: _Limit = 50
     """Maximum number of pending and running generations of a user; 0 for no limit."""
@@ -340,8 +392,29 @@ class Settings(BaseSettings):
 
     @property
     def chosen_provider(self) -> str:
-        """The provider that the settings choose: `sketch`, `huggingface` or `diffusers`."""
-        return self.provider or ("huggingface" if self.huggingface_api_key.get_secret_value() else "sketch")
+        """The provider that the settings choose: `sketch`, `huggingface`, `replicate` or `diffusers`."""
+        if self.provider:
+            return self.provider
+        if self.huggingface_api_key.get_secret_value():
+            return "huggingface"
+        return "replicate" if self.replicate_api_token.get_secret_value() else "sketch"
+
+    @property
+    def chosen_lora(self) -> str:
+        """Id or folder of the LoRA; empty for none."""
+        if self.lora_repository:
+            return "" if self.lora_repository == NO_LORA else self.lora_repository
+        return DEFAULT_LORA if self.model == DEFAULT_MODEL else ""
+
+    @property
+    def chosen_lora_trigger(self) -> str:
+        """Words that the LoRA needs in the prompt; may be empty."""
+        return self.lora_trigger or (DEFAULT_LORA_TRIGGER if self.chosen_lora == DEFAULT_LORA else "")
+
+    @property
+    def checks_pictures(self) -> bool:
+        """True if a classifier checks generated pictures. Sketches are no photographs, and not checked."""
+        return bool(self.picture_moderation) and self.chosen_provider != "sketch"
 
     @property
     def redis(self) -> str:
@@ -411,8 +484,18 @@ class Settings(BaseSettings):
                 "notify workers, or unset DATABASE_URL to run the embedded service"
             )
         self._require_tls_files()
+        if self.picture_moderation_api_key.get_secret_value() and not is_web_url(self.picture_moderation):
+            raise SettingsError(
+                "PICTURE_MODERATION_API_KEY is set but PICTURE_MODERATION is not a URL, so the key is not "
+                "used: set PICTURE_MODERATION to the URL of the service, or unset PICTURE_MODERATION_API_KEY"
+            )
         if self.chosen_provider == "huggingface":
             self._require_huggingface()
+        if self.chosen_provider == "replicate":
+            self._require_replicate()
+        if self.chosen_provider == "diffusers":
+            self._require_downloadable("the provider diffusers")
+            self._require_local_combination()
 
     def _require_tls_files(self) -> None:
         if self.tls_certificate_file is None and self.tls_key_file is None:
@@ -431,15 +514,63 @@ class Settings(BaseSettings):
                 "of the Inference Endpoint"
             )
         if self.huggingface_route != "fal-ai":
+            self._require_downloadable(f"the route {self.huggingface_route}")
             return
-        if self.model != DEFAULT_MODEL:
-            raise SettingsError(
-                f"MODEL is {self.model}, but the route fal-ai only has {DEFAULT_MODEL}: unset MODEL, or "
-                "set HUGGINGFACE_ROUTE to hf-inference or endpoint"
-            )
+        self._require_hosted("fal-ai", "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
             raise SettingsError(
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
+            )
+
+    def _require_downloadable(self, user: str) -> None:
+        """Refuse a model of the table that has no weights to download, or that only edits pictures."""
+        model = find_model(self.model)
+        if model is not None and not model.is_local:
+            offered = ", ".join(known.id for known in MODELS if known.is_local)
+            raise SettingsError(
+                f"MODEL is {self.model}, but {user} draws from text with weights that it can download: set "
+                f"MODEL to {offered}, or another model or folder"
+            )
+
+    def _require_replicate(self) -> None:
+        self._require_hosted("replicate", "or set another PROVIDER")
+        if self.provider_deadline_seconds > _REPLICATE_SECONDS:
+            raise SettingsError(
+                f"PROVIDER_DEADLINE_SECONDS is {self.provider_deadline_seconds:g}, but Replicate ends a "
+                f"request after {_REPLICATE_SECONDS} seconds: set it to at most {_REPLICATE_SECONDS}"
+            )
+        if self.lora_revision and not self.lora_weight_file:
+            raise SettingsError(
+                "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the provider replicate needs both"
+            )
+
+    def _require_local_combination(self) -> None:
+        if self.model_offload != "sequential":
+            return
+        if self.model_quantization == "4bit":
+            # https://github.com/huggingface/diffusers/issues/10800
+            raise SettingsError(
+                "MODEL_QUANTIZATION is 4bit and MODEL_OFFLOAD is sequential, which do not work together: set "
+                "MODEL_OFFLOAD=model"
+            )
+        if self.model_speed != "exact":
+            raise SettingsError(
+                f"MODEL_SPEED is {self.model_speed} and MODEL_OFFLOAD is sequential, which do not work "
+                "together: set MODEL_OFFLOAD=model, or MODEL_SPEED=exact"
+            )
+
+    def _require_hosted(self, provider: str, otherwise: str) -> None:
+        """Require that a provider has the model.
+
+        Args:
+            provider: Name of the provider in the table of models.
+            otherwise: What the operator can do instead.
+        """
+        model = find_model(self.model)
+        if model is None or not model.is_drawn_by(provider):
+            offered = ", ".join(known.id for known in MODELS if known.is_drawn_by(provider))
+            raise SettingsError(
+                f"MODEL is {self.model}, but {provider} only has {offered}: change MODEL, {otherwise}"
             )
 
     def signing_secret(self) -> str:

@@ -10,6 +10,11 @@ _URL = re.compile(r"https?://(?P<authority>[^/?#]+)[^\s]*", re.IGNORECASE)
 _MAX_CHARACTERS = 2048
 
 
+def is_web_url(text: str) -> bool:
+    """Return whether a setting that can also be a path is meant as a URL."""
+    return text.lower().startswith(("https://", "http://"))
+
+
 def parse_web_url(text: str) -> str:
     """Return the URL if it names a web service. Keys belong to their own settings, not into the URL.
 

@@ -96,12 +96,15 @@ class BackgroundJobQueue:
         """Return a job whose next batch remains to be done. It goes behind the other jobs of its user."""
         await self._database.write(self._return, job.id)
 
-    async def failed(self, job: ClaimedJob) -> None:
+    async def failed(self, job: ClaimedJob) -> bool:
         """Postpone a job that has failed: by 1 s, then twice as long each time, at most by 5 minutes.
 
         A job that cancels a request is deleted if it is older than one hour.
+
+        Returns:
+            False if the job was deleted.
         """
-        await self._database.write(self._postpone, job.id)
+        return await self._database.write(self._postpone, job.id)
 
     def _claim(self, with_bulk: bool) -> ClaimedJob | None:
         now = self._database.now()
@@ -128,16 +131,17 @@ class BackgroundJobQueue:
             # A new time, because the age of the oldest job shows whether jobs make progress.
             self._requeue(row, now, due_time=now, create_time=now, try_count=0)
 
-    def _postpone(self, job_id: str) -> None:
+    def _postpone(self, job_id: str) -> bool:
         row: BackgroundJob | None = BackgroundJob.get_or_none(BackgroundJob.id == job_id)
         if row is None:
-            return
+            return True
         now = self._database.now()
         if row.kind == JobKind.CANCEL_REQUEST and row.create_time < now - _CANCEL_WITHIN:
             row.delete_instance()
-            return
+            return False
         wait = min(timedelta(seconds=2 ** min(row.try_count - 1, 10)), _MAX_DELAY)
         self._requeue(row, now, due_time=now + wait)
+        return True
 
     @staticmethod
     def _requeue(row: BackgroundJob, now: datetime, **changes: Any) -> None:

@@ -29,3 +29,17 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
             "http_proxy, https_proxy or all_proxy is not the URL of an HTTP proxy: "
             "set it to http://host:port, or unset it"
         ) from error
+
+
+def http_problem(error: Exception) -> str:
+    """Return why a request has no answer, as the end of a sentence for people."""
+    match error:
+        case httpx.TimeoutException() | TimeoutError():
+            return "no answer in time"
+        case httpx.ProxyError():
+            return "the proxy refuses the connection"
+        case httpx.ConnectError():
+            return "no connection to its address"
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return "it is not a URL that can be called"
+    return "the connection broke"

@@ -29,7 +29,7 @@ class PortraitRequest:
 
     route: Route
     prompt: str
-    """The prompt exactly as the model receives it: the result of `Route.prompt_for`."""
+    """The prompt exactly as the model receives it: the result of `provider_prompt_of`."""
     attributes: Attributes
     seed: int
     """Random seed, 0 to 2^32-1."""
@@ -39,9 +39,12 @@ class PortraitRequest:
     """Height in pixels, a multiple of 16."""
     negative_prompt: str = ""
     """Content that the picture must not show; empty if the route has no negative prompt."""
-    steps: int = 28
-    guidance_scale: float = 3.5
-    reference: Reference | None = None
+    steps: int | None = None
+    """Number of denoising steps; None leaves the number to the model."""
+    guidance_scale: float | None = None
+    """Guidance scale; None leaves the guidance to the model."""
+    references: tuple[Reference, ...] = ()
+    """Pictures to draw from, at most `Route.max_references`; empty if the portrait is drawn from text."""
     resume_request_id: str = ""
     """The provider's id of a request that an earlier attempt made; empty if there is none. The provider then
     fetches the result of that request and submits no new one."""

@@ -44,6 +44,20 @@ def make_provider(settings: Settings, decoders: Decoders) -> Provider:
                     endpoint_url=settings.huggingface_endpoint_url,
                     bill_to=settings.huggingface_bill_to,
                     deadline=timedelta(seconds=settings.provider_deadline_seconds),
+                    object_lifetime=timedelta(seconds=settings.provider_object_seconds),
+                    result_hosts=settings.provider_result_hosts,
+                    result_private_hosts=settings.provider_result_private_hosts,
+                ),
+                decoders,
+            )
+        case "replicate":
+            from avatar_creator_tasks.providers import replicate
+
+            return replicate.ReplicateProvider(
+                replicate.Access(
+                    api_token=settings.replicate_api_token.get_secret_value(),
+                    base_url=settings.replicate_base_url,
+                    deadline=timedelta(seconds=settings.provider_deadline_seconds),
                     result_hosts=settings.provider_result_hosts,
                     result_private_hosts=settings.provider_result_private_hosts,
                 ),
@@ -51,16 +65,17 @@ def make_provider(settings: Settings, decoders: Decoders) -> Provider:
             )
         case "diffusers":
             from avatar_creator_tasks.providers.diffusers.provider import DiffusersProvider
-            from avatar_creator_tasks.providers.diffusers.settings import FluxSettings
+            from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 
             return DiffusersProvider(
-                FluxSettings(
+                ModelSettings(
                     model=settings.model,
                     model_revision=settings.model_revision,
                     lora=routes_of(settings).from_text.lora,
                     device=settings.model_device,
                     offload=settings.model_offload,
                     quantization=settings.model_quantization,
+                    speed=settings.model_speed,
                 )
             )
         case _:

@@ -68,6 +68,11 @@ def with_fault(answer: Answer | None, fault: Fault | None, documented: Callable[
     return documented(replace(fault, status=502))
 
 
+def page(status: int) -> Answer:
+    """Return a gateway's error page."""
+    return Answer(status, _HTML.format(f"{status} {_reason(status)}").encode(), "text/html")
+
+
 async def send(request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
     """Send the answer with the fault. The call does not return if the fault sends no complete answer."""
     if fault is None:
@@ -80,9 +85,7 @@ async def send(request: web.Request, answer: Answer, fault: Fault | None) -> web
             _close(request, with_reset=fault.how == "reset")
             await _wait_for_disconnect()
         case "html":
-            status = fault.status or 502
-            page = _HTML.format(f"{status} {_reason(status)}")
-            return _response(replace(answer, status=status, body=page.encode(), content_type="text/html"))
+            return _response(replace(page(fault.status or 502), headers=_fault_headers(fault)))
         case "empty":
             return _response(replace(answer, body=b""))
         case "truncated":

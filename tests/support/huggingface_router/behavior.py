@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 Stage = Literal["submit", "status", "result", "image", "cancel"]
+Maker = Literal["fal", "proxy"]
+PutRefusal = Literal["html", "json", "405", "401"]
+"""The answer of a router that does not forward PUT: a 404 with a page, a 404 with JSON that is not fal's, a
+405, or a 401 with a page."""
 How = Literal[
     "answer", "hang", "stall", "drop", "reset", "cut", "truncated", "html", "empty", "trickle", "endless"
 ]
@@ -45,7 +49,11 @@ class Fault:
     """HTTP status; None keeps the regular one."""
     error_type: str | None = None
     """fal's type of the error, for the body and X-Fal-Error-Type: for example `content_policy_violation` or
-    `runner_disconnected`. It defines the status too."""
+    `runner_disconnected`. It defines the status too. An empty text sends `{"detail": text}` without a type,
+    as fal's framework does for an app's uncaught errors and GPU errors."""
+    made_by: Maker = "fal"
+    """The sender of an error after the submission. fal's answers have x-fal-request-id, those of a proxy in
+    front of it do not. A proxy sends each page of `html`."""
     body: Any = None
     """JSON, or a text that is sent unchanged; None sends the body of the real server for that status."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +77,8 @@ class Fault:
             raise ValueError(f"unknown stage {self.stage!r}: choose one of {get_args(Stage)}")
         if self.how not in get_args(How):
             raise ValueError(f"unknown failure {self.how!r}: choose one of {get_args(How)}")
+        if self.made_by not in get_args(Maker):
+            raise ValueError(f"unknown sender {self.made_by!r}: choose one of {get_args(Maker)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,10 @@ class Behavior:
     """True keeps it IN_PROGRESS until `/_control/finish` finishes it."""
     ignores_cancel: bool = False
     """True lets the runner complete despite CANCELLATION_REQUESTED; each real app decides that itself."""
+    stop_seconds: float = 0.0
+    """Time from CANCELLATION_REQUESTED until the runner stops."""
+    address_path: str | None = None
+    """Path of the app in the addresses of the receipt, instead of its owner and its alias."""
     nsfw: bool = False
     """True makes the safety checker flag the picture. The picture is black unless the checker is off."""
     picture_width: int | None = None
@@ -138,6 +152,12 @@ class Plan:
         """Failure of every request to a provider, at any stage; None means no outage."""
         self.tokens: frozenset[str] | None = None
         """Valid tokens; None means all that begin with `hf_`."""
+        self.put: PutRefusal | None = None
+        """The answer of the router to PUT; None forwards PUT to fal."""
+        self.mapped_apps: frozenset[str] | None = None
+        """The only apps of fal that the router resolves; None means that it resolves all apps."""
+        self.mapping_fault: Fault | None = None
+        """Failure of the hub's list of the mapped apps; None means that the hub gives it."""
 
     def change(self, body: Mapping[str, Any]) -> None:
         """Apply a body of `/_control/behave`. Settings that are not in the body stay unchanged.
@@ -145,7 +165,8 @@ class Plan:
         Raises:
             ValueError, TypeError: The body has an unknown field or value.
         """
-        if unknown := body.keys() - {"next", "always", "outage", "tokens"}:
+        known = {"next", "always", "outage", "tokens", "put", "mapped_apps", "mapping_fault"}
+        if unknown := body.keys() - known:
             raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
         if "next" in body:
             self._next = deque(Behavior.from_json(each) for each in body["next"])
@@ -155,6 +176,14 @@ class Plan:
             self.outage = Fault(**body["outage"]) if body["outage"] is not None else None
         if "tokens" in body:
             self.tokens = frozenset(body["tokens"]) if body["tokens"] is not None else None
+        if "put" in body:
+            if body["put"] not in (None, *get_args(PutRefusal)):
+                raise ValueError(f"unknown refusal {body['put']!r}: choose one of {get_args(PutRefusal)}")
+            self.put = body["put"]
+        if "mapped_apps" in body:
+            self.mapped_apps = frozenset(body["mapped_apps"]) if body["mapped_apps"] is not None else None
+        if "mapping_fault" in body:
+            self.mapping_fault = Fault(**body["mapping_fault"]) if body["mapping_fault"] is not None else None
 
     def take(self) -> Behavior:
         """Return the behavior of the submission that has just arrived."""

@@ -21,6 +21,7 @@ class Control:
         app.router.add_post("/_control/behave", self._behave)
         app.router.add_get("/_control/submissions", self._show)
         app.router.add_post("/_control/finish", self._finish)
+        app.router.add_post("/_control/let_pass", self._let_pass)
         app.router.add_post("/_control/reset", self._reset)
 
     async def _behave(self, request: web.Request) -> web.Response:
@@ -36,6 +37,10 @@ class Control:
     async def _finish(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else {}
         return web.json_response({"finished": self._submissions.finish(body.get("request_id"))})
+
+    async def _let_pass(self, request: web.Request) -> web.Response:
+        self._submissions.let_pass((await request.json())["seconds"])
+        return web.json_response({})
 
     async def _reset(self, request: web.Request) -> web.Response:
         self._plan.clear()

@@ -7,6 +7,9 @@ fal answers with `{"detail": [{"loc", "msg", "type", "url", "ctx"?, "input"?}]}`
 (https://fal.ai/docs/documentation/model-apis/errors) and `{"detail": text, "error_type": type}` with the
 header X-Fal-Error-Type for errors of a request
 (https://fal.ai/docs/documentation/model-apis/request-errors). X-Fal-Retryable says "true" or "false".
+fal's framework answers an app's uncaught error with 500 `{"detail": "Internal Server Error"}` and a GPU error
+with 503 `{"detail": "GPU error"}`, without a type (https://github.com/fal-ai/fal,
+projects/fal/src/fal/api/api.py and exceptions/gpu.py).
 """
 
 from __future__ import annotations
@@ -61,6 +64,9 @@ _MODEL_ERRORS: dict[str, tuple[int, str, list[str], bool]] = {
     "file_too_large": (422, "File too large", ["body", "image_url"], False),
 }
 
+_UNTYPED = {500: "Internal Server Error", 503: "GPU error"}
+"""Texts of fal's framework."""
+
 _TYPE_BY_STATUS = {
     422: "content_policy_violation",
     499: "client_cancelled",
@@ -90,7 +96,13 @@ def hugging_face_error(status: int, model: str = "") -> dict[str, Any]:
 def fal_error(
     status: int | None, error_type: str | None = None
 ) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Return status, headers and body of fal's answer for a type of error or, without one, for a status."""
+    """Return status, headers and body of fal's answer for a type of error or, without one, for a status.
+
+    The type is empty for errors that fal's framework answers without a type.
+    """
+    if error_type == "":
+        usual = status or 500
+        return usual, {}, {"detail": _UNTYPED.get(usual, phrase(usual))}
     kind = error_type or _TYPE_BY_STATUS.get(status or 0)
     if kind in _MODEL_ERRORS:
         usual, message, place, retryable = _MODEL_ERRORS[kind]

@@ -16,15 +16,28 @@ result is the 422 (https://github.com/TanStack/ai/pull/396). A result has its pr
 each picture counts as whole megapixels, rounded up (https://fal.ai/models/fal-ai/flux/dev), of 1024 x 1024
 pixels (https://github.com/veniceai/api-docs/pull/241).
 
-Three things are not documented, so this fake defines them: the router forwards PUT, the result of a cancelled
-job, and the texts of 404 and 400.
+The router resolves the app by the path. An app without a mapping is 400 `{"error": "Model not supported by
+provider fal-ai"}`, as users report of several providers; `mapped_apps` of the plan chooses the mapped ones.
+
+fal keeps a result for 30 days. If the submission has `X-Fal-Store-IO: 0`, fal keeps the result for one hour
+after the request completed, and for six minutes if it has 10 KB or more
+(https://fal.ai/docs/inference-api/queue/result). `X-Fal-Object-Lifecycle-Preference` with
+`expiration_duration_seconds` limits the time for which the files of pictures are kept; fal then deletes them
+(https://fal.ai/docs/documentation/model-apis/media-expiration).
+
+No document says the following, so this fake defines it: the result of a cancelled job; the texts of 404 and
+400; 404 for an expired result and an expired file, and the unchanged status of such a request; 400 for a
+lifetime that is not valid; that the router forwards fal's headers. No client of Hugging Face sends PUT
+through the router, so it may not forward PUT: `Plan.put` defines how it then refuses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,8 +45,8 @@ from aiohttp import web
 
 from tests.support.huggingface_router import documented_errors
 from tests.support.huggingface_router.access import is_allowed, refusal
-from tests.support.huggingface_router.answers import Answer, send, with_fault
-from tests.support.huggingface_router.behavior import Fault, Plan
+from tests.support.huggingface_router.answers import Answer, page, send, with_fault
+from tests.support.huggingface_router.behavior import Fault, Plan, PutRefusal
 from tests.support.huggingface_router.fal_apps import APPS, InvalidInput, prepare
 from tests.support.huggingface_router.submissions import (
     Submission,
@@ -41,8 +54,13 @@ from tests.support.huggingface_router.submissions import (
     headers_as_received,
 )
 
-_MEGAPIXEL = 1024 * 1024
 _ROUTER = "/fal-ai"
+_ROUTER_APPS = f"{_ROUTER}/fal-ai/"
+_KEPT_WITH_PAYLOAD = 30 * 24 * 3600.0
+_KEPT = 3600.0
+_KEPT_IF_LARGE = 360.0
+"""Seconds for which fal keeps a result after its completion."""
+_LARGE_RESULT_BYTES = 10_000
 
 
 class FalQueue:
@@ -57,7 +75,7 @@ class FalQueue:
         """Add the routes to an application."""
         # The first base is the router's. The second one is queue.fal.run itself, to which `response_url`
         # points: it answers 401 to a Hugging Face token.
-        for base in (f"{_ROUTER}/{{owner:fal-ai}}/{{alias}}", "/{owner:fal-ai}/{alias}"):
+        for base in (f"{_ROUTER}/{{app:fal-ai/.+}}", "/{app:fal-ai/.+}"):
             app.router.add_get(f"{base}/requests/{{request_id}}/status", self._status)
             app.router.add_get(f"{base}/requests/{{request_id}}", self._result)
             app.router.add_put(f"{base}/requests/{{request_id}}/cancel", self._cancel)
@@ -75,6 +93,10 @@ class FalQueue:
             if not is_allowed(request, self._plan):
                 self._submissions.requests["unauthorized"] += 1
                 answer = refusal()
+            elif self._plan.mapped_apps is not None and app not in self._plan.mapped_apps:
+                answer = Answer.of(400, {"error": "Model not supported by provider fal-ai"})
+            elif _lifetime(submission) is None:
+                answer = Answer.of(400, {"detail": "Invalid X-Fal-Object-Lifecycle-Preference"})
             elif app not in APPS:
                 answer = Answer.of(404, {"detail": f"Application '{app}' not found"})
             elif _is_for_queue(request):
@@ -104,7 +126,7 @@ class FalQueue:
             return await send(request, found, None)
         found.polls += 1
         fault = found.fault("status")
-        return await send(request, with_fault(_status(request, found), fault, _documented), fault)
+        return await send(request, _with_fault(_status(request, found), fault, found), fault)
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["result"] += 1
@@ -114,24 +136,29 @@ class FalQueue:
         if found.status() != "COMPLETED":
             early = {"detail": "Request is still in progress"}
             return await send(request, Answer.of(400, early, _request_id_header(found)), None)
+        answer = await _result(request, found)
+        if not _is_kept(found, answer):
+            return await send(request, Answer.of(404, {"detail": "Request not found"}), None)
         found.results_fetched += 1
         fault = found.fault("result")
-        return await send(request, with_fault(await _result(request, found), fault, _documented), fault)
+        return await send(request, _with_fault(answer, fault, found), fault)
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["cancel"] += 1
+        if self._plan.put is not None and request.path.startswith(_ROUTER_APPS):
+            return await send(request, _refused_put(self._plan.put), None)
         found = self._find(request, {"status": "NOT_FOUND"})
         if isinstance(found, Answer):
             return await send(request, found, None)
         found.cancel_requests += 1
         fault = found.fault("cancel")
         answer = _cancel(found) if fault is None or fault.accepted else None
-        return await send(request, with_fault(answer, fault, _documented), fault)
+        return await send(request, _with_fault(answer, fault, found), fault)
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["image"] += 1
         submission = self._submissions.find(request.match_info["request_id"])
-        if submission is None or submission.job is None:
+        if submission is None or submission.job is None or not _is_file_kept(submission):
             return await send(request, Answer.of(404, "Not Found"), None)
         submission.images_fetched += 1
         submission.image_headers.append(headers_as_received(request))
@@ -144,7 +171,7 @@ class FalQueue:
 
     def _find(self, request: web.Request, unknown: dict[str, str]) -> Submission | Answer:
         """Return the submission that the path names, or the answer that refuses access to it."""
-        if request.path.startswith(f"{_ROUTER}/fal-ai/"):
+        if request.path.startswith(_ROUTER_APPS):
             if not is_allowed(request, self._plan):
                 self._submissions.requests["unauthorized"] += 1
                 return refusal()
@@ -154,8 +181,11 @@ class FalQueue:
             self._submissions.requests["unauthorized"] += 1
             return Answer.of(401, {"detail": "No user found for Key ID and Secret"})
         submission = self._submissions.find(request.match_info["request_id"])
-        if submission is None or _without_subpath(submission.model) != _app_in_path(request):
+        app = request.match_info["app"]
+        if submission is None or _app_in_addresses(submission) != app:
             self._submissions.requests["unknown"] += 1
+            if _without_subpath(app) != app:
+                return Answer.of(405, {"detail": "Method Not Allowed"})
             return Answer.of(404, unknown)
         return submission
 
@@ -205,7 +235,7 @@ async def _result(request: web.Request, submission: Submission) -> Answer:
     job = submission.job
     assert job is not None
     images = []
-    for number in range(job.input.num_images):
+    for number in range(job.input.number_of_pictures):
         if submission.behavior.image_url is not None:
             url = submission.behavior.image_url
         elif job.input.sync_mode:
@@ -216,34 +246,88 @@ async def _result(request: web.Request, submission: Submission) -> Answer:
         images.append(
             {"url": url, "width": job.width, "height": job.height, "content_type": job.content_type}
         )
-    result = {
+    result: dict[str, Any] = {
         "images": images,
         "timings": {"inference": submission.inference_seconds()},
         "seed": job.seed,
-        "has_nsfw_concepts": [job.nsfw] * len(images),
         "prompt": job.input.prompt,
     }
-    units = len(images) * math.ceil(job.width * job.height / _MEGAPIXEL)
-    return Answer.of(200, result, _request_id_header(submission) | {"x-fal-billable-units": str(units)})
+    if job.says_nsfw:
+        result["has_nsfw_concepts"] = [job.nsfw] * len(images)
+    units = {"x-fal-billable-units": str(job.billable_units)}
+    return Answer.of(200, result, _request_id_header(submission) | units)
 
 
 def _cancel(submission: Submission) -> Answer:
     status = submission.status()
     if status == "COMPLETED":
         return Answer.of(400, {"status": "ALREADY_COMPLETED"}, _request_id_header(submission))
-    if status == "IN_QUEUE" or not submission.behavior.ignores_cancel:
-        submission.cancelled = True
-        submission.failure = documented_errors.fal_error(None, "client_cancelled")
-        submission.finish()
     if status == "IN_QUEUE":
+        submission.cancel()
         return Answer.of(200, {"status": "OK"}, _request_id_header(submission))
+    if not submission.behavior.ignores_cancel:
+        submission.request_stop()
     return Answer.of(202, {"status": "CANCELLATION_REQUESTED"}, _request_id_header(submission))
 
 
+def _refused_put(how: PutRefusal) -> Answer:
+    match how:
+        case "html":
+            return page(404)
+        case "json":
+            return Answer.of(404, {"error": "Not Found"})
+        case "405":
+            return Answer.of(405, "Method Not Allowed", {"Allow": "GET, POST"})
+        case "401":
+            return page(401)
+
+
+def _lifetime(submission: Submission) -> float | None:
+    """Return the requested lifetime of files in seconds; None if it is not valid."""
+    text = submission.header("x-fal-object-lifecycle-preference")
+    if not text:
+        return math.inf
+    try:
+        seconds = json.loads(text)["expiration_duration_seconds"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    if seconds is None:
+        return math.inf
+    return seconds if type(seconds) is int and seconds > 0 else None
+
+
+def _is_file_kept(submission: Submission) -> bool:
+    lifetime = _lifetime(submission)
+    return lifetime is not None and submission.seconds_since_completion() < lifetime
+
+
+def _is_kept(submission: Submission, result: Answer) -> bool:
+    """Return whether fal still has this result."""
+    if submission.header("x-fal-store-io") != "0":
+        kept_for = _KEPT_WITH_PAYLOAD
+    else:
+        kept_for = _KEPT_IF_LARGE if len(result.body) >= _LARGE_RESULT_BYTES else _KEPT
+    return submission.seconds_since_completion() < kept_for
+
+
+def _with_fault(answer: Answer | None, fault: Fault | None, submission: Submission) -> Answer:
+    """Return an answer about an accepted request after a fault. fal's own errors name the request."""
+    answer = with_fault(answer, fault, _documented)
+    if fault is None or fault.made_by == "proxy" or _is_of_router(fault):
+        return answer
+    return replace(answer, headers=_request_id_header(submission) | answer.headers)
+
+
+def _is_of_router(fault: Fault) -> bool:
+    return fault.status in (401, 402, 403) and fault.error_type is None
+
+
 def _documented(fault: Fault) -> Answer:
-    if fault.status in (401, 402, 403) and fault.error_type is None:
-        # The router itself answers these.
-        return Answer.of(fault.status, documented_errors.hugging_face_error(fault.status))
+    if fault.made_by == "proxy" or _is_of_router(fault):
+        status = fault.status or 502
+        if fault.made_by == "proxy":
+            return Answer.of(status, {"error": documented_errors.phrase(status)})
+        return Answer.of(status, documented_errors.hugging_face_error(status))
     status, headers, body = documented_errors.fal_error(fault.status, fault.error_type)
     return Answer.of(status, body, headers)
 
@@ -266,7 +350,7 @@ def _logs(submission: Submission) -> list[dict[str, str]]:
 
 
 def _addresses(request: web.Request, submission: Submission) -> dict[str, str]:
-    app = _without_subpath(submission.model)
+    app = _app_in_addresses(submission)
     url = f"{_origin(request)}/{app}/requests/{submission.request_id}"
     return {
         "request_id": submission.request_id,
@@ -292,5 +376,5 @@ def _without_subpath(app: str) -> str:
     return "/".join(app.split("/")[:2])
 
 
-def _app_in_path(request: web.Request) -> str:
-    return f"{request.match_info['owner']}/{request.match_info['alias']}"
+def _app_in_addresses(submission: Submission) -> str:
+    return submission.behavior.address_path or _without_subpath(submission.model)

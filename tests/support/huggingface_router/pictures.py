@@ -7,7 +7,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class PictureFile:
 
 
 def draw(
-    inputs: dict[str, Any], width: int, height: int, *, as_png: bool, reference: bytes = b""
+    inputs: dict[str, Any], width: int, height: int, *, as_png: bool, references: Sequence[bytes] = ()
 ) -> PictureFile:
     """Draw head and shoulders: the same pixels for the same arguments, and others for other arguments.
 
@@ -39,11 +39,12 @@ def draw(
         width: Width in pixels.
         height: Height in pixels.
         as_png: Whether to encode the picture as PNG instead of JPEG.
-        reference: File of the reference picture; empty without one.
+        references: Files of the reference pictures.
     """
     if width * height > _BOMB_PIXELS:
         return PictureFile(_bomb(width, height), "image/png")
-    text = json.dumps([inputs, width, height, hashlib.sha256(reference).hexdigest()], sort_keys=True)
+    read = [hashlib.sha256(reference).hexdigest() for reference in references]
+    text = json.dumps([inputs, width, height, read], sort_keys=True)
     small = _portrait(_numbers(hashlib.sha512(text.encode()).digest()))
     return _encode(small.resize((width, height), Image.Resampling.BILINEAR), as_png)
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.guarded_process import GuardedProcess
-from tests.support.huggingface_router.behavior import Behavior, Fault
+from tests.support.huggingface_router.behavior import Behavior, Fault, PutRefusal
 from tests.support.ports import start_on_free_port
 from tests.support.waiting import wait_until
 
@@ -25,6 +25,8 @@ _CALL_SECONDS = 10.0
 
 class RouterFake:
     """A running fake of the router. Tests can kill it and start it again at the same address."""
+
+    _module = "tests.support.huggingface_router"
 
     def __init__(self) -> None:
         """Start the process."""
@@ -43,7 +45,7 @@ class RouterFake:
 
     @property
     def url(self) -> str:
-        """Address that replaces https://router.huggingface.co and that of an Inference Endpoint."""
+        """Address that replaces those of the router, of the hub, and of an Inference Endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
     def behave(
@@ -70,6 +72,22 @@ class RouterFake:
     def know_tokens(self, *tokens: str) -> None:
         """Accept only these tokens; without arguments, accept all that begin with `hf_`."""
         self._call("POST", "/_control/behave", {"tokens": list(tokens) or None})
+
+    def refuse_put(self, how: PutRefusal | None) -> None:
+        """Let the router refuse PUT, so that no cancellation reaches fal; None forwards PUT."""
+        self._call("POST", "/_control/behave", {"put": how})
+
+    def let_pass(self, seconds: float) -> None:
+        """Make all submissions this much older."""
+        self._call("POST", "/_control/let_pass", {"seconds": seconds})
+
+    def map_apps(self, *apps: str) -> None:
+        """Resolve only these apps of fal, and list them at the hub. Before, the router resolves all apps."""
+        self._call("POST", "/_control/behave", {"mapped_apps": list(apps)})
+
+    def fail_mapping(self, fault: Fault | None) -> None:
+        """Let the hub's list of the mapped apps fail in this way; None ends the failure."""
+        self._call("POST", "/_control/behave", {"mapping_fault": asdict(fault) if fault else None})
 
     def submissions(self) -> list[dict[str, Any]]:
         """Return all submissions since the last reset, oldest first; see `Submission.to_json`."""
@@ -141,7 +159,7 @@ class RouterFake:
 
     def _start(self) -> GuardedProcess:
         process = GuardedProcess(
-            [sys.executable, "-m", "tests.support.huggingface_router", "--port", str(self.port)],
+            [sys.executable, "-m", self._module, "--port", str(self.port)],
             log=self._scratch / "log",
             directory=_REPOSITORY,
             environment={"PATH": os.environ["PATH"], "PYTHONPATH": str(_REPOSITORY)},

@@ -16,6 +16,7 @@ from tests.support.huggingface_router.behavior import Fault, Plan
 from tests.support.huggingface_router.control import Control
 from tests.support.huggingface_router.fal_queue import FalQueue
 from tests.support.huggingface_router.hf_inference import HfInference
+from tests.support.huggingface_router.hub import Hub
 from tests.support.huggingface_router.submissions import Submissions
 
 # The body contains a reference picture as base64.
@@ -39,15 +40,20 @@ def application() -> web.Application:
 
     app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[fail_in_outage])
     app.on_response_prepare.append(_name_request)
-    for routes in (FalQueue, HfInference, Control):
+    for routes in (FalQueue, HfInference, Hub, Control):
         routes(plan, submissions).add_routes(app)
     return app
 
 
 async def serve(port: int) -> None:
-    """Serve on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
+    """Serve the fake on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
+    await serve_application(application(), port)
+
+
+async def serve_application(app: web.Application, port: int) -> None:
+    """Serve an application on 127.0.0.1 until SIGTERM or SIGINT; the first line of output is the URL."""
     # Cancelling the handler ends a job whose caller has disconnected.
-    runner = web.AppRunner(application(), handler_cancellation=True, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()

@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.support.huggingface_router import documented_errors
 from tests.support.huggingface_router.answers import UNANSWERED, Answer, send
 from tests.support.huggingface_router.behavior import Behavior, Fault, Stage
 from tests.support.huggingface_router.fal_apps import Job
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
-Provider = Literal["fal-ai", "hf-inference", "endpoint"]
+Provider = Literal["fal-ai", "hf-inference", "endpoint", "replicate"]
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Submission:
     failure: tuple[int, dict[str, str], dict[str, Any]] | None = None
     """Status, headers and body of the result, if the job has failed or was refused."""
     _finished_at: float | None = None
+    _stops_at: float | None = None
     _finish: asyncio.Event = field(default_factory=asyncio.Event)
     _spent: Counter[int] = field(default_factory=Counter)
 
@@ -82,6 +84,8 @@ class Submission:
 
     def status(self) -> Status:
         """Return the state in fal's queue."""
+        if self._finished_at is None and self._stops_at is not None and time.monotonic() >= self._stops_at:
+            self.cancel()
         if self._finished_at is not None:
             return "COMPLETED"
         age = time.monotonic() - self.submitted_at
@@ -120,6 +124,38 @@ class Submission:
         except TimeoutError:
             pass
 
+    def cancel(self) -> None:
+        """Stop the job now."""
+        self.cancelled = True
+        self.failure = documented_errors.fal_error(None, "client_cancelled")
+        self._finished_at = time.monotonic()
+        self._finish.set()
+
+    def request_stop(self) -> None:
+        """Let the runner stop the job after its time for that."""
+        if self._stops_at is None:
+            self._stops_at = time.monotonic() + self.behavior.stop_seconds
+
+    def seconds_since_completion(self) -> float:
+        """Return the time since the job completed; negative if it has not completed."""
+        completed_at = self._finished_at
+        if completed_at is None:
+            completed_at = self.submitted_at + self._working_seconds()
+        return time.monotonic() - completed_at
+
+    def let_pass(self, seconds: float) -> None:
+        """Make the submission this much older."""
+        self.submitted_at -= seconds
+        self.received_at -= seconds
+        if self._finished_at is not None:
+            self._finished_at -= seconds
+        if self._stops_at is not None:
+            self._stops_at -= seconds
+
+    def header(self, name: str) -> str:
+        """Return the value of a header; empty if it is missing."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
     def finish(self) -> None:
         """Complete the job now."""
         if self.status() != "COMPLETED":
@@ -136,6 +172,7 @@ class Submission:
             "query": self.query,
             "headers": [list(header) for header in self.headers],
             "body": _readable(self.content),
+            "unknown_inputs": list(self.job.unknown_inputs) if self.job is not None else [],
             "request_id": self.request_id,
             "received_at": self.received_at,
             "answered": self.answered,
@@ -177,6 +214,11 @@ class Submissions:
         """Return the accepted submission with this id; None if there is none."""
         return next((each for each in self._all if each.accepted and each.request_id == request_id), None)
 
+    def let_pass(self, seconds: float) -> None:
+        """Make all submissions this much older."""
+        for each in self._all:
+            each.let_pass(seconds)
+
     def finish(self, request_id: str | None) -> int:
         """Complete the job with this id, or all jobs for None; return their number."""
         jobs = [each for each in self._all if each.accepted and request_id in (None, each.request_id)]
@@ -201,6 +243,7 @@ class Submissions:
                     "unauthorized",
                     "unknown",
                     "outage",
+                    "mapping",
                 )
             },
         }

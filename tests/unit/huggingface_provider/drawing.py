@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from avatar_creator_server.generations.routes import Lora, Route
+from avatar_creator_server.model_table import find_model
 from avatar_creator_server.people.person import Attributes
+from avatar_creator_server.settings import DEFAULT_MODEL
 from avatar_creator_server.settings.host_lists import HostList
 from avatar_creator_tasks.providers.base import (
     Portrait,
     PortraitRequest,
     ProviderError,
-    Reports,
 )
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Fault, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
-ROUTE = Route(
-    provider="huggingface",
-    name="fal-ai",
-    model="black-forest-labs/FLUX.1-dev",
-    model_revision="",
-    lora=None,
-    supports=frozenset({"prompt", "steps", "guidance_scale"}),
-)
+
+
+def route_of(name: str = "fal-ai", lora: Lora | None = None) -> Route:
+    """Return a route to FLUX.1-dev, or to Kontext if its name is `fal-ai-reference`."""
+    is_reference = name == "fal-ai-reference"
+    model = find_model("black-forest-labs/FLUX.1-Kontext-dev" if is_reference else DEFAULT_MODEL)
+    assert model is not None
+    hosted = model.hosted["fal-ai"]
+    plain, with_lora = (
+        (hosted.reference, hosted.reference_lora) if is_reference else (hosted.text, hosted.text_lora)
+    )
+    return Route(
+        provider="huggingface",
+        name=name,
+        model=model.id,
+        model_revision="",
+        lora=lora,
+        supports=frozenset({"prompt", "steps", "guidance_scale"}),
+        known_model=model,
+        app=(with_lora if lora else plain) if name.startswith("fal-ai") else None,
+        steps=model.steps,
+        guidance_scale=model.guidance_scale,
+    )
+
+
+ROUTE = route_of()
 LORA = Lora(repository="XLabs-AI/flux-RealismLora", weight_file="", revision="", scale=0.8, trigger="")
 REQUEST = PortraitRequest(
     route=ROUTE,
@@ -44,57 +63,6 @@ REQUEST = PortraitRequest(
     steps=20,
     guidance_scale=2.75,
 )
-LIMITS = Limits(
-    first_pause_seconds=0.01,
-    max_pause_seconds=0.02,
-    tries=3,
-    answer_bytes=64 * 1024,
-    picture_bytes=512 * 1024,
-    picture_pixels=4_000_000,
-)
-HURRIED = replace(
-    LIMITS, connect_seconds=0.1, read_seconds=0.1, work_seconds=0.1, answer_seconds=0.15, cancel_seconds=0.1
-)
-"""Limits for a submission that hangs."""
-PATIENT = replace(LIMITS, read_seconds=0.25, work_seconds=0.25, tries=2)
-"""Limits for an answer that hangs after the submission; the submission itself must not time out."""
-
-
-@dataclass
-class RecordedReports:
-    """The reports of a provider."""
-
-    ids: list[str] = field(default_factory=list)
-    parts: list[float] = field(default_factory=list)
-
-    @property
-    def reports(self) -> Reports:
-        """Callbacks for the provider."""
-
-        async def submitted(request_id: str) -> None:
-            self.ids.append(request_id)
-
-        async def progress(part: float) -> None:
-            self.parts.append(part)
-
-        return Reports(submitted, progress)
-
-
-class Outputs:
-    """All outputs of the provider in one test, to search them for the API key."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def portrait(self, portrait: Portrait) -> Portrait:
-        """Record and return a portrait."""
-        self.texts += [*portrait.facts, *portrait.facts.values(), *portrait.warnings, repr(portrait)]
-        return portrait
-
-    def error(self, error: BaseException) -> None:
-        """Record an error with its traceback and local variables."""
-        self.texts += [str(error), repr(error), str(getattr(error, "message", ""))]
-        self.texts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
 
 
 @asynccontextmanager
@@ -150,7 +118,7 @@ async def draw_and_fail(
 
 def by_route(name: str, **changes: Any) -> PortraitRequest:
     """Return the usual request for another route."""
-    return replace(REQUEST, route=replace(ROUTE, name=name), **changes)
+    return replace(REQUEST, route=route_of(name), **changes)
 
 
 def header_of(headers: list[list[str]], name: str) -> list[str]:

@@ -6,13 +6,8 @@ from dataclasses import dataclass
 
 from avatar_creator_tasks.providers.huggingface import Limits
 from tests.support.huggingface_router import Behavior, Fault
-from tests.unit.huggingface_provider.drawing import (
-    HURRIED,
-    LIMITS,
-    PATIENT,
-    broken,
-    status,
-)
+from tests.support.provider_recorder import HURRIED, LIMITS, PATIENT
+from tests.unit.huggingface_provider.drawing import broken, status
 
 HANGING = ("hang", "stall", "trickle")
 
@@ -39,6 +34,32 @@ class Case:
         return HURRIED if self.fault.stage in ("submit", "cancel") else PATIENT
 
 
+CONTENT_REFUSALS = {
+    text: body
+    for text in (
+        "The content could not be processed because it contained material flagged by a content checker.",
+        "Potential NSFW content was detected in one or more images.",
+        "Request was blocked by the safety system",
+        "The prompt violates our content policy",
+    )
+    for body in ({"detail": text}, {"error": text})
+}
+"""Refusals without a type: fal's text of `content_policy_violation`, diffusers' text of its safety checker,
+and others with such words."""
+RATE_LIMITS = {
+    '"api";r=0;t=55': 55,
+    ' "api" ; r=0 ; t=7 ': 7,
+    '"resolvers";r=12;t=300, "api";r=0;t=55': 55,
+    '"a,b;r=0;t=1";r=0;t=40;q="x;t=2"': 40,
+    '"api";t=12;r=0': 12,
+    '"api";r=0;t=999999': 3600,
+    '"api";r=3;t=55': 30,
+    '"api";r=0': 30,
+    "0;t=soon;r=0": 30,
+    '"api";r=0;t=' + "9" * 5000: 30,
+    '"' * 500: 30,
+}
+"""Values of the header RateLimit next to `Retry-After: 30`, and the delay that the provider asks for."""
 SUBMIT_UNKNOWN = "retryable charged submit_unknown"
 ALIVE = "retryable charged request_alive"
 EVERY_TRY = -1
@@ -75,8 +96,35 @@ AT_SUBMISSION = [
         "400 that needs a retry", status(400, headers={"X-Fal-Needs-Retry": "1"}), "UNAVAILABLE", "retryable"
     ),
     Case("request timeout", status(408), "UNAVAILABLE", "retryable"),
+    Case("conflict", status(409), "UNAVAILABLE", "retryable"),
+    *(
+        Case(f"content refused without a type: {text[:40]}", status(422, body=body), "CONTENT_REFUSED")
+        for text, body in CONTENT_REFUSALS.items()
+    ),
+    Case(
+        "refused with 422 and a type",
+        status(422, body={"detail": [{"loc": ["body"], "msg": "unsafe content type", "type": "one_of"}]}),
+        "REJECTED",
+    ),
+    Case("refused with 422 as text", status(422, body={"detail": "Invalid Content-Type"}), "REJECTED"),
     Case("too many requests", status(429), "OVERLOADED", "retryable"),
     Case("too many requests, for 30 s", status(429, retry_after=30), "OVERLOADED", "retryable", (30, 30)),
+    *(
+        Case(
+            f"too many requests, {limit}",
+            status(429, retry_after=30, headers={"RateLimit": limit}),
+            "OVERLOADED",
+            "retryable",
+            (seconds, seconds),
+        )
+        for limit, seconds in RATE_LIMITS.items()
+    ),
+    Case(
+        "no runner, with a rate limit of another kind",
+        status(503, error_type="runner_scheduling_failure", headers={"RateLimit": '"api";r=0;t=55'}),
+        "UNAVAILABLE",
+        "retryable",
+    ),
     Case(
         "too many requests, until a date",
         status(429, retry_after=30, retry_after_as_date=True),
@@ -161,6 +209,9 @@ WHILE_POLLING = [
         "request no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY
     ),
     Case("host removed", status(410, "status"), "GONE", "charged", tries=1),
+    Case(
+        "gateway's page with 404", broken("html", "status", status=404), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
+    ),
     Case("status refused", status(405, "status"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
     Case("500 at every try", status(500, "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
@@ -173,6 +224,14 @@ WHILE_POLLING = [
         "OVERLOADED",
         ALIVE,
         (30, 30),
+        tries=1,
+    ),
+    Case(
+        "too many requests, for longer than a result is kept",
+        status(429, "status", retry_after=3600),
+        "OVERLOADED",
+        ALIVE,
+        (900, 900),
         tries=1,
     ),
     Case("connection dropped at every try", broken("drop", "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
@@ -201,6 +260,46 @@ AT_RESULT = [
     Case("not safe for work", Behavior(run_seconds=0, nsfw=True), "NSFW", "charged"),
     Case("failed with 500", status(500, "result"), "UNAVAILABLE", "retryable", tries=EVERY_TRY),
     Case("failed with 503", status(503, "result"), "UNAVAILABLE", "retryable", tries=EVERY_TRY),
+    *(
+        Case(
+            f"failed with {code} without a type",
+            status(code, "result", error_type=""),
+            "UNAVAILABLE",
+            "retryable",
+            tries=EVERY_TRY,
+        )
+        for code in (500, 502, 503, 504)
+    ),
+    Case(
+        "failed without a type, and a retry is useless",
+        status(500, "result", error_type="", headers={"X-Fal-Needs-Retry": "0"}),
+        "REJECTED",
+    ),
+    *(
+        Case(
+            f"proxy answers every try with {code}",
+            status(code, "result", made_by="proxy"),
+            "UNAVAILABLE",
+            ALIVE,
+            tries=EVERY_TRY,
+        )
+        for code in (500, 502, 503, 504)
+    ),
+    Case("conflict at every try", status(409, "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
+    Case(
+        "content refused without a type",
+        status(422, "result", body={"detail": "Potential NSFW content was detected"}),
+        "CONTENT_REFUSED",
+        "charged",
+        tries=1,
+    ),
+    Case(
+        "input refused without a type",
+        status(422, "result", body={"detail": "The picture is too small"}),
+        "REJECTED",
+        "charged",
+        tries=1,
+    ),
     Case(
         "generation timed out",
         status(504, "result", error_type="generation_timeout"),
@@ -228,6 +327,9 @@ AT_RESULT = [
         "UNAVAILABLE",
         ALIVE,
         tries=EVERY_TRY,
+    ),
+    Case(
+        "gateway's page with 404", broken("html", "result", status=404), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
     ),
     Case("malformed result", broken("truncated", "result"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
     Case("connection dropped at every try", broken("drop", "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
@@ -326,6 +428,15 @@ SINGLE_REQUEST = [
     ),
     Case("refused with 400", status(400, body={"error": ["Error in `inputs`: too long"]}), "REJECTED"),
     Case("too many requests, for 9 s", status(429, retry_after=9), "OVERLOADED", "retryable", (9, 9)),
+    Case(
+        "too many requests, RateLimit for 55 s",
+        status(429, headers={"RateLimit": '"api";r=0;t=55'}),
+        "OVERLOADED",
+        "retryable",
+        (55, 55),
+    ),
+    Case("content refused", status(422, body={"error": "NSFW content detected"}), "CONTENT_REFUSED"),
+    Case("refused with 422", status(422, body={"error": "`width` must be a multiple of 8"}), "REJECTED"),
     Case("model loading", status(503), "OVERLOADED", "retryable", (35, 36)),
     Case(
         "model loading for days",

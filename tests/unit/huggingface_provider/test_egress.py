@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from tests import pictures
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.provider_recorder import Outputs
 from tests.support.trap_server import SECRET, TrapServer
-from tests.unit.huggingface_provider.drawing import KEY, REQUEST, Outputs, draw, draw_and_fail, status
+from tests.unit.huggingface_provider.drawing import KEY, REQUEST, draw, draw_and_fail, status
 
 
 @pytest.fixture

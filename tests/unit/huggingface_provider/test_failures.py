@@ -10,17 +10,11 @@ import pytest
 from avatar_creator_tasks.providers.base import (
     PortraitRequest,
 )
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal, Stage, failure
+from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.ports import free_port
-from tests.unit.huggingface_provider.drawing import (
-    HURRIED,
-    Outputs,
-    RecordedReports,
-    by_route,
-    draw,
-    draw_and_fail,
-)
+from tests.support.provider_recorder import HURRIED, Outputs, RecordedReports
+from tests.unit.huggingface_provider.drawing import by_route, draw, draw_and_fail
 from tests.unit.huggingface_provider.failure_cases import (
     AT_PICTURE,
     AT_RESULT,

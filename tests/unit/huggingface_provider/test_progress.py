@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from avatar_creator_tasks.providers.huggingface.progress import Estimate
+from avatar_creator_tasks.providers.hosted.progress import Estimate
 from tests.support.huggingface_router import Behavior, RouterFake
-from tests.unit.huggingface_provider.drawing import (
-    REQUEST,
-    Outputs,
-    RecordedReports,
-    draw,
-)
+from tests.support.provider_recorder import Outputs, RecordedReports
+from tests.unit.huggingface_provider.drawing import REQUEST, draw
 
 
 async def test_progress_is_low_in_the_queue_and_never_falls(fake: RouterFake, outputs: Outputs) -> None:

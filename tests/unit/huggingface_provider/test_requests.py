@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,30 +22,28 @@ from avatar_creator_tasks.providers.base import (
     ProviderError,
     Reference,
 )
-from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
-from avatar_creator_tasks.providers.huggingface.http_client import Deadline
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal
-from avatar_creator_tasks.providers.huggingface.picture_addresses import (
+from avatar_creator_tasks.providers.hosted.http_client import Deadline
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.picture_addresses import (
     picture_address,
     redirected,
 )
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.hosted.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider
 from tests import pictures
 from tests.support.decoders import DECODERS
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
     KEY,
-    LIMITS,
     LORA,
     REQUEST,
-    ROUTE,
-    Outputs,
-    RecordedReports,
     by_route,
     draw,
     header_of,
     only_submission,
     provider_of,
+    route_of,
     status,
 )
 
@@ -63,8 +62,8 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
         "num_inference_steps": 20,
         "guidance_scale": 2.75,
         "seed": 4_294_967_295,
-        "num_images": 1,
         "output_format": "png",
+        "acceleration": "none",
         "enable_safety_checker": True,
     }
     sent = {name.lower(): value for name, value in submission["headers"]}
@@ -74,6 +73,8 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
     assert sent["x-fal-no-retry"] == "1"
     assert sent["x-app-fal-disable-fallback"] == "1"
     assert sent["x-fal-request-timeout"] == "60"
+    assert sent["x-fal-store-io"] == "0"
+    assert json.loads(sent["x-fal-object-lifecycle-preference"]) == {"expiration_duration_seconds": 86_400}
     assert portrait.facts == {
         "request": f"fal-ai/flux/requests/{submission['request_id']}",
         "seed": "4294967295",
@@ -102,7 +103,7 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
 async def test_a_lora_is_sent_to_the_app_for_loras(
     fake: RouterFake, outputs: Outputs, changes: Mapping[str, Any], path: str
 ) -> None:
-    route = replace(ROUTE, lora=replace(LORA, **changes))
+    route = route_of(lora=replace(LORA, **changes))
     await draw(fake, outputs, replace(REQUEST, route=route))
     submission = only_submission(fake)
     assert submission["path"] == "/fal-ai/fal-ai/flux-lora"
@@ -112,7 +113,7 @@ async def test_a_lora_is_sent_to_the_app_for_loras(
 async def test_a_lora_revision_that_cannot_be_sent_causes_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    route = replace(ROUTE, lora=replace(LORA, revision="0ef5fff"))
+    route = route_of(lora=replace(LORA, revision="0ef5fff"))
     portrait = await draw(fake, outputs, replace(REQUEST, route=route))
     assert "weight file" in portrait.warnings[0]
 
@@ -120,11 +121,11 @@ async def test_a_lora_revision_that_cannot_be_sent_causes_a_warning(
 async def test_a_lora_changes_the_pixels_and_a_repeated_request_does_not(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    with_lora = replace(REQUEST, route=replace(ROUTE, lora=LORA))
+    with_lora = replace(REQUEST, route=route_of(lora=LORA))
     plain, again = await draw(fake, outputs), await draw(fake, outputs)
     adapted, stronger = (
         await draw(fake, outputs, with_lora),
-        await draw(fake, outputs, replace(REQUEST, route=replace(ROUTE, lora=replace(LORA, scale=1.0)))),
+        await draw(fake, outputs, replace(REQUEST, route=route_of(lora=replace(LORA, scale=1.0)))),
     )
     assert plain.image.tobytes() == again.image.tobytes()
     assert len({picture.image.tobytes() for picture in (plain, adapted, stronger)}) == 3
@@ -136,9 +137,11 @@ async def test_a_lora_changes_the_pixels_and_a_repeated_request_does_not(
 async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
     fake: RouterFake, outputs: Outputs, lora: Lora | None, app: str
 ) -> None:
-    route = replace(ROUTE, name="fal-ai-kontext", lora=lora)
+    route = route_of("fal-ai-reference", lora)
     scene = pictures.scene(300, 100)
-    request = replace(REQUEST, route=route, width=912, height=1152, reference=Reference(scene, strength=0.5))
+    request = replace(
+        REQUEST, route=route, width=912, height=1152, references=(Reference(scene, strength=0.5),)
+    )
     recorded = RecordedReports()
     portrait = await draw(fake, outputs, request, recorded)
     submission = only_submission(fake)
@@ -155,8 +158,8 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
         "num_inference_steps": 20,
         "guidance_scale": 2.75,
         "seed": 4_294_967_295,
-        "num_images": 1,
         "output_format": "png",
+        "acceleration": "none",
         "enable_safety_checker": True,
         "resolution_mode": "match_input",
     }
@@ -166,10 +169,10 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
 async def test_a_kontext_picture_of_another_size_is_scaled_with_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    request = by_route("fal-ai-kontext", reference=Reference(pictures.scene(), strength=0.5))
+    request = by_route("fal-ai-reference", references=(Reference(pictures.scene(), strength=0.5),))
     portrait = await draw(fake, outputs, request)
     other = await draw(
-        fake, outputs, replace(request, reference=Reference(Image.new("RGB", (64, 64), "teal"), 0.5))
+        fake, outputs, replace(request, references=(Reference(Image.new("RGB", (64, 64), "teal"), 0.5),))
     )
     assert portrait.image.size == (128, 160)
     assert portrait.warnings == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, get_args
 
 import pytest
 
@@ -14,11 +15,10 @@ from avatar_creator_tasks.providers.base import (
     Reports,
 )
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
+from tests.support.huggingface_router.behavior import PutRefusal
+from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
-    LIMITS,
     REQUEST,
-    Outputs,
-    RecordedReports,
     broken,
     by_route,
     draw,
@@ -28,6 +28,8 @@ from tests.unit.huggingface_provider.drawing import (
     provider_of,
     status,
 )
+
+REFUSALS = get_args(PutRefusal)
 
 
 async def test_a_resumed_request_is_polled_and_not_submitted(fake: RouterFake, outputs: Outputs) -> None:
@@ -67,6 +69,15 @@ async def test_a_resumed_request_that_is_unknown_cannot_be_resumed_again(
         "fal-ai/flux/requests/764cabcf/../../other",
         "fal-ai/flux/requests/764cabcf\n",
         "fal-ai/flux/requests/%2e%2e",
+        "fal-ai/flux/../dev/requests/764cabcf",
+        "fal-ai/flux/./dev/requests/764cabcf",
+        "fal-ai/flux//dev/requests/764cabcf",
+        "fal-ai/flux/%2e%2e/dev/requests/764cabcf",
+        "fal-ai/flux/de..v/requests/764cabcf",
+        "fal-ai/flux/@evil.example/requests/764cabcf",
+        "fal-ai/flux/dev?x=/requests/764cabcf",
+        "fal-ai/flux/dev/requests/764cabcf/cancel",
+        "fal-ai/a/b/c/d/e/requests/764cabcf",
     ],
 )
 async def test_an_id_that_could_lead_to_another_address_is_never_sent(
@@ -75,7 +86,8 @@ async def test_an_id_that_could_lead_to_another_address_is_never_sent(
     error = await draw_and_fail(fake, outputs, replace(REQUEST, resume_request_id=request_id))
     assert (error.retryable, error.request_alive) == (True, False)
     async with provider_of(fake) as provider:
-        await provider.cancel(request_id)
+        with pytest.raises(ProviderError, match="does not belong to this provider"):
+            await provider.cancel(request_id)
     assert {name for name, count in fake.counters().items() if count} == set()
 
 
@@ -136,6 +148,176 @@ async def test_a_failed_cancellation_is_an_error(
             await provider.cancel(path)
     outputs.error(caught.value)
     assert (caught.value.reason, caught.value.retryable) == (f"PROVIDER_{reason}", retryable)
+
+
+async def test_a_provider_that_no_longer_knows_the_request_confirms_a_cancellation(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    async with provider_of(fake) as provider:
+        path = await submitted_path(provider)
+        fake.reset()
+        await provider.cancel(path)
+    assert fake.counters()["cancel"] == 1
+
+
+@pytest.mark.parametrize("how", REFUSALS)
+async def test_a_router_that_refuses_put_confirms_no_cancellation(
+    fake: RouterFake, outputs: Outputs, how: PutRefusal
+) -> None:
+    fake.behave(Behavior(hold=True))
+    fake.refuse_put(how)
+    async with provider_of(fake) as provider:
+        path = await submitted_path(provider)
+        with pytest.raises(ProviderError) as caught:
+            await provider.cancel(path)
+    outputs.error(caught.value)
+    submission = only_submission(fake)
+    assert (submission["status"], submission["cancel_requests"]) == ("IN_PROGRESS", 0)
+
+
+@pytest.mark.parametrize("how", REFUSALS)
+async def test_a_request_that_could_not_be_cancelled_is_resumed_after_the_deadline(
+    fake: RouterFake, outputs: Outputs, how: PutRefusal
+) -> None:
+    fake.behave(Behavior(hold=True))
+    fake.refuse_put(how)
+    recorded = RecordedReports()
+    error = await draw_and_fail(fake, outputs, recorded=recorded, deadline=timedelta(seconds=0.3))
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        "PROVIDER_TIMEOUT",
+        True,
+        True,
+        True,
+    )
+
+    fake.finish()
+    (path,) = recorded.ids
+    await draw(fake, outputs, replace(REQUEST, resume_request_id=path))
+    assert fake.counters()["submit"] == 1
+
+
+@pytest.mark.parametrize(
+    ("behavior", "is_alive"),
+    [
+        pytest.param(Behavior(queue_seconds=60), False, id="removed from the queue"),
+        pytest.param(Behavior(hold=True), False, id="stops at once"),
+        pytest.param(Behavior(hold=True, stop_seconds=0.2), False, id="stops soon"),
+        pytest.param(Behavior(hold=True, stop_seconds=60), True, id="stops late"),
+        pytest.param(Behavior(hold=True, ignores_cancel=True), True, id="goes on"),
+        pytest.param(Behavior(run_seconds=0.5, ignores_cancel=True), True, id="completes in the meantime"),
+        pytest.param(
+            Behavior(hold=True, faults=(status(500, "status"),)), True, id="state unknown after the deadline"
+        ),
+        pytest.param(
+            Behavior(run_seconds=0.5, ignores_cancel=True, faults=(broken("html", "result"),)),
+            True,
+            id="result unknown after the deadline",
+        ),
+    ],
+)
+async def test_a_request_is_repeated_only_if_it_certainly_ended(
+    fake: RouterFake, outputs: Outputs, behavior: Behavior, is_alive: bool
+) -> None:
+    fake.behave(behavior)
+    limits = replace(LIMITS, tries=1000, stop_seconds=1.0 if is_alive else 30.0)
+    error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3), limits=limits)
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        "PROVIDER_TIMEOUT",
+        True,
+        True,
+        is_alive,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "retryable", "charged"),
+    [
+        pytest.param({"nsfw": True}, "NSFW", False, True, id="refused"),
+        pytest.param({"faults": (status(500, "result"),)}, "UNAVAILABLE", True, False, id="failed"),
+    ],
+)
+async def test_a_request_that_ends_otherwise_after_the_deadline_has_that_outcome(
+    fake: RouterFake,
+    outputs: Outputs,
+    changes: dict[str, Any],
+    reason: str,
+    retryable: bool,
+    charged: bool,
+) -> None:
+    fake.behave(Behavior(run_seconds=2.0, ignores_cancel=True, **changes))
+    limits = replace(LIMITS, stop_seconds=30.0)
+    error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3), limits=limits)
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        f"PROVIDER_{reason}",
+        retryable,
+        charged,
+        False,
+    )
+
+
+async def test_a_request_that_stopped_late_is_found_to_have_ended_when_it_is_resumed(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    fake.behave(Behavior(hold=True, stop_seconds=60))
+    recorded = RecordedReports()
+    limits = replace(LIMITS, stop_seconds=0.1)
+    error = await draw_and_fail(
+        fake, outputs, recorded=recorded, deadline=timedelta(seconds=0.3), limits=limits
+    )
+    assert error.request_alive
+
+    fake.let_pass(60)
+    request = replace(REQUEST, resume_request_id=recorded.ids[0])
+    error = await draw_and_fail(fake, outputs, request)
+    assert error.message.startswith("the request was cancelled at the provider (499)")
+    assert (error.retryable, error.charged, error.request_alive) == (True, True, False)
+    assert fake.counters()["submit"] == 1
+
+
+@pytest.mark.parametrize("path", ["fal-ai/flux/dev", "fal-ai/flux-2/klein/4b", "fal-ai/a/b/c/d"])
+async def test_a_request_with_a_longer_path_keeps_its_whole_path(
+    fake: RouterFake, outputs: Outputs, path: str
+) -> None:
+    fake.behave(Behavior(run_seconds=0, address_path=path))
+    recorded = RecordedReports()
+    await draw(fake, outputs, recorded=recorded)
+    submission = only_submission(fake)
+    assert recorded.ids == [f"{path}/requests/{submission['request_id']}"]
+
+    await draw(fake, outputs, replace(REQUEST, resume_request_id=recorded.ids[0]))
+    async with provider_of(fake) as provider:
+        await provider.cancel(recorded.ids[0])
+    assert only_submission(fake)["cancel_requests"] == 1
+
+
+async def test_an_expired_result_is_gone(fake: RouterFake, outputs: Outputs) -> None:
+    async with provider_of(fake) as provider:
+        path = await submitted_path(provider)
+    request = replace(REQUEST, resume_request_id=path)
+    fake.let_pass(3_000)
+    await draw(fake, outputs, request)
+
+    fake.let_pass(600)
+    error = await draw_and_fail(fake, outputs, request)
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        "PROVIDER_UNAVAILABLE",
+        True,
+        True,
+        False,
+    )
+
+
+async def test_a_picture_is_gone_after_the_lifetime_of_objects(fake: RouterFake, outputs: Outputs) -> None:
+    async with provider_of(fake, object_lifetime=timedelta(seconds=2_000)) as provider:
+        path = await submitted_path(provider)
+    request = replace(REQUEST, resume_request_id=path)
+    fake.let_pass(1_900)
+    await draw(fake, outputs, request)
+
+    fake.let_pass(100)
+    error = await draw_and_fail(fake, outputs, request)
+    assert error.message == "the provider no longer has the picture (404)"
+    assert (error.retryable, error.charged, error.request_alive) == (True, True, False)
 
 
 async def submitted_path(provider: Provider) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from avatar_creator_tasks.providers.hosted.excerpt import excerpt
 from avatar_creator_tasks.providers.huggingface import Access
-from avatar_creator_tasks.providers.huggingface.excerpt import excerpt
 from tests.support.huggingface_router import RouterFake
+from tests.support.provider_recorder import Outputs
 from tests.unit.huggingface_provider.drawing import (
     KEY,
-    Outputs,
     by_route,
     draw,
     draw_and_fail,

@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.huggingface_router import Behavior, Fault, RouterFake
+from tests.support.huggingface_router.behavior import PutRefusal
 from tests.support.waiting import wait_until
 from tests.unit.huggingface_router.requests import (
+    IMMEDIATE,
     KONTEXT,
     LORA,
     PLAIN,
@@ -148,6 +150,121 @@ def test_a_runner_can_ignore_a_cancellation(router: RouterFake, http: httpx.Clie
     router.finish()
     assert get(http, job).status_code == 200
     assert not router.submissions()[0]["cancelled"]
+
+
+def test_a_runner_can_take_its_time_to_stop(router: RouterFake, http: httpx.Client) -> None:
+    router.behave(Behavior(hold=True, stop_seconds=0.2))
+    job = submit_job(http)
+    assert http.put(f"{job}/cancel", params={"_subdomain": "queue"}).status_code == 202
+    assert not router.submissions()[0]["cancelled"]
+    wait_until(lambda: get(http, f"{job}/status").json()["status"] == "COMPLETED")
+    assert get(http, job).status_code == 499
+    assert router.submissions()[0]["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "content_type"),
+    [
+        ("html", 404, "text/html"),
+        ("json", 404, "application/json"),
+        ("405", 405, "text/plain"),
+        ("401", 401, "text/html"),
+    ],
+)
+def test_a_router_can_refuse_put(
+    router: RouterFake, http: httpx.Client, how: PutRefusal, code: int, content_type: str
+) -> None:
+    router.behave(Behavior(hold=True))
+    job = submit_job(http)
+    router.refuse_put(how)
+    refused = http.put(f"{job}/cancel", params={"_subdomain": "queue"})
+    assert (refused.status_code, refused.headers["content-type"]) == (code, content_type)
+    assert b"NOT_FOUND" not in refused.content
+    assert "x-fal-request-id" not in refused.headers
+    assert get(http, f"{job}/status").json()["status"] == "IN_PROGRESS"
+    router.refuse_put(None)
+    assert http.put(f"{job}/cancel", params={"_subdomain": "queue"}).status_code == 202
+
+
+def test_the_addresses_of_a_receipt_may_have_the_whole_app(router: RouterFake, http: httpx.Client) -> None:
+    router.behave(Behavior(run_seconds=0, address_path="fal-ai/flux-2/klein/4b"))
+    job = submit_job(http)
+    assert job.startswith("/fal-ai/fal-ai/flux-2/klein/4b/requests/")
+    assert get(http, job).status_code == 200
+    assert get(http, job.replace("flux-2/klein/4b", "flux-lora")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "prompt", "kept_seconds"),
+    [
+        ({}, "short", 30 * 24 * 3600),
+        ({"X-Fal-Store-IO": "1"}, "short", 30 * 24 * 3600),
+        ({"X-Fal-Store-IO": "0"}, "short", 3600),
+        ({"X-Fal-Store-IO": "0"}, "long" * 2500, 360),
+    ],
+)
+def test_a_result_expires(
+    router: RouterFake, http: httpx.Client, headers: dict[str, str], prompt: str, kept_seconds: float
+) -> None:
+    router.behave(IMMEDIATE)
+    http.headers.update(headers)
+    job = submit_job(http, prompt=prompt)
+    router.let_pass(kept_seconds - 60)
+    assert get(http, job).status_code == 200
+    router.let_pass(60)
+    assert get(http, job).status_code == 404
+    assert get(http, f"{job}/status").json()["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [("7200", False), ("172800", True), ("null", True)])
+def test_the_file_of_a_picture_expires(
+    router: RouterFake, http: httpx.Client, seconds: str, is_kept: bool
+) -> None:
+    router.behave(IMMEDIATE)
+    preference = f'{{"expiration_duration_seconds": {seconds}}}'
+    http.headers["X-Fal-Object-Lifecycle-Preference"] = preference
+    url = get(http, submit_job(http)).json()["images"][0]["url"]
+    router.let_pass(7_100)
+    assert httpx.get(url, **PLAIN).status_code == 200
+    router.let_pass(100)
+    assert httpx.get(url, **PLAIN).status_code == (200 if is_kept else 404)
+
+
+@pytest.mark.parametrize("preference", ["soon", "{}", "7200", '{"expiration_duration_seconds": "7200"}'])
+def test_a_lifetime_that_is_not_valid_is_refused(http: httpx.Client, preference: str) -> None:
+    http.headers["X-Fal-Object-Lifecycle-Preference"] = preference
+    assert submit(http).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "body", "is_from_fal"),
+    [
+        (
+            Fault(stage="result", status=500),
+            500,
+            {"detail": "Internal error", "error_type": "internal_error"},
+            True,
+        ),
+        (Fault(stage="result", status=500, error_type=""), 500, {"detail": "Internal Server Error"}, True),
+        (Fault(stage="result", status=503, error_type=""), 503, {"detail": "GPU error"}, True),
+        (Fault(stage="result", status=502, made_by="proxy"), 502, {"error": "Bad Gateway"}, False),
+        (Fault(stage="result", status=401), 401, {"error": "Invalid username or password."}, False),
+    ],
+)
+def test_only_answers_of_fal_name_the_request(
+    router: RouterFake, http: httpx.Client, fault: Fault, code: int, body: object, is_from_fal: bool
+) -> None:
+    router.behave(Behavior(run_seconds=0, faults=(fault,)))
+    answer = get(http, submit_job(http))
+    assert (answer.status_code, answer.json()) == (code, body)
+    assert ("x-fal-request-id" in answer.headers) == is_from_fal
+
+
+def test_a_page_of_a_gateway_does_not_name_the_request(router: RouterFake, http: httpx.Client) -> None:
+    router.behave(Behavior(run_seconds=0, faults=(Fault(stage="result", how="html"),)))
+    page = get(http, submit_job(http))
+    assert page.status_code == 502
+    assert "x-fal-request-id" not in page.headers
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def generation_request(
         preset_id=parameters.get("preset_id", ""),
         persona_example_id=parameters.get("persona_example_id", ""),
         reference_avatar_id=parameters.get("reference_avatar_id", ""),
+        reference_avatar_ids=parameters.get("reference_avatar_ids", ()),
         priority=parameters.get("priority", GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED),
     )
 

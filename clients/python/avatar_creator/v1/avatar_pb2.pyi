@@ -5,9 +5,11 @@ isort:skip_file
 
 from avatar_creator.v1 import attributes_pb2 as _attributes_pb2
 from avatar_creator.v1 import persona_pb2 as _persona_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -35,7 +37,7 @@ class _SourceTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceType
     SOURCE_TYPE_FROM_PRESET: _SourceType.ValueType  # 3
     """Generated from a preset."""
     SOURCE_TYPE_FROM_REFERENCE: _SourceType.ValueType  # 4
-    """Generated from the picture of another avatar (a reference)."""
+    """Generated from the pictures of other avatars (references)."""
 
 class SourceType(_SourceType, metaclass=_SourceTypeEnumTypeWrapper):
     """Origin of an avatar."""
@@ -49,7 +51,7 @@ SOURCE_TYPE_TEXT_TO_IMAGE: SourceType.ValueType  # 2
 SOURCE_TYPE_FROM_PRESET: SourceType.ValueType  # 3
 """Generated from a preset."""
 SOURCE_TYPE_FROM_REFERENCE: SourceType.ValueType  # 4
-"""Generated from the picture of another avatar (a reference)."""
+"""Generated from the pictures of other avatars (references)."""
 Global___SourceType: _TypeAlias = SourceType  # noqa: Y015
 
 @_typing.final
@@ -77,6 +79,8 @@ class Avatar(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
+    PICTURE_MODERATION_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the avatar, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -100,8 +104,8 @@ class Avatar(_message.Message):
     usage_count: _builtins.int
     """Number of uses that apps have recorded with `RecordUsage`."""
     reference_avatar_id: _builtins.str
-    """Id of the reference: the avatar whose picture this one was made from. Empty if there was none. The id stays when
-    that avatar is deleted.
+    """Id of the reference: the avatar whose picture this one was made from, or the first of several. Empty if there was
+    none. The id stays when that avatar is deleted.
     """
     @_builtins.property
     def image(self) -> Global___Image:
@@ -133,6 +137,17 @@ class Avatar(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the last change of the name, persona, attributes or pictures."""
 
+    @_builtins.property
+    def picture_moderation(self) -> Global___PictureModeration:
+        """Verdict about the generated picture. Absent for uploads, and if no classifier has checked the picture.
+
+        An app that must not show such pictures leaves out avatars with `picture_moderation.flagged`.
+        """
+
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
+
     def __init__(
         self,
         *,
@@ -155,16 +170,48 @@ class Avatar(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         reference_avatar_id: _builtins.str = ...,
+        picture_moderation: Global___PictureModeration | None = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "image", b"image", "last_used_time", b"last_used_time", "persona", b"persona", "seed_used", b"seed_used", "thumbnail", b"thumbnail", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "image", b"image", "last_used_time", b"last_used_time", "persona", b"persona", "picture_moderation", b"picture_moderation", "seed_used", b"seed_used", "thumbnail", b"thumbnail", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "picture_moderation", b"picture_moderation", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed_used: _TypeAlias = _typing.Literal["seed_used"]  # noqa: Y015
     _WhichOneofArgType__seed_used: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed_used) -> _WhichOneofReturnType__seed_used | None: ...
 
 Global___Avatar: _TypeAlias = Avatar  # noqa: Y015
+
+@_typing.final
+class PictureModeration(_message.Message):
+    """Verdict of the operator's picture moderation about a generated picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLAGGED_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    BLURRED_FIELD_NUMBER: _builtins.int
+    flagged: _builtins.bool
+    """Whether the classifier takes the picture for not safe for work: its score reached the operator's threshold."""
+    score: _builtins.float
+    """Probability that the picture is not safe for work, 0 to 1, by the classifier."""
+    blurred: _builtins.bool
+    """Whether the service has blurred the stored picture and its thumbnail. Only flagged pictures are blurred."""
+    def __init__(
+        self,
+        *,
+        flagged: _builtins.bool = ...,
+        score: _builtins.float = ...,
+        blurred: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurred", b"blurred", "flagged", b"flagged", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PictureModeration: _TypeAlias = PictureModeration  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):

@@ -200,7 +200,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt,
+      unless it would pay for a second picture.
     - Example: `UploadAvatar` while the disk is full.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 22
@@ -226,7 +227,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
     - Metadata: `incident_id`, for a report to the operators.
-    - Retry: may help. The service itself retries an attempt.
+    - Retry: may help. The service itself retries an attempt, unless it would pay for a second picture.
     - Example: any call that runs into the bug.
     """
     ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
@@ -272,20 +273,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: a `prompt` with a word from the deny list.
     """
     ERROR_REASON_MODERATION_UNAVAILABLE: _ErrorReason.ValueType  # 30
-    """The operator's moderation service does not answer. The call created nothing, because the service accepts no words
-    without moderation.
+    """The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
+    accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
+    stores no picture without moderation. The service retries the attempt. If the provider still has the finished
+    picture, the next attempt fetches it instead of paying for another one.
 
-    - Status: UNAVAILABLE, with `RetryInfo`.
+    - Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+    - Retry: yes. A call: after the delay in `RetryInfo`, with the same `request_id`. A failed generation: with
+      `RetryGeneration`, after the operator has repaired the picture moderation.
     - Example: `CreateGeneration` while the moderation service is down.
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
-    """`options.strict` is set, and the service's route does not support some fields of the request. A reference that
-    the route cannot use is refused even without `strict`.
+    """`options.strict` is set, and the service's route does not support some fields of the request. References that
+    the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
+    the settings before a generation is drawn, it can also fail with this reason.
 
-    - Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
-    - Metadata: `provider` and `route`.
+    - Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
+    - Metadata: `provider` and `route`; none for a generation.
     - Retry: no; leave these fields out, or unset `strict`.
     - Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
     """
@@ -317,7 +322,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the monthly credit at the provider is used up.
     """
     ERROR_REASON_PROVIDER_CONTENT_REFUSED: _ErrorReason.ValueType  # 35
-    """The provider's content policy refused the prompt or the reference. The service does not retry.
+    """The provider's content policy refused the prompt or a reference. The service does not retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -325,8 +330,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: a prompt that the provider's policy does not allow.
     """
     ERROR_REASON_PROVIDER_NSFW: _ErrorReason.ValueType  # 36
-    """The provider drew a picture and withheld it as not safe for work. It may have charged for it. The service does
-    not retry.
+    """The provider drew a picture, and the provider or the operator's picture moderation withheld it as not safe for
+    work. The provider may have charged for it. The service does not retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -368,12 +373,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the provider answers with HTTP status 410.
     """
     ERROR_REASON_REFERENCE_GONE: _ErrorReason.ValueType  # 41
-    """The reference avatar was deleted before the attempt began. The service does not retry.
+    """A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
     - Retry: no.
-    - Example: `DeleteAvatar` of the reference while the generation waits in the queue.
+    - Example: `DeleteAvatar` of a reference while the generation waits in the queue.
     """
     ERROR_REASON_IMAGE_TOO_EXPENSIVE: _ErrorReason.ValueType  # 42
     """The picture has few bytes, but takes too much memory or time to decode. The service reads its headers first and
@@ -637,7 +642,8 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 21
 
 - Status: UNAVAILABLE, with `RetryInfo`. Also the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. The service itself retries an attempt,
+  unless it would pay for a second picture.
 - Example: `UploadAvatar` while the disk is full.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
@@ -661,7 +667,7 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 
 - Status: INTERNAL. Also the error of a failed generation or attempt, with the incident id in its message.
 - Metadata: `incident_id`, for a report to the operators.
-- Retry: may help. The service itself retries an attempt.
+- Retry: may help. The service itself retries an attempt, unless it would pay for a second picture.
 - Example: any call that runs into the bug.
 """
 ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
@@ -707,20 +713,24 @@ created nothing.
 - Example: a `prompt` with a word from the deny list.
 """
 ERROR_REASON_MODERATION_UNAVAILABLE: ErrorReason.ValueType  # 30
-"""The operator's moderation service does not answer. The call created nothing, because the service accepts no words
-without moderation.
+"""The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
+accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
+stores no picture without moderation. The service retries the attempt. If the provider still has the finished
+picture, the next attempt fetches it instead of paying for another one.
 
-- Status: UNAVAILABLE, with `RetryInfo`.
+- Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+- Retry: yes. A call: after the delay in `RetryInfo`, with the same `request_id`. A failed generation: with
+  `RetryGeneration`, after the operator has repaired the picture moderation.
 - Example: `CreateGeneration` while the moderation service is down.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
-"""`options.strict` is set, and the service's route does not support some fields of the request. A reference that
-the route cannot use is refused even without `strict`.
+"""`options.strict` is set, and the service's route does not support some fields of the request. References that
+the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
+the settings before a generation is drawn, it can also fail with this reason.
 
-- Status: INVALID_ARGUMENT, with `BadRequest` for the fields.
-- Metadata: `provider` and `route`.
+- Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
+- Metadata: `provider` and `route`; none for a generation.
 - Retry: no; leave these fields out, or unset `strict`.
 - Example: `options.negative_prompt` for FLUX.1-dev on a hosted route.
 """
@@ -752,7 +762,7 @@ for up to 15 minutes at a time (circuit breaker).
 - Example: the monthly credit at the provider is used up.
 """
 ERROR_REASON_PROVIDER_CONTENT_REFUSED: ErrorReason.ValueType  # 35
-"""The provider's content policy refused the prompt or the reference. The service does not retry.
+"""The provider's content policy refused the prompt or a reference. The service does not retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -760,8 +770,8 @@ ERROR_REASON_PROVIDER_CONTENT_REFUSED: ErrorReason.ValueType  # 35
 - Example: a prompt that the provider's policy does not allow.
 """
 ERROR_REASON_PROVIDER_NSFW: ErrorReason.ValueType  # 36
-"""The provider drew a picture and withheld it as not safe for work. It may have charged for it. The service does
-not retry.
+"""The provider drew a picture, and the provider or the operator's picture moderation withheld it as not safe for
+work. The provider may have charged for it. The service does not retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -803,12 +813,12 @@ ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
 - Example: the provider answers with HTTP status 410.
 """
 ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
-"""The reference avatar was deleted before the attempt began. The service does not retry.
+"""A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
 - Retry: no.
-- Example: `DeleteAvatar` of the reference while the generation waits in the queue.
+- Example: `DeleteAvatar` of a reference while the generation waits in the queue.
 """
 ERROR_REASON_IMAGE_TOO_EXPENSIVE: ErrorReason.ValueType  # 42
 """The picture has few bytes, but takes too much memory or time to decode. The service reads its headers first and

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from avatar_creator.v1 import attributes_pb2 as _attributes_pb2
+from avatar_creator.v1 import avatar_pb2 as _avatar_pb2
 from avatar_creator.v1 import error_reason_pb2 as _error_reason_pb2
 from avatar_creator.v1 import persona_pb2 as _persona_pb2
 from collections import abc as _abc
@@ -242,6 +243,8 @@ class Generation(_message.Message):
     REPRODUCTION_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    PICTURE_MODERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the generation, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -281,7 +284,9 @@ class Generation(_message.Message):
     prompt: _builtins.str
     """The caller's prompt."""
     enhanced_prompt: _builtins.str
-    """Prompt that the service built from persona, attributes and prompt."""
+    """Prompt that the service built from persona, attributes and prompt: a list of phrases, or sentences if the operator
+    chose so.
+    """
     negative_prompt: _builtins.str
     """Negative prompt: words for things that the picture should not show. They are the caller's own, or else the
     service's list.
@@ -292,7 +297,9 @@ class Generation(_message.Message):
     provider: _builtins.str
     """Name of the provider that draws the picture. Example: `sketch`. Empty until the first attempt calls it."""
     provider_prompt: _builtins.str
-    """Prompt as sent to the provider. Empty until the first attempt calls it."""
+    """Prompt as sent to the provider. Empty until the first attempt calls it. It is the enhanced prompt, with the words
+    that a LoRA needs in front, or an instruction with the same facts if the model edits a reference.
+    """
     seed_used: _builtins.int
     """Seed in use, 0 to 2^32-1. It is the requested seed, or one that the service chose when it created the generation."""
     avatar_id: _builtins.str
@@ -331,8 +338,8 @@ class Generation(_message.Message):
     `ListGenerations` and `WatchGenerations` can select a group.
     """
     reference_avatar_id: _builtins.str
-    """Reference: id of the avatar whose picture the new picture starts from. Empty if there is none. The id stays when
-    that avatar is deleted.
+    """Reference: id of the avatar whose picture the new picture starts from, or the first of several. Empty if there is
+    none. The id stays when that avatar is deleted.
     """
     reproduce_of: _builtins.str
     """Id of the generation whose recipe this one runs again. Empty if there is none. The id stays when that generation
@@ -367,7 +374,8 @@ class Generation(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Parts of the request that the route does not support, one sentence each, for people. Examples: an option that was
-        left out, words of the prompt that the model will not read. The next attempt may add more.
+        left out, words of the prompt that the model will not read, a model that the service does not know. The next attempt
+        may add more.
 
         While the generation is PENDING and no worker is alive, the last sentence says so: "no worker has been seen for
         93 s; …", or "no worker has been seen since this server started; …". The service computes this sentence, in the same
@@ -394,6 +402,18 @@ class Generation(_message.Message):
     def reproduction(self) -> Global___Reproduction:
         """Comparison of the picture with that of `reproduce_of`. Absent until COMPLETED, and if the recipe of `reproduce_of`
         no longer exists.
+        """
+
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
+
+    @_builtins.property
+    def picture_moderation(self) -> _avatar_pb2.PictureModeration:
+        """Verdict about the picture. Absent until COMPLETED, and if no classifier has checked the picture.
+
+        The operator decides what happens to a flagged picture. It can be stored blurred or as it is, with `flagged` set
+        here and a sentence in `warnings`. Or the generation FAILED with the reason PROVIDER_NSFW.
         """
 
     def __init__(
@@ -439,10 +459,12 @@ class Generation(_message.Message):
         reproduction: Global___Reproduction | None = ...,
         price_micros: _builtins.int = ...,
         priority: Global___GenerationPriority.ValueType = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        picture_moderation: _avatar_pb2.PictureModeration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "picture_moderation", b"picture_moderation", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "app_id", b"app_id", "attempt_number", b"attempt_number", "attributes", b"attributes", "avatar_id", b"avatar_id", "avatar_name", b"avatar_name", "create_time", b"create_time", "end_time", b"end_time", "enhanced_prompt", b"enhanced_prompt", "error", b"error", "expected_seconds", b"expected_seconds", "group_id", b"group_id", "id", b"id", "negative_prompt", b"negative_prompt", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "picture_moderation", b"picture_moderation", "preset_id", b"preset_id", "price_micros", b"price_micros", "priority", b"priority", "progress_estimated", b"progress_estimated", "progress_percent", b"progress_percent", "project_id", b"project_id", "prompt", b"prompt", "provider", b"provider", "provider_prompt", b"provider_prompt", "queue_position", b"queue_position", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reproduce_of", b"reproduce_of", "reproduction", b"reproduction", "retry_count", b"retry_count", "retry_of", b"retry_of", "revision", b"revision", "seed_used", b"seed_used", "stage", b"stage", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "user_id", b"user_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_seconds: _TypeAlias = _typing.Literal["expected_seconds"]  # noqa: Y015
     _WhichOneofArgType__expected_seconds: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds"]  # noqa: Y015
@@ -484,19 +506,24 @@ class GenerationOptions(_message.Message):
     The same seed gives the same picture, if everything else in the request and the provider are the same.
     """
     steps: _builtins.int
-    """Number of denoising steps, 1 to 50. 0 means 28. More steps give finer pictures and take longer."""
+    """Number of denoising steps, 1 to 50. 0 means the default of the route's model, for example 28 for FLUX.1-dev and 4
+    for FLUX.2-klein. More steps give finer pictures and take longer. Some models have another range, or a number of
+    their own.
+    """
     guidance_scale: _builtins.float
-    """Guidance scale, 1 to 20: how closely the model follows the prompt. 0 means 3.5."""
+    """Guidance scale, 1 to 20: how closely the model follows the prompt. 0 means the default of the route's model, for
+    example 3.5 for FLUX.1-dev. Some models have another range, or no guidance.
+    """
     negative_prompt: _builtins.str
     """Words for things that the picture should not show, at most 2,000 characters. Empty: the service's own list, on
     routes where a negative prompt costs nothing extra.
 
-    FLUX models have no negative prompt. Hosted routes leave it out and warn. The provider `diffusers` supports it by
-    true classifier-free guidance, which takes twice as long.
+    Distilled models such as FLUX have no negative prompt: the service leaves it out and warns. With FLUX.1-dev, the
+    provider `diffusers` supports it by true classifier-free guidance, which takes twice as long.
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ more. 0 means 0.6.
-    Valid only with `reference_avatar_id`.
+    Valid only with `reference_avatar_id` or `reference_avatar_ids`.
     """
     strict: _builtins.bool
     """Whether an option that the route does not support is an error.
@@ -505,7 +532,10 @@ class GenerationOptions(_message.Message):
     and adds a sentence to `Generation.warnings`.
     """
     omit_recipe: _builtins.bool
-    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any case."""
+    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any case.
+
+    The file keeps one fact in any case: IPTC's digital source type, which says that software made the picture.
+    """
     def __init__(
         self,
         *,
@@ -580,12 +610,22 @@ class Recipe(_message.Message):
     PROVIDER_FACTS_FIELD_NUMBER: _builtins.int
     PIXELS_SHA256_FIELD_NUMBER: _builtins.int
     SOFTWARE_FIELD_NUMBER: _builtins.int
+    PICTURE_CLASSIFIER_FIELD_NUMBER: _builtins.int
+    PICTURE_SCORE_FIELD_NUMBER: _builtins.int
+    BLURRED_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
-    """Provider that drew the picture: `huggingface`, `diffusers` or `sketch`."""
+    """Provider that drew the picture: `huggingface`, `replicate`, `diffusers` or `sketch`."""
     route: _builtins.str
-    """Route within the provider: `fal-ai`, `fal-ai-kontext`, `hf-inference`, `endpoint` or `local`."""
+    """Route within the provider: `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate`,
+    `replicate-reference` or `local`.
+    """
     model: _builtins.str
-    """Id of the model on the Hugging Face Hub, or its folder. Empty for `sketch`."""
+    """Id of the model on the Hugging Face Hub, or its folder; for a model without weights, the maker's name in the same
+    form. Empty for `sketch`.
+    """
     model_revision: _builtins.str
     """Commit or tag of the model. Empty if the route does not report it."""
     lora: _builtins.str
@@ -603,20 +643,22 @@ class Recipe(_message.Message):
     height: _builtins.int
     """Height in pixels."""
     steps: _builtins.int
-    """Number of denoising steps. 0 if the route has none."""
+    """Number of denoising steps. 0 if the route has none, or left the number to the model."""
     guidance_scale: _builtins.float
-    """Guidance scale. 0 if the route has none."""
+    """Guidance scale. 0 if the route has none, or left it to the model."""
     enhanced_prompt: _builtins.str
     """Prompt that the service built from persona, attributes and prompt."""
     provider_prompt: _builtins.str
-    """Prompt as sent to the provider."""
+    """Prompt as sent to the provider; see `Generation.provider_prompt`. A reproduction sends the same text again."""
     negative_prompt: _builtins.str
     """Negative prompt as sent to the provider. Empty if none was sent."""
     reference_avatar_id: _builtins.str
-    """Id of the reference, the avatar whose picture this one started from. Empty if there was none."""
+    """Id of the reference, the avatar whose picture this one started from, or of the first of several. Empty if there was
+    none.
+    """
     reference_sha256: _builtins.str
-    """SHA-256 of the reference's picture file at that time, as 64 lower-case hexadecimal digits. Empty if there was no
-    reference.
+    """SHA-256 of the picture file of `reference_avatar_id` at that time, as 64 lower-case hexadecimal digits. Empty if
+    there was no reference.
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference; see `GenerationOptions.reference_strength`. 0 if there was no reference, or if
@@ -630,9 +672,27 @@ class Recipe(_message.Message):
     """
     software: _builtins.str
     """Name and version of the service. Example: `avatar-creator 0.1.0`."""
+    picture_classifier: _builtins.str
+    """Classifier that checked the picture: the name of its folder, or the host of its address. Empty if none has. The
+    file of the picture does not contain it.
+    """
+    picture_score: _builtins.float
+    """Score of the classifier, 0 to 1; see `PictureModeration.score`. 0 if no classifier has checked the picture."""
+    blurred: _builtins.bool
+    """Whether the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the stored picture."""
+    speed: _builtins.str
+    """Means of `diffusers` to draw faster: `exact` for none, `compiled` or `fast`. Always `exact` for other providers."""
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts that the provider reported, such as its request id or the device that it used."""
+
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of all references, in the order in which the model received their pictures."""
+
+    @_builtins.property
+    def reference_sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SHA-256 of the picture file of each reference, in the order of `reference_avatar_ids`; see `reference_sha256`."""
 
     def __init__(
         self,
@@ -659,10 +719,16 @@ class Recipe(_message.Message):
         provider_facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         pixels_sha256: _builtins.str = ...,
         software: _builtins.str = ...,
+        picture_classifier: _builtins.str = ...,
+        picture_score: _builtins.float = ...,
+        blurred: _builtins.bool = ...,
+        speed: _builtins.str = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reference_sha256s: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_sha256", b"reference_sha256", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurred", b"blurred", "enhanced_prompt", b"enhanced_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "lora", b"lora", "lora_revision", b"lora_revision", "lora_scale", b"lora_scale", "lora_weight_file", b"lora_weight_file", "model", b"model", "model_revision", b"model_revision", "negative_prompt", b"negative_prompt", "picture_classifier", b"picture_classifier", "picture_score", b"picture_score", "pixels_sha256", b"pixels_sha256", "provider", b"provider", "provider_facts", b"provider_facts", "provider_prompt", b"provider_prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reference_sha256", b"reference_sha256", "reference_sha256s", b"reference_sha256s", "reference_strength", b"reference_strength", "route", b"route", "seed", b"seed", "software", b"software", "speed", b"speed", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,6 +41,7 @@ class CreateGenerationRequest(_message.Message):
     REPRODUCE_GENERATION_ID_FIELD_NUMBER: _builtins.int
     VARIATION_COUNT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project that the avatar will belong to."""
     prompt: _builtins.str
@@ -61,7 +62,8 @@ class CreateGenerationRequest(_message.Message):
     """Reference: id of an avatar of the caller whose picture the new picture starts from. The new avatar gets the
     `source_type` FROM_REFERENCE.
 
-    If the service's route cannot use a reference, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
+    The same as `reference_avatar_ids` with this one id. Only one of the two fields can be set. If the service's route
+    cannot use a reference, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
     """
     reproduce_generation_id: _builtins.str
     """Id of a COMPLETED generation of the caller whose recipe to run again. `Generation.reproduction` then compares the
@@ -90,6 +92,15 @@ class CreateGenerationRequest(_message.Message):
     def options(self) -> _generation_pb2.GenerationOptions:
         """Size, seed and other options."""
 
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """References: ids of 1 to 8 different avatars of the caller, all with pictures of the same person. Models that read
+        several pictures keep the person better than with one. The model receives the pictures in this order.
+
+        Only one of this field and `reference_avatar_id` can be set. If the service's route takes fewer references, the
+        call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED; the message names the maximum.
+        """
+
     def __init__(
         self,
         *,
@@ -106,10 +117,11 @@ class CreateGenerationRequest(_message.Message):
         reproduce_generation_id: _builtins.str = ...,
         variation_count: _builtins.int = ...,
         priority: _generation_pb2.GenerationPriority.ValueType = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "options", b"options", "persona", b"persona"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar_name", b"avatar_name", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "priority", b"priority", "project_id", b"project_id", "prompt", b"prompt", "reference_avatar_id", b"reference_avatar_id", "reproduce_generation_id", b"reproduce_generation_id", "request_id", b"request_id", "variation_count", b"variation_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar_name", b"avatar_name", "options", b"options", "persona", b"persona", "persona_example_id", b"persona_example_id", "preset_id", b"preset_id", "priority", b"priority", "project_id", b"project_id", "prompt", b"prompt", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "reproduce_generation_id", b"reproduce_generation_id", "request_id", b"request_id", "variation_count", b"variation_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -163,10 +163,16 @@ def _request_of(request: pb.CreateGenerationRequest) -> GenerationRequest:
         options=mapping.options_from_proto(request.options),
         preset_id=request.preset_id,
         persona_example_id=request.persona_example_id,
-        reference_avatar_id=request.reference_avatar_id,
+        reference_avatar_ids=_references_of(request),
         reproduce_of=request.reproduce_generation_id,
         priority=mapping.word_of(GenerationPriority, request.priority) or states.GenerationPriority.NORMAL,
     )
+
+
+def _references_of(request: pb.CreateGenerationRequest) -> tuple[str, ...]:
+    """Return the ids of the references; the field for a single one means a list of one."""
+    single = request.reference_avatar_id
+    return (single,) if single else tuple(request.reference_avatar_ids)
 
 
 def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -> Iterator[FieldViolation]:
@@ -178,8 +184,13 @@ def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -
                 yield FieldViolation(f"{place}{field.name}", "must be empty with a reproduce_generation_id")
     elif not request.prompt.strip() and not request.preset_id:
         yield FieldViolation(f"{place}prompt", "must not be empty (or give a preset_id)")
-    if request.options.reference_strength and not request.reference_avatar_id:
-        yield FieldViolation(f"{place}options.reference_strength", "needs a reference_avatar_id")
+    if request.reference_avatar_id and request.reference_avatar_ids:
+        yield FieldViolation(f"{place}reference_avatar_id", "must be empty with reference_avatar_ids")
+        yield FieldViolation(f"{place}reference_avatar_ids", "must be empty with a reference_avatar_id")
+    if request.options.reference_strength and not _references_of(request):
+        yield FieldViolation(
+            f"{place}options.reference_strength", "needs a reference_avatar_id or reference_avatar_ids"
+        )
 
 
 def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:

@@ -61,8 +61,12 @@ def generate(
         str, typer.Option(metavar="PERSONA_ID", help="Use this persona; `personas` lists them.")
     ] = "",
     reference: Annotated[
-        str, typer.Option(metavar="AVATAR_ID", help="Start from the picture of this avatar of yours.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="AVATAR_ID",
+            help="Start from the picture of this avatar of yours. Several pictures of a person: repeat it.",
+        ),
+    ] = None,
     strength: Annotated[
         float,
         typer.Option(
@@ -143,7 +147,7 @@ def generate(
         "avatar_name": name,
         "preset_id": preset,
         "persona_example_id": persona_example,
-        "reference_avatar_id": reference,
+        "reference_avatar_ids": reference or [],
         "reference_strength": strength,
         "seed": seed,
         "width": width,

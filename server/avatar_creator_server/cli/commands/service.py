@@ -201,7 +201,7 @@ def doctor(
         ),
     ] = 24,
 ) -> None:
-    """Check version, settings, database, queue, workers, storage and provider, and suggest fixes."""
+    """Check version, settings, database, queue, workers, storage, provider and moderation; suggest fixes."""
     import uvloop
 
     from avatar_creator_server.cli.errors import CommandError
@@ -209,6 +209,7 @@ def doctor(
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
     from avatar_creator_server.redaction import Redactor
     from avatar_creator_server.settings import SettingsError
+    from avatar_creator_tasks.picture_moderation import try_classifier
     from avatar_creator_tasks.providers.factory import require_installed
 
     if remove is not None and not (files and repair):
@@ -219,7 +220,7 @@ def doctor(
     if repair:
         raise CommandError("--repair works only together with --files")
     try:
-        results = uvloop.run(run_checks(_settings(), require_installed))
+        results = uvloop.run(run_checks(_settings(), require_installed, try_classifier))
     except SettingsError as error:
         results = refused_settings(error)
     table = Table("", "check", "found", "fix", show_lines=False)

@@ -14,8 +14,10 @@ from avatar_creator_server.database.models.generation import (
     GenerationRecipe,
 )
 from avatar_creator_server.database.models.idempotency import IdempotencyKey
+from avatar_creator_server.database.models.model_mapping import ModelMapping
 from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.project import AvatarProject
+from avatar_creator_server.database.models.references import reference_avatar_ids, reference_columns
 from avatar_creator_server.database.models.spending import DailySpend, GenerationStart
 from avatar_creator_server.database.models.statistics import DailyUploads, UserStatistics
 from avatar_creator_server.database.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
@@ -42,6 +44,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     IdempotencyKey,
     BackgroundJob,
     RunningWorker,
+    ModelMapping,
 )
 """All tables, each after the tables that it refers to."""
 
@@ -64,9 +67,12 @@ __all__ = [
     "GenerationRecipe",
     "GenerationStart",
     "IdempotencyKey",
+    "ModelMapping",
     "PersonaExample",
     "RouteCircuit",
     "RunningWorker",
     "UserStatistics",
     "new_id",
+    "reference_avatar_ids",
+    "reference_columns",
 ]

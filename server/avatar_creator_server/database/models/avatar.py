@@ -44,8 +44,13 @@ class Avatar(BaseModel):
     )
     """Only link between avatar and generation. It is unique: a generation makes at most one avatar."""
     reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """Id of the avatar whose picture this one was made from; empty if none. Not a foreign key, because that
-    avatar may be deleted."""
+    """Id of the avatar whose picture this one was made from, or the first of several; empty if none. Not a
+    foreign key, because that avatar may be deleted."""
+    further_reference_avatar_ids = JSONField(default=list, constraints=[SQL("DEFAULT '[]'")])
+    """Ids of the avatars after the first one from whose pictures this one was made."""
+    picture_moderation = JSONField(null=True)
+    """Verdict about the picture; null if no classifier has checked it. See
+    `avatar_creator_server.images.records.PictureModeration`."""
     ethnicity_folded = TextField(default="")
     """Ethnicity, folded by `avatar_creator_server.database.text_search.fold`."""
     search_text = TextField(default="")

@@ -57,7 +57,9 @@ class AvatarGeneration(BaseModel):
     reproduce_of = TextField(default="", constraints=[SQL("DEFAULT ''")])
     """Id of the generation whose recipe this one runs again; empty if none."""
     reference_avatar_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
-    """Id of the reference avatar; empty if none."""
+    """Id of the first reference avatar; empty if none."""
+    further_reference_avatar_ids = JSONField(default=list, constraints=[SQL("DEFAULT '[]'")])
+    """Ids of the reference avatars after the first one. See `models.references`."""
     group_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
     """Id of the first generation of its variations; empty if it has no variations."""
     app_id = TextField(default="", constraints=[SQL("DEFAULT ''")])
@@ -67,6 +69,12 @@ class AvatarGeneration(BaseModel):
     reproduction = JSONField(null=True)
     """Comparison with the picture of `reproduce_of`; null if there is none. See
     `avatar_creator_server.generations.records.Reproduction`."""
+    picture_moderation = JSONField(null=True)
+    """Verdict about the picture; null if no classifier has checked it. See
+    `avatar_creator_server.images.records.PictureModeration`."""
+    route_choice = JSONField(null=True)
+    """The app and the LoRA that draw; null if the route has no apps. See
+    `avatar_creator_server.generations.records.RouteChoice`."""
     attempt_number = IntegerField(default=0)
     retry_count = IntegerField(default=0)
     worker_lost_count = IntegerField(default=0)

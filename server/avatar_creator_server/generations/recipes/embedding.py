@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from avatar_creator_server.generations.recipes.recipe import Recipe
-from avatar_creator_server.generations.routes import GUIDANCE_DISTILLED
 from avatar_creator_server.images.processing import Picture, encode_png
+from avatar_creator_server.model_table import Guidance, find_model
 
 RECIPE_NAMESPACE = "urn:uuid:ac495a74-680f-4f78-b193-00885e545934#"
 """Namespace of the XMP property `recipe`, which is a `Recipe` as JSON. It must never change."""
@@ -53,17 +53,24 @@ _PRINTABLE_LATIN_1 = re.compile("[\n\x20-\x7e\xa1-\xff]*")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
-def png_with_recipe(image: Image.Image, recipe: Recipe | None) -> Picture:
-    """Encode a generated picture as a PNG with its recipe, or as a plain PNG if the recipe is None.
+def png_with_recipe(image: Image.Image, recipe: Recipe, *, omit_recipe: bool = False) -> Picture:
+    """Encode a generated picture as a PNG with its recipe.
 
     The file has the texts `Description` (a sentence), `Software` and `parameters`, and an XMP packet. The
     packet has the kind of source, the prompt, the model and, in `RECIPE_NAMESPACE`, the recipe without the
-    reference avatar and without the paths of folders.
+    reference avatars, the classifier and the paths of folders.
+
+    Args:
+        image: The picture.
+        recipe: Its recipe.
+        omit_recipe: True if the file must only have an XMP packet with the kind of source. The picture stays
+            marked as made by AI, which licenses of models and laws demand.
     """
-    if recipe is None:
-        return encode_png(image)
     texts = PngInfo()
-    texts.add_itxt("XML:com.adobe.xmp", _xmp_packet(recipe))
+    if omit_recipe:
+        texts.add_itxt("XML:com.adobe.xmp", _xmp_packet([_source_property(recipe)]))
+        return encode_png(image, texts)
+    texts.add_itxt("XML:com.adobe.xmp", _xmp_packet(_properties(recipe), prompt=recipe.provider_prompt))
     for keyword, value in (
         ("Description", _description(recipe)),
         ("Software", recipe.software),
@@ -87,7 +94,7 @@ def _by_program(recipe: Recipe) -> bool:
 
 
 def _from_picture(recipe: Recipe) -> bool:
-    return bool(recipe.reference_avatar_id or recipe.reference_sha256)
+    return bool(recipe.reference_sha256s)
 
 
 def _digital_source_type(recipe: Recipe) -> str:
@@ -112,7 +119,13 @@ def _digital_source_type(recipe: Recipe) -> str:
 
 def _description(recipe: Recipe) -> str:
     """Return one sentence, without the prompt."""
-    source = " from another picture" if _from_picture(recipe) else ""
+    match len(recipe.reference_sha256s):
+        case 0:
+            source = ""
+        case 1:
+            source = " from another picture"
+        case number:
+            source = f" from {number} other pictures"
     if _by_program(recipe):
         return f"Portrait drawn{source} by a program, without a trained model."
     return f"Portrait generated{source} with the AI model {_system(recipe)}."
@@ -139,7 +152,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.steps:
         yield "Steps", str(recipe.steps)
     if recipe.guidance_scale:
-        if recipe.model.endswith(GUIDANCE_DISTILLED):
+        model = find_model(recipe.model)
+        if model is not None and model.guidance is not Guidance.CLASSIFIER_FREE:
             # The name in Forge. The other kind of guidance is off, unless a negative prompt needs it.
             if not recipe.negative_prompt:
                 yield "CFG scale", "1"
@@ -171,24 +185,29 @@ def _public(repository: str) -> str:
     return re.split(r"[/\\]", repository.rstrip("/\\"))[-1]
 
 
-def _xmp_packet(recipe: Recipe) -> str:
+def _xmp_packet(properties: Iterable[tuple[str, str]], prompt: str | None = None) -> str:
     packet = ElementTree.Element(_name("x:xmpmeta"))
     graph = ElementTree.SubElement(packet, _name("rdf:RDF"))
     about = ElementTree.SubElement(graph, _name("rdf:Description"), {_name("rdf:about"): ""})
-    for name, value in _properties(recipe):
+    for name, value in properties:
         ElementTree.SubElement(about, _name(name)).text = _text(value)
-    languages = ElementTree.SubElement(
-        ElementTree.SubElement(about, _name("dc:description")), _name("rdf:Alt")
-    )
-    default = ElementTree.SubElement(languages, _name("rdf:li"), {_name("xml:lang"): "x-default"})
-    default.text = _text(recipe.provider_prompt)
+    if prompt is not None:
+        languages = ElementTree.SubElement(
+            ElementTree.SubElement(about, _name("dc:description")), _name("rdf:Alt")
+        )
+        default = ElementTree.SubElement(languages, _name("rdf:li"), {_name("xml:lang"): "x-default"})
+        default.text = _text(prompt)
     ElementTree.indent(packet)
     return _PACKET_START + ElementTree.tostring(packet, encoding="unicode") + _PACKET_END
 
 
+def _source_property(recipe: Recipe) -> tuple[str, str]:
+    return "Iptc4xmpExt:DigitalSourceType", _digital_source_type(recipe)
+
+
 def _properties(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield "xmp:CreatorTool", recipe.software
-    yield "Iptc4xmpExt:DigitalSourceType", _digital_source_type(recipe)
+    yield _source_property(recipe)
     if not _by_program(recipe):
         yield "Iptc4xmpExt:AISystemUsed", _system(recipe)
         if recipe.model_revision:
@@ -201,7 +220,7 @@ def _properties(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _public_json(recipe: Recipe) -> str:
     """Return the recipe without information about the service's users and machines."""
     public = recipe.to_json()
-    del public["reference_avatar_id"]
+    del public["reference_avatar_id"], public["reference_avatar_ids"], public["picture_classifier"]
     public.update(model=_public(recipe.model), lora=_public(recipe.lora))
     # As ASCII, so that characters that XML cannot contain are kept as escapes.
     return json.dumps(public)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -23,7 +23,7 @@ class Recipe:
     """Everything that made a picture. The same provider makes the same or nearly the same picture from it."""
 
     provider: str
-    """`sketch`, `huggingface` or `diffusers`."""
+    """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     route: str
     """Name of the provider's route; see `avatar_creator_server.generations.routes.Route.name`."""
     model: str
@@ -54,22 +54,38 @@ class Recipe:
     """The prompt that was sent to the provider."""
     negative_prompt: str = ""
     """The negative prompt that was sent to the provider; empty if none was sent."""
-    reference_avatar_id: str = ""
-    """Id of the reference avatar; empty without a reference."""
-    reference_sha256: str = ""
-    """SHA-256 of the reference's picture file, in lower-case hexadecimal; empty without a reference."""
+    reference_avatar_ids: tuple[str, ...] = ()
+    """Ids of the reference avatars, in the order in which the model received their pictures."""
+    reference_sha256s: tuple[str, ...] = ()
+    """SHA-256 of each reference's picture file, in lower-case hexadecimal."""
     reference_strength: float = 0.0
     """Allowed distance from the reference; 0 without a reference."""
+    speed: str = "exact"
+    """Value of `avatar_creator_server.generations.routes.Route.speed`."""
     provider_facts: Mapping[str, str] = field(default_factory=dict)
     """Facts from the provider; see `avatar_creator_tasks.providers.base.Portrait.facts`."""
     pixels_sha256: str
     """Result of the function of this name for the picture."""
     software: str
     """Result of `this_software` when the picture was made."""
+    picture_classifier: str = ""
+    """Name of the classifier's folder, or host of its address; empty if none has checked the picture."""
+    picture_score: float = 0.0
+    """Score of the classifier; see `avatar_creator_server.images.records.PictureModeration`."""
+    blurred: bool = False
+    """True if the picture is blurred because the classifier flagged it."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as the value of a JSON column, with its fields in their order here."""
-        return asdict(self)
+        """Return the recipe as the value of a JSON column, with its fields in their order here.
+
+        `reference_avatar_id` and `reference_sha256` repeat the first reference, for earlier versions and for
+        readers of the file.
+        """
+        return {
+            **asdict(self),
+            "reference_avatar_id": first(self.reference_avatar_ids),
+            "reference_sha256": first(self.reference_sha256s),
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Recipe:
@@ -77,7 +93,23 @@ class Recipe:
 
         Fields that only a later version has are left out: during an upgrade, both read the same rows.
         """
-        return from_json(cls, stored)
+        recipe = from_json(cls, stored)
+        return replace(
+            recipe,
+            reference_avatar_ids=_references(stored, "reference_avatar_id"),
+            reference_sha256s=_references(stored, "reference_sha256"),
+        )
+
+
+def first(values: Sequence[str]) -> str:
+    """Return the first value, or an empty text if there is none."""
+    return values[0] if values else ""
+
+
+def _references(stored: Mapping[str, Any], field_of_one: str) -> tuple[str, ...]:
+    """Return a field of all references. Earlier versions stored that of one reference."""
+    one = stored.get(field_of_one)
+    return tuple(stored.get(f"{field_of_one}s") or ([one] if one else []))
 
 
 @cache

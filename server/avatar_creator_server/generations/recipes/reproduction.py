@@ -21,6 +21,8 @@ class ReproductionSource:
     """The picture whose recipe is run again."""
 
     pixels_sha256: str
+    provider_prompt: str
+    """The prompt that the provider received."""
     image: StoredFile | None
     """None if its avatar is gone."""
 
@@ -48,7 +50,8 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
         )
     if recipe is None:
         raise _not_reproducible_error("recipe", "it was made before recipes were kept")
-    route = routes.route(has_reference=bool(recipe.reference_avatar_id))
+    references = len(recipe.reference_avatar_ids)
+    route = routes.route(has_reference=references > 0)
     if route is None:
         raise _not_reproducible_error("provider", "the service no longer makes pictures from a reference")
     for name, now in _settings_of(route).items():
@@ -57,6 +60,8 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
             raise _not_reproducible_error(
                 name, f"the {name.replace('_', ' ')} was {before or 'none'} and is now {now or 'none'}"
             )
+    if references > route.max_references:
+        raise _not_reproducible_error("reference_avatar_ids", route.too_many_references(references))
 
 
 def _settings_of(route: Route) -> dict[str, str | float]:
@@ -71,6 +76,7 @@ def _settings_of(route: Route) -> dict[str, str | float]:
         "lora_weight_file": lora.weight_file,
         "lora_revision": lora.revision,
         "lora_scale": lora.scale,
+        "speed": route.speed,
     }
 
 
@@ -97,6 +103,5 @@ def read_source(user_id: str, generation_id: str) -> ReproductionSource | None:
         )
         .first()
     )
-    return ReproductionSource(
-        recipe.pixels_sha256, StoredFile.from_row(avatar.image_file) if avatar else None
-    )
+    image = StoredFile.from_row(avatar.image_file) if avatar else None
+    return ReproductionSource(recipe.pixels_sha256, recipe.provider_prompt, image)

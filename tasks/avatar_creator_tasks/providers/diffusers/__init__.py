@@ -1,1 +1,1 @@
-"""The provider `diffusers`: draws with a FLUX model on the worker's own GPU, or slowly on its CPU."""
+"""The provider `diffusers`: draws with a model on the worker's own GPU, or slowly on its CPU."""

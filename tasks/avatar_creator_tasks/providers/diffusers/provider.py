@@ -1,4 +1,4 @@
-"""The provider `diffusers`, which keeps one FLUX model loaded and draws in one thread.
+"""The provider `diffusers`, which keeps one model loaded and draws in one thread.
 
 Its libraries come with the extra `gpu`. They are imported with the first portrait, not with this module.
 """
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from avatar_creator_server.settings import SettingsError
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
-from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT, FluxSettings
+from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT, ModelSettings
 from avatar_creator_tasks.providers.step_reporter import StepReporter
 
 if TYPE_CHECKING:
-    from avatar_creator_tasks.providers.diffusers.flux import Flux
+    from avatar_creator_tasks.providers.diffusers.pipeline import LocalModel
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft")
 
@@ -40,7 +40,7 @@ class DiffusersProvider:
     estimates_progress = False
     max_concurrency = 1
 
-    def __init__(self, settings: FluxSettings) -> None:
+    def __init__(self, settings: ModelSettings) -> None:
         """Create the provider; the model is loaded with the first portrait.
 
         Raises:
@@ -49,10 +49,10 @@ class DiffusersProvider:
         require_libraries()
         self._settings = settings
         # One thread: a GPU has room for one drawing, and waiting drawings keep their order.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flux")
-        self._flux: Flux | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._model: LocalModel | None = None
 
-    async def load(self) -> Flux:
+    async def load(self) -> LocalModel:
         """Load the model now instead of with the first portrait, unless it is loaded already.
 
         Raises:
@@ -81,13 +81,13 @@ class DiffusersProvider:
     async def close(self) -> None:
         """Release the GPU's memory after the current step."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
-        if self._flux is not None:
-            flux, self._flux = self._flux, None
-            flux.unload()
+        if self._model is not None:
+            model, self._model = self._model, None
+            model.unload()
 
-    def _loaded(self) -> Flux:
-        if self._flux is None:
-            from avatar_creator_tasks.providers.diffusers.flux import Flux
+    def _loaded(self) -> LocalModel:
+        if self._model is None:
+            from avatar_creator_tasks.providers.diffusers.pipeline import LocalModel
 
-            self._flux = Flux.load(self._settings)
-        return self._flux
+            self._model = LocalModel.load(self._settings)
+        return self._model

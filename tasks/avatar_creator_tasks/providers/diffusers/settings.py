@@ -1,4 +1,4 @@
-"""Settings of the local FLUX model."""
+"""Settings of the local model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTALL_HINT = "install the extra gpu from the wheel, see docs/providers.md"
 
 
 @dataclass(frozen=True, slots=True)
-class FluxSettings:
+class ModelSettings:
     """The model that draws, and how it uses the device."""
 
     model: str
@@ -26,4 +26,6 @@ class FluxSettings:
     offload: Literal["none", "model", "sequential"] = "none"
     """Parts that stay in main memory while unused: none, whole parts of the model, or single layers."""
     quantization: Literal["none", "8bit", "4bit"] = "none"
-    """Bits of each weight of the transformer and the larger text encoder; `none` means 16, or 32 on a CPU."""
+    """Bits of each weight of the transformer and the text encoders; `none` means 16, or 32 on a CPU."""
+    speed: Literal["exact", "compiled", "fast"] = "exact"
+    """Means to draw faster: none, compiled blocks, or also a cache that leaves out blocks."""

@@ -24,6 +24,8 @@ class Access:
     """Hugging Face organization that pays; empty means the owner of the token."""
     deadline: timedelta = timedelta(minutes=10)
     """Maximum time for one picture, from its submission or resumption to its last byte."""
+    object_lifetime: timedelta = timedelta(days=1)
+    """Time for which fal keeps the file of a picture, from `PROVIDER_OBJECT_SECONDS`."""
     result_hosts: HostList = field(default_factory=HostList)
     """The only hosts of pictures, from `PROVIDER_RESULT_HOSTS`; any public host if empty."""
     result_private_hosts: HostList = field(default_factory=HostList)

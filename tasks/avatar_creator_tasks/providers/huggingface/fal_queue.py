@@ -7,6 +7,13 @@ The protocol:
 - `GET …/requests/{id}` returns the result or the error.
 - `PUT …/requests/{id}/cancel` cancels the request.
 
+The service asks fal not to store the input and the result of a request, and to delete the files of pictures
+after `PROVIDER_OBJECT_SECONDS`. fal then keeps a result for one hour, or for six minutes if it has 10 KB or
+more (fal.ai/docs/inference-api/queue/result). A result has about 1 KB and the prompt.
+
+No source says that the router forwards PUT, and no client of Hugging Face sends it. So only fal's own words
+count as an answer to a cancellation.
+
 Sources: fal.ai/docs/documentation/model-apis/inference/queue, fal.ai/docs/api-reference/inference-api and,
 for the headers, fal.ai/docs/documentation/model-apis/common-parameters. The addresses on the router follow
 huggingface.js, packages/inference/src/providers/fal-ai.ts, and huggingface_hub,
@@ -16,55 +23,73 @@ inference/_providers/fal_ai.py.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import structlog
-from PIL import Image
 
-from avatar_creator_server.shared.untrusted_http import RefusedAddressError
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
-from avatar_creator_tasks.providers.huggingface.error_body import is_error_body, json_object
-from avatar_creator_tasks.providers.huggingface.http_client import (
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
+from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
+from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
     BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
 )
+from avatar_creator_tasks.providers.hosted.limits import Limits
+from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal, Stage, failure
+from avatar_creator_tasks.providers.hosted.picture_addresses import picture_address
+from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
+from avatar_creator_tasks.providers.hosted.progress import ProgressReports
+from avatar_creator_tasks.providers.hosted.repetition import (
+    PAUSE_GROWTH,
+    DeadlinePassedError,
+    pause,
+    repeat,
+    unanswered,
+)
+from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
-from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Signal, Stage, failure
-from avatar_creator_tasks.providers.huggingface.picture_addresses import picture_address, redirected
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader, fitted
-from avatar_creator_tasks.providers.huggingface.progress import Estimate
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path, request_path
 
 log = structlog.get_logger()
 
-_PAUSE_GROWTH = 1.5
 _MAX_SEED = 2**64 - 1
 _STATUSES = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
 
-T = TypeVar("T")
-
-
-class DeadlinePassedError(Exception):
-    """The deadline passed while a request with a known path was running."""
-
 
 class CancelResult(StrEnum):
-    """The provider's answer to a cancellation."""
+    """The result of a cancellation."""
 
-    ACCEPTED = "the provider cancels the request"
+    CANCELLED = "the provider has removed the request from its queue"
+    DROPPED = "the provider does not have the request any longer"
+    REQUESTED = "the provider has asked the runner to stop, which it may not do"
     COMPLETED = "the request has already completed"
-    UNKNOWN = "the provider does not know the request"
+    UNCONFIRMED = "the cancellation may not have reached the provider"
+
+    @property
+    def has_ended(self) -> bool:
+        """True if the request certainly does not run any longer, and has no picture."""
+        return self in (CancelResult.CANCELLED, CancelResult.DROPPED)
+
+
+_CANCEL_RESULTS: Mapping[tuple[int, str], CancelResult] = {
+    (HTTPStatus.OK, "OK"): CancelResult.CANCELLED,
+    (HTTPStatus.ACCEPTED, "CANCELLATION_REQUESTED"): CancelResult.REQUESTED,
+    (HTTPStatus.BAD_REQUEST, "ALREADY_COMPLETED"): CancelResult.COMPLETED,
+    (HTTPStatus.BAD_REQUEST, "ALREADY_CANCELLED"): CancelResult.DROPPED,
+    (HTTPStatus.NOT_FOUND, "NOT_FOUND"): CancelResult.DROPPED,
+}
+"""fal's answers to a cancellation, by status and `status` of the body. fal does not document
+ALREADY_CANCELLED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +110,21 @@ class FalQueue:
         limits: Limits,
         http: HttpClient,
         reader: AnswerReader,
-        pictures: PictureReader,
+        downloads: PictureDownloads,
     ) -> None:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
+        self._privacy = {
+            "x-fal-store-io": "0",
+            "x-fal-object-lifecycle-preference": json.dumps(
+                {"expiration_duration_seconds": round(access.object_lifetime.total_seconds())}
+            ),
+        }
         self._limits = limits
         self._http = http
         self._reader = reader
-        self._pictures = pictures
+        self._downloads = downloads
 
     async def submit(self, request: PortraitRequest, deadline: Deadline) -> str:
         """Submit a request and return its path.
@@ -101,10 +132,11 @@ class FalQueue:
         Raises:
             RequestError: The provider refused the request, or it is unknown whether it accepted the request.
         """
-        app = app_of(request)
+        app = app_of(request).name
         body = await asyncio.to_thread(app_input, request)
         headers = {
             **self._bill_to,
+            **self._privacy,
             # This service counts and pays for each attempt. fal itself would retry up to ten times.
             "x-fal-no-retry": "1",
             # The recipe names the model, so no other model may draw.
@@ -141,65 +173,85 @@ class FalQueue:
             raise failure(
                 Stage.POLL, ("404",), provider_message="the request does not belong to this provider"
             )
-        error_type = await self._wait_until_completed(path, request, deadline, progress)
-        result = await self._repeat(lambda: self._result(path, error_type, deadline), deadline)
-        image = await self._repeat(lambda: self._picture(result.picture_url, request, deadline), deadline)
-        return await asyncio.to_thread(_portrait, image, result, request)
+        reports = ProgressReports(request, self._limits, progress)
+
+        async def report(status: dict[str, Any]) -> None:
+            if status["status"] == "IN_QUEUE":
+                await reports.queued()
+            else:
+                await reports.drawing(status.get("logs"))
+
+        error_type = await self._wait_until_completed(path, deadline, report)
+        result = await repeat(lambda: self._result(path, error_type, deadline), deadline, self._limits)
+        size = request.width, request.height
+        any_size = "size" not in app_of(request).inputs
+        image = await repeat(
+            lambda: self._downloads.picture(result.picture_url, size, deadline, any_size=any_size),
+            deadline,
+            self._limits,
+        )
+        return await asyncio.to_thread(finished_portrait, image, request, result.facts, result.seed)
 
     async def cancel_after_deadline(self, path: str) -> RequestError:
-        """Cancel a request whose deadline has passed and return the error of the attempt."""
+        """Cancel a request whose deadline has passed and return the error of the attempt.
+
+        The next attempt resumes the request, unless the request has certainly ended.
+        """
         try:
-            dropped = await self.cancel(path) is not CancelResult.COMPLETED
+            result = await self.cancel(path)
         except RequestError as error:
             log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
-            dropped = False
-        return failure(Stage.POLL, (Signal.DEADLINE if dropped else Signal.DEADLINE_ALIVE,))
+            result = CancelResult.UNCONFIRMED
+        if result is CancelResult.REQUESTED:
+            return await self._error_after_stop(path)
+        return failure(Stage.POLL, (Signal.DEADLINE if result.has_ended else Signal.DEADLINE_ALIVE,))
 
     async def cancel(self, path: str) -> CancelResult:
         """Cancel a request at the provider.
 
         Raises:
-            RequestError: The cancellation did not reach the provider.
+            RequestError: fal itself has not answered, so the request counts as running.
         """
-        if not is_request_path(path):
-            return CancelResult.UNKNOWN
         try:
             answer = await self._send(
                 "PUT", self._address(path, "/cancel"), Deadline(self._limits.cancel_seconds)
             )
         except NoAnswerError as error:
             raise failure(Stage.CANCEL, (error.signal,)) from error
+        word = (json_object(answer.content) or {}).get("status")
+        result = _CANCEL_RESULTS.get((answer.status, word)) if isinstance(word, str) else None
+        if result is not None:
+            return result
         if answer.is_success:
-            return CancelResult.ACCEPTED
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return CancelResult.UNKNOWN
-        if (json_object(answer.content) or {}).get("status") == "ALREADY_COMPLETED":
-            return CancelResult.COMPLETED
+            raise self._unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
         raise self._reader.refusal(Stage.CANCEL, answer)
 
+    async def _error_after_stop(self, path: str) -> RequestError:
+        """Wait a little for the end of a request that was asked to stop, and return the attempt's error."""
+        deadline = Deadline(self._limits.stop_seconds)
+        try:
+            error_type = await self._wait_until_completed(path, deadline, _ignore)
+            await repeat(lambda: self._result(path, error_type, deadline), deadline, self._limits)
+        except DeadlinePassedError:
+            pass
+        except RequestError as error:
+            if not error.request_alive:
+                was_cancelled = error.retryable and error.charged
+                return failure(Stage.POLL, (Signal.DEADLINE,)) if was_cancelled else error
+        return failure(Stage.POLL, (Signal.DEADLINE_ALIVE,))
+
     async def _wait_until_completed(
-        self,
-        path: str,
-        request: PortraitRequest,
-        deadline: Deadline,
-        progress: Callable[[float], Awaitable[None]],
+        self, path: str, deadline: Deadline, report: Callable[[dict[str, Any]], Awaitable[None]]
     ) -> str:
         """Poll until a request has ended; return fal's type of its error, or an empty text."""
-        clock = asyncio.get_running_loop()
-        estimate = Estimate(request.expected_seconds or self._limits.usual_seconds)
-        pause = self._limits.first_pause_seconds
-        start: float | None = None
+        seconds = self._limits.first_pause_seconds
         while True:
-            status = await self._repeat(lambda: self._status(path, deadline), deadline)
+            status = await repeat(lambda: self._status(path, deadline), deadline, self._limits)
             if status["status"] == "COMPLETED":
                 return str(status.get("error_type") or "")
-            if status["status"] == "IN_QUEUE":
-                await progress(estimate.queued())
-            else:
-                start = start or clock.time()
-                await progress(estimate.drawing(clock.time() - start, status.get("logs"), request.steps))
-            await _pause(pause, deadline)
-            pause = min(pause * _PAUSE_GROWTH, self._limits.max_pause_seconds)
+            await report(status)
+            await pause(seconds, deadline)
+            seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
 
     async def _status(self, path: str, deadline: Deadline) -> dict[str, Any]:
         url = self._address(path, "/status").copy_add_param("logs", "1")
@@ -235,38 +287,6 @@ class FalQueue:
             seed if type(seed) is int and 0 <= seed <= _MAX_SEED else None,
         )
 
-    async def _picture(self, url: httpx.URL, request: PortraitRequest, deadline: Deadline) -> Image.Image:
-        answer = await self._download(url, deadline)
-        size = request.width, request.height
-        try:
-            return await self._pictures.read(
-                answer.content,
-                answer.headers.get("content-type", ""),
-                size,
-                deadline,
-                any_size=request.route.name == "fal-ai-kontext",
-            )
-        except BadPictureError as error:
-            raise failure(Stage.PICTURE, (error.signal,), provider_message=error.message) from error
-
-    async def _download(self, url: httpx.URL, deadline: Deadline) -> Answer:
-        """Download the picture's file without the API key, because another host stores the file."""
-        for _ in range(self._limits.redirects + 1):
-            try:
-                answer = await self._http.download(url, deadline, max_bytes=self._limits.picture_bytes)
-            except RefusedAddressError as error:
-                log.warning("picture_address_refused", host=self._reader.fact(url.host), because=str(error))
-                raise failure(Stage.PICTURE, (Signal.FORBIDDEN_ADDRESS,)) from None
-            except NoAnswerError as error:
-                raise _no_answer(Stage.PICTURE, error) from error
-            if answer.is_success:
-                return answer
-            target = redirected(url, answer.status, answer.headers)
-            if target is None:
-                break
-            url = target
-        raise self._reader.refusal(Stage.PICTURE, answer)
-
     async def _query(
         self,
         stage: Stage,
@@ -286,7 +306,7 @@ class FalQueue:
         try:
             answer = await self._send(method, url, deadline, **options)
         except NoAnswerError as error:
-            raise _no_answer(stage, error) from error
+            raise unanswered(stage, error) from error
         if not answer.is_success:
             raise self._reader.refusal(stage, answer, known_type=known_type)
         return answer
@@ -294,26 +314,6 @@ class FalQueue:
     async def _send(self, method: str, url: httpx.URL, deadline: Deadline, **options: Any) -> Answer:
         headers = options.pop("headers", self._bill_to)
         return await self._http.send(method, url, deadline, key=self._key, headers=headers, **options)
-
-    async def _repeat(self, query: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-        """Run a query, and repeat it while the table allows an immediate repetition."""
-        pause = self._limits.first_pause_seconds
-        tries = 1
-        while True:
-            try:
-                return await query()
-            except RequestError as error:
-                retry_after = error.retry_after.total_seconds()
-                if (
-                    not error.repeatable
-                    or tries >= self._limits.tries
-                    or retry_after > self._limits.max_pause_seconds
-                ):
-                    raise
-                log.info("provider_query_repeated", reason=error.reason, message=error.message)
-            await _pause(max(pause, retry_after), deadline)
-            pause = min(pause * _PAUSE_GROWTH, self._limits.max_pause_seconds)
-            tries += 1
 
     def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
         message = self._reader.message(answer)
@@ -323,34 +323,5 @@ class FalQueue:
         return self._base.join(f"{path}{suffix}").copy_set_param("_subdomain", "queue")
 
 
-def _no_answer(stage: Stage, error: NoAnswerError) -> RequestError | DeadlinePassedError:
-    if error.signal is Signal.DEADLINE and stage is not Stage.SUBMIT:
-        return DeadlinePassedError()
-    return failure(stage, (error.signal,))
-
-
-async def _pause(seconds: float, deadline: Deadline) -> None:
-    left = deadline.seconds_left()
-    await asyncio.sleep(min(seconds, left))
-    if seconds >= left:
-        raise DeadlinePassedError
-
-
-def _portrait(image: Image.Image, result: _Result, request: PortraitRequest) -> Portrait:
-    warnings = []
-    size = request.width, request.height
-    if image.size != size:
-        warnings.append(
-            f"the provider drew {image.width}x{image.height} pixels; "
-            f"the picture was scaled and cropped to {size[0]}x{size[1]}"
-        )
-        image = fitted(image, size)
-    if result.seed is not None and result.seed != request.seed:
-        warnings.append(f"the provider used the seed {result.seed} instead of {request.seed}")
-    lora = request.route.lora
-    if lora is not None and lora.revision and not lora.weight_file:
-        warnings.append(
-            "the LoRA's revision was not sent to the provider, because it needs the name of the weight file: "
-            "the operator must set LORA_WEIGHT_FILE"
-        )
-    return Portrait(image, dict(result.facts), tuple(warnings))
+async def _ignore(status: dict[str, Any]) -> None:
+    pass

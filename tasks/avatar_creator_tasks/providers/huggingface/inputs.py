@@ -1,7 +1,6 @@
 """Request bodies of each route.
 
-Sources for fal's apps: fal.ai/models/fal-ai/flux-lora/llms.txt and the same page of `fal-ai/flux/dev`,
-`fal-ai/flux-kontext/dev` and `fal-ai/flux-kontext-lora`. Sources for single requests: huggingface_hub,
+The inputs of fal's apps are in the table of models. Sources for single requests: huggingface_hub,
 inference/_providers/hf_inference.py, and huggingface.co/docs/inference-providers/tasks/text-to-image.
 """
 
@@ -11,48 +10,55 @@ from typing import Any
 from urllib.parse import quote
 
 from avatar_creator_server.generations.routes import Lora
+from avatar_creator_server.model_table import App, Guidance
 from avatar_creator_tasks.providers.base import PortraitRequest
-from avatar_creator_tasks.providers.huggingface.pictures import reference_uri
+from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 
 _HUB = "https://huggingface.co"
 
 
-def app_of(request: PortraitRequest) -> str:
-    """Return the name of the fal app that draws this request."""
-    has_lora = request.route.lora is not None
-    if request.route.name == "fal-ai-kontext":
-        return "fal-ai/flux-kontext-lora" if has_lora else "fal-ai/flux-kontext/dev"
-    return "fal-ai/flux-lora" if has_lora else "fal-ai/flux/dev"
+def app_of(request: PortraitRequest) -> App:
+    """Return the fal app that draws this request.
+
+    Raises:
+        ValueError: The route has no app.
+    """
+    if request.route.app is None:
+        raise ValueError(f"the route {request.route.name} has no app")
+    return request.route.app
 
 
 def app_input(request: PortraitRequest) -> dict[str, Any]:
-    """Return the request body for the fal app. Encoding a reference is slow: call this in a thread.
+    """Return the request body for the fal app. Encoding references is slow: call this in a thread.
 
     Raises:
         ValueError: The app needs a reference and the request has none.
     """
-    body: dict[str, Any] = {
-        "prompt": request.prompt,
-        "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance_scale,
-        "seed": request.seed,
-        "num_images": 1,
-        "output_format": "png",
-        "enable_safety_checker": True,
-    }
+    inputs = app_of(request).inputs
     size = request.width, request.height
-    if request.route.name != "fal-ai-kontext":
-        body["image_size"] = {"width": request.width, "height": request.height}
-    elif request.reference is None:
-        raise ValueError("the route fal-ai-kontext needs a reference, and the request has none")
-    else:
-        # The app has no size parameter: the picture gets about the size of the reference.
-        body["image_url"] = reference_uri(request.reference.image, size)
-        body["resolution_mode"] = "match_input"
-    lora = request.route.lora
-    if lora is not None:
-        body["loras"] = [{"path": lora_path(lora), "scale": lora.scale}]
-    return body
+    body: dict[str, Any] = {"prompt": request.prompt, "output_format": "png"}
+    values: dict[str, Any] = {
+        "size": {"width": request.width, "height": request.height},
+        "steps": request.steps,
+        "guidance_scale": request.guidance_scale,
+        "negative_prompt": request.negative_prompt or None,
+        "seed": request.seed,
+        # Otherwise the app may skip steps, and the recipe would be wrong.
+        "acceleration": "none",
+        "safety_checker": True,
+    }
+    if request.route.lora is not None:
+        values["lora"] = [{"path": lora_path(request.route.lora), "scale": request.route.lora.scale}]
+    if "reference" in inputs or "references" in inputs:
+        if not request.references:
+            raise ValueError(f"the route {request.route.name} needs a reference, and the request has none")
+        uris = [reference_uri(reference.image, size) for reference in request.references]
+        values |= {"reference": uris[0], "references": uris}
+        values["reference_strength"] = request.references[0].strength
+        if "size" not in inputs:
+            # The picture gets about the size of the reference.
+            body["resolution_mode"] = "match_input"
+    return body | {name: values[ours] for ours, name in inputs.items() if values.get(ours) is not None}
 
 
 def lora_path(lora: Lora) -> str:
@@ -69,13 +75,16 @@ def lora_path(lora: Lora) -> str:
 
 def single_input(request: PortraitRequest) -> dict[str, Any]:
     """Return the request body for hf-inference and for endpoints."""
+    model = request.route.known_model
+    # Otherwise the pipeline of a model that was distilled to draw without guidance has guidance by default.
+    unguided = 0.0 if model is not None and model.guidance is Guidance.NONE else None
     parameters: dict[str, Any] = {
         "width": request.width,
         "height": request.height,
         "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance_scale,
+        "guidance_scale": unguided if request.guidance_scale is None else request.guidance_scale,
         "seed": request.seed,
+        "negative_prompt": request.negative_prompt or None,
     }
-    if request.negative_prompt:
-        parameters["negative_prompt"] = request.negative_prompt
-    return {"inputs": request.prompt, "parameters": parameters}
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return {"inputs": request.prompt, "parameters": given}

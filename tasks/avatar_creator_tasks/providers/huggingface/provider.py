@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
-from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
+from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
+from avatar_creator_tasks.providers.hosted.limits import Limits
+from avatar_creator_tasks.providers.hosted.outcomes import Stage, failure
+from avatar_creator_tasks.providers.hosted.pictures import PictureReader
+from avatar_creator_tasks.providers.hosted.repetition import DeadlinePassedError
+from avatar_creator_tasks.providers.hosted.submission import submit_and_report
 from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
-from avatar_creator_tasks.providers.huggingface.fal_queue import CancelResult, DeadlinePassedError, FalQueue
-from avatar_creator_tasks.providers.huggingface.http_client import Deadline, HttpClient
-from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import Stage, failure
-from avatar_creator_tasks.providers.huggingface.pictures import PictureReader
+from avatar_creator_tasks.providers.huggingface.fal_queue import FalQueue
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
+from avatar_creator_tasks.providers.huggingface.signals import signals_of
 from avatar_creator_tasks.providers.huggingface.single_requests import SingleRequests
-
-_SUBMISSION_GRACE_SECONDS = 10.0
-"""Time that a cancelled call leaves its submission to end."""
 
 log = structlog.get_logger()
 
@@ -54,11 +53,12 @@ class HuggingFaceProvider:
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
         limits = limits or Limits()
-        reader = AnswerReader(access.api_key, now)
+        reader = AnswerReader(access.api_key, now, signals_of)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
         pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)
-        self._queue = FalQueue(access, limits, self._http, reader, pictures)
+        downloads = PictureDownloads(limits, self._http, reader, pictures)
+        self._queue = FalQueue(access, limits, self._http, reader, downloads)
         self._single = SingleRequests(access, limits, self._http, reader, pictures)
 
     async def generate(self, request: PortraitRequest, reports: Reports) -> Portrait:
@@ -71,7 +71,7 @@ class HuggingFaceProvider:
         """
         deadline = Deadline(self._deadline_seconds)
         match request.route.name:
-            case "fal-ai" | "fal-ai-kontext":
+            case "fal-ai" | "fal-ai-reference":
                 return await self._draw_through_queue(request, reports, deadline)
             case "hf-inference" | "endpoint":
                 if request.resume_request_id:
@@ -84,14 +84,12 @@ class HuggingFaceProvider:
         """Cancel a request at fal. A request that has ended or is unknown is not an error.
 
         Raises:
-            ProviderError: The cancellation did not reach fal; `retryable` says whether a later call may.
+            ProviderError: fal itself has not answered, so the request counts as running.
         """
         if not is_request_path(request_id):
-            log.warning("foreign_request_ignored")
-            return
+            raise foreign_request_error(request_id)
         result = await self._queue.cancel(request_id)
-        if result is not CancelResult.ACCEPTED:
-            log.info("provider_cancellation_skipped", because=str(result))
+        log.info("provider_cancellation_answered", answer=result.name, meaning=str(result))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -100,39 +98,11 @@ class HuggingFaceProvider:
     async def _draw_through_queue(
         self, request: PortraitRequest, reports: Reports, deadline: Deadline
     ) -> Portrait:
-        path = request.resume_request_id or await self._submit(request, reports, deadline)
+        path = request.resume_request_id or await submit_and_report(
+            lambda: self._queue.submit(request, deadline), reports.submitted
+        )
         try:
             return await self._queue.portrait(path, request, deadline, reports.progress)
         except DeadlinePassedError:
             pass
         raise await self._queue.cancel_after_deadline(path)
-
-    async def _submit(self, request: PortraitRequest, reports: Reports, deadline: Deadline) -> str:
-        """Submit a request, report its id and return it.
-
-        If the call is cancelled, submission and report get some time to end. A request whose id was never
-        reported cannot be resumed or cancelled, but is still charged.
-        """
-
-        async def submit_and_report() -> str:
-            path = await self._queue.submit(request, deadline)
-            await reports.submitted(path)
-            return path
-
-        submission = asyncio.create_task(submit_and_report())
-        try:
-            return await asyncio.shield(submission)
-        except asyncio.CancelledError:
-            await _let_end(submission)
-            raise
-
-
-async def _let_end(submission: asyncio.Task[str]) -> None:
-    """Wait up to the grace period for a submission, ignoring further cancellations; discard its error."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _SUBMISSION_GRACE_SECONDS
-    while not submission.done() and loop.time() < until:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({submission}, timeout=until - loop.time())
-    submission.cancel()
-    await asyncio.gather(submission, return_exceptions=True)

@@ -2,9 +2,11 @@
 
 Polling, fetching and cancelling need only this path, for example
 `fal-ai/flux-lora/requests/764cabcf-b745-4b3e-ae38-1200304cf45b`. Its strict form keeps every address below
-the router's own. The path has the owner and the alias of the app and not the rest of the app's name:
-`fal-ai/flux/dev` is polled at `fal-ai/flux` (fal.ai/docs/api-reference/inference-api). The path comes from
-`response_url`, as in huggingface.js (packages/inference/src/providers/fal-ai.ts).
+the router's own. The path comes from `response_url`, as in huggingface.js
+(packages/inference/src/providers/fal-ai.ts) and in huggingface_hub (inference/_providers/fal_ai.py), and is
+taken whole: usually it has the owner and the alias of the app and not the rest of the app's name
+(`fal-ai/flux/dev` is polled at `fal-ai/flux`, fal.ai/docs/api-reference/inference-api), but fal alone decides
+that.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from urllib.parse import urlsplit
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 _ALIAS = r"[A-Za-z0-9](?:\.?[A-Za-z0-9_-]){0,99}"
-_PATH = re.compile(f"{_NAME}/{_ALIAS}/requests/{_NAME}", re.ASCII)
-_IN_ADDRESS = re.compile(rf"(?:^|/)({_NAME}/{_ALIAS}/requests/({_NAME}))(?:/response)?$", re.ASCII)
+_PATH = re.compile(f"{_NAME}/{_ALIAS}(?:/{_ALIAS}){{0,3}}/requests/({_NAME})", re.ASCII)
 
 
 def is_request_path(text: str) -> bool:
@@ -37,10 +38,11 @@ def request_path(app: str, receipt: dict[str, Any]) -> str | None:
     address = receipt.get("response_url")
     if isinstance(address, str):
         try:
-            found = _IN_ADDRESS.search(urlsplit(address).path)
+            path = urlsplit(address).path.removeprefix("/").removesuffix("/response")
         except ValueError:
-            found = None
-        if found is not None and found[2] == request_id:
-            return found[1]
+            path = ""
+        found = _PATH.fullmatch(path)
+        if found is not None and found[1] == request_id:
+            return path
     owner, alias = app.split("/")[:2]
     return f"{owner}/{alias}/requests/{request_id}"

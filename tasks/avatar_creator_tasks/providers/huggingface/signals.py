@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from avatar_creator_tasks.providers.huggingface.error_body import error_messages
-from avatar_creator_tasks.providers.huggingface.http_client import Answer
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.error_body import error_messages
+from avatar_creator_tasks.providers.hosted.http_client import Answer
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 _NOT_STARTED = frozenset(
     {"runner_scheduling_failure", "runner_connection_refused", "runner_connection_timeout", "startup_timeout"}
@@ -17,6 +18,18 @@ _NOT_STARTED = frozenset(
 """fal's types of errors that happen before a runner receives the request."""
 _RETRY_HEADERS = ("x-fal-retryable", "x-fal-needs-retry")
 """Headers that say whether a retry may succeed; newer pages of fal's documentation name the second one."""
+_FROM_FAL = "x-fal-request-id"
+"""Header of every answer that fal itself makes, and not a proxy in front of it: fal's own client relies on it
+(github.com/fal-ai/fal, projects/fal_client/src/fal_client/client.py, `_is_ingress_error`)."""
+_CONTENT = re.compile(
+    r"\bnsfw\b|not safe for work|\bcontent (?:checker|filter|policy|policies|moderation|violation)"
+    r"|\bsafety (?:checker|filter|system|policy|policies|violation)|policy violation|violates .{0,40}policy"
+)
+"""Words of a refusal because of the content, in a casefolded message. fal: `The content could not be
+processed because it contained material flagged by a content checker.`
+(fal.ai/docs/documentation/model-apis/errors). diffusers: `Potential NSFW content was detected in one or more
+images.` (pipelines/stable_diffusion/safety_checker.py). Clients of fal also look for other words in refusals
+without a type, such as `safety checker` and `content policy`."""
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
@@ -33,6 +46,8 @@ class _Refusal:
     """fal's types of the error."""
     is_markup: bool
     """True if the body is HTML or XML."""
+    is_from_fal: bool
+    """True if fal itself made the answer, and not a proxy in front of it."""
     retry_hint: str
     """Value of the header that says whether a retry may succeed; empty if missing."""
 
@@ -50,7 +65,10 @@ class _Refusal:
 
 
 def _is_content_refused(refusal: _Refusal) -> bool:
-    return "content_policy_violation" in refusal.error_types
+    if refusal.error_types:
+        return "content_policy_violation" in refusal.error_types
+    is_unprocessable = refusal.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    return is_unprocessable and _CONTENT.search(refusal.text) is not None
 
 
 def _is_account_locked(refusal: _Refusal) -> bool:
@@ -59,6 +77,10 @@ def _is_account_locked(refusal: _Refusal) -> bool:
 
 def _is_gateway_page(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.FORBIDDEN and refusal.is_markup
+
+
+def _is_missing_page(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.NOT_FOUND and refusal.is_markup
 
 
 def _is_model_loading(refusal: _Refusal) -> bool:
@@ -86,7 +108,8 @@ def _is_retry_useless(refusal: _Refusal) -> bool:
 
 
 def _is_job_failed(refusal: _Refusal) -> bool:
-    return refusal.is_server_error and bool(refusal.error_types)
+    # fal's framework answers an app's uncaught errors and GPU errors without a type.
+    return refusal.is_server_error and (refusal.is_from_fal or bool(refusal.error_types))
 
 
 _Rule = tuple[Signal, Callable[[_Refusal], bool]]
@@ -95,6 +118,7 @@ _BEFORE_STATUS: tuple[_Rule, ...] = (
     (Signal.CONTENT, _is_content_refused),
     (Signal.LOCKED, _is_account_locked),
     (Signal.GATEWAY_PAGE, _is_gateway_page),
+    (Signal.MISSING_PAGE, _is_missing_page),
     (Signal.LOADING, _is_model_loading),
     (Signal.UNSUPPORTED, _is_model_unsupported),
     (Signal.IN_PROGRESS, _is_in_progress),
@@ -132,6 +156,7 @@ def _read_refusal(answer: Answer, body: Mapping[str, Any], known_type: str) -> _
         body=body,
         text=" ".join(error_messages(detail or body.get("error") or "")).casefold(),
         error_types=frozenset(_error_types(answer, body, known_type)) - {""},
+        is_from_fal=bool(answer.headers.get(_FROM_FAL)),
         is_markup=answer.content.lstrip().startswith(b"<"),
         retry_hint=next(filter(None, hints), ""),
     )

@@ -14,21 +14,21 @@ import httpx
 from PIL import Image
 
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.huggingface.access import Access
-from avatar_creator_tasks.providers.huggingface.answers import AnswerReader
-from avatar_creator_tasks.providers.huggingface.error_body import is_error_body, json_object
-from avatar_creator_tasks.providers.huggingface.http_client import (
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
+from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
     BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
 )
+from avatar_creator_tasks.providers.hosted.limits import Limits
+from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
+from avatar_creator_tasks.providers.hosted.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.hosted.progress import Estimate
+from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import single_input
-from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal, Stage, failure
-from avatar_creator_tasks.providers.huggingface.pictures import BadPictureError, PictureReader
-from avatar_creator_tasks.providers.huggingface.progress import Estimate
 
 _FACTS = {"x-request-id": "request", "x-compute-time": "compute_seconds"}
 """Headers of the answer that become facts, and the names of the facts in a recipe."""

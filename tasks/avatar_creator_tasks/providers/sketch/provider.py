@@ -32,10 +32,11 @@ class SketchProvider:
                 reporter.step_done(done / total)
 
             def draw() -> Image.Image:
-                if request.reference is not None:
+                if request.references:
+                    [reference] = request.references
                     return restyle(
-                        request.reference.image,
-                        strength=request.reference.strength,
+                        reference.image,
+                        strength=reference.strength,
                         seed=request.seed,
                         width=request.width,
                         height=request.height,

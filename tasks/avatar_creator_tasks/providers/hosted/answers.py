@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 
-from avatar_creator_tasks.providers.huggingface.error_body import error_messages, json_object
-from avatar_creator_tasks.providers.huggingface.excerpt import excerpt
-from avatar_creator_tasks.providers.huggingface.http_client import Answer
-from avatar_creator_tasks.providers.huggingface.outcomes import RequestError, Stage, failure
-from avatar_creator_tasks.providers.huggingface.signals import signals_of
+from avatar_creator_tasks.providers.hosted.error_body import error_messages, json_object
+from avatar_creator_tasks.providers.hosted.excerpt import excerpt
+from avatar_creator_tasks.providers.hosted.http_client import Answer
+from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal, Stage, failure
 
 log = structlog.get_logger()
 
 MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
 
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_RATE_LIMIT = re.compile(rf'({_QUOTED}|[^;,"]*)((?:\s*;\s*[a-z]+\s*=\s*(?:{_QUOTED}|[^;,"\s]+))*)\s*(?:,|$)')
+_PARAMETER = re.compile(rf';\s*([a-z]+)\s*=\s*({_QUOTED}|[^;,"\s]+)')
+_INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
+
+SignalsOf = Callable[[Answer, Mapping[str, Any], str], Iterable[Signal | str]]
+"""Returns the signals of an answer whose status is not 2xx, the most specific first. The arguments are the
+answer, the provider's JSON body (empty if there is none), and the error's type if an earlier answer has
+reported one (else empty)."""
+
+
+def _estimated_time(body: Mapping[str, Any]) -> object:
+    """Return the seconds until a model of Hugging Face is loaded."""
+    return body.get("estimated_time")
+
 
 class AnswerReader:
     """Turns answers into errors, messages and facts, and removes the secret from all of them."""
 
-    def __init__(self, secret: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        secret: str,
+        now: Callable[[], datetime],
+        signals_of: SignalsOf,
+        delay_in: Callable[[Mapping[str, Any]], object] = _estimated_time,
+    ) -> None:
+        """Create a reader.
+
+        Args: secret: The API key, which no message may contain. now: Returns the current time, to interpret a
+        Retry-After that is a date. signals_of: Finds the signals of an answer of this provider. delay_in:
+        Returns the seconds until a retry that the body of a refusal asks for, or anything else if it asks for
+        none. The headers count before it.
+        """
         self._secret = secret
         self._now = now
+        self._signals_of = signals_of
+        self._delay_in = delay_in
 
     def refusal(self, stage: Stage, answer: Answer, *, known_type: str = "") -> RequestError:
         """Return the error for an answer whose status is not 2xx.
@@ -44,7 +75,7 @@ class AnswerReader:
             log.info("picture_download_refused", status=answer.status, message=message)
         return failure(
             stage,
-            signals_of(answer, body, known_type),
+            self._signals_of(answer, body, known_type),
             status=answer.status,
             provider_message="" if is_foreign else message,
             retry_after=self._retry_after(answer, body),
@@ -67,10 +98,13 @@ class AnswerReader:
         return excerpt(str(value), self._secret)
 
     def _retry_after(self, answer: Answer, body: Mapping[str, Any]) -> timedelta:
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            seconds = _rate_limit_seconds(answer.headers.get("ratelimit", ""))
+            if seconds is not None:
+                return _clamped(seconds)
         header = answer.headers.get("retry-after", "").strip()
         if not header:
-            # Seconds until the model is loaded.
-            return _clamped(body.get("estimated_time"))
+            return _clamped(self._delay_in(body))
         try:
             return _clamped(float(header))
         except ValueError:
@@ -82,6 +116,22 @@ class AnswerReader:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return _clamped((moment - self._now()).total_seconds())
+
+
+def _rate_limit_seconds(header: str) -> int | None:
+    """Return the seconds until every exhausted limit in a RateLimit header is reset; None without any.
+
+    Hugging Face sends `ratelimit: "api";r=0;t=55`, and its own client prefers that to Retry-After
+    (huggingface.co/docs/hub/rate-limits; huggingface_hub, utils/_http.py, `parse_ratelimit_headers`). The
+    form is a list of structured fields, draft-ietf-httpapi-ratelimit-headers-09.
+    """
+    waits = []
+    for limit in _RATE_LIMIT.finditer(header):
+        parameters = dict(_PARAMETER.findall(limit[2]))
+        remaining, reset = (_INTEGER.fullmatch(parameters.get(name, "")) for name in ("r", "t"))
+        if remaining is not None and int(remaining[0]) == 0 and reset is not None:
+            waits.append(int(reset[0]))
+    return max(waits, default=None)
 
 
 def _clamped(seconds: Any) -> timedelta:

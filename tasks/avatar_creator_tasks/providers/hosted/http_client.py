@@ -14,8 +14,8 @@ import httpx
 
 from avatar_creator_server.shared.http import open_http_client
 from avatar_creator_server.shared.untrusted_http import EgressRules, UntrustedTransport
-from avatar_creator_tasks.providers.huggingface.limits import Limits
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.limits import Limits
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 _OK = range(200, 300)
 _NO_ENCODING = "identity"

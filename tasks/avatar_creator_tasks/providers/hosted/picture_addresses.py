@@ -17,16 +17,17 @@ def picture_address(result: Mapping[str, Any]) -> httpx.URL | None:
     pictures = result.get("images")
     first = pictures[0] if isinstance(pictures, list) and pictures else None
     address = first.get("url") if isinstance(first, dict) else None
-    return _web_address(address) if isinstance(address, str) else None
+    return web_address(address) if isinstance(address, str) else None
 
 
 def redirected(url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL | None:
     """Return the address to which an answer redirects; None if it is missing or not one of the web."""
     location = headers.get("location")
-    return _web_address(location, url) if status in _REDIRECTS and location else None
+    return web_address(location, url) if status in _REDIRECTS and location else None
 
 
-def _web_address(address: str, base: httpx.URL | None = None) -> httpx.URL | None:
+def web_address(address: str, base: httpx.URL | None = None) -> httpx.URL | None:
+    """Return the address, relative to a base if there is one; None if it is not one of the web."""
     try:
         url = httpx.URL(address) if base is None else base.join(address)
         Target.of(url)

@@ -21,6 +21,8 @@ class Limits:
     """Timeout for a complete answer. An answer that is the picture itself has until the deadline."""
     cancel_seconds: float = 15.0
     """Timeout for cancelling a request at the provider."""
+    stop_seconds: float = 5.0
+    """Time for which an attempt waits for the end of a running request that was asked to stop."""
     first_pause_seconds: float = 0.5
     """Pause before the first status request. Each further pause is 1.5 times as long."""
     max_pause_seconds: float = 5.0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+
+from avatar_creator_tasks.providers.base import PortraitRequest
+from avatar_creator_tasks.providers.hosted.limits import Limits
 
 _QUEUED = 0.01
 _FURTHEST = 0.98
@@ -43,6 +47,28 @@ class Estimate:
     def _at_least(self, part: float) -> float:
         self._part = max(self._part, min(part, _FURTHEST))
         return self._part
+
+
+class ProgressReports:
+    """Reports the progress of a request from its states."""
+
+    def __init__(
+        self, request: PortraitRequest, limits: Limits, progress: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._estimate = Estimate(request.expected_seconds or limits.usual_seconds)
+        self._steps = request.steps or 0
+        self._progress = progress
+        self._start: float | None = None
+
+    async def queued(self) -> None:
+        """Report that the request waits in the queue."""
+        await self._progress(self._estimate.queued())
+
+    async def drawing(self, logs: object) -> None:
+        """Report that the model draws, with the logs of the request so far."""
+        now = asyncio.get_running_loop().time()
+        self._start = self._start or now
+        await self._progress(self._estimate.drawing(now - self._start, logs, self._steps))
 
 
 def _part_in(logs: object, steps: int) -> float | None:

@@ -10,10 +10,15 @@ Sources:
 - fal, `User is locked. Reason: Exhausted balance` as a 403: github.com/fal-ai/fal/issues/1112
 - fal, a refused job is COMPLETED and its result is the 422: github.com/TanStack/ai/pull/396
 - fal, cancellation (200, 202, 400 ALREADY_COMPLETED, 404 NOT_FOUND): fal.ai/docs/inference-api/queue/cancel
+- fal, 5xx of an app without a type: github.com/fal-ai/fal, projects/fal/src/fal/api/api.py
+- fal, 408, 409 and 429 are retried: github.com/fal-ai/fal, projects/fal_client/src/fal_client/client.py
+- fal, results kept for an hour without payload storage: fal.ai/docs/inference-api/queue/result
 - Hugging Face, 402 as plain text: github.com/fal-ai/fal/issues/1043
 - Hugging Face, 503 with `estimated_time`: huggingface.co/black-forest-labs/FLUX.1-dev/discussions/74
 - Hugging Face, 503 of a starting endpoint: huggingface.co/docs/inference-endpoints/guides/autoscaling
 - Hugging Face, 410 of a removed host or model: github.com/langchain4j/langchain4j/issues/4146
+- Replicate, `aborted` costs nothing, `canceled` is charged: replicate.com/docs/topics/predictions/lifecycle
+- Replicate, 402 `Insufficient credit`: github.com/opencodeschool/opencode.school/issues/211
 """
 
 from __future__ import annotations
@@ -24,6 +29,10 @@ from datetime import timedelta
 from enum import IntFlag, StrEnum
 
 from avatar_creator_tasks.providers.base import ProviderError
+
+_MAX_RETRY_AFTER_ALIVE = timedelta(minutes=15)
+"""Maximum delay before the next attempt at a request that exists. fal keeps a result for an hour, and three
+retries must fit into it."""
 
 
 class Stage(StrEnum):
@@ -47,7 +56,7 @@ class Signal(StrEnum):
     """The connection broke after the request was sent and before the answer was complete."""
     DEADLINE = "deadline passed"
     DEADLINE_ALIVE = "deadline passed, request still exists"
-    """The deadline passed and the request could not be cancelled, or has completed in the meantime."""
+    """The deadline passed and the request has completed in the meantime, or may still be running."""
     UNREADABLE = "unreadable answer"
     """Not JSON, or not the expected JSON."""
     TOO_LARGE = "answer too large"
@@ -64,6 +73,9 @@ class Signal(StrEnum):
     CONTENT = "content policy"
     GATEWAY_PAGE = "a gateway's page"
     """A 403 with HTML: a refusal by a gateway in front of the provider, not by the provider."""
+    MISSING_PAGE = "a gateway's page for a missing address"
+    """A 404 with HTML: a gateway in front of the provider does not know the address, which says nothing about
+    the request."""
     LOCKED = "account locked"
     LOADING = "model loading"
     UNSUPPORTED = "model not supported"
@@ -74,7 +86,9 @@ class Signal(StrEnum):
     RETRY_IS_USELESS = "5xx, retry is useless"
     """The provider says that a retry would fail too."""
     JOB_FAILED = "5xx of the job"
-    """The job failed, not the request for its result."""
+    """The job failed, not the request for its result: fal itself answered, so the door of the queue works."""
+    JOB_FAILED_MAYBE_CHARGED = "failed after it has run"
+    """The job failed, and the provider does not say whether it charges for that."""
 
 
 class Flags(IntFlag):
@@ -134,7 +148,7 @@ TABLE: tuple[_Row, ...] = (
     (_FETCHING,          (Signal.NO_ANSWER,),                  "TIMEOUT",         _ALIVE_REPEAT,          "the provider did not answer in time while the request was running"),
     (_FETCHING,          (Signal.LOST,),                       "UNAVAILABLE",     _ALIVE_REPEAT,          "the connection was lost while the request was running"),
     (_FETCHING,          (Signal.DEADLINE,),                   "TIMEOUT",         _RETRY_CHARGED,         "the picture was not finished before the deadline: the request was cancelled"),
-    (_FETCHING,          (Signal.DEADLINE_ALIVE,),             "TIMEOUT",         _ALIVE,                 "the picture was not finished before the deadline: the request is still running"),
+    (_FETCHING,          (Signal.DEADLINE_ALIVE,),             "TIMEOUT",         _ALIVE,                 "the picture was not finished before the deadline: the request may still be running"),
 
     # Unusable answers.
     ((_SUBMIT,),         (Signal.UNREADABLE, Signal.TOO_LARGE, Signal.ERROR_BODY),
@@ -158,7 +172,8 @@ TABLE: tuple[_Row, ...] = (
 
     # The provider refuses the service itself.
     (_SENDING,           (Signal.GATEWAY_PAGE,),               "REJECTED",        _FATAL,                 "a gateway in front of the provider refused the request"),
-    (_ASKING,            (Signal.GATEWAY_PAGE,),               "BAD_ANSWER",      _ALIVE_REPEAT,          "a gateway in front of the provider refused the query"),
+    (_ASKING,            (Signal.GATEWAY_PAGE, Signal.MISSING_PAGE),
+                                                               "BAD_ANSWER",      _ALIVE_REPEAT,          "a gateway in front of the provider refused the query"),
     (_SENDING,           ("401", "403"),                       "CREDENTIALS",     _FATAL,                 "the provider refused the service's API key"),
     (_SENDING,           ("402", Signal.LOCKED),               "CREDIT",          _FATAL,                 "the service has no credit left at the provider"),
     (_ASKING,            ("401", "403"),                       "CREDENTIALS",     _ALIVE_FATAL,           "the provider refused the service's API key while the request was running"),
@@ -180,12 +195,14 @@ TABLE: tuple[_Row, ...] = (
     (_FETCHING,          ("429",),                             "OVERLOADED",      _ALIVE_REPEAT,          "the provider received too many queries from the service"),
     ((_DRAW,),           (Signal.LOADING,),                    "OVERLOADED",      _RETRY,                 "the provider's model is still loading"),
     (_SENDING,           ("408",),                             "UNAVAILABLE",     _RETRY,                 "the provider did not receive the request in time"),
+    ((_SUBMIT,),         ("409",),                             "UNAVAILABLE",     _RETRY,                 "the provider could not accept the request at this moment"),
     ((_SUBMIT,),         (Signal.NOT_STARTED,),                "UNAVAILABLE",     _RETRY,                 "the provider has no free runner"),
     ((_DRAW,),           ("503",),                             "UNAVAILABLE",     _RETRY,                 "the provider is temporarily unavailable"),
     (_SENDING,           ("5xx",),                             "UNAVAILABLE",     _UNKNOWN,               "the provider failed"),
     ((_RESULT,),         (Signal.RETRY_IS_USELESS,),           "REJECTED",        Flags.REPEAT,           "the provider failed on the request and says that a retry would fail too"),
     ((_RESULT,),         (Signal.JOB_FAILED,),                 "UNAVAILABLE",     _RETRY | Flags.REPEAT,  "the provider failed on the request"),
-    (_FETCHING,          ("408", "5xx"),                       "UNAVAILABLE",     _ALIVE_REPEAT,          "the provider failed while the request was running"),
+    ((_RESULT,),         (Signal.JOB_FAILED_MAYBE_CHARGED,),   "UNAVAILABLE",     _RETRY_CHARGED,         "the provider failed on the request"),
+    (_FETCHING,          ("408", "409", "5xx"),                "UNAVAILABLE",     _ALIVE_REPEAT,          "the provider failed while the request was running"),
 
     # Only for a request that exists.
     (_ASKING,            ("404",),                             "UNAVAILABLE",     _RETRY_CHARGED_REPEAT,  "the provider no longer knows the request"),
@@ -258,6 +275,8 @@ def failure(
         nothing_billed: Whether the provider says that it did not charge.
     """
     outcome = next(_OUTCOMES[stage, signal] for signal in signals if (stage, signal) in _OUTCOMES)
+    if Flags.ALIVE in outcome.flags:
+        retry_after = min(retry_after, _MAX_RETRY_AFTER_ALIVE)
     shown = "" if status is None else f" ({status})"
     return RequestError(
         outcome,

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
-from avatar_creator_tasks.providers.huggingface.http_client import Deadline
-from avatar_creator_tasks.providers.huggingface.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.http_client import Deadline
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 HEADROOM = (0.5, 0.4)
 """Center of a crop, horizontally and vertically: a little above the middle, where heads are."""

@@ -1,0 +1,30 @@
+"""The apps that providers offer, and the app that was chosen for each generation.
+
+Workers of the previous version ignore the choice. Generations of servers of that version have none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peewee import Database, PostgresqlDatabase
+
+STATEMENTS = """
+CREATE TABLE model_mappings (
+    provider TEXT NOT NULL PRIMARY KEY,
+    apps {json} NOT NULL,
+    read_time {time} NOT NULL
+);
+ALTER TABLE avatar_generations ADD COLUMN route_choice {json}
+"""
+
+
+def up(migrator: Any, db: Database) -> None:
+    """Add the table and the column."""
+    types = (
+        {"time": "TIMESTAMPTZ", "json": "JSONB"}
+        if isinstance(db, PostgresqlDatabase)
+        else {"time": "TEXT", "json": "TEXT"}
+    )
+    for statement in STATEMENTS.format(**types).split(";"):
+        db.execute_sql(statement.strip())

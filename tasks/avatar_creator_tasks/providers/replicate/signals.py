@@ -1,0 +1,77 @@
+"""The meaning of Replicate's answers: errors of the API, and the error of a prediction that has failed.
+
+The API answers an error with a problem document, `{"title", "detail", "status", "type"?}` (RFC 7807;
+github.com/replicate/replicate-python, replicate/exceptions.py).
+
+A prediction that fails has the text of the model's exception in `error`. Some texts mean that the content was
+refused:
+
+- `NSFW content detected. Try running it again, or try a different prompt.` and `All generated images
+  contained NSFW content. Try running it again with a different prompt.`, from the safety checker of a model
+  (github.com/replicate/cog-stable-diffusion, predict.py; github.com/replicate/cog-flux, predict.py).
+- `The input or output was flagged as sensitive. Please try again with different inputs. (E005)`, from models
+  that their maker runs. No page of Replicate documents this text; users report it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from avatar_creator_tasks.providers.hosted.http_client import Answer
+from avatar_creator_tasks.providers.hosted.outcomes import Signal
+
+_NSFW = re.compile(r"\bnsfw\b", re.IGNORECASE)
+_CONTENT = re.compile(
+    r"\(E005\)|flagged as sensitive|content polic|content moderation|safety (?:system|filter)",
+    re.IGNORECASE,
+)
+_RESETS = re.compile(r"rate limit resets in ~?(\d{1,6}) ?s", re.IGNORECASE)
+
+
+def signals_of(answer: Answer, body: Mapping[str, Any], _known_type: str) -> Iterator[Signal | str]:
+    """Yield the signals of an answer whose status is not 2xx, from the most specific to the most general.
+
+    Args:
+        answer: An answer of the API.
+        body: Its JSON body; empty if there is none.
+    """
+    text = f"{body.get('title') or ''} {body.get('detail') or ''}"
+    is_client_error = answer.status // 100 == 4
+    if is_client_error and _CONTENT.search(text):
+        yield Signal.CONTENT
+    if answer.status == HTTPStatus.FORBIDDEN and answer.content.lstrip().startswith(b"<"):
+        yield Signal.GATEWAY_PAGE
+    if is_client_error and "spend limit" in text.casefold():
+        # The account's own monthly limit, which stops every request of the service.
+        yield Signal.LOCKED
+    if answer.status == HTTPStatus.NOT_FOUND and not is_own_problem(body, answer.status):
+        yield Signal.MISSING_PAGE
+    yield str(answer.status)
+    yield f"{min(answer.status // 100, 5)}xx"
+
+
+def signal_of_failed_prediction(error: str) -> Signal:
+    """Return the signal of a prediction that has failed with this error."""
+    if _NSFW.search(error):
+        return Signal.NSFW
+    return Signal.CONTENT if _CONTENT.search(error) else Signal.JOB_FAILED_MAYBE_CHARGED
+
+
+def delay_in(body: Mapping[str, Any]) -> object:
+    """Return the seconds until a retry that a 429 asks for in its body; None if there are none.
+
+    The body is `{"detail": "Request was throttled. Your rate limit resets in ~30s.", "status": 429,
+    "retry_after": 30}`. The page replicate.com/docs/topics/predictions/rate-limits shows only `detail`.
+    """
+    if "retry_after" in body:
+        return body["retry_after"]
+    found = _RESETS.search(str(body.get("detail") or ""))
+    return int(found[1]) if found else None
+
+
+def is_own_problem(body: Mapping[str, Any], status: int) -> bool:
+    """Return whether a body is a problem document of Replicate itself for this status, not of a gateway."""
+    return isinstance(body.get("detail"), str) and body.get("status", status) == status

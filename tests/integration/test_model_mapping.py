@@ -1,0 +1,407 @@
+"""The list of offered apps in the complete service: who reads it, and what the choice of an app means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from avatar_creator import ErrorReason, FailedPreconditionError, Generation
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.generations.current_routes import CurrentRoutes
+from avatar_creator_server.generations.model_mapping import NoMappingError
+from avatar_creator_server.settings import DEFAULT_MODEL, Settings
+from avatar_creator_tasks.mapping_reader import MappingReader
+from avatar_creator_tasks.providers.base import ProviderError
+from tests.support.generations import COMPLETED, FAILED, SMALLEST, row_of
+from tests.support.huggingface_router import Fault, RouterFake
+from tests.support.in_process import InProcessService
+from tests.support.scripted_provider import ScriptedProvider
+from tests.support.service import Deployment
+from tests.support.studio import Studio
+from tests.support.waiting import wait_until
+
+KEY = "hf_test_mapping"
+LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
+FLUX_LORA, FLUX, KONTEXT = "fal-ai/flux-lora", "fal-ai/flux/dev", "fal-ai/flux-kontext/dev"
+LORA_PRICE, PRICE = 35_000, 25_000
+CHANGED = "the settings of the workers no longer have"
+NO_LORA_APP = "Hugging Face's router does not offer fal-ai/flux-lora"
+
+LOST = ProviderError(
+    "PROVIDER_UNAVAILABLE", "the connection was lost", retryable=True, charged=True, request_alive=True
+)
+REJECTED = ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryable=False)
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+def databases(request: pytest.FixtureRequest) -> Deployment:
+    """A service on each of the two databases, with its tables, of which no process runs yet."""
+    deployment: Deployment = request.getfixturevalue(request.param)
+    assert not deployment.is_embedded or deployment.run_command("migrate").returncode == 0
+    return deployment
+
+
+@pytest.fixture
+def hosted(databases: Deployment, router: RouterFake) -> Deployment:
+    """The same, with a key. Its router and its hub are the fake."""
+    databases.settings |= {
+        "HUGGINGFACE_API_KEY": KEY,
+        "HUGGINGFACE_BASE_URL": router.url,
+        "HUGGINGFACE_HUB_URL": router.url,
+    }
+    return databases
+
+
+def stored_apps(deployment: Deployment) -> list[str] | None:
+    """Return the apps of the stored list; None if there is none."""
+    return next((_json(row["apps"]) for row in deployment.rows("model_mappings")), None)
+
+
+def choice_of(deployment: Deployment, generation_id: str) -> tuple[str, str] | None:
+    """Return the app and the LoRA that are written on a generation; None if there are none."""
+    choice = _json(row_of(deployment, generation_id)["route_choice"])
+    return choice and (choice["app"], choice["lora"])
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+# Who reads the list
+
+
+def test_a_worker_stores_the_list_when_it_is_ready(hosted: Deployment, router: RouterFake) -> None:
+    router.map_apps(FLUX, KONTEXT)
+
+    hosted.start()
+
+    wait_until(lambda: stored_apps(hosted) == [KONTEXT, FLUX])
+    [row] = hosted.rows("model_mappings")
+    assert (row["provider"], datetime.now(UTC) - row["read_time"] < timedelta(minutes=1)) == ("fal-ai", True)
+
+
+@asynccontextmanager
+async def two_processes(deployment: Deployment) -> AsyncIterator[tuple[CurrentRoutes, CurrentRoutes]]:
+    """Create the routes of two processes."""
+    path = deployment.data_path / "avatar-creator.db"
+    database = Database(deployment.settings.get("DATABASE_URL", f"sqlite:///{path}"))
+    settings = Settings(
+        provider="huggingface", huggingface_route="fal-ai", model=DEFAULT_MODEL, lora_repository=""
+    )
+    try:
+        yield CurrentRoutes(database, settings), CurrentRoutes(database, settings)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def readers(deployment: Deployment, hub_url: str) -> AsyncIterator[tuple[MappingReader, MappingReader]]:
+    """Create the readers of two workers."""
+    async with two_processes(deployment) as (one, other):
+        yield MappingReader(one, hub_url), MappingReader(other, hub_url)
+
+
+async def test_one_worker_an_hour_reads_the_list_for_all(hosted: Deployment, router: RouterFake) -> None:
+    async with readers(hosted, router.url) as (one, other):
+        assert await one.read_if_due() == 3600
+        for reader in (other, one):
+            assert 3500 < await reader.read_if_due() <= 3600
+        assert router.counters()["mapping"] == 1
+
+        router.map_apps(FLUX)
+        age_list(hosted, timedelta(hours=1, seconds=1))
+        assert await other.read_if_due() == 3600
+        assert stored_apps(hosted) == [FLUX]
+        assert router.counters()["mapping"] == 2
+
+
+def age_list(deployment: Deployment, age: timedelta) -> None:
+    """Make the stored list as old as this."""
+    deployment.execute("UPDATE model_mappings SET read_time = %s", datetime.now(UTC) - age)
+
+
+async def test_a_hub_that_gives_no_list_leaves_the_stored_one(hosted: Deployment, router: RouterFake) -> None:
+    router.map_apps(FLUX)
+    async with readers(hosted, router.url) as (reader, _):
+        await reader.read_if_due()
+        age_list(hosted, timedelta(days=2))
+        router.fail_mapping(Fault(how="html"))
+
+        with pytest.raises(NoMappingError, match="it answers with the status 502"):
+            await reader.read_if_due()
+
+    assert stored_apps(hosted) == [FLUX]
+    [row] = hosted.rows("model_mappings")
+    assert datetime.now(UTC) - row["read_time"] > timedelta(days=1)
+
+
+async def test_a_process_does_not_look_at_the_stored_list_for_each_call(databases: Deployment) -> None:
+    async with two_processes(databases) as (one, other):
+        await one.store(frozenset({FLUX}))
+        await one.current()
+        assert (await other.current()).from_text.app_name == FLUX
+        databases.execute("DELETE FROM model_mappings")
+
+        for routes in (one, other):
+            assert (await routes.current()).from_text.app_name == FLUX
+    async with two_processes(databases) as (later, _):
+        assert (await later.current()).from_text.app_name == FLUX_LORA
+
+
+def test_a_service_is_ready_and_draws_while_the_hub_does_not_answer(
+    hosted: Deployment, router: RouterFake, user: str
+) -> None:
+    router.fail_mapping(Fault(how="hang"))
+
+    hosted.start()
+
+    wait_until(lambda: router.counters()["mapping"] == 1)
+    with hosted.client(user) as client:
+        project = client.projects.create("Hanging hub")
+        drawn = client.generations.create_and_wait(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+    worker = (hosted.workers or hosted.servers)[0]
+    assert drawn.state == COMPLETED
+    assert worker.events("model_mapping_stored") == worker.events("model_mapping_refused") == []
+    assert stored_apps(hosted) is None
+    assert [each["model"] for each in router.submissions()] == [FLUX_LORA]
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (Fault(status=200, body="Service Unavailable"), "its answer is not JSON"),
+        (Fault(status=200, body={"text-to-image": {}}), "its answer has no live model"),
+        (Fault(how="drop"), "the connection broke"),
+    ],
+    ids=["no JSON", "an empty list", "no answer"],
+)
+def test_without_a_list_all_apps_count_as_offered(
+    embedded: Deployment, router: RouterFake, user: str, fault: Fault, problem: str
+) -> None:
+    router.fail_mapping(fault)
+    embedded.settings |= {
+        "HUGGINGFACE_API_KEY": KEY,
+        "HUGGINGFACE_BASE_URL": router.url,
+        "HUGGINGFACE_HUB_URL": router.url,
+    }
+
+    embedded.start()
+
+    [server] = embedded.servers
+    server.wait_for_output("model_mapping_refused")
+    assert [event["problem"] for event in server.events("model_mapping_refused")] == [problem]
+    with embedded.client(user) as client:
+        project = client.projects.create("No list")
+        drawn = client.generations.create_and_wait(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+    assert (drawn.state, list(drawn.warnings)) == (COMPLETED, [])
+    assert [each["model"] for each in router.submissions()] == [FLUX_LORA]
+
+
+@pytest.mark.parametrize("settings", [{}, {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_ROUTE": "hf-inference"}])
+def test_a_service_without_fals_apps_does_not_ask_the_hub(
+    embedded: Deployment, router: RouterFake, user: str, settings: dict[str, str]
+) -> None:
+    urls = {"HUGGINGFACE_BASE_URL": router.url, "HUGGINGFACE_HUB_URL": router.url}
+    embedded.settings |= {**urls, **settings}
+
+    embedded.start()
+
+    with embedded.client(user) as client:
+        project = client.projects.create("Not mapped")
+        client.generations.create_and_wait(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+    assert router.counters()["mapping"] == 0
+
+
+# The written choice
+
+
+@asynccontextmanager
+async def serving(
+    deployment: Deployment, user: str, *apps: str, age: timedelta = timedelta(0), **settings: str
+) -> AsyncIterator[Studio]:
+    """Start a server without a worker on a database with this list, and connect a user.
+
+    Args:
+        deployment: The service.
+        user: The user.
+        apps: The apps of the stored list; there is no list without them.
+        age: The age of the list.
+        settings: Additional settings.
+    """
+    deployment.execute("DELETE FROM model_mappings")
+    if apps:
+        deployment.execute(
+            "INSERT INTO model_mappings (provider, apps, read_time) VALUES ('fal-ai', %s, %s)",
+            json.dumps(apps),
+            datetime.now(UTC) - age,
+        )
+    service_of = InProcessService.serving(deployment, **{"HUGGINGFACE_API_KEY": KEY, **settings})
+    async with service_of as service, service.client(user) as client:
+        yield Studio(service, client, (await client.projects.create("Mapped")).id)
+
+
+async def draw(studio: Studio, generation: Generation) -> tuple[Generation, tuple[str, str]]:
+    """Let a worker draw a generation; return its end, and the app and the LoRA of the request."""
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        drawing = await provider.next_drawing()
+        drawing.succeed()
+        route = drawing.request.route
+        return await studio.wait_for_end(generation.id), (
+            route.app_name,
+            route.lora.repository if route.lora else "",
+        )
+
+
+@pytest.mark.parametrize(
+    ("before", "later", "drawn_by", "price", "warned"),
+    [
+        ((FLUX, KONTEXT), (FLUX, FLUX_LORA), (FLUX, ""), PRICE, True),
+        ((FLUX, FLUX_LORA), (FLUX, KONTEXT), (FLUX_LORA, LORA), LORA_PRICE, False),
+        ((), (FLUX, KONTEXT), (FLUX_LORA, LORA), LORA_PRICE, False),
+    ],
+    ids=["the app comes back", "the app goes away", "the list comes"],
+)
+async def test_a_generation_is_drawn_by_the_app_that_was_chosen_for_it(
+    databases: Deployment,
+    user: str,
+    before: tuple[str, ...],
+    later: tuple[str, ...],
+    drawn_by: tuple[str, str],
+    price: int,
+    warned: bool,
+) -> None:
+    async with serving(databases, user, *before) as studio:
+        estimate = await studio.client.generations.estimate(
+            studio.project_id, "a portrait", width=SMALLEST, height=SMALLEST
+        )
+        created = await studio.create_generation()
+        assert choice_of(databases, created.id) == drawn_by
+    async with serving(databases, user, *later) as studio:
+        drawn, used = await draw(studio, created)
+        [attempt] = await studio.attempts(created.id)
+        recipe = await studio.client.generations.recipe(created.id)
+
+    assert drawn.state == COMPLETED
+    assert used == drawn_by == choice_of(databases, created.id)
+    assert estimate.price_micros == attempt.price_micros == drawn.price_micros == price
+    assert recipe is not None
+    assert (recipe.model, recipe.lora) == (DEFAULT_MODEL, drawn_by[1])
+    assert any(NO_LORA_APP in warning for warning in estimate.warnings) == warned
+    assert [NO_LORA_APP in warning for warning in drawn.warnings] == [True] * warned
+
+
+async def test_a_list_that_is_older_than_a_week_counts_for_nothing(databases: Deployment, user: str) -> None:
+    async with serving(databases, user, FLUX, age=timedelta(days=6, hours=23)) as studio:
+        assert choice_of(databases, (await studio.create_generation()).id) == (FLUX, "")
+    async with serving(databases, user, FLUX, age=timedelta(days=7, minutes=1)) as studio:
+        assert choice_of(databases, (await studio.create_generation()).id) == (FLUX_LORA, LORA)
+
+
+async def test_a_worker_with_other_settings_chooses_again_and_says_so(
+    databases: Deployment, user: str
+) -> None:
+    async with serving(databases, user) as studio:
+        created = await studio.create_generation()
+    async with serving(databases, user, LORA_REPOSITORY="none") as studio:
+        drawn, used = await draw(studio, created)
+        recipe = await studio.client.generations.recipe(created.id)
+
+    assert drawn.state == COMPLETED
+    assert used == (FLUX, "") == choice_of(databases, created.id)
+    assert drawn.price_micros == PRICE
+    assert recipe is not None
+    assert recipe.lora == ""
+    assert list(drawn.warnings) == [
+        f"{CHANGED} fal-ai/flux-lora with the LoRA {LORA}, as they were when the generation was accepted: "
+        "fal-ai/flux/dev draws the picture"
+    ]
+
+
+async def test_a_strict_generation_is_not_drawn_without_what_it_asked_for(
+    databases: Deployment, user: str
+) -> None:
+    async with serving(databases, user) as studio:
+        created = await studio.create_generation(strict=True)
+    async with (
+        serving(databases, user, FLUX, LORA_SCALE="0.5") as studio,
+        studio.service.working(ScriptedProvider()),
+    ):
+        failed = await studio.wait_for_end(created.id)
+
+    assert (failed.state, failed.price_micros) == (FAILED, 0)
+    assert failed.error.reason == ErrorReason.ERROR_REASON_OPTION_NOT_HONOURED
+    assert NO_LORA_APP in failed.error.message
+
+
+async def test_a_request_of_another_app_is_cancelled_and_the_next_one_resumed(
+    databases: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(databases, user) as studio, studio.service.working(provider):
+        created = await studio.create_generation()
+        drawing = await provider.next_drawing()
+        drawing.submitted("first")
+        drawing.fail(LOST)
+        await studio.wait_for_backoff(created.id, 1)
+    async with serving(databases, user, LORA_REPOSITORY="none") as studio, studio.service.working(provider):
+        await studio.retry_now(created.id, attempt=1)
+        drawing = await provider.next_drawing()
+        assert drawing.request.resume_request_id == ""
+        drawing.submitted("second")
+        drawing.fail(LOST)
+        await studio.wait_for_backoff(created.id, 2)
+        await studio.retry_now(created.id, attempt=2)
+        drawing = await provider.next_drawing()
+        assert drawing.request.resume_request_id == "second", "the choice is written, so nothing has changed"
+        drawing.succeed()
+        drawn = await studio.wait_for_end(created.id)
+        await studio.eventually(lambda: provider.cancelled == ["first"])
+
+    assert drawn.state == COMPLETED
+    assert [CHANGED in warning for warning in drawn.warnings] == [True]
+
+
+async def test_a_generation_without_a_choice_gets_one(databases: Deployment, user: str) -> None:
+    async with serving(databases, user) as studio:
+        created = await studio.create_generation()
+        # As a server of the previous version leaves it.
+        databases.execute("UPDATE avatar_generations SET route_choice = NULL")
+    async with serving(databases, user, FLUX) as studio:
+        drawn, used = await draw(studio, created)
+
+    assert used == (FLUX, "") == choice_of(databases, created.id)
+    assert [NO_LORA_APP in warning for warning in drawn.warnings] == [True]
+
+
+async def test_a_retry_chooses_again_by_the_list_of_that_moment(databases: Deployment, user: str) -> None:
+    provider = ScriptedProvider()
+    async with serving(databases, user) as studio, studio.service.working(provider):
+        created = await studio.create_generation()
+        (await provider.next_drawing()).fail(REJECTED)
+        assert (await studio.wait_for_end(created.id)).state == FAILED
+    async with serving(databases, user, FLUX) as studio:
+        retried = await studio.client.generations.retry(created.id)
+
+    assert choice_of(databases, created.id) == (FLUX_LORA, LORA)
+    assert choice_of(databases, retried.id) == (FLUX, "")
+    assert [NO_LORA_APP in warning for warning in retried.warnings[:1]] == [True]
+
+
+async def test_a_picture_without_the_lora_is_not_reproduced_with_it(databases: Deployment, user: str) -> None:
+    async with serving(databases, user, FLUX) as studio:
+        created = await studio.create_generation()
+        await draw(studio, created)
+        again = await studio.client.generations.reproduce(created.id, project_id=studio.project_id)
+        assert choice_of(databases, again.id) == (FLUX, "")
+    async with serving(databases, user, FLUX, FLUX_LORA) as studio:
+        with pytest.raises(FailedPreconditionError) as refusal:
+            await studio.client.generations.reproduce(created.id, project_id=studio.project_id)
+
+    assert refusal.value.reason == "NOT_REPRODUCIBLE"
+    assert refusal.value.metadata["difference"] == "lora"
