@@ -263,7 +263,7 @@ def _qwen_image_parts(*, halvings: int) -> dict[str, Any]:
     return {
         "scheduler": FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=True),
         "vae": AutoencoderKLQwenImage(
-            base_dim=2,
+            base_dim=4,
             z_dim=4,
             dim_mult=[1] * (halvings + 1),
             num_res_blocks=1,
