@@ -226,15 +226,16 @@ def _save_z_image(folder: Path) -> None:
 
 
 def _save_qwen_image(folder: Path) -> None:
-    QwenImagePipeline(**_qwen_image_parts()).save_pretrained(folder)
+    QwenImagePipeline(**_qwen_image_parts(halvings=3)).save_pretrained(folder)
 
 
 def _save_qwen_image_edit(folder: Path) -> None:
-    parts = _qwen_image_parts()
+    # The pipeline enlarges each reference to a megapixel. One halving more leaves a quarter of the work.
+    parts = _qwen_image_parts(halvings=4)
     QwenImageEditPipeline(**parts, processor=Qwen2VLProcessor.of(parts["tokenizer"])).save_pretrained(folder)
 
 
-def _qwen_image_parts() -> dict[str, Any]:
+def _qwen_image_parts(*, halvings: int) -> dict[str, Any]:
     tokenizer = _qwen_tokenizer()
     config = Qwen2_5_VLConfig(
         text_config={
@@ -264,9 +265,9 @@ def _qwen_image_parts() -> dict[str, Any]:
         "vae": AutoencoderKLQwenImage(
             base_dim=4,
             z_dim=4,
-            dim_mult=[1, 1, 1, 1],
+            dim_mult=[1] * (halvings + 1),
             num_res_blocks=1,
-            temperal_downsample=[False, True, True],
+            temperal_downsample=[False] + [True] * (halvings - 1),
             latents_mean=[0.0] * 4,
             latents_std=[1.0] * 4,
         ),
@@ -275,7 +276,6 @@ def _qwen_image_parts() -> dict[str, Any]:
         "transformer": QwenImageTransformer2DModel(
             in_channels=16,
             out_channels=4,
-            # The pipeline for editing makes each picture as large as a megapixel, so the model must be small.
             num_layers=1,
             attention_head_dim=16,
             num_attention_heads=1,
