@@ -60,8 +60,8 @@ def word_of(enum: Any, number: int) -> str:
 
 
 def number_of(enum: Any, word: str) -> int:
-    """Return the enum value of a word; zero for the empty word, and for a word of a later version."""
-    return _numbers(enum).get(word, 0)
+    """Return the enum value of a word in any case; zero for the empty word, and for one of a later version."""
+    return _numbers(enum).get(word.lower(), 0)
 
 
 @cache
