@@ -60,7 +60,7 @@ def word_of(enum: Any, number: int) -> str:
 
 
 def number_of(enum: Any, word: str) -> int:
-    """Return the enum value of a word in any case; zero for the empty word, and for one of a later version."""
+    """Return the enum value of a word in any case; zero for no word, and for one of a later version."""
     return _numbers(enum).get(word.lower(), 0)
 
 
