@@ -132,6 +132,11 @@ class Route:
         )
 
     @property
+    def needs_reference(self) -> bool:
+        """True if the model only edits pictures, and cannot draw from text alone."""
+        return self.known_model is not None and self.known_model.needs_reference
+
+    @property
     def follows_instructions(self) -> bool:
         """True if the route edits references by an instruction, so that a list of words does not suit it."""
         return self.references in (References.EDITED, References.COMBINED)

@@ -494,7 +494,7 @@ class Settings(BaseSettings):
         if self.chosen_provider == "replicate":
             self._require_replicate()
         if self.chosen_provider == "diffusers":
-            self._require_downloadable("the provider diffusers")
+            self._require_downloadable("the provider diffusers", can_edit=True)
             self._require_local_combination()
 
     def _require_tls_files(self) -> None:
@@ -514,7 +514,7 @@ class Settings(BaseSettings):
                 "of the Inference Endpoint"
             )
         if self.huggingface_route != "fal-ai":
-            self._require_downloadable(f"the route {self.huggingface_route}")
+            self._require_downloadable(f"the route {self.huggingface_route}", can_edit=False)
             return
         self._require_hosted("fal-ai", "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
@@ -522,13 +522,20 @@ class Settings(BaseSettings):
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
             )
 
-    def _require_downloadable(self, user: str) -> None:
-        """Refuse a model of the table that has no weights to download, or that only edits pictures."""
+    def _require_downloadable(self, user: str, *, can_edit: bool) -> None:
+        """Refuse a model of the table that has no weights to download.
+
+        Args:
+            user: Name of the provider or route that draws with the model.
+            can_edit: True if the model may be one that only edits pictures.
+        """
+        usable = [known for known in MODELS if known.is_local and (can_edit or not known.needs_reference)]
         model = find_model(self.model)
-        if model is not None and not model.is_local:
-            offered = ", ".join(known.id for known in MODELS if known.is_local)
+        if model is not None and model not in usable:
+            offered = ", ".join(known.id for known in usable)
+            draws = "draws" if can_edit else "draws from text"
             raise SettingsError(
-                f"MODEL is {self.model}, but {user} draws from text with weights that it can download: set "
+                f"MODEL is {self.model}, but {user} {draws} with weights that it can download: set "
                 f"MODEL to {offered}, or another model or folder"
             )
 
