@@ -47,6 +47,12 @@ DEFAULT_LORA_TRIGGER = "Super Realism"
 """Words that this LoRA needs in the prompt (its model card)."""
 NO_LORA = "none"
 
+ROUTES = (
+    *("fal-ai", "fal-ai-reference", "hf-inference", "endpoint"),
+    *("replicate", "replicate-reference", "local"),
+)
+"""Names of the routes of all providers; see `avatar_creator_server.generations.routes.Route.name`."""
+
 _SECONDS_PER_DAY = 86_400
 _REPLICATE_SECONDS = 1_800
 """Time after which Replicate ends a prediction (https://replicate.com/docs/topics/predictions/lifecycle)."""
@@ -108,6 +114,13 @@ def _parse_prices(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
         raise PydanticCustomError("prices", 'must be JSON, for example {"fal-ai": 0.035}') from error
+
+
+def _known_routes(prices: dict[str, float]) -> dict[str, float]:
+    for route in prices:
+        if route not in ROUTES:
+            raise ValueError(f"has the unknown route {route}: the routes are {', '.join(ROUTES)}")
+    return prices
 
 
 _Address = Annotated[str, _if_set(lambda text: str(parse_address(text)))]
@@ -206,9 +219,9 @@ class Settings(BaseSettings):
     """Form of the enhanced prompt: `tags`, a list of phrases, or `prose`, the same facts as sentences."""
     provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
-    prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
-        default_factory=dict
-    )
+    prices_per_megapixel: Annotated[
+        dict[str, _Price], NoDecode, BeforeValidator(_parse_prices), AfterValidator(_known_routes)
+    ] = Field(default_factory=dict)
     """Price in US dollars per megapixel by route, as JSON; others have the table's prices."""
 
     huggingface_api_key: _Key = SecretStr("")
