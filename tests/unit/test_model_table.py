@@ -10,7 +10,6 @@ import pytest
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.model_table import (
     COMMERCIAL_MODEL,
-    MAX_STEPS,
     MODELS,
     App,
     Guidance,
@@ -61,7 +60,7 @@ class TestModel:
         of_apps = [app.steps for each, app, _ in apps() if each is model]
         for steps in filter(None, [model.steps, *of_apps]):
             assert steps.default == int(steps.default)
-            assert 1 <= steps.minimum <= steps.maximum <= MAX_STEPS
+            assert 1 <= steps.minimum <= steps.maximum <= 50
 
     def test_only_a_model_with_guidance_has_a_scale_or_a_negative_prompt(self, model: Model) -> None:
         names = {name for each, app, _ in apps() if each is model for name in app.inputs}

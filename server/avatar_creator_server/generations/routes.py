@@ -155,11 +155,6 @@ class Route:
         return self.provider not in _LOCAL_PROVIDERS
 
     @property
-    def charges(self) -> bool:
-        """True if a request may cost money."""
-        return self.prices != Prices()
-
-    @property
     def app_name(self) -> str:
         """The provider's name of the app that draws; empty if the route has no apps."""
         return self.app.name if self.app else ""
