@@ -8,7 +8,8 @@ Sources, read in August to November 2026:
 - fal's apps, their inputs and defaults: `libs/client/src/types/endpoints.ts` of fal-ai/fal-js of 2026-08-02
 - ranges and prices of fal's apps: `https://fal.ai/models/{app}/llms.txt`
 - Replicate's models and inputs: the sources that `providers/replicate/schemas.py` of the worker names
-- Replicate's prices: `https://replicate.com/{model}`, as public code that calls Replicate repeats them
+- Replicate's prices, none of which is confirmed: public code that calls Replicate, and repeats the prices of
+  `https://replicate.com/{model}`
 - defaults of local pipelines, licenses and sizes: the model cards on `https://huggingface.co/{id}`, and the
   signatures of the pipelines in diffusers 0.42. The sizes are the parameters of all parts times two bytes.
 - references and prompt lengths of FLUX.2: https://docs.bfl.ai/flux_2/flux2_overview
@@ -23,9 +24,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-
-MAX_STEPS = 50
-"""Maximum number of steps that a request may have."""
 
 
 class References(StrEnum):
@@ -139,8 +137,6 @@ class Model:
     """Ids of the models that draw from references instead, the best first; empty if it is this one."""
     needs_reference: bool = False
     """True if the model only edits pictures, and cannot draw from text alone."""
-    size_multiple: int = 16
-    """Width and height must be multiples of this number of pixels."""
     license: str
     """Name of the license."""
     commercial: bool
@@ -148,7 +144,11 @@ class Model:
     commercial_condition: str = ""
     """Condition under which the license allows commercial use although `commercial` is False."""
     filter_required: bool = False
-    """True if the license demands a filter or a review of pictures, and a disclosure that AI made them."""
+    """True if the license demands a filter or a review of pictures, and a disclosure that AI made them.
+
+    Sources: section 2(e) of the FLUX Non-Commercial License and of the FLUX.1 [dev] Non-Commercial License
+    v1.1.1, "Risks" of the model card of FLUX.2-dev, and sections 2.3 and 4.2 of Krea 2's license.
+    """
     weights_gib: float = 0.0
     """Size of all weights in 16 bits, in GiB; 0 if there are no weights to download."""
     largest_part_gib: float = 0.0
@@ -171,8 +171,8 @@ class Model:
 
     @property
     def is_local(self) -> bool:
-        """True if the weights can be downloaded, and draw from text alone."""
-        return self.weights_gib > 0 and not self.needs_reference
+        """True if the weights can be downloaded."""
+        return self.weights_gib > 0
 
 
 _FLUX_1_LICENSE = "FLUX.1 [dev] Non-Commercial"
@@ -248,6 +248,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=25_000,
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(3.5, 0, 10),
         ),
         text_lora=App(
@@ -256,6 +257,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=32_000,
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(3.5, 0, 10),
         ),
     ),
@@ -266,6 +268,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=3_000,
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(4, 1, 4),
         ),
     ),
@@ -276,6 +279,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=25_000,
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(4.5, 0, 10),
         ),
     ),
@@ -286,6 +290,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=25_000,
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(28, 4, 50),
             guidance_scale=Setting(2.5, 0, 10),
             max_references=1,
@@ -297,6 +302,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_SEEDED,
             price_per_megapixel=14_000,
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-dev",
@@ -304,6 +310,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=14_000,
             price_per_reference=14_000,
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -313,6 +320,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_SEEDED,
             price_per_megapixel=1_000,
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-klein-4b",
@@ -320,6 +328,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=1_000,
             price_per_reference=1_000,
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -329,6 +338,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_SEEDED,
             price_per_megapixel=15_000,
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-klein-9b",
@@ -336,6 +346,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=15_000,
             price_per_reference=2_000,
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -346,6 +357,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=15_000,
             price_per_picture=15_000,
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-pro",
@@ -354,6 +366,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_picture=15_000,
             price_per_reference=15_000,
             price_date="2026-10",
+            price_confirmed=False,
             max_references=8,
         ),
     ),
@@ -363,6 +376,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs={"seed": "seed", "steps": "steps", "guidance_scale": "guidance"},
             price_per_megapixel=60_000,
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-flex",
@@ -375,6 +389,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=60_000,
             price_per_reference=60_000,
             price_date="2026-10",
+            price_confirmed=False,
             max_references=8,
         ),
     ),
@@ -384,6 +399,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs={"seed": "seed", "acceleration": "go_fast", "steps": "num_inference_steps"},
             price_per_megapixel=8_000,
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(8, 1, 50),
         ),
     ),
@@ -395,6 +411,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=25_000,
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(30, 1, 50),
             guidance_scale=Setting(4.0, 1, 10),
         ),
@@ -406,6 +423,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             price_per_megapixel=0,
             price_per_picture=30_000,
             price_date="2026-10",
+            price_confirmed=False,
             max_references=1,
         ),
     ),
@@ -950,7 +968,6 @@ MODELS: tuple[Model, ...] = (
         lora=True,
         references=References.NOISED,
         max_references=1,
-        size_multiple=8,
         license="CreativeML Open RAIL++-M",
         commercial=True,
         weights_gib=6.5,

@@ -49,10 +49,12 @@ class AnswerReader:
     ) -> None:
         """Create a reader.
 
-        Args: secret: The API key, which no message may contain. now: Returns the current time, to interpret a
-        Retry-After that is a date. signals_of: Finds the signals of an answer of this provider. delay_in:
-        Returns the seconds until a retry that the body of a refusal asks for, or anything else if it asks for
-        none. The headers count before it.
+        Args:
+            secret: The API key, which no message may contain.
+            now: Returns the current time, to interpret a Retry-After that is a date.
+            signals_of: Finds the signals of an answer of this provider.
+            delay_in: Returns the seconds until a retry that the body of a refusal asks for, or anything else
+                if it asks for none. The headers count before it.
         """
         self._secret = secret
         self._now = now
