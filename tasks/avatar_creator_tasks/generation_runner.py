@@ -93,7 +93,7 @@ class GenerationRunner:
         self._decoders = core.decoders
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
-        self._routes = core.routes
+        self._routes = core.current_routes.if_all_offered
         self._current_routes = core.current_routes
         self._provider = provider
         self._moderator = moderator

@@ -199,7 +199,7 @@ async def _check_workers(core: Core) -> CheckResult:
     lost = [worker for worker in workers if worker.lost]
     if core.settings.embedded:
         return CheckResult("workers", True, f"one inside the `serve` process, {_embedded_state(live, lost)}")
-    provider = core.routes.from_text.provider
+    provider = core.current_routes.if_all_offered.from_text.provider
     drawing = [worker for worker in live if worker.provider == provider]
     slots = sum(worker.slots for worker in drawing)
     found = [
@@ -280,7 +280,7 @@ async def _check_storage(core: Core) -> CheckResult:
 
 
 async def _check_provider(core: Core, require_installed: Callable[[Settings], None]) -> CheckResult:
-    settings, route = core.settings, core.routes.from_text
+    settings, route = core.settings, core.current_routes.if_all_offered.from_text
     if route.provider == "sketch":
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
     # If the database does not answer, its own check says so.
@@ -328,7 +328,7 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
 
 async def _check_model(core: Core) -> list[CheckResult]:
     """Return the check of the model, or nothing for a provider without one."""
-    routes = list(core.routes.named().values())
+    routes = list(core.current_routes.if_all_offered.named().values())
     if not routes[0].model:
         return []
     licenses, advice = describe_license(routes)
