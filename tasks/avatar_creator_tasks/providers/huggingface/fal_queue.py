@@ -27,6 +27,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -34,7 +35,7 @@ import httpx
 import structlog
 
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader, SignalsOf
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
@@ -59,6 +60,7 @@ from avatar_creator_tasks.providers.hosted.repetition import (
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path, request_path
+from avatar_creator_tasks.providers.huggingface.signals import signals_of
 
 log = structlog.get_logger()
 
@@ -262,7 +264,13 @@ class FalQueue:
         return status
 
     async def _result(self, path: str, error_type: str, deadline: Deadline) -> _Result:
-        answer = await self._query(Stage.RESULT, "GET", self._address(path), deadline, known_type=error_type)
+        answer = await self._query(
+            Stage.RESULT,
+            "GET",
+            self._address(path),
+            deadline,
+            signals_of=partial(signals_of, known_type=error_type),
+        )
         result = json_object(answer.content)
         if result is None:
             raise failure(Stage.RESULT, (Signal.UNREADABLE,), status=answer.status)
@@ -294,7 +302,7 @@ class FalQueue:
         url: httpx.URL,
         deadline: Deadline,
         *,
-        known_type: str = "",
+        signals_of: SignalsOf | None = None,
         **options: Any,
     ) -> Answer:
         """Send a request to the router and return its answer, which has a 2xx status.
@@ -308,7 +316,7 @@ class FalQueue:
         except NoAnswerError as error:
             raise unanswered(stage, error) from error
         if not answer.is_success:
-            raise self._reader.refusal(stage, answer, known_type=known_type)
+            raise self._reader.refusal(stage, answer, signals_of)
         return answer
 
     async def _send(self, method: str, url: httpx.URL, deadline: Deadline, **options: Any) -> Answer:

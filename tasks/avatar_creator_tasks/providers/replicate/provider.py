@@ -23,7 +23,7 @@ from avatar_creator_tasks.providers.replicate.predictions import (
     Predictions,
     is_prediction_id,
 )
-from avatar_creator_tasks.providers.replicate.signals import delay_in, signals_of
+from avatar_creator_tasks.providers.replicate.signals import REPLICATE
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class ReplicateProvider:
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
         limits = limits or Limits()
-        reader = AnswerReader(access.api_token, now, signals_of, delay_in)
+        reader = AnswerReader(access.api_token, now, REPLICATE)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
         pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)
