@@ -218,16 +218,16 @@ def _guidance(model: Model, app: App) -> str:
 
 
 def _price(app: App) -> str:
-    parts = []
-    if app.first_megapixel:
-        parts.append(f"{_dollars(app.first_megapixel + app.price_per_megapixel)} for the first MP")
-        parts.append(f"{_dollars(app.price_per_megapixel)} for each further MP")
+    prices, parts = app.prices, []
+    if prices.first_megapixel:
+        parts.append(f"{_dollars(prices.first_megapixel + prices.per_megapixel)} for the first MP")
+        parts.append(f"{_dollars(prices.per_megapixel)} for each further MP")
     else:
-        parts += [f"{_dollars(app.price_per_picture)} a picture"] if app.price_per_picture else []
-        parts += [f"{_dollars(app.price_per_megapixel)} an MP"] if app.price_per_megapixel else []
-    if app.price_per_reference:
-        unit = "a reference" if app.reference_megapixels else "an MP of each reference"
-        parts.append(f"{_dollars(app.price_per_reference)} {unit}")
+        parts += [f"{_dollars(prices.per_picture)} a picture"] if prices.per_picture else []
+        parts += [f"{_dollars(prices.per_megapixel)} an MP"] if prices.per_megapixel else []
+    if prices.per_reference_megapixel:
+        unit = "a reference" if prices.reference_megapixels else "an MP of each reference"
+        parts.append(f"{_dollars(prices.per_reference_megapixel)} {unit}")
     return ", ".join(parts) + ("" if app.price_confirmed else " \\*")
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from avatar_creator_server.generations.routes import Lora, Prices, Route, Routes
+from avatar_creator_server.generations.routes import Lora, Route, Routes
 from avatar_creator_server.model_table import (
+    NO_PRICES,
     App,
     Guidance,
     Model,
+    Prices,
     References,
     find_model,
 )
@@ -229,12 +231,4 @@ def _prices(settings: Settings, route: str, app: App | None) -> Prices:
     price = settings.prices_per_megapixel.get(route)
     if price is not None:
         return Prices(per_megapixel=round(price * 1_000_000))
-    if app is None:
-        return Prices()
-    return Prices(
-        per_megapixel=app.price_per_megapixel,
-        first_megapixel=app.first_megapixel,
-        per_picture=app.price_per_picture,
-        per_reference_megapixel=app.price_per_reference,
-        reference_megapixels=app.reference_megapixels,
-    )
+    return NO_PRICES if app is None else app.prices
