@@ -13,13 +13,11 @@ from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
-from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
 from avatar_creator_tasks.providers.hosted.pictures import PictureReader
 from avatar_creator_tasks.providers.hosted.repetition import DeadlinePassedError
 from avatar_creator_tasks.providers.hosted.submission import submit_and_report
 from avatar_creator_tasks.providers.replicate.access import Access
 from avatar_creator_tasks.providers.replicate.predictions import (
-    CancelResult,
     Predictions,
     is_prediction_id,
 )
@@ -84,16 +82,12 @@ class ReplicateProvider:
         """Cancel a prediction. One that has ended or is unknown is not an error.
 
         Raises:
-            ProviderError: The cancellation did not reach Replicate; `retryable` says whether a later call
-                may.
+            ProviderError: Replicate has not said what happened, so the prediction counts as running.
         """
         if not is_prediction_id(request_id):
             raise foreign_request_error(request_id)
         result = await self._predictions.cancel(request_id)
-        if result is CancelResult.UNCONFIRMED:
-            raise failure(Stage.CANCEL, (Signal.UNREADABLE,))
-        if result not in (CancelResult.CANCELLED, CancelResult.REQUESTED):
-            log.info("provider_cancellation_skipped", because=str(result))
+        log.info("provider_cancellation_answered", answer=result.name, meaning=str(result))
 
     async def close(self) -> None:
         """Close all connections."""
