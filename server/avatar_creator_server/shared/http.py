@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +48,19 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
             "http_proxy, https_proxy or all_proxy is not the URL of an HTTP proxy: "
             "set it to http://host:port, or unset it"
         ) from error
+
+
+class BearerKey(httpx.Auth):
+    """Adds the API key to a request, so that no local variable contains the header in a traceback."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the authorization header."""
+        if self._key:
+            request.headers["authorization"] = f"Bearer {self._key}"
+        yield request
 
 
 async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:

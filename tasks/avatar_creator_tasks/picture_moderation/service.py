@@ -20,13 +20,13 @@ from pydantic import SecretStr, ValidationError
 from avatar_creator_server.settings import SettingsError
 from avatar_creator_server.shared.http import (
     NO_COMPRESSION,
+    BearerKey,
     CompressedAnswerError,
     TooLongAnswerError,
     open_http_client,
     read_bounded,
 )
 from avatar_creator_tasks.picture_moderation.classifier import ANSWER, NoVerdictError, nsfw_score_in
-from avatar_creator_tasks.providers.hosted.http_client import BearerKey
 
 log = structlog.get_logger()
 

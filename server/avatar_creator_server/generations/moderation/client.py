@@ -15,6 +15,7 @@ from avatar_creator_server.settings import SettingsError
 from avatar_creator_server.settings.values import header_text
 from avatar_creator_server.shared.http import (
     NO_COMPRESSION,
+    BearerKey,
     CompressedAnswerError,
     TooLongAnswerError,
     open_http_client,
@@ -92,7 +93,8 @@ class ModerationClient:
         self._limits = limits or ModerationLimits()
         # `asyncio.timeout` limits the whole answer. httpx limits each step: a trickle would never time out.
         self._http = open_http_client(
-            headers={**NO_COMPRESSION, **({"Authorization": f"Bearer {key}"} if key else {})},
+            headers=NO_COMPRESSION,
+            auth=BearerKey(key) if key else None,
             timeout=None,
         )
 

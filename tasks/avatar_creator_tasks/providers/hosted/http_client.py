@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -14,6 +14,7 @@ import httpx
 
 from avatar_creator_server.shared.http import (
     NO_COMPRESSION,
+    BearerKey,
     CompressedAnswerError,
     TooLongAnswerError,
     open_http_client,
@@ -65,19 +66,6 @@ class Deadline:
     def seconds_left(self) -> float:
         """Return the seconds until the deadline; 0 if it has passed."""
         return max(0.0, self._moment - asyncio.get_running_loop().time())
-
-
-class BearerKey(httpx.Auth):
-    """Adds the API key to a request, so that no local variable contains the header in a traceback."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the authorization header."""
-        if self._key:
-            request.headers["authorization"] = f"Bearer {self._key}"
-        yield request
 
 
 class HttpClient:

@@ -32,6 +32,7 @@ from typing import Any
 
 import httpx
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader, SignalsOf
 from avatar_creator_tasks.providers.hosted.cancellations import CancelResult, error_after_deadline
@@ -39,7 +40,6 @@ from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,

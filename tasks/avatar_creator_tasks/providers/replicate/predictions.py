@@ -31,6 +31,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.cancellations import CancelResult, error_after_deadline
@@ -38,7 +39,6 @@ from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
