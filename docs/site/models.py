@@ -8,6 +8,7 @@ from pathlib import Path
 
 from avatar_creator_server.model_table import (
     COMMERCIAL_MODEL,
+    FAL,
     MODELS,
     App,
     Guidance,
@@ -20,7 +21,7 @@ from avatar_creator_server.model_table import (
 PAGE = Path(__file__).parents[1] / "models.md"
 
 _SOURCES = {
-    "fal-ai": "https://fal.ai/models/{}",
+    FAL: "https://fal.ai/models/{}",
     "replicate": "https://replicate.com/{}",
 }
 

@@ -25,6 +25,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+FAL = "fal-ai"
+"""The provider of most apps, by its name at Hugging Face's router; also the name of the route to it."""
 MAX_STEPS = 50
 """Maximum number of steps that a request may have."""
 
@@ -445,7 +447,7 @@ MODELS: tuple[Model, ...] = (
         seconds=4.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux/dev",
                     inputs=_FAL_ACCELERATED,
@@ -479,7 +481,7 @@ MODELS: tuple[Model, ...] = (
         seconds=0.7,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-schnell"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux/schnell",
                     inputs=_with(_FAL_KLEIN, acceleration="acceleration"),
@@ -509,7 +511,7 @@ MODELS: tuple[Model, ...] = (
         seconds=4.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-Krea-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux/krea",
                     inputs=_FAL_ACCELERATED,
@@ -545,7 +547,7 @@ MODELS: tuple[Model, ...] = (
         seconds=7.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-Kontext-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-kontext-lora/text-to-image",
                     inputs=_FAL_LORA,
@@ -576,7 +578,7 @@ MODELS: tuple[Model, ...] = (
         seconds=10.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2",
                     inputs=_FAL_ACCELERATED,
@@ -639,7 +641,7 @@ MODELS: tuple[Model, ...] = (
         seconds=0.6,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-4B"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2/klein/4b",
                     inputs=_FAL_KLEIN,
@@ -686,7 +688,7 @@ MODELS: tuple[Model, ...] = (
         seconds=1.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-9B"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2/klein/9b",
                     inputs=_FAL_KLEIN,
@@ -729,7 +731,7 @@ MODELS: tuple[Model, ...] = (
         commercial=True,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-pro"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2-pro",
                     inputs=_FAL_PRO,
@@ -762,7 +764,7 @@ MODELS: tuple[Model, ...] = (
         commercial=True,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-flex"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2-flex",
                     inputs=_FAL,
@@ -798,7 +800,7 @@ MODELS: tuple[Model, ...] = (
         seconds=1.0,
         hosted={
             "replicate": _REPLICATE["Tongyi-MAI/Z-Image-Turbo"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/z-image/turbo",
                     inputs=_with(_FAL_KLEIN, acceleration="acceleration"),
@@ -834,7 +836,7 @@ MODELS: tuple[Model, ...] = (
         largest_part_gib=24.0,
         seconds=2.0,
         hosted={
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/krea-2/turbo",
                     inputs=_with(_FAL_PRO, acceleration="acceleration"),
@@ -868,7 +870,7 @@ MODELS: tuple[Model, ...] = (
         seconds=20.0,
         hosted={
             "replicate": _REPLICATE["Qwen/Qwen-Image"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/qwen-image",
                     inputs=_with(_FAL_QWEN, lora="loras"),
@@ -898,7 +900,7 @@ MODELS: tuple[Model, ...] = (
         seconds=30.0,
         hosted={
             "replicate": _REPLICATE["Qwen/Qwen-Image-Edit"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 reference=App(
                     name="fal-ai/qwen-image-edit",
                     inputs=_with(_FAL_QWEN, reference="image_url"),
@@ -928,7 +930,7 @@ MODELS: tuple[Model, ...] = (
         largest_part_gib=38.1,
         seconds=30.0,
         hosted={
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 reference=App(
                     name="fal-ai/qwen-image-edit-2511",
                     inputs=_with(_FAL_QWEN, references="image_urls"),

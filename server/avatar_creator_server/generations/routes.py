@@ -246,15 +246,15 @@ class Routes:
     """Route for requests with a reference; None if the service does not support references."""
     missing_reference_app: str = ""
     """App that would draw from a reference, but that Hugging Face's router does not offer; else empty."""
-    ways_from_text: tuple[Route, ...] = ()
+    candidates_from_text: tuple[Route, ...] = ()
     """All routes of the same settings, offered or not, the best first; empty if the routes have no apps."""
-    ways_from_reference: tuple[Route, ...] = ()
+    candidates_from_reference: tuple[Route, ...] = ()
     """The same for requests with a reference."""
 
     def chosen(self, choice: RouteChoice, *, has_reference: bool) -> Route | None:
         """Return the route that was chosen for a generation; None if the settings do not have it."""
-        ways = self.ways_from_reference if has_reference else self.ways_from_text
-        return next((way for way in ways if way.choice == choice), None)
+        candidates = self.candidates_from_reference if has_reference else self.candidates_from_text
+        return next((route for route in candidates if route.choice == choice), None)
 
     def route(self, *, has_reference: bool) -> Route | None:
         """Return the route for a request with or without a reference; None if there is none."""

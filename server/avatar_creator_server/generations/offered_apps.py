@@ -28,6 +28,7 @@ from typing import Any
 
 import httpx
 
+from avatar_creator_server.model_table import FAL
 from avatar_creator_server.shared.http import (
     NO_COMPRESSION,
     CompressedAnswerError,
@@ -36,9 +37,6 @@ from avatar_creator_server.shared.http import (
     open_http_client,
     read_bounded,
 )
-
-FAL = "fal-ai"
-"""The router's name of the provider whose apps the service uses."""
 
 _SECONDS = 30.0
 """Maximum time for the whole answer."""
