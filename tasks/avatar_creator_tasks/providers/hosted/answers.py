@@ -44,6 +44,11 @@ class Dialect:
     """Returns whether a refusal says that the provider does not charge for the request."""
 
 
+def utc_now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)
+
+
 class AnswerReader:
     """Turns answers into errors, messages and facts, and removes the secret from all of them."""
 
@@ -86,6 +91,10 @@ class AnswerReader:
             retry_after=self._retry_after(answer, body),
             nothing_billed=not is_foreign and self._dialect.bills_nothing(answer),
         )
+
+    def unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
+        """Return the error for an answer with a success status and an unusable body."""
+        return failure(stage, (signal,), status=answer.status, provider_message=self.message(answer))
 
     def message(self, answer: Answer) -> str:
         """Return the provider's own message, safe to show; empty if the answer has none."""

@@ -49,11 +49,10 @@ from avatar_creator_tasks.providers.hosted.picture_addresses import web_address
 from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import ProgressReports
 from avatar_creator_tasks.providers.hosted.repetition import (
-    PAUSE_GROWTH,
     DeadlinePassedError,
-    pause,
     repeat,
     unanswered,
+    wait_until,
 )
 from avatar_creator_tasks.providers.replicate.access import Access
 from avatar_creator_tasks.providers.replicate.inputs import app_of, prediction_input
@@ -129,7 +128,7 @@ class Predictions:
         prediction_id = receipt.get("id")
         if not isinstance(prediction_id, str) or not is_prediction_id(prediction_id):
             signal = Signal.ERROR_BODY if is_error_body(receipt) else Signal.UNREADABLE
-            raise self._unusable(Stage.SUBMIT, signal, answer)
+            raise self._reader.unusable(Stage.SUBMIT, signal, answer)
         return prediction_id
 
     async def portrait(
@@ -196,7 +195,7 @@ class Predictions:
             raise self._reader.refusal(Stage.CANCEL, answer)
         result = _cancel_result(body)
         if result is None:
-            raise self._unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
         return result
 
     async def _error_after_stop(self, prediction_id: str) -> RequestError:
@@ -221,23 +220,20 @@ class Predictions:
         report: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> dict[str, Any]:
         """Poll until a prediction has ended, and return it."""
-        seconds = self._limits.first_pause_seconds
-        while True:
-            prediction = await repeat(
-                lambda: self._prediction(prediction_id, deadline), deadline, self._limits
-            )
-            if prediction["status"] in _ENDED:
-                return prediction
-            await report(prediction)
-            await pause(seconds, deadline)
-            seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
+        return await wait_until(
+            lambda prediction: prediction["status"] in _ENDED,
+            lambda: self._prediction(prediction_id, deadline),
+            report,
+            deadline,
+            self._limits,
+        )
 
     async def _prediction(self, prediction_id: str, deadline: Deadline) -> dict[str, Any]:
         url = self._base.join(f"predictions/{prediction_id}")
         answer = await self._query(Stage.POLL, "GET", url, deadline)
         prediction = json_object(answer.content)
         if prediction is None or prediction.get("status") not in (*_RUNNING, *_ENDED):
-            raise self._unusable(Stage.POLL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.POLL, Signal.UNREADABLE, answer)
         return prediction
 
     def _result(self, prediction_id: str, prediction: Mapping[str, Any]) -> _Result:
@@ -292,10 +288,6 @@ class Predictions:
         if not answer.is_success:
             raise self._reader.refusal(stage, answer)
         return answer
-
-    def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
-        message = self._reader.message(answer)
-        return failure(stage, (signal,), status=answer.status, provider_message=message)
 
 
 async def _ignore(prediction: Mapping[str, Any]) -> None:
