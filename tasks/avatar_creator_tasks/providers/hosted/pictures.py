@@ -8,19 +8,18 @@ from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_server.images.processing import fitted
 from avatar_creator_tasks.providers.hosted.http_client import Deadline
 from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
-HEADROOM = (0.5, 0.4)
-"""Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
-
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
-_REFERENCE_QUALITY = 95
+_QUALITIES = (95, 90, 85, 75, 60, 40)
+_FULL_CHROMA_FROM = 90
 _DECODING_USER = "provider"
 """The user who takes turns at the decoders with the users whose pictures are uploaded."""
 _DECODER_PAUSE_SECONDS = 1.0
@@ -107,13 +106,20 @@ async def _patiently(deadline: Deadline, decode: Callable[[], Awaitable[_Decoded
             await asyncio.sleep(min(_DECODER_PAUSE_SECONDS, deadline.seconds_left()))
 
 
-def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scale and crop the picture to this width and height."""
-    return ImageOps.fit(image, size, Image.Resampling.LANCZOS, centering=HEADROOM)
+def reference_uri(image: Image.Image, size: tuple[int, int], *, max_bytes: int | None = None) -> str:
+    """Return the reference, scaled and cropped to this width and height, as a data URI.
 
-
-def reference_uri(image: Image.Image, size: tuple[int, int]) -> str:
-    """Return the reference, scaled and cropped to this width and height, as a data URI."""
-    file = BytesIO()
-    fitted(image, size).save(file, "JPEG", quality=_REFERENCE_QUALITY, subsampling="4:4:4")
+    Args:
+        image: The reference.
+        size: Width and height in pixels.
+        max_bytes: Target for the size of its file, which has the best quality that reaches the target, or
+            the lowest one; None for the best.
+    """
+    whole = fitted(image, size)
+    for quality in _QUALITIES:
+        file = BytesIO()
+        chroma = "4:4:4" if quality >= _FULL_CHROMA_FROM else "4:2:0"
+        whole.save(file, "JPEG", quality=quality, subsampling=chroma)
+        if max_bytes is None or len(file.getvalue()) <= max_bytes:
+            break
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
