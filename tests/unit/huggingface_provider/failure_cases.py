@@ -58,6 +58,8 @@ RATE_LIMITS = {
     "0;t=soon;r=0": 30,
     '"api";r=0;t=' + "9" * 5000: 30,
     '"' * 500: 30,
+    '"' * 60_000: 30,
+    '"api";r=0;t=55;q=' + "x" * 500: 30,
 }
 """Values of the header RateLimit next to `Retry-After: 30`, and the delay that the provider asks for."""
 SUBMIT_UNKNOWN = "retryable charged submit_unknown"
@@ -370,6 +372,14 @@ AT_PICTURE = [
     Case("expired", status(404, "image"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY),
     Case("500 at every try", status(500, "image"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case("too many requests", status(429, "image", retry_after=7), "OVERLOADED", ALIVE, (7, 7), tries=1),
+    Case(
+        "too many requests, with a RateLimit of the host",
+        status(429, "image", retry_after=7, headers={"RateLimit": '"api";r=0;t=55'}),
+        "OVERLOADED",
+        ALIVE,
+        (7, 7),
+        tries=1,
+    ),
     Case("connection dropped at every try", broken("drop", "image"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
         "connection cut in the middle of the picture",

@@ -248,7 +248,8 @@ class FalQueue:
         while True:
             status = await repeat(lambda: self._status(path, deadline), deadline, self._limits)
             if status["status"] == "COMPLETED":
-                return str(status.get("error_type") or "")
+                error_type = status.get("error_type")
+                return error_type if isinstance(error_type, str) else ""
             await report(status)
             await pause(seconds, deadline)
             seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)

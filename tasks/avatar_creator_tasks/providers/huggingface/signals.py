@@ -30,6 +30,8 @@ processed because it contained material flagged by a content checker.`
 (fal.ai/docs/documentation/model-apis/errors). diffusers: `Potential NSFW content was detected in one or more
 images.` (pipelines/stable_diffusion/safety_checker.py). Clients of fal also look for other words in refusals
 without a type, such as `safety checker` and `content policy`."""
+_MAX_CHARACTERS = 10_000
+"""Number of characters at the start of a refusal's messages that are searched."""
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
@@ -154,7 +156,7 @@ def _read_refusal(answer: Answer, body: Mapping[str, Any], known_type: str) -> _
     return _Refusal(
         status=answer.status,
         body=body,
-        text=" ".join(error_messages(detail or body.get("error") or "")).casefold(),
+        text=" ".join(error_messages(detail or body.get("error") or ""))[:_MAX_CHARACTERS].casefold(),
         error_types=frozenset(_error_types(answer, body, known_type)) - {""},
         is_from_fal=bool(answer.headers.get(_FROM_FAL)),
         is_markup=answer.content.lstrip().startswith(b"<"),
@@ -165,7 +167,8 @@ def _read_refusal(answer: Answer, body: Mapping[str, Any], known_type: str) -> _
 def _error_types(answer: Answer, body: Mapping[str, Any], known_type: str) -> Iterator[str]:
     yield known_type
     yield str(answer.headers.get("x-fal-error-type", ""))
-    yield str(body.get("error_type") or "")
+    kinds = [body.get("error_type")]
     detail = body.get("detail")
     if isinstance(detail, list):
-        yield from (str(each.get("type")) for each in detail if isinstance(each, dict))
+        kinds += [each.get("type") for each in detail if isinstance(each, dict)]
+    yield from (kind for kind in kinds if isinstance(kind, str))

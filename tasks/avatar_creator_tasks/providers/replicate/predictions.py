@@ -276,7 +276,8 @@ class Predictions:
         if status in _CANCELLED:
             raise failure(Stage.RESULT, ("499",), nothing_billed=_never_started(prediction))
         if status == "failed":
-            error = str(prediction.get("error") or "")
+            text = prediction.get("error")
+            error = text if isinstance(text, str) else ""
             raise failure(
                 Stage.RESULT,
                 (signal_of_failed_prediction(error),),
