@@ -65,6 +65,12 @@ RATE_LIMITS = {
 SUBMIT_UNKNOWN = "retryable charged submit_unknown"
 ALIVE = "retryable charged request_alive"
 EVERY_TRY = -1
+FORMS_OF_PROXIES: dict[str, dict[str, str] | str] = {
+    "JSON": {"error": "Not Found"},
+    "another JSON": {"detail": "Not Found"},
+    "text": "404 page not found",
+    "nothing": "",
+}
 AT_SUBMISSION = [
     Case("key refused", status(401), "CREDENTIALS"),
     Case("key without permission", status(403), "CREDENTIALS"),
@@ -214,6 +220,16 @@ WHILE_POLLING = [
     Case(
         "gateway's page with 404", broken("html", "status", status=404), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
     ),
+    *(
+        Case(
+            f"404 of a proxy as {form}",
+            status(404, "status", made_by="proxy", body=body),
+            "BAD_ANSWER",
+            ALIVE,
+            tries=EVERY_TRY,
+        )
+        for form, body in FORMS_OF_PROXIES.items()
+    ),
     Case("status refused", status(405, "status"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
     Case("500 at every try", status(500, "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
@@ -287,6 +303,7 @@ AT_RESULT = [
         )
         for code in (500, 502, 503, 504)
     ),
+    Case("no longer known", status(404, "result"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY),
     Case("conflict at every try", status(409, "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
         "content refused without a type",
@@ -332,6 +349,16 @@ AT_RESULT = [
     ),
     Case(
         "gateway's page with 404", broken("html", "result", status=404), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
+    ),
+    *(
+        Case(
+            f"404 of a proxy as {form}",
+            status(404, "result", made_by="proxy", body=body),
+            "BAD_ANSWER",
+            ALIVE,
+            tries=EVERY_TRY,
+        )
+        for form, body in FORMS_OF_PROXIES.items()
     ),
     Case("malformed result", broken("truncated", "result"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
     Case("connection dropped at every try", broken("drop", "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),

@@ -73,9 +73,9 @@ class Signal(StrEnum):
     CONTENT = "content policy"
     GATEWAY_PAGE = "a gateway's page"
     """A 403 with HTML: a refusal by a gateway in front of the provider, not by the provider."""
-    MISSING_PAGE = "a gateway's page for a missing address"
-    """A 404 with HTML: a gateway in front of the provider does not know the address, which says nothing about
-    the request."""
+    FOREIGN_REFUSAL = "a refusal by another party"
+    """A 4xx of a router, a proxy or a gateway in front of the provider, for example a 404 because it does not
+    know the address. It says nothing about the request."""
     LOCKED = "account locked"
     LOADING = "model loading"
     UNSUPPORTED = "model not supported"
@@ -172,7 +172,7 @@ TABLE: tuple[_Row, ...] = (
 
     # The provider refuses the service itself.
     (_SENDING,           (Signal.GATEWAY_PAGE,),               "REJECTED",        _FATAL,                 "a gateway in front of the provider refused the request"),
-    (_ASKING,            (Signal.GATEWAY_PAGE, Signal.MISSING_PAGE),
+    (_ASKING,            (Signal.GATEWAY_PAGE, Signal.FOREIGN_REFUSAL),
                                                                "BAD_ANSWER",      _ALIVE_REPEAT,          "a gateway in front of the provider refused the query"),
     (_SENDING,           ("401", "403"),                       "CREDENTIALS",     _FATAL,                 "the provider refused the service's API key"),
     (_SENDING,           ("402", Signal.LOCKED),               "CREDIT",          _FATAL,                 "the service has no credit left at the provider"),

@@ -20,7 +20,10 @@ _RETRY_HEADERS = ("x-fal-retryable", "x-fal-needs-retry")
 """Headers that say whether a retry may succeed; newer pages of fal's documentation name the second one."""
 _FROM_FAL = "x-fal-request-id"
 """Header of every answer that fal itself makes, and not a proxy in front of it: fal's own client relies on it
-(github.com/fal-ai/fal, projects/fal_client/src/fal_client/client.py, `_is_ingress_error`)."""
+(github.com/fal-ai/fal, projects/fal_client/src/fal_client/client.py, `_is_ingress_error`).
+
+No source says that fal's 404 for a request that it does not know has the header. Without the header, the
+request counts as alive: the generation may fail, but does not pay for a second picture."""
 _CONTENT = re.compile(
     r"\bnsfw\b|not safe for work|\bcontent (?:checker|filter|policy|policies|moderation|violation)"
     r"|\bsafety (?:checker|filter|system|policy|policies|violation)|policy violation|violates .{0,40}policy"
@@ -54,6 +57,11 @@ class _Refusal:
     """Value of the header that says whether a retry may succeed; empty if missing."""
 
     @property
+    def is_of_fal(self) -> bool:
+        """True if fal has said what is wrong; its types are its own words."""
+        return self.is_from_fal or bool(self.error_types)
+
+    @property
     def is_client_error(self) -> bool:
         return self.status // 100 == 4
 
@@ -81,8 +89,8 @@ def _is_gateway_page(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.FORBIDDEN and refusal.is_markup
 
 
-def _is_missing_page(refusal: _Refusal) -> bool:
-    return refusal.status == HTTPStatus.NOT_FOUND and refusal.is_markup
+def _is_foreign_refusal(refusal: _Refusal) -> bool:
+    return refusal.status == HTTPStatus.NOT_FOUND and (refusal.is_markup or not refusal.is_of_fal)
 
 
 def _is_model_loading(refusal: _Refusal) -> bool:
@@ -111,7 +119,7 @@ def _is_retry_useless(refusal: _Refusal) -> bool:
 
 def _is_job_failed(refusal: _Refusal) -> bool:
     # fal's framework answers an app's uncaught errors and GPU errors without a type.
-    return refusal.is_server_error and (refusal.is_from_fal or bool(refusal.error_types))
+    return refusal.is_server_error and refusal.is_of_fal
 
 
 _Rule = tuple[Signal, Callable[[_Refusal], bool]]
@@ -120,7 +128,7 @@ _BEFORE_STATUS: tuple[_Rule, ...] = (
     (Signal.CONTENT, _is_content_refused),
     (Signal.LOCKED, _is_account_locked),
     (Signal.GATEWAY_PAGE, _is_gateway_page),
-    (Signal.MISSING_PAGE, _is_missing_page),
+    (Signal.FOREIGN_REFUSAL, _is_foreign_refusal),
     (Signal.LOADING, _is_model_loading),
     (Signal.UNSUPPORTED, _is_model_unsupported),
     (Signal.IN_PROGRESS, _is_in_progress),

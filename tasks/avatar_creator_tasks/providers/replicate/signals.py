@@ -50,7 +50,7 @@ def signals_of(answer: Answer, body: Mapping[str, Any], _known_type: str) -> Ite
         # The account's own monthly limit, which stops every request of the service.
         yield Signal.LOCKED
     if answer.status == HTTPStatus.NOT_FOUND and not is_own_problem(body, answer.status):
-        yield Signal.MISSING_PAGE
+        yield Signal.FOREIGN_REFUSAL
     yield str(answer.status)
     yield f"{min(answer.status // 100, 5)}xx"
 
