@@ -210,9 +210,50 @@ AT_SUBMISSION = [
         SUBMIT_UNKNOWN,
     ),
 ]
+
+
+def refusals_of_the_router(stage: str) -> list[Case]:
+    """Return the refusals of a running request that say nothing about the request itself."""
+    unsupported = {"error": "Model not supported by provider fal-ai"}
+    foreign = (
+        (400, "Bad Request"),
+        (405, "Method Not Allowed"),
+        (410, {"error": "Gone"}),
+        (422, {"detail": "x"}),
+    )
+    return [
+        Case("key refused", status(401, stage), "CREDENTIALS", ALIVE, tries=1),
+        Case("key without permission", status(403, stage), "CREDENTIALS", ALIVE, tries=1),
+        Case("no credit", status(402, stage), "CREDIT", ALIVE, tries=1),
+        Case(
+            "account locked",
+            status(403, stage, body={"detail": "User is locked. Reason: Exhausted balance."}),
+            "CREDIT",
+            ALIVE,
+            tries=1,
+        ),
+        Case(
+            "model not supported any longer",
+            status(400, stage, made_by="proxy", body=unsupported),
+            "GONE",
+            ALIVE,
+            tries=1,
+        ),
+        *(
+            Case(
+                f"{code} of a proxy",
+                status(code, stage, made_by="proxy", body=body),
+                "BAD_ANSWER",
+                ALIVE,
+                tries=EVERY_TRY,
+            )
+            for code, body in foreign
+        ),
+    ]
+
+
 WHILE_POLLING = [
-    Case("key refused", status(401, "status"), "CREDENTIALS", "charged request_alive", tries=1),
-    Case("no credit", status(402, "status"), "CREDIT", "charged request_alive", tries=1),
+    *refusals_of_the_router("status"),
     Case(
         "request no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY
     ),
@@ -265,6 +306,7 @@ WHILE_POLLING = [
     ),
 ]
 AT_RESULT = [
+    *refusals_of_the_router("result"),
     Case("content refused", status(422, "result"), "CONTENT_REFUSED", "charged", tries=1),
     Case(
         "input refused", status(422, "result", error_type="image_too_small"), "REJECTED", "charged", tries=1

@@ -91,6 +91,11 @@ class Signal(StrEnum):
     """The job failed, and the provider does not say whether it charges for that."""
 
 
+MEANT_BY_ANYONE = frozenset({401, 402, 403, 408, 409, 429})
+"""Statuses that mean the same from the provider and from a router, proxy or gateway in front of it. Another 4xx
+that the provider has not sent itself is a `Signal.FOREIGN_REFUSAL`."""
+
+
 class Flags(IntFlag):
     """The consequences of an outcome."""
 
@@ -132,8 +137,6 @@ _RETRY_CHARGED_REPEAT = _RETRY_CHARGED | Flags.REPEAT
 _UNKNOWN = _RETRY_CHARGED | Flags.SUBMIT_UNKNOWN
 _ALIVE = _RETRY_CHARGED | Flags.ALIVE
 _ALIVE_REPEAT = _ALIVE | Flags.REPEAT
-_ALIVE_FATAL = Flags.CHARGED | Flags.ALIVE
-"""The provider refuses the service itself, while the request still exists."""
 
 _Row = tuple[tuple[Stage, ...], tuple[Signal | str, ...], str, Flags, str]
 
@@ -176,9 +179,10 @@ TABLE: tuple[_Row, ...] = (
                                                                "BAD_ANSWER",      _ALIVE_REPEAT,          "a gateway in front of the provider refused the query"),
     (_SENDING,           ("401", "403"),                       "CREDENTIALS",     _FATAL,                 "the provider refused the service's API key"),
     (_SENDING,           ("402", Signal.LOCKED),               "CREDIT",          _FATAL,                 "the service has no credit left at the provider"),
-    (_ASKING,            ("401", "403"),                       "CREDENTIALS",     _ALIVE_FATAL,           "the provider refused the service's API key while the request was running"),
-    (_ASKING,            ("402", Signal.LOCKED),               "CREDIT",          _ALIVE_FATAL,           "the service has no credit left at the provider"),
+    (_ASKING,            ("401", "403"),                       "CREDENTIALS",     _ALIVE,                 "the provider refused the service's API key while the request was running"),
+    (_ASKING,            ("402", Signal.LOCKED),               "CREDIT",          _ALIVE,                 "the service has no credit left at the provider, while the request was running"),
     (_SENDING,           ("404", "410", Signal.UNSUPPORTED),   "GONE",            _FATAL,                 "the provider does not offer the model"),
+    (_ASKING,            (Signal.UNSUPPORTED,),                "GONE",            _ALIVE,                 "the provider does not offer the model any longer, while the request was running"),
     (_ASKING,            ("410",),                             "GONE",            _CHARGED,               "the provider no longer offers the model"),
 
     # The provider refuses this request.

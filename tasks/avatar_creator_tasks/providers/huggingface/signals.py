@@ -10,7 +10,7 @@ from typing import Any
 
 from avatar_creator_tasks.providers.hosted.error_body import error_messages
 from avatar_creator_tasks.providers.hosted.http_client import Answer
-from avatar_creator_tasks.providers.hosted.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.outcomes import MEANT_BY_ANYONE, Signal
 
 _NOT_STARTED = frozenset(
     {"runner_scheduling_failure", "runner_connection_refused", "runner_connection_timeout", "startup_timeout"}
@@ -89,10 +89,6 @@ def _is_gateway_page(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.FORBIDDEN and refusal.is_markup
 
 
-def _is_foreign_refusal(refusal: _Refusal) -> bool:
-    return refusal.status == HTTPStatus.NOT_FOUND and (refusal.is_markup or not refusal.is_of_fal)
-
-
 def _is_model_loading(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and "estimated_time" in refusal.body
 
@@ -107,6 +103,11 @@ def _is_in_progress(refusal: _Refusal) -> bool:
 
 def _is_not_started(refusal: _Refusal) -> bool:
     return not refusal.error_types.isdisjoint(_NOT_STARTED)
+
+
+def _is_foreign_refusal(refusal: _Refusal) -> bool:
+    is_of_fal = refusal.is_of_fal and not (refusal.is_markup and refusal.status == HTTPStatus.NOT_FOUND)
+    return refusal.is_client_error and refusal.status not in MEANT_BY_ANYONE and not is_of_fal
 
 
 def _is_retry_helpful(refusal: _Refusal) -> bool:
@@ -128,11 +129,11 @@ _BEFORE_STATUS: tuple[_Rule, ...] = (
     (Signal.CONTENT, _is_content_refused),
     (Signal.LOCKED, _is_account_locked),
     (Signal.GATEWAY_PAGE, _is_gateway_page),
-    (Signal.FOREIGN_REFUSAL, _is_foreign_refusal),
     (Signal.LOADING, _is_model_loading),
     (Signal.UNSUPPORTED, _is_model_unsupported),
     (Signal.IN_PROGRESS, _is_in_progress),
     (Signal.NOT_STARTED, _is_not_started),
+    (Signal.FOREIGN_REFUSAL, _is_foreign_refusal),
 )
 """Rules for signals that are more specific than the status, the most specific first."""
 _AFTER_STATUS: tuple[_Rule, ...] = (

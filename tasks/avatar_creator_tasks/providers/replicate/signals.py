@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import Any
 
 from avatar_creator_tasks.providers.hosted.http_client import Answer
-from avatar_creator_tasks.providers.hosted.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.outcomes import MEANT_BY_ANYONE, Signal
 
 _NSFW = re.compile(r"\bnsfw\b", re.IGNORECASE)
 _CONTENT = re.compile(
@@ -49,7 +49,8 @@ def signals_of(answer: Answer, body: Mapping[str, Any], _known_type: str) -> Ite
     if is_client_error and "spend limit" in text.casefold():
         # The account's own monthly limit, which stops every request of the service.
         yield Signal.LOCKED
-    if answer.status == HTTPStatus.NOT_FOUND and not is_own_problem(body, answer.status):
+    is_foreign = is_client_error and not is_own_problem(body, answer.status)
+    if is_foreign and answer.status not in MEANT_BY_ANYONE:
         yield Signal.FOREIGN_REFUSAL
     yield str(answer.status)
     yield f"{min(answer.status // 100, 5)}xx"
