@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -12,15 +13,27 @@ from urllib.parse import quote
 from PIL import Image
 
 from avatar_creator_server.generations.routes import Lora
-from avatar_creator_server.model_table import App
+from avatar_creator_server.model_table import MODELS, App
 from avatar_creator_tasks.providers.base import PortraitRequest
 from avatar_creator_tasks.providers.hosted.pictures import fitted
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS, Schema, Sizing
 
 MAX_REFERENCE_BYTES = 256_000
-"""Target for a reference's file. The HTTP API asks for data URIs of at most 256 kB, which "Replicate will not
-store"; the page on input files allows 1 MB. A larger file would need the files API, which keeps a copy."""
+"""Maximum size of a reference's file. The HTTP API asks for data URIs of at most 256 kB, which "Replicate
+will not store"; the page on input files allows 1 MB. A larger file would need the files API, which keeps a
+copy."""
 
+_MAX_REFERENCES = max(
+    app.max_references
+    for model in MODELS
+    if (hosted := model.hosted.get("replicate")) is not None
+    for app in (hosted.reference, hosted.reference_lora)
+    if app is not None
+)
+MAX_REFERENCES_BYTES = _MAX_REFERENCES * 2 * MAX_REFERENCE_BYTES
+"""Maximum size of all references of a request in JSON. Base64 adds a third, and JSON may escape its `/`."""
+
+_SHRINK = 0.9
 _QUALITIES = (95, 90, 85, 75, 60, 40)
 _FULL_CHROMA_FROM = 90
 _MAX_LORA_SCALE = 3.0
@@ -91,15 +104,28 @@ def lora_address(lora: Lora) -> str:
 
 
 def data_uri(image: Image.Image, size: tuple[int, int]) -> str:
-    """Return the picture, scaled and cropped to this size, as a data URI with a file of about 256 kB."""
+    """Return the picture, scaled and cropped to this size, as a data URI with a file of at most 256 kB.
+
+    A picture with so much detail that no quality is low enough becomes smaller, with the same proportions.
+    """
     whole = fitted(image, size)
-    for quality in _QUALITIES:
-        file = BytesIO()
-        chroma = "4:4:4" if quality >= _FULL_CHROMA_FROM else "4:2:0"
-        whole.save(file, "JPEG", quality=quality, subsampling=chroma)
-        if len(file.getvalue()) <= MAX_REFERENCE_BYTES:
-            break
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    file = next((file for file in map(partial(_jpeg, whole), _QUALITIES) if _fits(file)), b"")
+    while not file:
+        whole = whole.resize([max(1, round(side * _SHRINK)) for side in whole.size], Image.Resampling.LANCZOS)
+        smaller = _jpeg(whole, _QUALITIES[-1])
+        file = smaller if _fits(smaller) else b""
+    return f"data:image/jpeg;base64,{base64.b64encode(file).decode()}"
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    file = BytesIO()
+    chroma = "4:4:4" if quality >= _FULL_CHROMA_FROM else "4:2:0"
+    image.save(file, "JPEG", quality=quality, subsampling=chroma)
+    return file.getvalue()
+
+
+def _fits(file: bytes) -> bool:
+    return len(file) <= MAX_REFERENCE_BYTES
 
 
 def _size(schema: Schema, size: tuple[int, int]) -> dict[str, Any]:
