@@ -410,12 +410,9 @@ class GenerationRunner:
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
     async def _original(self, user_id: str, file: StoredFile, size: tuple[int, int]) -> Image.Image | None:
-        """Return the picture that was reproduced; None if it is gone, or cannot be decoded now."""
+        """Return the picture that was reproduced; None if it cannot be read now."""
         try:
             data = await self._files.read_whole(file)
-        except NotFoundError:
-            return None
-        try:
             return await self._decoders.reference(user_id, data, *size)
         except (AvatarCreatorError, DecodingFailedError) as error:
             # The comparison is an extra: without it, the picture that is paid for is still complete.

@@ -208,6 +208,33 @@ async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stay
         assert (await studio.wait_for_end(generation.id)).state == COMPLETED
 
 
+async def test_a_reproduction_completes_although_the_storage_does_not_return_the_original(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    with capture_logs() as logs:
+        async with studio.service.working(provider):
+            original = await studio.create_generation()
+            (await provider.next_drawing()).succeed()
+            await studio.wait_for_end(original.id)
+            for file in studio.service.deployment.files():
+                make_unreadable(file)
+            again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+            (await provider.next_drawing()).succeed()
+            completed = await studio.wait_for_end(again.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
+    assert completed.reproduction.identical_pixels
+    assert not completed.reproduction.HasField("colour_difference")
+    assert "reproduction_not_compared" in {entry["event"] for entry in logs}
+
+
+def make_unreadable(file: Path) -> None:
+    """Let the storage return an error for this file. It still accepts others."""
+    file.unlink()
+    file.symlink_to(file)
+
+
 @contextmanager
 def storage_away(studio: Studio) -> Iterator[None]:
     """Let the storage accept no file while the context is open."""
