@@ -130,8 +130,12 @@ class GenerationRunner:
         except asyncio.CancelledError:
             await self._files.discard([file.id for file in held.files])
             stopped = held.failure_at_stop()
-            await self._settle(self._leases.fail(lease, stopped) if stopped else self._leases.release(lease))
-            log.info("generation_released")
+            if stopped is None:
+                await self._settle(self._leases.release(lease))
+                log.info("generation_released")
+            else:
+                log.warning("generation_attempt_failed", reason=stopped.reason, error=stopped.message)
+                await self._settle(self._leases.fail(lease, stopped))
             raise
         except (LeaseLostError, NotFoundError):
             log.info("lease_ended")
@@ -165,7 +169,7 @@ class GenerationRunner:
         finally:
             for task in (work, heartbeat):
                 task.cancel()
-            await asyncio.gather(work, heartbeat, return_exceptions=True)
+            held.end, _ = await asyncio.gather(work, heartbeat, return_exceptions=True)
 
     async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
@@ -451,6 +455,8 @@ class _Held:
     request is stored."""
     is_drawn: bool = False
     """True if the provider has returned the picture."""
+    end: BaseException | None = None
+    """Error with which the work ended, also if the worker was stopping it; None if it succeeded."""
 
     def failure(self, failure: Failure) -> Failure:
         """Return the failure of an attempt, without a retry that would pay again for a picture.
@@ -463,7 +469,12 @@ class _Held:
         return replace(failure, message=lost, retryable=False, resumable=False)
 
     def failure_at_stop(self) -> Failure | None:
-        """Return the failure of an attempt that its worker stops; None if the next one can go on."""
+        """Return the failure of an attempt that its worker stops; None if the next one can go on.
+
+        A refusal may arrive while the worker stops. It says whether the provider charges.
+        """
+        if isinstance(self.end, ProviderError):
+            return self.failure(_failure_of(self.end))
         if not (self.only_copy and self.is_drawn):
             return None
         return self.failure(
