@@ -90,7 +90,7 @@ _ROUTES_NOTES = """\\* Only users of the provider report this price.
 
 `hf-inference` and `endpoint` take any model that they serve. Hugging Face's own inference names {hf} as its
 example of a model for pictures. Its list of all models is not public text, so try others before you rely on
-them. `diffusers` takes any model with weights that draws from text.
+them. `diffusers` takes any model with weights.
 """
 
 _END = """## Sources

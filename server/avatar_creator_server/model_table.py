@@ -171,8 +171,8 @@ class Model:
 
     @property
     def is_local(self) -> bool:
-        """True if the weights can be downloaded, and draw from text alone."""
-        return self.weights_gib > 0 and not self.needs_reference
+        """True if the weights can be downloaded."""
+        return self.weights_gib > 0
 
 
 _FLUX_1_LICENSE = "FLUX.1 [dev] Non-Commercial"

@@ -19,7 +19,7 @@ from avatar_creator_server.model_table import (
     Setting,
     find_model,
 )
-from avatar_creator_server.settings import DEFAULT_MODEL, Settings, SettingsError
+from avatar_creator_server.settings import DEFAULT_MODEL, ROUTES, Settings, SettingsError
 from docs.site import models as models_page
 
 OUR_INPUTS = frozenset(
@@ -89,7 +89,9 @@ class TestModel:
 
     def test_a_model_without_weights_is_for_hosts_only(self, model: Model) -> None:
         if model.is_local:
-            Settings(provider="diffusers", model=model.id).require_legal_combination()
+            settings = Settings(provider="diffusers", model=model.id)
+            settings.require_legal_combination()
+            assert set(routes_of(settings).named()) <= set(ROUTES)
             return
         with pytest.raises(SettingsError, match=re.escape(f"MODEL is {model.id}")) as refusal:
             Settings(provider="diffusers", model=model.id).require_legal_combination()
@@ -104,6 +106,7 @@ class TestModel:
         if model.is_drawn_by(host):
             settings.require_legal_combination()
             assert routes_of(settings).from_text.model == model.id
+            assert set(routes_of(settings).named()) <= set(ROUTES)
             return
         with pytest.raises(SettingsError, match=re.escape(f"{host} only has {DEFAULT_MODEL}, ")):
             settings.require_legal_combination()

@@ -36,6 +36,15 @@ _LIMITATIONS = {
 """Behavior of a route that does not support an option, by field of `CreateGenerationRequest`."""
 
 
+_FORMER_NAMES = {"fal-ai-kontext": "fal-ai-reference"}
+"""Names that version 0.1.0 stores for routes of today. Its workers still write them during an upgrade."""
+
+
+def current_name(stored: str) -> str:
+    """Return today's name of a route that this version or an earlier one has stored."""
+    return _FORMER_NAMES.get(stored, stored)
+
+
 @dataclass(frozen=True, slots=True)
 class Lora:
     """A low-rank adaptation that changes the model."""
@@ -86,8 +95,7 @@ class Route:
     provider: str
     """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     name: str
-    """`local`, `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate` or
-    `replicate-reference`."""
+    """One of `avatar_creator_server.settings.ROUTES`."""
     model: str
     """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
@@ -130,6 +138,11 @@ class Route:
             f"MODEL {self.model} is not in the service's table of models: it draws with its own steps and "
             "guidance, and the service does not know which options it ignores"
         )
+
+    @property
+    def needs_reference(self) -> bool:
+        """True if the model only edits pictures, and cannot draw from text alone."""
+        return self.known_model is not None and self.known_model.needs_reference
 
     @property
     def follows_instructions(self) -> bool:
