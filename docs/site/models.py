@@ -8,6 +8,7 @@ from pathlib import Path
 
 from avatar_creator_server.model_table import (
     COMMERCIAL_MODEL,
+    FAL,
     MODELS,
     App,
     Guidance,
@@ -20,7 +21,7 @@ from avatar_creator_server.model_table import (
 PAGE = Path(__file__).parents[1] / "models.md"
 
 _SOURCES = {
-    "fal-ai": "https://fal.ai/models/{}",
+    FAL: "https://fal.ai/models/{}",
     "replicate": "https://replicate.com/{}",
 }
 
@@ -218,16 +219,16 @@ def _guidance(model: Model, app: App) -> str:
 
 
 def _price(app: App) -> str:
-    parts = []
-    if app.first_megapixel:
-        parts.append(f"{_dollars(app.first_megapixel + app.price_per_megapixel)} for the first MP")
-        parts.append(f"{_dollars(app.price_per_megapixel)} for each further MP")
+    prices, parts = app.prices, []
+    if prices.first_megapixel:
+        parts.append(f"{_dollars(prices.first_megapixel + prices.per_megapixel)} for the first MP")
+        parts.append(f"{_dollars(prices.per_megapixel)} for each further MP")
     else:
-        parts += [f"{_dollars(app.price_per_picture)} a picture"] if app.price_per_picture else []
-        parts += [f"{_dollars(app.price_per_megapixel)} an MP"] if app.price_per_megapixel else []
-    if app.price_per_reference:
-        unit = "a reference" if app.reference_megapixels else "an MP of each reference"
-        parts.append(f"{_dollars(app.price_per_reference)} {unit}")
+        parts += [f"{_dollars(prices.per_picture)} a picture"] if prices.per_picture else []
+        parts += [f"{_dollars(prices.per_megapixel)} an MP"] if prices.per_megapixel else []
+    if prices.per_reference_megapixel:
+        unit = "a reference" if prices.reference_megapixels else "an MP of each reference"
+        parts.append(f"{_dollars(prices.per_reference_megapixel)} {unit}")
     return ", ".join(parts) + ("" if app.price_confirmed else " \\*")
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from avatar_creator_server.generations.current_routes import CurrentRoutes
-from avatar_creator_server.generations.model_mapping import NoMappingError, read_offered_apps
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 
 log = structlog.get_logger()
 

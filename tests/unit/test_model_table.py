@@ -114,7 +114,7 @@ class TestModel:
 )
 def test_an_app_is_described_completely(model: Model, app: App, from_references: bool) -> None:
     assert set(app.inputs) <= OUR_INPUTS
-    assert app.price_per_megapixel or app.price_per_picture
+    assert app.prices.per_megapixel or app.prices.per_picture
     assert re.fullmatch(r"202\d-(0[1-9]|1[0-2])", app.price_date)
     assert (app.max_references > 0) == from_references
     assert from_references == ("reference" in app.inputs or "references" in app.inputs)

@@ -28,11 +28,12 @@ from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError, UnavailableError
 from avatar_creator_server.generations.current_routes import MAX_AGE
-from avatar_creator_server.generations.model_mapping import FAL, NoMappingError, read_offered_apps
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
+from avatar_creator_server.model_table import FAL
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.versions import installed_versions
@@ -212,7 +213,7 @@ async def _check_workers(core: Core) -> CheckResult:
     lost = [worker for worker in workers if worker.lost]
     if core.settings.embedded:
         return CheckResult("workers", True, f"one inside the `serve` process, {_embedded_state(live, lost)}")
-    provider = core.routes.from_text.provider
+    provider = core.current_routes.if_all_offered.from_text.provider
     drawing = [worker for worker in live if worker.provider == provider]
     slots = sum(worker.slots for worker in drawing)
     found = [
@@ -293,7 +294,7 @@ async def _check_storage(core: Core) -> CheckResult:
 
 
 async def _check_provider(core: Core, require_installed: Callable[[Settings], None]) -> CheckResult:
-    settings, route = core.settings, core.routes.from_text
+    settings, route = core.settings, core.current_routes.if_all_offered.from_text
     if route.provider == "sketch":
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
     # If the database does not answer, its own check says so.
@@ -341,7 +342,7 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
 
 async def _check_model(core: Core) -> list[CheckResult]:
     """Return the check of the model, or nothing for a provider without one."""
-    routes = list(core.routes.named().values())
+    routes = list(core.current_routes.if_all_offered.named().values())
     if not routes[0].model:
         return []
     licenses, advice = describe_license(routes)
@@ -437,15 +438,16 @@ async def _check_apps(core: Core) -> CheckResult:
         await _within_limit(lambda: core.current_routes.store(apps))
     routes = routes_of(core.settings, apps)
     found = [f"{hub} lists {len(apps):,} apps of {FAL}"]
-    for drawn, ways, chosen in (
-        ("text", routes.ways_from_text, routes.from_text),
-        ("references", routes.ways_from_reference, routes.from_reference),
+    for drawn, candidates, chosen in (
+        ("text", routes.candidates_from_text, routes.from_text),
+        ("references", routes.candidates_from_reference, routes.from_reference),
     ):
-        names = dict.fromkeys(way.app_name for way in ways)
-        found += [f"{name} {_offer(name, drawn, ways[0], chosen, apps)}" for name in names]
+        names = dict.fromkeys(route.app_name for route in candidates)
+        found += [f"{name} {_offer(name, drawn, candidates[0], chosen, apps)}" for name in names]
     # Only what the settings ask for counts, not the apps that are there in case of need.
-    wanted = [ways[0] for ways in (routes.ways_from_text, routes.ways_from_reference) if ways]
-    if all(way.app_name in apps for way in wanted):
+    both = (routes.candidates_from_text, routes.candidates_from_reference)
+    wanted = [candidates[0] for candidates in both if candidates]
+    if all(route.app_name in apps for route in wanted):
         return CheckResult("apps", True, "; ".join(found))
     fix = "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE"
     if wanted[0].lora and not routes.from_text.lora:

@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
-from avatar_creator_server.model_table import MODELS, find_model
+from avatar_creator_server.model_table import FAL, MODELS, find_model
 from avatar_creator_server.settings import values
 from avatar_creator_server.settings.database_urls import (
     SQLITE,
@@ -513,10 +513,10 @@ class Settings(BaseSettings):
                 "HUGGINGFACE_ROUTE is endpoint, but HUGGINGFACE_ENDPOINT_URL is not set: set it to the URL "
                 "of the Inference Endpoint"
             )
-        if self.huggingface_route != "fal-ai":
+        if self.huggingface_route != FAL:
             self._require_downloadable(f"the route {self.huggingface_route}")
             return
-        self._require_hosted("fal-ai", "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
+        self._require_hosted(FAL, "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
             raise SettingsError(
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"

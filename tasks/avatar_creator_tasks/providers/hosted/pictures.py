@@ -8,16 +8,14 @@ from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_server.images.processing import fitted
 from avatar_creator_tasks.providers.hosted.http_client import Deadline
 from avatar_creator_tasks.providers.hosted.outcomes import Signal
-
-HEADROOM = (0.5, 0.4)
-"""Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 _REFERENCE_QUALITY = 95
@@ -105,11 +103,6 @@ async def _patiently(deadline: Deadline, decode: Callable[[], Awaitable[_Decoded
             if not deadline.seconds_left():
                 raise
             await asyncio.sleep(min(_DECODER_PAUSE_SECONDS, deadline.seconds_left()))
-
-
-def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scale and crop the picture to this width and height."""
-    return ImageOps.fit(image, size, Image.Resampling.LANCZOS, centering=HEADROOM)
 
 
 def reference_uri(image: Image.Image, size: tuple[int, int]) -> str:

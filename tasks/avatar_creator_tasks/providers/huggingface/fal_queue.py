@@ -26,20 +26,20 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import httpx
-import structlog
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader, SignalsOf
+from avatar_creator_tasks.providers.hosted.cancellations import CancelResult, error_after_deadline
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
@@ -59,37 +59,21 @@ from avatar_creator_tasks.providers.hosted.repetition import (
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path, request_path
-
-log = structlog.get_logger()
+from avatar_creator_tasks.providers.huggingface.signals import signals_of
 
 _MAX_SEED = 2**64 - 1
 _STATUSES = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
 
 
-class CancelResult(StrEnum):
-    """The result of a cancellation."""
-
-    CANCELLED = "the provider has removed the request from its queue"
-    DROPPED = "the provider does not have the request any longer"
-    REQUESTED = "the provider has asked the runner to stop, which it may not do"
-    COMPLETED = "the request has already completed"
-    UNCONFIRMED = "the cancellation may not have reached the provider"
-
-    @property
-    def has_ended(self) -> bool:
-        """True if the request certainly does not run any longer, and has no picture."""
-        return self in (CancelResult.CANCELLED, CancelResult.DROPPED)
-
-
 _CANCEL_RESULTS: Mapping[tuple[int, str], CancelResult] = {
-    (HTTPStatus.OK, "OK"): CancelResult.CANCELLED,
+    (HTTPStatus.OK, "OK"): CancelResult.NOT_STARTED,
     (HTTPStatus.ACCEPTED, "CANCELLATION_REQUESTED"): CancelResult.REQUESTED,
     (HTTPStatus.BAD_REQUEST, "ALREADY_COMPLETED"): CancelResult.COMPLETED,
-    (HTTPStatus.BAD_REQUEST, "ALREADY_CANCELLED"): CancelResult.DROPPED,
-    (HTTPStatus.NOT_FOUND, "NOT_FOUND"): CancelResult.DROPPED,
+    (HTTPStatus.BAD_REQUEST, "ALREADY_CANCELLED"): CancelResult.STOPPED,
+    (HTTPStatus.NOT_FOUND, "NOT_FOUND"): CancelResult.GONE,
 }
-"""fal's answers to a cancellation, by status and `status` of the body. fal does not document
-ALREADY_CANCELLED."""
+"""fal's answers to a cancellation, by status and `status` of the body. OK means that fal has removed the
+request from its queue, so no runner has spent time on it. fal does not document ALREADY_CANCELLED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +177,8 @@ class FalQueue:
         return await asyncio.to_thread(finished_portrait, image, request, result.facts, result.seed)
 
     async def cancel_after_deadline(self, path: str) -> RequestError:
-        """Cancel a request whose deadline has passed and return the error of the attempt.
-
-        The next attempt resumes the request, unless the request has certainly ended.
-        """
-        try:
-            result = await self.cancel(path)
-        except RequestError as error:
-            log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
-            result = CancelResult.UNCONFIRMED
-        if result is CancelResult.REQUESTED:
-            return await self._error_after_stop(path)
-        return failure(Stage.POLL, (Signal.DEADLINE if result.has_ended else Signal.DEADLINE_ALIVE,))
+        """Cancel a request whose deadline has passed and return the error of the attempt."""
+        return await error_after_deadline(lambda: self.cancel(path), lambda: self._error_after_stop(path))
 
     async def cancel(self, path: str) -> CancelResult:
         """Cancel a request at the provider.
@@ -262,7 +236,13 @@ class FalQueue:
         return status
 
     async def _result(self, path: str, error_type: str, deadline: Deadline) -> _Result:
-        answer = await self._query(Stage.RESULT, "GET", self._address(path), deadline, known_type=error_type)
+        answer = await self._query(
+            Stage.RESULT,
+            "GET",
+            self._address(path),
+            deadline,
+            signals_of=partial(signals_of, known_type=error_type),
+        )
         result = json_object(answer.content)
         if result is None:
             raise failure(Stage.RESULT, (Signal.UNREADABLE,), status=answer.status)
@@ -294,7 +274,7 @@ class FalQueue:
         url: httpx.URL,
         deadline: Deadline,
         *,
-        known_type: str = "",
+        signals_of: SignalsOf | None = None,
         **options: Any,
     ) -> Answer:
         """Send a request to the router and return its answer, which has a 2xx status.
@@ -308,7 +288,7 @@ class FalQueue:
         except NoAnswerError as error:
             raise unanswered(stage, error) from error
         if not answer.is_success:
-            raise self._reader.refusal(stage, answer, known_type=known_type)
+            raise self._reader.refusal(stage, answer, signals_of)
         return answer
 
     async def _send(self, method: str, url: httpx.URL, deadline: Deadline, **options: Any) -> Answer:

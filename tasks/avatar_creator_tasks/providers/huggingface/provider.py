@@ -20,7 +20,7 @@ from avatar_creator_tasks.providers.hosted.submission import submit_and_report
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.fal_queue import FalQueue
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
-from avatar_creator_tasks.providers.huggingface.signals import signals_of
+from avatar_creator_tasks.providers.huggingface.signals import HUGGING_FACE
 from avatar_creator_tasks.providers.huggingface.single_requests import SingleRequests
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class HuggingFaceProvider:
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
         limits = limits or Limits()
-        reader = AnswerReader(access.api_key, now, signals_of)
+        reader = AnswerReader(access.api_key, now, HUGGING_FACE)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
         pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)

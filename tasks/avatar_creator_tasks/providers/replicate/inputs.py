@@ -12,9 +12,9 @@ from urllib.parse import quote
 from PIL import Image
 
 from avatar_creator_server.generations.routes import Lora
+from avatar_creator_server.images.processing import fitted
 from avatar_creator_server.model_table import App
 from avatar_creator_tasks.providers.base import PortraitRequest
-from avatar_creator_tasks.providers.hosted.pictures import fitted
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS, Schema, Sizing
 
 MAX_REFERENCE_BYTES = 256_000
