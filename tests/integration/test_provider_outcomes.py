@@ -385,13 +385,9 @@ async def test_a_refusal_that_arrives_while_the_worker_stops_costs_nothing(
 
     assert (stopped.state, stopped.price_micros) == (state, 0)
     assert (attempt.possibly_charged, attempt.price_micros) == (False, 0)
-    assert (
-        attempt.outcome
-        == {
-            PENDING: AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE,
-            FAILED: AttemptOutcome.ATTEMPT_OUTCOME_FATAL,
-        }[state]
-    )
+    is_final = state == FAILED
+    assert (attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_FATAL) == is_final
+    assert (attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE) == (not is_final)
     assert len(embedded.rows("route_circuits")) == (state == FAILED)
     assert not embedded.rows("daily_spend")
 
