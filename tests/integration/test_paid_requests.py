@@ -21,8 +21,10 @@ from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
+RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
 RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
 PRICE = 35_000
 REFERENCE_PRICE = 25_000
 """Price of a picture by FLUX.1-Kontext without a LoRA."""
@@ -112,6 +114,65 @@ async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
         first, second = await studio.attempts(generation.id)
     assert first.provider_request_id == REQUEST_ID
     assert second.provider_request_id == ""
+
+
+UNPRICED = {"HUGGINGFACE_ROUTE": "hf-inference"}
+
+
+async def test_an_unanswered_submission_without_a_price_stays_on_record(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, **UNPRICED) as studio:
+        async with studio.service.working(provider):
+            generation = await studio.create_generation()
+            await provider.next_drawing()
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (attempt.outcome, attempt.possibly_charged, attempt.price_micros) == (UNKNOWN, True, 0)
+
+
+async def test_an_unanswered_submission_without_a_price_of_a_lost_worker_stays_on_record(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, **UNPRICED) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        await provider.next_drawing()
+        await studio.take_over(generation.id, attempt=1)
+        first, *_ = await studio.attempts(generation.id)
+
+    assert (first.outcome, first.possibly_charged, first.price_micros) == (UNKNOWN, True, 0)
+
+
+async def test_an_unanswered_picture_of_the_worker_itself_is_not_on_record(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, PROVIDER="sketch") as studio:
+        async with studio.service.working(provider):
+            generation = await studio.create_generation()
+            await provider.next_drawing()
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (attempt.outcome, attempt.possibly_charged) == (RELEASED, False)
+
+
+async def test_a_request_without_a_price_that_was_not_charged_leaves_no_trace_in_the_spending(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    free = {"PRICES_PER_MEGAPIXEL": '{"fal-ai": 0}'}
+    async with serving(embedded, user, **free) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        await lose_connection(studio, provider, generation.id)
+        await studio.retry_now(generation.id, attempt=1)
+        (await provider.next_drawing()).fail(NOT_CHARGED)
+        await studio.wait_for_backoff(generation.id, 2)
+        attempts = await studio.attempts(generation.id)
+
+    assert [attempt.possibly_charged for attempt in attempts] == [False, False]
+    assert not embedded.rows("daily_spend")
 
 
 async def test_a_price_that_was_not_charged_is_removed_from_the_attempt_that_made_the_request(

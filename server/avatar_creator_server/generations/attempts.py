@@ -92,7 +92,7 @@ def paying_attempt(attempt: GenerationAttempt) -> GenerationAttempt | None:
             GenerationAttempt.generation == attempt.generation_id,
             GenerationAttempt.attempt_number < attempt.attempt_number,
             GenerationAttempt.provider_request_id == attempt.provider_request_id,
-            GenerationAttempt.price_micros > 0,
+            GenerationAttempt.possibly_charged,
         )
         .first()
     )

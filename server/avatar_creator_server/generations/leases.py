@@ -166,8 +166,9 @@ class GenerationLeases:
     ) -> None:
         """Record that the provider is about to be called and that drawing begins, before the call.
 
-        `price_micros` is the price of the request; 0 if an earlier request is resumed. From now on the
-        request counts as possibly charged. A repeated call adds nothing.
+        `price_micros` is the price of the request; 0 if an earlier request is resumed. From now on a new
+        request to a hosted provider counts as possibly charged, also without a price. A repeated call adds
+        nothing.
 
         Raises:
             LeaseLostError: The worker no longer owns the generation.
@@ -190,7 +191,7 @@ class GenerationLeases:
                 outcome=AttemptOutcome.SUBMITTING,
                 provider=route.provider,
                 route=route.name,
-                possibly_charged=price_micros > 0,
+                possibly_charged=route.is_hosted and not lease.resume_request_id,
                 price_micros=price_micros,
             )
             spending.reserve_at_least(generation.id, generation.price_micros)
@@ -498,7 +499,7 @@ class GenerationLeases:
         if generation.ended and failure.resumable and attempt.provider_request_id:
             enqueue_jobs(JobKind.CANCEL_REQUEST, generation.user_id, [attempt.provider_request_id], now)
         self._spend(lease, generation, now)
-        if payer:
+        if refunded_earlier:
             spending.refund(generation.user_id, generation.app_id, refunded_earlier, payer.end_time)
         statistics.count_move(generation.user_id, GenerationState.PROCESSING, generation.state)
         return AttemptEnd(generation, failure.outcome, failure.reason)
