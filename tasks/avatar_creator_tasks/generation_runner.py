@@ -191,7 +191,12 @@ class GenerationRunner:
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
         staged_picture, staged_thumbnail = held.files
         result = AttemptResult(
-            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+            staged_picture,
+            staged_thumbnail,
+            recipe,
+            (*prepared.warnings, *portrait.warnings),
+            reproduction,
+            checked.verdict,
         )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
@@ -223,10 +228,16 @@ class GenerationRunner:
         lease, route = await self._route_of(lease)
         generation = lease.generation
         options = generation.options
-        references = len(generation.reference_avatar_ids)
-        if references > route.max_references:
-            raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
-        pictures, sha256s = await self._read_references(lease)
+        references: tuple[Reference, ...] = ()
+        warnings: tuple[str, ...] = ()
+        if lease.resume_request_id:
+            # The provider has the pictures. A portrait that is paid for must not depend on them any longer.
+            sha256s, warnings = await self._sha256s_of_references(lease)
+        else:
+            count = len(generation.reference_avatar_ids)
+            if count > route.max_references:
+                raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(count))
+            references, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
@@ -241,11 +252,11 @@ class GenerationRunner:
             height=options.height,
             steps=route.steps_for(options.steps),
             guidance_scale=route.guidance_scale_for(options.guidance_scale),
-            references=pictures,
+            references=references,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, sha256s)
+        return _PreparedRequest(lease, request, sha256s, warnings)
 
     async def _provider_prompt(self, lease: Lease, route: Route) -> str:
         """Return the prompt to send: that of the recipe if the generation runs one again."""
@@ -256,8 +267,7 @@ class GenerationRunner:
 
     async def _read_references(self, lease: Lease) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
         """Return the references and the SHA-256 of each one's file, in the order of the request."""
-        generation = lease.generation
-        strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+        generation, strength = lease.generation, _reference_strength(lease.generation)
         references, sha256s = [], []
         for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
@@ -268,6 +278,19 @@ class GenerationRunner:
             references.append(Reference(image, strength))
             sha256s.append(sha256)
         return tuple(references), tuple(sha256s)
+
+    async def _sha256s_of_references(self, lease: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the SHA-256 of each reference's file, and warnings about those that are gone."""
+        generation = lease.generation
+        ids = generation.reference_avatar_ids
+        found = {each.id: each for each in await self._avatars.batch_get(Caller(generation.user_id), ids)}
+        warnings = (
+            f"the reference avatar {avatar_id} was deleted while the provider drew the picture, so the "
+            "recipe has no SHA-256 of its file"
+            for avatar_id in ids
+            if avatar_id not in found
+        )
+        return tuple(found[each].image.sha256 if each in found else "" for each in ids), tuple(warnings)
 
     async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
         """Return the route that was chosen for the generation, or choose one if there is no choice any more.
@@ -491,7 +514,9 @@ class _PreparedRequest:
     route that was chosen."""
     request: PortraitRequest
     reference_sha256s: tuple[str, ...]
-    """SHA-256 of each reference's file."""
+    """SHA-256 of each reference's file; empty for one that was deleted after the request was made."""
+    warnings: tuple[str, ...]
+    """Problems found while preparing, as sentences for people."""
 
 
 def _changed_choice(choice: RouteChoice, route: Route) -> str:
@@ -521,6 +546,10 @@ def _failure_of(error: ProviderError) -> Failure:
     )
 
 
+def _reference_strength(generation: Generation) -> float:
+    return generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+
+
 def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
     request, portrait, verdict = prepared.request, checked.portrait, checked.verdict
     route, lora = request.route, request.route.lora
@@ -544,8 +573,8 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: Chec
         reference_avatar_ids=generation.reference_avatar_ids,
         reference_sha256s=prepared.reference_sha256s,
         reference_strength=(
-            request.references[0].strength
-            if request.references and "reference_strength" in route.supports
+            _reference_strength(generation)
+            if generation.reference_avatar_ids and "reference_strength" in route.supports
             else 0.0
         ),
         speed=route.speed,

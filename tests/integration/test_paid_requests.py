@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from avatar_creator import AttemptOutcome, ErrorReason, InvalidArgumentError
+from avatar_creator import AttemptOutcome, ErrorReason, Generation, InvalidArgumentError
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
@@ -79,19 +79,72 @@ async def test_a_running_request_is_fetched_although_the_circuit_is_open(studio:
         assert len(studio.service.deployment.rows("route_circuits")) == 1, "the attempt made no new request"
 
 
-async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(studio: Studio) -> None:
+async def lose_connection_with_reference(studio: Studio, provider: ScriptedProvider) -> Generation:
+    """Do the same for a generation that starts from the picture of an avatar."""
+    scene = pictures.png(pictures.scene())
+    reference = await studio.client.avatars.upload(studio.project_id, scene, name="Reference")
+    generation = await studio.create_generation(reference_avatar_id=reference.id)
+    await lose_connection(studio, provider, generation.id)
+    return generation
+
+
+async def fetch(studio: Studio, provider: ScriptedProvider, generation: Generation) -> Generation:
+    """Let the second attempt fetch the picture of the running request."""
+    await studio.retry_now(generation.id, attempt=1)
+    resumed = await provider.next_drawing()
+    assert resumed.request.resume_request_id == REQUEST_ID
+    resumed.succeed()
+    return await studio.wait_for_end(generation.id)
+
+
+async def test_a_running_request_is_fetched_although_its_reference_is_deleted(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        reference = await studio.client.avatars.upload(
-            studio.project_id, pictures.png(pictures.scene()), name="Reference"
-        )
-        generation = await studio.create_generation(reference_avatar_id=reference.id)
-        await lose_connection(studio, provider, generation.id)
-        await studio.client.avatars.delete(reference.id)
+        generation = await lose_connection_with_reference(studio, provider)
+        [deleted] = generation.reference_avatar_ids
+        await studio.client.avatars.delete(deleted)
+        completed = await fetch(studio, provider, generation)
+        recipe = await studio.client.generations.recipe(generation.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
+    assert [deleted in warning for warning in completed.warnings if "deleted" in warning] == [True]
+    assert recipe is not None
+    assert (recipe.reference_avatar_ids, recipe.reference_sha256s) == ([deleted], [""])
+    assert provider.cancelled == []
+
+
+async def test_a_running_request_is_fetched_although_the_storage_does_not_return_its_reference(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await lose_connection_with_reference(studio, provider)
+        [avatar] = [
+            await studio.client.avatars.get(avatar_id) for avatar_id in generation.reference_avatar_ids
+        ]
+        for file in studio.service.deployment.files():
+            make_unreadable(file)
+        completed = await fetch(studio, provider, generation)
+        recipe = await studio.client.generations.recipe(generation.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
+    assert recipe is not None
+    assert recipe.reference_sha256s == [avatar.image.sha256]
+
+
+async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user) as studio, studio.service.working(provider):
+        generation = await lose_connection_with_reference(studio, provider)
+    # This route draws from no reference.
+    other_route = serving(embedded, user, HUGGINGFACE_ROUTE="hf-inference")
+    async with other_route as studio, studio.service.working(provider):
         await studio.retry_now(generation.id, attempt=1)
         failed = await studio.wait_for_end(generation.id)
 
-        assert failed.error.reason == ErrorReason.ERROR_REASON_REFERENCE_GONE
+        assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
         assert failed.price_micros == REFERENCE_PRICE
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
 
