@@ -236,7 +236,7 @@ class GenerationRunner:
         else:
             count = len(generation.reference_avatar_ids)
             if count > route.max_references:
-                raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(count))
+                raise _error_before_request("PROVIDER_REJECTED", route.too_many_references(count))
             references, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
@@ -293,7 +293,7 @@ class GenerationRunner:
         return tuple(found[each].image.sha256 if each in found else "" for each in ids), tuple(warnings)
 
     async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
-        """Return the route that was chosen for the generation, or choose one if there is no choice any more.
+        """Return the route of the request to resume, or the chosen one, or a new one.
 
         Raises:
             ProviderError: No route draws from a reference, or the new one drops an option of a strict
@@ -302,31 +302,52 @@ class GenerationRunner:
         generation = lease.generation
         has_reference = bool(generation.reference_avatar_ids)
         choice = generation.route_choice
+        if lease.resume_request_id:
+            submitted_by = self._route_of_request(lease)
+            if submitted_by is not None:
+                # Without a look at `strict`: the picture is ordered, and may be paid for.
+                return await self._written(lease, submitted_by), submitted_by
+            # A request of another app would return a picture that does not fit the recipe.
+            lease = await self._leases.drop_request(lease)
         route = self._routes.chosen(choice, has_reference=has_reference) if choice else None
-        is_new = route is None
-        if route is None:
-            route = (await self._current_routes.current()).route(has_reference=has_reference)
+        if route is not None:
+            return lease, route
+        route = (await self._current_routes.current()).route(has_reference=has_reference)
         if route is None:
             raise _error_before_request(
-                lease,
                 "PROVIDER_REJECTED",
                 "the service cannot draw from a reference avatar: create a generation without one",
             )
-        # A request of another app would return a picture that does not fit the recipe.
-        is_other = choice is not None and is_new
-        if lease.resume_request_id and (is_other or lease.resume_route != route.name):
-            lease = await self._leases.drop_request(lease)
-        if not is_new or route.choice == choice:
+        if route.choice == choice:
             return lease, route
         dropped = [
             violation.description
             for violation in route.unsupported_options(generation.options, has_reference=has_reference)
         ]
         if dropped and generation.options.strict:
-            raise _error_before_request(lease, "OPTION_NOT_HONOURED", "; ".join(dropped))
+            raise _error_before_request("OPTION_NOT_HONOURED", "; ".join(dropped))
         changed = _changed_choice(choice, route) if choice is not None else ""
         warnings = [changed, *dropped, route.notice]
         return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
+
+    def _route_of_request(self, lease: Lease) -> Route | None:
+        """Return the route that submitted the request to resume; None if the settings do not have it."""
+        has_reference = bool(lease.generation.reference_avatar_ids)
+        if lease.resume_choice is not None:
+            route = self._routes.chosen(lease.resume_choice, has_reference=has_reference)
+        else:
+            # A route without apps, or a version without choices: it counted all apps as offered.
+            route = self._routes.route(has_reference=has_reference)
+        return route if route is not None and route.name == lease.resume_route else None
+
+    async def _written(self, lease: Lease, route: Route) -> Lease:
+        """Write the route of the request to resume as the choice of the generation, if it has another one."""
+        choice = lease.generation.route_choice
+        if route.choice == choice:
+            return lease
+        ordered = f"a worker of an earlier version ordered the picture from {route.app_name}"
+        warnings = (f"{ordered}, which draws it in place of {choice.app}",) if choice else ()
+        return await self._leases.choose_again(lease, route, warnings)
 
     async def _read_reference(self, lease: Lease, avatar_id: str) -> tuple[Image.Image, str]:
         generation = lease.generation
@@ -335,7 +356,6 @@ class GenerationRunner:
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
-                lease,
                 "REFERENCE_GONE",
                 f"the reference avatar {avatar_id} has been deleted: choose another reference",
             ) from error
@@ -344,7 +364,6 @@ class GenerationRunner:
             image = await self._decoders.reference(generation.user_id, data, options.width, options.height)
         except InvalidArgumentError as error:
             raise _error_before_request(
-                lease,
                 error.reason,
                 f"the picture of the reference avatar {avatar_id} takes too much memory or time to decode: "
                 "choose another reference",
@@ -357,7 +376,7 @@ class GenerationRunner:
         route, resumes = request.route, bool(request.resume_request_id)
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
-            await self._require_closed_circuit(lease, route)
+            await self._require_closed_circuit(route)
         await retry_through_outage(
             lambda: self._leases.submitting(
                 lease,
@@ -401,12 +420,11 @@ class GenerationRunner:
             await accepted()
         return await self._moderator.check(portrait, fetchable=bool(stored_id))
 
-    async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
+    async def _require_closed_circuit(self, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
         circuit = await retry_through_outage(lambda: self._circuit_breakers.allow(route.name))
         if circuit is not None:
             raise _error_before_request(
-                lease,
                 circuit.reason,
                 f"{circuit.message}; the route {route.name} allows the next request at "
                 f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC",
@@ -528,10 +546,9 @@ def _changed_choice(choice: RouteChoice, route: Route) -> str:
     )
 
 
-def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:
-    """Return the error of an attempt that makes no request. An earlier request may still exist."""
-    alive = bool(lease.resume_request_id)
-    return ProviderError(reason, message, retryable=False, charged=alive, request_alive=alive)
+def _error_before_request(reason: str, message: str) -> ProviderError:
+    """Return the error of an attempt that makes no request."""
+    return ProviderError(reason, message, retryable=False)
 
 
 def _failure_of(error: ProviderError) -> Failure:

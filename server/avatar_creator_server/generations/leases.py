@@ -25,6 +25,7 @@ from avatar_creator_server.database.models.states import (
 )
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import (
+    choice_of_request,
     close_lost_attempt,
     is_unanswered,
     paying_attempt,
@@ -191,6 +192,7 @@ class GenerationLeases:
                 outcome=AttemptOutcome.SUBMITTING,
                 provider=route.provider,
                 route=route.name,
+                route_choice=asdict(route.choice) if route.choice else None,
                 possibly_charged=route.is_hosted and not lease.resume_request_id,
                 price_micros=price_micros,
             )
@@ -223,7 +225,7 @@ class GenerationLeases:
             raise LeaseLostError
 
     async def drop_request(self, lease: Lease) -> Lease:
-        """Give up the request to resume, because the service no longer uses its route.
+        """Give up the request to resume, because the service no longer has its route.
 
         A background job cancels the request. A repeated call changes nothing.
 
@@ -355,6 +357,7 @@ class GenerationLeases:
                 return Lease(failed, row.epoch, "", lost_attempt=lost_attempt, lost_worker=lost_worker)
         elif row.attempt_number:
             resume_request_id, resume_route = request_to_resume(row)
+        resume_choice = choice_of_request(row.id, resume_request_id) if resume_request_id else None
         state_before = row.state
         row.state = GenerationState.PROCESSING
         row.stage = GenerationStage.CLAIMED
@@ -383,6 +386,7 @@ class GenerationLeases:
             resume_route,
             lost_attempt,
             lost_worker,
+            resume_choice,
         )
 
     def _complete(self, lease: Lease, result: AttemptResult) -> AttemptEnd:
