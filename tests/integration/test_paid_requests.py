@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from avatar_creator import AttemptOutcome, ErrorReason, Generation, InvalidArgumentError
+from avatar_creator import (
+    AttemptOutcome,
+    ErrorReason,
+    FailedPreconditionError,
+    Generation,
+    InvalidArgumentError,
+)
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
@@ -109,7 +115,8 @@ async def test_a_running_request_is_fetched_although_its_reference_is_deleted(st
     assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
     assert [deleted in warning for warning in completed.warnings if "deleted" in warning] == [True]
     assert recipe is not None
-    assert (recipe.reference_avatar_ids, recipe.reference_sha256s) == ([deleted], [""])
+    assert recipe.reference_avatar_ids == [deleted]
+    assert recipe.reference_sha256s == [""]
     assert provider.cancelled == []
 
 
@@ -461,6 +468,35 @@ async def test_the_retry_of_a_variation_keeps_its_seed(embedded: Deployment, use
         )
         assert (await studio.client.generations.cancel(third.id)).state == CANCELLED
         assert (await studio.client.generations.retry(third.id)).seed_used == third.seed_used == 7
+
+
+@pytest.mark.parametrize("change", ["another LoRA", "the original is deleted"])
+async def test_a_reproduction_that_can_no_longer_be_one_is_not_retried(
+    embedded: Deployment, user: str, change: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user) as studio:
+        other = await studio.client.projects.create("Originals")
+        async with studio.service.working(provider):
+            original = await studio.client.generations.create(
+                other.id, "a portrait", width=SMALLEST, height=SMALLEST
+            )
+            (await provider.next_drawing()).succeed()
+            await studio.wait_for_end(original.id)
+        again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+        await studio.client.generations.cancel(again.id)
+        retried = await studio.client.generations.retry(again.id)
+        assert retried.reproduce_of == original.id
+        await studio.client.generations.cancel(retried.id)
+        if change == "the original is deleted":
+            await studio.client.projects.delete(other.id)
+    settings = {"LORA_REPOSITORY": "none"} if change == "another LoRA" else {}
+    async with serving(embedded, user, **settings) as studio:
+        with pytest.raises(FailedPreconditionError) as refused:
+            await studio.client.generations.retry(again.id)
+
+    assert refused.value.reason == "NOT_REPRODUCIBLE"
+    assert refused.value.metadata["difference"] == ("lora" if settings else "recipe")
 
 
 async def test_a_prompt_that_was_denied_later_is_not_reproduced(

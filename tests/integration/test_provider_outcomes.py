@@ -356,10 +356,15 @@ async def test_a_cancellation_that_never_reaches_the_provider_is_given_up(hosted
 
 
 @pytest.mark.parametrize(
-    ("status", "state"), [(429, PENDING), (402, FAILED)], ids=["overloaded", "no credit"]
+    ("status", "state", "outcome"),
+    [
+        (429, PENDING, AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE),
+        (402, FAILED, AttemptOutcome.ATTEMPT_OUTCOME_FATAL),
+    ],
+    ids=["overloaded", "no credit"],
 )
 async def test_a_refusal_that_arrives_while_the_worker_stops_costs_nothing(
-    embedded: Deployment, router: RouterFake, user: str, status: int, state: int
+    embedded: Deployment, router: RouterFake, user: str, status: int, state: int, outcome: int
 ) -> None:
     router.behave(fault(status=status))
     attempts = partial(embedded.rows, "generation_attempts")
@@ -386,13 +391,7 @@ async def test_a_refusal_that_arrives_while_the_worker_stops_costs_nothing(
 
     assert (stopped.state, stopped.price_micros) == (state, 0)
     assert (attempt.possibly_charged, attempt.price_micros) == (False, 0)
-    assert (
-        attempt.outcome
-        == {
-            PENDING: AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE,
-            FAILED: AttemptOutcome.ATTEMPT_OUTCOME_FATAL,
-        }[state]
-    )
+    assert attempt.outcome == outcome
     assert len(embedded.rows("route_circuits")) == (state == FAILED)
     assert not embedded.rows("daily_spend")
 

@@ -503,7 +503,7 @@ class GenerationLeases:
         if generation.ended and failure.resumable and attempt.provider_request_id:
             enqueue_jobs(JobKind.CANCEL_REQUEST, generation.user_id, [attempt.provider_request_id], now)
         self._spend(lease, generation, now)
-        if refunded_earlier:
+        if payer and refunded_earlier:
             spending.refund(generation.user_id, generation.app_id, refunded_earlier, payer.end_time)
         statistics.count_move(generation.user_id, GenerationState.PROCESSING, generation.state)
         return AttemptEnd(generation, failure.outcome, failure.reason)
