@@ -190,7 +190,12 @@ class GenerationRunner:
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
         staged_picture, staged_thumbnail = held.files
         result = AttemptResult(
-            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+            staged_picture,
+            staged_thumbnail,
+            recipe,
+            (*prepared.warnings, *portrait.warnings),
+            reproduction,
+            checked.verdict,
         )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
@@ -222,10 +227,16 @@ class GenerationRunner:
         lease, route = await self._route_of(lease)
         generation = lease.generation
         options = generation.options
-        references = len(generation.reference_avatar_ids)
-        if references > route.max_references:
-            raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
-        pictures, sha256s = await self._read_references(lease)
+        references: tuple[Reference, ...] = ()
+        warnings: tuple[str, ...] = ()
+        if lease.resume_request_id:
+            # The provider has the pictures. A portrait that is paid for must not depend on them any longer.
+            sha256s, warnings = await self._sha256s_of_references(lease)
+        else:
+            count = len(generation.reference_avatar_ids)
+            if count > route.max_references:
+                raise _error_before_request("PROVIDER_REJECTED", route.too_many_references(count))
+            references, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
@@ -240,11 +251,11 @@ class GenerationRunner:
             height=options.height,
             steps=route.steps_for(options.steps),
             guidance_scale=route.guidance_scale_for(options.guidance_scale),
-            references=pictures,
+            references=references,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, sha256s)
+        return _PreparedRequest(lease, request, sha256s, warnings)
 
     async def _provider_prompt(self, lease: Lease, route: Route) -> str:
         """Return the prompt to send: that of the recipe if the generation runs one again."""
@@ -255,8 +266,7 @@ class GenerationRunner:
 
     async def _read_references(self, lease: Lease) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
         """Return the references and the SHA-256 of each one's file, in the order of the request."""
-        generation = lease.generation
-        strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+        generation, strength = lease.generation, _reference_strength(lease.generation)
         references, sha256s = [], []
         for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
@@ -268,8 +278,21 @@ class GenerationRunner:
             sha256s.append(sha256)
         return tuple(references), tuple(sha256s)
 
+    async def _sha256s_of_references(self, lease: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the SHA-256 of each reference's file, and warnings about those that are gone."""
+        generation = lease.generation
+        ids = generation.reference_avatar_ids
+        found = {each.id: each for each in await self._avatars.batch_get(Caller(generation.user_id), ids)}
+        warnings = (
+            f"the reference avatar {avatar_id} was deleted while the provider drew the picture, so the "
+            "recipe has no SHA-256 of its file"
+            for avatar_id in ids
+            if avatar_id not in found
+        )
+        return tuple(found[each].image.sha256 if each in found else "" for each in ids), tuple(warnings)
+
     async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
-        """Return the route that was chosen for the generation, or choose one if there is no choice any more.
+        """Return the route of the request to resume, or the chosen one, or a new one.
 
         Raises:
             ProviderError: No route draws from a reference, or the new one drops an option of a strict
@@ -278,31 +301,52 @@ class GenerationRunner:
         generation = lease.generation
         has_reference = bool(generation.reference_avatar_ids)
         choice = generation.route_choice
+        if lease.resume_request_id:
+            submitted_by = self._route_of_request(lease)
+            if submitted_by is not None:
+                # Without a look at `strict`: the picture is ordered, and may be paid for.
+                return await self._written(lease, submitted_by), submitted_by
+            # A request of another app would return a picture that does not fit the recipe.
+            lease = await self._leases.drop_request(lease)
         route = self._routes.chosen(choice, has_reference=has_reference) if choice else None
-        is_new = route is None
-        if route is None:
-            route = (await self._current_routes.current()).route(has_reference=has_reference)
+        if route is not None:
+            return lease, route
+        route = (await self._current_routes.current()).route(has_reference=has_reference)
         if route is None:
             raise _error_before_request(
-                lease,
                 "PROVIDER_REJECTED",
                 "the service cannot draw from a reference avatar: create a generation without one",
             )
-        # A request of another app would return a picture that does not fit the recipe.
-        is_other = choice is not None and is_new
-        if lease.resume_request_id and (is_other or lease.resume_route != route.name):
-            lease = await self._leases.drop_request(lease)
-        if not is_new or route.choice == choice:
+        if route.choice == choice:
             return lease, route
         dropped = [
             violation.description
             for violation in route.unsupported_options(generation.options, has_reference=has_reference)
         ]
         if dropped and generation.options.strict:
-            raise _error_before_request(lease, "OPTION_NOT_HONOURED", "; ".join(dropped))
+            raise _error_before_request("OPTION_NOT_HONOURED", "; ".join(dropped))
         changed = _changed_choice(choice, route) if choice is not None else ""
         warnings = [changed, *dropped, route.notice]
         return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
+
+    def _route_of_request(self, lease: Lease) -> Route | None:
+        """Return the route that submitted the request to resume; None if the settings do not have it."""
+        has_reference = bool(lease.generation.reference_avatar_ids)
+        if lease.resume_choice is not None:
+            route = self._routes.chosen(lease.resume_choice, has_reference=has_reference)
+        else:
+            # A route without apps, or a version without choices: it counted all apps as offered.
+            route = self._routes.route(has_reference=has_reference)
+        return route if route is not None and route.name == lease.resume_route else None
+
+    async def _written(self, lease: Lease, route: Route) -> Lease:
+        """Write the route of the request to resume as the choice of the generation, if it has another one."""
+        choice = lease.generation.route_choice
+        if route.choice == choice:
+            return lease
+        ordered = f"a worker of an earlier version ordered the picture from {route.app_name}"
+        warnings = (f"{ordered}, which draws it in place of {choice.app}",) if choice else ()
+        return await self._leases.choose_again(lease, route, warnings)
 
     async def _read_reference(self, lease: Lease, avatar_id: str) -> tuple[Image.Image, str]:
         generation = lease.generation
@@ -311,7 +355,6 @@ class GenerationRunner:
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
-                lease,
                 "REFERENCE_GONE",
                 f"the reference avatar {avatar_id} has been deleted: choose another reference",
             ) from error
@@ -320,7 +363,6 @@ class GenerationRunner:
             image = await self._decoders.reference(generation.user_id, data, options.width, options.height)
         except InvalidArgumentError as error:
             raise _error_before_request(
-                lease,
                 error.reason,
                 f"the picture of the reference avatar {avatar_id} takes too much memory or time to decode: "
                 "choose another reference",
@@ -333,7 +375,7 @@ class GenerationRunner:
         route, resumes = request.route, bool(request.resume_request_id)
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
-            await self._require_closed_circuit(lease, route)
+            await self._require_closed_circuit(route)
         await retry_through_outage(
             lambda: self._leases.submitting(
                 lease,
@@ -377,12 +419,11 @@ class GenerationRunner:
             await accepted()
         return await self._moderator.check(portrait, fetchable=bool(stored_id))
 
-    async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
+    async def _require_closed_circuit(self, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
         circuit = await retry_through_outage(lambda: self._circuit_breakers.allow(route.name))
         if circuit is not None:
             raise _error_before_request(
-                lease,
                 circuit.reason,
                 f"{circuit.message}; the route {route.name} allows the next request at "
                 f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC",
@@ -490,7 +531,9 @@ class _PreparedRequest:
     route that was chosen."""
     request: PortraitRequest
     reference_sha256s: tuple[str, ...]
-    """SHA-256 of each reference's file."""
+    """SHA-256 of each reference's file; empty for one that was deleted after the request was made."""
+    warnings: tuple[str, ...]
+    """Problems found while preparing, as sentences for people."""
 
 
 def _changed_choice(choice: RouteChoice, route: Route) -> str:
@@ -502,10 +545,9 @@ def _changed_choice(choice: RouteChoice, route: Route) -> str:
     )
 
 
-def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:
-    """Return the error of an attempt that makes no request. An earlier request may still exist."""
-    alive = bool(lease.resume_request_id)
-    return ProviderError(reason, message, retryable=False, charged=alive, request_alive=alive)
+def _error_before_request(reason: str, message: str) -> ProviderError:
+    """Return the error of an attempt that makes no request."""
+    return ProviderError(reason, message, retryable=False)
 
 
 def _failure_of(error: ProviderError) -> Failure:
@@ -518,6 +560,10 @@ def _failure_of(error: ProviderError) -> Failure:
         submit_unknown=error.submit_unknown,
         resumable=error.request_alive,
     )
+
+
+def _reference_strength(generation: Generation) -> float:
+    return generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
 
 
 def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
@@ -543,8 +589,8 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: Chec
         reference_avatar_ids=generation.reference_avatar_ids,
         reference_sha256s=prepared.reference_sha256s,
         reference_strength=(
-            request.references[0].strength
-            if request.references and "reference_strength" in route.supports
+            _reference_strength(generation)
+            if generation.reference_avatar_ids and "reference_strength" in route.supports
             else 0.0
         ),
         speed=route.speed,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from avatar_creator import ErrorReason, FailedPreconditionError, Generation
+from avatar_creator import ErrorReason, FailedPreconditionError, Generation, Recipe
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.offered_apps import NoMappingError
@@ -377,6 +377,74 @@ async def test_a_generation_without_a_choice_gets_one(databases: Deployment, use
 
     assert used == (FLUX, "") == choice_of(databases, created.id)
     assert [NO_LORA_APP in warning for warning in drawn.warnings] == [True]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_request_of_the_previous_version_is_resumed_with_the_app_that_draws_it(
+    databases: Deployment, user: str, strict: bool
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(databases, user) as studio, studio.service.working(provider):
+        created = await studio.create_generation(strict=strict)
+        await lose_connection(studio, provider, created)
+        # As a server and a worker of the previous version leave them.
+        databases.execute("UPDATE avatar_generations SET route_choice = NULL")
+        databases.execute("UPDATE generation_attempts SET route_choice = NULL")
+    async with serving(databases, user, FLUX) as studio, studio.service.working(provider):
+        drawn, recipe = await fetch(studio, provider, created)
+
+    assert (drawn.state, drawn.price_micros, list(drawn.warnings)) == (COMPLETED, LORA_PRICE, [])
+    assert recipe.lora == LORA
+    assert choice_of(databases, created.id) == (FLUX_LORA, LORA)
+    assert provider.cancelled == []
+
+
+async def test_a_request_of_a_worker_that_ignored_the_choice_is_resumed_with_the_app_that_draws_it(
+    databases: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(databases, user, FLUX) as studio:
+        created = await studio.create_generation()
+        assert choice_of(databases, created.id) == (FLUX, "")
+        async with studio.service.working(provider):
+            await lose_connection(studio, provider, created)
+            databases.execute("UPDATE generation_attempts SET route_choice = NULL")
+            await studio.retry_now(created.id, attempt=1)
+            # The second worker loses the connection too: the first attempt still says who submitted.
+            (await provider.next_drawing()).fail(LOST)
+            await studio.wait_for_backoff(created.id, 2)
+            drawn, recipe = await fetch(studio, provider, created, attempt=2)
+
+    assert (drawn.state, recipe.lora) == (COMPLETED, LORA)
+    assert drawn.warnings[-1] == (
+        f"a worker of an earlier version ordered the picture from {FLUX_LORA}, which draws it in place of "
+        f"{FLUX}"
+    )
+    assert choice_of(databases, created.id) == (FLUX_LORA, LORA)
+    assert provider.cancelled == []
+
+
+async def lose_connection(studio: Studio, provider: ScriptedProvider, created: Generation) -> None:
+    """Let the first attempt lose the connection to a request that is still running."""
+    drawing = await provider.next_drawing()
+    drawing.submitted("first")
+    drawing.fail(LOST)
+    await studio.wait_for_backoff(created.id, 1)
+
+
+async def fetch(
+    studio: Studio, provider: ScriptedProvider, created: Generation, *, attempt: int = 1
+) -> tuple[Generation, Recipe]:
+    """Let the attempt after this one fetch the picture of the running request; return its end and recipe."""
+    await studio.retry_now(created.id, attempt=attempt)
+    drawing = await provider.next_drawing()
+    route = drawing.request.route
+    assert (drawing.request.resume_request_id, route.app_name) == ("first", FLUX_LORA)
+    drawing.succeed()
+    drawn = await studio.wait_for_end(created.id)
+    recipe = await studio.client.generations.recipe(created.id)
+    assert recipe is not None
+    return drawn, recipe
 
 
 async def test_a_retry_chooses_again_by_the_list_of_that_moment(databases: Deployment, user: str) -> None:

@@ -7,11 +7,16 @@ from dataclasses import replace
 
 from avatar_creator_server.avatars.service import require_avatar
 from avatar_creator_server.database.models.states import GenerationState
-from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
+from avatar_creator_server.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from avatar_creator_server.generations.prompt import cut_warning, describe, enhance
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.queries import read_generation
-from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
+from avatar_creator_server.generations.recipes.reproduction import (
+    deleted_original_error,
+    read_recipe,
+    require_reproducible,
+)
+from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.request import (
     GenerationRequest,
     fill_from_presets,
@@ -108,6 +113,24 @@ class GenerationPlanner:
             warnings += [cut] if cut else []
         return tuple(warnings)
 
+    def require_still_reproducible(self, caller: Caller, request: GenerationRequest) -> None:
+        """Refuse to draw a reproduction again if its recipe can no longer be run.
+
+        Raises:
+            FailedPreconditionError: The recipe cannot be run again, or its generation has been deleted.
+        """
+        if request.reproduce_of:
+            try:
+                self._reproducible(caller, request.reproduce_of)
+            except NotFoundError as error:
+                raise deleted_original_error() from error
+
+    def _reproducible(self, caller: Caller, generation_id: str) -> Generation:
+        original = read_generation(caller, generation_id)
+        completed = original.state == GenerationState.COMPLETED
+        require_reproducible(original, read_recipe(original.id) if completed else None, self._routes)
+        return original
+
     def _reproduction(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
         """Return the request of the generation to reproduce, with the seed and prompt that it used.
 
@@ -115,9 +138,7 @@ class GenerationPlanner:
             NotFoundError: The user has no such generation.
             FailedPreconditionError: The recipe cannot be run again.
         """
-        original = read_generation(caller, request.reproduce_of)
-        completed = original.state == GenerationState.COMPLETED
-        require_reproducible(original, read_recipe(original.id) if completed else None, self._routes)
+        original = self._reproducible(caller, request.reproduce_of)
         return replace(
             request_from(original),
             enhanced_prompt=original.enhanced_prompt,

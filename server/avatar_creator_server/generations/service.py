@@ -164,7 +164,8 @@ class Generations:
 
         Raises:
             NotFoundError: The user has no such generation.
-            FailedPreconditionError: The generation did not fail and was not cancelled.
+            FailedPreconditionError: The generation did not fail and was not cancelled, or the recipe that it
+                reproduces cannot be run again.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
         planner = await self._planner()
@@ -301,6 +302,7 @@ class Generations:
         lock_project(self._database, before.user_id, before.project_id)
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
+        planner.require_still_reproducible(caller, request)
         planner.require_supported(request)
         self._insert(
             planner,

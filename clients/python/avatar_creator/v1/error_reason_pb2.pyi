@@ -248,7 +248,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WORKER_LOST: _ErrorReason.ValueType  # 27
     """A worker was lost during the attempt: killed, cut off, or out of memory. The generation fails after three lost
-    workers.
+    workers. It also fails if a worker stops with a picture that it could not store, and another one would be paid for.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -275,8 +275,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODERATION_UNAVAILABLE: _ErrorReason.ValueType  # 30
     """The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
     accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
-    stores no picture without moderation. The service retries the attempt. If the provider still has the finished
-    picture, the next attempt fetches it instead of paying for another one.
+    stores no picture without moderation. The service retries the attempt, unless it would pay for a second picture. If
+    the provider still has the finished picture, the next attempt fetches it.
 
     - Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
     - Metadata: none.
@@ -297,7 +297,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_REPRODUCIBLE: _ErrorReason.ValueType  # 32
     """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
-    the service uses now.
+    the service uses now. For the retry of a reproduction: or it has been deleted.
 
     - Status: FAILED_PRECONDITION.
     - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
@@ -374,7 +374,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the provider answers with HTTP status 410.
     """
     ERROR_REASON_REFERENCE_GONE: _ErrorReason.ValueType  # 41
-    """A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
+    """A reference avatar was deleted before a request to the provider. The message names the avatar. The service does not
+    retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -689,7 +690,7 @@ ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 26
 """
 ERROR_REASON_WORKER_LOST: ErrorReason.ValueType  # 27
 """A worker was lost during the attempt: killed, cut off, or out of memory. The generation fails after three lost
-workers.
+workers. It also fails if a worker stops with a picture that it could not store, and another one would be paid for.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -716,8 +717,8 @@ created nothing.
 ERROR_REASON_MODERATION_UNAVAILABLE: ErrorReason.ValueType  # 30
 """The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
 accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
-stores no picture without moderation. The service retries the attempt. If the provider still has the finished
-picture, the next attempt fetches it instead of paying for another one.
+stores no picture without moderation. The service retries the attempt, unless it would pay for a second picture. If
+the provider still has the finished picture, the next attempt fetches it.
 
 - Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
 - Metadata: none.
@@ -738,7 +739,7 @@ it can also fail with this reason.
 """
 ERROR_REASON_NOT_REPRODUCIBLE: ErrorReason.ValueType  # 32
 """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
-the service uses now.
+the service uses now. For the retry of a reproduction: or it has been deleted.
 
 - Status: FAILED_PRECONDITION.
 - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
@@ -815,7 +816,8 @@ ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
 - Example: the provider answers with HTTP status 410.
 """
 ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
-"""A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
+"""A reference avatar was deleted before a request to the provider. The message names the avatar. The service does not
+retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.

@@ -58,7 +58,8 @@ class Recipe:
     reference_avatar_ids: tuple[str, ...] = ()
     """Ids of the reference avatars, in the order in which the model received their pictures."""
     reference_sha256s: tuple[str, ...] = ()
-    """SHA-256 of each reference's picture file, in lower-case hexadecimal."""
+    """SHA-256 of each reference's picture file, in lower-case hexadecimal. Empty for one that was deleted
+    while the picture was drawn."""
     reference_strength: float = 0.0
     """Allowed distance from the reference; 0 without a reference."""
     speed: str = "exact"
