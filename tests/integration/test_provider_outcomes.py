@@ -142,7 +142,10 @@ QUEUE: dict[str, Row] = {
     ),
     "truncated picture": Row(fault("image", how="truncated"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
     "picture of another size": Row(
-        immediate(picture_width=64, picture_height=64), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+        immediate(picture_width=200, picture_height=300), "completed", "", "succeeded", PRICE
+    ),
+    "picture of one pixel": Row(
+        immediate(picture_width=1, picture_height=1), "failed", "BAD_ANSWER", FATAL, PRICE
     ),
     "picture that stops in the middle": Row(fault("image", how="stall"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
     "picture in a local file": Row(

@@ -168,4 +168,10 @@ AT_THE_END = [
     ),
     Case("picture in a local file", ended(output=["file:///etc/passwd"]), "BAD_ANSWER", "retryable charged"),
     Case("link refused", Behavior(run_seconds=0, faults=(status(403, "image"),)), "BAD_ANSWER", ALIVE),
+    Case(
+        "picture with far too few pixels",
+        Behavior(run_seconds=0, picture_width=127, picture_height=512),
+        "BAD_ANSWER",
+        "charged",
+    ),
 ]
