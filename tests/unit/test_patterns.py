@@ -20,7 +20,7 @@ from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.excerpt import excerpt
 from avatar_creator_tasks.providers.hosted.http_client import Answer
 from avatar_creator_tasks.providers.hosted.outcomes import Stage
-from avatar_creator_tasks.providers.huggingface.signals import signals_of
+from avatar_creator_tasks.providers.huggingface.signals import HUGGING_FACE
 
 _BOUNDED_BEFORE_THE_SEARCH = {
     # `excerpt` cuts its text first; `test_an_excerpt_costs_the_same_for_any_text` holds that.
@@ -98,7 +98,7 @@ def test_an_excerpt_costs_the_same_for_any_text(piece: str) -> None:
 @pytest.mark.parametrize("name", ["ratelimit", "retry-after", "x-fal-error-type", "content-type"])
 @pytest.mark.parametrize("piece", ['"', ";", " ", "a;r=0", '"a', "9", ",", "1:"])
 def test_a_refusal_costs_the_same_for_any_header(stage: Stage, name: str, piece: str) -> None:
-    reader = AnswerReader("secret", lambda: datetime.now(UTC), signals_of)
+    reader = AnswerReader("secret", lambda: datetime.now(UTC), HUGGING_FACE)
 
     def seconds(length: int) -> float:
         headers = httpx.Headers({name: piece * (length // len(piece))})

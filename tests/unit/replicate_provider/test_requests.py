@@ -17,8 +17,9 @@ from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.model_table import MODELS
 from avatar_creator_server.settings import Settings, SettingsError
 from avatar_creator_tasks.providers.base import Reference
+from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 from avatar_creator_tasks.providers.replicate import Access
-from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCE_BYTES, data_uri, prediction_input
+from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCE_BYTES, prediction_input
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS
 from tests.support.provider_recorder import LIMITS, Outputs
 from tests.support.replicate_api import ReplicateFake
@@ -215,8 +216,10 @@ def test_a_reference_with_much_detail_becomes_a_small_file() -> None:
     noise = numpy.random.default_rng(1).integers(0, 256, (1440, 1440, 3), dtype=numpy.uint8)
     smooth = Image.linear_gradient("L").convert("RGB")
 
-    detailed = data_uri(Image.fromarray(noise).resize((720, 720)), (720, 720))
-    plain = data_uri(smooth, (720, 720))
+    detailed, plain = (
+        reference_uri(image, (720, 720), max_bytes=MAX_REFERENCE_BYTES)
+        for image in (Image.fromarray(noise).resize((720, 720)), smooth)
+    )
 
     assert len(plain) < len(detailed)
     assert len(file_in(detailed)) <= MAX_REFERENCE_BYTES

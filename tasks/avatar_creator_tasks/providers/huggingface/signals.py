@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from avatar_creator_tasks.providers.hosted.answers import Dialect
 from avatar_creator_tasks.providers.hosted.error_body import error_messages
 from avatar_creator_tasks.providers.hosted.http_client import Answer
 from avatar_creator_tasks.providers.hosted.outcomes import MEANT_BY_ANYONE, Signal
@@ -144,7 +145,7 @@ _AFTER_STATUS: tuple[_Rule, ...] = (
 """Rules for signals between the status and the class of the status."""
 
 
-def signals_of(answer: Answer, body: Mapping[str, Any], known_type: str) -> Iterator[Signal | str]:
+def signals_of(answer: Answer, body: Mapping[str, Any], known_type: str = "") -> Iterator[Signal | str]:
     """Yield the signals of an answer, from the most specific to the most general.
 
     Args:
@@ -181,3 +182,17 @@ def _error_types(answer: Answer, body: Mapping[str, Any], known_type: str) -> It
     if isinstance(detail, list):
         kinds += [each.get("type") for each in detail if isinstance(each, dict)]
     yield from (kind for kind in kinds if isinstance(kind, str))
+
+
+def _estimated_time(body: Mapping[str, Any]) -> object:
+    """Return the seconds until a model of Hugging Face is loaded."""
+    return body.get("estimated_time")
+
+
+def _bills_nothing(answer: Answer) -> bool:
+    """Return whether fal says that the request costs nothing."""
+    return answer.headers.get("x-fal-billable-units", "").strip() in ("0", "0.0")
+
+
+HUGGING_FACE = Dialect(signals_of=signals_of, delay_in=_estimated_time, bills_nothing=_bills_nothing)
+"""The way in which Hugging Face's router and the providers behind it refuse requests."""

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 from PIL import Image
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,

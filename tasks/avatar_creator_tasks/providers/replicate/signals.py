@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from avatar_creator_tasks.providers.hosted.answers import Dialect
 from avatar_creator_tasks.providers.hosted.http_client import Answer
 from avatar_creator_tasks.providers.hosted.outcomes import MEANT_BY_ANYONE, Signal
 
@@ -33,7 +34,7 @@ _MAX_CHARACTERS = 10_000
 _RESETS = re.compile(r"rate limit resets in ~?(\d{1,6}) ?s", re.IGNORECASE)
 
 
-def signals_of(answer: Answer, body: Mapping[str, Any], _known_type: str) -> Iterator[Signal | str]:
+def _signals_of(answer: Answer, body: Mapping[str, Any]) -> Iterator[Signal | str]:
     """Yield the signals of an answer whose status is not 2xx, from the most specific to the most general.
 
     Args:
@@ -64,7 +65,7 @@ def signal_of_failed_prediction(error: str) -> Signal:
     return Signal.CONTENT if _CONTENT.search(start) else Signal.JOB_FAILED_MAYBE_CHARGED
 
 
-def delay_in(body: Mapping[str, Any]) -> object:
+def _delay_in(body: Mapping[str, Any]) -> object:
     """Return the seconds until a retry that a 429 asks for in its body; None if there are none.
 
     The body is `{"detail": "Request was throttled. Your rate limit resets in ~30s.", "status": 429,
@@ -89,3 +90,12 @@ def is_own_problem(body: Mapping[str, Any], status: int) -> bool:
     other servers answer `detail` alone.
     """
     return isinstance(body.get("detail"), str) and body.get("status") == status
+
+
+def _bills_nothing(_answer: Answer) -> bool:
+    """Return False: no refusal of Replicate's API says whether the request is charged."""
+    return False
+
+
+REPLICATE = Dialect(signals_of=_signals_of, delay_in=_delay_in, bills_nothing=_bills_nothing)
+"""Replicate's way to refuse requests."""
