@@ -109,6 +109,23 @@ QUEUE: dict[str, Row] = {
     "hang in the middle of the receipt": Row(fault(how="stall"), AGAIN, "TIMEOUT", UNKNOWN, PRICE),
     "every poll answered 500": Row(fault("status", status=500), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
     "polls that hang": Row(fault("status", how="hang"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
+    "no credit for the polls": Row(fault("status", status=402), AGAIN, "CREDIT", RETRYABLE, PRICE),
+    "key refused for the result": Row(fault("result", status=401), AGAIN, "CREDENTIALS", RETRYABLE, PRICE),
+    "COMPLETED, and the router no longer has the model": Row(
+        fault(
+            "result",
+            status=400,
+            made_by="proxy",
+            body={"error": "Model not supported by provider fal-ai"},
+        ),
+        AGAIN,
+        "GONE",
+        RETRYABLE,
+        PRICE,
+    ),
+    "COMPLETED, and a proxy answers 410": Row(
+        fault("result", status=410, made_by="proxy"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+    ),
     "request forgotten (404)": Row(fault("status", status=404), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
     "COMPLETED with a 422 result": Row(
         fault("result", status=422), "failed", "CONTENT_REFUSED", FATAL, PRICE
@@ -143,7 +160,10 @@ QUEUE: dict[str, Row] = {
     ),
     "truncated picture": Row(fault("image", how="truncated"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
     "picture of another size": Row(
-        immediate(picture_width=64, picture_height=64), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+        immediate(picture_width=200, picture_height=300), "completed", "", "succeeded", PRICE
+    ),
+    "picture of one pixel": Row(
+        immediate(picture_width=1, picture_height=1), "failed", "BAD_ANSWER", FATAL, PRICE
     ),
     "picture that stops in the middle": Row(fault("image", how="stall"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
     "picture in a local file": Row(

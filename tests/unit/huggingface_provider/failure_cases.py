@@ -471,20 +471,23 @@ AT_PICTURE = [
         ALIVE,
         tries=EVERY_TRY,
     ),
-    Case("endless picture", broken("endless", "image"), "BAD_ANSWER", "retryable charged", tries=1),
+    Case("endless picture", broken("endless", "image"), "BAD_ANSWER", "charged", tries=1),
     Case(
         "too many pixels",
         Behavior(run_seconds=0, picture_width=9000, picture_height=8000),
         "BAD_ANSWER",
-        "retryable charged",
+        "charged",
         tries=1,
     ),
-    Case(
-        "another size",
-        Behavior(run_seconds=0, picture_width=160, picture_height=128),
-        "BAD_ANSWER",
-        "retryable charged",
-        tries=1,
+    *(
+        Case(
+            f"too few pixels: {width}x{height}",
+            Behavior(run_seconds=0, picture_width=width, picture_height=height),
+            "BAD_ANSWER",
+            "charged",
+            tries=1,
+        )
+        for width, height in ((1, 1), (31, 160), (128, 39))
     ),
     Case("redirect loop", status(302, "image", headers={"Location": "0.png"}), "BAD_ANSWER", ALIVE),
     Case(
@@ -544,6 +547,6 @@ SINGLE_REQUEST = [
         "BAD_ANSWER",
         "retryable charged",
     ),
-    Case("endless picture", broken("endless", "result"), "BAD_ANSWER", "retryable charged"),
-    Case("another size", Behavior(run_seconds=0, picture_width=144), "BAD_ANSWER", "retryable charged"),
+    Case("endless picture", broken("endless", "result"), "BAD_ANSWER", "charged"),
+    Case("too few pixels", Behavior(run_seconds=0, picture_width=31), "BAD_ANSWER", "charged"),
 ]

@@ -181,6 +181,18 @@ async def test_a_kontext_picture_of_another_size_is_scaled_with_a_warning(
     assert ImageChops.difference(portrait.image, other.image).getbbox() is not None
 
 
+@pytest.mark.parametrize("route", ["fal-ai", "hf-inference", "endpoint"])
+async def test_a_picture_of_another_size_is_scaled_with_a_warning(
+    fake: RouterFake, outputs: Outputs, route: str
+) -> None:
+    fake.behave(Behavior(run_seconds=0, picture_width=160, picture_height=40))
+    portrait = await draw(fake, outputs, by_route(route))
+    assert portrait.image.size == (128, 160)
+    assert portrait.warnings == (
+        "the provider drew 160x40 pixels; the picture was scaled and cropped to 128x160",
+    )
+
+
 @pytest.mark.parametrize(
     ("route", "path", "bill_to"),
     [

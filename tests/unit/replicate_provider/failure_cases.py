@@ -100,13 +100,14 @@ WHILE_POLLING = [
     Case("410 of the API", status(410, "status"), "GONE", "charged", queries=1),
     *(
         Case(
-            f"{code} of a proxy",
-            status(code, "status", body={"error": "No"}),
+            f"{code} of a proxy with {form}",
+            status(code, "status", body=body),
             "BAD_ANSWER",
             ALIVE,
             queries=EVERY_TRY,
         )
         for code in (400, 404, 410, 422)
+        for form, body in (("JSON", {"error": "No"}), ("a detail", {"detail": "Not Found"}), ("text", "No"))
     ),
     Case("no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", queries=EVERY_TRY),
     Case(
@@ -168,4 +169,10 @@ AT_THE_END = [
     ),
     Case("picture in a local file", ended(output=["file:///etc/passwd"]), "BAD_ANSWER", "retryable charged"),
     Case("link refused", Behavior(run_seconds=0, faults=(status(403, "image"),)), "BAD_ANSWER", ALIVE),
+    Case(
+        "picture with far too few pixels",
+        Behavior(run_seconds=0, picture_width=127, picture_height=512),
+        "BAD_ANSWER",
+        "charged",
+    ),
 ]

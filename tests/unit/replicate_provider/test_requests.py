@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -18,7 +19,7 @@ from avatar_creator_server.settings import Settings, SettingsError
 from avatar_creator_tasks.providers.base import Reference
 from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 from avatar_creator_tasks.providers.replicate import Access
-from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCE_BYTES
+from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCE_BYTES, prediction_input
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS
 from tests.support.provider_recorder import LIMITS, Outputs
 from tests.support.replicate_api import ReplicateFake
@@ -95,6 +96,24 @@ async def test_the_size_is_sent_in_the_form_of_the_model(
     body = only_body(fake)
     names = ("aspect_ratio", "megapixels", "output_megapixels", "width", "height")
     assert {name: body[name] for name in names if name in body} == form
+
+
+@pytest.mark.parametrize("route", routes(), ids=lambda route: f"{route.app.name} for {route.name}")
+def test_no_picture_has_more_megapixels_than_its_price(route: Route) -> None:
+    sides = range(256, 1441, 16)
+    few = sides if "reference" not in route.supports else (256, 1440)
+    for width, height in itertools.product(few, few):
+        body = prediction_input(request_of(route, width=width, height=height))
+        drawn = drawn_size(body, (width, height))
+        assert route.price(*drawn) <= route.price(width, height), f"{width}x{height} becomes {drawn}"
+
+
+def drawn_size(body: dict[str, Any], requested: tuple[int, int]) -> tuple[int, int]:
+    """Return a size with the megapixels for which the input asks."""
+    if "width" in body:
+        return body["width"], body["height"]
+    choice = body.get("output_megapixels")
+    return requested if choice is None else (1024, round(1024 * float(choice)))
 
 
 async def test_a_prediction_has_the_documented_form(fake: ReplicateFake, outputs: Outputs) -> None:

@@ -305,8 +305,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `reproduce_generation_id` of a generation from before a change of the model.
     """
     ERROR_REASON_PROVIDER_CREDENTIALS: _ErrorReason.ValueType  # 33
-    """The provider refused the service's API key. The service does not retry, and pauses the route: for 1 minute first,
-    then for up to 15 minutes at a time (circuit breaker).
+    """The provider refused the service's API key. The service pauses the route: for 1 minute first, then for up to 15
+    minutes at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -314,8 +314,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the operator's API key was revoked.
     """
     ERROR_REASON_PROVIDER_CREDIT: _ErrorReason.ValueType  # 34
-    """The service has no credit left at the provider. It does not retry, and pauses the route: for 1 minute first, then
-    for up to 15 minutes at a time (circuit breaker).
+    """The service has no credit left at the provider. It pauses the route: for 1 minute first, then for up to 15 minutes
+    at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -357,16 +357,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the picture is not ready before the operator's deadline.
     """
     ERROR_REASON_PROVIDER_BAD_ANSWER: _ErrorReason.ValueType  # 39
-    """The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged or has another
-    size. It may have charged for the request.
+    """The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged, far too small or
+    too large. It may have charged for the request.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+    - Retry: yes. The service itself retries up to three times, unless the same request would give the same picture
+      again. After that, use `RetryGeneration` later.
     - Example: the provider sends an HTML page instead of a picture.
     """
     ERROR_REASON_PROVIDER_GONE: _ErrorReason.ValueType  # 40
-    """The provider does not have the model, or no longer serves it. The service does not retry.
+    """The provider does not have the model, or no longer serves it. The service retries only to fetch the picture of a
+    request that the provider has.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -747,8 +749,8 @@ the service uses now. For the retry of a reproduction: or it has been deleted.
 - Example: `reproduce_generation_id` of a generation from before a change of the model.
 """
 ERROR_REASON_PROVIDER_CREDENTIALS: ErrorReason.ValueType  # 33
-"""The provider refused the service's API key. The service does not retry, and pauses the route: for 1 minute first,
-then for up to 15 minutes at a time (circuit breaker).
+"""The provider refused the service's API key. The service pauses the route: for 1 minute first, then for up to 15
+minutes at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -756,8 +758,8 @@ then for up to 15 minutes at a time (circuit breaker).
 - Example: the operator's API key was revoked.
 """
 ERROR_REASON_PROVIDER_CREDIT: ErrorReason.ValueType  # 34
-"""The service has no credit left at the provider. It does not retry, and pauses the route: for 1 minute first, then
-for up to 15 minutes at a time (circuit breaker).
+"""The service has no credit left at the provider. It pauses the route: for 1 minute first, then for up to 15 minutes
+at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -799,16 +801,18 @@ ERROR_REASON_PROVIDER_TIMEOUT: ErrorReason.ValueType  # 38
 - Example: the picture is not ready before the operator's deadline.
 """
 ERROR_REASON_PROVIDER_BAD_ANSWER: ErrorReason.ValueType  # 39
-"""The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged or has another
-size. It may have charged for the request.
+"""The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged, far too small or
+too large. It may have charged for the request.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+- Retry: yes. The service itself retries up to three times, unless the same request would give the same picture
+  again. After that, use `RetryGeneration` later.
 - Example: the provider sends an HTML page instead of a picture.
 """
 ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
-"""The provider does not have the model, or no longer serves it. The service does not retry.
+"""The provider does not have the model, or no longer serves it. The service retries only to fetch the picture of a
+request that the provider has.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.

@@ -68,7 +68,7 @@ class Signal(StrEnum):
     NOT_A_PICTURE = "not a picture"
     """Another content type, such as a gateway's page."""
     BROKEN_PICTURE = "a damaged picture"
-    WRONG_SIZE = "a picture of another size"
+    TOO_SMALL = "a picture with far too few pixels"
     NSFW = "flagged as not safe for work"
     CONTENT = "content policy"
     GATEWAY_PAGE = "a gateway's page"
@@ -168,8 +168,9 @@ TABLE: tuple[_Row, ...] = (
     ((_PICTURE,),        (Signal.NOT_A_PICTURE, Signal.UNREADABLE),
                                                                "BAD_ANSWER",      _ALIVE_REPEAT,          "the picture's address returned something that is not a picture"),
     ((_PICTURE,),        (Signal.BROKEN_PICTURE,),             "BAD_ANSWER",      _RETRY_CHARGED_REPEAT,  "the provider's picture is damaged"),
-    ((_DRAW, _PICTURE),  (Signal.TOO_LARGE,),                  "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's picture is too large"),
-    ((_DRAW, _PICTURE),  (Signal.WRONG_SIZE,),                 "BAD_ANSWER",      _RETRY_CHARGED,         "the provider's picture does not have the requested size"),
+    # The same seed would give such a picture again.
+    ((_DRAW, _PICTURE),  (Signal.TOO_LARGE,),                  "BAD_ANSWER",      _CHARGED,               "the provider's picture is too large"),
+    ((_DRAW, _PICTURE),  (Signal.TOO_SMALL,),                  "BAD_ANSWER",      _CHARGED,               "the provider's picture is too small"),
     (_SENDING,           ("3xx",),                             "BAD_ANSWER",      _RETRY,                 "the provider redirected the request to another address"),
     (_FETCHING,          ("3xx",),                             "BAD_ANSWER",      _ALIVE_REPEAT,          "the provider redirected the query to another address"),
 

@@ -18,6 +18,9 @@ from avatar_creator_tasks.providers.hosted.http_client import Deadline
 from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+_LARGEST_SCALE = 4
+"""A picture that has less than a quarter of the requested width or height is not scaled up to a portrait. The
+models themselves keep the number of pixels or the proportions, so their pictures have more."""
 _SHRINK = 0.9
 _QUALITIES = (95, 90, 85, 75, 60, 40)
 _FULL_CHROMA_FROM = 90
@@ -56,22 +59,19 @@ class PictureReader:
         content_type: str,
         size: tuple[int, int],
         deadline: Deadline,
-        *,
-        any_size: bool = False,
     ) -> Image.Image:
-        """Decode a file completely into an RGB picture.
+        """Decode a file completely into an RGB picture, which may have another size than the requested one.
 
         A picture may have been paid for, so it waits for a free decoder until the deadline.
 
         Args:
             content: The file.
             content_type: The content type that the sender declared.
-            size: The required width and height in pixels.
+            size: The requested width and height in pixels.
             deadline: The end of the wait for a decoder.
-            any_size: Whether to accept other sizes too.
 
         Raises:
-            BadPictureError: The file is not such a picture.
+            BadPictureError: The file is not a picture, or has far too many or too few pixels.
             UnavailableError: No decoder was free before the deadline.
         """
         kind = content_type_of(content)
@@ -83,9 +83,9 @@ class PictureReader:
                 raise BadPictureError(Signal.TOO_LARGE, f"it has {header.width}x{header.height} pixels")
             whole = await _patiently(deadline, lambda: self._decoders.accept(_DECODING_USER, content, ""))
             found = whole.width, whole.height
-            if found != size and not any_size:
+            if any(_LARGEST_SCALE * has < wanted for has, wanted in zip(found, size, strict=True)):
                 raise BadPictureError(
-                    Signal.WRONG_SIZE, f"{found[0]}x{found[1]} instead of {size[0]}x{size[1]} pixels"
+                    Signal.TOO_SMALL, f"{found[0]}x{found[1]} instead of {size[0]}x{size[1]} pixels"
                 )
             return await _patiently(
                 deadline, lambda: self._decoders.reference(_DECODING_USER, whole.data, *found)

@@ -168,9 +168,8 @@ class FalQueue:
         error_type = await self._wait_until_completed(path, deadline, report)
         result = await repeat(lambda: self._result(path, error_type, deadline), deadline, self._limits)
         size = request.width, request.height
-        any_size = "size" not in app_of(request).inputs
         image = await repeat(
-            lambda: self._downloads.picture(result.picture_url, size, deadline, any_size=any_size),
+            lambda: self._downloads.picture(result.picture_url, size, deadline),
             deadline,
             self._limits,
         )

@@ -26,6 +26,7 @@ from avatar_creator_tasks.providers.hosted.http_client import (
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
 from avatar_creator_tasks.providers.hosted.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import Estimate
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import single_input
@@ -75,7 +76,7 @@ class SingleRequests:
             for header, name in _FACTS.items()
             if header in answer.headers
         }
-        return Portrait(image, facts)
+        return await asyncio.to_thread(finished_portrait, image, request, facts)
 
     async def _send(self, request: PortraitRequest, deadline: Deadline) -> Answer:
         headers = {"accept": "image/png"}

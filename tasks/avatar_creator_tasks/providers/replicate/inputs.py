@@ -98,7 +98,8 @@ def _size(schema: Schema, size: tuple[int, int]) -> dict[str, Any]:
     if schema.sizing is Sizing.RATIO:
         return {"aspect_ratio": _closest_ratio(schema.ratios, size), **_megapixels(schema, size)}
     multiple = schema.side_multiple
-    width, height = (max(1, round(side / multiple)) * multiple for side in size)
+    # A larger picture could have one more started megapixel than the one that is priced.
+    width, height = (max(multiple, side // multiple * multiple) for side in size)
     chosen: dict[str, Any] = {"width": width, "height": height}
     return chosen | ({"aspect_ratio": "custom"} if schema.sizing is Sizing.RATIO_OR_CUSTOM else {})
 

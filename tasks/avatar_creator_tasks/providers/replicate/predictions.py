@@ -159,7 +159,7 @@ class Predictions:
         size = request.width, request.height
 
         async def picture() -> Image.Image:
-            return await self._downloads.picture(result.picture_url, size, deadline, any_size=True)
+            return await self._downloads.picture(result.picture_url, size, deadline)
 
         image = await repeat(picture, deadline, self._limits)
         return await asyncio.to_thread(finished_portrait, image, request, result.facts)

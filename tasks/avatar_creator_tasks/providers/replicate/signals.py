@@ -84,8 +84,12 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 
 
 def is_own_problem(body: Mapping[str, Any], status: int) -> bool:
-    """Return whether a body is a problem document of Replicate itself for this status, not of a gateway."""
-    return isinstance(body.get("detail"), str) and body.get("status", status) == status
+    """Return whether a body is a problem document of Replicate itself for this status, not of a gateway.
+
+    Clients of the API quote `{"detail": "The requested resource could not be found.", "status": 404}`. Many
+    other servers answer `detail` alone.
+    """
+    return isinstance(body.get("detail"), str) and body.get("status") == status
 
 
 def _bills_nothing(_answer: Answer) -> bool:
