@@ -47,6 +47,7 @@ class Run:
     batch: int = 1
 
 
+# The guidance of FLUX.2-dev is that of its model card, and of github.com/black-forest-labs/flux2.
 RUNS = {
     "black-forest-labs/FLUX.1-dev": Run("FluxPipeline", 28, guidance=3.5),
     "black-forest-labs/FLUX.1-schnell": Run("FluxPipeline", 4),
@@ -443,6 +444,7 @@ async def test_a_model_that_needs_torchvision_says_so(
         ("black-forest-labs/FLUX.1-dev", {"transformer", "text_encoder_2"}),
         ("black-forest-labs/FLUX.2-dev", {"transformer", "text_encoder"}),
         ("Tongyi-MAI/Z-Image-Turbo", {"transformer", "text_encoder"}),
+        ("krea/Krea-2-Turbo", {"transformer", "text_encoder"}),
         ("Qwen/Qwen-Image", {"transformer", "text_encoder"}),
         ("stabilityai/stable-diffusion-xl-base-1.0", {"unet"}),
     ],
