@@ -8,6 +8,7 @@ nothing is downloaded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,12 @@ def calm(folder: Path) -> None:
         elif name.startswith("proj_out."):
             tensor.mul_(0.1)
     save_file(weights, file)
+
+
+def _save_kontext(folder: Path) -> None:
+    # The pipeline enlarges each reference to a megapixel. One halving more leaves a quarter of the work.
+    size = replace(TINY, vae_channels=(*TINY.vae_channels, 4))
+    save_random_flux(folder, size, pipeline="FluxKontextPipeline")
 
 
 def _save_flux_2(folder: Path) -> None:
@@ -285,7 +292,7 @@ def _save_qwen_image(folder: Path) -> None:
 
 
 def _save_qwen_image_edit(folder: Path, pipeline: type[DiffusionPipeline] = QwenImageEditPipeline) -> None:
-    # The pipeline enlarges each reference to a megapixel. One halving more leaves a quarter of the work.
+    # As for FLUX.1-Kontext-dev.
     parts = _qwen_image_parts(halvings=4)
     pipeline(**parts, processor=Qwen2VLProcessor.of(parts["tokenizer"])).save_pretrained(folder)
 
@@ -337,7 +344,8 @@ def _qwen_image_vae(halvings: int) -> Any:
         base_dim=4,
         z_dim=4,
         dim_mult=[1] * (halvings + 1),
-        num_res_blocks=1,
+        # With one, a reference of a megapixel takes a second instead of a fifth of it.
+        num_res_blocks=0,
         temperal_downsample=[False] + [True] * (halvings - 1),
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
@@ -434,7 +442,7 @@ _MODELS: dict[str, Callable[[Path], None]] = {
     "FLUX.1-dev": lambda folder: save_random_flux(folder),
     "FLUX.1-schnell": lambda folder: save_random_flux(folder, TINY, guidance=False),
     "FLUX.1-Krea-dev": lambda folder: save_random_flux(folder),
-    "FLUX.1-Kontext-dev": lambda folder: save_random_flux(folder, pipeline="FluxKontextPipeline"),
+    "FLUX.1-Kontext-dev": _save_kontext,
     "FLUX.2-dev": _save_flux_2,
     "FLUX.2-klein-4B": _save_flux_2_klein,
     "FLUX.2-klein-9B": _save_flux_2_klein,
