@@ -56,6 +56,7 @@ RUNS = {
     "Tongyi-MAI/Z-Image-Turbo": Run("ZImagePipeline", 9),
     "Qwen/Qwen-Image": Run("QwenImagePipeline", 50, passes=2),
     "Qwen/Qwen-Image-Edit": Run("QwenImageEditPipeline", 50, passes=2),
+    "Qwen/Qwen-Image-Edit-2511": Run("QwenImageEditPlusPipeline", 40, passes=2),
     "stabilityai/stable-diffusion-xl-base-1.0": Run("StableDiffusionXLPipeline", 50, batch=2),
 }
 
@@ -139,7 +140,8 @@ def models_with(condition: Callable[[Any], bool]) -> list[str]:
 
 
 def needs_reference(model: str) -> bool:
-    return Path(model).name == "Qwen-Image-Edit"
+    known = find_model(model)
+    return known is not None and known.needs_reference
 
 
 def picture(turn: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
@@ -228,11 +230,11 @@ async def test_several_references_are_read_in_their_order(studio: Studio) -> Non
     model = find_model(studio.request().route.model)
     assert model is not None
     pictures = tuple(Reference(picture(turn), 0.6) for turn in range(model.max_references))
-    drawn = {
-        await studio.pixels(steps=2, references=chosen)
-        for chosen in ((), pictures[:1], pictures[:2], pictures, pictures[::-1])
-    }
-    assert len(drawn) == 5
+    choices = [pictures[:1], pictures[:2], pictures, pictures[::-1]]
+    if not model.needs_reference:
+        choices.append(())
+    drawn = {await studio.pixels(steps=2, references=chosen) for chosen in choices}
+    assert len(drawn) == len(choices)
 
 
 @each(models_with(lambda model: model.max_references == 1))
@@ -251,7 +253,7 @@ async def test_a_model_without_references_refuses_one(studio: Studio) -> None:
     assert "takes no reference" in caught.value.message
 
 
-@each(["Qwen/Qwen-Image-Edit"])
+@each(models_with(lambda model: model.needs_reference))
 async def test_a_model_that_only_edits_refuses_a_request_without_a_reference(studio: Studio) -> None:
     with pytest.raises(ProviderError) as caught:
         await studio.draw(steps=2, references=())
@@ -287,7 +289,7 @@ async def test_a_lora_loads_and_changes_the_pixels(model_folder: Folder, model: 
 
 
 @each(
-    models_with(lambda model: model.id != "Qwen/Qwen-Image-Edit")  # it reads prompts of any length
+    models_with(lambda model: not model.needs_reference)  # those read prompts of any length
 )
 async def test_a_warning_names_the_first_word_that_the_model_does_not_read(studio: Studio) -> None:
     letters = random.Random(1).choices(string.ascii_lowercase, k=1500)

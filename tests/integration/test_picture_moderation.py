@@ -472,6 +472,8 @@ def test_doctor_shows_what_checks_the_pictures(
         ("black-forest-labs/FLUX.2-klein-4B", False),
         ("black-forest-labs/FLUX.1-schnell", False),
         ("Tongyi-MAI/Z-Image-Turbo", False),
+        ("krea/Krea-2-Turbo", True),
+        ("/models/FLUX.1-Krea-dev", True),
     ],
 )
 async def test_doctor_warns_about_a_model_of_the_operator_whose_license_demands_a_filter(

@@ -23,6 +23,7 @@ from diffusers import (
     Flux2Pipeline,
     Flux2Transformer2DModel,
     QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     StableDiffusionXLPipeline,
@@ -229,9 +230,9 @@ def _save_qwen_image(folder: Path) -> None:
     QwenImagePipeline(**_qwen_image_parts()).save_pretrained(folder)
 
 
-def _save_qwen_image_edit(folder: Path) -> None:
+def _save_qwen_image_edit(folder: Path, pipeline: type[DiffusionPipeline] = QwenImageEditPipeline) -> None:
     parts = _qwen_image_parts()
-    QwenImageEditPipeline(**parts, processor=Qwen2VLProcessor.of(parts["tokenizer"])).save_pretrained(folder)
+    pipeline(**parts, processor=Qwen2VLProcessor.of(parts["tokenizer"])).save_pretrained(folder)
 
 
 def _qwen_image_parts() -> dict[str, Any]:
@@ -382,5 +383,6 @@ _MODELS: dict[str, Callable[[Path], None]] = {
     "Z-Image-Turbo": _save_z_image,
     "Qwen-Image": _save_qwen_image,
     "Qwen-Image-Edit": _save_qwen_image_edit,
+    "Qwen-Image-Edit-2511": lambda folder: _save_qwen_image_edit(folder, QwenImageEditPlusPipeline),
     "stable-diffusion-xl-base-1.0": _save_sdxl,
 }

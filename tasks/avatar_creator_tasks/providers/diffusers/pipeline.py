@@ -139,7 +139,6 @@ class LocalModel:
             "dtype": str(dtype_of(self._device)).removeprefix("torch."),
             "pipeline": type(pipeline).__name__,
             "quantization": self._settings.quantization,
-            "speed": self._settings.speed,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "seconds_per_step": f"{steps.seconds:.3f}",
