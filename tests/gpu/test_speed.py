@@ -161,7 +161,10 @@ async def test_a_compiler_that_fails_is_found_when_the_model_is_loaded(
     assert error.message.endswith("or set MODEL_SPEED=exact")
 
 
-@pytest.mark.parametrize("model_id", ["Tongyi-MAI/Z-Image-Turbo", "stabilityai/stable-diffusion-xl-base-1.0"])
+@pytest.mark.parametrize(
+    "model_id",
+    ["Tongyi-MAI/Z-Image-Turbo", "krea/Krea-2-Turbo", "stabilityai/stable-diffusion-xl-base-1.0"],
+)
 async def test_a_model_without_a_cache_refuses_to_be_fast(model_folder: Folder, model_id: str) -> None:
     error = await load_error(ModelSettings(str(model_folder(model_id)), speed="fast"))
     assert error.message == "MODEL_SPEED=fast is not possible with this model: set MODEL_SPEED=compiled"

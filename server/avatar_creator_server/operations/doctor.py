@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +40,11 @@ log = structlog.get_logger()
 
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
+
+_ADVICE = re.compile(
+    r": (?=(?:add|change|check|choose|copy|delete|install|name|remove|run|set|stop|to|unset|use)\b)"
+)
+"""The colon of a message about a setting, before the words that say what to do."""
 
 
 async def run_checks(
@@ -85,7 +91,15 @@ async def run_checks(
 
 def refused_settings(error: SettingsError) -> list[CheckResult]:
     """Return the results if the settings are invalid: the other checks need valid ones."""
-    return [_version(), CheckResult("settings", False, str(error), "change the settings as described")]
+    found, fix = _advice_apart(str(error))
+    return [_version(), CheckResult("settings", False, found, fix)]
+
+
+def _advice_apart(message: str) -> tuple[str, str]:
+    """Return what a message about a setting says is wrong, and what it says to do."""
+    if advice := _ADVICE.search(message):
+        return message[: advice.start()], message[advice.end() :]
+    return message, "change the setting as described"
 
 
 def _version() -> CheckResult:
@@ -330,7 +344,7 @@ async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
         ):
             pass
     except SettingsError as error:
-        return CheckResult("provider", False, str(error), "change the variable as described")
+        return CheckResult("provider", False, *_advice_apart(str(error)))
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
         fix = f"check the network and {variables}"

@@ -225,7 +225,8 @@ class FalQueue:
             deadline,
             self._limits,
         )
-        return str(status.get("error_type") or "")
+        error_type = status.get("error_type")
+        return error_type if isinstance(error_type, str) else ""
 
     async def _status(self, path: str, deadline: Deadline) -> dict[str, Any]:
         url = self._address(path, "/status").copy_add_param("logs", "1")

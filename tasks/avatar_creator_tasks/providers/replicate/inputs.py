@@ -7,15 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from avatar_creator_server.generations.routes import Lora
-from avatar_creator_server.model_table import App
+from avatar_creator_server.model_table import MODELS, App
 from avatar_creator_tasks.providers.base import PortraitRequest
 from avatar_creator_tasks.providers.hosted.loras import weight_file_url
 from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS, Schema, Sizing
 
 MAX_REFERENCE_BYTES = 256_000
-"""Target for a reference's file. The HTTP API asks for data URIs of at most 256 kB, which "Replicate will not
-store"; the page on input files allows 1 MB. A larger file would need the files API, which keeps a copy."""
+"""Maximum size of a reference's file. The HTTP API asks for data URIs of at most 256 kB, which "Replicate
+will not store"; the page on input files allows 1 MB. A larger file would need the files API, which keeps a
+copy."""
+
+_MAX_REFERENCES = max(
+    app.max_references
+    for model in MODELS
+    if (hosted := model.hosted.get("replicate")) is not None
+    for app in (hosted.reference, hosted.reference_lora)
+    if app is not None
+)
+MAX_REFERENCES_BYTES = _MAX_REFERENCES * 2 * MAX_REFERENCE_BYTES
+"""Maximum size of all references of a request in JSON. Base64 adds a third, and JSON may escape its `/`."""
 
 _MAX_LORA_SCALE = 3.0
 """Maximum of flux-dev-lora (github.com/replicate/cog-flux, predict.py)."""

@@ -55,15 +55,12 @@ from avatar_creator_tasks.providers.hosted.repetition import (
     wait_until,
 )
 from avatar_creator_tasks.providers.replicate.access import Access
-from avatar_creator_tasks.providers.replicate.inputs import app_of, prediction_input
+from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCES_BYTES, app_of, prediction_input
 from avatar_creator_tasks.providers.replicate.signals import is_own_problem, signal_of_failed_prediction
 
 _ID = re.compile(r"[a-z0-9]{16,64}", re.ASCII)
 _LEAST_LIFETIME_SECONDS = 5
 """Replicate takes no shorter Cancel-After, as users of the API report; its changelog does not say."""
-_ECHO_BYTES = 4 * 1024 * 1024
-"""Maximum size of a request's input, which every answer repeats: a FLUX.2 model takes eight references, each
-of about 340 kB as a data URI."""
 _RUNNING = ("starting", "processing")
 _CANCELLED = ("canceled", "aborted")
 _ENDED = ("succeeded", "failed", *_CANCELLED)
@@ -96,7 +93,8 @@ class Predictions:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/v1/")
         self._key = BearerKey(access.api_token)
         self._limits = limits
-        self._answer_bytes = limits.answer_bytes + _ECHO_BYTES
+        # Every answer repeats the input.
+        self._answer_bytes = limits.answer_bytes + MAX_REFERENCES_BYTES
         self._http = http
         self._reader = reader
         self._downloads = downloads
@@ -246,7 +244,8 @@ class Predictions:
         if status in _CANCELLED:
             raise failure(Stage.RESULT, ("499",), nothing_billed=_never_started(prediction))
         if status == "failed":
-            error = str(prediction.get("error") or "")
+            text = prediction.get("error")
+            error = text if isinstance(text, str) else ""
             raise failure(
                 Stage.RESULT,
                 (signal_of_failed_prediction(error),),
