@@ -326,7 +326,7 @@ def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSetti
         (
             "provider",
             {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_BASE_URL": f"http://{UNREACHABLE}"},
-            "HUGGINGFACE_BASE_URL",
+            "check the network and HUGGINGFACE_BASE_URL apps",
         ),
         (
             "provider",
@@ -382,6 +382,54 @@ def test_doctor_names_the_problem_and_the_fix(
     found = ALL_PASSED | {"workers": broken == "database", broken: False}
     assert checks(finished) == (without_service if broken == "settings" else found)
     assert fix in printed(finished)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "found", "fix"),
+    [
+        (
+            {"PROVIDER": "huggingface", "HUGGINGFACE_ROUTE": "hf-inference"},
+            "prices",
+            "the price of the route hf-inference is unknown and counts as $0.00",
+            'PRICES_PER_MEGAPIXEL={"hf-inference": 0.03}',
+        ),
+        (
+            {"PROVIDER": "huggingface", "HUGGINGFACE_ROUTE": "hf-inference"},
+            "model",
+            "draws without the LoRA strangerzonehf/Flux-Super-Realism-LoRA",
+            "set LORA_REPOSITORY=none",
+        ),
+        (
+            {"MODEL": "Qwen/Qwen-Image", "MODEL_SPEED": "fast", "PICTURE_MODERATION": "/none"},
+            "unused",
+            "sketch ignores MODEL and MODEL_SPEED and PICTURE_MODERATION",
+            "unset MODEL and MODEL_SPEED and PICTURE_MODERATION",
+        ),
+    ],
+)
+def test_doctor_warns_about_settings_that_have_no_effect(
+    run: RunWithSettings, changes: dict[str, str], check: str, found: str, fix: str
+) -> None:
+    result = checks_of(run("doctor", **changes).stdout)[check]
+
+    assert result.result == "warning"
+    assert found in result.found
+    assert fix in result.fix
+
+
+def test_a_worker_without_the_key_of_its_provider_says_so_when_it_starts(embedded: Deployment) -> None:
+    embedded.settings |= {"PROVIDER": "huggingface", "HUGGINGFACE_API_KEY": ""}
+    embedded.start()
+
+    events = embedded.servers[0].events("provider_key_missed")
+    assert [event["variable"] for event in events] == ["HUGGINGFACE_API_KEY"]
+
+
+def test_doctor_warns_about_no_price_and_no_setting_without_cause(run: RunWithSettings) -> None:
+    priced = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0}'}
+
+    for changes in ({}, {"PROVIDER": "huggingface", **priced}, {"PROVIDER": "huggingface"}):
+        assert {"prices", "unused"}.isdisjoint(checks_of(run("doctor", **changes).stdout))
 
 
 # demo

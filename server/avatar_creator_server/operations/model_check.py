@@ -27,6 +27,10 @@ def describe_license(routes: Sequence[Route]) -> tuple[str, str]:
     unknown = {route.model: route for route in routes if route.known_model is None and route.model}
     found = [f"{model.name}: license {model.license}" for model in models.values()]
     found += [f"{name}: not in the service's table of models, so read its license" for name in unknown]
+    found += [
+        f"LoRA {name}: its license is not known here, so read its page on the hub"
+        for name in sorted({route.lora.repository for route in routes if route.lora})
+    ]
     refused = [model for model in models.values() if not model.commercial]
     advice = [_commercial_advice(refused)] if refused else []
     if any(model.filter_required for model in models.values()):
