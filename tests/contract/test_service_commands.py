@@ -457,6 +457,25 @@ def test_a_stopped_demo_says_where_its_data_is(
     assert errors == f"note: the demo and its service have stopped; their data is in {tmp_path / 'demo'}\n"
 
 
+@pytest.mark.parametrize(
+    ("settings", "otherwise"),
+    [
+        ({"HUGGINGFACE_API_KEY": "hf_x"}, "unset HUGGINGFACE_API_KEY"),
+        ({"HUGGINGFACE_API_KEY": "hf_x", "PROVIDER": "huggingface"}, "set PROVIDER=sketch"),
+    ],
+)
+def test_a_demo_that_cannot_reach_its_provider_says_what_to_do(
+    run: RunWithSettings, tmp_path: Path, settings: dict[str, str], otherwise: str
+) -> None:
+    finished = run(
+        "demo", "--folder", str(tmp_path), **settings, HUGGINGFACE_BASE_URL=f"http://{UNREACHABLE}"
+    )
+
+    assert finished.returncode == 1
+    end = f"run `avatar-creator doctor`, or {otherwise} to draw with sketch"
+    assert finished.stderr.splitlines()[-1].endswith(end)
+
+
 def test_the_demo_leaves_two_pictures_and_their_thumbnails(run: RunWithSettings, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
 
