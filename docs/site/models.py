@@ -57,8 +57,8 @@ request.
 """
 
 _OPTIONS_NOTES = """\
-- **Negative prompt.** Models that were distilled have no negative prompt: the service never sends them one.
-  "at twice the time" means that only `diffusers` can use one, with a second prediction for each step.
+- **Negative prompt.** "yes": without a user's own, the service sends one of its own, which costs no time. "at
+  twice the time": only `diffusers` uses a user's own, with a second prediction for each step. "no": never.
 - **Prompt.** The number of tokens that the model reads. The service warns about a longer prompt.
   `PROMPT_STYLE=prose` suits the models whose makers ask for sentences: all here except
   {tags}.

@@ -13,6 +13,7 @@ from peewee import Database, PostgresqlDatabase
 STATEMENTS = """
 CREATE TABLE model_mappings (
     provider TEXT NOT NULL PRIMARY KEY,
+    hub_url TEXT NOT NULL,
     apps {json} NOT NULL,
     read_time {time} NOT NULL
 );

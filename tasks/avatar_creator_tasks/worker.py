@@ -88,6 +88,9 @@ class Worker:
             SettingsError: The classifier that checks the pictures cannot be used.
         """
         notifier = self._core.notifier
+        if self._core.settings.missing_key:
+            # The worker starts all the same, because fakes and open endpoints need no key.
+            log.warning("provider_key_missed", variable=self._core.settings.missing_key)
         # Before the first claim: a picture that cannot be checked would have to be withheld.
         await self._moderator.load()
         # Before the first claim, so that a server never shows a running generation without its worker.

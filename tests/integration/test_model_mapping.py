@@ -86,12 +86,18 @@ def test_a_worker_stores_the_list_when_it_is_ready(hosted: Deployment, router: R
 
 
 @asynccontextmanager
-async def two_processes(deployment: Deployment) -> AsyncIterator[tuple[CurrentRoutes, CurrentRoutes]]:
-    """Create the routes of two processes."""
+async def two_processes(
+    deployment: Deployment, **changes: str
+) -> AsyncIterator[tuple[CurrentRoutes, CurrentRoutes]]:
+    """Create the routes of two processes, with these settings changed."""
     path = deployment.data_path / "avatar-creator.db"
     database = Database(deployment.settings.get("DATABASE_URL", f"sqlite:///{path}"))
     settings = Settings(
-        provider="huggingface", huggingface_route="fal-ai", model=DEFAULT_MODEL, lora_repository=""
+        provider="huggingface",
+        huggingface_route="fal-ai",
+        model=DEFAULT_MODEL,
+        lora_repository="",
+        **changes,  # type: ignore[arg-type]
     )
     try:
         yield CurrentRoutes(database, settings), CurrentRoutes(database, settings)
@@ -118,6 +124,14 @@ async def test_one_worker_an_hour_reads_the_list_for_all(hosted: Deployment, rou
         assert await other.read_if_due() == 3600
         assert stored_apps(hosted) == [FLUX]
         assert router.counters()["mapping"] == 2
+
+
+async def test_the_list_of_another_hub_does_not_count(databases: Deployment) -> None:
+    async with two_processes(databases) as (one, _):
+        await one.store(frozenset({FLUX}))
+    async with two_processes(databases, huggingface_hub_url="https://hub.invalid") as (other, _):
+        assert await other.stored() is None
+        assert (await other.current()).from_text.app_name == FLUX_LORA
 
 
 def age_list(deployment: Deployment, age: timedelta) -> None:
@@ -236,7 +250,8 @@ async def serving(
     deployment.execute("DELETE FROM model_mappings")
     if apps:
         deployment.execute(
-            "INSERT INTO model_mappings (provider, apps, read_time) VALUES ('fal-ai', %s, %s)",
+            "INSERT INTO model_mappings (provider, hub_url, apps, read_time) VALUES ('fal-ai', %s, %s, %s)",
+            deployment.settings["HUGGINGFACE_HUB_URL"],
             json.dumps(apps),
             datetime.now(UTC) - age,
         )

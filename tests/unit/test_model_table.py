@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.model_table import (
     COMMERCIAL_MODEL,
@@ -107,8 +108,13 @@ class TestModel:
             assert routes_of(settings).from_text.model == model.id
             assert set(routes_of(settings).named()) <= set(ROUTES)
             return
-        with pytest.raises(SettingsError, match=re.escape(f"{host} only has {DEFAULT_MODEL}, ")):
+        with pytest.raises(SettingsError) as refusal:
             settings.require_legal_combination()
+        if host in model.hosted:
+            writer = next(each for each in MODELS if model.id in each.reference_models)
+            assert f"which {host} only has for edits: set MODEL={writer.id}; " in str(refusal.value)
+        else:
+            assert f"{host} only has {DEFAULT_MODEL}, " in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,19 @@ def test_an_app_is_described_completely(model: Model, app: App, from_references:
     assert (app.max_references > 0) == from_references
     assert from_references == ("reference" in app.inputs or "references" in app.inputs)
     assert not (app.max_references > 1 and "references" not in app.inputs)
+
+
+@pytest.mark.parametrize(("strict", "result"), [(False, "drawn with 8"), (True, "give 8")])
+def test_a_value_out_of_the_range_is_named_with_the_nearest_one(strict: bool, result: str) -> None:
+    settings = Settings(provider="huggingface", model=COMMERCIAL_MODEL, lora_repository="none")
+    route = routes_of(settings).from_text
+
+    [violation] = route.unsupported_options(Options(steps=30, strict=strict), has_reference=False)
+
+    assert violation.field == "options.steps"
+    assert violation.description == (
+        f"steps 30 is outside 4 to 8, the range of the route fal-ai of huggingface: {result}"
+    )
 
 
 def test_a_folder_is_known_by_its_name() -> None:

@@ -34,6 +34,10 @@ def entry(app: Any, status: str = "live") -> dict[str, Any]:
     return {"providerId": app, "status": status}
 
 
+def test_a_hub_whose_name_is_unknown_is_named_so() -> None:
+    assert problem_of("http://hub.invalid") == "its name cannot be resolved"
+
+
 def test_all_live_apps_are_read_without_a_key(router: RouterFake) -> None:
     router.map_apps(FLUX_LORA, KONTEXT)
 

@@ -103,13 +103,19 @@ class CurrentRoutes:
         return _Cached(time.monotonic(), routes_of(self._settings, apps))
 
     def _read(self) -> StoredMapping | None:
-        row: ModelMapping | None = ModelMapping.get_or_none(ModelMapping.provider == FAL)
+        row: ModelMapping | None = ModelMapping.get_or_none(
+            ModelMapping.provider == FAL, ModelMapping.hub_url == self._settings.huggingface_hub_url
+        )
         if row is None:
             return None
         return StoredMapping(frozenset(row.apps), row.read_time, self._database.now() - row.read_time)
 
     def _write(self, apps: frozenset[str]) -> None:
-        stored = {ModelMapping.apps: sorted(apps), ModelMapping.read_time: self._database.now()}
+        stored = {
+            ModelMapping.hub_url: self._settings.huggingface_hub_url,
+            ModelMapping.apps: sorted(apps),
+            ModelMapping.read_time: self._database.now(),
+        }
         ModelMapping.insert({ModelMapping.provider: FAL, **stored}).on_conflict(
             conflict_target=[ModelMapping.provider], update=stored
         ).execute()

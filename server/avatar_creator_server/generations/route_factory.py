@@ -160,6 +160,7 @@ def _single_requests(settings: Settings) -> Route:
         default_negative_prompt=_has_classifier_free_guidance(model),
         lora_dropped=_lora(settings) is not None,
         prices=_prices(settings, settings.huggingface_route, None),
+        price_unknown=settings.huggingface_route not in settings.prices_per_megapixel,
     )
 
 

@@ -94,6 +94,8 @@ class Route:
     """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. If
     the router offers none that could draw instead, it is this route's own app."""
     prices: Prices = NO_PRICES
+    price_unknown: bool = False
+    """True if the provider charges for pictures, but the table and the settings do not have the price."""
     speed: str = "exact"
     """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
 
@@ -121,6 +123,13 @@ class Route:
     def is_hosted(self) -> bool:
         """True if another company draws, so that a request may cost money even if its price is not set."""
         return self.provider not in _LOCAL_PROVIDERS
+
+    @property
+    def price_warning(self) -> str | None:
+        """A warning that the price is unknown; None if the service knows the price."""
+        if not self.price_unknown:
+            return None
+        return f"the price of the route {self.name} is unknown and counts as $0.00"
 
     @property
     def app_name(self) -> str:
@@ -162,7 +171,7 @@ class Route:
     def too_many_references(self, count: int) -> str:
         """Return the sentence that refuses this number of references."""
         limit = f"{self.max_references} reference" + ("s" if self.max_references > 1 else "")
-        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count})"
+        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count}): give fewer"
 
     def prompt_for(self, text: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
@@ -225,8 +234,12 @@ class Route:
             elif field in ranges:
                 value, taken, name = ranges[field]
                 if taken is not None and taken.clamp(value) != value:
+                    nearest = taken.clamp(value)
+                    result = f"give {nearest:g}" if options.strict else f"drawn with {nearest:g}"
                     yield FieldViolation(
-                        field, f"{route} draws with {name} {taken.minimum:g} to {taken.maximum:g}"
+                        field,
+                        f"{name} {value:g} is outside {taken.minimum:g} to {taken.maximum:g}, the range of "
+                        f"{route}: {result}",
                     )
         if self.lora_dropped:
             yield FieldViolation("options.strict", self._dropped_lora(route))

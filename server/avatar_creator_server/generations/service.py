@@ -150,7 +150,10 @@ class Generations:
                 price_micros=count * planner.price_of(complete),
                 seconds=seconds_by_route(route.name),
                 expected_seconds=None,
-                warnings=(*planner.warnings(complete), *([workers.warning] if workers.warning else [])),
+                warnings=(
+                    *planner.warnings(complete),
+                    *filter(None, (route.price_warning, workers.warning)),
+                ),
             )
 
         estimate = await self._database.read(query)

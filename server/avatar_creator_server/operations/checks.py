@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -34,3 +35,16 @@ async def within_limit(check: Callable[[], Awaitable[T]]) -> T:
     """
     async with asyncio.timeout(ANSWER_SECONDS):
         return await check()
+
+
+_ADVICE = re.compile(
+    r": (?=(?:add|change|check|choose|copy|delete|install|name|remove|run|set|stop|to|unset|use)\b)"
+)
+"""The colon of a message about a setting, before the words that say what to do."""
+
+
+def advice_apart(message: str) -> tuple[str, str]:
+    """Return what a message about a setting says is wrong, and what it says to do."""
+    if advice := _ADVICE.search(message):
+        return message[: advice.start()], message[advice.end() :]
+    return message, "give the setting a value that is allowed, or unset it"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,25 +25,22 @@ from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.apps_check import check_apps
-from avatar_creator_server.operations.checks import ANSWER_SECONDS, CheckResult, within_limit
+from avatar_creator_server.operations.checks import ANSWER_SECONDS, CheckResult, advice_apart, within_limit
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.moderation_check import check_picture_moderation
+from avatar_creator_server.operations.unused_settings import unused_settings
 from avatar_creator_server.operations.versions import installed_versions
-from avatar_creator_server.settings import Settings, SettingsError
+from avatar_creator_server.settings import NO_LORA, Settings, SettingsError
 from avatar_creator_server.shared.http import http_problem, open_http_client
 
 log = structlog.get_logger()
 
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
-
-_ADVICE = re.compile(
-    r": (?=(?:add|change|check|choose|copy|delete|install|name|remove|run|set|stop|to|unset|use)\b)"
-)
-"""The colon of a message about a setting, before the words that say what to do."""
 
 
 async def run_checks(
@@ -83,6 +79,8 @@ async def run_checks(
             await _check_provider(core, require_installed),
             *([await check_apps(core)] if core.current_routes.depend_on_mapping else []),
             *await _check_model(core),
+            *_check_prices(core.current_routes.if_all_offered.from_text),
+            *_check_unused(settings),
             await check_picture_moderation(settings, try_classifier),
         ]
     finally:
@@ -91,15 +89,8 @@ async def run_checks(
 
 def refused_settings(error: SettingsError) -> list[CheckResult]:
     """Return the results if the settings are invalid: the other checks need valid ones."""
-    found, fix = _advice_apart(str(error))
+    found, fix = advice_apart(str(error))
     return [_version(), CheckResult("settings", False, found, fix)]
-
-
-def _advice_apart(message: str) -> tuple[str, str]:
-    """Return what a message about a setting says is wrong, and what it says to do."""
-    if advice := _ADVICE.search(message):
-        return message[: advice.start()], message[advice.end() :]
-    return message, "change the setting as described"
 
 
 def _version() -> CheckResult:
@@ -291,7 +282,8 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
         try:
             require_installed(settings)
         except SettingsError as error:
-            return CheckResult("provider", False, str(error), "only workers need these libraries")
+            found, fix = advice_apart(str(error))
+            return CheckResult("provider", False, found, f"{fix} (only workers need these libraries)")
         return CheckResult("provider", True, f"{model}; a worker loads the model for its first picture")
     if route.provider == "replicate":
         if not settings.replicate_api_token.get_secret_value():
@@ -309,11 +301,9 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
             f"{model}; HUGGINGFACE_API_KEY is not set",
             "set HUGGINGFACE_API_KEY for the workers; servers need only PROVIDER=huggingface",
         )
-    return await _check_reachable(
-        model,
-        settings.huggingface_endpoint_url or settings.huggingface_base_url,
-        "HUGGINGFACE_BASE_URL or HUGGINGFACE_ENDPOINT_URL",
-    )
+    if settings.huggingface_route == "endpoint":
+        return await _check_reachable(model, settings.huggingface_endpoint_url, "HUGGINGFACE_ENDPOINT_URL")
+    return await _check_reachable(model, settings.huggingface_base_url, "HUGGINGFACE_BASE_URL")
 
 
 async def _check_model(core: Core) -> list[CheckResult]:
@@ -323,6 +313,9 @@ async def _check_model(core: Core) -> list[CheckResult]:
         return []
     licenses, advice = describe_license(routes)
     found, fixes = [licenses], [advice]
+    if routes[0].lora_dropped:
+        found.append(f"the route {routes[0].name} draws without the LoRA {core.settings.chosen_lora}")
+        fixes.append(f"set LORA_REPOSITORY={NO_LORA}, because the LoRA has no effect")
     if routes[0].provider == "diffusers":
         memory, fix = await describe_memory(core.settings)
         found.append(memory)
@@ -330,8 +323,29 @@ async def _check_model(core: Core) -> list[CheckResult]:
     return [CheckResult("model", True, "; ".join(filter(None, found)), "; ".join(filter(None, fixes)))]
 
 
-async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
-    """Check that the URL, which comes from these variables, answers.
+def _check_prices(route: Route) -> list[CheckResult]:
+    if route.price_warning is None:
+        return []
+    return [
+        CheckResult(
+            "prices",
+            True,
+            f"{route.price_warning}, so SPEND_LIMIT_PER_DAY has no effect",
+            f'set the price in US dollars per megapixel, as in PRICES_PER_MEGAPIXEL={{"{route.name}": 0.03}}',
+        )
+    ]
+
+
+def _check_unused(settings: Settings) -> list[CheckResult]:
+    unused = unused_settings(settings)
+    if not unused:
+        return []
+    names = " and ".join(unused)
+    return [CheckResult("unused", True, f"{settings.chosen_provider} ignores {names}", f"unset {names}")]
+
+
+async def _check_reachable(model: str, url: str, variable: str) -> CheckResult:
+    """Check that the URL, which comes from this variable, answers.
 
     The key is not sent, because only drawing shows whether it is valid.
     """
@@ -344,12 +358,13 @@ async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
         ):
             pass
     except SettingsError as error:
-        return CheckResult("provider", False, *_advice_apart(str(error)))
+        return CheckResult("provider", False, *advice_apart(str(error)))
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
-        fix = f"check the network and {variables}"
-        return CheckResult("provider", False, f"{url} does not answer: {http_problem(error)}", fix)
-    return CheckResult("provider", True, f"{model}; {url} answers")
+        fix = f"check the network and {variable}"
+        found = f"{model}; {url} does not answer: {http_problem(error)}"
+        return CheckResult("provider", False, found, fix)
+    return CheckResult("provider", True, f"{model}; {url} answers; the key was not tested")
 
 
 def _redis_problem(error: Exception) -> str:

@@ -32,6 +32,10 @@ def describe_license(routes: Sequence[Route]) -> tuple[str, str]:
     found += [
         f"{name}: not in the service's table of models, so read its license" for name in sorted(unknown)
     ]
+    found += [
+        f"LoRA {name}: its license is not known here, so read its page on the hub"
+        for name in sorted({route.lora.repository for route in routes if route.lora})
+    ]
     refused = [model for model in models.values() if not model.commercial]
     return "; ".join(found), _commercial_advice(refused) if refused else ""
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.model_table import find_model
-from avatar_creator_server.operations.checks import CheckResult
+from avatar_creator_server.operations.checks import CheckResult, advice_apart
 from avatar_creator_server.settings import Settings, SettingsError
 
 
@@ -37,7 +37,8 @@ async def check_picture_moderation(
     except SettingsError as error:
         if settings.embedded:
             raise
-        return CheckResult(name, False, str(error), "only workers need this folder and these libraries")
+        found, fix = advice_apart(str(error))
+        return CheckResult(name, False, found, f"{fix} (only workers need this folder and these libraries)")
     except UnavailableError as error:
         return CheckResult(
             name,

@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
-from avatar_creator_server.model_table import FAL, MODELS, find_model
+from avatar_creator_server.model_table import FAL, MODELS, Model, find_model
 from avatar_creator_server.settings import values
 from avatar_creator_server.settings.database_urls import (
     SQLITE,
@@ -413,6 +413,16 @@ class Settings(BaseSettings):
         return "replicate" if self.replicate_api_token.get_secret_value() else "sketch"
 
     @property
+    def missing_key(self) -> str:
+        """The variable of the key that the provider needs to draw, if it is not set; else empty."""
+        keys = {
+            "huggingface": ("HUGGINGFACE_API_KEY", self.huggingface_api_key),
+            "replicate": ("REPLICATE_API_TOKEN", self.replicate_api_token),
+        }
+        variable, key = keys.get(self.chosen_provider, ("", SecretStr("")))
+        return "" if key.get_secret_value() else variable
+
+    @property
     def chosen_lora(self) -> str:
         """Id or folder of the LoRA; empty for none."""
         if self.lora_repository:
@@ -527,6 +537,8 @@ class Settings(BaseSettings):
                 "of the Inference Endpoint"
             )
         if self.huggingface_route != FAL:
+            if self.huggingface_route == "hf-inference":
+                self._require_hub_id("the route hf-inference")
             self._require_downloadable(f"the route {self.huggingface_route}", can_edit=False)
             return
         self._require_hosted(FAL, "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
@@ -586,12 +598,35 @@ class Settings(BaseSettings):
             provider: Name of the provider in the table of models.
             otherwise: What the operator can do instead.
         """
+        self._require_hub_id(provider)
         model = find_model(self.model)
+        if model is not None and provider in model.hosted:
+            self._refuse_editor(model, provider)
         if model is None or not model.is_drawn_by(provider):
             offered = ", ".join(known.id for known in MODELS if known.is_drawn_by(provider))
             raise SettingsError(
                 f"MODEL is {self.model}, but {provider} only has {offered}: change MODEL, {otherwise}"
             )
+
+    def _require_hub_id(self, user: str) -> None:
+        if self.model.startswith(("/", ".")):
+            raise SettingsError(
+                f"MODEL is the folder {self.model}, but {user} only draws with models of the Hub: "
+                "set MODEL to the id of a model, or PROVIDER=diffusers"
+            )
+
+    def _refuse_editor(self, editor: Model, provider: str) -> None:
+        """Refuse a model that a provider has only for references, if another model draws from text."""
+        if editor.is_drawn_by(provider):
+            return
+        for model in MODELS:
+            if editor.id in model.reference_models and model.is_drawn_by(provider):
+                helpers = map(find_model, model.reference_models)
+                drawn_with = next(each.name for each in helpers if each and provider in each.hosted)
+                raise SettingsError(
+                    f"MODEL is {self.model}, which {provider} only has for edits: set MODEL={model.id}; "
+                    f"references are then drawn with {drawn_with}"
+                )
 
     def signing_secret(self) -> str:
         """Return the secret that signs tokens. The embedded service generates and stores one if none is set.
@@ -624,4 +659,6 @@ def _sentence(invalid: ErrorDetails) -> str:
     """Return for example `REDIS_PORT must be a valid integer`."""
     setting, *place = map(str, invalid["loc"])
     message = invalid["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    # A setting that may be empty is unset for that.
+    message = message.replace("'', ", "").replace("'' or ", "")
     return " ".join([setting.upper(), *place, message])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -88,8 +89,17 @@ def http_problem(error: Exception) -> str:
             return "no answer in time"
         case httpx.ProxyError():
             return "the proxy refuses the connection"
+        case httpx.ConnectError() if _has_no_address(error):
+            return "its name cannot be resolved"
         case httpx.ConnectError():
             return "no connection to its address"
         case httpx.InvalidURL() | httpx.UnsupportedProtocol():
             return "it is not a URL that can be called"
     return "the connection broke"
+
+
+def _has_no_address(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, socket.gaierror):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

@@ -23,6 +23,7 @@ from avatar_creator_server.shared.http import (
     BearerKey,
     CompressedAnswerError,
     TooLongAnswerError,
+    http_problem,
     open_http_client,
     read_bounded,
 )
@@ -110,7 +111,7 @@ class ServiceClassifier:
         except TimeoutError:
             raise NoVerdictError("no answer in time") from None
         except httpx.HTTPError as error:
-            raise NoVerdictError(f"no answer: {type(error).__name__}") from None
+            raise NoVerdictError(http_problem(error)) from None
         except ValidationError:
             raise NoVerdictError("the answer is not a list of labels with scores from 0 to 1") from None
         return nsfw_score_in(answer)

@@ -26,8 +26,15 @@ def require_weights(folder: str) -> None:
         SettingsError: A file, a label or a library is missing.
     """
     path = Path(folder)
+    if not path.exists():
+        raise SettingsError(
+            f"PICTURE_MODERATION is {folder}, but this folder does not exist on this machine: copy the "
+            "model's folder there, or set a URL"
+        )
     if not path.is_dir():
-        raise weights_error(folder, "is not a folder" if path.exists() else "does not exist")
+        raise SettingsError(
+            f"PICTURE_MODERATION is {folder}, but this is not a folder: set the model's folder, or a URL"
+        )
     labels = _labels(folder, _config(folder))
     if not any(map(is_flagged_label, labels)):
         shown = ", ".join(labels[:_MAX_SHOWN_LABELS]) or "none"

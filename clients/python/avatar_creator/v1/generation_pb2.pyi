@@ -658,7 +658,8 @@ class Recipe(_message.Message):
     """
     reference_sha256: _builtins.str
     """SHA-256 of the picture file of `reference_avatar_id` at that time, as 64 lower-case hexadecimal digits. Empty if
-    there was no reference. New readers use `reference_sha256s`.
+    there was no reference, or if it was deleted while the picture was drawn and another worker took over. New readers
+    use `reference_sha256s`.
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference; see `GenerationOptions.reference_strength`. 0 if there was no reference, or if
