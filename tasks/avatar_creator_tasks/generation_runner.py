@@ -46,7 +46,7 @@ from avatar_creator_server.generations.records import (
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
-from avatar_creator_server.images.processing import Picture, make_thumbnail
+from avatar_creator_server.images.processing import Picture, fitted, make_thumbnail
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
@@ -60,7 +60,6 @@ from avatar_creator_tasks.providers.base import (
     Reference,
     Reports,
 )
-from avatar_creator_tasks.providers.hosted.pictures import fitted
 
 log = structlog.get_logger()
 
@@ -93,7 +92,7 @@ class GenerationRunner:
         self._decoders = core.decoders
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
-        self._routes = core.routes
+        self._routes = core.current_routes.if_all_offered
         self._current_routes = core.current_routes
         self._provider = provider
         self._moderator = moderator

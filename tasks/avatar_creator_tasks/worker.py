@@ -72,7 +72,7 @@ class Worker:
             name=self._name,
             version=avatar_creator_server.__version__,
             host=host,
-            provider=core.routes.from_text.provider,
+            provider=core.current_routes.if_all_offered.from_text.provider,
             slots=self._generation_slots,
         )
         self._presence = Presence(core.workers, identity)
@@ -110,7 +110,7 @@ class Worker:
             "worker_ready",
             version=avatar_creator_server.__version__,
             worker=self._name,
-            provider=self._core.routes.from_text.provider,
+            provider=self._core.current_routes.if_all_offered.from_text.provider,
         )
         finished = asyncio.create_task(finish.wait())
         try:

@@ -13,7 +13,7 @@ import pytest
 from avatar_creator import ErrorReason, FailedPreconditionError, Generation, Recipe
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.generations.current_routes import CurrentRoutes
-from avatar_creator_server.generations.model_mapping import NoMappingError
+from avatar_creator_server.generations.offered_apps import NoMappingError
 from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.providers.base import ProviderError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -154,6 +155,42 @@ async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_conti
         assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
         assert failed.price_micros == REFERENCE_PRICE
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
+
+
+async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_another_name(
+    studio: Studio,
+) -> None:
+    provider, deployment = ScriptedProvider(), studio.service.deployment
+    reference = await studio.client.avatars.upload(
+        studio.project_id, pictures.png(pictures.scene()), name="Reference"
+    )
+    async with studio.service.working(provider):
+        generation = await studio.create_generation(reference_avatar_id=reference.id)
+        await lose_connection(studio, provider, generation.id)
+    [row] = deployment.rows("generation_attempts")
+    assert row["route"] == "fal-ai-reference"
+    deployment.execute("UPDATE generation_attempts SET route = 'fal-ai-kontext'")
+    deployment.execute("UPDATE avatar_generations SET route_choice = NULL")
+
+    async with studio.service.working(provider):
+        await studio.retry_now(generation.id, attempt=1)
+        resumed = await provider.next_drawing()
+        assert resumed.request.resume_request_id == REQUEST_ID
+        resumed.succeed()
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
+
+        [row] = deployment.rows("generation_recipes")
+        embedded = isinstance(row["recipe"], str)
+        recipe = json.loads(row["recipe"]) if embedded else row["recipe"]
+        earlier = json.dumps({**recipe, "route": "fal-ai-kontext"})
+        deployment.execute("UPDATE generation_recipes SET recipe = %s", earlier)
+        read = await studio.client.generations.recipe(generation.id)
+        assert read is not None
+        assert read.route == "fal-ai-reference"
+        again = await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+        (await provider.next_drawing()).succeed()
+        assert (await studio.wait_for_end(again.id)).state == COMPLETED
+    assert provider.cancelled == []
 
 
 async def test_a_request_of_another_route_is_cancelled_and_not_resumed(

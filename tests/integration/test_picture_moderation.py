@@ -20,6 +20,7 @@ from avatar_creator_tasks.picture_moderation.blurring import blurred
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 from tests import pictures
+from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, FAILED, SMALLEST, make_due
 from tests.support.huggingface_router import RouterFake
 from tests.support.in_process import InProcessService
@@ -451,10 +452,9 @@ def test_a_worker_with_an_unusable_folder_does_not_start(
 
 
 def row_of(service: Deployment) -> tuple[str, str]:
-    """Return mark and text of the row of `doctor` about picture moderation."""
-    [row] = [line for line in service.run_command("doctor").stdout.splitlines() if "│ moderation" in line]
-    _, mark, _, *texts = (part.strip() for part in row.split("│"))
-    return mark, " ".join(filter(None, texts))
+    """Return result and text of the check of `doctor` about picture moderation."""
+    check = checks_of(service.run_command("doctor").stdout)["moderation"]
+    return check.result, check.message if check.fix else check.found
 
 
 def test_doctor_shows_what_checks_the_pictures(
@@ -493,6 +493,8 @@ def test_doctor_shows_what_checks_the_pictures(
         ("black-forest-labs/FLUX.2-klein-4B", False),
         ("black-forest-labs/FLUX.1-schnell", False),
         ("Tongyi-MAI/Z-Image-Turbo", False),
+        ("krea/Krea-2-Turbo", True),
+        ("/models/FLUX.1-Krea-dev", True),
     ],
 )
 async def test_doctor_warns_about_a_model_of_the_operator_whose_license_demands_a_filter(

@@ -125,7 +125,7 @@ class Generations:
             texts = request.texts
             self._moderation.refuse_denied(texts)
             await self._moderation.refuse_flagged("\n".join(texts.values()))
-        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        planner = await self._planner()
         created = await self._database.write(self._create, planner, caller, key, request, count)
         return await self._announce(created)
 
@@ -137,7 +137,7 @@ class Generations:
         """
 
         workers = await self._workers.live()
-        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        planner = await self._planner()
 
         def query() -> Estimate:
             require_project(caller, request.project_id)
@@ -168,7 +168,7 @@ class Generations:
                 reproduces cannot be run again.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
-        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        planner = await self._planner()
         created = await self._database.write(self._retry, planner, caller, key, generation_id)
         [generation] = await self._announce([created])
         return generation
@@ -243,6 +243,10 @@ class Generations:
             metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc()
         await asyncio.gather(self._notifier.notify_job(), self._events.publish_cancelled(generation))
         return generation
+
+    async def _planner(self) -> GenerationPlanner:
+        """Return a planner for the routes of this moment."""
+        return GenerationPlanner(await self._routes.current(), self._prompt_style)
 
     async def _announce(self, created: list[Generation]) -> list[Generation]:
         """Notify workers and watchers, all at once because each notification may take half a second.

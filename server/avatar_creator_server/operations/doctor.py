@@ -28,11 +28,12 @@ from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError, UnavailableError
 from avatar_creator_server.generations.current_routes import MAX_AGE
-from avatar_creator_server.generations.model_mapping import FAL, NoMappingError, read_offered_apps
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
+from avatar_creator_server.model_table import FAL, find_model
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.versions import installed_versions
@@ -45,9 +46,10 @@ _ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
 
-_FILTER_DEMANDED = re.compile(r"FLUX\.(1-(\w+-)?dev|2-dev|2-klein-(base-)?9B)", re.IGNORECASE)
-"""Models whose licenses demand a content filter or a review. Sources: section 2(e) of the FLUX Non-Commercial
-License and of the FLUX.1 [dev] Non-Commercial License v1.1.1, and "Risks" of the model card of FLUX.2-dev."""
+_ADVICE = re.compile(
+    r": (?=(?:add|change|check|choose|copy|delete|install|name|remove|run|set|stop|to|unset|use)\b)"
+)
+"""The colon of a message about a setting, before the words that say what to do."""
 
 T = TypeVar("T")
 
@@ -109,7 +111,15 @@ async def run_checks(
 
 def refused_settings(error: SettingsError) -> list[CheckResult]:
     """Return the results if the settings are invalid: the other checks need valid ones."""
-    return [_version(), CheckResult("settings", False, str(error), "change the settings as described")]
+    found, fix = _advice_apart(str(error))
+    return [_version(), CheckResult("settings", False, found, fix)]
+
+
+def _advice_apart(message: str) -> tuple[str, str]:
+    """Return what a message about a setting says is wrong, and what it says to do."""
+    if advice := _ADVICE.search(message):
+        return message[: advice.start()], message[advice.end() :]
+    return message, "change the setting as described"
 
 
 def _version() -> CheckResult:
@@ -199,7 +209,7 @@ async def _check_workers(core: Core) -> CheckResult:
     lost = [worker for worker in workers if worker.lost]
     if core.settings.embedded:
         return CheckResult("workers", True, f"one inside the `serve` process, {_embedded_state(live, lost)}")
-    provider = core.routes.from_text.provider
+    provider = core.current_routes.if_all_offered.from_text.provider
     drawing = [worker for worker in live if worker.provider == provider]
     slots = sum(worker.slots for worker in drawing)
     found = [
@@ -280,7 +290,7 @@ async def _check_storage(core: Core) -> CheckResult:
 
 
 async def _check_provider(core: Core, require_installed: Callable[[Settings], None]) -> CheckResult:
-    settings, route = core.settings, core.routes.from_text
+    settings, route = core.settings, core.current_routes.if_all_offered.from_text
     if route.provider == "sketch":
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
     # If the database does not answer, its own check says so.
@@ -328,7 +338,7 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
 
 async def _check_model(core: Core) -> list[CheckResult]:
     """Return the check of the model, or nothing for a provider without one."""
-    routes = list(core.routes.named().values())
+    routes = list(core.current_routes.if_all_offered.named().values())
     if not routes[0].model:
         return []
     licenses, advice = describe_license(routes)
@@ -354,7 +364,7 @@ async def _check_reachable(model: str, url: str, variables: str) -> CheckResult:
         ):
             pass
     except SettingsError as error:
-        return CheckResult("provider", False, str(error), "change the variable as described")
+        return CheckResult("provider", False, *_advice_apart(str(error)))
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
         fix = f"check the network and {variables}"
@@ -375,7 +385,8 @@ async def check_picture_moderation(
         return CheckResult(name, True, "not needed: sketch draws no photographs")
     if not classifier:
         own_model = settings.chosen_provider == "diffusers" or settings.huggingface_route == "endpoint"
-        if own_model and _FILTER_DEMANDED.search(settings.model):
+        model = find_model(settings.model)
+        if own_model and model is not None and model.filter_required:
             return CheckResult(
                 name,
                 True,
@@ -424,15 +435,16 @@ async def _check_apps(core: Core) -> CheckResult:
         await _within_limit(lambda: core.current_routes.store(apps))
     routes = routes_of(core.settings, apps)
     found = [f"{hub} lists {len(apps):,} apps of {FAL}"]
-    for drawn, ways, chosen in (
-        ("text", routes.ways_from_text, routes.from_text),
-        ("references", routes.ways_from_reference, routes.from_reference),
+    for drawn, candidates, chosen in (
+        ("text", routes.candidates_from_text, routes.from_text),
+        ("references", routes.candidates_from_reference, routes.from_reference),
     ):
-        names = dict.fromkeys(way.app_name for way in ways)
-        found += [f"{name} {_offer(name, drawn, ways[0], chosen, apps)}" for name in names]
+        names = dict.fromkeys(route.app_name for route in candidates)
+        found += [f"{name} {_offer(name, drawn, candidates[0], chosen, apps)}" for name in names]
     # Only what the settings ask for counts, not the apps that are there in case of need.
-    wanted = [ways[0] for ways in (routes.ways_from_text, routes.ways_from_reference) if ways]
-    if all(way.app_name in apps for way in wanted):
+    both = (routes.candidates_from_text, routes.candidates_from_reference)
+    wanted = [candidates[0] for candidates in both if candidates]
+    if all(route.app_name in apps for route in wanted):
         return CheckResult("apps", True, "; ".join(found))
     fix = "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE"
     if wanted[0].lora and not routes.from_text.lora:

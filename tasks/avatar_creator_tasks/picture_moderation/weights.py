@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from avatar_creator_server.settings import SettingsError, system_reason
+from avatar_creator_tasks.gpu_extra import require_extra
 from avatar_creator_tasks.picture_moderation.classifier import FLAGGED_LABELS, is_flagged_label
-from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT
 
 _LIBRARIES = ("torch", "transformers")
 _MAX_SHOWN_LABELS = 8
@@ -42,11 +41,7 @@ def require_weights(folder: str) -> None:
             folder,
             "has no weights in the format safetensors; other formats are not loaded, they can run code",
         )
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise SettingsError(
-            f"PICTURE_MODERATION is a folder, which needs {', '.join(missing)} on each worker: {INSTALL_HINT}"
-        )
+    require_extra("PICTURE_MODERATION is a folder", _LIBRARIES)
 
 
 def _config(folder: str) -> Any:

@@ -46,7 +46,7 @@ def flags_of(error: ProviderError) -> tuple[bool, bool, bool]:
         ),
         pytest.param(
             Behavior(hold=True, faults=(status(404, "cancel"),)),
-            (True, False, False),
+            (True, True, False),
             id="is unknown to the API",
         ),
         pytest.param(

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 from PIL import Image
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
@@ -125,7 +125,8 @@ class SingleRequests:
                 deadline,
             )
         except BadPictureError as error:
-            body = json_object(answer.content)
+            is_short = len(answer.content) <= self._limits.answer_bytes
+            body = json_object(answer.content) if is_short else None
             if body is not None and is_error_body(body):
                 signal, message = Signal.ERROR_BODY, self._reader.message(answer)
             else:

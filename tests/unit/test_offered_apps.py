@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from avatar_creator_server.generations.model_mapping import NoMappingError, read_offered_apps
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
