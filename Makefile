@@ -78,7 +78,7 @@ client-floor: .venv/.client-floor ## Test the client with the oldest libraries i
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
 
 test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny form of each model, without a graphics card
-	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider
+	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider --numprocesses 2 --dist worksteal
 
 live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends
 	$(BIN)/python -m tests.live
@@ -124,7 +124,8 @@ clean: ## Remove everything that make made
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check "pip>=24"
 	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --constraint constraints-gpu.txt \
-		--editable clients/python --editable ".[gpu]" pytest pytest-asyncio pytest-timeout
+		--editable clients/python --editable ".[gpu]" \
+		pytest pytest-asyncio pytest-timeout pytest-xdist
 	touch $@
 
 .venv-docs/.installed: docs/requirements.txt

@@ -19,7 +19,6 @@ from avatar_creator_server.generations.leases import GenerationLeases
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.project_deletion import ProjectDeletion
 from avatar_creator_server.generations.queue_positions import QueuePositions
-from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.watch import GenerationWatches
@@ -64,8 +63,6 @@ class Core:
     usage: Usage
     gallery: Gallery
     watches: GenerationWatches
-    routes: Routes
-    """The routes if the provider offers all apps."""
     current_routes: CurrentRoutes
     circuit_breakers: CircuitBreakers
     workers: Workers
@@ -147,7 +144,6 @@ class Core:
             usage=Usage(database, pager),
             gallery=Gallery(database, pager),
             watches=GenerationWatches(feed, bus, ProtobufGenerationCodec()),
-            routes=routes,
             current_routes=current_routes,
             circuit_breakers=CircuitBreakers(database, list(routes.named())),
             workers=workers,

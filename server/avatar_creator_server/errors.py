@@ -69,12 +69,17 @@ class InvalidArgumentError(AvatarCreatorError):
         )
 
     def inside(self, field: str) -> InvalidArgumentError:
-        """Return the same error for a message inside a field of the request."""
+        """Return the same error for a message inside a field of the request, also in the message's text."""
         violations = [
             FieldViolation(f"{field}.{violation.field}", violation.description)
             for violation in self.violations
         ]
-        return InvalidArgumentError(self.reason, self.message, metadata=self.metadata, violations=violations)
+        message = self.message
+        for outer, inner in zip(violations, self.violations, strict=True):
+            message = message.replace(
+                f"{inner.field}: {inner.description}", f"{outer.field}: {outer.description}", 1
+            )
+        return InvalidArgumentError(self.reason, message, metadata=self.metadata, violations=violations)
 
 
 class NotFoundError(AvatarCreatorError):

@@ -8,7 +8,8 @@ Sources, read in August to November 2026:
 - fal's apps, their inputs and defaults: `libs/client/src/types/endpoints.ts` of fal-ai/fal-js of 2026-08-02
 - ranges and prices of fal's apps: `https://fal.ai/models/{app}/llms.txt`
 - Replicate's models and inputs: the sources that `providers/replicate/schemas.py` of the worker names
-- Replicate's prices: `https://replicate.com/{model}`, as public code that calls Replicate repeats them
+- Replicate's prices, none of which is confirmed: public code that calls Replicate, and repeats the prices of
+  `https://replicate.com/{model}`
 - defaults of local pipelines, licenses and sizes: the model cards on `https://huggingface.co/{id}`, and the
   signatures of the pipelines in diffusers 0.42. The sizes are the parameters of all parts times two bytes.
 - references and prompt lengths of FLUX.2: https://docs.bfl.ai/flux_2/flux2_overview
@@ -20,12 +21,17 @@ Sources, read in August to November 2026:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MAX_STEPS = 50
-"""Maximum number of steps that a request may have."""
+FAL = "fal-ai"
+"""The provider of most apps, by its name at Hugging Face's router; also the name of the route to it."""
+
+PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
+"""Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
+report that a picture of 1,024 by 1,024 is billed as one megapixel (veniceai/api-docs#241)."""
 
 
 class References(StrEnum):
@@ -64,6 +70,37 @@ class Setting:
         return min(max(value, self.minimum), self.maximum)
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The price of a picture in millionths of a US dollar, by its parts."""
+
+    per_megapixel: int = 0
+    """Price of each started megapixel of the picture."""
+    first_megapixel: int = 0
+    """Additional price of the first megapixel."""
+    per_picture: int = 0
+    """Additional price of each picture."""
+    per_reference_megapixel: int = 0
+    """Price of each megapixel of each reference."""
+    reference_megapixels: int = 0
+    """Megapixels that count for a reference of any size; 0 if its started megapixels count."""
+
+    def price(self, width: int, height: int, references: int) -> int:
+        """Return the price of a picture of this size with this number of references of the same size."""
+        megapixels = math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL)
+        of_references = references * (self.reference_megapixels or megapixels)
+        return (
+            megapixels * self.per_megapixel
+            + of_references * self.per_reference_megapixel
+            + self.first_megapixel
+            + self.per_picture
+        )
+
+
+NO_PRICES = Prices()
+"""Prices of a route that costs nothing, or whose prices are not set."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
     """A model as one provider hosts it."""
@@ -76,16 +113,8 @@ class App:
     Our names are `size`, `steps`, `guidance_scale`, `negative_prompt`, `seed`, `reference` (one picture),
     `references` (a list), `reference_strength`, `lora`, `acceleration` and `safety_checker`.
     """
-    price_per_megapixel: int
-    """Millionths of a US dollar for each started megapixel."""
-    price_per_picture: int = 0
-    """Millionths of a US dollar for each picture, in addition."""
-    price_per_reference: int = 0
-    """Millionths of a US dollar for each megapixel of a reference."""
-    reference_megapixels: int = 0
-    """Megapixels that the provider bills for a reference of any size; 0 if it bills started megapixels."""
-    first_megapixel: int = 0
-    """Millionths of a US dollar that the first megapixel costs in addition to the others."""
+    prices: Prices
+    """Price of a picture, as the provider publishes it."""
     price_date: str
     """Date of the price, as `YYYY-MM`."""
     price_confirmed: bool = True
@@ -139,8 +168,6 @@ class Model:
     """Ids of the models that draw from references instead, the best first; empty if it is this one."""
     needs_reference: bool = False
     """True if the model only edits pictures, and cannot draw from text alone."""
-    size_multiple: int = 16
-    """Width and height must be multiples of this number of pixels."""
     license: str
     """Name of the license."""
     commercial: bool
@@ -148,7 +175,11 @@ class Model:
     commercial_condition: str = ""
     """Condition under which the license allows commercial use although `commercial` is False."""
     filter_required: bool = False
-    """True if the license demands a filter or a review of pictures, and a disclosure that AI made them."""
+    """True if the license demands a filter or a review of pictures, and a disclosure that AI made them.
+
+    Sources: section 2(e) of the FLUX Non-Commercial License and of the FLUX.1 [dev] Non-Commercial License
+    v1.1.1, "Risks" of the model card of FLUX.2-dev, and sections 2.3 and 4.2 of Krea 2's license.
+    """
     weights_gib: float = 0.0
     """Size of all weights in 16 bits, in GiB; 0 if there are no weights to download."""
     largest_part_gib: float = 0.0
@@ -171,8 +202,8 @@ class Model:
 
     @property
     def is_local(self) -> bool:
-        """True if the weights can be downloaded, and draw from text alone."""
-        return self.weights_gib > 0 and not self.needs_reference
+        """True if the weights can be downloaded."""
+        return self.weights_gib > 0
 
 
 _FLUX_1_LICENSE = "FLUX.1 [dev] Non-Commercial"
@@ -211,8 +242,7 @@ _KONTEXT_APPS = {
     "reference": App(
         name="fal-ai/flux-kontext/dev",
         inputs=_FAL_KONTEXT,
-        price_per_megapixel=0,
-        price_per_picture=25_000,
+        prices=Prices(per_picture=25_000),
         price_date="2026-08",
         steps=Setting(28, 10, 50),
         guidance_scale=Setting(2.5, 1, 20),
@@ -221,8 +251,7 @@ _KONTEXT_APPS = {
     "reference_lora": App(
         name="fal-ai/flux-kontext-lora",
         inputs=_with(_FAL_KONTEXT, lora="loras"),
-        price_per_megapixel=0,
-        price_per_picture=35_000,
+        prices=Prices(per_picture=35_000),
         price_date="2026-08",
         steps=Setting(30, 10, 50),
         max_references=1,
@@ -245,17 +274,17 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-dev",
             inputs=_REPLICATE_FLUX_1,
-            price_per_megapixel=0,
-            price_per_picture=25_000,
+            prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(3.5, 0, 10),
         ),
         text_lora=App(
             name="black-forest-labs/flux-dev-lora",
             inputs=_with(_REPLICATE_FLUX_1, lora="lora_weights"),
-            price_per_megapixel=0,
-            price_per_picture=32_000,
+            prices=Prices(per_picture=32_000),
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(3.5, 0, 10),
         ),
     ),
@@ -263,9 +292,9 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-schnell",
             inputs=_with(_REPLICATE_SEEDED, steps="num_inference_steps"),
-            price_per_megapixel=0,
-            price_per_picture=3_000,
+            prices=Prices(per_picture=3_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(4, 1, 4),
         ),
     ),
@@ -273,9 +302,9 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-krea-dev",
             inputs=_REPLICATE_FLUX_1,
-            price_per_megapixel=0,
-            price_per_picture=25_000,
+            prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(4.5, 0, 10),
         ),
     ),
@@ -283,9 +312,9 @@ _REPLICATE: Mapping[str, Hosted] = {
         reference=App(
             name="black-forest-labs/flux-kontext-dev",
             inputs=_with(_REPLICATE_FLUX_1, reference="input_image"),
-            price_per_megapixel=0,
-            price_per_picture=25_000,
+            prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(28, 4, 50),
             guidance_scale=Setting(2.5, 0, 10),
             max_references=1,
@@ -295,15 +324,16 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-2-dev",
             inputs=_REPLICATE_SEEDED,
-            price_per_megapixel=14_000,
+            prices=Prices(per_megapixel=14_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-dev",
             inputs=_with(_REPLICATE_SEEDED, references="input_images"),
-            price_per_megapixel=14_000,
-            price_per_reference=14_000,
+            prices=Prices(per_megapixel=14_000, per_reference_megapixel=14_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -311,15 +341,16 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-2-klein-4b",
             inputs=_REPLICATE_SEEDED,
-            price_per_megapixel=1_000,
+            prices=Prices(per_megapixel=1_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-klein-4b",
             inputs=_with(_REPLICATE_SEEDED, references="images"),
-            price_per_megapixel=1_000,
-            price_per_reference=1_000,
+            prices=Prices(per_megapixel=1_000, per_reference_megapixel=1_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -327,15 +358,16 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-2-klein-9b",
             inputs=_REPLICATE_SEEDED,
-            price_per_megapixel=15_000,
+            prices=Prices(per_megapixel=15_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-klein-9b",
             inputs=_with(_REPLICATE_SEEDED, references="images"),
-            price_per_megapixel=15_000,
-            price_per_reference=2_000,
+            prices=Prices(per_megapixel=15_000, per_reference_megapixel=2_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -343,17 +375,16 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-2-pro",
             inputs={"seed": "seed"},
-            price_per_megapixel=15_000,
-            price_per_picture=15_000,
+            prices=Prices(per_megapixel=15_000, per_picture=15_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-pro",
             inputs={"seed": "seed", "references": "input_images"},
-            price_per_megapixel=15_000,
-            price_per_picture=15_000,
-            price_per_reference=15_000,
+            prices=Prices(per_megapixel=15_000, per_picture=15_000, per_reference_megapixel=15_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=8,
         ),
     ),
@@ -361,8 +392,9 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="black-forest-labs/flux-2-flex",
             inputs={"seed": "seed", "steps": "steps", "guidance_scale": "guidance"},
-            price_per_megapixel=60_000,
+            prices=Prices(per_megapixel=60_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-flex",
@@ -372,9 +404,9 @@ _REPLICATE: Mapping[str, Hosted] = {
                 "guidance_scale": "guidance",
                 "references": "input_images",
             },
-            price_per_megapixel=60_000,
-            price_per_reference=60_000,
+            prices=Prices(per_megapixel=60_000, per_reference_megapixel=60_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=8,
         ),
     ),
@@ -382,8 +414,9 @@ _REPLICATE: Mapping[str, Hosted] = {
         text=App(
             name="prunaai/z-image-turbo",
             inputs={"seed": "seed", "acceleration": "go_fast", "steps": "num_inference_steps"},
-            price_per_megapixel=8_000,
+            prices=Prices(per_megapixel=8_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(8, 1, 50),
         ),
     ),
@@ -392,9 +425,9 @@ _REPLICATE: Mapping[str, Hosted] = {
             name="qwen/qwen-image",
             # Its LoRA must be the address of a file, and not a repository, so the service offers none.
             inputs=_with(_REPLICATE_FLUX_1, negative_prompt="negative_prompt"),
-            price_per_megapixel=0,
-            price_per_picture=25_000,
+            prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(30, 1, 50),
             guidance_scale=Setting(4.0, 1, 10),
         ),
@@ -403,9 +436,9 @@ _REPLICATE: Mapping[str, Hosted] = {
         reference=App(
             name="qwen/qwen-image-edit",
             inputs=_with(_REPLICATE_SEEDED, reference="image"),
-            price_per_megapixel=0,
-            price_per_picture=30_000,
+            prices=Prices(per_picture=30_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=1,
         ),
     ),
@@ -433,18 +466,18 @@ MODELS: tuple[Model, ...] = (
         seconds=4.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux/dev",
                     inputs=_FAL_ACCELERATED,
-                    price_per_megapixel=25_000,
+                    prices=Prices(per_megapixel=25_000),
                     price_date="2026-08",
                     guidance_scale=Setting(3.5, 1, 20),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-lora",
                     inputs=_FAL_LORA,
-                    price_per_megapixel=35_000,
+                    prices=Prices(per_megapixel=35_000),
                     price_date="2026-08",
                 ),
             ),
@@ -467,11 +500,11 @@ MODELS: tuple[Model, ...] = (
         seconds=0.7,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-schnell"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux/schnell",
                     inputs=_with(_FAL_KLEIN, acceleration="acceleration"),
-                    price_per_megapixel=3_000,
+                    prices=Prices(per_megapixel=3_000),
                     price_date="2026-08",
                     steps=Setting(4, 1, 12),
                 ),
@@ -497,18 +530,18 @@ MODELS: tuple[Model, ...] = (
         seconds=4.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-Krea-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux/krea",
                     inputs=_FAL_ACCELERATED,
-                    price_per_megapixel=25_000,
+                    prices=Prices(per_megapixel=25_000),
                     price_date="2026-08",
                     guidance_scale=Setting(4.5, 1, 20),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-krea-lora",
                     inputs=_FAL_LORA,
-                    price_per_megapixel=35_000,
+                    prices=Prices(per_megapixel=35_000),
                     price_date="2026-08",
                 ),
             ),
@@ -533,11 +566,11 @@ MODELS: tuple[Model, ...] = (
         seconds=7.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.1-Kontext-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-kontext-lora/text-to-image",
                     inputs=_FAL_LORA,
-                    price_per_megapixel=35_000,
+                    prices=Prices(per_megapixel=35_000),
                     price_date="2026-08",
                     steps=Setting(30, 10, 50),
                 ),
@@ -564,11 +597,11 @@ MODELS: tuple[Model, ...] = (
         seconds=10.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-dev"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2",
                     inputs=_FAL_ACCELERATED,
-                    price_per_megapixel=12_000,
+                    prices=Prices(per_megapixel=12_000),
                     price_date="2026-08",
                     min_side=512,
                     steps=Setting(28, 4, 50),
@@ -577,7 +610,7 @@ MODELS: tuple[Model, ...] = (
                 text_lora=App(
                     name="fal-ai/flux-2/lora",
                     inputs=_FAL_LORA,
-                    price_per_megapixel=21_000,
+                    prices=Prices(per_megapixel=21_000),
                     price_date="2026-08",
                     min_side=512,
                     steps=Setting(28, 4, 50),
@@ -586,9 +619,9 @@ MODELS: tuple[Model, ...] = (
                 reference=App(
                     name="fal-ai/flux-2/edit",
                     inputs=_with(_FAL_ACCELERATED, references="image_urls"),
-                    price_per_megapixel=12_000,
-                    price_per_reference=12_000,
-                    reference_megapixels=1,
+                    prices=Prices(
+                        per_megapixel=12_000, per_reference_megapixel=12_000, reference_megapixels=1
+                    ),
                     price_date="2026-08",
                     min_side=512,
                     steps=Setting(28, 4, 50),
@@ -598,9 +631,9 @@ MODELS: tuple[Model, ...] = (
                 reference_lora=App(
                     name="fal-ai/flux-2/lora/edit",
                     inputs=_with(_FAL_LORA, references="image_urls"),
-                    price_per_megapixel=21_000,
-                    price_per_reference=21_000,
-                    reference_megapixels=1,
+                    prices=Prices(
+                        per_megapixel=21_000, per_reference_megapixel=21_000, reference_megapixels=1
+                    ),
                     price_date="2026-08",
                     min_side=512,
                     steps=Setting(28, 4, 50),
@@ -627,18 +660,18 @@ MODELS: tuple[Model, ...] = (
         seconds=0.6,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-4B"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2/klein/4b",
                     inputs=_FAL_KLEIN,
-                    price_per_megapixel=5_000,
+                    prices=Prices(per_megapixel=5_000),
                     price_date="2026-08",
                     steps=Setting(4, 4, 8),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-2/klein/4b/lora",
                     inputs=_with(_FAL_KLEIN, lora="loras"),
-                    price_per_megapixel=15_000,
+                    prices=Prices(per_megapixel=15_000),
                     price_date="2026-03",
                     price_confirmed=False,
                     steps=Setting(4, 4, 8),
@@ -646,9 +679,9 @@ MODELS: tuple[Model, ...] = (
                 reference=App(
                     name="fal-ai/flux-2/klein/4b/edit",
                     inputs=_with(_FAL_KLEIN, references="image_urls"),
-                    price_per_megapixel=10_000,
-                    price_per_reference=10_000,
-                    reference_megapixels=1,
+                    prices=Prices(
+                        per_megapixel=10_000, per_reference_megapixel=10_000, reference_megapixels=1
+                    ),
                     price_date="2026-08",
                     steps=Setting(4, 4, 8),
                     max_references=4,
@@ -674,18 +707,18 @@ MODELS: tuple[Model, ...] = (
         seconds=1.0,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-klein-9B"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2/klein/9b",
                     inputs=_FAL_KLEIN,
-                    price_per_megapixel=6_000,
+                    prices=Prices(per_megapixel=6_000),
                     price_date="2026-08",
                     steps=Setting(4, 4, 8),
                 ),
                 text_lora=App(
                     name="fal-ai/flux-2/klein/9b/lora",
                     inputs=_with(_FAL_KLEIN, lora="loras"),
-                    price_per_megapixel=15_000,
+                    prices=Prices(per_megapixel=15_000),
                     price_date="2026-03",
                     price_confirmed=False,
                     steps=Setting(4, 4, 8),
@@ -693,9 +726,9 @@ MODELS: tuple[Model, ...] = (
                 reference=App(
                     name="fal-ai/flux-2/klein/9b/edit",
                     inputs=_with(_FAL_KLEIN, references="image_urls"),
-                    price_per_megapixel=11_000,
-                    price_per_reference=11_000,
-                    reference_megapixels=1,
+                    prices=Prices(
+                        per_megapixel=11_000, per_reference_megapixel=11_000, reference_megapixels=1
+                    ),
                     price_date="2026-08",
                     steps=Setting(4, 4, 8),
                     max_references=4,
@@ -717,20 +750,19 @@ MODELS: tuple[Model, ...] = (
         commercial=True,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-pro"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2-pro",
                     inputs=_FAL_PRO,
-                    price_per_megapixel=15_000,
-                    first_megapixel=15_000,
+                    prices=Prices(per_megapixel=15_000, first_megapixel=15_000),
                     price_date="2026-08",
                 ),
                 reference=App(
                     name="fal-ai/flux-2-pro/edit",
                     inputs=_with(_FAL_PRO, references="image_urls"),
-                    price_per_megapixel=15_000,
-                    first_megapixel=15_000,
-                    price_per_reference=15_000,
+                    prices=Prices(
+                        per_megapixel=15_000, first_megapixel=15_000, per_reference_megapixel=15_000
+                    ),
                     price_date="2026-08",
                     max_references=8,
                 ),
@@ -751,19 +783,18 @@ MODELS: tuple[Model, ...] = (
         commercial=True,
         hosted={
             "replicate": _REPLICATE["black-forest-labs/FLUX.2-flex"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/flux-2-flex",
                     inputs=_FAL,
-                    price_per_megapixel=50_000,
+                    prices=Prices(per_megapixel=50_000),
                     price_date="2026-08",
                     steps=Setting(28, 2, 50),
                 ),
                 reference=App(
                     name="fal-ai/flux-2-flex/edit",
                     inputs=_with(_FAL, references="image_urls"),
-                    price_per_megapixel=50_000,
-                    price_per_reference=50_000,
+                    prices=Prices(per_megapixel=50_000, per_reference_megapixel=50_000),
                     price_date="2026-08",
                     steps=Setting(28, 2, 50),
                     max_references=8,
@@ -788,18 +819,18 @@ MODELS: tuple[Model, ...] = (
         seconds=1.0,
         hosted={
             "replicate": _REPLICATE["Tongyi-MAI/Z-Image-Turbo"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/z-image/turbo",
                     inputs=_with(_FAL_KLEIN, acceleration="acceleration"),
-                    price_per_megapixel=5_000,
+                    prices=Prices(per_megapixel=5_000),
                     price_date="2026-08",
                     steps=Setting(8, 1, 8),
                 ),
                 text_lora=App(
                     name="fal-ai/z-image/turbo/lora",
                     inputs=_with(_FAL_KLEIN, lora="loras", acceleration="acceleration"),
-                    price_per_megapixel=8_500,
+                    prices=Prices(per_megapixel=8_500),
                     price_date="2026-08",
                     steps=Setting(8, 1, 8),
                 ),
@@ -824,17 +855,17 @@ MODELS: tuple[Model, ...] = (
         largest_part_gib=24.0,
         seconds=2.0,
         hosted={
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/krea-2/turbo",
                     inputs=_with(_FAL_PRO, acceleration="acceleration"),
-                    price_per_megapixel=8_000,
+                    prices=Prices(per_megapixel=8_000),
                     price_date="2026-08",
                 ),
                 text_lora=App(
                     name="fal-ai/krea-2/turbo/lora",
                     inputs=_with(_FAL_PRO, acceleration="acceleration", lora="loras"),
-                    price_per_megapixel=10_000,
+                    prices=Prices(per_megapixel=10_000),
                     price_date="2026-08",
                 ),
             ),
@@ -858,11 +889,11 @@ MODELS: tuple[Model, ...] = (
         seconds=20.0,
         hosted={
             "replicate": _REPLICATE["Qwen/Qwen-Image"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 text=App(
                     name="fal-ai/qwen-image",
                     inputs=_with(_FAL_QWEN, lora="loras"),
-                    price_per_megapixel=20_000,
+                    prices=Prices(per_megapixel=20_000),
                     price_date="2026-08",
                     steps=Setting(30, 2, 50),
                     guidance_scale=Setting(2.5, 0, 20),
@@ -888,11 +919,11 @@ MODELS: tuple[Model, ...] = (
         seconds=30.0,
         hosted={
             "replicate": _REPLICATE["Qwen/Qwen-Image-Edit"],
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 reference=App(
                     name="fal-ai/qwen-image-edit",
                     inputs=_with(_FAL_QWEN, reference="image_url"),
-                    price_per_megapixel=30_000,
+                    prices=Prices(per_megapixel=30_000),
                     price_date="2026-08",
                     steps=Setting(30, 2, 50),
                     guidance_scale=Setting(4.0, 0, 20),
@@ -918,11 +949,11 @@ MODELS: tuple[Model, ...] = (
         largest_part_gib=38.1,
         seconds=30.0,
         hosted={
-            "fal-ai": Hosted(
+            FAL: Hosted(
                 reference=App(
                     name="fal-ai/qwen-image-edit-2511",
                     inputs=_with(_FAL_QWEN, references="image_urls"),
-                    price_per_megapixel=30_000,
+                    prices=Prices(per_megapixel=30_000),
                     price_date="2026-08",
                     steps=Setting(28, 1, 50),
                     guidance_scale=Setting(4.5, 1, 20),
@@ -931,7 +962,7 @@ MODELS: tuple[Model, ...] = (
                 reference_lora=App(
                     name="fal-ai/qwen-image-edit-2511/lora",
                     inputs=_with(_FAL_QWEN, references="image_urls", lora="loras"),
-                    price_per_megapixel=35_000,
+                    prices=Prices(per_megapixel=35_000),
                     price_date="2026-08",
                     steps=Setting(28, 1, 50),
                     guidance_scale=Setting(4.5, 1, 20),
@@ -950,7 +981,6 @@ MODELS: tuple[Model, ...] = (
         lora=True,
         references=References.NOISED,
         max_references=1,
-        size_multiple=8,
         license="CreativeML Open RAIL++-M",
         commercial=True,
         weights_gib=6.5,

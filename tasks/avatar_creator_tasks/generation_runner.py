@@ -46,7 +46,7 @@ from avatar_creator_server.generations.records import (
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
-from avatar_creator_server.images.processing import Picture, make_thumbnail
+from avatar_creator_server.images.processing import Picture, fitted, make_thumbnail
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
@@ -60,7 +60,6 @@ from avatar_creator_tasks.providers.base import (
     Reference,
     Reports,
 )
-from avatar_creator_tasks.providers.hosted.pictures import fitted
 
 log = structlog.get_logger()
 
@@ -93,7 +92,7 @@ class GenerationRunner:
         self._decoders = core.decoders
         self._circuit_breakers = core.circuit_breakers
         self._cancellations = core.cancellations
-        self._routes = core.routes
+        self._routes = core.current_routes.if_all_offered
         self._current_routes = core.current_routes
         self._provider = provider
         self._moderator = moderator
@@ -129,22 +128,27 @@ class GenerationRunner:
             return
         except asyncio.CancelledError:
             await self._files.discard([file.id for file in held.files])
-            await self._settle(self._leases.release(lease))
-            log.info("generation_released")
+            stopped = held.failure_at_stop()
+            if stopped is None:
+                await self._settle(self._leases.release(lease))
+                log.info("generation_released")
+            else:
+                log.warning("generation_attempt_failed", reason=stopped.reason, error=stopped.message)
+                await self._settle(self._leases.fail(lease, stopped))
             raise
         except (LeaseLostError, NotFoundError):
             log.info("lease_ended")
             failure = None
         except ProviderError as error:
-            failure = _failure_of(error)
+            failure = held.failure(_failure_of(error))
         except UnavailableError as error:
-            failure = held.failure(error.reason, error.message, timedelta(seconds=error.retry_after or 0))
+            retry_after = timedelta(seconds=error.retry_after or 0)
+            failure = held.failure(Failure(error.reason, error.message, True, retry_after))
         except Exception:
             incident_id = uuid.uuid4().hex
             log.exception("incident_recorded", incident_id=incident_id)
-            failure = held.failure(
-                "INTERNAL", f"internal error: report the incident {incident_id} to the operator"
-            )
+            message = f"internal error: report the incident {incident_id} to the operator"
+            failure = held.failure(Failure("INTERNAL", message, True))
         await self._files.discard([file.id for file in held.files])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)
@@ -164,7 +168,7 @@ class GenerationRunner:
         finally:
             for task in (work, heartbeat):
                 task.cancel()
-            await asyncio.gather(work, heartbeat, return_exceptions=True)
+            held.end, _ = await asyncio.gather(work, heartbeat, return_exceptions=True)
 
     async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
@@ -186,7 +190,12 @@ class GenerationRunner:
         await progress.reach(FINISHING_PERCENT, GenerationStage.FINISHING)
         staged_picture, staged_thumbnail = held.files
         result = AttemptResult(
-            staged_picture, staged_thumbnail, recipe, portrait.warnings, reproduction, checked.verdict
+            staged_picture,
+            staged_thumbnail,
+            recipe,
+            (*prepared.warnings, *portrait.warnings),
+            reproduction,
+            checked.verdict,
         )
         await retry_through_outage(lambda: self._leases.complete(lease, result))
 
@@ -218,10 +227,16 @@ class GenerationRunner:
         lease, route = await self._route_of(lease)
         generation = lease.generation
         options = generation.options
-        references = len(generation.reference_avatar_ids)
-        if references > route.max_references:
-            raise _error_before_request(lease, "PROVIDER_REJECTED", route.too_many_references(references))
-        pictures, sha256s = await self._read_references(lease)
+        references: tuple[Reference, ...] = ()
+        warnings: tuple[str, ...] = ()
+        if lease.resume_request_id:
+            # The provider has the pictures. A portrait that is paid for must not depend on them any longer.
+            sha256s, warnings = await self._sha256s_of_references(lease)
+        else:
+            count = len(generation.reference_avatar_ids)
+            if count > route.max_references:
+                raise _error_before_request("PROVIDER_REJECTED", route.too_many_references(count))
+            references, sha256s = await self._read_references(lease)
         negative_prompt = options.negative_prompt if "negative_prompt" in route.supports else ""
         request = PortraitRequest(
             route=route,
@@ -236,11 +251,11 @@ class GenerationRunner:
             height=options.height,
             steps=route.steps_for(options.steps),
             guidance_scale=route.guidance_scale_for(options.guidance_scale),
-            references=pictures,
+            references=references,
             resume_request_id=lease.resume_request_id,
             expected_seconds=await self._leases.seconds_by(route),
         )
-        return _PreparedRequest(lease, request, sha256s)
+        return _PreparedRequest(lease, request, sha256s, warnings)
 
     async def _provider_prompt(self, lease: Lease, route: Route) -> str:
         """Return the prompt to send: that of the recipe if the generation runs one again."""
@@ -251,8 +266,7 @@ class GenerationRunner:
 
     async def _read_references(self, lease: Lease) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
         """Return the references and the SHA-256 of each one's file, in the order of the request."""
-        generation = lease.generation
-        strength = generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+        generation, strength = lease.generation, _reference_strength(lease.generation)
         references, sha256s = [], []
         for avatar_id in generation.reference_avatar_ids:
             image, sha256 = await self._read_reference(lease, avatar_id)
@@ -264,8 +278,21 @@ class GenerationRunner:
             sha256s.append(sha256)
         return tuple(references), tuple(sha256s)
 
+    async def _sha256s_of_references(self, lease: Lease) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the SHA-256 of each reference's file, and warnings about those that are gone."""
+        generation = lease.generation
+        ids = generation.reference_avatar_ids
+        found = {each.id: each for each in await self._avatars.batch_get(Caller(generation.user_id), ids)}
+        warnings = (
+            f"the reference avatar {avatar_id} was deleted while the provider drew the picture, so the "
+            "recipe has no SHA-256 of its file"
+            for avatar_id in ids
+            if avatar_id not in found
+        )
+        return tuple(found[each].image.sha256 if each in found else "" for each in ids), tuple(warnings)
+
     async def _route_of(self, lease: Lease) -> tuple[Lease, Route]:
-        """Return the route that was chosen for the generation, or choose one if there is no choice any more.
+        """Return the route of the request to resume, or the chosen one, or a new one.
 
         Raises:
             ProviderError: No route draws from a reference, or the new one drops an option of a strict
@@ -274,31 +301,52 @@ class GenerationRunner:
         generation = lease.generation
         has_reference = bool(generation.reference_avatar_ids)
         choice = generation.route_choice
+        if lease.resume_request_id:
+            submitted_by = self._route_of_request(lease)
+            if submitted_by is not None:
+                # Without a look at `strict`: the picture is ordered, and may be paid for.
+                return await self._written(lease, submitted_by), submitted_by
+            # A request of another app would return a picture that does not fit the recipe.
+            lease = await self._leases.drop_request(lease)
         route = self._routes.chosen(choice, has_reference=has_reference) if choice else None
-        is_new = route is None
-        if route is None:
-            route = (await self._current_routes.current()).route(has_reference=has_reference)
+        if route is not None:
+            return lease, route
+        route = (await self._current_routes.current()).route(has_reference=has_reference)
         if route is None:
             raise _error_before_request(
-                lease,
                 "PROVIDER_REJECTED",
                 "the service cannot draw from a reference avatar: create a generation without one",
             )
-        # A request of another app would return a picture that does not fit the recipe.
-        is_other = choice is not None and is_new
-        if lease.resume_request_id and (is_other or lease.resume_route != route.name):
-            lease = await self._leases.drop_request(lease)
-        if not is_new or route.choice == choice:
+        if route.choice == choice:
             return lease, route
         dropped = [
             violation.description
             for violation in route.unsupported_options(generation.options, has_reference=has_reference)
         ]
         if dropped and generation.options.strict:
-            raise _error_before_request(lease, "OPTION_NOT_HONOURED", "; ".join(dropped))
+            raise _error_before_request("OPTION_NOT_HONOURED", "; ".join(dropped))
         changed = _changed_choice(choice, route) if choice is not None else ""
         warnings = [changed, *dropped, route.notice]
         return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
+
+    def _route_of_request(self, lease: Lease) -> Route | None:
+        """Return the route that submitted the request to resume; None if the settings do not have it."""
+        has_reference = bool(lease.generation.reference_avatar_ids)
+        if lease.resume_choice is not None:
+            route = self._routes.chosen(lease.resume_choice, has_reference=has_reference)
+        else:
+            # A route without apps, or a version without choices: it counted all apps as offered.
+            route = self._routes.route(has_reference=has_reference)
+        return route if route is not None and route.name == lease.resume_route else None
+
+    async def _written(self, lease: Lease, route: Route) -> Lease:
+        """Write the route of the request to resume as the choice of the generation, if it has another one."""
+        choice = lease.generation.route_choice
+        if route.choice == choice:
+            return lease
+        ordered = f"a worker of an earlier version ordered the picture from {route.app_name}"
+        warnings = (f"{ordered}, which draws it in place of {choice.app}",) if choice else ()
+        return await self._leases.choose_again(lease, route, warnings)
 
     async def _read_reference(self, lease: Lease, avatar_id: str) -> tuple[Image.Image, str]:
         generation = lease.generation
@@ -307,7 +355,6 @@ class GenerationRunner:
             data = await self._files.read_whole(avatar.image)
         except NotFoundError as error:
             raise _error_before_request(
-                lease,
                 "REFERENCE_GONE",
                 f"the reference avatar {avatar_id} has been deleted: choose another reference",
             ) from error
@@ -316,7 +363,6 @@ class GenerationRunner:
             image = await self._decoders.reference(generation.user_id, data, options.width, options.height)
         except InvalidArgumentError as error:
             raise _error_before_request(
-                lease,
                 error.reason,
                 f"the picture of the reference avatar {avatar_id} takes too much memory or time to decode: "
                 "choose another reference",
@@ -327,10 +373,9 @@ class GenerationRunner:
         """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
-        has_id = resumes
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
-            await self._require_closed_circuit(lease, route)
+            await self._require_closed_circuit(route)
         await retry_through_outage(
             lambda: self._leases.submitting(
                 lease,
@@ -343,7 +388,8 @@ class GenerationRunner:
             )
         )
         attempt_start = lease.generation.update_time
-        request_id = request.resume_request_id
+        stored_id = request.resume_request_id
+        held.only_copy = route.is_hosted and not stored_id
 
         async def accepted() -> None:
             await retry_through_outage(
@@ -351,11 +397,9 @@ class GenerationRunner:
             )
 
         async def submitted(provider_request_id: str) -> None:
-            nonlocal request_id
-            request_id = provider_request_id
+            nonlocal stored_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            nonlocal has_id
-            has_id = True
+            stored_id, held.only_copy = provider_request_id, False
             await accepted()
 
         async def drawn(part: float) -> None:
@@ -366,23 +410,20 @@ class GenerationRunner:
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))
         except ProviderError as error:
+            # The provider gave no picture, and the error says whether another request may follow.
+            held.only_copy = False
             await self._record_refusal(route, error, since=None if resumes else attempt_start)
             raise
-        except UnavailableError:
-            # The provider has answered, but this service could not take the answer.
-            held.only_copy = route.is_hosted and not has_id
-            raise
-        held.only_copy = route.is_hosted and not has_id
+        held.is_drawn = True
         if not resumes:
             await accepted()
-        return await self._moderator.check(portrait, fetchable=bool(request_id))
+        return await self._moderator.check(portrait, fetchable=bool(stored_id))
 
-    async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
+    async def _require_closed_circuit(self, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
         circuit = await retry_through_outage(lambda: self._circuit_breakers.allow(route.name))
         if circuit is not None:
             raise _error_before_request(
-                lease,
                 circuit.reason,
                 f"{circuit.message}; the route {route.name} allows the next request at "
                 f"{circuit.probe_time:%Y-%m-%d %H:%M:%S} UTC",
@@ -410,12 +451,9 @@ class GenerationRunner:
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
     async def _original(self, user_id: str, file: StoredFile, size: tuple[int, int]) -> Image.Image | None:
-        """Return the picture that was reproduced; None if it is gone, or cannot be decoded now."""
+        """Return the picture that was reproduced; None if it cannot be read now."""
         try:
             data = await self._files.read_whole(file)
-        except NotFoundError:
-            return None
-        try:
             return await self._decoders.reference(user_id, data, *size)
         except (AvatarCreatorError, DecodingFailedError) as error:
             # The comparison is an extra: without it, the picture that is paid for is still complete.
@@ -453,17 +491,35 @@ class _Held:
     files: list[StoredFile] = field(default_factory=list)
     """Staged files, which no row uses yet."""
     only_copy: bool = False
-    """True if a hosted provider has drawn a picture that cannot be fetched again: a single request."""
+    """True if a hosted provider may have drawn a picture that cannot be fetched again, because no id of the
+    request is stored."""
+    is_drawn: bool = False
+    """True if the provider has returned the picture."""
+    end: BaseException | None = None
+    """Error with which the work ended, also if the worker was stopping it; None if it succeeded."""
 
-    def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
-        """Return the failure of an attempt through this service, not through the provider.
+    def failure(self, failure: Failure) -> Failure:
+        """Return the failure of an attempt, without a retry that would pay again for a picture.
 
-        A retry must not pay again for a picture that this worker had.
+        Only the provider's own error allows that: it clears `only_copy`.
         """
-        if self.only_copy:
-            lost = f"{message}; a picture that may be paid for is lost, so the service does not retry"
-            return Failure(reason, lost, retryable=False, resumable=False)
-        return Failure(reason, message, True, retry_after)
+        if not (self.only_copy and failure.retryable):
+            return failure
+        lost = f"{failure.message}; a picture that may be paid for is lost, so the service does not retry"
+        return replace(failure, message=lost, retryable=False, resumable=False)
+
+    def failure_at_stop(self) -> Failure | None:
+        """Return the failure of an attempt that its worker stops; None if the next one can go on.
+
+        A refusal may arrive while the worker stops. It says whether the provider charges.
+        """
+        if isinstance(self.end, ProviderError):
+            return self.failure(_failure_of(self.end))
+        if not (self.only_copy and self.is_drawn):
+            return None
+        return self.failure(
+            Failure("WORKER_LOST", "the worker stopped before it had stored the picture", True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,7 +531,9 @@ class _PreparedRequest:
     route that was chosen."""
     request: PortraitRequest
     reference_sha256s: tuple[str, ...]
-    """SHA-256 of each reference's file."""
+    """SHA-256 of each reference's file; empty for one that was deleted after the request was made."""
+    warnings: tuple[str, ...]
+    """Problems found while preparing, as sentences for people."""
 
 
 def _changed_choice(choice: RouteChoice, route: Route) -> str:
@@ -487,10 +545,9 @@ def _changed_choice(choice: RouteChoice, route: Route) -> str:
     )
 
 
-def _error_before_request(lease: Lease, reason: str, message: str) -> ProviderError:
-    """Return the error of an attempt that makes no request. An earlier request may still exist."""
-    alive = bool(lease.resume_request_id)
-    return ProviderError(reason, message, retryable=False, charged=alive, request_alive=alive)
+def _error_before_request(reason: str, message: str) -> ProviderError:
+    """Return the error of an attempt that makes no request."""
+    return ProviderError(reason, message, retryable=False)
 
 
 def _failure_of(error: ProviderError) -> Failure:
@@ -503,6 +560,10 @@ def _failure_of(error: ProviderError) -> Failure:
         submit_unknown=error.submit_unknown,
         resumable=error.request_alive,
     )
+
+
+def _reference_strength(generation: Generation) -> float:
+    return generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
 
 
 def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
@@ -528,8 +589,8 @@ def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: Chec
         reference_avatar_ids=generation.reference_avatar_ids,
         reference_sha256s=prepared.reference_sha256s,
         reference_strength=(
-            request.references[0].strength
-            if request.references and "reference_strength" in route.supports
+            _reference_strength(generation)
+            if generation.reference_avatar_ids and "reference_strength" in route.supports
             else 0.0
         ),
         speed=route.speed,

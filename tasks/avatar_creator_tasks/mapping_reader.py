@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from avatar_creator_server.generations.current_routes import CurrentRoutes
-from avatar_creator_server.generations.model_mapping import NoMappingError, read_offered_apps
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 
 log = structlog.get_logger()
 
@@ -47,9 +47,8 @@ class MappingReader:
             except NoMappingError as error:
                 log.warning("model_mapping_refused", problem=error.problem)
                 seconds = RETRY_SECONDS
-            except (
-                Exception
-            ) as error:  # For example, the database is unavailable. The next reading may succeed.
+            # For example, the database is unavailable. The next reading may succeed.
+            except Exception as error:
                 log.warning("model_mapping_not_read", error=repr(error))
                 seconds = RETRY_SECONDS
             await asyncio.sleep(seconds + JITTER_SECONDS * self._jitter())

@@ -72,7 +72,7 @@ class Worker:
             name=self._name,
             version=avatar_creator_server.__version__,
             host=host,
-            provider=core.routes.from_text.provider,
+            provider=core.current_routes.if_all_offered.from_text.provider,
             slots=self._generation_slots,
         )
         self._presence = Presence(core.workers, identity)
@@ -88,6 +88,9 @@ class Worker:
             SettingsError: The classifier that checks the pictures cannot be used.
         """
         notifier = self._core.notifier
+        if self._core.settings.missing_key:
+            # The worker starts all the same, because fakes and open endpoints need no key.
+            log.warning("provider_key_missed", variable=self._core.settings.missing_key)
         # Before the first claim: a picture that cannot be checked would have to be withheld.
         await self._moderator.load()
         # Before the first claim, so that a server never shows a running generation without its worker.
@@ -110,7 +113,7 @@ class Worker:
             "worker_ready",
             version=avatar_creator_server.__version__,
             worker=self._name,
-            provider=self._core.routes.from_text.provider,
+            provider=self._core.current_routes.if_all_offered.from_text.provider,
         )
         finished = asyncio.create_task(finish.wait())
         try:

@@ -310,6 +310,18 @@ def test_an_unknown_generation_parameter_is_an_error(
     assert server.calls == []
 
 
+@pytest.mark.parametrize(
+    ("references", "problem"),
+    [("a1", "got one text"), ([PROJECT], "got a list of AvatarProject"), ([b"a1"], "got a list of bytes")],
+)
+def test_references_that_are_no_list_of_ids_are_an_error(
+    references: Any, problem: str, client: Any, server: ScriptedServer
+) -> None:
+    with pytest.raises(TypeError, match=problem):
+        client.generations.create("p1", "a portrait", reference_avatar_ids=references)
+    assert server.calls == []
+
+
 def test_a_project_is_created_with_a_description(client: Any, server: ScriptedServer) -> None:
     server.script("CreateProject", [CreateProjectResponse(project=PROJECT)])
     assert client.projects.create("Spring", "all of it") == PROJECT

@@ -55,8 +55,8 @@ OUTCOMES = (
     Outcome(Cause.ENDLESS_ANSWER, "BAD_ANSWER", SUBMIT_UNKNOWN),
     Outcome(Cause.STATUS_FAILS, "UNAVAILABLE", ALIVE),
     Outcome(Cause.RESULT_EXPIRED, "UNAVAILABLE", "retryable charged"),
-    Outcome(Cause.PICTURE_ENDLESS, "BAD_ANSWER", "retryable charged"),
-    Outcome(Cause.PICTURE_HUGE, "BAD_ANSWER", "retryable charged"),
+    Outcome(Cause.PICTURE_ENDLESS, "BAD_ANSWER", "charged"),
+    Outcome(Cause.PICTURE_HUGE, "BAD_ANSWER", "charged"),
     Outcome(Cause.PICTURE_BROKEN, "BAD_ANSWER", "retryable charged"),
     Outcome(Cause.PICTURE_FORBIDDEN, "BAD_ANSWER", "charged"),
 )

@@ -97,6 +97,17 @@ CASES: dict[str, Case] = {
         {"PROVIDER": "diffusers", "MODEL_SPEED": "compiled", "MODEL_OFFLOAD": "sequential"},
         *("MODEL_SPEED is compiled", "set MODEL_OFFLOAD=model, or MODEL_SPEED=exact"),
     ),
+    "a model that only edits": embedded(
+        {"PROVIDER": "huggingface", "MODEL": "Qwen/Qwen-Image-Edit"},
+        "set MODEL=Qwen/Qwen-Image; references are then drawn with Qwen-Image-Edit-2511",
+    ),
+    "a folder at Replicate": embedded(
+        {"PROVIDER": "replicate", "MODEL": "/models/FLUX.1-dev"}, "MODEL is the folder /models/FLUX.1-dev"
+    ),
+    "a folder at Hugging Face's own inference": embedded(
+        {"PROVIDER": "huggingface", "HUGGINGFACE_ROUTE": "hf-inference", "MODEL": "./FLUX.1-dev"},
+        "MODEL is the folder ./FLUX.1-dev",
+    ),
     "an unknown speed": embedded({"PROVIDER": "diffusers", "MODEL_SPEED": "slow"}, "MODEL_SPEED must be"),
     "a LoRA's revision without its file": Case(
         {"PROVIDER": "huggingface", "LORA_REVISION": "abc"}, ("LORA_REVISION", "LORA_WEIGHT_FILE")
@@ -263,11 +274,18 @@ CASES: dict[str, Case] = {
     "a limit below zero": refused("GENERATION_LIMIT_PER_MINUTE", "-1", "greater than or equal to 0"),
     "a limit too large for the database": refused("GENERATION_LIMIT_PER_DAY", "9" * 30, "less than or equal"),
     "numbers as people write them": Case({"GENERATION_LIMIT_PER_DAY": "1_000", "SPEND_LIMIT_PER_DAY": "1e3"}),
-    "unknown provider": embedded({"PROVIDER": "dalle"}, "PROVIDER", "'sketch'"),
+    "unknown provider": embedded({"PROVIDER": "dalle"}, "PROVIDER must be 'sketch', 'huggingface'"),
     "prices that are no table": refused("PRICES_PER_MEGAPIXEL", "0.035", "dictionary"),
     "prices that are no JSON": refused("PRICES_PER_MEGAPIXEL", "fal", "must be JSON"),
     "prices nested too deep": refused("PRICES_PER_MEGAPIXEL", "[" * 100_000, "must be JSON"),
     "a price that is not a number": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": NaN}', "finite number"),
+    "a price of a route that does not exist": refused(
+        *("PRICES_PER_MEGAPIXEL", '{"fal-ai": 1, "fal-ai-kontext": 1}'),
+        "unknown route fal-ai-kontext: the routes are fal-ai, fal-ai-reference, ",
+    ),
+    "prices of routes that others draw with": Case(
+        {"PRICES_PER_MEGAPIXEL": '{"fal-ai-reference": 0.02, "replicate-reference": 0.03, "local": 0}'}
+    ),
     "a price below zero": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": -1}', "greater than or equal to 0"),
     # Secrets
     "a short secret": refused("JWT_SECRET", "x" * 31, "at least 32 bytes"),

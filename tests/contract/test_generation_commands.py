@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2 as rpc_details
 from PIL import Image
 
@@ -155,7 +157,17 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
     assert UNKNOWN_ID in command_line.error(*command, "--reference", UNKNOWN_ID)
     two = command_line.error(*command, "--reference", sarah.id, "--reference", avatar.id)
     assert "takes at most 1 reference (got 2)" in " ".join(two.split())
-    assert "reference_avatar_id" in command_line.error(*command, "--strength", "0.3")
+    estimate = command_line.error(*command, "--reference", sarah.id, "--reference", avatar.id, "--estimate")
+    assert estimate == (
+        "OPTION_NOT_HONOURED: generation.reference_avatar_ids: the route local of sketch takes at most 1 "
+        "reference (got 2): give fewer"
+    )
+    for strength in ("0", "-1", "1.5", "nan"):
+        refused = command_line.run(*command, "--reference", sarah.id, f"--strength={strength}")
+        assert refused.returncode == 2
+        assert "must be above 0 and at most 1" in " ".join(refused.stderr.split())
+    alone = command_line.run(*command, "--strength", "0.3")
+    assert (alone.returncode, "it needs a --reference" in alone.stderr) == (2, True)
 
 
 # Variations
@@ -214,6 +226,44 @@ def test_a_terminal_shows_the_progress_of_each_variation(
         assert shown.count(f"note: {warning}") == 1
     request = server.received("CreateGeneration")[0].request
     assert (request.variation_count, request.prompt) == (2, "x")
+
+
+def _waits(number: int, attempt: int, revision: int) -> Generation:
+    """Return a state that waits for its next attempt."""
+    due = Timestamp(seconds=int(time.time()) + 95)
+    refused = error(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, "no GPU is free")
+    return state(
+        number,
+        PENDING,
+        attempt_number=attempt,
+        revision=revision,
+        queue_position=0,
+        next_attempt_time=due,
+        error=refused,
+    )
+
+
+def test_a_failed_attempt_is_shown_once_with_the_time_of_the_next_one(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    for first, *states in (
+        (state(1, PENDING), _waits(1, 1, 2), _waits(1, 1, 3), _waits(1, 2, 4)),
+        # A terminal shows the newest of the states that arrive together.
+        (_waits(1, 2, 1),),
+    ):
+        server.script("CreateGeneration", [CreateGenerationResponse(generation=first)])
+        server.script("WatchGenerations", watched(*states, state(1, COMPLETED, revision=5)))
+
+    finished = scripted.run("generate", "x", *OF_P1, "--watch")
+    shown = scripted.terminal_output("generate", "x", *OF_P1, "--watch", columns=150)
+
+    notes = re.findall(r"note: (attempt . failed: .*; next attempt in) (\d+) s\n", finished.stderr)
+    assert [sentence for sentence, _ in notes] == [
+        f"attempt {number} failed: no GPU is free; next attempt in" for number in (1, 2)
+    ]
+    assert all(80 <= int(seconds) <= 96 for _, seconds in notes)
+    assert "attempt 2 failed: no GPU is free; next attempt in" in shown
+    assert "next in the queue" not in shown
 
 
 def test_the_verdict_about_a_picture_is_printed_after_its_seed(
@@ -435,6 +485,23 @@ def test_several_references_are_numbered_in_a_fact_sheet(
     assert (shown["reference 1 SHA-256"], shown["reference 2 SHA-256"]) == ("beef", "cafe")
 
 
+def test_a_recipe_in_a_narrow_terminal_or_a_pipe_is_complete(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    sha256 = "".join(f"{number:02x}" for number in range(32))
+    recipe = Recipe(seed=7, pixels_sha256=sha256, provider_facts={"seed": "8", "request_id": sha256})
+    for _ in range(2):
+        server.script("GetGeneration", [GetGenerationResponse(recipe=recipe)])
+
+    narrow = scripted.terminal_output("recipe", "g1", columns=60)
+    piped = scripted.output("recipe", "g1")
+
+    assert "…" not in narrow
+    assert "".join(narrow.split()).count(sha256) == 2
+    assert [line for line in piped.splitlines() if line != line.rstrip()] == []
+    assert (facts(piped)["seed"], facts(piped)["seed reported by the provider"]) == ("7", "8")
+
+
 def test_a_recipe_is_printed_as_a_fact_sheet(server: ScriptedServer, scripted: CommandLine) -> None:
     recipe = Recipe(
         provider="huggingface",
@@ -585,3 +652,12 @@ def test_a_recipe_names_the_classifier_and_the_blur(server: ScriptedServer, scri
 
     names = ("picture classifier", "picture score", "picture blurred")
     assert [sheet[name] for name in names] == ["nsfw", "0.9877", "yes"]
+
+
+def test_a_recipe_names_the_speed_unless_the_model_drew_exactly(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    for speed, shown in (("fast", "fast"), ("exact", None)):
+        recipe = Recipe(provider="diffusers", speed=speed)
+        server.script("GetGeneration", [GetGenerationResponse(recipe=recipe)])
+        assert facts(scripted.output("recipe", "g1")).get("speed") == shown

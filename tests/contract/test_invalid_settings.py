@@ -12,6 +12,7 @@ from tests.contract.conftest import RunWithSettings, embedded_settings
 from tests.contract.settings_cases import CANARY, PEM
 from tests.support.certificate import Certificate
 from tests.support.command_line import error_message, printed
+from tests.support.doctor import checks_of
 from tests.support.ports import free_port
 from tests.support.service import Deployment, run_in_turn
 
@@ -112,7 +113,8 @@ def test_every_command_refuses_a_bad_secret_with_the_same_sentence(tmp_path: Pat
     [message] = {error_message(result) for result in results[:-1]}
     assert message.startswith("JWT_SECRET ")
     assert CANARY not in message
-    assert (results[-1].returncode, message in results[-1].stdout) == (1, True), results[-1].stdout
+    check = checks_of(results[-1].stdout)["settings"]
+    assert (results[-1].returncode, message in (check.message, check.found)) == (1, True), check
 
 
 @pytest.mark.parametrize("content", DAMAGED_SECRETS.values(), ids=DAMAGED_SECRETS.keys())
@@ -128,7 +130,7 @@ def test_a_damaged_secret_of_an_embedded_service_is_refused(tmp_path: Path, cont
 
     assert "jwt-secret has no complete secret: delete the file" in error_message(serve)
     assert error_message(token) == error_message(serve)
-    assert error_message(serve) in doctor.stdout
+    assert error_message(serve) == checks_of(doctor.stdout)["settings"].message
 
 
 def test_a_secret_file_that_an_editor_has_changed_is_the_same_secret(tmp_path: Path) -> None:
@@ -159,7 +161,8 @@ def test_an_address_of_another_machine_is_not_called_in_use(
 
     assert message.startswith(f"cannot listen on LISTEN_ADDRESS {address}: ")
     assert problem in message
-    assert message in printed(run("doctor", LISTEN_ADDRESS=address))
+    check = checks_of(run("doctor", LISTEN_ADDRESS=address).stdout)["settings"]
+    assert message in (check.message, check.found)
 
 
 def test_diffusers_without_its_libraries_is_refused_by_those_that_draw(tmp_path: Path) -> None:
@@ -169,7 +172,7 @@ def test_diffusers_without_its_libraries_is_refused_by_those_that_draw(tmp_path:
 
     assert "PROVIDER is diffusers" in error_message(serve)
     assert "install the extra gpu from the wheel" in error_message(serve)
-    assert error_message(serve) in doctor.stdout
+    assert error_message(serve) == checks_of(doctor.stdout)["settings"].message
 
 
 def test_bytes_that_are_no_text_end_in_one_line(run: RunWithSettings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ import pytest
 from avatar_creator import AvatarCreator, ErrorReason, InvalidArgumentError
 from tests import pictures
 from tests.contract.conftest import RunWithSettings
-from tests.support.command_line import FinishedCommand, printed
+from tests.support.command_line import FinishedCommand
+from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, FAILED, SMALLEST
 from tests.support.huggingface_router import Fault, RouterFake
 from tests.support.service import CLOSED_ADDRESS, Deployment
@@ -250,10 +250,9 @@ def draw_from_reference(
 
 
 def row_of_apps(finished: FinishedCommand) -> tuple[str, str]:
-    """Return the mark of doctor's check of the apps, and the rest of its row."""
-    [row] = re.findall(r"│ (ok|warning|failed) +│ apps +│ (.+)", finished.stdout)
-    mark, text = row
-    return mark, text
+    """Return the result of doctor's check of the apps, and its text."""
+    check = checks_of(finished.stdout)["apps"]
+    return check.result, check.message
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -315,5 +314,5 @@ def test_doctor_gives_its_list_to_the_service(embedded: Deployment, router: Rout
 
 def test_doctor_has_no_check_of_apps_without_them(run: RunWithSettings, router: RouterFake) -> None:
     for settings in ({}, {**hosted(router), "HUGGINGFACE_ROUTE": "hf-inference"}):
-        assert "│ apps" not in printed(run("doctor", **settings))
+        assert "apps" not in checks_of(run("doctor", **settings).stdout)
     assert router.counters()["mapping"] == 0

@@ -10,6 +10,7 @@ import pytest
 from tests.client.connect_proxy import VARIABLES, ConnectProxy
 from tests.contract.conftest import RunWithSettings
 from tests.support.command_line import CommandLine, error_message, printed
+from tests.support.doctor import checks_of
 from tests.support.service import Deployment
 
 DEAD = {spelled: "http://127.0.0.1:9" for name in VARIABLES for spelled in (name, name.upper())}
@@ -55,7 +56,6 @@ def test_doctor_reaches_a_provider_on_this_machine(
         HUGGINGFACE_API_KEY="hf_x",
         HUGGINGFACE_BASE_URL=f"http://{shared_deployment.target}",
         HUGGINGFACE_HUB_URL=f"http://{shared_deployment.target}",
-        COLUMNS="300",
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
         **DEAD,
@@ -69,15 +69,14 @@ def test_doctor_reaches_a_provider_on_this_machine(
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "ftp://127.0.0.1:9", "http://a:b"])
 def test_a_proxy_that_cannot_be_used_is_one_sentence(run: RunWithSettings, proxy: str) -> None:
     served = run("serve", MODERATION_URL="https://moderation.invalid/v1", all_proxy=proxy)
-    examined = run(
-        "doctor", PROVIDER="huggingface", HUGGINGFACE_API_KEY="hf_x", COLUMNS="300", all_proxy=proxy
-    )
+    examined = run("doctor", PROVIDER="huggingface", HUGGINGFACE_API_KEY="hf_x", all_proxy=proxy)
 
     message = (
         "http_proxy, https_proxy or all_proxy is not the URL of an HTTP proxy: set it to http://host:port"
     )
     assert error_message(served).startswith(message)
-    assert message in printed(examined)
+    check = checks_of(examined.stdout)["provider"]
+    assert message in check.message
     assert examined.returncode == 1
 
 

@@ -202,7 +202,7 @@ def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreat
     assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
     [violation] = refusal.value.field_violations
     assert violation.field == "reference_avatar_ids"
-    assert violation.description == "the route local of sketch takes at most 1 reference (got 2)"
+    assert violation.description == "the route local of sketch takes at most 1 reference (got 2): give fewer"
     alone = drawn(shared_client, project_id, reference_avatar_ids=[second.avatar_id])
     assert alone.reference_avatar_id == second.avatar_id
 

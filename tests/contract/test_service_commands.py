@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import stat
 import subprocess
@@ -25,6 +24,7 @@ from tests.contract.calls import Calls, refusal
 from tests.contract.conftest import RunWithSettings
 from tests.support.child_process import ChildProcess
 from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
+from tests.support.doctor import checks_of
 from tests.support.service import Deployment
 from tests.support.threads import Threads
 
@@ -285,9 +285,9 @@ def test_tokens_can_be_for_an_app_and_for_an_operator(shared_deployment: Deploym
 
 
 def checks(finished: FinishedCommand) -> dict[str, bool]:
-    """Return whether each check of `doctor` passed."""
-    rows = re.finditer(r"│ (ok|failed) +│ (\w+) ", printed(finished))
-    return {row[2]: row[1] == "ok" for row in rows}
+    """Return whether each check of `doctor` passed, except those with a warning."""
+    found = checks_of(finished.stdout)
+    return {name: check.result == "ok" for name, check in found.items() if check.result != "warning"}
 
 
 ALL_PASSED = dict.fromkeys(
@@ -326,7 +326,7 @@ def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSetti
         (
             "provider",
             {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_BASE_URL": f"http://{UNREACHABLE}"},
-            "HUGGINGFACE_BASE_URL",
+            "check the network and HUGGINGFACE_BASE_URL apps",
         ),
         (
             "provider",
@@ -374,7 +374,7 @@ def test_doctor_names_the_problem_and_the_fix(
     addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
     chosen = {name: placeholders.get(value, value) if value else None for name, value in changes.items()}
 
-    finished = run("doctor", **(addresses | chosen), COLUMNS="200")
+    finished = run("doctor", **(addresses | chosen))
 
     assert finished.returncode == 1
     without_service = {"version": True, "settings": False}
@@ -382,6 +382,54 @@ def test_doctor_names_the_problem_and_the_fix(
     found = ALL_PASSED | {"workers": broken == "database", broken: False}
     assert checks(finished) == (without_service if broken == "settings" else found)
     assert fix in printed(finished)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "found", "fix"),
+    [
+        (
+            {"PROVIDER": "huggingface", "HUGGINGFACE_ROUTE": "hf-inference"},
+            "prices",
+            "the price of the route hf-inference is unknown and counts as $0.00",
+            'PRICES_PER_MEGAPIXEL={"hf-inference": 0.03}',
+        ),
+        (
+            {"PROVIDER": "huggingface", "HUGGINGFACE_ROUTE": "hf-inference"},
+            "model",
+            "draws without the LoRA strangerzonehf/Flux-Super-Realism-LoRA",
+            "set LORA_REPOSITORY=none",
+        ),
+        (
+            {"MODEL": "Qwen/Qwen-Image", "MODEL_SPEED": "fast", "PICTURE_MODERATION": "/none"},
+            "unused",
+            "sketch ignores MODEL and MODEL_SPEED and PICTURE_MODERATION",
+            "unset MODEL and MODEL_SPEED and PICTURE_MODERATION",
+        ),
+    ],
+)
+def test_doctor_warns_about_settings_that_have_no_effect(
+    run: RunWithSettings, changes: dict[str, str], check: str, found: str, fix: str
+) -> None:
+    result = checks_of(run("doctor", **changes).stdout)[check]
+
+    assert result.result == "warning"
+    assert found in result.found
+    assert fix in result.fix
+
+
+def test_a_worker_without_the_key_of_its_provider_says_so_when_it_starts(embedded: Deployment) -> None:
+    embedded.settings |= {"PROVIDER": "huggingface", "HUGGINGFACE_API_KEY": ""}
+    embedded.start()
+
+    events = embedded.servers[0].events("provider_key_missed")
+    assert [event["variable"] for event in events] == ["HUGGINGFACE_API_KEY"]
+
+
+def test_doctor_warns_about_no_price_and_no_setting_without_cause(run: RunWithSettings) -> None:
+    priced = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0}'}
+
+    for changes in ({}, {"PROVIDER": "huggingface", **priced}, {"PROVIDER": "huggingface"}):
+        assert {"prices", "unused"}.isdisjoint(checks_of(run("doctor", **changes).stdout))
 
 
 # demo
@@ -407,6 +455,25 @@ def test_a_stopped_demo_says_where_its_data_is(
 
     assert process.returncode == status
     assert errors == f"note: the demo and its service have stopped; their data is in {tmp_path / 'demo'}\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "otherwise"),
+    [
+        ({"HUGGINGFACE_API_KEY": "hf_x"}, "unset HUGGINGFACE_API_KEY"),
+        ({"HUGGINGFACE_API_KEY": "hf_x", "PROVIDER": "huggingface"}, "set PROVIDER=sketch"),
+    ],
+)
+def test_a_demo_that_cannot_reach_its_provider_says_what_to_do(
+    run: RunWithSettings, tmp_path: Path, settings: dict[str, str], otherwise: str
+) -> None:
+    finished = run(
+        "demo", "--folder", str(tmp_path), **settings, HUGGINGFACE_BASE_URL=f"http://{UNREACHABLE}"
+    )
+
+    assert finished.returncode == 1
+    end = f"run `avatar-creator doctor`, or {otherwise} to draw with sketch"
+    assert finished.stderr.splitlines()[-1].endswith(end)
 
 
 def test_the_demo_leaves_two_pictures_and_their_thumbnails(run: RunWithSettings, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.contract.settings_cases import CANARY, CASES, Case
 from tests.support.certificate import Certificate
 from tests.support.command_line import error_message
+from tests.support.doctor import checks_of
 from tests.support.postgres import Postgres
 from tests.support.redis import OwnRedis
 from tests.support.settings_trial import Trial, try_settings
@@ -88,7 +89,7 @@ def test_the_settings_work(trials: dict[str, dict[str, Trial]], name: str) -> No
         assert _SEPARATE_WORKER in _message(worker)
     else:
         assert (worker.ready, worker.code) == (True, 0), worker.errors
-    assert re.search(r"│ ok +│ settings ", doctor.output), doctor.output + doctor.errors
+    assert checks_of(doctor.output)["settings"].result == "ok", doctor.output + doctor.errors
     assert re.search(_PYTHON, doctor.output) is None
     assert "Traceback" not in serve.errors + worker.errors + doctor.errors
 
@@ -102,9 +103,9 @@ def test_the_settings_are_refused_with_one_sentence(trials: dict[str, dict[str, 
     assert [text for text in case.message if text not in message] == [], message
     assert CANARY not in message + doctor.output + worker.errors
     assert re.search(_PYTHON, message) is None
-    row = re.search(r"│ failed │ settings +│ (.*?) +│ change the settings as described", doctor.output)
-    assert row is not None, doctor.output + doctor.errors
-    assert row[1] == message
+    check = checks_of(doctor.output)["settings"]
+    assert check.result == "failed"
+    assert message in (check.message, check.found)
     assert (doctor.code, doctor.errors) == (1, "")
     if case.worker == "works":
         assert (worker.ready, worker.code) == (True, 0), worker.errors

@@ -14,7 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import avatar_creator_server
 from avatar_creator import AvatarCreator, Generation
 from avatar_creator.channels import connect
-from tests.support.command_line import CommandLine, printed
+from tests.support.command_line import CommandLine
+from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, PENDING, SMALLEST
 from tests.support.postgres import OwnPostgres
 from tests.support.proxy import Proxy
@@ -76,11 +77,9 @@ class Shop:
 
     def doctor(self) -> tuple[str, str, int]:
         """Return the mark and the text of the doctor's check of the workers, and the exit code."""
-        self.deployment.settings["COLUMNS"] = "400"
         finished = self.deployment.run_command("doctor")
-        [row] = re.findall(r"│ (ok|warning|failed) +│ workers +│ (.+?) +│ (.*?) *│", printed(finished))
-        mark, found, fix = row
-        return mark, f"{found}: {fix}" if fix else found, finished.returncode
+        check = checks_of(finished.stdout)["workers"]
+        return check.result, check.message if check.fix else check.found, finished.returncode
 
     def health(self) -> int:
         """Return the health of the name `worker`."""

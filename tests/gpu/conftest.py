@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,9 @@ from tests.support.random_models import save_random_lora, save_random_model
 replace_processors()
 # For tiny models, several threads only wait for each other.
 torch.set_num_threads(1)
+# A model that is unloaded collects garbage. It need not look at the objects of all these libraries again.
+gc.collect()
+gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,9 @@ async def test_an_unexpected_exception_fails_the_attempt_and_reveals_no_details(
     provider = ScriptedProvider()
     async with studio.service.working(provider):
         generation = await studio.create_generation()
-        (await provider.next_drawing()).fail(KeyError("password=hunter2"))
+        drawing = await provider.next_drawing()
+        drawing.submitted("request-1")
+        drawing.fail(KeyError("password=hunter2"))
         waiting, _ = await studio.wait_for_backoff(generation.id, 1)
 
     assert waiting.error.reason == ErrorReason.ERROR_REASON_INTERNAL

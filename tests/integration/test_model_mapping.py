@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from avatar_creator import ErrorReason, FailedPreconditionError, Generation
+from avatar_creator import ErrorReason, FailedPreconditionError, Generation, Recipe
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.generations.current_routes import CurrentRoutes
-from avatar_creator_server.generations.model_mapping import NoMappingError
+from avatar_creator_server.generations.offered_apps import NoMappingError
 from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.providers.base import ProviderError
@@ -86,12 +86,18 @@ def test_a_worker_stores_the_list_when_it_is_ready(hosted: Deployment, router: R
 
 
 @asynccontextmanager
-async def two_processes(deployment: Deployment) -> AsyncIterator[tuple[CurrentRoutes, CurrentRoutes]]:
-    """Create the routes of two processes."""
+async def two_processes(
+    deployment: Deployment, **changes: str
+) -> AsyncIterator[tuple[CurrentRoutes, CurrentRoutes]]:
+    """Create the routes of two processes, with these settings changed."""
     path = deployment.data_path / "avatar-creator.db"
     database = Database(deployment.settings.get("DATABASE_URL", f"sqlite:///{path}"))
     settings = Settings(
-        provider="huggingface", huggingface_route="fal-ai", model=DEFAULT_MODEL, lora_repository=""
+        provider="huggingface",
+        huggingface_route="fal-ai",
+        model=DEFAULT_MODEL,
+        lora_repository="",
+        **changes,  # type: ignore[arg-type]
     )
     try:
         yield CurrentRoutes(database, settings), CurrentRoutes(database, settings)
@@ -118,6 +124,14 @@ async def test_one_worker_an_hour_reads_the_list_for_all(hosted: Deployment, rou
         assert await other.read_if_due() == 3600
         assert stored_apps(hosted) == [FLUX]
         assert router.counters()["mapping"] == 2
+
+
+async def test_the_list_of_another_hub_does_not_count(databases: Deployment) -> None:
+    async with two_processes(databases) as (one, _):
+        await one.store(frozenset({FLUX}))
+    async with two_processes(databases, huggingface_hub_url="https://hub.invalid") as (other, _):
+        assert await other.stored() is None
+        assert (await other.current()).from_text.app_name == FLUX_LORA
 
 
 def age_list(deployment: Deployment, age: timedelta) -> None:
@@ -236,7 +250,8 @@ async def serving(
     deployment.execute("DELETE FROM model_mappings")
     if apps:
         deployment.execute(
-            "INSERT INTO model_mappings (provider, apps, read_time) VALUES ('fal-ai', %s, %s)",
+            "INSERT INTO model_mappings (provider, hub_url, apps, read_time) VALUES ('fal-ai', %s, %s, %s)",
+            deployment.settings["HUGGINGFACE_HUB_URL"],
             json.dumps(apps),
             datetime.now(UTC) - age,
         )
@@ -377,6 +392,74 @@ async def test_a_generation_without_a_choice_gets_one(databases: Deployment, use
 
     assert used == (FLUX, "") == choice_of(databases, created.id)
     assert [NO_LORA_APP in warning for warning in drawn.warnings] == [True]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_request_of_the_previous_version_is_resumed_with_the_app_that_draws_it(
+    databases: Deployment, user: str, strict: bool
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(databases, user) as studio, studio.service.working(provider):
+        created = await studio.create_generation(strict=strict)
+        await lose_connection(studio, provider, created)
+        # As a server and a worker of the previous version leave them.
+        databases.execute("UPDATE avatar_generations SET route_choice = NULL")
+        databases.execute("UPDATE generation_attempts SET route_choice = NULL")
+    async with serving(databases, user, FLUX) as studio, studio.service.working(provider):
+        drawn, recipe = await fetch(studio, provider, created)
+
+    assert (drawn.state, drawn.price_micros, list(drawn.warnings)) == (COMPLETED, LORA_PRICE, [])
+    assert recipe.lora == LORA
+    assert choice_of(databases, created.id) == (FLUX_LORA, LORA)
+    assert provider.cancelled == []
+
+
+async def test_a_request_of_a_worker_that_ignored_the_choice_is_resumed_with_the_app_that_draws_it(
+    databases: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(databases, user, FLUX) as studio:
+        created = await studio.create_generation()
+        assert choice_of(databases, created.id) == (FLUX, "")
+        async with studio.service.working(provider):
+            await lose_connection(studio, provider, created)
+            databases.execute("UPDATE generation_attempts SET route_choice = NULL")
+            await studio.retry_now(created.id, attempt=1)
+            # The second worker loses the connection too: the first attempt still says who submitted.
+            (await provider.next_drawing()).fail(LOST)
+            await studio.wait_for_backoff(created.id, 2)
+            drawn, recipe = await fetch(studio, provider, created, attempt=2)
+
+    assert (drawn.state, recipe.lora) == (COMPLETED, LORA)
+    assert drawn.warnings[-1] == (
+        f"a worker of an earlier version ordered the picture from {FLUX_LORA}, which draws it in place of "
+        f"{FLUX}"
+    )
+    assert choice_of(databases, created.id) == (FLUX_LORA, LORA)
+    assert provider.cancelled == []
+
+
+async def lose_connection(studio: Studio, provider: ScriptedProvider, created: Generation) -> None:
+    """Let the first attempt lose the connection to a request that is still running."""
+    drawing = await provider.next_drawing()
+    drawing.submitted("first")
+    drawing.fail(LOST)
+    await studio.wait_for_backoff(created.id, 1)
+
+
+async def fetch(
+    studio: Studio, provider: ScriptedProvider, created: Generation, *, attempt: int = 1
+) -> tuple[Generation, Recipe]:
+    """Let the attempt after this one fetch the picture of the running request; return its end and recipe."""
+    await studio.retry_now(created.id, attempt=attempt)
+    drawing = await provider.next_drawing()
+    route = drawing.request.route
+    assert (drawing.request.resume_request_id, route.app_name) == ("first", FLUX_LORA)
+    drawing.succeed()
+    drawn = await studio.wait_for_end(created.id)
+    recipe = await studio.client.generations.recipe(created.id)
+    assert recipe is not None
+    return drawn, recipe
 
 
 async def test_a_retry_chooses_again_by_the_list_of_that_moment(databases: Deployment, user: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from avatar_creator import AttemptOutcome, ErrorReason, InvalidArgumentError
+from avatar_creator import (
+    AttemptOutcome,
+    ErrorReason,
+    FailedPreconditionError,
+    Generation,
+    InvalidArgumentError,
+)
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
@@ -21,8 +28,10 @@ from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
+RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
 RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
 SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
 PRICE = 35_000
 REFERENCE_PRICE = 25_000
 """Price of a picture by FLUX.1-Kontext without a LoRA."""
@@ -77,21 +86,111 @@ async def test_a_running_request_is_fetched_although_the_circuit_is_open(studio:
         assert len(studio.service.deployment.rows("route_circuits")) == 1, "the attempt made no new request"
 
 
-async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(studio: Studio) -> None:
+async def lose_connection_with_reference(studio: Studio, provider: ScriptedProvider) -> Generation:
+    """Do the same for a generation that starts from the picture of an avatar."""
+    scene = pictures.png(pictures.scene())
+    reference = await studio.client.avatars.upload(studio.project_id, scene, name="Reference")
+    generation = await studio.create_generation(reference_avatar_id=reference.id)
+    await lose_connection(studio, provider, generation.id)
+    return generation
+
+
+async def fetch(studio: Studio, provider: ScriptedProvider, generation: Generation) -> Generation:
+    """Let the second attempt fetch the picture of the running request."""
+    await studio.retry_now(generation.id, attempt=1)
+    resumed = await provider.next_drawing()
+    assert resumed.request.resume_request_id == REQUEST_ID
+    resumed.succeed()
+    return await studio.wait_for_end(generation.id)
+
+
+async def test_a_running_request_is_fetched_although_its_reference_is_deleted(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):
-        reference = await studio.client.avatars.upload(
-            studio.project_id, pictures.png(pictures.scene()), name="Reference"
-        )
-        generation = await studio.create_generation(reference_avatar_id=reference.id)
-        await lose_connection(studio, provider, generation.id)
-        await studio.client.avatars.delete(reference.id)
+        generation = await lose_connection_with_reference(studio, provider)
+        [deleted] = generation.reference_avatar_ids
+        await studio.client.avatars.delete(deleted)
+        completed = await fetch(studio, provider, generation)
+        recipe = await studio.client.generations.recipe(generation.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
+    assert [deleted in warning for warning in completed.warnings if "deleted" in warning] == [True]
+    assert recipe is not None
+    assert recipe.reference_avatar_ids == [deleted]
+    assert recipe.reference_sha256s == [""]
+    assert provider.cancelled == []
+
+
+async def test_a_running_request_is_fetched_although_the_storage_does_not_return_its_reference(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await lose_connection_with_reference(studio, provider)
+        [avatar] = [
+            await studio.client.avatars.get(avatar_id) for avatar_id in generation.reference_avatar_ids
+        ]
+        for file in studio.service.deployment.files():
+            make_unreadable(file)
+        completed = await fetch(studio, provider, generation)
+        recipe = await studio.client.generations.recipe(generation.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
+    assert recipe is not None
+    assert recipe.reference_sha256s == [avatar.image.sha256]
+
+
+async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user) as studio, studio.service.working(provider):
+        generation = await lose_connection_with_reference(studio, provider)
+    # This route draws from no reference.
+    other_route = serving(embedded, user, HUGGINGFACE_ROUTE="hf-inference")
+    async with other_route as studio, studio.service.working(provider):
         await studio.retry_now(generation.id, attempt=1)
         failed = await studio.wait_for_end(generation.id)
 
-        assert failed.error.reason == ErrorReason.ERROR_REASON_REFERENCE_GONE
+        assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
         assert failed.price_micros == REFERENCE_PRICE
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
+
+
+async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_another_name(
+    studio: Studio,
+) -> None:
+    provider, deployment = ScriptedProvider(), studio.service.deployment
+    reference = await studio.client.avatars.upload(
+        studio.project_id, pictures.png(pictures.scene()), name="Reference"
+    )
+    async with studio.service.working(provider):
+        generation = await studio.create_generation(reference_avatar_id=reference.id)
+        await lose_connection(studio, provider, generation.id)
+    [row] = deployment.rows("generation_attempts")
+    assert row["route"] == "fal-ai-reference"
+    deployment.execute("UPDATE generation_attempts SET route = 'fal-ai-kontext'")
+    deployment.execute("UPDATE avatar_generations SET route_choice = NULL")
+
+    async with studio.service.working(provider):
+        await studio.retry_now(generation.id, attempt=1)
+        resumed = await provider.next_drawing()
+        assert resumed.request.resume_request_id == REQUEST_ID
+        resumed.succeed()
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
+
+        [row] = deployment.rows("generation_recipes")
+        embedded = isinstance(row["recipe"], str)
+        recipe = json.loads(row["recipe"]) if embedded else row["recipe"]
+        earlier = json.dumps({**recipe, "route": "fal-ai-kontext"})
+        deployment.execute("UPDATE generation_recipes SET recipe = %s", earlier)
+        read = await studio.client.generations.recipe(generation.id)
+        assert read is not None
+        assert read.route == "fal-ai-reference"
+        again = await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+        (await provider.next_drawing()).succeed()
+        assert (await studio.wait_for_end(again.id)).state == COMPLETED
+    assert provider.cancelled == []
 
 
 async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
@@ -112,6 +211,65 @@ async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
         first, second = await studio.attempts(generation.id)
     assert first.provider_request_id == REQUEST_ID
     assert second.provider_request_id == ""
+
+
+UNPRICED = {"HUGGINGFACE_ROUTE": "hf-inference"}
+
+
+async def test_an_unanswered_submission_without_a_price_stays_on_record(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, **UNPRICED) as studio:
+        async with studio.service.working(provider):
+            generation = await studio.create_generation()
+            await provider.next_drawing()
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (attempt.outcome, attempt.possibly_charged, attempt.price_micros) == (UNKNOWN, True, 0)
+
+
+async def test_an_unanswered_submission_without_a_price_of_a_lost_worker_stays_on_record(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, **UNPRICED) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        await provider.next_drawing()
+        await studio.take_over(generation.id, attempt=1)
+        first, *_ = await studio.attempts(generation.id)
+
+    assert (first.outcome, first.possibly_charged, first.price_micros) == (UNKNOWN, True, 0)
+
+
+async def test_an_unanswered_picture_of_the_worker_itself_is_not_on_record(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, PROVIDER="sketch") as studio:
+        async with studio.service.working(provider):
+            generation = await studio.create_generation()
+            await provider.next_drawing()
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (attempt.outcome, attempt.possibly_charged) == (RELEASED, False)
+
+
+async def test_a_request_without_a_price_that_was_not_charged_leaves_no_trace_in_the_spending(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    free = {"PRICES_PER_MEGAPIXEL": '{"fal-ai": 0}'}
+    async with serving(embedded, user, **free) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        await lose_connection(studio, provider, generation.id)
+        await studio.retry_now(generation.id, attempt=1)
+        (await provider.next_drawing()).fail(NOT_CHARGED)
+        await studio.wait_for_backoff(generation.id, 2)
+        attempts = await studio.attempts(generation.id)
+
+    assert [attempt.possibly_charged for attempt in attempts] == [False, False]
+    assert not embedded.rows("daily_spend")
 
 
 async def test_a_price_that_was_not_charged_is_removed_from_the_attempt_that_made_the_request(
@@ -178,17 +336,45 @@ async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_st
         assert not provider.has_begun()
 
 
-async def test_a_picture_of_a_single_request_that_cannot_be_decoded_now_is_not_paid_twice(
-    embedded: Deployment, user: str
+SINGLE = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0.035}'}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnavailableError("OVERLOADED", "no decoder is free"), RuntimeError("a defect")],
+    ids=["no decoder is free", "a defect of the service"],
+)
+async def test_a_picture_of_a_single_request_that_the_worker_cannot_read_is_not_paid_twice(
+    embedded: Deployment, user: str, error: Exception
 ) -> None:
     provider = ScriptedProvider()
-    settings = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0.035}'}
-    async with serving(embedded, user, **settings) as studio, studio.service.working(provider):
+    async with serving(embedded, user, **SINGLE) as studio, studio.service.working(provider):
         generation = await studio.create_generation()
-        (await provider.next_drawing()).fail(UnavailableError("OVERLOADED", "no decoder is free"))
+        (await provider.next_drawing()).fail(error)
         failed = await studio.wait_for_end(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
+    assert "does not retry" in failed.error.message
+
+
+async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops_is_not_paid_twice(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, **SINGLE) as studio:
+        with capture_logs() as logs, storage_away(studio):
+            async with studio.service.working(provider):
+                generation = await studio.create_generation()
+                (await provider.next_drawing()).succeed()
+                await studio.eventually(lambda: retries_of_storage(logs) >= 1)
+        failed = await studio.client.generations.get(generation.id)
+
+    assert (failed.state, failed.price_micros) == (FAILED, PRICE)
+    assert failed.error.reason == ErrorReason.ERROR_REASON_WORKER_LOST
+    assert failed.error.message == (
+        "the worker stopped before it had stored the picture; a picture that may be paid for is lost, "
+        "so the service does not retry"
+    )
 
 
 async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stays_away(
@@ -206,6 +392,33 @@ async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stay
         await studio.retry_now(generation.id, attempt=1)
         (await provider.next_drawing()).succeed()
         assert (await studio.wait_for_end(generation.id)).state == COMPLETED
+
+
+async def test_a_reproduction_completes_although_the_storage_does_not_return_the_original(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    with capture_logs() as logs:
+        async with studio.service.working(provider):
+            original = await studio.create_generation()
+            (await provider.next_drawing()).succeed()
+            await studio.wait_for_end(original.id)
+            for file in studio.service.deployment.files():
+                make_unreadable(file)
+            again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+            (await provider.next_drawing()).succeed()
+            completed = await studio.wait_for_end(again.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
+    assert completed.reproduction.identical_pixels
+    assert not completed.reproduction.HasField("colour_difference")
+    assert "reproduction_not_compared" in {entry["event"] for entry in logs}
+
+
+def make_unreadable(file: Path) -> None:
+    """Let the storage return an error for this file. It still accepts others."""
+    file.unlink()
+    file.symlink_to(file)
 
 
 @contextmanager
@@ -292,6 +505,35 @@ async def test_the_retry_of_a_variation_keeps_its_seed(embedded: Deployment, use
         )
         assert (await studio.client.generations.cancel(third.id)).state == CANCELLED
         assert (await studio.client.generations.retry(third.id)).seed_used == third.seed_used == 7
+
+
+@pytest.mark.parametrize("change", ["another LoRA", "the original is deleted"])
+async def test_a_reproduction_that_can_no_longer_be_one_is_not_retried(
+    embedded: Deployment, user: str, change: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user) as studio:
+        other = await studio.client.projects.create("Originals")
+        async with studio.service.working(provider):
+            original = await studio.client.generations.create(
+                other.id, "a portrait", width=SMALLEST, height=SMALLEST
+            )
+            (await provider.next_drawing()).succeed()
+            await studio.wait_for_end(original.id)
+        again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+        await studio.client.generations.cancel(again.id)
+        retried = await studio.client.generations.retry(again.id)
+        assert retried.reproduce_of == original.id
+        await studio.client.generations.cancel(retried.id)
+        if change == "the original is deleted":
+            await studio.client.projects.delete(other.id)
+    settings = {"LORA_REPOSITORY": "none"} if change == "another LoRA" else {}
+    async with serving(embedded, user, **settings) as studio:
+        with pytest.raises(FailedPreconditionError) as refused:
+            await studio.client.generations.retry(again.id)
+
+    assert refused.value.reason == "NOT_REPRODUCIBLE"
+    assert refused.value.metadata["difference"] == ("lora" if settings else "recipe")
 
 
 async def test_a_prompt_that_was_denied_later_is_not_reproduced(

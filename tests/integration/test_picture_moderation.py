@@ -14,12 +14,13 @@ import pytest
 from PIL import Image, ImageChops
 
 from avatar_creator import AttemptOutcome, Avatar, ErrorReason, Generation, ImageVariant, PictureModeration
-from avatar_creator_server.operations.doctor import check_picture_moderation
+from avatar_creator_server.operations.moderation_check import check_picture_moderation
 from avatar_creator_server.settings import Settings
 from avatar_creator_tasks.picture_moderation.blurring import blurred
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 from tests import pictures
+from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, FAILED, SMALLEST, make_due
 from tests.support.huggingface_router import RouterFake
 from tests.support.in_process import InProcessService
@@ -310,21 +311,42 @@ async def test_a_withheld_picture_is_fetched_again_and_paid_for_once(
     assert provider.cancelled == []
 
 
-async def test_a_withheld_picture_that_cannot_be_fetched_again_is_drawn_again(
+@pytest.mark.parametrize("route", ["hf-inference", "endpoint"])
+async def test_a_withheld_picture_that_cannot_be_fetched_again_is_not_paid_twice(
+    embedded: Deployment, user: str, classifier: PictureClassifierFake, route: str
+) -> None:
+    classifier.mode = "status"
+    provider = ScriptedProvider()
+    settings = {
+        "PICTURE_MODERATION_SECONDS": NO_WAITING,
+        "HUGGINGFACE_ROUTE": route,
+        "HUGGINGFACE_ENDPOINT_URL": "https://endpoint.invalid",
+        "PRICES_PER_MEGAPIXEL": f'{{"{route}": 0.035}}',
+    }
+    async with serving(embedded, user, classifier, **settings) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        (await provider.next_drawing()).succeed(face())
+        failed = await studio.wait_for_end(generation.id)
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (failed.state, failed.error.reason, failed.price_micros) == (FAILED, UNAVAILABLE, PRICE)
+    assert failed.error.message.endswith("so the service does not retry")
+    assert (attempt.outcome, attempt.possibly_charged, attempt.price_micros) == (FATAL, True, PRICE)
+    assert not provider.has_begun()
+
+
+async def test_a_withheld_picture_of_the_worker_itself_is_drawn_again(
     embedded: Deployment, user: str, classifier: PictureClassifierFake
 ) -> None:
     classifier.mode = "status"
     provider = ScriptedProvider()
-    settings = {"PICTURE_MODERATION_SECONDS": NO_WAITING}
+    settings = {"PROVIDER": "diffusers", "PICTURE_MODERATION_SECONDS": NO_WAITING}
     async with serving(embedded, user, classifier, **settings) as studio, studio.service.working(provider):
         generation = await studio.create_generation()
         (await provider.next_drawing()).succeed(face())
         await studio.wait_for_backoff(generation.id, 1)
         await studio.retry_now(generation.id, attempt=1)
-        again = await provider.next_drawing()
-        assert again.request.resume_request_id == ""
-        [first, _] = await studio.attempts(generation.id)
-        assert (first.possibly_charged, first.price_micros) == (True, PRICE)
+        assert (await provider.next_drawing()).request.resume_request_id == ""
 
 
 async def test_after_the_last_retry_the_generation_fails_and_stores_nothing(
@@ -430,10 +452,9 @@ def test_a_worker_with_an_unusable_folder_does_not_start(
 
 
 def row_of(service: Deployment) -> tuple[str, str]:
-    """Return mark and text of the row of `doctor` about picture moderation."""
-    [row] = [line for line in service.run_command("doctor").stdout.splitlines() if "│ moderation" in line]
-    _, mark, _, *texts = (part.strip() for part in row.split("│"))
-    return mark, " ".join(filter(None, texts))
+    """Return result and text of the check of `doctor` about picture moderation."""
+    check = checks_of(service.run_command("doctor").stdout)["moderation"]
+    return check.result, check.message if check.fix else check.found
 
 
 def test_doctor_shows_what_checks_the_pictures(
@@ -472,6 +493,8 @@ def test_doctor_shows_what_checks_the_pictures(
         ("black-forest-labs/FLUX.2-klein-4B", False),
         ("black-forest-labs/FLUX.1-schnell", False),
         ("Tongyi-MAI/Z-Image-Turbo", False),
+        ("krea/Krea-2-Turbo", True),
+        ("/models/FLUX.1-Krea-dev", True),
     ],
 )
 async def test_doctor_warns_about_a_model_of_the_operator_whose_license_demands_a_filter(

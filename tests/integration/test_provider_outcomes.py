@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, get_args
 
 import pytest
@@ -17,9 +18,10 @@ from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, GenerationState
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.decoders import DECODERS
-from tests.support.generations import SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, SMALLEST
+from tests.support.hosted_fake.behavior import Stage
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
-from tests.support.huggingface_router.behavior import PutRefusal, Stage
+from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.in_process import InProcessService
 from tests.support.service import Deployment
 from tests.support.studio import Studio
@@ -108,6 +110,23 @@ QUEUE: dict[str, Row] = {
     "hang in the middle of the receipt": Row(fault(how="stall"), AGAIN, "TIMEOUT", UNKNOWN, PRICE),
     "every poll answered 500": Row(fault("status", status=500), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
     "polls that hang": Row(fault("status", how="hang"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
+    "no credit for the polls": Row(fault("status", status=402), AGAIN, "CREDIT", RETRYABLE, PRICE),
+    "key refused for the result": Row(fault("result", status=401), AGAIN, "CREDENTIALS", RETRYABLE, PRICE),
+    "COMPLETED, and the router no longer has the model": Row(
+        fault(
+            "result",
+            status=400,
+            made_by="proxy",
+            body={"error": "Model not supported by provider fal-ai"},
+        ),
+        AGAIN,
+        "GONE",
+        RETRYABLE,
+        PRICE,
+    ),
+    "COMPLETED, and a proxy answers 410": Row(
+        fault("result", status=410, made_by="proxy"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+    ),
     "request forgotten (404)": Row(fault("status", status=404), AGAIN, "UNAVAILABLE", RETRYABLE, PRICE),
     "COMPLETED with a 422 result": Row(
         fault("result", status=422), "failed", "CONTENT_REFUSED", FATAL, PRICE
@@ -142,7 +161,10 @@ QUEUE: dict[str, Row] = {
     ),
     "truncated picture": Row(fault("image", how="truncated"), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE),
     "picture of another size": Row(
-        immediate(picture_width=64, picture_height=64), AGAIN, "BAD_ANSWER", RETRYABLE, PRICE
+        immediate(picture_width=200, picture_height=300), "completed", "", "succeeded", PRICE
+    ),
+    "picture of one pixel": Row(
+        immediate(picture_width=1, picture_height=1), "failed", "BAD_ANSWER", FATAL, PRICE
     ),
     "picture that stops in the middle": Row(fault("image", how="stall"), AGAIN, "TIMEOUT", RETRYABLE, PRICE),
     "picture in a local file": Row(
@@ -169,13 +191,6 @@ SINGLE: dict[str, Row] = {
 """Behaviors and outcomes of the route `hf-inference`, whose answer is the picture."""
 
 
-CANCELLED, COMPLETED, FAILED = (
-    GenerationState.GENERATION_STATE_CANCELLED,
-    GenerationState.GENERATION_STATE_COMPLETED,
-    GenerationState.GENERATION_STATE_FAILED,
-)
-
-
 @contextmanager
 def provider(router: RouterFake, base_url: str = "") -> Iterator[HuggingFaceProvider]:
     """Create a provider that uses the fake or another address."""
@@ -199,7 +214,8 @@ async def draw_once(client: AsyncAvatarCreator, project_id: str) -> tuple[Genera
     outcome = AttemptOutcome.Name(attempt.outcome).removeprefix("ATTEMPT_OUTCOME_").lower()
     found = Row(Behavior(), name, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0)
     assert state.price_micros == attempt.price_micros
-    assert attempt.possibly_charged == bool(attempt.price_micros)
+    if attempt.price_micros:
+        assert attempt.possibly_charged
     assert KEY not in str(state)
     # A generation that waits for a retry would disturb the next row.
     if not state.HasField("end_time"):
@@ -358,6 +374,47 @@ async def test_a_cancellation_that_never_reaches_the_provider_is_given_up(hosted
     ]
     [attempt] = await studio.attempts(generation.id)
     assert attempt.possibly_charged
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "outcome"),
+    [
+        (429, PENDING, AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE),
+        (402, FAILED, AttemptOutcome.ATTEMPT_OUTCOME_FATAL),
+    ],
+    ids=["overloaded", "no credit"],
+)
+async def test_a_refusal_that_arrives_while_the_worker_stops_costs_nothing(
+    embedded: Deployment, router: RouterFake, user: str, status: int, state: int, outcome: int
+) -> None:
+    router.behave(fault(status=status))
+    attempts = partial(embedded.rows, "generation_attempts")
+    service_of = InProcessService.serving(embedded, HUGGINGFACE_API_KEY=KEY)
+    async with service_of as service, service.client(user) as client:
+        studio = Studio(service, client, (await client.projects.create("Stopped")).id)
+        hosted = HuggingFaceProvider(Access(api_key=KEY, base_url=router.url), DECODERS)
+        with capture_logs() as logs:
+            router.suspend()
+
+            async def answer_after_the_stop() -> None:
+                try:
+                    await studio.eventually(lambda: "slots_cancelled" in {each["event"] for each in logs})
+                finally:
+                    router.resume()
+
+            async with service.working(hosted):
+                generation = await studio.create_generation()
+                await studio.eventually(lambda: [row["outcome"] for row in attempts()] == ["submitting"])
+                answering = asyncio.create_task(answer_after_the_stop())
+            await answering
+        stopped = await client.generations.get(generation.id)
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (stopped.state, stopped.price_micros) == (state, 0)
+    assert (attempt.possibly_charged, attempt.price_micros) == (False, 0)
+    assert attempt.outcome == outcome
+    assert len(embedded.rows("route_circuits")) == (state == FAILED)
+    assert not embedded.rows("daily_spend")
 
 
 async def test_a_router_that_accepts_no_connection_costs_nothing(

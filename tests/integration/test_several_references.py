@@ -227,7 +227,7 @@ def test_more_references_than_the_route_takes_are_refused_with_the_maximum(
         assert refusal.value.metadata == {"provider": "huggingface", "route": "fal-ai-reference"}
         [violation] = refusal.value.field_violations
         assert violation.field == f"{place}reference_avatar_ids"
-        assert violation.description.endswith("takes at most 4 references (got 5)")
+        assert violation.description.endswith("takes at most 4 references (got 5): give fewer")
     assert list(client.generations.list()) == []
     assert draw(client, project_id, ids_of(people[:MAX_REFERENCES])).state == COMPLETED
 
@@ -244,7 +244,7 @@ def test_a_worker_whose_model_takes_fewer_references_fails_and_requests_nothing(
         last = draw(client, project.id, ids_of(faces))
 
     assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
-    assert last.error.message.endswith("takes at most 1 reference (got 2)")
+    assert last.error.message.endswith("takes at most 1 reference (got 2): give fewer")
     assert (last.attempt_number, router.count) == (1, 0)
 
 

@@ -40,7 +40,8 @@ class FluxSize:
     """Dimensions of the rotary embedding; their sum is the dimension of a head."""
     t5_width: int
     clip_width: int
-    vae_channels: tuple[int, int, int, int]
+    vae_channels: tuple[int, ...]
+    """Channels of each level of the VAE; between two levels, it halves the size."""
     vae_layers: int
     vae_groups: int
     latent_channels: int

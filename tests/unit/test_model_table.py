@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.model_table import (
     COMMERCIAL_MODEL,
-    MAX_STEPS,
     MODELS,
     App,
     Guidance,
@@ -19,7 +19,7 @@ from avatar_creator_server.model_table import (
     Setting,
     find_model,
 )
-from avatar_creator_server.settings import DEFAULT_MODEL, Settings, SettingsError
+from avatar_creator_server.settings import DEFAULT_MODEL, ROUTES, Settings, SettingsError
 from docs.site import models as models_page
 
 OUR_INPUTS = frozenset(
@@ -61,7 +61,7 @@ class TestModel:
         of_apps = [app.steps for each, app, _ in apps() if each is model]
         for steps in filter(None, [model.steps, *of_apps]):
             assert steps.default == int(steps.default)
-            assert 1 <= steps.minimum <= steps.maximum <= MAX_STEPS
+            assert 1 <= steps.minimum <= steps.maximum <= 50
 
     def test_only_a_model_with_guidance_has_a_scale_or_a_negative_prompt(self, model: Model) -> None:
         names = {name for each, app, _ in apps() if each is model for name in app.inputs}
@@ -89,7 +89,9 @@ class TestModel:
 
     def test_a_model_without_weights_is_for_hosts_only(self, model: Model) -> None:
         if model.is_local:
-            Settings(provider="diffusers", model=model.id).require_legal_combination()
+            settings = Settings(provider="diffusers", model=model.id)
+            settings.require_legal_combination()
+            assert set(routes_of(settings).named()) <= set(ROUTES)
             return
         with pytest.raises(SettingsError, match=re.escape(f"MODEL is {model.id}")) as refusal:
             Settings(provider="diffusers", model=model.id).require_legal_combination()
@@ -104,9 +106,15 @@ class TestModel:
         if model.is_drawn_by(host):
             settings.require_legal_combination()
             assert routes_of(settings).from_text.model == model.id
+            assert set(routes_of(settings).named()) <= set(ROUTES)
             return
-        with pytest.raises(SettingsError, match=re.escape(f"{host} only has {DEFAULT_MODEL}, ")):
+        with pytest.raises(SettingsError) as refusal:
             settings.require_legal_combination()
+        if host in model.hosted:
+            writer = next(each for each in MODELS if model.id in each.reference_models)
+            assert f"which {host} only has for edits: set MODEL={writer.id}; " in str(refusal.value)
+        else:
+            assert f"{host} only has {DEFAULT_MODEL}, " in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +122,24 @@ class TestModel:
 )
 def test_an_app_is_described_completely(model: Model, app: App, from_references: bool) -> None:
     assert set(app.inputs) <= OUR_INPUTS
-    assert app.price_per_megapixel or app.price_per_picture
+    assert app.prices.per_megapixel or app.prices.per_picture
     assert re.fullmatch(r"202\d-(0[1-9]|1[0-2])", app.price_date)
     assert (app.max_references > 0) == from_references
     assert from_references == ("reference" in app.inputs or "references" in app.inputs)
     assert not (app.max_references > 1 and "references" not in app.inputs)
+
+
+@pytest.mark.parametrize(("strict", "result"), [(False, "drawn with 8"), (True, "give 8")])
+def test_a_value_out_of_the_range_is_named_with_the_nearest_one(strict: bool, result: str) -> None:
+    settings = Settings(provider="huggingface", model=COMMERCIAL_MODEL, lora_repository="none")
+    route = routes_of(settings).from_text
+
+    [violation] = route.unsupported_options(Options(steps=30, strict=strict), has_reference=False)
+
+    assert violation.field == "options.steps"
+    assert violation.description == (
+        f"steps 30 is outside 4 to 8, the range of the route fal-ai of huggingface: {result}"
+    )
 
 
 def test_a_folder_is_known_by_its_name() -> None:

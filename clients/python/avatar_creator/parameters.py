@@ -38,9 +38,10 @@ class GenerationParameters(TypedDict, total=False):
         preset_id: Preset that fills the prompt and the fields of persona and attributes that are left out.
         persona_example_id: Persona example that fills the fields of the persona that are left out.
         reference_avatar_id: Avatar to start from; the service uses its picture.
-        reference_avatar_ids: 1 to 8 avatars with pictures of the same person, instead of
+        reference_avatar_ids: Ids of 1 to 8 different avatars with pictures of the same person, instead of
             `reference_avatar_id`; the service's route says how many it takes.
-        reference_strength: Allowed distance from the reference's picture, above 0 to 1; 0 means 0.6.
+        reference_strength: Allowed distance from the reference's picture, above 0 and at most 1; 0.6 if
+            not given.
         priority: Urgency of the generation; UNSPECIFIED means NORMAL.
     """
 

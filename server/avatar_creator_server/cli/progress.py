@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from datetime import UTC
 from pathlib import Path
 
 from rich.console import Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from avatar_creator import Generation, GenerationEndedError, GenerationStage
+from avatar_creator import Generation, GenerationEndedError, GenerationStage, GenerationState
 from avatar_creator.watching import ENDED, completed
 from avatar_creator_server.cli.errors import CommandError, error_message
 from avatar_creator_server.cli.format import dimensions, dollars, enum_label, moderation_label, printable
@@ -151,6 +153,8 @@ def _show_states(session: Session, started: Sequence[Generation], last: dict[str
             for generation in started
         }
         for state in states:
+            if not session.shows_progress and not session.as_json:
+                _note_failure(session, last[state.id], state)
             last[state.id] = state
             if session.as_json:
                 session.print_json_line(state)
@@ -160,6 +164,13 @@ def _show_states(session: Session, started: Sequence[Generation], last: dict[str
                 description=_activity(state),
                 outlook=_outlook(state),
             )
+
+
+def _note_failure(session: Session, before: Generation, state: Generation) -> None:
+    """Say once for each attempt that it failed. In a terminal, the progress bar says it."""
+    repeated = before.attempt_number == state.attempt_number and _failure_sentence(before)
+    if (failure := _failure_sentence(state)) and not repeated:
+        session.note(failure)
 
 
 def _note_running(session: Session, ids: Sequence[str]) -> None:
@@ -187,8 +198,20 @@ def _activity(state: Generation) -> str:
     return enum_label(state, "state" if ended else "stage")
 
 
+def _failure_sentence(state: Generation) -> str:
+    """Return why the last attempt failed and when the next one is due; empty if no retry is due."""
+    waits = state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("next_attempt_time")
+    if not waits or not state.HasField("error"):
+        return ""
+    seconds = max(0, round(state.next_attempt_time.ToDatetime(UTC).timestamp() - time.time()))
+    cause = printable(state.error.message)
+    return f"attempt {state.attempt_number} failed: {cause}; next attempt in {seconds} s"
+
+
 def _outlook(state: Generation) -> str:
-    """Return the queue position, the expected duration and the last error, as far as they are known."""
+    """Return the failed attempt, or the queue position, the expected duration and the last error."""
+    if failure := _failure_sentence(state):
+        return failure
     facts = []
     if state.HasField("queue_position"):
         facts.append(

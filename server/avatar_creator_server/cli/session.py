@@ -69,9 +69,15 @@ class Session:
         rendered = render(result)
         if isinstance(rendered, str):
             self.print_sentence(rendered)
-        else:
+        elif self.output.is_terminal:
             # In a terminal too narrow even for the ids, wrapped lines are better than shortened ids.
             self.output.print(rendered, crop=False)
+        else:
+            with self.output.capture() as captured:
+                self.output.print(rendered, crop=False)
+            # Without the blanks that fill a table's last column.
+            for line in captured.get().splitlines():
+                typer.echo(line.rstrip())
 
     def print_list(self, items: _Messages, table: Callable[[_Messages], RenderableType]) -> None:
         """Print the items as the result."""

@@ -132,7 +132,8 @@ def recipe(shown: Recipe) -> Table:
         *_numbered("reference", "", shown.reference_avatar_ids),
         *_numbered("reference", " SHA-256", shown.reference_sha256s),
         ("strength", _nonzero(shown.reference_strength)),
-        *((printable(name.replace("_", " ")), fact) for name, fact in sorted(shown.provider_facts.items())),
+        ("speed", shown.speed if shown.speed != "exact" else ""),
+        *((_provider_fact(name), fact) for name, fact in sorted(shown.provider_facts.items())),
         ("picture classifier", shown.picture_classifier),
         ("picture score", f"{shown.picture_score:.4f}" if shown.picture_classifier else ""),
         ("picture blurred", "yes" if shown.blurred else ""),
@@ -227,6 +228,10 @@ def personas(listed: Sequence[PersonaExample]) -> Table:
     return table
 
 
+def _provider_fact(name: str) -> str:
+    return "seed reported by the provider" if name == "seed" else printable(name.replace("_", " "))
+
+
 def _persona(persona: Persona) -> Iterable[tuple[str, str]]:
     yield "persona", persona.name
     yield "age", str(persona.age or "")
@@ -260,7 +265,8 @@ def _fact_sheet(*facts: tuple[str, str]) -> Table:
     sheet = Table.grid(_text_column(""), "", padding=(0, 2, 0, 0))
     for name, fact in facts:
         if fact:
-            sheet.add_row(name, Text(printable(fact)))
+            # Folded, so that a hash or an id is complete in a narrow terminal too.
+            sheet.add_row(name, Text(printable(fact), overflow="fold"))
     return sheet
 
 

@@ -72,7 +72,7 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
         ended = await _watch(client, generation.id, console)
         if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
-            raise _cannot_draw(ended)
+            raise _cannot_draw(ended, settings)
         for warning in ended.warnings:
             console.print(f"Note: {warning}.")
         console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
@@ -105,11 +105,7 @@ def _demo_settings(folder: Path) -> dict[str, Any]:
 
 
 async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Console) -> Generation:
-    """Show a generation's progress and return its last state.
-
-    Raises:
-        DemoError: The first attempt failed.
-    """
+    """Show a generation's progress and return its last state, or the state after a failed attempt."""
     columns = (
         TextColumn("  {task.description:<10}"),
         BarColumn(),
@@ -124,9 +120,16 @@ async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Consol
             progress.update(bar, completed=state.progress_percent, description=stage)
             if state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("error"):
                 # The service would try again for 20 minutes. A person at a demo does not wait for that.
-                raise _cannot_draw(state)
+                break
     return state
 
 
-def _cannot_draw(state: Generation) -> DemoError:
-    return DemoError(f"the portrait could not be drawn: {state.error.message}")
+def _cannot_draw(state: Generation, settings: Settings) -> DemoError:
+    problem = f"the portrait could not be drawn: {state.error.message}"
+    if settings.chosen_provider == "sketch":
+        return DemoError(problem)
+    otherwise = "set PROVIDER=sketch"
+    if not settings.provider:
+        key = "HUGGINGFACE_API_KEY" if settings.chosen_provider == "huggingface" else "REPLICATE_API_TOKEN"
+        otherwise = f"unset {key}"
+    return DemoError(f"{problem}; run `avatar-creator doctor`, or {otherwise} to draw with sketch")

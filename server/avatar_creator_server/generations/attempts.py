@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.json_columns import from_json
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
 from avatar_creator_server.database.models.states import AttemptOutcome, JobKind
-from avatar_creator_server.generations.records import Attempt
+from avatar_creator_server.generations.records import Attempt, RouteChoice
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
 
 MAX_ATTEMPTS = 100
@@ -82,6 +83,25 @@ def request_to_resume(row: AvatarGeneration) -> tuple[str, str]:
     return (str(last.provider_request_id), str(last.route)) if last.resumable else ("", "")
 
 
+def choice_of_request(generation_id: str, request_id: str) -> RouteChoice | None:
+    """Return the app and the LoRA with which a request was submitted.
+
+    Later attempts have the same request id, so the first one counts. None means that the route has no apps,
+    or that a worker of a version without choices submitted the request.
+    """
+    submitted = (
+        GenerationAttempt.select(GenerationAttempt.route_choice)
+        .where(
+            GenerationAttempt.generation == generation_id,
+            GenerationAttempt.provider_request_id == request_id,
+        )
+        .order_by(GenerationAttempt.attempt_number)
+        .first()
+    )
+    stored = submitted.route_choice if submitted else None
+    return from_json(RouteChoice, stored) if stored else None
+
+
 def paying_attempt(attempt: GenerationAttempt) -> GenerationAttempt | None:
     """Return the earlier attempt that paid for the request that this attempt resumed; None without one."""
     if not attempt.provider_request_id:
@@ -92,7 +112,7 @@ def paying_attempt(attempt: GenerationAttempt) -> GenerationAttempt | None:
             GenerationAttempt.generation == attempt.generation_id,
             GenerationAttempt.attempt_number < attempt.attempt_number,
             GenerationAttempt.provider_request_id == attempt.provider_request_id,
-            GenerationAttempt.price_micros > 0,
+            GenerationAttempt.possibly_charged,
         )
         .first()
     )

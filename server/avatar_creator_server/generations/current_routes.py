@@ -17,9 +17,9 @@ from avatar_creator_server.database.call_limits import start_shared
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import ModelMapping
 from avatar_creator_server.errors import AvatarCreatorError
-from avatar_creator_server.generations.model_mapping import FAL
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Routes
+from avatar_creator_server.model_table import FAL
 from avatar_creator_server.settings import Settings
 
 log = structlog.get_logger()
@@ -28,9 +28,9 @@ MAX_AGE = timedelta(days=7)
 """Age of the stored list after which it counts for nothing, so that everything counts as offered."""
 
 _FRESH_SECONDS = 30.0
-"""Time after which a process looks at the row again, while its callers still use the last look."""
+"""Age after which a process refreshes its cached routes, while its callers still use them."""
 _STALE_SECONDS = 300.0
-"""Time after which callers wait for the next look, because no call has needed one for so long."""
+"""Age after which callers wait for fresh routes, because no call has refreshed them for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ class StoredMapping:
 
 
 class CurrentRoutes:
-    """The routes of one process's settings, with what the router offers, as this process last saw it."""
+    """The routes of one process's settings, with a cache of what the router offers."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
         self.if_all_offered = routes_of(settings)
         """The routes if the router offers all apps."""
-        self._look: _Look | None = None
-        self._looking: asyncio.Task[_Look] | None = None
+        self._cached: _Cached | None = None
+        self._refreshing: asyncio.Task[_Cached] | None = None
 
     @property
     def depend_on_mapping(self) -> bool:
@@ -62,18 +62,18 @@ class CurrentRoutes:
     async def current(self) -> Routes:
         """Return the routes of this moment.
 
-        The look at the row is shared, and callers do not wait for it, except for the first look and the first
-        one after minutes without a caller. If the row cannot be read, the last look counts.
+        Callers share one read of the row. They do not wait for it, except for the first read and the first
+        one after minutes without a caller. If the row cannot be read, the cached routes count.
         """
         if not self.depend_on_mapping:
             return self.if_all_offered
-        look = self._look
-        age = time.monotonic() - look.began_at if look else _STALE_SECONDS
+        cached = self._cached
+        age = time.monotonic() - cached.read_at if cached else _STALE_SECONDS
         if age >= _FRESH_SECONDS:
-            looking = self._begin()
+            refreshing = self._start_refresh()
             if age >= _STALE_SECONDS:
-                look = await asyncio.shield(looking)
-        return look.routes if look else self.if_all_offered
+                cached = await asyncio.shield(refreshing)
+        return cached.routes if cached else self.if_all_offered
 
     async def stored(self) -> StoredMapping | None:
         """Return the stored list, however old it is; None if there is none."""
@@ -82,43 +82,49 @@ class CurrentRoutes:
     async def store(self, apps: frozenset[str]) -> None:
         """Store a list that the hub has just given. This process uses it at once, others within seconds."""
         await self._database.write(self._write, apps)
-        self._look = self._look_at(apps)
+        self._cached = self._routes_with(apps)
 
-    def _begin(self) -> asyncio.Task[_Look]:
-        if self._looking is None or self._looking.done():
-            self._looking = start_shared(self._look_again(), name="model-mapping")
-        return self._looking
+    def _start_refresh(self) -> asyncio.Task[_Cached]:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = start_shared(self._refresh(), name="model-mapping")
+        return self._refreshing
 
-    async def _look_again(self) -> _Look:
-        began_at = time.monotonic()
+    async def _refresh(self) -> _Cached:
+        read_at = time.monotonic()
         try:
             stored = await self.stored()
         except (AvatarCreatorError, PeeweeException) as error:
             log.warning("model_mapping_unreadable", error=repr(error))
-            return self._look or _Look(began_at, self.if_all_offered)
-        self._look = self._look_at(stored.apps if stored and stored.age <= MAX_AGE else None)
-        return self._look
+            return self._cached or _Cached(read_at, self.if_all_offered)
+        self._cached = self._routes_with(stored.apps if stored and stored.age <= MAX_AGE else None)
+        return self._cached
 
-    def _look_at(self, apps: frozenset[str] | None) -> _Look:
-        return _Look(time.monotonic(), routes_of(self._settings, apps))
+    def _routes_with(self, apps: frozenset[str] | None) -> _Cached:
+        return _Cached(time.monotonic(), routes_of(self._settings, apps))
 
     def _read(self) -> StoredMapping | None:
-        row: ModelMapping | None = ModelMapping.get_or_none(ModelMapping.provider == FAL)
+        row: ModelMapping | None = ModelMapping.get_or_none(
+            ModelMapping.provider == FAL, ModelMapping.hub_url == self._settings.huggingface_hub_url
+        )
         if row is None:
             return None
         return StoredMapping(frozenset(row.apps), row.read_time, self._database.now() - row.read_time)
 
     def _write(self, apps: frozenset[str]) -> None:
-        stored = {ModelMapping.apps: sorted(apps), ModelMapping.read_time: self._database.now()}
+        stored = {
+            ModelMapping.hub_url: self._settings.huggingface_hub_url,
+            ModelMapping.apps: sorted(apps),
+            ModelMapping.read_time: self._database.now(),
+        }
         ModelMapping.insert({ModelMapping.provider: FAL, **stored}).on_conflict(
             conflict_target=[ModelMapping.provider], update=stored
         ).execute()
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """The result of one look at the row."""
+class _Cached:
+    """The routes by one read of the row."""
 
-    began_at: float
-    """Time of `time.monotonic`."""
+    read_at: float
+    """Time of the read, by `time.monotonic`."""
     routes: Routes

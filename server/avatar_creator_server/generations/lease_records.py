@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from avatar_creator_server.database.models.states import AttemptOutcome
 from avatar_creator_server.generations.recipes.recipe import Recipe
-from avatar_creator_server.generations.records import Generation, Reproduction
+from avatar_creator_server.generations.records import Generation, Reproduction, RouteChoice
 from avatar_creator_server.images.records import PictureModeration, StoredFile
 
 
@@ -29,6 +29,8 @@ class Lease:
     """Outcome of the lost worker's attempt that this lease takes over; empty if none."""
     lost_worker: str = ""
     """Name of the lost worker."""
+    resume_choice: RouteChoice | None = None
+    """The app and the LoRA of that request; see `attempts.choice_of_request`."""
 
 
 @dataclass(frozen=True, slots=True)

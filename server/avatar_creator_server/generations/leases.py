@@ -25,6 +25,7 @@ from avatar_creator_server.database.models.states import (
 )
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import (
+    choice_of_request,
     close_lost_attempt,
     is_unanswered,
     paying_attempt,
@@ -53,7 +54,7 @@ from avatar_creator_server.generations.recipes.reproduction import (
     read_source,
 )
 from avatar_creator_server.generations.records import Generation
-from avatar_creator_server.generations.routes import Route
+from avatar_creator_server.generations.routes import Route, current_name
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.service import lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
@@ -166,8 +167,9 @@ class GenerationLeases:
     ) -> None:
         """Record that the provider is about to be called and that drawing begins, before the call.
 
-        `price_micros` is the price of the request; 0 if an earlier request is resumed. From now on the
-        request counts as possibly charged. A repeated call adds nothing.
+        `price_micros` is the price of the request; 0 if an earlier request is resumed. From now on a new
+        request to a hosted provider counts as possibly charged, also without a price. A repeated call adds
+        nothing.
 
         Raises:
             LeaseLostError: The worker no longer owns the generation.
@@ -190,7 +192,8 @@ class GenerationLeases:
                 outcome=AttemptOutcome.SUBMITTING,
                 provider=route.provider,
                 route=route.name,
-                possibly_charged=price_micros > 0,
+                route_choice=asdict(route.choice) if route.choice else None,
+                possibly_charged=route.is_hosted and not lease.resume_request_id,
                 price_micros=price_micros,
             )
             spending.reserve_at_least(generation.id, generation.price_micros)
@@ -222,7 +225,7 @@ class GenerationLeases:
             raise LeaseLostError
 
     async def drop_request(self, lease: Lease) -> Lease:
-        """Give up the request to resume, because the service no longer uses its route.
+        """Give up the request to resume, because the service no longer has its route.
 
         A background job cancels the request. A repeated call changes nothing.
 
@@ -354,6 +357,8 @@ class GenerationLeases:
                 return Lease(failed, row.epoch, "", lost_attempt=lost_attempt, lost_worker=lost_worker)
         elif row.attempt_number:
             resume_request_id, resume_route = request_to_resume(row)
+        resume_route = current_name(resume_route)
+        resume_choice = choice_of_request(row.id, resume_request_id) if resume_request_id else None
         state_before = row.state
         row.state = GenerationState.PROCESSING
         row.stage = GenerationStage.CLAIMED
@@ -382,6 +387,7 @@ class GenerationLeases:
             resume_route,
             lost_attempt,
             lost_worker,
+            resume_choice,
         )
 
     def _complete(self, lease: Lease, result: AttemptResult) -> AttemptEnd:
@@ -498,7 +504,7 @@ class GenerationLeases:
         if generation.ended and failure.resumable and attempt.provider_request_id:
             enqueue_jobs(JobKind.CANCEL_REQUEST, generation.user_id, [attempt.provider_request_id], now)
         self._spend(lease, generation, now)
-        if payer:
+        if payer and refunded_earlier:
             spending.refund(generation.user_id, generation.app_id, refunded_earlier, payer.end_time)
         statistics.count_move(generation.user_id, GenerationState.PROCESSING, generation.state)
         return AttemptEnd(generation, failure.outcome, failure.reason)

@@ -7,11 +7,16 @@ from dataclasses import replace
 
 from avatar_creator_server.avatars.service import require_avatar
 from avatar_creator_server.database.models.states import GenerationState
-from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
+from avatar_creator_server.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from avatar_creator_server.generations.prompt import cut_warning, describe, enhance
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.queries import read_generation
-from avatar_creator_server.generations.recipes.reproduction import read_recipe, require_reproducible
+from avatar_creator_server.generations.recipes.reproduction import (
+    deleted_original_error,
+    read_recipe,
+    require_reproducible,
+)
+from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.request import (
     GenerationRequest,
     fill_from_presets,
@@ -56,7 +61,8 @@ class GenerationPlanner:
         """Return the route that the request takes.
 
         Raises:
-            InvalidArgumentError: The service makes no pictures from references, or not from so many.
+            InvalidArgumentError: The service makes no pictures from references, or not from so many, or not
+                without one.
         """
         count = len(request.reference_avatar_ids)
         field = "reference_avatar_ids" if count > 1 else "reference_avatar_id"
@@ -70,6 +76,9 @@ class GenerationPlanner:
                 else "the service's route makes no pictures from a reference",
             )
             raise _unsupported(self._routes.from_text, [violation])
+        if route.needs_reference and not count:
+            problem = f"the model {route.model} only edits pictures: choose an avatar as the reference"
+            raise _unsupported(route, [FieldViolation(field, problem)])
         if count > route.max_references:
             raise _unsupported(route, [FieldViolation(field, route.too_many_references(count))])
         return route
@@ -104,6 +113,24 @@ class GenerationPlanner:
             warnings += [cut] if cut else []
         return tuple(warnings)
 
+    def require_still_reproducible(self, caller: Caller, request: GenerationRequest) -> None:
+        """Refuse to draw a reproduction again if its recipe can no longer be run.
+
+        Raises:
+            FailedPreconditionError: The recipe cannot be run again, or its generation has been deleted.
+        """
+        if request.reproduce_of:
+            try:
+                self._reproducible(caller, request.reproduce_of)
+            except NotFoundError as error:
+                raise deleted_original_error() from error
+
+    def _reproducible(self, caller: Caller, generation_id: str) -> Generation:
+        original = read_generation(caller, generation_id)
+        completed = original.state == GenerationState.COMPLETED
+        require_reproducible(original, read_recipe(original.id) if completed else None, self._routes)
+        return original
+
     def _reproduction(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
         """Return the request of the generation to reproduce, with the seed and prompt that it used.
 
@@ -111,9 +138,7 @@ class GenerationPlanner:
             NotFoundError: The user has no such generation.
             FailedPreconditionError: The recipe cannot be run again.
         """
-        original = read_generation(caller, request.reproduce_of)
-        completed = original.state == GenerationState.COMPLETED
-        require_reproducible(original, read_recipe(original.id) if completed else None, self._routes)
+        original = self._reproducible(caller, request.reproduce_of)
         return replace(
             request_from(original),
             enhanced_prompt=original.enhanced_prompt,

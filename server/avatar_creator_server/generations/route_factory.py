@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from avatar_creator_server.generations.routes import Lora, Prices, Route, Routes
+from avatar_creator_server.generations.routes import Lora, Route, Routes
 from avatar_creator_server.model_table import (
+    FAL,
+    NO_PRICES,
     App,
     Guidance,
     Model,
+    Prices,
     References,
     find_model,
 )
@@ -28,8 +31,8 @@ def routes_of(settings: Settings, offered: Offered = None) -> Routes:
     """Create the routes of a service with these settings."""
     match settings.chosen_provider:
         case "huggingface":
-            if settings.huggingface_route == "fal-ai":
-                return _hosted(settings, "huggingface", "fal-ai", offered)
+            if settings.huggingface_route == FAL:
+                return _hosted(settings, "huggingface", FAL, offered)
             return Routes(_single_requests(settings), None)
         case "replicate":
             return _hosted(settings, "replicate", "replicate")
@@ -42,8 +45,8 @@ def routes_of(settings: Settings, offered: Offered = None) -> Routes:
 
 def _hosted(settings: Settings, provider: str, name: str, offered: Offered = None) -> Routes:
     """Return the routes to a provider that hosts each model in apps."""
-    from_text = _ways(settings, provider, name, has_reference=False)
-    from_reference = _ways(settings, provider, name, has_reference=True)
+    from_text = _candidates(settings, provider, name, has_reference=False)
+    from_reference = _candidates(settings, provider, name, has_reference=True)
     text = _first_offered(from_text, offered)
     reference = _first_offered(from_reference, offered)
     return Routes(
@@ -51,19 +54,19 @@ def _hosted(settings: Settings, provider: str, name: str, offered: Offered = Non
         text or replace(from_text[0], missing_app=from_text[0].app_name),
         reference,
         missing_reference_app=from_reference[0].app_name if from_reference and not reference else "",
-        ways_from_text=from_text,
-        ways_from_reference=from_reference,
+        candidates_from_text=from_text,
+        candidates_from_reference=from_reference,
     )
 
 
-def _first_offered(ways: Sequence[Route], offered: Offered) -> Route | None:
-    for way in ways:
-        if offered is None or way.app_name in offered:
-            return way if way is ways[0] else replace(way, missing_app=ways[0].app_name)
+def _first_offered(candidates: Sequence[Route], offered: Offered) -> Route | None:
+    for route in candidates:
+        if offered is None or route.app_name in offered:
+            return route if route is candidates[0] else replace(route, missing_app=candidates[0].app_name)
     return None
 
 
-def _ways(settings: Settings, provider: str, name: str, *, has_reference: bool) -> tuple[Route, ...]:
+def _candidates(settings: Settings, provider: str, name: str, *, has_reference: bool) -> tuple[Route, ...]:
     """Return the routes to a provider's apps that draw from text or from a reference, the best first."""
     model = find_model(settings.model)
     if model is None or not model.is_drawn_by(name):
@@ -71,11 +74,11 @@ def _ways(settings: Settings, provider: str, name: str, *, has_reference: bool) 
     if not has_reference:
         hosted = model.hosted[name]
         return _app_routes(settings, provider, name, model, hosted.text, hosted.text_lora)
-    ways: list[Route] = []
+    candidates: list[Route] = []
     for other in map(find_model, model.reference_models or (model.id,)):
         if other is not None and name in other.hosted:
             hosted = other.hosted[name]
-            ways += _app_routes(
+            candidates += _app_routes(
                 settings,
                 provider,
                 f"{name}-reference",
@@ -85,7 +88,7 @@ def _ways(settings: Settings, provider: str, name: str, *, has_reference: bool) 
                 # The LoRA was trained on the model that draws from text, so another one does not get it.
                 lora_model="" if other is model else model.id,
             )
-    return tuple(ways)
+    return tuple(candidates)
 
 
 def _app_routes(
@@ -98,7 +101,7 @@ def _app_routes(
     lora_model: str = "",
 ) -> tuple[Route, ...]:
     lora = _lora(settings)
-    ways = [
+    apps = [
         *(
             (app, lora)
             for app in (with_lora, plain)
@@ -126,7 +129,7 @@ def _app_routes(
             lora_model=lora_model if lora else "",
             prices=_prices(settings, name, app),
         )
-        for app, drawn_with in ways
+        for app, drawn_with in apps
     )
 
 
@@ -157,6 +160,7 @@ def _single_requests(settings: Settings) -> Route:
         default_negative_prompt=_has_classifier_free_guidance(model),
         lora_dropped=_lora(settings) is not None,
         prices=_prices(settings, settings.huggingface_route, None),
+        price_unknown=settings.huggingface_route not in settings.prices_per_megapixel,
     )
 
 
@@ -229,12 +233,4 @@ def _prices(settings: Settings, route: str, app: App | None) -> Prices:
     price = settings.prices_per_megapixel.get(route)
     if price is not None:
         return Prices(per_megapixel=round(price * 1_000_000))
-    if app is None:
-        return Prices()
-    return Prices(
-        per_megapixel=app.price_per_megapixel,
-        first_megapixel=app.first_megapixel,
-        per_picture=app.price_per_picture,
-        per_reference_megapixel=app.price_per_reference,
-        reference_megapixels=app.reference_megapixels,
-    )
+    return NO_PRICES if app is None else app.prices

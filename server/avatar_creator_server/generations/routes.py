@@ -6,17 +6,12 @@ can do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.records import Options, RouteChoice
-from avatar_creator_server.model_table import App, Model, References, Setting
-
-PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
-"""Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
-report that a picture of 1,024 by 1,024 is billed as one megapixel (veniceai/api-docs#241)."""
+from avatar_creator_server.model_table import NO_PRICES, App, Model, Prices, References, Setting
 
 OPTIONS = frozenset(
     {"prompt", "negative_prompt", "steps", "guidance_scale", "reference", "reference_strength"}
@@ -36,6 +31,15 @@ _LIMITATIONS = {
 """Behavior of a route that does not support an option, by field of `CreateGenerationRequest`."""
 
 
+_FORMER_NAMES = {"fal-ai-kontext": "fal-ai-reference"}
+"""Names that version 0.1.0 stores for routes of today. Its workers still write them during an upgrade."""
+
+
+def current_name(stored: str) -> str:
+    """Return today's name of a route that this version or an earlier one has stored."""
+    return _FORMER_NAMES.get(stored, stored)
+
+
 @dataclass(frozen=True, slots=True)
 class Lora:
     """A low-rank adaptation that changes the model."""
@@ -53,41 +57,13 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
-    """The price of a picture in millionths of a US dollar, by its parts."""
-
-    per_megapixel: int = 0
-    """Price of each started megapixel of the picture."""
-    first_megapixel: int = 0
-    """Additional price of the first megapixel."""
-    per_picture: int = 0
-    """Additional price of each picture."""
-    per_reference_megapixel: int = 0
-    """Price of each megapixel of each reference."""
-    reference_megapixels: int = 0
-    """Megapixels that count for a reference of any size; 0 if its started megapixels count."""
-
-    def price(self, width: int, height: int, references: int) -> int:
-        """Return the price of a picture of this size with this number of references of the same size."""
-        megapixels = math.ceil(width * height / PIXELS_OF_A_MEGAPIXEL)
-        of_references = references * (self.reference_megapixels or megapixels)
-        return (
-            megapixels * self.per_megapixel
-            + of_references * self.per_reference_megapixel
-            + self.first_megapixel
-            + self.per_picture
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Route:
     """One way to make a portrait."""
 
     provider: str
     """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     name: str
-    """`local`, `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate` or
-    `replicate-reference`."""
+    """One of `avatar_creator_server.settings.ROUTES`."""
     model: str
     """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
@@ -117,7 +93,9 @@ class Route:
     missing_app: str = ""
     """App that would draw, but that Hugging Face's router does not offer; empty if there is no such app. If
     the router offers none that could draw instead, it is this route's own app."""
-    prices: Prices = Prices()
+    prices: Prices = NO_PRICES
+    price_unknown: bool = False
+    """True if the provider charges for pictures, but the table and the settings do not have the price."""
     speed: str = "exact"
     """Means to draw faster on the worker's own card: `exact`, `compiled` or `fast`; see MODEL_SPEED."""
 
@@ -132,6 +110,11 @@ class Route:
         )
 
     @property
+    def needs_reference(self) -> bool:
+        """True if the model only edits pictures, and cannot draw from text alone."""
+        return self.known_model is not None and self.known_model.needs_reference
+
+    @property
     def follows_instructions(self) -> bool:
         """True if the route edits references by an instruction, so that a list of words does not suit it."""
         return self.references in (References.EDITED, References.COMBINED)
@@ -142,9 +125,11 @@ class Route:
         return self.provider not in _LOCAL_PROVIDERS
 
     @property
-    def charges(self) -> bool:
-        """True if a request may cost money."""
-        return self.prices != Prices()
+    def price_warning(self) -> str | None:
+        """A warning that the price is unknown; None if the service knows the price."""
+        if not self.price_unknown:
+            return None
+        return f"the price of the route {self.name} is unknown and counts as $0.00"
 
     @property
     def app_name(self) -> str:
@@ -186,7 +171,7 @@ class Route:
     def too_many_references(self, count: int) -> str:
         """Return the sentence that refuses this number of references."""
         limit = f"{self.max_references} reference" + ("s" if self.max_references > 1 else "")
-        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count})"
+        return f"the route {self.name} of {self.provider} takes at most {limit} (got {count}): give fewer"
 
     def prompt_for(self, text: str) -> str:
         """Return the prompt to send: with the LoRA's trigger words in front, unless it contains them."""
@@ -249,8 +234,12 @@ class Route:
             elif field in ranges:
                 value, taken, name = ranges[field]
                 if taken is not None and taken.clamp(value) != value:
+                    nearest = taken.clamp(value)
+                    result = f"give {nearest:g}" if options.strict else f"drawn with {nearest:g}"
                     yield FieldViolation(
-                        field, f"{route} draws with {name} {taken.minimum:g} to {taken.maximum:g}"
+                        field,
+                        f"{name} {value:g} is outside {taken.minimum:g} to {taken.maximum:g}, the range of "
+                        f"{route}: {result}",
                     )
         if self.lora_dropped:
             yield FieldViolation("options.strict", self._dropped_lora(route))
@@ -278,15 +267,15 @@ class Routes:
     """Route for requests with a reference; None if the service does not support references."""
     missing_reference_app: str = ""
     """App that would draw from a reference, but that Hugging Face's router does not offer; else empty."""
-    ways_from_text: tuple[Route, ...] = ()
+    candidates_from_text: tuple[Route, ...] = ()
     """All routes of the same settings, offered or not, the best first; empty if the routes have no apps."""
-    ways_from_reference: tuple[Route, ...] = ()
+    candidates_from_reference: tuple[Route, ...] = ()
     """The same for requests with a reference."""
 
     def chosen(self, choice: RouteChoice, *, has_reference: bool) -> Route | None:
         """Return the route that was chosen for a generation; None if the settings do not have it."""
-        ways = self.ways_from_reference if has_reference else self.ways_from_text
-        return next((way for way in ways if way.choice == choice), None)
+        candidates = self.candidates_from_reference if has_reference else self.candidates_from_text
+        return next((route for route in candidates if route.choice == choice), None)
 
     def route(self, *, has_reference: bool) -> Route | None:
         """Return the route for a request with or without a reference; None if there is none."""

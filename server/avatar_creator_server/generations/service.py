@@ -140,7 +140,7 @@ class Generations:
             texts = request.texts
             self._moderation.refuse_denied(texts)
             await self._moderation.refuse_flagged("\n".join(texts.values()))
-        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        planner = await self._planner()
         created = await self._database.write(self._create, planner, caller, key, request, count)
         return await self._announce(created)
 
@@ -152,7 +152,7 @@ class Generations:
         """
 
         workers = await self._workers.live()
-        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        planner = await self._planner()
 
         def query() -> Estimate:
             require_project(caller, request.project_id)
@@ -165,7 +165,10 @@ class Generations:
                 price_micros=count * planner.price_of(complete),
                 seconds=seconds_by_route(route.name),
                 expected_seconds=None,
-                warnings=(*planner.warnings(complete), *([workers.warning] if workers.warning else [])),
+                warnings=(
+                    *planner.warnings(complete),
+                    *filter(None, (route.price_warning, workers.warning)),
+                ),
             )
 
         estimate = await self._database.read(query)
@@ -179,10 +182,11 @@ class Generations:
 
         Raises:
             NotFoundError: The user has no such generation.
-            FailedPreconditionError: The generation did not fail and was not cancelled.
+            FailedPreconditionError: The generation did not fail and was not cancelled, or the recipe that it
+                reproduces cannot be run again.
             InvalidArgumentError, ResourceExhaustedError: As `create`. The moderation service is not asked.
         """
-        planner = GenerationPlanner(await self._routes.current(), self._prompt_style)
+        planner = await self._planner()
         created = await self._database.write(self._retry, planner, caller, key, generation_id)
         [generation] = await self._announce([created])
         return generation
@@ -258,6 +262,10 @@ class Generations:
         await asyncio.gather(self._notifier.notify_job(), self._events.publish_cancelled(generation))
         return generation
 
+    async def _planner(self) -> GenerationPlanner:
+        """Return a planner for the routes of this moment."""
+        return GenerationPlanner(await self._routes.current(), self._prompt_style)
+
     async def _announce(self, created: list[Generation]) -> list[Generation]:
         """Notify workers and watchers, all at once because each notification may take half a second.
 
@@ -313,6 +321,7 @@ class Generations:
         lock_project(self._database, before.user_id, before.project_id, adds=True)
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
+        planner.require_still_reproducible(caller, request)
         planner.require_supported(request)
         self._insert(
             planner,

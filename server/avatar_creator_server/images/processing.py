@@ -1,4 +1,4 @@
-"""Acceptance of uploaded pictures, thumbnails, and encoding of generated pictures.
+"""Acceptance of uploaded pictures, thumbnails, and scaling and encoding of generated pictures.
 
 The functions are synchronous and keep no state: callers run them in threads. A picture of 12 megapixels
 keeps a core busy for about 0.1 s.
@@ -37,6 +37,8 @@ MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_IMAGE_PIXELS = 50_000_000
 THUMBNAIL_SIZE = 300
 """Width and height of a thumbnail, in pixels."""
+_HEADROOM = (0.5, 0.4)
+"""Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 _PLAIN_GRAY = (128, 128, 128)
 
 # Pillow refuses a PNG with a larger profile, and its own limit of 1 MiB is too small for some.
@@ -184,6 +186,11 @@ def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Ima
     white = Image.new("RGB", plain.size, "white")
     white.paste(plain, mask=plain.getchannel("A"))
     return white
+
+
+def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the portrait, scaled and cropped to this width and height."""
+    return ImageOps.fit(image, size, Image.Resampling.LANCZOS, centering=_HEADROOM)
 
 
 def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:

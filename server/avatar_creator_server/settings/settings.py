@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
-from avatar_creator_server.model_table import MODELS, find_model
+from avatar_creator_server.model_table import FAL, MODELS, Model, find_model
 from avatar_creator_server.settings import values
 from avatar_creator_server.settings.database_urls import (
     SQLITE,
@@ -46,6 +46,12 @@ DEFAULT_LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
 DEFAULT_LORA_TRIGGER = "Super Realism"
 """Words that this LoRA needs in the prompt (its model card)."""
 NO_LORA = "none"
+
+ROUTES = (
+    *("fal-ai", "fal-ai-reference", "hf-inference", "endpoint"),
+    *("replicate", "replicate-reference", "local"),
+)
+"""Names of the routes of all providers; see `avatar_creator_server.generations.routes.Route.name`."""
 
 _SECONDS_PER_DAY = 86_400
 _REPLICATE_SECONDS = 1_800
@@ -108,6 +114,13 @@ def _parse_prices(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
         raise PydanticCustomError("prices", 'must be JSON, for example {"fal-ai": 0.035}') from error
+
+
+def _known_routes(prices: dict[str, float]) -> dict[str, float]:
+    for route in prices:
+        if route not in ROUTES:
+            raise ValueError(f"has the unknown route {route}: the routes are {', '.join(ROUTES)}")
+    return prices
 
 
 _Address = Annotated[str, _if_set(lambda text: str(parse_address(text)))]
@@ -206,9 +219,9 @@ class Settings(BaseSettings):
     """Form of the enhanced prompt: `tags`, a list of phrases, or `prose`, the same facts as sentences."""
     provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
-    prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
-        default_factory=dict
-    )
+    prices_per_megapixel: Annotated[
+        dict[str, _Price], NoDecode, BeforeValidator(_parse_prices), AfterValidator(_known_routes)
+    ] = Field(default_factory=dict)
     """Price in US dollars per megapixel by route, as JSON; others have the table's prices."""
 
     huggingface_api_key: _Key = SecretStr("")
@@ -400,6 +413,16 @@ class Settings(BaseSettings):
         return "replicate" if self.replicate_api_token.get_secret_value() else "sketch"
 
     @property
+    def missing_key(self) -> str:
+        """The variable of the key that the provider needs to draw, if it is not set; else empty."""
+        keys = {
+            "huggingface": ("HUGGINGFACE_API_KEY", self.huggingface_api_key),
+            "replicate": ("REPLICATE_API_TOKEN", self.replicate_api_token),
+        }
+        variable, key = keys.get(self.chosen_provider, ("", SecretStr("")))
+        return "" if key.get_secret_value() else variable
+
+    @property
     def chosen_lora(self) -> str:
         """Id or folder of the LoRA; empty for none."""
         if self.lora_repository:
@@ -494,7 +517,7 @@ class Settings(BaseSettings):
         if self.chosen_provider == "replicate":
             self._require_replicate()
         if self.chosen_provider == "diffusers":
-            self._require_downloadable("the provider diffusers")
+            self._require_downloadable("the provider diffusers", can_edit=True)
             self._require_local_combination()
 
     def _require_tls_files(self) -> None:
@@ -513,22 +536,31 @@ class Settings(BaseSettings):
                 "HUGGINGFACE_ROUTE is endpoint, but HUGGINGFACE_ENDPOINT_URL is not set: set it to the URL "
                 "of the Inference Endpoint"
             )
-        if self.huggingface_route != "fal-ai":
-            self._require_downloadable(f"the route {self.huggingface_route}")
+        if self.huggingface_route != FAL:
+            if self.huggingface_route == "hf-inference":
+                self._require_hub_id("the route hf-inference")
+            self._require_downloadable(f"the route {self.huggingface_route}", can_edit=False)
             return
-        self._require_hosted("fal-ai", "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
+        self._require_hosted(FAL, "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
             raise SettingsError(
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
             )
 
-    def _require_downloadable(self, user: str) -> None:
-        """Refuse a model of the table that has no weights to download, or that only edits pictures."""
+    def _require_downloadable(self, user: str, *, can_edit: bool) -> None:
+        """Refuse a model of the table that has no weights to download.
+
+        Args:
+            user: Name of the provider or route that draws with the model.
+            can_edit: True if the model may be one that only edits pictures.
+        """
+        usable = [known for known in MODELS if known.is_local and (can_edit or not known.needs_reference)]
         model = find_model(self.model)
-        if model is not None and not model.is_local:
-            offered = ", ".join(known.id for known in MODELS if known.is_local)
+        if model is not None and model not in usable:
+            offered = ", ".join(known.id for known in usable)
+            draws = "draws" if can_edit else "draws from text"
             raise SettingsError(
-                f"MODEL is {self.model}, but {user} draws from text with weights that it can download: set "
+                f"MODEL is {self.model}, but {user} {draws} with weights that it can download: set "
                 f"MODEL to {offered}, or another model or folder"
             )
 
@@ -566,12 +598,35 @@ class Settings(BaseSettings):
             provider: Name of the provider in the table of models.
             otherwise: What the operator can do instead.
         """
+        self._require_hub_id(provider)
         model = find_model(self.model)
+        if model is not None and provider in model.hosted:
+            self._refuse_editor(model, provider)
         if model is None or not model.is_drawn_by(provider):
             offered = ", ".join(known.id for known in MODELS if known.is_drawn_by(provider))
             raise SettingsError(
                 f"MODEL is {self.model}, but {provider} only has {offered}: change MODEL, {otherwise}"
             )
+
+    def _require_hub_id(self, user: str) -> None:
+        if self.model.startswith(("/", ".")):
+            raise SettingsError(
+                f"MODEL is the folder {self.model}, but {user} only draws with models of the Hub: "
+                "set MODEL to the id of a model, or PROVIDER=diffusers"
+            )
+
+    def _refuse_editor(self, editor: Model, provider: str) -> None:
+        """Refuse a model that a provider has only for references, if another model draws from text."""
+        if editor.is_drawn_by(provider):
+            return
+        for model in MODELS:
+            if editor.id in model.reference_models and model.is_drawn_by(provider):
+                helpers = map(find_model, model.reference_models)
+                drawn_with = next(each.name for each in helpers if each and provider in each.hosted)
+                raise SettingsError(
+                    f"MODEL is {self.model}, which {provider} only has for edits: set MODEL={model.id}; "
+                    f"references are then drawn with {drawn_with}"
+                )
 
     def signing_secret(self) -> str:
         """Return the secret that signs tokens. The embedded service generates and stores one if none is set.
@@ -604,4 +659,6 @@ def _sentence(invalid: ErrorDetails) -> str:
     """Return for example `REDIS_PORT must be a valid integer`."""
     setting, *place = map(str, invalid["loc"])
     message = invalid["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    # A setting that may be empty is unset for that.
+    message = message.replace("'', ", "").replace("'' or ", "")
     return " ".join([setting.upper(), *place, message])

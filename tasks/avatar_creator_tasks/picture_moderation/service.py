@@ -18,16 +18,22 @@ from PIL import Image
 from pydantic import SecretStr, ValidationError
 
 from avatar_creator_server.settings import SettingsError
-from avatar_creator_server.shared.http import open_http_client
+from avatar_creator_server.shared.http import (
+    NO_COMPRESSION,
+    BearerKey,
+    CompressedAnswerError,
+    TooLongAnswerError,
+    http_problem,
+    open_http_client,
+    read_bounded,
+)
 from avatar_creator_tasks.picture_moderation.classifier import ANSWER, NoVerdictError, nsfw_score_in
-from avatar_creator_tasks.providers.hosted.http_client import BearerKey
 
 log = structlog.get_logger()
 
 MAX_SIDE_PIXELS = 1024
 """Longest side of a picture that is sent. Classifiers reduce it further, often to 224 pixels."""
 _JPEG_QUALITY = 90
-_NO_ENCODING = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,9 @@ class ServiceClassifier:
         self._key = BearerKey(api_key.get_secret_value())
         self._limits = limits or ServiceLimits()
         # `asyncio.timeout` limits the whole answer. httpx limits each step: a trickle would never time out.
-        # No compression: a small answer must not expand to a huge one. No redirect: the host is not chosen.
+        # No redirect: the host is not chosen.
         self._http = open_http_client(
-            headers={
-                "accept": "application/json",
-                "accept-encoding": _NO_ENCODING,
-                "user-agent": "avatar-creator",
-            },
+            headers={**NO_COMPRESSION, "accept": "application/json", "user-agent": "avatar-creator"},
             timeout=None,
             follow_redirects=False,
         )
@@ -109,7 +111,7 @@ class ServiceClassifier:
         except TimeoutError:
             raise NoVerdictError("no answer in time") from None
         except httpx.HTTPError as error:
-            raise NoVerdictError(f"no answer: {type(error).__name__}") from None
+            raise NoVerdictError(http_problem(error)) from None
         except ValidationError:
             raise NoVerdictError("the answer is not a list of labels with scores from 0 to 1") from None
         return nsfw_score_in(answer)
@@ -119,19 +121,17 @@ class ServiceClassifier:
         await self._http.aclose()
 
     async def _post(self, file: bytes) -> bytes:
-        body = bytearray()
         async with self._http.stream(
             "POST", self._url, content=file, headers={"content-type": "image/jpeg"}, auth=self._key
         ) as response:
             if response.status_code != httpx.codes.OK:
                 raise NoVerdictError(f"status {response.status_code}")
-            if response.headers.get("content-encoding", _NO_ENCODING).strip().lower() != _NO_ENCODING:
-                raise NoVerdictError("the answer is compressed")
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > self._limits.answer_bytes:
-                    raise NoVerdictError("the answer is too long")
-        return bytes(body)
+            try:
+                return await read_bounded(response, self._limits.answer_bytes)
+            except CompressedAnswerError:
+                raise NoVerdictError("the answer is compressed") from None
+            except TooLongAnswerError:
+                raise NoVerdictError("the answer is too long") from None
 
 
 def jpeg_to_send(image: Image.Image) -> bytes:

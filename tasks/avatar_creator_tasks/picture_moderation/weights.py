@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from avatar_creator_server.settings import SettingsError, system_reason
+from avatar_creator_tasks.gpu_extra import require_extra
 from avatar_creator_tasks.picture_moderation.classifier import FLAGGED_LABELS, is_flagged_label
-from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT
 
 _LIBRARIES = ("torch", "transformers")
 _MAX_SHOWN_LABELS = 8
@@ -27,8 +26,15 @@ def require_weights(folder: str) -> None:
         SettingsError: A file, a label or a library is missing.
     """
     path = Path(folder)
+    if not path.exists():
+        raise SettingsError(
+            f"PICTURE_MODERATION is {folder}, but this folder does not exist on this machine: copy the "
+            "model's folder there, or set a URL"
+        )
     if not path.is_dir():
-        raise weights_error(folder, "is not a folder" if path.exists() else "does not exist")
+        raise SettingsError(
+            f"PICTURE_MODERATION is {folder}, but this is not a folder: set the model's folder, or a URL"
+        )
     labels = _labels(folder, _config(folder))
     if not any(map(is_flagged_label, labels)):
         shown = ", ".join(labels[:_MAX_SHOWN_LABELS]) or "none"
@@ -42,11 +48,7 @@ def require_weights(folder: str) -> None:
             folder,
             "has no weights in the format safetensors; other formats are not loaded, they can run code",
         )
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise SettingsError(
-            f"PICTURE_MODERATION is a folder, which needs {', '.join(missing)} on each worker: {INSTALL_HINT}"
-        )
+    require_extra("PICTURE_MODERATION is a folder", _LIBRARIES)
 
 
 def _config(folder: str) -> Any:

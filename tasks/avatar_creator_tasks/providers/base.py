@@ -44,7 +44,8 @@ class PortraitRequest:
     guidance_scale: float | None = None
     """Guidance scale; None leaves the guidance to the model."""
     references: tuple[Reference, ...] = ()
-    """Pictures to draw from, at most `Route.max_references`; empty if the portrait is drawn from text."""
+    """Pictures to draw from, at most `Route.max_references`; empty if the portrait is drawn from text or
+    an earlier request is resumed."""
     resume_request_id: str = ""
     """The provider's id of a request that an earlier attempt made; empty if there is none. The provider then
     fetches the result of that request and submits no new one."""

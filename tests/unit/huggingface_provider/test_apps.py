@@ -103,6 +103,7 @@ async def test_the_price_is_that_of_the_units_that_fal_bills(
     portrait = await draw(fake, outputs, request_for(route, steps=0, guidance_scale=0, references=references))
 
     units = int(portrait.facts["billable_units"])
+    prices = route.app.prices
     assert route.price(SIDE, SIDE, references=references) == (
-        units * route.app.price_per_megapixel + route.app.first_megapixel + route.app.price_per_picture
+        units * prices.per_megapixel + prices.first_megapixel + prices.per_picture
     )

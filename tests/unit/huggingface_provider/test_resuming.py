@@ -15,7 +15,7 @@ from avatar_creator_tasks.providers.base import (
     Reports,
 )
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
-from tests.support.huggingface_router.behavior import PutRefusal
+from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
     REQUEST,
@@ -199,7 +199,6 @@ async def test_a_request_that_could_not_be_cancelled_is_resumed_after_the_deadli
 @pytest.mark.parametrize(
     ("behavior", "is_alive"),
     [
-        pytest.param(Behavior(queue_seconds=60), False, id="removed from the queue"),
         pytest.param(Behavior(hold=True), False, id="stops at once"),
         pytest.param(Behavior(hold=True, stop_seconds=0.2), False, id="stops soon"),
         pytest.param(Behavior(hold=True, stop_seconds=60), True, id="stops late"),
@@ -382,6 +381,20 @@ async def test_a_cancelled_call_stops_without_cancelling_the_request(
             async with asyncio.timeout(5):
                 await generating
     assert fake.counters()["cancel"] == 0
+
+
+async def test_a_request_that_is_removed_from_the_queue_at_the_deadline_costs_nothing(
+    fake: RouterFake, outputs: Outputs
+) -> None:
+    fake.behave(Behavior(queue_seconds=60))
+    error = await draw_and_fail(fake, outputs, deadline=timedelta(seconds=0.3))
+    assert (error.reason, error.retryable, error.charged, error.request_alive) == (
+        "PROVIDER_TIMEOUT",
+        True,
+        False,
+        False,
+    )
+    assert only_submission(fake)["cancelled"]
 
 
 async def test_the_deadline_cancels_the_request_at_the_provider(fake: RouterFake, outputs: Outputs) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.support.huggingface_router import Behavior, Fault
+from tests.support.hosted_fake import Behavior, Fault
 from tests.unit.replicate_provider.drawing import broken, ended, status
 
 SUBMIT_UNKNOWN = "retryable charged submit_unknown"
@@ -95,8 +95,20 @@ AT_SUBMISSION = [
     ),
 ]
 WHILE_POLLING = [
-    Case("token refused", status(401, "status"), "CREDENTIALS", "charged request_alive", queries=1),
-    Case("no credit", status(402, "status"), "CREDIT", "charged request_alive", queries=1),
+    Case("token refused", status(401, "status"), "CREDENTIALS", ALIVE, queries=1),
+    Case("no credit", status(402, "status"), "CREDIT", ALIVE, queries=1),
+    Case("410 of the API", status(410, "status"), "GONE", "charged", queries=1),
+    *(
+        Case(
+            f"{code} of a proxy with {form}",
+            status(code, "status", body=body),
+            "BAD_ANSWER",
+            ALIVE,
+            queries=EVERY_TRY,
+        )
+        for code in (400, 404, 410, 422)
+        for form, body in (("JSON", {"error": "No"}), ("a detail", {"detail": "Not Found"}), ("text", "No"))
+    ),
     Case("no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", queries=EVERY_TRY),
     Case(
         "404 of a proxy",
@@ -157,4 +169,10 @@ AT_THE_END = [
     ),
     Case("picture in a local file", ended(output=["file:///etc/passwd"]), "BAD_ANSWER", "retryable charged"),
     Case("link refused", Behavior(run_seconds=0, faults=(status(403, "image"),)), "BAD_ANSWER", ALIVE),
+    Case(
+        "picture with far too few pixels",
+        Behavior(run_seconds=0, picture_width=127, picture_height=512),
+        "BAD_ANSWER",
+        "charged",
+    ),
 ]

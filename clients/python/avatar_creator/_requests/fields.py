@@ -25,6 +25,19 @@ def at_least_one(name: str, count: int) -> int:
     return count
 
 
+def avatar_ids(name: str, ids: Iterable[str]) -> list[str]:
+    """Return the ids of this argument, or raise TypeError if they are not a list of texts."""
+    problem = f"{name} must be a list of ids, as in [avatar.id]"
+    if isinstance(ids, str):
+        # A text is iterable too, and each of its characters would be an id.
+        raise TypeError(f"{problem} (got one text)")
+    listed = list(ids)
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(f"{problem} (got a list of {type(each).__name__})")
+    return listed
+
+
 def field_mask(paths: Iterable[str] | None, **changes: object) -> FieldMask:
     """Return the mask of an update: these paths, or the given changes if `paths` is None.
 

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import at_least_one, given_or_new, timestamp
+from avatar_creator._requests.fields import at_least_one, avatar_ids, given_or_new, timestamp
 from avatar_creator.parameters import GenerationParameters
 from avatar_creator.v1.generation_pb2 import (
     Generation,
@@ -66,7 +66,7 @@ def generation_request(
         preset_id=parameters.get("preset_id", ""),
         persona_example_id=parameters.get("persona_example_id", ""),
         reference_avatar_id=parameters.get("reference_avatar_id", ""),
-        reference_avatar_ids=parameters.get("reference_avatar_ids", ()),
+        reference_avatar_ids=avatar_ids("reference_avatar_ids", parameters.get("reference_avatar_ids", ())),
         priority=parameters.get("priority", GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED),
     )
 

@@ -344,7 +344,8 @@ class Generations(Namespace):
             The new generation.
 
         Raises:
-            FailedPreconditionError: The generation has not failed and was not cancelled.
+            FailedPreconditionError: The generation has not failed and was not cancelled, or it reproduces a
+                recipe that cannot run again or has been deleted.
             NotFoundError: The generation does not exist or belongs to another user.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
         """

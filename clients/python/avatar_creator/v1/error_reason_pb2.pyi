@@ -248,7 +248,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WORKER_LOST: _ErrorReason.ValueType  # 27
     """A worker was lost during the attempt: killed, cut off, or out of memory. The generation fails after three lost
-    workers.
+    workers. It also fails if a worker stops with a picture that it could not store, and another one would be paid for.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -275,8 +275,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODERATION_UNAVAILABLE: _ErrorReason.ValueType  # 30
     """The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
     accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
-    stores no picture without moderation. The service retries the attempt. If the provider still has the finished
-    picture, the next attempt fetches it instead of paying for another one.
+    stores no picture without moderation. The service retries the attempt, unless it would pay for a second picture. If
+    the provider still has the finished picture, the next attempt fetches it.
 
     - Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
     - Metadata: none.
@@ -286,8 +286,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
     """`options.strict` is set, and the service's route does not support some fields of the request. References that
-    the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
-    the settings before a generation is drawn, it can also fail with this reason.
+    the route cannot use, or more of them than it takes, are refused even without `strict`. So is a request without
+    a reference if the model only edits pictures. If the operator changes the settings before a generation is drawn,
+    it can also fail with this reason.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
     - Metadata: `provider` and `route`; none for a generation.
@@ -296,7 +297,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_REPRODUCIBLE: _ErrorReason.ValueType  # 32
     """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
-    the service uses now.
+    the service uses now. For the retry of a reproduction: or it has been deleted.
 
     - Status: FAILED_PRECONDITION.
     - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
@@ -304,8 +305,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: `reproduce_generation_id` of a generation from before a change of the model.
     """
     ERROR_REASON_PROVIDER_CREDENTIALS: _ErrorReason.ValueType  # 33
-    """The provider refused the service's API key. The service does not retry, and pauses the route: for 1 minute first,
-    then for up to 15 minutes at a time (circuit breaker).
+    """The provider refused the service's API key. The service pauses the route: for 1 minute first, then for up to 15
+    minutes at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -313,8 +314,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the operator's API key was revoked.
     """
     ERROR_REASON_PROVIDER_CREDIT: _ErrorReason.ValueType  # 34
-    """The service has no credit left at the provider. It does not retry, and pauses the route: for 1 minute first, then
-    for up to 15 minutes at a time (circuit breaker).
+    """The service has no credit left at the provider. It pauses the route: for 1 minute first, then for up to 15 minutes
+    at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -356,16 +357,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the picture is not ready before the operator's deadline.
     """
     ERROR_REASON_PROVIDER_BAD_ANSWER: _ErrorReason.ValueType  # 39
-    """The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged or has another
-    size. It may have charged for the request.
+    """The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged, far too small or
+    too large. It may have charged for the request.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
-    - Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+    - Retry: yes. The service itself retries up to three times, unless the same request would give the same picture
+      again. After that, use `RetryGeneration` later.
     - Example: the provider sends an HTML page instead of a picture.
     """
     ERROR_REASON_PROVIDER_GONE: _ErrorReason.ValueType  # 40
-    """The provider does not have the model, or no longer serves it. The service does not retry.
+    """The provider does not have the model, or no longer serves it. The service retries only to fetch the picture of a
+    request that the provider has.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -373,7 +376,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: the provider answers with HTTP status 410.
     """
     ERROR_REASON_REFERENCE_GONE: _ErrorReason.ValueType  # 41
-    """A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
+    """A reference avatar was deleted before a request to the provider. The message names the avatar. The service does not
+    retry.
 
     - Status: none; the error of a failed generation or attempt.
     - Metadata: none.
@@ -688,7 +692,7 @@ ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 26
 """
 ERROR_REASON_WORKER_LOST: ErrorReason.ValueType  # 27
 """A worker was lost during the attempt: killed, cut off, or out of memory. The generation fails after three lost
-workers.
+workers. It also fails if a worker stops with a picture that it could not store, and another one would be paid for.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -715,8 +719,8 @@ created nothing.
 ERROR_REASON_MODERATION_UNAVAILABLE: ErrorReason.ValueType  # 30
 """The operator's moderation does not answer. If a call fails with it, the call created nothing, because the service
 accepts no words without moderation. If an attempt fails with it, the service has withheld the picture, because it
-stores no picture without moderation. The service retries the attempt. If the provider still has the finished
-picture, the next attempt fetches it instead of paying for another one.
+stores no picture without moderation. The service retries the attempt, unless it would pay for a second picture. If
+the provider still has the finished picture, the next attempt fetches it.
 
 - Status: UNAVAILABLE, with `RetryInfo`; none as the error of a failed generation or attempt.
 - Metadata: none.
@@ -726,8 +730,9 @@ picture, the next attempt fetches it instead of paying for another one.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
 """`options.strict` is set, and the service's route does not support some fields of the request. References that
-the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
-the settings before a generation is drawn, it can also fail with this reason.
+the route cannot use, or more of them than it takes, are refused even without `strict`. So is a request without
+a reference if the model only edits pictures. If the operator changes the settings before a generation is drawn,
+it can also fail with this reason.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
 - Metadata: `provider` and `route`; none for a generation.
@@ -736,7 +741,7 @@ the settings before a generation is drawn, it can also fail with this reason.
 """
 ERROR_REASON_NOT_REPRODUCIBLE: ErrorReason.ValueType  # 32
 """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
-the service uses now.
+the service uses now. For the retry of a reproduction: or it has been deleted.
 
 - Status: FAILED_PRECONDITION.
 - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
@@ -744,8 +749,8 @@ the service uses now.
 - Example: `reproduce_generation_id` of a generation from before a change of the model.
 """
 ERROR_REASON_PROVIDER_CREDENTIALS: ErrorReason.ValueType  # 33
-"""The provider refused the service's API key. The service does not retry, and pauses the route: for 1 minute first,
-then for up to 15 minutes at a time (circuit breaker).
+"""The provider refused the service's API key. The service pauses the route: for 1 minute first, then for up to 15
+minutes at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -753,8 +758,8 @@ then for up to 15 minutes at a time (circuit breaker).
 - Example: the operator's API key was revoked.
 """
 ERROR_REASON_PROVIDER_CREDIT: ErrorReason.ValueType  # 34
-"""The service has no credit left at the provider. It does not retry, and pauses the route: for 1 minute first, then
-for up to 15 minutes at a time (circuit breaker).
+"""The service has no credit left at the provider. It pauses the route: for 1 minute first, then for up to 15 minutes
+at a time (circuit breaker). It retries only to fetch the picture of a request that the provider has.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -796,16 +801,18 @@ ERROR_REASON_PROVIDER_TIMEOUT: ErrorReason.ValueType  # 38
 - Example: the picture is not ready before the operator's deadline.
 """
 ERROR_REASON_PROVIDER_BAD_ANSWER: ErrorReason.ValueType  # 39
-"""The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged or has another
-size. It may have charged for the request.
+"""The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged, far too small or
+too large. It may have charged for the request.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
-- Retry: yes. The service itself retries up to three times. After that, use `RetryGeneration` later.
+- Retry: yes. The service itself retries up to three times, unless the same request would give the same picture
+  again. After that, use `RetryGeneration` later.
 - Example: the provider sends an HTML page instead of a picture.
 """
 ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
-"""The provider does not have the model, or no longer serves it. The service does not retry.
+"""The provider does not have the model, or no longer serves it. The service retries only to fetch the picture of a
+request that the provider has.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.
@@ -813,7 +820,8 @@ ERROR_REASON_PROVIDER_GONE: ErrorReason.ValueType  # 40
 - Example: the provider answers with HTTP status 410.
 """
 ERROR_REASON_REFERENCE_GONE: ErrorReason.ValueType  # 41
-"""A reference avatar was deleted before the attempt began. The message names the avatar. The service does not retry.
+"""A reference avatar was deleted before a request to the provider. The message names the avatar. The service does not
+retry.
 
 - Status: none; the error of a failed generation or attempt.
 - Metadata: none.

@@ -98,7 +98,8 @@ class GenerationServiceStub:
     The new generation belongs to the same user, has the same request, and has `retry_of` set. If the request had no
     seed, the service chooses a new one.
 
-    Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. PROMPT_REFUSED,
+    Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
+    reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
     OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
@@ -172,7 +173,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     The new generation belongs to the same user, has the same request, and has `retry_of` set. If the request had no
     seed, the service chooses a new one.
 
-    Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. PROMPT_REFUSED,
+    Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
+    reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
     OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
@@ -291,7 +293,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         The new generation belongs to the same user, has the same request, and has `retry_of` set. If the request had no
         seed, the service chooses a new one.
 
-        Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. PROMPT_REFUSED,
+        Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
+        reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
         OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
         """
 

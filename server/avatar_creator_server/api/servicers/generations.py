@@ -185,8 +185,9 @@ def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -
     elif not request.prompt.strip() and not request.preset_id:
         yield FieldViolation(f"{place}prompt", "must not be empty (or give a preset_id)")
     if request.reference_avatar_id and request.reference_avatar_ids:
-        yield FieldViolation(f"{place}reference_avatar_id", "must be empty with reference_avatar_ids")
-        yield FieldViolation(f"{place}reference_avatar_ids", "must be empty with a reference_avatar_id")
+        yield FieldViolation(
+            f"{place}reference_avatar_id", "give reference_avatar_id or reference_avatar_ids, not both"
+        )
     if request.options.reference_strength and not _references_of(request):
         yield FieldViolation(
             f"{place}options.reference_strength", "needs a reference_avatar_id or reference_avatar_ids"

@@ -68,13 +68,13 @@ def generate(
         ),
     ] = None,
     strength: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="NUMBER",
-            help="How much the result may differ from the --reference picture: above 0, up to 1.",
+            help="How much the result may differ from the --reference picture: above 0, at most 1.",
             show_default="0.6",
         ),
-    ] = 0.0,
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -92,14 +92,16 @@ def generate(
         typer.Option(
             metavar="COUNT",
             help="Denoising steps, 1 to 50: more steps give more detail and take longer.",
-            show_default="28",
+            show_default="the model's",
             max=_LARGEST_INT32,
         ),
     ] = 0,
     guidance: Annotated[
         float,
         typer.Option(
-            metavar="NUMBER", help="How closely the model follows the prompt, 1 to 20.", show_default="3.5"
+            metavar="NUMBER",
+            help="How closely the model follows the prompt, 1 to 20.",
+            show_default="the model's",
         ),
     ] = 0.0,
     negative: Annotated[str, typer.Option(metavar="WORDS", help="What the picture must not show.")] = "",
@@ -142,13 +144,17 @@ def generate(
         raise typer.BadParameter("give a prompt, or choose a preset with --preset", param_hint="PROMPT")
     if estimate and (watch or to):
         raise typer.BadParameter("it creates nothing that --watch or --to could use", param_hint="--estimate")
+    if strength is not None and not 0 < strength <= 1:
+        raise typer.BadParameter(f"must be above 0 and at most 1 (got {strength:g})", param_hint="--strength")
+    if strength is not None and not reference:
+        raise typer.BadParameter("it needs a --reference", param_hint="--strength")
     parameters: dict[str, Any] = {
         "prompt": prompt,
         "avatar_name": name,
         "preset_id": preset,
         "persona_example_id": persona_example,
         "reference_avatar_ids": reference or [],
-        "reference_strength": strength,
+        "reference_strength": strength or 0.0,
         "seed": seed,
         "width": width,
         "height": height,

@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -201,11 +202,11 @@ def doctor(
         ),
     ] = 24,
 ) -> None:
-    """Check version, settings, database, queue, workers, storage, provider and moderation; suggest fixes."""
+    """Check settings, database, queue, workers, files, provider, apps, model, moderation; suggest fixes."""
     import uvloop
 
+    from avatar_creator_server.cli.check_report import print_checks
     from avatar_creator_server.cli.errors import CommandError
-    from avatar_creator_server.cli.format import UNLIMITED_WIDTH
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
     from avatar_creator_server.redaction import Redactor
     from avatar_creator_server.settings import SettingsError
@@ -223,15 +224,8 @@ def doctor(
         results = uvloop.run(run_checks(_settings(), require_installed, try_classifier))
     except SettingsError as error:
         results = refused_settings(error)
-    table = Table("", "check", "found", "fix", show_lines=False)
     redact = Redactor(os.environ).redact
-    for result in results:
-        mark = "[red]failed[/]"
-        if result.passed:
-            mark = "[yellow]warning[/]" if result.fix else "[green]ok[/]"
-        table.add_row(mark, result.check, escape(redact(result.found)), escape(redact(result.fix)))
-    console = _output if _output.is_terminal else Console(width=UNLIMITED_WIDTH, highlight=False)
-    console.print(table)
+    print_checks([replace(each, found=redact(each.found), fix=redact(each.fix)) for each in results], _output)
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 

@@ -136,6 +136,9 @@ class GenerationAttempt(BaseModel):
     resumable = BooleanField(default=False, constraints=[SQL("DEFAULT FALSE")])
     """True if the provider still has the request, so the next attempt can ask for its result."""
     route = TextField(default="", constraints=[SQL("DEFAULT ''")])
+    route_choice = JSONField(null=True)
+    """The app and the LoRA of its request, a `avatar_creator_server.generations.records.RouteChoice`; null if
+    there is no request, if the route has no apps, and if the worker has a version without choices."""
     price_micros = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
     """Price in millionths of a US dollar."""
     error_reason = TextField(default="")

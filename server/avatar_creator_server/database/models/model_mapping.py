@@ -12,6 +12,8 @@ class ModelMapping(BaseModel):
 
     provider = TextField(primary_key=True)
     """Name of the provider at the router, for example `fal-ai`."""
+    hub_url = TextField()
+    """Address of the hub. The list counts only for processes that ask the same hub."""
     apps = JSONField()
     """List of the provider's names of its apps, sorted."""
     read_time = UtcDateTimeField()

@@ -13,12 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.settings import SettingsError
 from avatar_creator_server.settings.values import header_text
-from avatar_creator_server.shared.http import open_http_client
+from avatar_creator_server.shared.http import (
+    NO_COMPRESSION,
+    BearerKey,
+    CompressedAnswerError,
+    TooLongAnswerError,
+    open_http_client,
+    read_bounded,
+)
 
 log = structlog.get_logger()
 
 _MAX_CATEGORIES = 10
-_NO_ENCODING = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,8 @@ class ModerationClient:
         self._limits = limits or ModerationLimits()
         # `asyncio.timeout` limits the whole answer. httpx limits each step: a trickle would never time out.
         self._http = open_http_client(
-            headers={
-                # No compression: a small answer must not expand to a huge one.
-                "accept-encoding": _NO_ENCODING,
-                **({"Authorization": f"Bearer {key}"} if key else {}),
-            },
+            headers=NO_COMPRESSION,
+            auth=BearerKey(key) if key else None,
             timeout=None,
         )
 
@@ -130,17 +133,15 @@ class ModerationClient:
             return await self._post(text)
 
     async def _post(self, text: str) -> bytes:
-        body = bytearray()
         async with self._http.stream("POST", self._url, json={"input": text}) as response:
             if response.status_code != httpx.codes.OK:
                 raise self._unavailable_error(f"status {response.status_code}")
-            if response.headers.get("content-encoding", _NO_ENCODING).strip().lower() != _NO_ENCODING:
-                raise self._unavailable_error("the answer is compressed")
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > self._limits.answer_bytes:
-                    raise self._unavailable_error("the answer is too long")
-        return bytes(body)
+            try:
+                return await read_bounded(response, self._limits.answer_bytes)
+            except CompressedAnswerError:
+                raise self._unavailable_error("the answer is compressed") from None
+            except TooLongAnswerError:
+                raise self._unavailable_error("the answer is too long") from None
 
     def _unavailable_error(self, cause: str) -> UnavailableError:
         log.warning("moderation_unavailable", cause=cause)

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image, ImageCms
 
 from avatar_creator_server.database.json_columns import from_json
+from avatar_creator_server.generations.routes import current_name
 
 _COMPARED_SIDE = 64
 """Width and height for the comparison, in pixels: it keeps the look of a face, without strands of hair."""
@@ -57,7 +58,8 @@ class Recipe:
     reference_avatar_ids: tuple[str, ...] = ()
     """Ids of the reference avatars, in the order in which the model received their pictures."""
     reference_sha256s: tuple[str, ...] = ()
-    """SHA-256 of each reference's picture file, in lower-case hexadecimal."""
+    """SHA-256 of each reference's picture file, in lower-case hexadecimal. Empty for one that was deleted
+    while the picture was drawn."""
     reference_strength: float = 0.0
     """Allowed distance from the reference; 0 without a reference."""
     speed: str = "exact"
@@ -96,6 +98,7 @@ class Recipe:
         recipe = from_json(cls, stored)
         return replace(
             recipe,
+            route=current_name(recipe.route),
             reference_avatar_ids=_references(stored, "reference_avatar_id"),
             reference_sha256s=_references(stored, "reference_sha256"),
         )

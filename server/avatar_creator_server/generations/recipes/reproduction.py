@@ -64,6 +64,11 @@ def require_reproducible(generation: Generation, recipe: Recipe | None, routes: 
         raise _not_reproducible_error("reference_avatar_ids", route.too_many_references(references))
 
 
+def deleted_original_error() -> FailedPreconditionError:
+    """Return the error for a reproduction of a generation that has been deleted."""
+    return _not_reproducible_error("recipe", "it reproduces a generation that has been deleted")
+
+
 def _settings_of(route: Route) -> dict[str, str | float]:
     """Return the settings of the route that a recipe also has, by their names in the recipe."""
     lora = route.lora or _NO_LORA

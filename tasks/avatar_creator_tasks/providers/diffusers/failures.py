@@ -9,8 +9,9 @@ import structlog
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from avatar_creator_tasks.gpu_extra import INSTALL_HINT
 from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError
-from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT, ModelSettings
+from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 
 log = structlog.get_logger()
 

@@ -127,9 +127,14 @@ def quantization_of(bits: str, index: dict[str, Any]) -> Any:
         components_to_quantize=[
             name
             for name, part in index.items()
-            if name.startswith(large) and isinstance(part, list) and not str(part[1]).startswith("CLIP")
+            if name.startswith(large) and _is_part(part) and not part[1].startswith("CLIP")
         ],
     )
+
+
+def _is_part(value: Any) -> bool:
+    """Return whether a value of a model's index names the class of a part; Krea 2 also lists numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
 
 
 def _require_memory_settings(settings: ModelSettings, device: torch.device) -> None:

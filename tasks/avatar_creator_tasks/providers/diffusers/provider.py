@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from avatar_creator_server.settings import SettingsError
+from avatar_creator_tasks.gpu_extra import require_extra
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
-from avatar_creator_tasks.providers.diffusers.settings import INSTALL_HINT, ModelSettings
+from avatar_creator_tasks.providers.diffusers.settings import ModelSettings
 from avatar_creator_tasks.providers.step_reporter import StepReporter
 
 if TYPE_CHECKING:
@@ -27,11 +26,7 @@ def require_libraries() -> None:
     Raises:
         SettingsError: A library is missing.
     """
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise SettingsError(
-            f"PROVIDER is diffusers, which needs {', '.join(missing)} on each worker: {INSTALL_HINT}"
-        )
+    require_extra("PROVIDER is diffusers", _LIBRARIES)
 
 
 class DiffusersProvider:

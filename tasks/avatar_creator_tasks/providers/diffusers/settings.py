@@ -7,9 +7,6 @@ from typing import Literal
 
 from avatar_creator_server.generations.routes import Lora
 
-INSTALL_HINT = "install the extra gpu from the wheel, see docs/providers.md"
-"""Advice to the operator when a library is missing."""
-
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:

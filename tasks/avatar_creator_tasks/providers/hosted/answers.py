@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -21,20 +22,32 @@ log = structlog.get_logger()
 MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_RATE_LIMIT = re.compile(rf'({_QUOTED}|[^;,"]*)((?:\s*;\s*[a-z]+\s*=\s*(?:{_QUOTED}|[^;,"\s]+))*)\s*(?:,|$)')
-_PARAMETER = re.compile(rf';\s*([a-z]+)\s*=\s*({_QUOTED}|[^;,"\s]+)')
+_MAX_HEADER = 500
+"""Maximum number of characters of a header that is parsed. A longer one counts as missing: its sender chooses
+the text, and the event loop waits while it is parsed."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
-SignalsOf = Callable[[Answer, Mapping[str, Any], str], Iterable[Signal | str]]
+SignalsOf = Callable[[Answer, Mapping[str, Any]], Iterable[Signal | str]]
 """Returns the signals of an answer whose status is not 2xx, the most specific first. The arguments are the
-answer, the provider's JSON body (empty if there is none), and the error's type if an earlier answer has
-reported one (else empty)."""
+answer and the provider's JSON body (empty if there is none)."""
 
 
-def _estimated_time(body: Mapping[str, Any]) -> object:
-    """Return the seconds until a model of Hugging Face is loaded."""
-    return body.get("estimated_time")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """The parts of one provider's refusals that the protocol of HTTP does not define."""
+
+    signals_of: SignalsOf
+    delay_in: Callable[[Mapping[str, Any]], object]
+    """Returns the seconds until a retry that the body of a refusal asks for, or anything else if it asks for
+    none. The headers count before it."""
+    bills_nothing: Callable[[Answer], bool]
+    """Returns whether a refusal says that the provider does not charge for the request."""
+
+
+def utc_now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)
 
 
 class AnswerReader:
@@ -44,30 +57,28 @@ class AnswerReader:
         self,
         secret: str,
         now: Callable[[], datetime],
-        signals_of: SignalsOf,
-        delay_in: Callable[[Mapping[str, Any]], object] = _estimated_time,
+        dialect: Dialect,
     ) -> None:
         """Create a reader.
 
-        Args: secret: The API key, which no message may contain. now: Returns the current time, to interpret a
-        Retry-After that is a date. signals_of: Finds the signals of an answer of this provider. delay_in:
-        Returns the seconds until a retry that the body of a refusal asks for, or anything else if it asks for
-        none. The headers count before it.
+        Args:
+            secret: The API key, which no message may contain.
+            now: Returns the current time, to interpret a Retry-After that is a date.
+            dialect: The provider's way to refuse requests.
         """
         self._secret = secret
         self._now = now
-        self._signals_of = signals_of
-        self._delay_in = delay_in
+        self._dialect = dialect
 
-    def refusal(self, stage: Stage, answer: Answer, *, known_type: str = "") -> RequestError:
+    def refusal(self, stage: Stage, answer: Answer, signals_of: SignalsOf | None = None) -> RequestError:
         """Return the error for an answer whose status is not 2xx.
 
         Args:
             stage: The stage of the request.
             answer: The answer.
-            known_type: fal's type of the error, if an earlier answer has reported one.
+            signals_of: Finds the signals with what earlier answers have reported; None uses the dialect's.
         """
-        # The host of the pictures is not fal: its body does not follow fal's format, and no user may see it.
+        # The host of the pictures is not the provider: its body has another format, and no user may see it.
         is_foreign = stage is Stage.PICTURE
         body = {} if is_foreign else json_object(answer.content) or {}
         message = self.message(answer)
@@ -75,13 +86,16 @@ class AnswerReader:
             log.info("picture_download_refused", status=answer.status, message=message)
         return failure(
             stage,
-            self._signals_of(answer, body, known_type),
+            (signals_of or self._dialect.signals_of)(answer, body),
             status=answer.status,
             provider_message="" if is_foreign else message,
-            retry_after=self._retry_after(answer, body),
-            nothing_billed=not is_foreign
-            and answer.headers.get("x-fal-billable-units", "").strip() in ("0", "0.0"),
+            retry_after=self._retry_after(answer, body, is_foreign=is_foreign),
+            nothing_billed=not is_foreign and self._dialect.bills_nothing(answer),
         )
+
+    def unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
+        """Return the error for an answer with a success status and an unusable body."""
+        return failure(stage, (signal,), status=answer.status, provider_message=self.message(answer))
 
     def message(self, answer: Answer) -> str:
         """Return the provider's own message, safe to show; empty if the answer has none."""
@@ -95,16 +109,17 @@ class AnswerReader:
 
     def fact(self, value: object) -> str:
         """Return a value of the provider as text, safe to store."""
-        return excerpt(str(value), self._secret)
+        return excerpt(str(value) if isinstance(value, str | int | float) else "", self._secret)
 
-    def _retry_after(self, answer: Answer, body: Mapping[str, Any]) -> timedelta:
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            seconds = _rate_limit_seconds(answer.headers.get("ratelimit", ""))
+    def _retry_after(self, answer: Answer, body: Mapping[str, Any], *, is_foreign: bool) -> timedelta:
+        """Return the delay that a refusal asks for. Only the provider itself has limits on the service."""
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not is_foreign:
+            seconds = _rate_limit_seconds(_bounded(answer, "ratelimit"))
             if seconds is not None:
                 return _clamped(seconds)
-        header = answer.headers.get("retry-after", "").strip()
+        header = _bounded(answer, "retry-after").strip()
         if not header:
-            return _clamped(self._delay_in(body))
+            return _clamped(self._dialect.delay_in(body))
         try:
             return _clamped(float(header))
         except ValueError:
@@ -118,6 +133,12 @@ class AnswerReader:
         return _clamped((moment - self._now()).total_seconds())
 
 
+def _bounded(answer: Answer, name: str) -> str:
+    """Return a header to parse; an empty text if the answer has none, or a longer one than is parsed."""
+    value: str = answer.headers.get(name, "")
+    return value if len(value) <= _MAX_HEADER else ""
+
+
 def _rate_limit_seconds(header: str) -> int | None:
     """Return the seconds until every exhausted limit in a RateLimit header is reset; None without any.
 
@@ -126,8 +147,9 @@ def _rate_limit_seconds(header: str) -> int | None:
     form is a list of structured fields, draft-ietf-httpapi-ratelimit-headers-09.
     """
     waits = []
-    for limit in _RATE_LIMIT.finditer(header):
-        parameters = dict(_PARAMETER.findall(limit[2]))
+    for limit in _QUOTED.sub("", header).split(","):
+        parts = (parameter.partition("=") for parameter in limit.split(";")[1:])
+        parameters = {name.strip(): value.strip() for name, _, value in parts}
         remaining, reset = (_INTEGER.fullmatch(parameters.get(name, "")) for name in ("r", "t"))
         if remaining is not None and int(remaining[0]) == 0 and reset is not None:
             waits.append(int(reset[0]))

@@ -29,16 +29,13 @@ class PictureDownloads:
         self._reader = reader
         self._pictures = pictures
 
-    async def picture(
-        self, url: httpx.URL, size: tuple[int, int], deadline: Deadline, *, any_size: bool
-    ) -> Image.Image:
-        """Download and decode a picture.
+    async def picture(self, url: httpx.URL, size: tuple[int, int], deadline: Deadline) -> Image.Image:
+        """Download and decode a picture, which may have another size than the requested one.
 
         Args:
             url: Address of the picture.
-            size: The required width and height in pixels.
+            size: The requested width and height in pixels.
             deadline: Latest end of the call.
-            any_size: Whether to accept other sizes too.
 
         Raises:
             RequestError: The picture cannot be read; the table says whether a repetition may help.
@@ -47,7 +44,7 @@ class PictureDownloads:
         answer = await self._download(url, deadline)
         content_type = answer.headers.get("content-type", "")
         try:
-            return await self._pictures.read(answer.content, content_type, size, deadline, any_size=any_size)
+            return await self._pictures.read(answer.content, content_type, size, deadline)
         except BadPictureError as error:
             raise failure(Stage.PICTURE, (error.signal,), provider_message=error.message) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -12,13 +12,19 @@ from typing import Any
 
 import httpx
 
-from avatar_creator_server.shared.http import open_http_client
+from avatar_creator_server.shared.http import (
+    NO_COMPRESSION,
+    BearerKey,
+    CompressedAnswerError,
+    TooLongAnswerError,
+    open_http_client,
+    read_bounded,
+)
 from avatar_creator_server.shared.untrusted_http import EgressRules, UntrustedTransport
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 _OK = range(200, 300)
-_NO_ENCODING = "identity"
 _NOTHING_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -62,19 +68,6 @@ class Deadline:
         return max(0.0, self._moment - asyncio.get_running_loop().time())
 
 
-class BearerKey(httpx.Auth):
-    """Adds the API key to a request, so that no local variable contains the header in a traceback."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the authorization header."""
-        if self._key:
-            request.headers["authorization"] = f"Bearer {self._key}"
-        yield request
-
-
 class HttpClient:
     """An HTTP client with its connections.
 
@@ -83,8 +76,7 @@ class HttpClient:
 
     def __init__(self, limits: Limits, picture_rules: EgressRules) -> None:
         self._limits = limits
-        # No compression: a small answer must not expand to a huge one.
-        headers = {"accept-encoding": _NO_ENCODING, "user-agent": "avatar-creator"}
+        headers = {**NO_COMPRESSION, "user-agent": "avatar-creator"}
         options: dict[str, Any] = {"headers": headers, "follow_redirects": False, "cookies": _no_cookies()}
         self._reused = open_http_client(verify=_tls(), **options)
         # A billable request needs a new connection. If the other side has just closed a reused one, it is
@@ -136,7 +128,7 @@ class HttpClient:
             key: API key to authorize with; None sends no authorization.
             headers: Additional headers.
             body: Value to send as JSON; None sends no body.
-            max_bytes: Maximum size of a 2xx answer; other answers are cut to this size.
+            max_bytes: Maximum size of a 2xx answer. Other answers are cut to `Limits.answer_bytes`.
             draws: Whether the model draws before it answers, so that the first byte may take minutes.
             fresh: Whether to use a new connection.
 
@@ -186,7 +178,9 @@ class HttpClient:
             async with asyncio.timeout(seconds_left if draws else min(seconds_left, limits.answer_seconds)):
                 response = await client.send(request, auth=key, stream=True)
                 try:
-                    content = await _read_content(response, max_bytes or limits.answer_bytes)
+                    # The event loop parses a refusal, which a host of pictures may send too.
+                    largest = max_bytes if response.status_code in _OK else None
+                    content = await _read_content(response, largest or limits.answer_bytes)
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -212,17 +206,15 @@ def _no_cookies() -> CookieJar:
 
 
 async def _read_content(response: httpx.Response, max_bytes: int) -> bytes:
+    """Return the body of an answer. That of a refusal is cut, or left out if it is compressed."""
     is_success = response.status_code in _OK
-    if response.headers.get("content-encoding", _NO_ENCODING).strip().lower() != _NO_ENCODING:
-        # It was not requested, and expands to any size.
+    try:
+        return await read_bounded(response, max_bytes)
+    except CompressedAnswerError as error:
         if is_success:
-            raise NoAnswerError(Signal.UNREADABLE, "compressed")
+            raise NoAnswerError(Signal.UNREADABLE, str(error)) from None
         return b""
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > max_bytes:
-            if is_success:
-                raise NoAnswerError(Signal.TOO_LARGE, f"more than {max_bytes} bytes")
-            break
-    return bytes(content[:max_bytes])
+    except TooLongAnswerError as error:
+        if is_success:
+            raise NoAnswerError(Signal.TOO_LARGE, str(error)) from None
+        return error.start

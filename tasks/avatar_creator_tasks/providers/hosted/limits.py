@@ -1,4 +1,4 @@
-"""Limits on the requests of this provider and on the answers that it accepts."""
+"""Limits on the requests to a hosted provider and on the answers that the service accepts."""
 
 from __future__ import annotations
 

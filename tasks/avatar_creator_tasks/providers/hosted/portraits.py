@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from PIL import Image
 
+from avatar_creator_server.images.processing import fitted
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.hosted.pictures import fitted
 
 
 def finished_portrait(

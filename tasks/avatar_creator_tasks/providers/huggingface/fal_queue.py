@@ -26,20 +26,21 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import httpx
-import structlog
 
+from avatar_creator_server.model_table import FAL
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
-from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader, SignalsOf
+from avatar_creator_tasks.providers.hosted.cancellations import CancelResult, error_after_deadline
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
@@ -50,46 +51,29 @@ from avatar_creator_tasks.providers.hosted.picture_addresses import picture_addr
 from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import ProgressReports
 from avatar_creator_tasks.providers.hosted.repetition import (
-    PAUSE_GROWTH,
     DeadlinePassedError,
-    pause,
     repeat,
     unanswered,
+    wait_until,
 )
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path, request_path
-
-log = structlog.get_logger()
+from avatar_creator_tasks.providers.huggingface.signals import signals_of
 
 _MAX_SEED = 2**64 - 1
 _STATUSES = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
 
 
-class CancelResult(StrEnum):
-    """The result of a cancellation."""
-
-    CANCELLED = "the provider has removed the request from its queue"
-    DROPPED = "the provider does not have the request any longer"
-    REQUESTED = "the provider has asked the runner to stop, which it may not do"
-    COMPLETED = "the request has already completed"
-    UNCONFIRMED = "the cancellation may not have reached the provider"
-
-    @property
-    def has_ended(self) -> bool:
-        """True if the request certainly does not run any longer, and has no picture."""
-        return self in (CancelResult.CANCELLED, CancelResult.DROPPED)
-
-
 _CANCEL_RESULTS: Mapping[tuple[int, str], CancelResult] = {
-    (HTTPStatus.OK, "OK"): CancelResult.CANCELLED,
+    (HTTPStatus.OK, "OK"): CancelResult.NOT_STARTED,
     (HTTPStatus.ACCEPTED, "CANCELLATION_REQUESTED"): CancelResult.REQUESTED,
     (HTTPStatus.BAD_REQUEST, "ALREADY_COMPLETED"): CancelResult.COMPLETED,
-    (HTTPStatus.BAD_REQUEST, "ALREADY_CANCELLED"): CancelResult.DROPPED,
-    (HTTPStatus.NOT_FOUND, "NOT_FOUND"): CancelResult.DROPPED,
+    (HTTPStatus.BAD_REQUEST, "ALREADY_CANCELLED"): CancelResult.STOPPED,
+    (HTTPStatus.NOT_FOUND, "NOT_FOUND"): CancelResult.GONE,
 }
-"""fal's answers to a cancellation, by status and `status` of the body. fal does not document
-ALREADY_CANCELLED."""
+"""fal's answers to a cancellation, by status and `status` of the body. OK means that fal has removed the
+request from its queue, so no runner has spent time on it. fal does not document ALREADY_CANCELLED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,7 @@ class FalQueue:
         reader: AnswerReader,
         downloads: PictureDownloads,
     ) -> None:
-        self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
+        self._base = httpx.URL(f"{access.base_url.rstrip('/')}/{FAL}/")
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
         self._privacy = {
@@ -153,7 +137,7 @@ class FalQueue:
         path = request_path(app, receipt)
         if path is None:
             signal = Signal.ERROR_BODY if is_error_body(receipt) else Signal.UNREADABLE
-            raise self._unusable(Stage.SUBMIT, signal, answer)
+            raise self._reader.unusable(Stage.SUBMIT, signal, answer)
         return path
 
     async def portrait(
@@ -184,27 +168,16 @@ class FalQueue:
         error_type = await self._wait_until_completed(path, deadline, report)
         result = await repeat(lambda: self._result(path, error_type, deadline), deadline, self._limits)
         size = request.width, request.height
-        any_size = "size" not in app_of(request).inputs
         image = await repeat(
-            lambda: self._downloads.picture(result.picture_url, size, deadline, any_size=any_size),
+            lambda: self._downloads.picture(result.picture_url, size, deadline),
             deadline,
             self._limits,
         )
         return await asyncio.to_thread(finished_portrait, image, request, result.facts, result.seed)
 
     async def cancel_after_deadline(self, path: str) -> RequestError:
-        """Cancel a request whose deadline has passed and return the error of the attempt.
-
-        The next attempt resumes the request, unless the request has certainly ended.
-        """
-        try:
-            result = await self.cancel(path)
-        except RequestError as error:
-            log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
-            result = CancelResult.UNCONFIRMED
-        if result is CancelResult.REQUESTED:
-            return await self._error_after_stop(path)
-        return failure(Stage.POLL, (Signal.DEADLINE if result.has_ended else Signal.DEADLINE_ALIVE,))
+        """Cancel a request whose deadline has passed and return the error of the attempt."""
+        return await error_after_deadline(lambda: self.cancel(path), lambda: self._error_after_stop(path))
 
     async def cancel(self, path: str) -> CancelResult:
         """Cancel a request at the provider.
@@ -223,7 +196,7 @@ class FalQueue:
         if result is not None:
             return result
         if answer.is_success:
-            raise self._unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
         raise self._reader.refusal(Stage.CANCEL, answer)
 
     async def _error_after_stop(self, path: str) -> RequestError:
@@ -244,25 +217,32 @@ class FalQueue:
         self, path: str, deadline: Deadline, report: Callable[[dict[str, Any]], Awaitable[None]]
     ) -> str:
         """Poll until a request has ended; return fal's type of its error, or an empty text."""
-        seconds = self._limits.first_pause_seconds
-        while True:
-            status = await repeat(lambda: self._status(path, deadline), deadline, self._limits)
-            if status["status"] == "COMPLETED":
-                return str(status.get("error_type") or "")
-            await report(status)
-            await pause(seconds, deadline)
-            seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
+        status = await wait_until(
+            lambda status: bool(status["status"] == "COMPLETED"),
+            lambda: self._status(path, deadline),
+            report,
+            deadline,
+            self._limits,
+        )
+        error_type = status.get("error_type")
+        return error_type if isinstance(error_type, str) else ""
 
     async def _status(self, path: str, deadline: Deadline) -> dict[str, Any]:
         url = self._address(path, "/status").copy_add_param("logs", "1")
         answer = await self._query(Stage.POLL, "GET", url, deadline)
         status = json_object(answer.content)
         if status is None or status.get("status") not in _STATUSES:
-            raise self._unusable(Stage.POLL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.POLL, Signal.UNREADABLE, answer)
         return status
 
     async def _result(self, path: str, error_type: str, deadline: Deadline) -> _Result:
-        answer = await self._query(Stage.RESULT, "GET", self._address(path), deadline, known_type=error_type)
+        answer = await self._query(
+            Stage.RESULT,
+            "GET",
+            self._address(path),
+            deadline,
+            signals_of=partial(signals_of, known_type=error_type),
+        )
         result = json_object(answer.content)
         if result is None:
             raise failure(Stage.RESULT, (Signal.UNREADABLE,), status=answer.status)
@@ -272,7 +252,7 @@ class FalQueue:
         url = picture_address(result)
         if url is None:
             signal = Signal.ERROR_BODY if is_error_body(result) else Signal.NO_PICTURE
-            raise self._unusable(Stage.RESULT, signal, answer)
+            raise self._reader.unusable(Stage.RESULT, signal, answer)
         seed = result.get("seed")
         timings = result.get("timings")
         facts = {
@@ -294,7 +274,7 @@ class FalQueue:
         url: httpx.URL,
         deadline: Deadline,
         *,
-        known_type: str = "",
+        signals_of: SignalsOf | None = None,
         **options: Any,
     ) -> Answer:
         """Send a request to the router and return its answer, which has a 2xx status.
@@ -308,16 +288,12 @@ class FalQueue:
         except NoAnswerError as error:
             raise unanswered(stage, error) from error
         if not answer.is_success:
-            raise self._reader.refusal(stage, answer, known_type=known_type)
+            raise self._reader.refusal(stage, answer, signals_of)
         return answer
 
     async def _send(self, method: str, url: httpx.URL, deadline: Deadline, **options: Any) -> Answer:
         headers = options.pop("headers", self._bill_to)
         return await self._http.send(method, url, deadline, key=self._key, headers=headers, **options)
-
-    def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
-        message = self._reader.message(answer)
-        return failure(stage, (signal,), status=answer.status, provider_message=message)
 
     def _address(self, path: str, suffix: str = "") -> httpx.URL:
         return self._base.join(f"{path}{suffix}").copy_set_param("_subdomain", "queue")

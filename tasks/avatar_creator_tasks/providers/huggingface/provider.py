@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
-from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader, utc_now
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
@@ -20,14 +20,10 @@ from avatar_creator_tasks.providers.hosted.submission import submit_and_report
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.fal_queue import FalQueue
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
-from avatar_creator_tasks.providers.huggingface.signals import signals_of
+from avatar_creator_tasks.providers.huggingface.signals import HUGGING_FACE
 from avatar_creator_tasks.providers.huggingface.single_requests import SingleRequests
 
 log = structlog.get_logger()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class HuggingFaceProvider:
@@ -42,7 +38,7 @@ class HuggingFaceProvider:
         decoders: Decoders,
         *,
         limits: Limits | None = None,
-        now: Callable[[], datetime] = _now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Create the provider.
 
@@ -53,7 +49,7 @@ class HuggingFaceProvider:
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
         limits = limits or Limits()
-        reader = AnswerReader(access.api_key, now, signals_of)
+        reader = AnswerReader(access.api_key, now, HUGGING_FACE)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
         pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 from PIL import Image
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
@@ -26,6 +26,7 @@ from avatar_creator_tasks.providers.hosted.http_client import (
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
 from avatar_creator_tasks.providers.hosted.pictures import BadPictureError, PictureReader
+from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import Estimate
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import single_input
@@ -75,7 +76,7 @@ class SingleRequests:
             for header, name in _FACTS.items()
             if header in answer.headers
         }
-        return Portrait(image, facts)
+        return await asyncio.to_thread(finished_portrait, image, request, facts)
 
     async def _send(self, request: PortraitRequest, deadline: Deadline) -> Answer:
         headers = {"accept": "image/png"}
@@ -125,7 +126,8 @@ class SingleRequests:
                 deadline,
             )
         except BadPictureError as error:
-            body = json_object(answer.content)
+            is_short = len(answer.content) <= self._limits.answer_bytes
+            body = json_object(answer.content) if is_short else None
             if body is not None and is_error_body(body):
                 signal, message = Signal.ERROR_BODY, self._reader.message(answer)
             else:

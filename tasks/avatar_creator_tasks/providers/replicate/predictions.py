@@ -25,21 +25,20 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
 import httpx
-import structlog
 from PIL import Image
 
+from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.cancellations import CancelResult, error_after_deadline
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
     Answer,
-    BearerKey,
     Deadline,
     HttpClient,
     NoAnswerError,
@@ -50,37 +49,21 @@ from avatar_creator_tasks.providers.hosted.picture_addresses import web_address
 from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import ProgressReports
 from avatar_creator_tasks.providers.hosted.repetition import (
-    PAUSE_GROWTH,
     DeadlinePassedError,
-    pause,
     repeat,
     unanswered,
+    wait_until,
 )
 from avatar_creator_tasks.providers.replicate.access import Access
-from avatar_creator_tasks.providers.replicate.inputs import app_of, prediction_input
+from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCES_BYTES, app_of, prediction_input
 from avatar_creator_tasks.providers.replicate.signals import is_own_problem, signal_of_failed_prediction
-
-log = structlog.get_logger()
 
 _ID = re.compile(r"[a-z0-9]{16,64}", re.ASCII)
 _LEAST_LIFETIME_SECONDS = 5
 """Replicate takes no shorter Cancel-After, as users of the API report; its changelog does not say."""
-_ECHO_BYTES = 4 * 1024 * 1024
-"""Maximum size of a request's input, which every answer repeats: a FLUX.2 model takes eight references, each
-of about 340 kB as a data URI."""
 _RUNNING = ("starting", "processing")
 _CANCELLED = ("canceled", "aborted")
 _ENDED = ("succeeded", "failed", *_CANCELLED)
-
-
-class CancelResult(StrEnum):
-    """The provider's answer to a cancellation."""
-
-    DROPPED = "the request has never started, or the provider does not know it"
-    CANCELLED = "the request has started and is cancelled"
-    REQUESTED = "the provider will cancel the request"
-    COMPLETED = "the request has already ended"
-    UNCONFIRMED = "the provider does not say what happened to the request"
 
 
 def is_prediction_id(text: str) -> bool:
@@ -110,7 +93,8 @@ class Predictions:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/v1/")
         self._key = BearerKey(access.api_token)
         self._limits = limits
-        self._answer_bytes = limits.answer_bytes + _ECHO_BYTES
+        # Every answer repeats the input.
+        self._answer_bytes = limits.answer_bytes + MAX_REFERENCES_BYTES
         self._http = http
         self._reader = reader
         self._downloads = downloads
@@ -142,7 +126,7 @@ class Predictions:
         prediction_id = receipt.get("id")
         if not isinstance(prediction_id, str) or not is_prediction_id(prediction_id):
             signal = Signal.ERROR_BODY if is_error_body(receipt) else Signal.UNREADABLE
-            raise self._unusable(Stage.SUBMIT, signal, answer)
+            raise self._reader.unusable(Stage.SUBMIT, signal, answer)
         return prediction_id
 
     async def portrait(
@@ -175,38 +159,23 @@ class Predictions:
         size = request.width, request.height
 
         async def picture() -> Image.Image:
-            return await self._downloads.picture(result.picture_url, size, deadline, any_size=True)
+            return await self._downloads.picture(result.picture_url, size, deadline)
 
         image = await repeat(picture, deadline, self._limits)
         return await asyncio.to_thread(finished_portrait, image, request, result.facts)
 
     async def cancel_after_deadline(self, prediction_id: str) -> RequestError:
-        """Cancel a prediction whose deadline has passed and return the error of the attempt.
-
-        The next attempt resumes the prediction, unless it has certainly ended.
-        """
-        try:
-            result = await self.cancel(prediction_id)
-        except RequestError as error:
-            log.warning("provider_cancellation_failed", reason=error.reason, message=error.message)
-            result = CancelResult.UNCONFIRMED
-        if result is CancelResult.REQUESTED:
-            return await self._error_after_stop(prediction_id)
-        is_over = result in (CancelResult.DROPPED, CancelResult.CANCELLED)
-        return failure(
-            Stage.POLL,
-            (Signal.DEADLINE if is_over else Signal.DEADLINE_ALIVE,),
-            nothing_billed=result is CancelResult.DROPPED,
+        """Cancel a prediction whose deadline has passed and return the error of the attempt."""
+        return await error_after_deadline(
+            lambda: self.cancel(prediction_id), lambda: self._error_after_stop(prediction_id)
         )
 
     async def cancel(self, prediction_id: str) -> CancelResult:
         """Cancel a prediction.
 
         Raises:
-            RequestError: The cancellation did not reach Replicate.
+            RequestError: Replicate has not said what happened, so the prediction counts as running.
         """
-        if not is_prediction_id(prediction_id):
-            return CancelResult.DROPPED
         try:
             answer = await self._http.send(
                 "POST",
@@ -217,13 +186,15 @@ class Predictions:
             )
         except NoAnswerError as error:
             raise failure(Stage.CANCEL, (error.signal,)) from error
-        body = json_object(answer.content)
-        if answer.is_success:
-            return _cancel_result(body)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            known = is_own_problem(body or {}, answer.status)
-            return CancelResult.DROPPED if known else CancelResult.UNCONFIRMED
-        raise self._reader.refusal(Stage.CANCEL, answer)
+        body = json_object(answer.content) or {}
+        if answer.status == HTTPStatus.NOT_FOUND and is_own_problem(body, answer.status):
+            return CancelResult.GONE
+        if not answer.is_success:
+            raise self._reader.refusal(Stage.CANCEL, answer)
+        result = _cancel_result(body)
+        if result is None:
+            raise self._reader.unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
+        return result
 
     async def _error_after_stop(self, prediction_id: str) -> RequestError:
         """Wait a little for the end of a prediction that was asked to stop; return the attempt's error."""
@@ -247,23 +218,20 @@ class Predictions:
         report: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> dict[str, Any]:
         """Poll until a prediction has ended, and return it."""
-        seconds = self._limits.first_pause_seconds
-        while True:
-            prediction = await repeat(
-                lambda: self._prediction(prediction_id, deadline), deadline, self._limits
-            )
-            if prediction["status"] in _ENDED:
-                return prediction
-            await report(prediction)
-            await pause(seconds, deadline)
-            seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
+        return await wait_until(
+            lambda prediction: prediction["status"] in _ENDED,
+            lambda: self._prediction(prediction_id, deadline),
+            report,
+            deadline,
+            self._limits,
+        )
 
     async def _prediction(self, prediction_id: str, deadline: Deadline) -> dict[str, Any]:
         url = self._base.join(f"predictions/{prediction_id}")
         answer = await self._query(Stage.POLL, "GET", url, deadline)
         prediction = json_object(answer.content)
         if prediction is None or prediction.get("status") not in (*_RUNNING, *_ENDED):
-            raise self._unusable(Stage.POLL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.POLL, Signal.UNREADABLE, answer)
         return prediction
 
     def _result(self, prediction_id: str, prediction: Mapping[str, Any]) -> _Result:
@@ -276,7 +244,8 @@ class Predictions:
         if status in _CANCELLED:
             raise failure(Stage.RESULT, ("499",), nothing_billed=_never_started(prediction))
         if status == "failed":
-            error = str(prediction.get("error") or "")
+            text = prediction.get("error")
+            error = text if isinstance(text, str) else ""
             raise failure(
                 Stage.RESULT,
                 (signal_of_failed_prediction(error),),
@@ -319,27 +288,22 @@ class Predictions:
             raise self._reader.refusal(stage, answer)
         return answer
 
-    def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
-        message = self._reader.message(answer)
-        return failure(stage, (signal,), status=answer.status, provider_message=message)
-
 
 async def _ignore(prediction: Mapping[str, Any]) -> None:
     pass
 
 
-def _cancel_result(prediction: Mapping[str, Any] | None) -> CancelResult:
-    """Return the meaning of the prediction that answers a cancellation."""
-    match (prediction or {}).get("status"):
+def _cancel_result(prediction: Mapping[str, Any]) -> CancelResult | None:
+    """Return the meaning of the prediction that answers a cancellation; None if it has no known status."""
+    match prediction.get("status"):
         case "canceled" | "aborted":
-            assert prediction is not None
-            return CancelResult.DROPPED if _never_started(prediction) else CancelResult.CANCELLED
+            return CancelResult.NOT_STARTED if _never_started(prediction) else CancelResult.STOPPED
         case "starting" | "processing":
             return CancelResult.REQUESTED
         case "succeeded" | "failed":
             return CancelResult.COMPLETED
         case _:
-            return CancelResult.UNCONFIRMED
+            return None
 
 
 def _never_started(prediction: Mapping[str, Any]) -> bool:

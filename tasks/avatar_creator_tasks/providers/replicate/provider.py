@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
-from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader, utc_now
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
-from avatar_creator_tasks.providers.hosted.outcomes import Signal, Stage, failure
 from avatar_creator_tasks.providers.hosted.pictures import PictureReader
 from avatar_creator_tasks.providers.hosted.repetition import DeadlinePassedError
 from avatar_creator_tasks.providers.hosted.submission import submit_and_report
 from avatar_creator_tasks.providers.replicate.access import Access
 from avatar_creator_tasks.providers.replicate.predictions import (
-    CancelResult,
     Predictions,
     is_prediction_id,
 )
-from avatar_creator_tasks.providers.replicate.signals import delay_in, signals_of
+from avatar_creator_tasks.providers.replicate.signals import REPLICATE
 
 log = structlog.get_logger()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class ReplicateProvider:
@@ -44,7 +38,7 @@ class ReplicateProvider:
         decoders: Decoders,
         *,
         limits: Limits | None = None,
-        now: Callable[[], datetime] = _now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Create the provider.
 
@@ -55,7 +49,7 @@ class ReplicateProvider:
             now: Returns the current time, to interpret a Retry-After that is a date.
         """
         limits = limits or Limits()
-        reader = AnswerReader(access.api_token, now, signals_of, delay_in)
+        reader = AnswerReader(access.api_token, now, REPLICATE)
         self._deadline_seconds = access.deadline.total_seconds()
         self._http = HttpClient(limits, access.picture_rules)
         pictures = PictureReader(decoders, max_pixels=limits.picture_pixels)
@@ -84,16 +78,12 @@ class ReplicateProvider:
         """Cancel a prediction. One that has ended or is unknown is not an error.
 
         Raises:
-            ProviderError: The cancellation did not reach Replicate; `retryable` says whether a later call
-                may.
+            ProviderError: Replicate has not said what happened, so the prediction counts as running.
         """
         if not is_prediction_id(request_id):
             raise foreign_request_error(request_id)
         result = await self._predictions.cancel(request_id)
-        if result is CancelResult.UNCONFIRMED:
-            raise failure(Stage.CANCEL, (Signal.UNREADABLE,))
-        if result not in (CancelResult.CANCELLED, CancelResult.REQUESTED):
-            log.info("provider_cancellation_skipped", because=str(result))
+        log.info("provider_cancellation_answered", answer=result.name, meaning=str(result))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -73,7 +73,7 @@ class Schema:
     megapixel_choices: tuple[str, ...] = ()
     """Accepted values of that input, from the smallest to the largest."""
     side_multiple: int = 16
-    """Number of pixels to which width and height are rounded."""
+    """Number of which width and height are multiples, in pixels; they are rounded down."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Inputs with the same value in every request."""
 

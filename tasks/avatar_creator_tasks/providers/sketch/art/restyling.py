@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 
+from avatar_creator_server.images.processing import fitted
 from avatar_creator_tasks.providers.sketch.art.palette import (
     INK,
     SCHEMES,
@@ -24,8 +25,6 @@ _SHAPES_SIDE = 480
 _COLORS_SIDE = 160
 """Side in pixels of a square picture from which colors are chosen."""
 _COLORS = 28
-_HEADROOM = (0.5, 0.4)
-"""Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 
 
 def restyle(
@@ -49,17 +48,17 @@ def restyle(
             raises ends the drawing and propagates.
     """
     size = (width, height)
-    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS, centering=_HEADROOM)
+    whole = fitted(picture, size)
     on_step(1, _STEPS)
-    shapes, colors = _flat_shapes(fitted)
+    shapes, colors = _flat_shapes(whole)
     on_step(2, _STEPS)
     drawing = _painted(shapes, colors, size)
     on_step(3, _STEPS)
     drawing = _tinted(drawing, random.Random(seed))
     on_step(4, _STEPS)
-    drawing.paste(INK, (0, 0, *size), _ink(fitted))
+    drawing.paste(INK, (0, 0, *size), _ink(whole))
     on_step(5, _STEPS)
-    blended = Image.blend(fitted, drawing, strength)
+    blended = Image.blend(whole, drawing, strength)
     on_step(_STEPS, _STEPS)
     return blended
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from avatar_creator_server.generations.model_mapping import NoMappingError, read_offered_apps
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
@@ -32,6 +32,10 @@ def problem_of(hub_url: str, seconds: float = 20.0) -> str:
 
 def entry(app: Any, status: str = "live") -> dict[str, Any]:
     return {"providerId": app, "status": status}
+
+
+def test_a_hub_whose_name_is_unknown_is_named_so() -> None:
+    assert problem_of("http://hub.invalid") == "its name cannot be resolved"
 
 
 def test_all_live_apps_are_read_without_a_key(router: RouterFake) -> None:

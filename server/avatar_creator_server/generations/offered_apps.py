@@ -28,10 +28,15 @@ from typing import Any
 
 import httpx
 
-from avatar_creator_server.shared.http import http_problem, open_http_client
-
-FAL = "fal-ai"
-"""The router's name of the provider whose apps the service uses."""
+from avatar_creator_server.model_table import FAL
+from avatar_creator_server.shared.http import (
+    NO_COMPRESSION,
+    CompressedAnswerError,
+    TooLongAnswerError,
+    http_problem,
+    open_http_client,
+    read_bounded,
+)
 
 _SECONDS = 30.0
 """Maximum time for the whole answer."""
@@ -40,7 +45,6 @@ _MAX_BYTES = 8 * 1024 * 1024
 _MAX_APPS = 20_000
 _MAX_DEPTH = 3
 _APP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", re.ASCII)
-_NO_ENCODING = "identity"
 
 
 class NoMappingError(Exception):
@@ -66,8 +70,7 @@ async def read_offered_apps(hub_url: str, *, seconds: float = _SECONDS) -> froze
         async with (
             asyncio.timeout(seconds),
             open_http_client(
-                # No compression: a small answer must not expand to a huge one.
-                headers={"accept-encoding": _NO_ENCODING, "user-agent": "avatar-creator"},
+                headers={**NO_COMPRESSION, "user-agent": "avatar-creator"},
                 follow_redirects=False,
                 timeout=None,
             ) as http,
@@ -83,14 +86,12 @@ async def read_offered_apps(hub_url: str, *, seconds: float = _SECONDS) -> froze
 async def _read_content(response: httpx.Response) -> bytes:
     if response.status_code != httpx.codes.OK:
         raise NoMappingError(f"it answers with the status {response.status_code}")
-    if response.headers.get("content-encoding", _NO_ENCODING).strip().lower() != _NO_ENCODING:
-        raise NoMappingError("its answer is compressed, which was not requested")
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > _MAX_BYTES:
-            raise NoMappingError(f"its answer has more than {_MAX_BYTES:,} bytes")
-    return bytes(content)
+    try:
+        return await read_bounded(response, _MAX_BYTES)
+    except CompressedAnswerError:
+        raise NoMappingError("its answer is compressed, which was not requested") from None
+    except TooLongAnswerError as error:
+        raise NoMappingError(f"its answer has {error}") from None
 
 
 def _parse(content: bytes) -> frozenset[str]:
