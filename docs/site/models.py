@@ -31,7 +31,7 @@ _HEAD = f"""# Models
 
 `MODEL` chooses the model. The service knows the models on this page: it sends each only the options that the
 model reads, with the model's own steps and guidance as defaults. The default is FLUX.1-dev with a LoRA for
-realistic photographs. Its license does not allow commercial use of the weights. For commerce, set:
+realistic photographs. Its license does not allow commercial use of the weights. For commercial use, set:
 
 ```sh
 export MODEL={COMMERCIAL_MODEL}
@@ -60,7 +60,8 @@ _OPTIONS_NOTES = """\
 - **Negative prompt.** "yes": without a user's own, the service sends one of its own, which costs no time. "at
   twice the time": only `diffusers` uses a user's own, with a second prediction for each step. "no": never.
 - **Prompt.** The number of tokens that the model reads. The service warns about a longer prompt.
-  `PROMPT_STYLE=prose` suits the models whose makers ask for sentences: all here except SDXL.
+  `PROMPT_STYLE=prose` suits the models whose makers ask for sentences: all here except
+  {tags}.
 - **References.** *noised*: the picture starts from the reference, and `reference_strength` says how far it
   may differ. *edited* and *combined*: the model follows an instruction, which the service builds from the
   same facts, and keeps the person. The number is the maximum of the model; the one of a route can be lower.
@@ -76,8 +77,8 @@ of the pictures, and to say that AI made them.
 
 The size is that of all weights in 16 bits. The largest part is what a card must hold with
 `MODEL_OFFLOAD=model`. Add about 3 GiB for drawing. `avatar-creator doctor` compares this with your card. The
-seconds are estimates for one megapixel on an H100 with the default steps, except for FLUX.1-dev, which was
-measured.
+seconds are for one megapixel on an H100 with the default steps. Those of FLUX.1-dev were measured; the others
+are estimates.
 """
 
 _ROUTES = """## Routes and prices
@@ -91,7 +92,7 @@ _ROUTES_NOTES = """\\* Only users of the provider report this price.
 
 `hf-inference` and `endpoint` take any model that they serve. Hugging Face's own inference names {hf} as its
 example of a model for pictures. Its list of all models is not public text, so try others before you rely on
-them. `diffusers` takes any model with weights that draws from text.
+them. `diffusers` takes any model with weights.
 """
 
 _END = """## Sources
@@ -109,6 +110,7 @@ Not confirmed:
 - how fal rounds the picture of FLUX.1-Kontext, which has about one megapixel: the service counts one.
 - the maximum number of references of `fal-ai/qwen-image-edit-2511`: the service sends up to 3, as the model
   card says.
+- Replicate's prices: its pages are no public text, so they come from public code that calls Replicate.
 """
 
 
@@ -122,7 +124,10 @@ def page() -> str:
             ("model", "steps", "guidance", "negative prompt", "prompt", "LoRA", "references"),
             map(_options, MODELS),
         ),
-        _OPTIONS_NOTES.format(sizes=", ".join(_small_pictures())),
+        _OPTIONS_NOTES.format(
+            sizes=", ".join(_small_pictures()),
+            tags=" and ".join(model.name for model in MODELS if not model.prose),
+        ),
         _LICENSES,
         _table(
             ("model", "license", "commercial use", "filter", "size", "largest part", "seconds"),
@@ -201,15 +206,14 @@ def _apps_of(provider: str) -> str:
 
 def _uses(hosted: Hosted) -> Iterator[tuple[str, App]]:
     """Yield each app of a provider, with its source of pictures."""
-    for source, app in (
-        ("text", hosted.text),
-        ("text, LoRA", hosted.text_lora),
-        ("references", hosted.reference),
-        ("references, LoRA", hosted.reference_lora),
-    ):
-        if app is not None:
-            number = f"1 to {app.max_references} " if app.max_references > 1 else ""
-            yield number + (source.replace("references", "reference") if not number else source), app
+    for app in (hosted.text, hosted.text_lora, hosted.reference, hosted.reference_lora):
+        if app is None:
+            continue
+        source = "text"
+        if app.max_references:
+            several = app.max_references > 1
+            source = f"1 to {app.max_references} references" if several else "reference"
+        yield source + (", LoRA" if "lora" in app.inputs else ""), app
 
 
 def _guidance(model: Model, app: App) -> str:

@@ -8,7 +8,8 @@ Sources, read in August to November 2026:
 - fal's apps, their inputs and defaults: `libs/client/src/types/endpoints.ts` of fal-ai/fal-js of 2026-08-02
 - ranges and prices of fal's apps: `https://fal.ai/models/{app}/llms.txt`
 - Replicate's models and inputs: the sources that `providers/replicate/schemas.py` of the worker names
-- Replicate's prices: `https://replicate.com/{model}`, as public code that calls Replicate repeats them
+- Replicate's prices, none of which is confirmed: public code that calls Replicate, and repeats the prices of
+  `https://replicate.com/{model}`
 - defaults of local pipelines, licenses and sizes: the model cards on `https://huggingface.co/{id}`, and the
   signatures of the pipelines in diffusers 0.42. The sizes are the parameters of all parts times two bytes.
 - references and prompt lengths of FLUX.2: https://docs.bfl.ai/flux_2/flux2_overview
@@ -27,8 +28,6 @@ from enum import StrEnum
 
 FAL = "fal-ai"
 """The provider of most apps, by its name at Hugging Face's router; also the name of the route to it."""
-MAX_STEPS = 50
-"""Maximum number of steps that a request may have."""
 
 PIXELS_OF_A_MEGAPIXEL = 1024 * 1024
 """Providers bill started megapixels (https://fal.ai/models/fal-ai/flux-lora) without a definition. Users
@@ -169,8 +168,6 @@ class Model:
     """Ids of the models that draw from references instead, the best first; empty if it is this one."""
     needs_reference: bool = False
     """True if the model only edits pictures, and cannot draw from text alone."""
-    size_multiple: int = 16
-    """Width and height must be multiples of this number of pixels."""
     license: str
     """Name of the license."""
     commercial: bool
@@ -178,7 +175,11 @@ class Model:
     commercial_condition: str = ""
     """Condition under which the license allows commercial use although `commercial` is False."""
     filter_required: bool = False
-    """True if the license demands a filter or a review of pictures, and a disclosure that AI made them."""
+    """True if the license demands a filter or a review of pictures, and a disclosure that AI made them.
+
+    Sources: section 2(e) of the FLUX Non-Commercial License and of the FLUX.1 [dev] Non-Commercial License
+    v1.1.1, "Risks" of the model card of FLUX.2-dev, and sections 2.3 and 4.2 of Krea 2's license.
+    """
     weights_gib: float = 0.0
     """Size of all weights in 16 bits, in GiB; 0 if there are no weights to download."""
     largest_part_gib: float = 0.0
@@ -201,8 +202,8 @@ class Model:
 
     @property
     def is_local(self) -> bool:
-        """True if the weights can be downloaded, and draw from text alone."""
-        return self.weights_gib > 0 and not self.needs_reference
+        """True if the weights can be downloaded."""
+        return self.weights_gib > 0
 
 
 _FLUX_1_LICENSE = "FLUX.1 [dev] Non-Commercial"
@@ -275,6 +276,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_FLUX_1,
             prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(3.5, 0, 10),
         ),
         text_lora=App(
@@ -282,6 +284,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_with(_REPLICATE_FLUX_1, lora="lora_weights"),
             prices=Prices(per_picture=32_000),
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(3.5, 0, 10),
         ),
     ),
@@ -291,6 +294,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_with(_REPLICATE_SEEDED, steps="num_inference_steps"),
             prices=Prices(per_picture=3_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(4, 1, 4),
         ),
     ),
@@ -300,6 +304,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_FLUX_1,
             prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             guidance_scale=Setting(4.5, 0, 10),
         ),
     ),
@@ -309,6 +314,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_with(_REPLICATE_FLUX_1, reference="input_image"),
             prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(28, 4, 50),
             guidance_scale=Setting(2.5, 0, 10),
             max_references=1,
@@ -320,12 +326,14 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_SEEDED,
             prices=Prices(per_megapixel=14_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-dev",
             inputs=_with(_REPLICATE_SEEDED, references="input_images"),
             prices=Prices(per_megapixel=14_000, per_reference_megapixel=14_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -335,12 +343,14 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_SEEDED,
             prices=Prices(per_megapixel=1_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-klein-4b",
             inputs=_with(_REPLICATE_SEEDED, references="images"),
             prices=Prices(per_megapixel=1_000, per_reference_megapixel=1_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -350,12 +360,14 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_REPLICATE_SEEDED,
             prices=Prices(per_megapixel=15_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-klein-9b",
             inputs=_with(_REPLICATE_SEEDED, references="images"),
             prices=Prices(per_megapixel=15_000, per_reference_megapixel=2_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=4,
         ),
     ),
@@ -365,12 +377,14 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs={"seed": "seed"},
             prices=Prices(per_megapixel=15_000, per_picture=15_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-pro",
             inputs={"seed": "seed", "references": "input_images"},
             prices=Prices(per_megapixel=15_000, per_picture=15_000, per_reference_megapixel=15_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=8,
         ),
     ),
@@ -380,6 +394,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs={"seed": "seed", "steps": "steps", "guidance_scale": "guidance"},
             prices=Prices(per_megapixel=60_000),
             price_date="2026-10",
+            price_confirmed=False,
         ),
         reference=App(
             name="black-forest-labs/flux-2-flex",
@@ -391,6 +406,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             },
             prices=Prices(per_megapixel=60_000, per_reference_megapixel=60_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=8,
         ),
     ),
@@ -400,6 +416,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs={"seed": "seed", "acceleration": "go_fast", "steps": "num_inference_steps"},
             prices=Prices(per_megapixel=8_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(8, 1, 50),
         ),
     ),
@@ -410,6 +427,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_with(_REPLICATE_FLUX_1, negative_prompt="negative_prompt"),
             prices=Prices(per_picture=25_000),
             price_date="2026-10",
+            price_confirmed=False,
             steps=Setting(30, 1, 50),
             guidance_scale=Setting(4.0, 1, 10),
         ),
@@ -420,6 +438,7 @@ _REPLICATE: Mapping[str, Hosted] = {
             inputs=_with(_REPLICATE_SEEDED, reference="image"),
             prices=Prices(per_picture=30_000),
             price_date="2026-10",
+            price_confirmed=False,
             max_references=1,
         ),
     ),
@@ -962,7 +981,6 @@ MODELS: tuple[Model, ...] = (
         lora=True,
         references=References.NOISED,
         max_references=1,
-        size_multiple=8,
         license="CreativeML Open RAIL++-M",
         commercial=True,
         weights_gib=6.5,

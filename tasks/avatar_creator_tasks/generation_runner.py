@@ -128,22 +128,27 @@ class GenerationRunner:
             return
         except asyncio.CancelledError:
             await self._files.discard([file.id for file in held.files])
-            await self._settle(self._leases.release(lease))
-            log.info("generation_released")
+            stopped = held.failure_at_stop()
+            if stopped is None:
+                await self._settle(self._leases.release(lease))
+                log.info("generation_released")
+            else:
+                log.warning("generation_attempt_failed", reason=stopped.reason, error=stopped.message)
+                await self._settle(self._leases.fail(lease, stopped))
             raise
         except (LeaseLostError, NotFoundError):
             log.info("lease_ended")
             failure = None
         except ProviderError as error:
-            failure = _failure_of(error)
+            failure = held.failure(_failure_of(error))
         except UnavailableError as error:
-            failure = held.failure(error.reason, error.message, timedelta(seconds=error.retry_after or 0))
+            retry_after = timedelta(seconds=error.retry_after or 0)
+            failure = held.failure(Failure(error.reason, error.message, True, retry_after))
         except Exception:
             incident_id = uuid.uuid4().hex
             log.exception("incident_recorded", incident_id=incident_id)
-            failure = held.failure(
-                "INTERNAL", f"internal error: report the incident {incident_id} to the operator"
-            )
+            message = f"internal error: report the incident {incident_id} to the operator"
+            failure = held.failure(Failure("INTERNAL", message, True))
         await self._files.discard([file.id for file in held.files])
         if failure is not None:
             log.warning("generation_attempt_failed", reason=failure.reason, error=failure.message)
@@ -163,7 +168,7 @@ class GenerationRunner:
         finally:
             for task in (work, heartbeat):
                 task.cancel()
-            await asyncio.gather(work, heartbeat, return_exceptions=True)
+            held.end, _ = await asyncio.gather(work, heartbeat, return_exceptions=True)
 
     async def _work(self, lease: Lease, held: _Held) -> None:
         progress = _Progress(self._leases, lease)
@@ -326,7 +331,6 @@ class GenerationRunner:
         """Let the provider draw the portrait, and the moderator check it."""
         lease, request, provider = prepared.lease, prepared.request, self._provider
         route, resumes = request.route, bool(request.resume_request_id)
-        has_id = resumes
         if not resumes:
             # An earlier request is fetched even from a route with an open circuit: it may have been charged.
             await self._require_closed_circuit(lease, route)
@@ -342,7 +346,8 @@ class GenerationRunner:
             )
         )
         attempt_start = lease.generation.update_time
-        request_id = request.resume_request_id
+        stored_id = request.resume_request_id
+        held.only_copy = route.is_hosted and not stored_id
 
         async def accepted() -> None:
             await retry_through_outage(
@@ -350,11 +355,9 @@ class GenerationRunner:
             )
 
         async def submitted(provider_request_id: str) -> None:
-            nonlocal request_id
-            request_id = provider_request_id
+            nonlocal stored_id
             await retry_through_outage(lambda: self._leases.submitted(lease, provider_request_id))
-            nonlocal has_id
-            has_id = True
+            stored_id, held.only_copy = provider_request_id, False
             await accepted()
 
         async def drawn(part: float) -> None:
@@ -365,16 +368,14 @@ class GenerationRunner:
         try:
             portrait = await provider.generate(request, Reports(submitted, drawn))
         except ProviderError as error:
+            # The provider gave no picture, and the error says whether another request may follow.
+            held.only_copy = False
             await self._record_refusal(route, error, since=None if resumes else attempt_start)
             raise
-        except UnavailableError:
-            # The provider has answered, but this service could not take the answer.
-            held.only_copy = route.is_hosted and not has_id
-            raise
-        held.only_copy = route.is_hosted and not has_id
+        held.is_drawn = True
         if not resumes:
             await accepted()
-        return await self._moderator.check(portrait, fetchable=bool(request_id))
+        return await self._moderator.check(portrait, fetchable=bool(stored_id))
 
     async def _require_closed_circuit(self, lease: Lease, route: Route) -> None:
         """Raise a `ProviderError` if the circuit breaker of the route does not allow a request now."""
@@ -409,12 +410,9 @@ class GenerationRunner:
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
     async def _original(self, user_id: str, file: StoredFile, size: tuple[int, int]) -> Image.Image | None:
-        """Return the picture that was reproduced; None if it is gone, or cannot be decoded now."""
+        """Return the picture that was reproduced; None if it cannot be read now."""
         try:
             data = await self._files.read_whole(file)
-        except NotFoundError:
-            return None
-        try:
             return await self._decoders.reference(user_id, data, *size)
         except (AvatarCreatorError, DecodingFailedError) as error:
             # The comparison is an extra: without it, the picture that is paid for is still complete.
@@ -452,17 +450,35 @@ class _Held:
     files: list[StoredFile] = field(default_factory=list)
     """Staged files, which no row uses yet."""
     only_copy: bool = False
-    """True if a hosted provider has drawn a picture that cannot be fetched again: a single request."""
+    """True if a hosted provider may have drawn a picture that cannot be fetched again, because no id of the
+    request is stored."""
+    is_drawn: bool = False
+    """True if the provider has returned the picture."""
+    end: BaseException | None = None
+    """Error with which the work ended, also if the worker was stopping it; None if it succeeded."""
 
-    def failure(self, reason: str, message: str, retry_after: timedelta = timedelta(0)) -> Failure:
-        """Return the failure of an attempt through this service, not through the provider.
+    def failure(self, failure: Failure) -> Failure:
+        """Return the failure of an attempt, without a retry that would pay again for a picture.
 
-        A retry must not pay again for a picture that this worker had.
+        Only the provider's own error allows that: it clears `only_copy`.
         """
-        if self.only_copy:
-            lost = f"{message}; a picture that may be paid for is lost, so the service does not retry"
-            return Failure(reason, lost, retryable=False, resumable=False)
-        return Failure(reason, message, True, retry_after)
+        if not (self.only_copy and failure.retryable):
+            return failure
+        lost = f"{failure.message}; a picture that may be paid for is lost, so the service does not retry"
+        return replace(failure, message=lost, retryable=False, resumable=False)
+
+    def failure_at_stop(self) -> Failure | None:
+        """Return the failure of an attempt that its worker stops; None if the next one can go on.
+
+        A refusal may arrive while the worker stops. It says whether the provider charges.
+        """
+        if isinstance(self.end, ProviderError):
+            return self.failure(_failure_of(self.end))
+        if not (self.only_copy and self.is_drawn):
+            return None
+        return self.failure(
+            Failure("WORKER_LOST", "the worker stopped before it had stored the picture", True)
+        )
 
 
 @dataclass(frozen=True, slots=True)

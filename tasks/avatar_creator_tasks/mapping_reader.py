@@ -47,9 +47,8 @@ class MappingReader:
             except NoMappingError as error:
                 log.warning("model_mapping_refused", problem=error.problem)
                 seconds = RETRY_SECONDS
-            except (
-                Exception
-            ) as error:  # For example, the database is unavailable. The next reading may succeed.
+            # For example, the database is unavailable. The next reading may succeed.
+            except Exception as error:
                 log.warning("model_mapping_not_read", error=repr(error))
                 seconds = RETRY_SECONDS
             await asyncio.sleep(seconds + JITTER_SECONDS * self._jitter())

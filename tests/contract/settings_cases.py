@@ -279,6 +279,13 @@ CASES: dict[str, Case] = {
     "prices that are no JSON": refused("PRICES_PER_MEGAPIXEL", "fal", "must be JSON"),
     "prices nested too deep": refused("PRICES_PER_MEGAPIXEL", "[" * 100_000, "must be JSON"),
     "a price that is not a number": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": NaN}', "finite number"),
+    "a price of a route that does not exist": refused(
+        *("PRICES_PER_MEGAPIXEL", '{"fal-ai": 1, "fal-ai-kontext": 1}'),
+        "unknown route fal-ai-kontext: the routes are fal-ai, fal-ai-reference, ",
+    ),
+    "prices of routes that others draw with": Case(
+        {"PRICES_PER_MEGAPIXEL": '{"fal-ai-reference": 0.02, "replicate-reference": 0.03, "local": 0}'}
+    ),
     "a price below zero": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": -1}', "greater than or equal to 0"),
     # Secrets
     "a short secret": refused("JWT_SECRET", "x" * 31, "at least 32 bytes"),

@@ -118,7 +118,6 @@ async def test_the_facts_contain_the_causes_of_the_pixels(provider: DiffusersPro
         "dtype": "float32",
         "pipeline": "FluxPipeline",
         "quantization": "none",
-        "speed": "exact",
     }
 
 

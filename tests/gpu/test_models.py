@@ -31,6 +31,7 @@ from tests.support.random_models import save_random_lora
 
 SIZE = 64
 LOCAL = [model.id for model in MODELS if model.is_local]
+NO_EFFECT = "the negative prompt has no effect with a guidance scale of {} or less"
 Folder = Callable[[str], Path]
 
 
@@ -50,12 +51,14 @@ RUNS = {
     "black-forest-labs/FLUX.1-schnell": Run("FluxPipeline", 4),
     "black-forest-labs/FLUX.1-Krea-dev": Run("FluxPipeline", 28, guidance=4.5),
     "black-forest-labs/FLUX.1-Kontext-dev": Run("FluxKontextPipeline", 28, guidance=2.5),
-    "black-forest-labs/FLUX.2-dev": Run("Flux2Pipeline", 28, guidance=2.5),
+    "black-forest-labs/FLUX.2-dev": Run("Flux2Pipeline", 28, guidance=4.0),
     "black-forest-labs/FLUX.2-klein-4B": Run("Flux2KleinPipeline", 4),
     "black-forest-labs/FLUX.2-klein-9B": Run("Flux2KleinPipeline", 4),
     "Tongyi-MAI/Z-Image-Turbo": Run("ZImagePipeline", 9),
+    "krea/Krea-2-Turbo": Run("Krea2Pipeline", 8),
     "Qwen/Qwen-Image": Run("QwenImagePipeline", 50, passes=2),
     "Qwen/Qwen-Image-Edit": Run("QwenImageEditPipeline", 50, passes=2),
+    "Qwen/Qwen-Image-Edit-2511": Run("QwenImageEditPlusPipeline", 40, passes=2),
     "stabilityai/stable-diffusion-xl-base-1.0": Run("StableDiffusionXLPipeline", 50, batch=2),
 }
 
@@ -139,7 +142,8 @@ def models_with(condition: Callable[[Any], bool]) -> list[str]:
 
 
 def needs_reference(model: str) -> bool:
-    return Path(model).name == "Qwen-Image-Edit"
+    known = find_model(model)
+    return known is not None and known.needs_reference
 
 
 def picture(turn: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
@@ -188,7 +192,7 @@ async def test_a_negative_prompt_costs_nothing_with_classifier_free_guidance(stu
     assert len(studio.calls) == passes
     assert guided.image.tobytes() not in (plain, await studio.pixels(steps=3, negative_prompt="mannequin"))
     off = await studio.draw(steps=3, negative_prompt="cartoon", guidance_scale=1.0)
-    assert off.warnings == ("the negative prompt has no effect with a guidance scale of 1 or less",)
+    assert off.warnings == (NO_EFFECT.format("1"),)
     assert off.image.tobytes() == await studio.pixels(steps=3, guidance_scale=1.0)
 
 
@@ -227,11 +231,11 @@ async def test_several_references_are_read_in_their_order(studio: Studio) -> Non
     model = find_model(studio.request().route.model)
     assert model is not None
     pictures = tuple(Reference(picture(turn), 0.6) for turn in range(model.max_references))
-    drawn = {
-        await studio.pixels(steps=2, references=chosen)
-        for chosen in ((), pictures[:1], pictures[:2], pictures, pictures[::-1])
-    }
-    assert len(drawn) == 5
+    choices = [pictures[:1], pictures[:2], pictures, pictures[::-1]]
+    if not model.needs_reference:
+        choices.append(())
+    drawn = {await studio.pixels(steps=2, references=chosen) for chosen in choices}
+    assert len(drawn) == len(choices)
 
 
 @each(models_with(lambda model: model.max_references == 1))
@@ -250,7 +254,7 @@ async def test_a_model_without_references_refuses_one(studio: Studio) -> None:
     assert "takes no reference" in caught.value.message
 
 
-@each(["Qwen/Qwen-Image-Edit"])
+@each(models_with(lambda model: model.needs_reference))
 async def test_a_model_that_only_edits_refuses_a_request_without_a_reference(studio: Studio) -> None:
     with pytest.raises(ProviderError) as caught:
         await studio.draw(steps=2, references=())
@@ -286,7 +290,7 @@ async def test_a_lora_loads_and_changes_the_pixels(model_folder: Folder, model: 
 
 
 @each(
-    models_with(lambda model: model.id != "Qwen/Qwen-Image-Edit")  # it reads prompts of any length
+    models_with(lambda model: not model.needs_reference)  # those read prompts of any length
 )
 async def test_a_warning_names_the_first_word_that_the_model_does_not_read(studio: Studio) -> None:
     letters = random.Random(1).choices(string.ascii_lowercase, k=1500)
@@ -328,6 +332,18 @@ async def test_an_unknown_model_runs_with_the_defaults_of_its_pipeline(
     plain = await studio.pixels(steps=3)
     assert plain != await studio.pixels(steps=3, guidance_scale=2.0)
     assert plain != await studio.pixels(steps=3, negative_prompt="cartoon")
+    await studio.provider.close()
+
+
+async def test_the_guidance_of_an_unknown_krea_2_begins_above_zero(
+    model_folder: Folder, tmp_path: Path
+) -> None:
+    studio = Studio(ModelSettings(str(renamed(model_folder("krea/Krea-2-Turbo"), tmp_path))))
+    await studio.load()
+    for guidance_scale, passes, warnings in ((0.5, 2, ()), (0.0, 1, (NO_EFFECT.format("0"),))):
+        drawn = await studio.draw(steps=2, negative_prompt="cartoon", guidance_scale=guidance_scale)
+        assert len(studio.calls) == 2 * passes
+        assert drawn.warnings == warnings
     await studio.provider.close()
 
 

@@ -18,6 +18,7 @@ from avatar_creator_tasks.picture_moderation.blurring import blurred
 from avatar_creator_tasks.picture_moderation.folder import FolderClassifier
 from tests.pictures import scene
 from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.ports import free_port
 from tests.support.random_classifier import save_random_classifier
 from tests.support.service import Deployment
 
@@ -165,6 +166,8 @@ def test_a_service_with_damaged_weights_does_not_start(model: Path, folder: Path
         MODEL=str(model),
         LORA_REPOSITORY="none",
         PICTURE_MODERATION=str(folder),
+        # The server listens before the weights are read.
+        LISTEN_ADDRESS=f"127.0.0.1:{free_port()}",
     )
     stopped = deployment.run_command("serve")
     assert stopped.returncode == 1

@@ -67,7 +67,6 @@ async def test_compiled_blocks_with_a_lora_draw_the_same_picture(model: Path, lo
     for options in ({}, {"references": reference}, {"negative_prompt": "cartoon"}):
         one, other = await draw(exact, **options), await draw(compiled, **options)
         assert difference(one, other) < 1
-    assert (one.facts["speed"], other.facts["speed"]) == ("exact", "compiled")
     assert (await draw(compiled)).image.tobytes() == (await draw(compiled)).image.tobytes()
     await exact.close()
     await compiled.close()
@@ -84,7 +83,6 @@ async def test_the_cache_acts_between_similar_steps_and_is_empty_at_the_start_of
     fast = DiffusersProvider(ModelSettings(str(folder), speed="fast"))
     first = await draw(fast, steps=20)
     cached, _, passes = first.facts["cached_passes"].partition(" of ")
-    assert first.facts["speed"] == "fast"
     assert passes == "20"
     # The first step of each picture has nothing to compare with.
     assert 0 < int(cached) < 20
@@ -163,7 +161,10 @@ async def test_a_compiler_that_fails_is_found_when_the_model_is_loaded(
     assert error.message.endswith("or set MODEL_SPEED=exact")
 
 
-@pytest.mark.parametrize("model_id", ["Tongyi-MAI/Z-Image-Turbo", "stabilityai/stable-diffusion-xl-base-1.0"])
+@pytest.mark.parametrize(
+    "model_id",
+    ["Tongyi-MAI/Z-Image-Turbo", "krea/Krea-2-Turbo", "stabilityai/stable-diffusion-xl-base-1.0"],
+)
 async def test_a_model_without_a_cache_refuses_to_be_fast(model_folder: Folder, model_id: str) -> None:
     error = await load_error(ModelSettings(str(model_folder(model_id)), speed="fast"))
     assert error.message == "MODEL_SPEED=fast is not possible with this model: set MODEL_SPEED=compiled"

@@ -17,6 +17,7 @@ from avatar_creator import (
     Persona,
     Recipe,
 )
+from tests import pictures
 from tests.support.generations import COMPLETED
 from tests.support.huggingface_router import RouterFake
 from tests.support.service import Deployment
@@ -265,3 +266,25 @@ def test_an_unknown_folder_on_the_own_card_has_a_warning(distributed: Deployment
     assert [warning.split(":")[0] for warning in estimate.warnings if "no worker" not in warning] == [
         "MODEL /models/mine is not in the service's table of models"
     ]
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen-Image-Edit", "/models/Qwen-Image-Edit-2511"])
+def test_a_model_that_only_edits_refuses_a_request_without_a_reference(
+    distributed: Deployment, user: str, model: str
+) -> None:
+    server = distributed.start_server(PROVIDER="diffusers", MODEL=model)
+    with AvatarCreator(server.target, token=distributed.token(user)) as client:
+        project_id = client.projects.create("Models").id
+        sarah = client.avatars.upload(project_id, pictures.png(), name="Sarah")
+        with_reference = client.generations.create(project_id, "a woman", reference_avatar_id=sarah.id)
+        refused = []
+        for call in (client.generations.estimate, client.generations.create):
+            with pytest.raises(InvalidArgumentError) as caught:
+                call(project_id, "a woman")
+            refused.append(caught.value)
+        created = [each.id for each in client.generations.list(project_id)]
+
+    for error in refused:
+        assert error.reason == "OPTION_NOT_HONOURED"
+        assert f"reference_avatar_id: the model {model} only edits pictures" in str(error)
+    assert created == [with_reference.id]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from avatar_creator_tasks.generation_runner import STORAGE_SECONDS
 from tests.support.console_guide import REPOSITORY, Command, commands, run_session
 from tests.support.generations import SMALLEST, row_of
 from tests.support.service import Deployment
@@ -31,7 +32,10 @@ def create_generation_that_waits_for_retry(deployment: Deployment, user: str) ->
         generation = client.generations.create(
             project.id, "calm man with a beard", width=SMALLEST, height=SMALLEST
         )
-    wait_until(lambda: row_of(deployment, generation.id)["stage"] == "waiting_to_retry")
+    # The worker first keeps the picture for a while, in case the storage comes back.
+    wait_until(
+        lambda: row_of(deployment, generation.id)["stage"] == "waiting_to_retry", STORAGE_SECONDS + 20.0
+    )
     deployment.execute(
         "UPDATE avatar_generations SET due_time = %s WHERE id = %s",
         datetime.now(UTC) + timedelta(hours=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -94,6 +95,42 @@ async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_conti
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
 
 
+async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_another_name(
+    studio: Studio,
+) -> None:
+    provider, deployment = ScriptedProvider(), studio.service.deployment
+    reference = await studio.client.avatars.upload(
+        studio.project_id, pictures.png(pictures.scene()), name="Reference"
+    )
+    async with studio.service.working(provider):
+        generation = await studio.create_generation(reference_avatar_id=reference.id)
+        await lose_connection(studio, provider, generation.id)
+    [row] = deployment.rows("generation_attempts")
+    assert row["route"] == "fal-ai-reference"
+    deployment.execute("UPDATE generation_attempts SET route = 'fal-ai-kontext'")
+    deployment.execute("UPDATE avatar_generations SET route_choice = NULL")
+
+    async with studio.service.working(provider):
+        await studio.retry_now(generation.id, attempt=1)
+        resumed = await provider.next_drawing()
+        assert resumed.request.resume_request_id == REQUEST_ID
+        resumed.succeed()
+        assert (await studio.wait_for_end(generation.id)).state == COMPLETED
+
+        [row] = deployment.rows("generation_recipes")
+        embedded = isinstance(row["recipe"], str)
+        recipe = json.loads(row["recipe"]) if embedded else row["recipe"]
+        earlier = json.dumps({**recipe, "route": "fal-ai-kontext"})
+        deployment.execute("UPDATE generation_recipes SET recipe = %s", earlier)
+        read = await studio.client.generations.recipe(generation.id)
+        assert read is not None
+        assert read.route == "fal-ai-reference"
+        again = await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+        (await provider.next_drawing()).succeed()
+        assert (await studio.wait_for_end(again.id)).state == COMPLETED
+    assert provider.cancelled == []
+
+
 async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
     embedded: Deployment, user: str
 ) -> None:
@@ -178,17 +215,45 @@ async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_st
         assert not provider.has_begun()
 
 
-async def test_a_picture_of_a_single_request_that_cannot_be_decoded_now_is_not_paid_twice(
-    embedded: Deployment, user: str
+SINGLE = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0.035}'}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnavailableError("OVERLOADED", "no decoder is free"), RuntimeError("a defect")],
+    ids=["no decoder is free", "a defect of the service"],
+)
+async def test_a_picture_of_a_single_request_that_the_worker_cannot_read_is_not_paid_twice(
+    embedded: Deployment, user: str, error: Exception
 ) -> None:
     provider = ScriptedProvider()
-    settings = {"HUGGINGFACE_ROUTE": "hf-inference", "PRICES_PER_MEGAPIXEL": '{"hf-inference": 0.035}'}
-    async with serving(embedded, user, **settings) as studio, studio.service.working(provider):
+    async with serving(embedded, user, **SINGLE) as studio, studio.service.working(provider):
         generation = await studio.create_generation()
-        (await provider.next_drawing()).fail(UnavailableError("OVERLOADED", "no decoder is free"))
+        (await provider.next_drawing()).fail(error)
         failed = await studio.wait_for_end(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
+    assert "does not retry" in failed.error.message
+
+
+async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops_is_not_paid_twice(
+    embedded: Deployment, user: str
+) -> None:
+    provider = ScriptedProvider()
+    async with serving(embedded, user, **SINGLE) as studio:
+        with capture_logs() as logs, storage_away(studio):
+            async with studio.service.working(provider):
+                generation = await studio.create_generation()
+                (await provider.next_drawing()).succeed()
+                await studio.eventually(lambda: retries_of_storage(logs) >= 1)
+        failed = await studio.client.generations.get(generation.id)
+
+    assert (failed.state, failed.price_micros) == (FAILED, PRICE)
+    assert failed.error.reason == ErrorReason.ERROR_REASON_WORKER_LOST
+    assert failed.error.message == (
+        "the worker stopped before it had stored the picture; a picture that may be paid for is lost, "
+        "so the service does not retry"
+    )
 
 
 async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stays_away(
@@ -206,6 +271,33 @@ async def test_a_picture_of_the_worker_itself_is_drawn_again_if_the_storage_stay
         await studio.retry_now(generation.id, attempt=1)
         (await provider.next_drawing()).succeed()
         assert (await studio.wait_for_end(generation.id)).state == COMPLETED
+
+
+async def test_a_reproduction_completes_although_the_storage_does_not_return_the_original(
+    studio: Studio,
+) -> None:
+    provider = ScriptedProvider()
+    with capture_logs() as logs:
+        async with studio.service.working(provider):
+            original = await studio.create_generation()
+            (await provider.next_drawing()).succeed()
+            await studio.wait_for_end(original.id)
+            for file in studio.service.deployment.files():
+                make_unreadable(file)
+            again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+            (await provider.next_drawing()).succeed()
+            completed = await studio.wait_for_end(again.id)
+
+    assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
+    assert completed.reproduction.identical_pixels
+    assert not completed.reproduction.HasField("colour_difference")
+    assert "reproduction_not_compared" in {entry["event"] for entry in logs}
+
+
+def make_unreadable(file: Path) -> None:
+    """Let the storage return an error for this file. It still accepts others."""
+    file.unlink()
+    file.symlink_to(file)
 
 
 @contextmanager

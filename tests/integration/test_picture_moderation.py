@@ -311,21 +311,42 @@ async def test_a_withheld_picture_is_fetched_again_and_paid_for_once(
     assert provider.cancelled == []
 
 
-async def test_a_withheld_picture_that_cannot_be_fetched_again_is_drawn_again(
+@pytest.mark.parametrize("route", ["hf-inference", "endpoint"])
+async def test_a_withheld_picture_that_cannot_be_fetched_again_is_not_paid_twice(
+    embedded: Deployment, user: str, classifier: PictureClassifierFake, route: str
+) -> None:
+    classifier.mode = "status"
+    provider = ScriptedProvider()
+    settings = {
+        "PICTURE_MODERATION_SECONDS": NO_WAITING,
+        "HUGGINGFACE_ROUTE": route,
+        "HUGGINGFACE_ENDPOINT_URL": "https://endpoint.invalid",
+        "PRICES_PER_MEGAPIXEL": f'{{"{route}": 0.035}}',
+    }
+    async with serving(embedded, user, classifier, **settings) as studio, studio.service.working(provider):
+        generation = await studio.create_generation()
+        (await provider.next_drawing()).succeed(face())
+        failed = await studio.wait_for_end(generation.id)
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (failed.state, failed.error.reason, failed.price_micros) == (FAILED, UNAVAILABLE, PRICE)
+    assert failed.error.message.endswith("so the service does not retry")
+    assert (attempt.outcome, attempt.possibly_charged, attempt.price_micros) == (FATAL, True, PRICE)
+    assert not provider.has_begun()
+
+
+async def test_a_withheld_picture_of_the_worker_itself_is_drawn_again(
     embedded: Deployment, user: str, classifier: PictureClassifierFake
 ) -> None:
     classifier.mode = "status"
     provider = ScriptedProvider()
-    settings = {"PICTURE_MODERATION_SECONDS": NO_WAITING}
+    settings = {"PROVIDER": "diffusers", "PICTURE_MODERATION_SECONDS": NO_WAITING}
     async with serving(embedded, user, classifier, **settings) as studio, studio.service.working(provider):
         generation = await studio.create_generation()
         (await provider.next_drawing()).succeed(face())
         await studio.wait_for_backoff(generation.id, 1)
         await studio.retry_now(generation.id, attempt=1)
-        again = await provider.next_drawing()
-        assert again.request.resume_request_id == ""
-        [first, _] = await studio.attempts(generation.id)
-        assert (first.possibly_charged, first.price_micros) == (True, PRICE)
+        assert (await provider.next_drawing()).request.resume_request_id == ""
 
 
 async def test_after_the_last_retry_the_generation_fails_and_stores_nothing(
@@ -472,6 +493,8 @@ def test_doctor_shows_what_checks_the_pictures(
         ("black-forest-labs/FLUX.2-klein-4B", False),
         ("black-forest-labs/FLUX.1-schnell", False),
         ("Tongyi-MAI/Z-Image-Turbo", False),
+        ("krea/Krea-2-Turbo", True),
+        ("/models/FLUX.1-Krea-dev", True),
     ],
 )
 async def test_doctor_warns_about_a_model_of_the_operator_whose_license_demands_a_filter(

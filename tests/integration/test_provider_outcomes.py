@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, get_args
 
 import pytest
@@ -17,7 +18,7 @@ from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, GenerationState
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.decoders import DECODERS
-from tests.support.generations import SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, SMALLEST
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.huggingface_router.behavior import PutRefusal, Stage
 from tests.support.in_process import InProcessService
@@ -167,13 +168,6 @@ SINGLE: dict[str, Row] = {
     "hang": Row(fault(how="hang"), AGAIN, "TIMEOUT", UNKNOWN),
 }
 """Behaviors and outcomes of the route `hf-inference`, whose answer is the picture."""
-
-
-CANCELLED, COMPLETED, FAILED = (
-    GenerationState.GENERATION_STATE_CANCELLED,
-    GenerationState.GENERATION_STATE_COMPLETED,
-    GenerationState.GENERATION_STATE_FAILED,
-)
 
 
 @contextmanager
@@ -358,6 +352,44 @@ async def test_a_cancellation_that_never_reaches_the_provider_is_given_up(hosted
     ]
     [attempt] = await studio.attempts(generation.id)
     assert attempt.possibly_charged
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [(429, PENDING), (402, FAILED)], ids=["overloaded", "no credit"]
+)
+async def test_a_refusal_that_arrives_while_the_worker_stops_costs_nothing(
+    embedded: Deployment, router: RouterFake, user: str, status: int, state: int
+) -> None:
+    router.behave(fault(status=status))
+    attempts = partial(embedded.rows, "generation_attempts")
+    service_of = InProcessService.serving(embedded, HUGGINGFACE_API_KEY=KEY)
+    async with service_of as service, service.client(user) as client:
+        studio = Studio(service, client, (await client.projects.create("Stopped")).id)
+        hosted = HuggingFaceProvider(Access(api_key=KEY, base_url=router.url), DECODERS)
+        with capture_logs() as logs:
+            router.suspend()
+
+            async def answer_after_the_stop() -> None:
+                try:
+                    await studio.eventually(lambda: "slots_cancelled" in {each["event"] for each in logs})
+                finally:
+                    router.resume()
+
+            async with service.working(hosted):
+                generation = await studio.create_generation()
+                await studio.eventually(lambda: [row["outcome"] for row in attempts()] == ["submitting"])
+                answering = asyncio.create_task(answer_after_the_stop())
+            await answering
+        stopped = await client.generations.get(generation.id)
+        [attempt] = await studio.attempts(generation.id)
+
+    assert (stopped.state, stopped.price_micros) == (state, 0)
+    assert (attempt.possibly_charged, attempt.price_micros) == (False, 0)
+    is_final = state == FAILED
+    assert (attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_FATAL) == is_final
+    assert (attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE) == (not is_final)
+    assert len(embedded.rows("route_circuits")) == (state == FAILED)
+    assert not embedded.rows("daily_spend")
 
 
 async def test_a_router_that_accepts_no_connection_costs_nothing(

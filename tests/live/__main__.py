@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from avatar_creator_server.settings import SettingsError
-from tests.live import hugging_face, replicate
+from tests.live import huggingface, replicate
 from tests.live.checks import Check, Findings
 from tests.live.keys import Target, targets
 from tests.live.recorder import Recorder, recording
@@ -39,7 +39,7 @@ async def _run(chosen: list[Target]) -> int:
                 checks = replicate.checks_of(target, recorder)
             else:
                 hub = os.environ.get("HUGGINGFACE_HUB_URL") or _HUB
-                checks = hugging_face.checks_of(target, recorder, hub.rstrip("/"))
+                checks = huggingface.checks_of(target, recorder, hub.rstrip("/"))
             plan += [(target, check) for check in checks]
         total = sum(check.max_price_micros for _, check in plan)
         if total >= _MAX_TOTAL_MICROS:

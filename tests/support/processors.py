@@ -41,7 +41,7 @@ class PixtralProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has
 
 
 class Qwen2VLProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has no types
-    """Turns a picture and texts into the inputs of Qwen2.5-VL, with one token for each merged patch."""
+    """Turns pictures and a text into the inputs of Qwen2.5-VL, with one token for each merged patch."""
 
     __module__ = "transformers.models.qwen2_vl.processing_qwen2_vl"
 
@@ -65,16 +65,17 @@ class Qwen2VLProcessor(ProcessorMixin):  # type: ignore[misc]  # its library has
         self.tokenizer.save_pretrained(folder)
 
     def __call__(
-        self, *, text: list[str], images: Image.Image, padding: bool, return_tensors: str
+        self, *, text: list[str], images: Image.Image | list[Image.Image], padding: bool, return_tensors: str
     ) -> BatchFeature:
-        """Return the inputs for the texts, each of which shows the picture once."""
-        pictures = self.image_processor(images=[images] * len(text), return_tensors=return_tensors)
+        """Return the inputs for the only text, which shows each picture once."""
+        [only] = text
+        shown = images if isinstance(images, list) else [images]
+        pictures = self.image_processor(images=shown, return_tensors=return_tensors)
         merged = self.image_processor.merge_size**2
-        counts = [int(grid.prod()) // merged for grid in pictures["image_grid_thw"]]
-        texts = [
-            one.replace(_IMAGE_TOKEN, _IMAGE_TOKEN * count) for one, count in zip(text, counts, strict=True)
-        ]
-        tokens = self.tokenizer(texts, padding=padding, return_tensors=return_tensors)
+        first, *parts = only.split(_IMAGE_TOKEN)
+        for part, grid in zip(parts, pictures["image_grid_thw"], strict=True):
+            first += _IMAGE_TOKEN * (int(grid.prod()) // merged) + part
+        tokens = self.tokenizer([first], padding=padding, return_tensors=return_tensors)
         return BatchFeature({**tokens, **pictures})
 
 

@@ -22,7 +22,10 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Pipeline,
     Flux2Transformer2DModel,
+    Krea2Pipeline,
+    Krea2Transformer2DModel,
     QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     StableDiffusionXLPipeline,
@@ -46,6 +49,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
 )
 
 from tests.support.processors import PixtralProcessor, Qwen2VLProcessor
@@ -225,14 +230,64 @@ def _save_z_image(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def _save_krea_2(folder: Path) -> None:
+    tokenizer = _qwen_tokenizer()
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": _WIDTH,
+            "intermediate_size": 2 * _WIDTH,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "initializer_range": 0.3,
+            "rope_parameters": {"mrope_section": [2, 1, 1], "rope_type": "default", "rope_theta": 10_000.0},
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": _WIDTH,
+            "intermediate_size": 2 * _WIDTH,
+            "num_heads": 2,
+            "out_hidden_size": _WIDTH,
+            "deepstack_visual_indexes": [0],
+        },
+    )
+    Krea2Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, max_image_seq_len=6400),
+        vae=_qwen_image_vae(3),
+        text_encoder=Qwen3VLModel(config).eval(),
+        tokenizer=tokenizer,
+        transformer=Krea2Transformer2DModel(
+            in_channels=16,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=32,
+            timestep_embed_dim=8,
+            text_hidden_dim=_WIDTH,
+            num_text_layers=3,
+            text_num_attention_heads=2,
+            text_num_key_value_heads=1,
+            text_intermediate_size=16,
+            num_layerwise_text_blocks=1,
+            num_refiner_text_blocks=1,
+            axes_dims_rope=(4, 2, 2),
+        ),
+        text_encoder_select_layers=(0, 1, 2),
+        is_distilled=True,
+    ).save_pretrained(folder)
+
+
 def _save_qwen_image(folder: Path) -> None:
     QwenImagePipeline(**_qwen_image_parts(halvings=3)).save_pretrained(folder)
 
 
-def _save_qwen_image_edit(folder: Path) -> None:
+def _save_qwen_image_edit(folder: Path, pipeline: type[DiffusionPipeline] = QwenImageEditPipeline) -> None:
     # The pipeline enlarges each reference to a megapixel. One halving more leaves a quarter of the work.
     parts = _qwen_image_parts(halvings=4)
-    QwenImageEditPipeline(**parts, processor=Qwen2VLProcessor.of(parts["tokenizer"])).save_pretrained(folder)
+    pipeline(**parts, processor=Qwen2VLProcessor.of(parts["tokenizer"])).save_pretrained(folder)
 
 
 def _qwen_image_parts(*, halvings: int) -> dict[str, Any]:
@@ -262,15 +317,7 @@ def _qwen_image_parts(*, halvings: int) -> dict[str, Any]:
     )
     return {
         "scheduler": FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=True),
-        "vae": AutoencoderKLQwenImage(
-            base_dim=4,
-            z_dim=4,
-            dim_mult=[1] * (halvings + 1),
-            num_res_blocks=1,
-            temperal_downsample=[False] + [True] * (halvings - 1),
-            latents_mean=[0.0] * 4,
-            latents_std=[1.0] * 4,
-        ),
+        "vae": _qwen_image_vae(halvings),
         "text_encoder": Qwen2_5_VLForConditionalGeneration(config).eval(),
         "tokenizer": tokenizer,
         "transformer": QwenImageTransformer2DModel(
@@ -283,6 +330,18 @@ def _qwen_image_parts(*, halvings: int) -> dict[str, Any]:
             axes_dims_rope=(8, 4, 4),
         ),
     }
+
+
+def _qwen_image_vae(halvings: int) -> Any:
+    return AutoencoderKLQwenImage(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1] * (halvings + 1),
+        num_res_blocks=1,
+        temperal_downsample=[False] + [True] * (halvings - 1),
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    )
 
 
 def _save_sdxl(folder: Path) -> None:
@@ -380,7 +439,9 @@ _MODELS: dict[str, Callable[[Path], None]] = {
     "FLUX.2-klein-4B": _save_flux_2_klein,
     "FLUX.2-klein-9B": _save_flux_2_klein,
     "Z-Image-Turbo": _save_z_image,
+    "Krea-2-Turbo": _save_krea_2,
     "Qwen-Image": _save_qwen_image,
     "Qwen-Image-Edit": _save_qwen_image_edit,
+    "Qwen-Image-Edit-2511": lambda folder: _save_qwen_image_edit(folder, QwenImageEditPlusPipeline),
     "stable-diffusion-xl-base-1.0": _save_sdxl,
 }

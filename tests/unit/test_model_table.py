@@ -11,7 +11,6 @@ from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.model_table import (
     COMMERCIAL_MODEL,
-    MAX_STEPS,
     MODELS,
     App,
     Guidance,
@@ -20,7 +19,7 @@ from avatar_creator_server.model_table import (
     Setting,
     find_model,
 )
-from avatar_creator_server.settings import DEFAULT_MODEL, Settings, SettingsError
+from avatar_creator_server.settings import DEFAULT_MODEL, ROUTES, Settings, SettingsError
 from docs.site import models as models_page
 
 OUR_INPUTS = frozenset(
@@ -62,7 +61,7 @@ class TestModel:
         of_apps = [app.steps for each, app, _ in apps() if each is model]
         for steps in filter(None, [model.steps, *of_apps]):
             assert steps.default == int(steps.default)
-            assert 1 <= steps.minimum <= steps.maximum <= MAX_STEPS
+            assert 1 <= steps.minimum <= steps.maximum <= 50
 
     def test_only_a_model_with_guidance_has_a_scale_or_a_negative_prompt(self, model: Model) -> None:
         names = {name for each, app, _ in apps() if each is model for name in app.inputs}
@@ -90,7 +89,9 @@ class TestModel:
 
     def test_a_model_without_weights_is_for_hosts_only(self, model: Model) -> None:
         if model.is_local:
-            Settings(provider="diffusers", model=model.id).require_legal_combination()
+            settings = Settings(provider="diffusers", model=model.id)
+            settings.require_legal_combination()
+            assert set(routes_of(settings).named()) <= set(ROUTES)
             return
         with pytest.raises(SettingsError, match=re.escape(f"MODEL is {model.id}")) as refusal:
             Settings(provider="diffusers", model=model.id).require_legal_combination()
@@ -105,6 +106,7 @@ class TestModel:
         if model.is_drawn_by(host):
             settings.require_legal_combination()
             assert routes_of(settings).from_text.model == model.id
+            assert set(routes_of(settings).named()) <= set(ROUTES)
             return
         with pytest.raises(SettingsError) as refusal:
             settings.require_legal_combination()

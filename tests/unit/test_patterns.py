@@ -7,18 +7,26 @@ import pkgutil
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import ModuleType
 
+import httpx
 import pytest
 
 import avatar_creator
 import avatar_creator_server
 import avatar_creator_tasks
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.excerpt import excerpt
+from avatar_creator_tasks.providers.hosted.http_client import Answer
+from avatar_creator_tasks.providers.hosted.outcomes import Stage
+from avatar_creator_tasks.providers.huggingface.signals import HUGGING_FACE
 
 _BOUNDED_BEFORE_THE_SEARCH = {
     # `excerpt` cuts its text first; `test_an_excerpt_costs_the_same_for_any_text` holds that.
     "avatar_creator_tasks.providers.hosted.excerpt",
+    # So does `AnswerReader`; `test_a_refusal_costs_the_same_for_any_header` holds that.
+    "avatar_creator_tasks.providers.hosted.answers",
 }
 _NEEDS_TORCH = "avatar_creator_tasks.providers.diffusers"
 _LENGTH = 6_000
@@ -47,7 +55,7 @@ def _patterns() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
 
 def _texts(pattern: str, length: int) -> Iterator[str]:
     """Yield texts that repeat the pieces of the pattern, and end in a character that no pattern expects."""
-    literals = set(re.findall(r"[A-Za-z0-9 @:/?#.%|+_-]", pattern)) | set("a0 /.-_")
+    literals = set(re.findall(r"[A-Za-z0-9 @:/?#.%|+_;=,\"-]", pattern)) | set("a0 /.-_")
     pieces = {*literals, *(first + second for first in literals for second in "a/ .")}
     pieces |= set(re.findall(r"[A-Za-z0-9:/]{3,}", pattern))
     for piece in sorted(pieces):
@@ -84,3 +92,20 @@ def test_an_excerpt_costs_the_same_for_any_text(piece: str) -> None:
 
     seconds(short)
     assert seconds(long) < 4 * seconds(short)
+
+
+@pytest.mark.parametrize("stage", [Stage.SUBMIT, Stage.PICTURE])
+@pytest.mark.parametrize("name", ["ratelimit", "retry-after", "x-fal-error-type", "content-type"])
+@pytest.mark.parametrize("piece", ['"', ";", " ", "a;r=0", '"a', "9", ",", "1:"])
+def test_a_refusal_costs_the_same_for_any_header(stage: Stage, name: str, piece: str) -> None:
+    reader = AnswerReader("secret", lambda: datetime.now(UTC), HUGGING_FACE)
+
+    def seconds(length: int) -> float:
+        headers = httpx.Headers({name: piece * (length // len(piece))})
+        begin = time.process_time()
+        for _ in range(20):
+            reader.refusal(stage, Answer(429, headers, b"{}"))
+        return time.process_time() - begin
+
+    seconds(600)
+    assert seconds(60_000) < 20 * seconds(600)

@@ -132,6 +132,7 @@ def recipe(shown: Recipe) -> Table:
         *_numbered("reference", "", shown.reference_avatar_ids),
         *_numbered("reference", " SHA-256", shown.reference_sha256s),
         ("strength", _nonzero(shown.reference_strength)),
+        ("speed", shown.speed if shown.speed != "exact" else ""),
         *((_provider_fact(name), fact) for name, fact in sorted(shown.provider_facts.items())),
         ("picture classifier", shown.picture_classifier),
         ("picture score", f"{shown.picture_score:.4f}" if shown.picture_classifier else ""),

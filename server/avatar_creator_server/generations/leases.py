@@ -53,7 +53,7 @@ from avatar_creator_server.generations.recipes.reproduction import (
     read_source,
 )
 from avatar_creator_server.generations.records import Generation
-from avatar_creator_server.generations.routes import Route
+from avatar_creator_server.generations.routes import Route, current_name
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.service import lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
@@ -354,6 +354,7 @@ class GenerationLeases:
                 return Lease(failed, row.epoch, "", lost_attempt=lost_attempt, lost_worker=lost_worker)
         elif row.attempt_number:
             resume_request_id, resume_route = request_to_resume(row)
+        resume_route = current_name(resume_route)
         state_before = row.state
         row.state = GenerationState.PROCESSING
         row.stage = GenerationStage.CLAIMED

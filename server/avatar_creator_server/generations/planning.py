@@ -56,7 +56,8 @@ class GenerationPlanner:
         """Return the route that the request takes.
 
         Raises:
-            InvalidArgumentError: The service makes no pictures from references, or not from so many.
+            InvalidArgumentError: The service makes no pictures from references, or not from so many, or not
+                without one.
         """
         count = len(request.reference_avatar_ids)
         field = "reference_avatar_ids" if count > 1 else "reference_avatar_id"
@@ -70,6 +71,9 @@ class GenerationPlanner:
                 else "the service's route makes no pictures from a reference",
             )
             raise _unsupported(self._routes.from_text, [violation])
+        if route.needs_reference and not count:
+            problem = f"the model {route.model} only edits pictures: choose an avatar as the reference"
+            raise _unsupported(route, [FieldViolation(field, problem)])
         if count > route.max_references:
             raise _unsupported(route, [FieldViolation(field, route.too_many_references(count))])
         return route

@@ -31,6 +31,15 @@ _LIMITATIONS = {
 """Behavior of a route that does not support an option, by field of `CreateGenerationRequest`."""
 
 
+_FORMER_NAMES = {"fal-ai-kontext": "fal-ai-reference"}
+"""Names that version 0.1.0 stores for routes of today. Its workers still write them during an upgrade."""
+
+
+def current_name(stored: str) -> str:
+    """Return today's name of a route that this version or an earlier one has stored."""
+    return _FORMER_NAMES.get(stored, stored)
+
+
 @dataclass(frozen=True, slots=True)
 class Lora:
     """A low-rank adaptation that changes the model."""
@@ -54,8 +63,7 @@ class Route:
     provider: str
     """`sketch`, `huggingface`, `replicate` or `diffusers`."""
     name: str
-    """`local`, `fal-ai`, `fal-ai-reference`, `hf-inference`, `endpoint`, `replicate` or
-    `replicate-reference`."""
+    """One of `avatar_creator_server.settings.ROUTES`."""
     model: str
     """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
@@ -102,6 +110,11 @@ class Route:
         )
 
     @property
+    def needs_reference(self) -> bool:
+        """True if the model only edits pictures, and cannot draw from text alone."""
+        return self.known_model is not None and self.known_model.needs_reference
+
+    @property
     def follows_instructions(self) -> bool:
         """True if the route edits references by an instruction, so that a list of words does not suit it."""
         return self.references in (References.EDITED, References.COMBINED)
@@ -110,11 +123,6 @@ class Route:
     def is_hosted(self) -> bool:
         """True if another company draws, so that a request may cost money even if its price is not set."""
         return self.provider not in _LOCAL_PROVIDERS
-
-    @property
-    def charges(self) -> bool:
-        """True if a request may cost money."""
-        return self.prices != NO_PRICES
 
     @property
     def price_warning(self) -> str | None:

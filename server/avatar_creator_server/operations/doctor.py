@@ -33,7 +33,7 @@ from avatar_creator_server.generations.queue_metrics import read_queue_figures
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
-from avatar_creator_server.model_table import FAL
+from avatar_creator_server.model_table import FAL, find_model
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.unused_settings import unused_settings
@@ -46,10 +46,6 @@ log = structlog.get_logger()
 _ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
-
-_FILTER_DEMANDED = re.compile(r"FLUX\.(1-(\w+-)?dev|2-dev|2-klein-(base-)?9B)", re.IGNORECASE)
-"""Models whose licenses demand a content filter or a review. Sources: section 2(e) of the FLUX Non-Commercial
-License and of the FLUX.1 [dev] Non-Commercial License v1.1.1, and "Risks" of the model card of FLUX.2-dev."""
 
 _ADVICE = re.compile(
     r": (?=(?:add|change|check|choose|copy|delete|install|name|remove|run|set|stop|to|unset|use)\b)"
@@ -416,7 +412,8 @@ async def check_picture_moderation(
         return CheckResult(name, True, "not needed: sketch draws no photographs")
     if not classifier:
         own_model = settings.chosen_provider == "diffusers" or settings.huggingface_route == "endpoint"
-        if own_model and _FILTER_DEMANDED.search(settings.model):
+        model = find_model(settings.model)
+        if own_model and model is not None and model.filter_required:
             return CheckResult(
                 name,
                 True,

@@ -22,22 +22,22 @@ _MIB_PER_GIB = 1024
 
 
 def describe_license(routes: Sequence[Route]) -> tuple[str, str]:
-    """Return the licenses of the routes' models, and advice if one of them is not for commercial use."""
+    """Return the licenses of the routes' models, and advice if one of them is not for commercial use.
+
+    The check of the moderation says which licenses demand a filter.
+    """
     models = {route.known_model.id: route.known_model for route in routes if route.known_model is not None}
-    unknown = {route.model: route for route in routes if route.known_model is None and route.model}
+    unknown = {route.model for route in routes if route.known_model is None and route.model}
     found = [f"{model.name}: license {model.license}" for model in models.values()]
-    found += [f"{name}: not in the service's table of models, so read its license" for name in unknown]
+    found += [
+        f"{name}: not in the service's table of models, so read its license" for name in sorted(unknown)
+    ]
     found += [
         f"LoRA {name}: its license is not known here, so read its page on the hub"
         for name in sorted({route.lora.repository for route in routes if route.lora})
     ]
     refused = [model for model in models.values() if not model.commercial]
-    advice = [_commercial_advice(refused)] if refused else []
-    if any(model.filter_required for model in models.values()):
-        advice.append(
-            "the license demands a filter or a review of the pictures, and to say that AI made them"
-        )
-    return "; ".join(found), "; ".join(advice)
+    return "; ".join(found), _commercial_advice(refused) if refused else ""
 
 
 def _commercial_advice(models: Sequence[Model]) -> str:

@@ -47,6 +47,12 @@ DEFAULT_LORA_TRIGGER = "Super Realism"
 """Words that this LoRA needs in the prompt (its model card)."""
 NO_LORA = "none"
 
+ROUTES = (
+    *("fal-ai", "fal-ai-reference", "hf-inference", "endpoint"),
+    *("replicate", "replicate-reference", "local"),
+)
+"""Names of the routes of all providers; see `avatar_creator_server.generations.routes.Route.name`."""
+
 _SECONDS_PER_DAY = 86_400
 _REPLICATE_SECONDS = 1_800
 """Time after which Replicate ends a prediction (https://replicate.com/docs/topics/predictions/lifecycle)."""
@@ -108,6 +114,13 @@ def _parse_prices(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
         raise PydanticCustomError("prices", 'must be JSON, for example {"fal-ai": 0.035}') from error
+
+
+def _known_routes(prices: dict[str, float]) -> dict[str, float]:
+    for route in prices:
+        if route not in ROUTES:
+            raise ValueError(f"has the unknown route {route}: the routes are {', '.join(ROUTES)}")
+    return prices
 
 
 _Address = Annotated[str, _if_set(lambda text: str(parse_address(text)))]
@@ -206,9 +219,9 @@ class Settings(BaseSettings):
     """Form of the enhanced prompt: `tags`, a list of phrases, or `prose`, the same facts as sentences."""
     provider_deadline_seconds: float = Field(default=600, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time for one picture, including the provider's queue."""
-    prices_per_megapixel: Annotated[dict[str, _Price], NoDecode, BeforeValidator(_parse_prices)] = Field(
-        default_factory=dict
-    )
+    prices_per_megapixel: Annotated[
+        dict[str, _Price], NoDecode, BeforeValidator(_parse_prices), AfterValidator(_known_routes)
+    ] = Field(default_factory=dict)
     """Price in US dollars per megapixel by route, as JSON; others have the table's prices."""
 
     huggingface_api_key: _Key = SecretStr("")
@@ -504,7 +517,7 @@ class Settings(BaseSettings):
         if self.chosen_provider == "replicate":
             self._require_replicate()
         if self.chosen_provider == "diffusers":
-            self._require_downloadable("the provider diffusers")
+            self._require_downloadable("the provider diffusers", can_edit=True)
             self._require_local_combination()
 
     def _require_tls_files(self) -> None:
@@ -526,7 +539,7 @@ class Settings(BaseSettings):
         if self.huggingface_route != FAL:
             if self.huggingface_route == "hf-inference":
                 self._require_hub_id("the route hf-inference")
-            self._require_downloadable(f"the route {self.huggingface_route}")
+            self._require_downloadable(f"the route {self.huggingface_route}", can_edit=False)
             return
         self._require_hosted(FAL, "or set HUGGINGFACE_ROUTE to hf-inference or endpoint")
         if self.lora_revision and not self.lora_weight_file:
@@ -534,13 +547,20 @@ class Settings(BaseSettings):
                 "LORA_REVISION is set, but LORA_WEIGHT_FILE is not: the route fal-ai needs both"
             )
 
-    def _require_downloadable(self, user: str) -> None:
-        """Refuse a model of the table that has no weights to download, or that only edits pictures."""
+    def _require_downloadable(self, user: str, *, can_edit: bool) -> None:
+        """Refuse a model of the table that has no weights to download.
+
+        Args:
+            user: Name of the provider or route that draws with the model.
+            can_edit: True if the model may be one that only edits pictures.
+        """
+        usable = [known for known in MODELS if known.is_local and (can_edit or not known.needs_reference)]
         model = find_model(self.model)
-        if model is not None and not model.is_local:
-            offered = ", ".join(known.id for known in MODELS if known.is_local)
+        if model is not None and model not in usable:
+            offered = ", ".join(known.id for known in usable)
+            draws = "draws" if can_edit else "draws from text"
             raise SettingsError(
-                f"MODEL is {self.model}, but {user} draws from text with weights that it can download: set "
+                f"MODEL is {self.model}, but {user} {draws} with weights that it can download: set "
                 f"MODEL to {offered}, or another model or folder"
             )
 

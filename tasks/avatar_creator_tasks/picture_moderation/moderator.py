@@ -71,7 +71,8 @@ class PictureModerator:
             fetchable: True if the provider still has the picture, so that the next attempt can fetch it.
 
         Raises:
-            ProviderError: The picture is flagged and must be refused, or the classifier gives no verdict.
+            ProviderError: The picture is flagged and must be refused, or the classifier gives no verdict. The
+                caller must not retry the latter if that would pay for another picture.
         """
         if self._classifier is None:
             return CheckedPortrait(portrait)

@@ -52,8 +52,8 @@ class Fault:
     `runner_disconnected`. It defines the status too. An empty text sends `{"detail": text}` without a type,
     as fal's framework does for an app's uncaught errors and GPU errors."""
     made_by: Maker = "fal"
-    """The sender of an error after the submission. fal's answers have x-fal-request-id, those of a proxy in
-    front of it do not. A proxy sends each page of `html`."""
+    """The sender of an error after the submission. fal's answers have x-fal-request-id. Those of a router or
+    a proxy in front of fal do not: they are JSON, the text in `body`, or the page of `html`."""
     body: Any = None
     """JSON, or a text that is sent unchanged; None sends the body of the real server for that status."""
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -27,8 +27,9 @@ after the request completed, and for six minutes if it has 10 KB or more
 
 No document says the following, so this fake defines it: the result of a cancelled job; the texts of 404 and
 400; 404 for an expired result and an expired file, and the unchanged status of such a request; 400 for a
-lifetime that is not valid; that the router forwards fal's headers. No client of Hugging Face sends PUT
-through the router, so it may not forward PUT: `Plan.put` defines how it then refuses.
+lifetime that is not valid; that the router forwards fal's headers, and that a 404 of fal itself has
+x-fal-request-id. No client of Hugging Face sends PUT through the router, so it may not forward PUT:
+`Plan.put` defines how it then refuses.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ from tests.support.huggingface_router.submissions import (
 
 _ROUTER = "/fal-ai"
 _ROUTER_APPS = f"{_ROUTER}/fal-ai/"
+_REQUEST_ID = "x-fal-request-id"
 _KEPT_WITH_PAYLOAD = 30 * 24 * 3600.0
 _KEPT = 3600.0
 _KEPT_IF_LARGE = 360.0
@@ -138,7 +140,8 @@ class FalQueue:
             return await send(request, Answer.of(400, early, _request_id_header(found)), None)
         answer = await _result(request, found)
         if not _is_kept(found, answer):
-            return await send(request, Answer.of(404, {"detail": "Request not found"}), None)
+            gone = Answer.of(404, {"detail": "Request not found"}, _request_id_header(found))
+            return await send(request, gone, None)
         found.results_fetched += 1
         fault = found.fault("result")
         return await send(request, _with_fault(answer, fault, found), fault)
@@ -186,7 +189,7 @@ class FalQueue:
             self._submissions.requests["unknown"] += 1
             if _without_subpath(app) != app:
                 return Answer.of(405, {"detail": "Method Not Allowed"})
-            return Answer.of(404, unknown)
+            return Answer.of(404, unknown, {_REQUEST_ID: request.match_info["request_id"]})
         return submission
 
 
@@ -361,7 +364,7 @@ def _addresses(request: web.Request, submission: Submission) -> dict[str, str]:
 
 
 def _request_id_header(submission: Submission) -> dict[str, str]:
-    return {"x-fal-request-id": submission.request_id}
+    return {_REQUEST_ID: submission.request_id}
 
 
 def _origin(request: web.Request) -> str:

@@ -58,11 +58,19 @@ RATE_LIMITS = {
     "0;t=soon;r=0": 30,
     '"api";r=0;t=' + "9" * 5000: 30,
     '"' * 500: 30,
+    '"' * 60_000: 30,
+    '"api";r=0;t=55;q=' + "x" * 500: 30,
 }
 """Values of the header RateLimit next to `Retry-After: 30`, and the delay that the provider asks for."""
 SUBMIT_UNKNOWN = "retryable charged submit_unknown"
 ALIVE = "retryable charged request_alive"
 EVERY_TRY = -1
+FORMS_OF_PROXIES: dict[str, dict[str, str] | str] = {
+    "JSON": {"error": "Not Found"},
+    "another JSON": {"detail": "Not Found"},
+    "text": "404 page not found",
+    "nothing": "",
+}
 AT_SUBMISSION = [
     Case("key refused", status(401), "CREDENTIALS"),
     Case("key without permission", status(403), "CREDENTIALS"),
@@ -202,15 +210,66 @@ AT_SUBMISSION = [
         SUBMIT_UNKNOWN,
     ),
 ]
+
+
+def refusals_of_the_router(stage: str) -> list[Case]:
+    """Return the refusals of a running request that say nothing about the request itself."""
+    unsupported = {"error": "Model not supported by provider fal-ai"}
+    foreign = (
+        (400, "Bad Request"),
+        (405, "Method Not Allowed"),
+        (410, {"error": "Gone"}),
+        (422, {"detail": "x"}),
+    )
+    return [
+        Case("key refused", status(401, stage), "CREDENTIALS", ALIVE, tries=1),
+        Case("key without permission", status(403, stage), "CREDENTIALS", ALIVE, tries=1),
+        Case("no credit", status(402, stage), "CREDIT", ALIVE, tries=1),
+        Case(
+            "account locked",
+            status(403, stage, body={"detail": "User is locked. Reason: Exhausted balance."}),
+            "CREDIT",
+            ALIVE,
+            tries=1,
+        ),
+        Case(
+            "model not supported any longer",
+            status(400, stage, made_by="proxy", body=unsupported),
+            "GONE",
+            ALIVE,
+            tries=1,
+        ),
+        *(
+            Case(
+                f"{code} of a proxy",
+                status(code, stage, made_by="proxy", body=body),
+                "BAD_ANSWER",
+                ALIVE,
+                tries=EVERY_TRY,
+            )
+            for code, body in foreign
+        ),
+    ]
+
+
 WHILE_POLLING = [
-    Case("key refused", status(401, "status"), "CREDENTIALS", "charged request_alive", tries=1),
-    Case("no credit", status(402, "status"), "CREDIT", "charged request_alive", tries=1),
+    *refusals_of_the_router("status"),
     Case(
         "request no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY
     ),
     Case("host removed", status(410, "status"), "GONE", "charged", tries=1),
     Case(
         "gateway's page with 404", broken("html", "status", status=404), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
+    ),
+    *(
+        Case(
+            f"404 of a proxy as {form}",
+            status(404, "status", made_by="proxy", body=body),
+            "BAD_ANSWER",
+            ALIVE,
+            tries=EVERY_TRY,
+        )
+        for form, body in FORMS_OF_PROXIES.items()
     ),
     Case("status refused", status(405, "status"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
     Case("500 at every try", status(500, "status"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
@@ -247,6 +306,7 @@ WHILE_POLLING = [
     ),
 ]
 AT_RESULT = [
+    *refusals_of_the_router("result"),
     Case("content refused", status(422, "result"), "CONTENT_REFUSED", "charged", tries=1),
     Case(
         "input refused", status(422, "result", error_type="image_too_small"), "REJECTED", "charged", tries=1
@@ -285,6 +345,7 @@ AT_RESULT = [
         )
         for code in (500, 502, 503, 504)
     ),
+    Case("no longer known", status(404, "result"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY),
     Case("conflict at every try", status(409, "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
         "content refused without a type",
@@ -331,6 +392,16 @@ AT_RESULT = [
     Case(
         "gateway's page with 404", broken("html", "result", status=404), "BAD_ANSWER", ALIVE, tries=EVERY_TRY
     ),
+    *(
+        Case(
+            f"404 of a proxy as {form}",
+            status(404, "result", made_by="proxy", body=body),
+            "BAD_ANSWER",
+            ALIVE,
+            tries=EVERY_TRY,
+        )
+        for form, body in FORMS_OF_PROXIES.items()
+    ),
     Case("malformed result", broken("truncated", "result"), "BAD_ANSWER", ALIVE, tries=EVERY_TRY),
     Case("connection dropped at every try", broken("drop", "result"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
@@ -370,6 +441,14 @@ AT_PICTURE = [
     Case("expired", status(404, "image"), "UNAVAILABLE", "retryable charged", tries=EVERY_TRY),
     Case("500 at every try", status(500, "image"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case("too many requests", status(429, "image", retry_after=7), "OVERLOADED", ALIVE, (7, 7), tries=1),
+    Case(
+        "too many requests, with a RateLimit of the host",
+        status(429, "image", retry_after=7, headers={"RateLimit": '"api";r=0;t=55'}),
+        "OVERLOADED",
+        ALIVE,
+        (7, 7),
+        tries=1,
+    ),
     Case("connection dropped at every try", broken("drop", "image"), "UNAVAILABLE", ALIVE, tries=EVERY_TRY),
     Case(
         "connection cut in the middle of the picture",

@@ -95,8 +95,19 @@ AT_SUBMISSION = [
     ),
 ]
 WHILE_POLLING = [
-    Case("token refused", status(401, "status"), "CREDENTIALS", "charged request_alive", queries=1),
-    Case("no credit", status(402, "status"), "CREDIT", "charged request_alive", queries=1),
+    Case("token refused", status(401, "status"), "CREDENTIALS", ALIVE, queries=1),
+    Case("no credit", status(402, "status"), "CREDIT", ALIVE, queries=1),
+    Case("410 of the API", status(410, "status"), "GONE", "charged", queries=1),
+    *(
+        Case(
+            f"{code} of a proxy",
+            status(code, "status", body={"error": "No"}),
+            "BAD_ANSWER",
+            ALIVE,
+            queries=EVERY_TRY,
+        )
+        for code in (400, 404, 410, 422)
+    ),
     Case("no longer known", status(404, "status"), "UNAVAILABLE", "retryable charged", queries=EVERY_TRY),
     Case(
         "404 of a proxy",

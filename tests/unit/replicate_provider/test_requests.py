@@ -15,8 +15,10 @@ from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.model_table import MODELS
 from avatar_creator_server.settings import Settings, SettingsError
+from avatar_creator_tasks.providers.base import Reference
+from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 from avatar_creator_tasks.providers.replicate import Access
-from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCE_BYTES, data_uri
+from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCE_BYTES
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS
 from tests.support.provider_recorder import LIMITS, Outputs
 from tests.support.replicate_api import ReplicateFake
@@ -195,12 +197,40 @@ def test_a_reference_with_much_detail_becomes_a_small_file() -> None:
     noise = numpy.random.default_rng(1).integers(0, 256, (1440, 1440, 3), dtype=numpy.uint8)
     smooth = Image.linear_gradient("L").convert("RGB")
 
-    detailed = data_uri(Image.fromarray(noise).resize((720, 720)), (720, 720))
-    plain = data_uri(smooth, (720, 720))
+    detailed, plain = (
+        reference_uri(image, (720, 720), max_bytes=MAX_REFERENCE_BYTES)
+        for image in (Image.fromarray(noise).resize((720, 720)), smooth)
+    )
 
-    assert len(plain) < len(detailed) <= MAX_REFERENCE_BYTES * 1.5
-    with Image.open(BytesIO(base64.b64decode(plain.partition(",")[2]))) as picture:
-        assert picture.size == (720, 720)
+    assert len(plain) < len(detailed)
+    assert len(file_in(detailed)) <= MAX_REFERENCE_BYTES
+    for uri in (plain, detailed):
+        with Image.open(BytesIO(file_in(uri))) as picture:
+            assert picture.size == (720, 720)
+
+
+async def test_the_most_references_with_the_most_detail_are_accepted_and_the_picture_comes(
+    fake: ReplicateFake, outputs: Outputs
+) -> None:
+    route = route_of("black-forest-labs/FLUX.2-pro", has_reference=True)
+    noise = numpy.random.default_rng(1).integers(0, 256, (1440, 1440, 3), dtype=numpy.uint8)
+    references = (Reference(Image.fromarray(noise), 0.5),) * route.max_references
+    request = request_of(route, width=1440, height=1440, references=references)
+
+    portrait = await draw(fake, outputs, request, limits=LARGE)
+
+    assert portrait.image.size == (1440, 1440)
+    sent = [file_in(uri) for uri in only_body(fake)["input_images"]]
+    assert len(sent) == route.max_references == 8
+    assert max(map(len, sent)) <= MAX_REFERENCE_BYTES
+    with Image.open(BytesIO(sent[0])) as picture:
+        width, height = picture.size
+    assert width == height < 1440
+
+
+def file_in(uri: str) -> bytes:
+    """Return the file in a data URI."""
+    return base64.b64decode(uri.partition(",")[2])
 
 
 def test_access_does_not_show_its_token() -> None:

@@ -105,7 +105,7 @@ class Avatar(_message.Message):
     """Number of uses that apps have recorded with `RecordUsage`."""
     reference_avatar_id: _builtins.str
     """Id of the reference: the avatar whose picture this one was made from, or the first of several. Empty if there was
-    none. The id stays when that avatar is deleted.
+    none. The id stays when that avatar is deleted. New readers use `reference_avatar_ids`.
     """
     @_builtins.property
     def image(self) -> Global___Image:

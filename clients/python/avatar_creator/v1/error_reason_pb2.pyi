@@ -286,8 +286,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
     """`options.strict` is set, and the service's route does not support some fields of the request. References that
-    the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
-    the settings before a generation is drawn, it can also fail with this reason.
+    the route cannot use, or more of them than it takes, are refused even without `strict`. So is a request without
+    a reference if the model only edits pictures. If the operator changes the settings before a generation is drawn,
+    it can also fail with this reason.
 
     - Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
     - Metadata: `provider` and `route`; none for a generation.
@@ -726,8 +727,9 @@ picture, the next attempt fetches it instead of paying for another one.
 """
 ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
 """`options.strict` is set, and the service's route does not support some fields of the request. References that
-the route cannot use, or more of them than it takes, are refused even without `strict`. If the operator changes
-the settings before a generation is drawn, it can also fail with this reason.
+the route cannot use, or more of them than it takes, are refused even without `strict`. So is a request without
+a reference if the model only edits pictures. If the operator changes the settings before a generation is drawn,
+it can also fail with this reason.
 
 - Status: INVALID_ARGUMENT, with `BadRequest` for the fields. Also the error of a failed generation or attempt.
 - Metadata: `provider` and `route`; none for a generation.

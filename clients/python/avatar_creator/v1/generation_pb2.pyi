@@ -243,8 +243,8 @@ class Generation(_message.Message):
     REPRODUCTION_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
-    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     PICTURE_MODERATION_FIELD_NUMBER: _builtins.int
+    REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the generation, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -339,7 +339,7 @@ class Generation(_message.Message):
     """
     reference_avatar_id: _builtins.str
     """Reference: id of the avatar whose picture the new picture starts from, or the first of several. Empty if there is
-    none. The id stays when that avatar is deleted.
+    none. The id stays when that avatar is deleted. New readers use `reference_avatar_ids`.
     """
     reproduce_of: _builtins.str
     """Id of the generation whose recipe this one runs again. Empty if there is none. The id stays when that generation
@@ -405,16 +405,16 @@ class Generation(_message.Message):
         """
 
     @_builtins.property
-    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
-
-    @_builtins.property
     def picture_moderation(self) -> _avatar_pb2.PictureModeration:
         """Verdict about the picture. Absent until COMPLETED, and if no classifier has checked the picture.
 
         The operator decides what happens to a flagged picture. It can be stored blurred or as it is, with `flagged` set
         here and a sentence in `warnings`. Or the generation FAILED with the reason PROVIDER_NSFW.
         """
+
+    @_builtins.property
+    def reference_avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
 
     def __init__(
         self,
@@ -459,8 +459,8 @@ class Generation(_message.Message):
         reproduction: Global___Reproduction | None = ...,
         price_micros: _builtins.int = ...,
         priority: Global___GenerationPriority.ValueType = ...,
-        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
         picture_moderation: _avatar_pb2.PictureModeration | None = ...,
+        reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_seconds", b"_expected_seconds", "_queue_position", b"_queue_position", "attributes", b"attributes", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expected_seconds", b"expected_seconds", "next_attempt_time", b"next_attempt_time", "options", b"options", "persona", b"persona", "picture_moderation", b"picture_moderation", "queue_position", b"queue_position", "reproduction", b"reproduction", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -654,11 +654,11 @@ class Recipe(_message.Message):
     """Negative prompt as sent to the provider. Empty if none was sent."""
     reference_avatar_id: _builtins.str
     """Id of the reference, the avatar whose picture this one started from, or of the first of several. Empty if there was
-    none.
+    none. New readers use `reference_avatar_ids`.
     """
     reference_sha256: _builtins.str
     """SHA-256 of the picture file of `reference_avatar_id` at that time, as 64 lower-case hexadecimal digits. Empty if
-    there was no reference.
+    there was no reference. New readers use `reference_sha256s`.
     """
     reference_strength: _builtins.float
     """Allowed distance from the reference; see `GenerationOptions.reference_strength`. 0 if there was no reference, or if
@@ -681,7 +681,7 @@ class Recipe(_message.Message):
     blurred: _builtins.bool
     """Whether the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the stored picture."""
     speed: _builtins.str
-    """Means of `diffusers` to draw faster: `exact` for none, `compiled` or `fast`. Always `exact` for other providers."""
+    """Speed setting with which `diffusers` drew: `exact`, `compiled` or `fast`. Always `exact` for other providers."""
     @_builtins.property
     def provider_facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts that the provider reported, such as its request id or the device that it used."""

@@ -63,7 +63,7 @@ class CreateGenerationRequest(_message.Message):
     `source_type` FROM_REFERENCE.
 
     The same as `reference_avatar_ids` with this one id. Only one of the two fields can be set. If the service's route
-    cannot use a reference, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
+    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
     """
     reproduce_generation_id: _builtins.str
     """Id of a COMPLETED generation of the caller whose recipe to run again. `Generation.reproduction` then compares the

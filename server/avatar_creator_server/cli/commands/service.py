@@ -202,7 +202,7 @@ def doctor(
         ),
     ] = 24,
 ) -> None:
-    """Check version, settings, database, queue, workers, storage, provider and moderation; suggest fixes."""
+    """Check settings, database, queue, workers, files, provider, apps, model, moderation; suggest fixes."""
     import uvloop
 
     from avatar_creator_server.cli.check_report import print_checks

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image, ImageCms
 
 from avatar_creator_server.database.json_columns import from_json
+from avatar_creator_server.generations.routes import current_name
 
 _COMPARED_SIDE = 64
 """Width and height for the comparison, in pixels: it keeps the look of a face, without strands of hair."""
@@ -96,6 +97,7 @@ class Recipe:
         recipe = from_json(cls, stored)
         return replace(
             recipe,
+            route=current_name(recipe.route),
             reference_avatar_ids=_references(stored, "reference_avatar_id"),
             reference_sha256s=_references(stored, "reference_sha256"),
         )

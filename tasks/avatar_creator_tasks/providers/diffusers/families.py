@@ -80,6 +80,12 @@ def _qwen_image(pipeline: Any, text: str, max_tokens: int) -> _Reading:
     return _Reading(pipeline.tokenizer, rendered, max_tokens + pipeline.prompt_template_encode_start_idx, 0)
 
 
+def _krea_2(pipeline: Any, text: str, max_tokens: int) -> _Reading:
+    # The pipeline cuts the text before it adds the end of the template, and keeps places for that end.
+    cut = pipeline.prompt_template_encode_start_idx - pipeline.prompt_template_encode_num_suffix_tokens
+    return _Reading(pipeline.tokenizer, pipeline.prompt_template_encode_prefix + text, max_tokens + cut, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Pipelines that take a request in the same way."""
@@ -92,6 +98,8 @@ class Family:
     """True if the pipeline cannot draw from text alone."""
     guidance: str = "guidance_scale"
     """Argument for the guidance scale."""
+    guidance_off: float = 1.0
+    """Largest guidance scale with which the pipeline does not read the negative prompt."""
     added_guidance: bool = False
     """True if a negative prompt needs real guidance in addition, `true_cfg_scale`."""
     constant_negative_prompt: str = ""
@@ -136,8 +144,9 @@ class Family:
 
     def ignores_negative_prompt(self, request: PortraitRequest) -> bool:
         """Return whether the request's guidance is too low for its negative prompt to have an effect."""
-        scale = request.guidance_scale
-        return bool(request.negative_prompt) and not self.added_guidance and scale is not None and scale <= 1
+        if not request.negative_prompt or self.added_guidance or request.guidance_scale is None:
+            return False
+        return request.guidance_scale <= self.guidance_off
 
     def unread_words(self, pipeline: Any, model: Model | None, request: PortraitRequest) -> Iterator[str]:
         """Yield a sentence for each prompt that is longer than the model reads."""
@@ -155,7 +164,7 @@ class Family:
         self, parameters: Any, model: Model | None, request: PortraitRequest
     ) -> dict[str, Any]:
         if self.constant_negative_prompt:
-            if request.guidance_scale is not None and request.guidance_scale <= 1:
+            if request.guidance_scale is not None and request.guidance_scale <= self.guidance_off:
                 return {}
             return {"negative_prompt": request.negative_prompt or self.constant_negative_prompt}
         if not request.negative_prompt:
@@ -194,6 +203,8 @@ _FAMILIES = {
     "Flux2Pipeline": Family(pictures="list", reader=_flux_2),
     "Flux2KleinPipeline": Family(pictures="list", reader=_chat(thinking=False)),
     "ZImagePipeline": Family(reader=_chat(thinking=True)),
+    # Its scale is the others' less one: https://huggingface.co/docs/diffusers/en/api/pipelines/krea2.
+    "Krea2Pipeline": Family(guidance_off=0.0, reader=_krea_2),
     "QwenImagePipeline": Family(
         guidance="true_cfg_scale", constant_negative_prompt=_NO_NEGATIVE_PROMPT, reader=_qwen_image
     ),

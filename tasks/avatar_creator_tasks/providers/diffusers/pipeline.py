@@ -139,7 +139,6 @@ class LocalModel:
             "dtype": str(dtype_of(self._device)).removeprefix("torch."),
             "pipeline": type(pipeline).__name__,
             "quantization": self._settings.quantization,
-            "speed": self._settings.speed,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "seconds_per_step": f"{steps.seconds:.3f}",
@@ -155,7 +154,8 @@ class LocalModel:
     def _warnings(self, request: PortraitRequest) -> Iterator[str]:
         yield from self._family.unread_words(self.pipeline, self._model, request)
         if self._family.ignores_negative_prompt(request):
-            yield "the negative prompt has no effect with a guidance scale of 1 or less"
+            off = self._family.guidance_off
+            yield f"the negative prompt has no effect with a guidance scale of {off:g} or less"
 
     def _warm_up(self) -> None:
         """Draw two steps of a picture, which compiles the blocks and fills the cache."""

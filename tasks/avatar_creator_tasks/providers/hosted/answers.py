@@ -22,9 +22,10 @@ log = structlog.get_logger()
 MAX_RETRY_AFTER = timedelta(hours=1)
 """Maximum accepted Retry-After, so that no answer can delay a generation for days."""
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_RATE_LIMIT = re.compile(rf'({_QUOTED}|[^;,"]*)((?:\s*;\s*[a-z]+\s*=\s*(?:{_QUOTED}|[^;,"\s]+))*)\s*(?:,|$)')
-_PARAMETER = re.compile(rf';\s*([a-z]+)\s*=\s*({_QUOTED}|[^;,"\s]+)')
+_MAX_HEADER = 500
+"""Maximum number of characters of a header that is parsed. A longer one counts as missing: its sender chooses
+the text, and the event loop waits while it is parsed."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
 SignalsOf = Callable[[Answer, Mapping[str, Any]], Iterable[Signal | str]]
@@ -42,6 +43,11 @@ class Dialect:
     none. The headers count before it."""
     bills_nothing: Callable[[Answer], bool]
     """Returns whether a refusal says that the provider does not charge for the request."""
+
+
+def utc_now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)
 
 
 class AnswerReader:
@@ -83,9 +89,13 @@ class AnswerReader:
             (signals_of or self._dialect.signals_of)(answer, body),
             status=answer.status,
             provider_message="" if is_foreign else message,
-            retry_after=self._retry_after(answer, body),
+            retry_after=self._retry_after(answer, body, is_foreign=is_foreign),
             nothing_billed=not is_foreign and self._dialect.bills_nothing(answer),
         )
+
+    def unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
+        """Return the error for an answer with a success status and an unusable body."""
+        return failure(stage, (signal,), status=answer.status, provider_message=self.message(answer))
 
     def message(self, answer: Answer) -> str:
         """Return the provider's own message, safe to show; empty if the answer has none."""
@@ -99,14 +109,15 @@ class AnswerReader:
 
     def fact(self, value: object) -> str:
         """Return a value of the provider as text, safe to store."""
-        return excerpt(str(value), self._secret)
+        return excerpt(str(value) if isinstance(value, str | int | float) else "", self._secret)
 
-    def _retry_after(self, answer: Answer, body: Mapping[str, Any]) -> timedelta:
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            seconds = _rate_limit_seconds(answer.headers.get("ratelimit", ""))
+    def _retry_after(self, answer: Answer, body: Mapping[str, Any], *, is_foreign: bool) -> timedelta:
+        """Return the delay that a refusal asks for. Only the provider itself has limits on the service."""
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not is_foreign:
+            seconds = _rate_limit_seconds(_bounded(answer, "ratelimit"))
             if seconds is not None:
                 return _clamped(seconds)
-        header = answer.headers.get("retry-after", "").strip()
+        header = _bounded(answer, "retry-after").strip()
         if not header:
             return _clamped(self._dialect.delay_in(body))
         try:
@@ -122,6 +133,12 @@ class AnswerReader:
         return _clamped((moment - self._now()).total_seconds())
 
 
+def _bounded(answer: Answer, name: str) -> str:
+    """Return a header to parse; an empty text if the answer has none, or a longer one than is parsed."""
+    value: str = answer.headers.get(name, "")
+    return value if len(value) <= _MAX_HEADER else ""
+
+
 def _rate_limit_seconds(header: str) -> int | None:
     """Return the seconds until every exhausted limit in a RateLimit header is reset; None without any.
 
@@ -130,8 +147,9 @@ def _rate_limit_seconds(header: str) -> int | None:
     form is a list of structured fields, draft-ietf-httpapi-ratelimit-headers-09.
     """
     waits = []
-    for limit in _RATE_LIMIT.finditer(header):
-        parameters = dict(_PARAMETER.findall(limit[2]))
+    for limit in _QUOTED.sub("", header).split(","):
+        parts = (parameter.partition("=") for parameter in limit.split(";")[1:])
+        parameters = {name.strip(): value.strip() for name, _, value in parts}
         remaining, reset = (_INTEGER.fullmatch(parameters.get(name, "")) for name in ("r", "t"))
         if remaining is not None and int(remaining[0]) == 0 and reset is not None:
             waits.append(int(reset[0]))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _MAX_MESSAGES = 3
+_MAX_LOCATION = 5
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
@@ -33,11 +34,14 @@ def error_messages(error: Any) -> Iterator[str]:
     if isinstance(error, str):
         yield error
     elif isinstance(error, list):
+        # No provider nests lists. A text as deep as the parser allows would end in a RecursionError here.
         for each in error[:_MAX_MESSAGES]:
-            yield from error_messages(each)
+            if not isinstance(each, list):
+                yield from error_messages(each)
     elif isinstance(error, dict):
         location = error.get("loc")
-        field = ".".join(str(part) for part in location[1:]) if isinstance(location, list) else ""
+        parts = location[1 : 1 + _MAX_LOCATION] if isinstance(location, list) else ()
+        field = ".".join(str(part) for part in parts if isinstance(part, str | int))
         text = next((error[name] for name in ("msg", "message") if isinstance(error.get(name), str)), "")
         if text:
             yield f"{field}: {text}" if field else text

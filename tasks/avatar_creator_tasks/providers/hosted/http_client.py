@@ -128,7 +128,7 @@ class HttpClient:
             key: API key to authorize with; None sends no authorization.
             headers: Additional headers.
             body: Value to send as JSON; None sends no body.
-            max_bytes: Maximum size of a 2xx answer; other answers are cut to this size.
+            max_bytes: Maximum size of a 2xx answer. Other answers are cut to `Limits.answer_bytes`.
             draws: Whether the model draws before it answers, so that the first byte may take minutes.
             fresh: Whether to use a new connection.
 
@@ -178,7 +178,9 @@ class HttpClient:
             async with asyncio.timeout(seconds_left if draws else min(seconds_left, limits.answer_seconds)):
                 response = await client.send(request, auth=key, stream=True)
                 try:
-                    content = await _read_content(response, max_bytes or limits.answer_bytes)
+                    # The event loop parses a refusal, which a host of pictures may send too.
+                    largest = max_bytes if response.status_code in _OK else None
+                    content = await _read_content(response, largest or limits.answer_bytes)
                 finally:
                     await response.aclose()
         except TimeoutError:

@@ -73,9 +73,9 @@ class Signal(StrEnum):
     CONTENT = "content policy"
     GATEWAY_PAGE = "a gateway's page"
     """A 403 with HTML: a refusal by a gateway in front of the provider, not by the provider."""
-    MISSING_PAGE = "a gateway's page for a missing address"
-    """A 404 with HTML: a gateway in front of the provider does not know the address, which says nothing about
-    the request."""
+    FOREIGN_REFUSAL = "a refusal by another party"
+    """A 4xx of a router, a proxy or a gateway in front of the provider, for example a 404 because it does not
+    know the address. It says nothing about the request."""
     LOCKED = "account locked"
     LOADING = "model loading"
     UNSUPPORTED = "model not supported"
@@ -89,6 +89,11 @@ class Signal(StrEnum):
     """The job failed, not the request for its result: fal itself answered, so the door of the queue works."""
     JOB_FAILED_MAYBE_CHARGED = "failed after it has run"
     """The job failed, and the provider does not say whether it charges for that."""
+
+
+MEANT_BY_ANYONE = frozenset({401, 402, 403, 408, 409, 429})
+"""Statuses that mean the same from the provider and from a router, proxy or gateway in front of it. Another 4xx
+that the provider has not sent itself is a `Signal.FOREIGN_REFUSAL`."""
 
 
 class Flags(IntFlag):
@@ -132,8 +137,6 @@ _RETRY_CHARGED_REPEAT = _RETRY_CHARGED | Flags.REPEAT
 _UNKNOWN = _RETRY_CHARGED | Flags.SUBMIT_UNKNOWN
 _ALIVE = _RETRY_CHARGED | Flags.ALIVE
 _ALIVE_REPEAT = _ALIVE | Flags.REPEAT
-_ALIVE_FATAL = Flags.CHARGED | Flags.ALIVE
-"""The provider refuses the service itself, while the request still exists."""
 
 _Row = tuple[tuple[Stage, ...], tuple[Signal | str, ...], str, Flags, str]
 
@@ -172,13 +175,14 @@ TABLE: tuple[_Row, ...] = (
 
     # The provider refuses the service itself.
     (_SENDING,           (Signal.GATEWAY_PAGE,),               "REJECTED",        _FATAL,                 "a gateway in front of the provider refused the request"),
-    (_ASKING,            (Signal.GATEWAY_PAGE, Signal.MISSING_PAGE),
+    (_ASKING,            (Signal.GATEWAY_PAGE, Signal.FOREIGN_REFUSAL),
                                                                "BAD_ANSWER",      _ALIVE_REPEAT,          "a gateway in front of the provider refused the query"),
     (_SENDING,           ("401", "403"),                       "CREDENTIALS",     _FATAL,                 "the provider refused the service's API key"),
     (_SENDING,           ("402", Signal.LOCKED),               "CREDIT",          _FATAL,                 "the service has no credit left at the provider"),
-    (_ASKING,            ("401", "403"),                       "CREDENTIALS",     _ALIVE_FATAL,           "the provider refused the service's API key while the request was running"),
-    (_ASKING,            ("402", Signal.LOCKED),               "CREDIT",          _ALIVE_FATAL,           "the service has no credit left at the provider"),
+    (_ASKING,            ("401", "403"),                       "CREDENTIALS",     _ALIVE,                 "the provider refused the service's API key while the request was running"),
+    (_ASKING,            ("402", Signal.LOCKED),               "CREDIT",          _ALIVE,                 "the service has no credit left at the provider, while the request was running"),
     (_SENDING,           ("404", "410", Signal.UNSUPPORTED),   "GONE",            _FATAL,                 "the provider does not offer the model"),
+    (_ASKING,            (Signal.UNSUPPORTED,),                "GONE",            _ALIVE,                 "the provider does not offer the model any longer, while the request was running"),
     (_ASKING,            ("410",),                             "GONE",            _CHARGED,               "the provider no longer offers the model"),
 
     # The provider refuses this request.

@@ -9,6 +9,8 @@ import httpx
 
 from avatar_creator_server.shared.untrusted_http import RefusedAddressError, Target
 
+_MAX_ADDRESS = 8_192
+"""Maximum number of characters of an address. Signed addresses of storages have about 2,000."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -28,6 +30,8 @@ def redirected(url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL
 
 def web_address(address: str, base: httpx.URL | None = None) -> httpx.URL | None:
     """Return the address, relative to a base if there is one; None if it is not one of the web."""
+    if len(address) > _MAX_ADDRESS:
+        return None
     try:
         url = httpx.URL(address) if base is None else base.join(address)
         Target.of(url)

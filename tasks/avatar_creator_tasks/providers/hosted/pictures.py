@@ -18,7 +18,9 @@ from avatar_creator_tasks.providers.hosted.http_client import Deadline
 from avatar_creator_tasks.providers.hosted.outcomes import Signal
 
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
-_REFERENCE_QUALITY = 95
+_SHRINK = 0.9
+_QUALITIES = (95, 90, 85, 75, 60, 40)
+_FULL_CHROMA_FROM = 90
 _DECODING_USER = "provider"
 """The user who takes turns at the decoders with the users whose pictures are uploaded."""
 _DECODER_PAUSE_SECONDS = 1.0
@@ -105,8 +107,28 @@ async def _patiently(deadline: Deadline, decode: Callable[[], Awaitable[_Decoded
             await asyncio.sleep(min(_DECODER_PAUSE_SECONDS, deadline.seconds_left()))
 
 
-def reference_uri(image: Image.Image, size: tuple[int, int]) -> str:
-    """Return the reference, scaled and cropped to this width and height, as a data URI."""
+def reference_uri(image: Image.Image, size: tuple[int, int], *, max_bytes: int | None = None) -> str:
+    """Return the reference, scaled and cropped to this width and height, as a data URI.
+
+    Args:
+        image: The reference.
+        size: Width and height in pixels.
+        max_bytes: Maximum size of its file, which has the best quality that fits. A picture with so much
+            detail that no quality is low enough becomes smaller, with the same proportions. None for the best
+            quality.
+    """
+    whole = fitted(image, size)
+    files = (_jpeg(whole, quality) for quality in _QUALITIES)
+    file = next((file for file in files if max_bytes is None or len(file) <= max_bytes), b"")
+    while not file:
+        whole = whole.resize([max(1, round(side * _SHRINK)) for side in whole.size], Image.Resampling.LANCZOS)
+        smaller = _jpeg(whole, _QUALITIES[-1])
+        file = smaller if max_bytes is None or len(smaller) <= max_bytes else b""
+    return f"data:image/jpeg;base64,{base64.b64encode(file).decode()}"
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     file = BytesIO()
-    fitted(image, size).save(file, "JPEG", quality=_REFERENCE_QUALITY, subsampling="4:4:4")
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    chroma = "4:4:4" if quality >= _FULL_CHROMA_FROM else "4:2:0"
+    image.save(file, "JPEG", quality=quality, subsampling=chroma)
+    return file.getvalue()

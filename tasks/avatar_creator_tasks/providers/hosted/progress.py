@@ -16,6 +16,8 @@ _FURTHEST = 0.98
 _AT_USUAL_TIME = 0.85
 """Progress after the usual time. The curve then rises more and more slowly and never reaches 1."""
 _BAR = re.compile(r"(\d{1,3})%\|")
+_MAX_ENTRIES, _MAX_CHARACTERS = 20, 2_000
+"""The last entries of the logs that are read, and the last characters of each: models may log much."""
 _COUNT = re.compile(r"(?<![\d/])(\d{1,4})/(\d{1,4})(?![\d/])")
 
 
@@ -88,8 +90,8 @@ def _part_in(logs: object, steps: int) -> float | None:
 
 def _lines(logs: object) -> Iterable[str]:
     entries: list[Any] = logs if isinstance(logs, list) else []
-    for entry in entries:
+    for entry in entries[-_MAX_ENTRIES:]:
         message = entry.get("message") if isinstance(entry, dict) else entry
         if isinstance(message, str):
             # A bar that redraws itself puts many lines into one message.
-            yield from re.split(r"[\r\n]+", message)
+            yield from re.split(r"[\r\n]+", message[-_MAX_CHARACTERS:])

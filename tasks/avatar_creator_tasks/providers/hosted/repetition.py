@@ -1,4 +1,4 @@
-"""Repetition of queries about a request that exists, until a deadline."""
+"""Repetition of queries about a request that exists, until its end or a deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from avatar_creator_tasks.providers.hosted.outcomes import RequestError, Signal,
 
 log = structlog.get_logger()
 
-PAUSE_GROWTH = 1.5
+_PAUSE_GROWTH = 1.5
 """Factor by which each pause between two queries is longer than the one before."""
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class DeadlinePassedError(Exception):
     """The deadline passed while a request with a known id was running."""
 
 
-async def pause(seconds: float, deadline: Deadline) -> None:
+async def _pause(seconds: float, deadline: Deadline) -> None:
     """Wait, at most until the deadline.
 
     Raises:
@@ -60,6 +60,36 @@ async def repeat(query: Callable[[], Awaitable[T]], deadline: Deadline, limits: 
             if not error.repeatable or tries >= limits.tries or retry_after > limits.max_pause_seconds:
                 raise
             log.info("provider_query_repeated", reason=error.reason, message=error.message)
-        await pause(max(seconds, retry_after), deadline)
-        seconds = min(seconds * PAUSE_GROWTH, limits.max_pause_seconds)
+        await _pause(max(seconds, retry_after), deadline)
+        seconds = min(seconds * _PAUSE_GROWTH, limits.max_pause_seconds)
         tries += 1
+
+
+async def wait_until(
+    has_ended: Callable[[T], bool],
+    query: Callable[[], Awaitable[T]],
+    report: Callable[[T], Awaitable[None]],
+    deadline: Deadline,
+    limits: Limits,
+) -> T:
+    """Query the state of a request until it has ended, with growing pauses, and return the last state.
+
+    Args:
+        has_ended: Returns whether a state is the last one.
+        query: Reads the state. It is repeated as `repeat` says.
+        report: Receives each state before the last one.
+        deadline: Latest end of the call.
+        limits: The pauses, and the number of repetitions.
+
+    Raises:
+        RequestError: The state stays unknown.
+        DeadlinePassedError: The deadline passed before the end.
+    """
+    seconds = limits.first_pause_seconds
+    while True:
+        state = await repeat(query, deadline, limits)
+        if has_ended(state):
+            return state
+        await report(state)
+        await _pause(seconds, deadline)
+        seconds = min(seconds * _PAUSE_GROWTH, limits.max_pause_seconds)

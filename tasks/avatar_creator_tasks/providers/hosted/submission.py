@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from avatar_creator_tasks.providers.base import ProviderError
+
 _GRACE_SECONDS = 10.0
 """Time that a cancelled call leaves its submission to end."""
 
@@ -21,6 +23,10 @@ async def submit_and_report(
     Args:
         submit: Submits the request and returns its id.
         report: Receives the id.
+
+    Raises:
+        ProviderError: The submission failed. If the call is cancelled too, this error takes the place of the
+            cancellation, because it may say that nothing is charged.
     """
 
     async def both() -> str:
@@ -33,11 +39,13 @@ async def submit_and_report(
         return await asyncio.shield(submission)
     except asyncio.CancelledError:
         await _let_end(submission)
+        if not submission.cancelled() and isinstance(error := submission.exception(), ProviderError):
+            raise error from None
         raise
 
 
 async def _let_end(submission: asyncio.Task[str]) -> None:
-    """Wait up to the grace period for a submission, ignoring further cancellations; discard its error."""
+    """Wait up to the grace period for a submission, ignoring further cancellations, and stop it then."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _GRACE_SECONDS
     while not submission.done() and loop.time() < until:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import httpx
-
 from avatar_creator_server.settings.host_lists import HostList
-from avatar_creator_server.shared.untrusted_http import EgressRules, Target
+from avatar_creator_server.shared.untrusted_http import EgressRules
+from avatar_creator_tasks.providers.hosted.access import picture_rules, require_header_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +33,13 @@ class Access:
     def __post_init__(self) -> None:
         """Reject characters that no HTTP header can carry.
 
-        The error does not repeat the value. HTTP libraries would repeat the key in their errors.
-
         Raises:
             ValueError: The API key or the organization has such characters.
         """
-        for name, value in (("API key", self.api_key), ("organization to bill", self.bill_to)):
-            if not all("!" <= character <= "~" for character in value):
-                raise ValueError(f"the {name} has characters that no header can carry")
+        require_header_text("API key", self.api_key)
+        require_header_text("organization to bill", self.bill_to)
 
     @property
     def picture_rules(self) -> EgressRules:
-        """The rules for addresses of pictures. A router may serve the pictures itself."""
-        own = Target.of(httpx.URL(self.base_url))
-        return EgressRules(self.result_hosts, self.result_private_hosts, own)
+        """The rules for addresses of pictures."""
+        return picture_rules(self.base_url, self.result_hosts, self.result_private_hosts)

@@ -32,6 +32,7 @@ from typing import Any
 
 import httpx
 
+from avatar_creator_server.model_table import FAL
 from avatar_creator_server.shared.http import BearerKey
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader, SignalsOf
@@ -50,11 +51,10 @@ from avatar_creator_tasks.providers.hosted.picture_addresses import picture_addr
 from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import ProgressReports
 from avatar_creator_tasks.providers.hosted.repetition import (
-    PAUSE_GROWTH,
     DeadlinePassedError,
-    pause,
     repeat,
     unanswered,
+    wait_until,
 )
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.inputs import app_input, app_of
@@ -96,7 +96,7 @@ class FalQueue:
         reader: AnswerReader,
         downloads: PictureDownloads,
     ) -> None:
-        self._base = httpx.URL(f"{access.base_url.rstrip('/')}/fal-ai/")
+        self._base = httpx.URL(f"{access.base_url.rstrip('/')}/{FAL}/")
         self._key = BearerKey(access.api_key)
         self._bill_to = {"x-hf-bill-to": access.bill_to} if access.bill_to else {}
         self._privacy = {
@@ -137,7 +137,7 @@ class FalQueue:
         path = request_path(app, receipt)
         if path is None:
             signal = Signal.ERROR_BODY if is_error_body(receipt) else Signal.UNREADABLE
-            raise self._unusable(Stage.SUBMIT, signal, answer)
+            raise self._reader.unusable(Stage.SUBMIT, signal, answer)
         return path
 
     async def portrait(
@@ -197,7 +197,7 @@ class FalQueue:
         if result is not None:
             return result
         if answer.is_success:
-            raise self._unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
         raise self._reader.refusal(Stage.CANCEL, answer)
 
     async def _error_after_stop(self, path: str) -> RequestError:
@@ -218,21 +218,22 @@ class FalQueue:
         self, path: str, deadline: Deadline, report: Callable[[dict[str, Any]], Awaitable[None]]
     ) -> str:
         """Poll until a request has ended; return fal's type of its error, or an empty text."""
-        seconds = self._limits.first_pause_seconds
-        while True:
-            status = await repeat(lambda: self._status(path, deadline), deadline, self._limits)
-            if status["status"] == "COMPLETED":
-                return str(status.get("error_type") or "")
-            await report(status)
-            await pause(seconds, deadline)
-            seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
+        status = await wait_until(
+            lambda status: bool(status["status"] == "COMPLETED"),
+            lambda: self._status(path, deadline),
+            report,
+            deadline,
+            self._limits,
+        )
+        error_type = status.get("error_type")
+        return error_type if isinstance(error_type, str) else ""
 
     async def _status(self, path: str, deadline: Deadline) -> dict[str, Any]:
         url = self._address(path, "/status").copy_add_param("logs", "1")
         answer = await self._query(Stage.POLL, "GET", url, deadline)
         status = json_object(answer.content)
         if status is None or status.get("status") not in _STATUSES:
-            raise self._unusable(Stage.POLL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.POLL, Signal.UNREADABLE, answer)
         return status
 
     async def _result(self, path: str, error_type: str, deadline: Deadline) -> _Result:
@@ -252,7 +253,7 @@ class FalQueue:
         url = picture_address(result)
         if url is None:
             signal = Signal.ERROR_BODY if is_error_body(result) else Signal.NO_PICTURE
-            raise self._unusable(Stage.RESULT, signal, answer)
+            raise self._reader.unusable(Stage.RESULT, signal, answer)
         seed = result.get("seed")
         timings = result.get("timings")
         facts = {
@@ -294,10 +295,6 @@ class FalQueue:
     async def _send(self, method: str, url: httpx.URL, deadline: Deadline, **options: Any) -> Answer:
         headers = options.pop("headers", self._bill_to)
         return await self._http.send(method, url, deadline, key=self._key, headers=headers, **options)
-
-    def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
-        message = self._reader.message(answer)
-        return failure(stage, (signal,), status=answer.status, provider_message=message)
 
     def _address(self, path: str, suffix: str = "") -> httpx.URL:
         return self._base.join(f"{path}{suffix}").copy_set_param("_subdomain", "queue")

@@ -7,14 +7,11 @@ inference/_providers/hf_inference.py, and huggingface.co/docs/inference-provider
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
-from avatar_creator_server.generations.routes import Lora
 from avatar_creator_server.model_table import App, Guidance
 from avatar_creator_tasks.providers.base import PortraitRequest
+from avatar_creator_tasks.providers.hosted.loras import weight_file_url
 from avatar_creator_tasks.providers.hosted.pictures import reference_uri
-
-_HUB = "https://huggingface.co"
 
 
 def app_of(request: PortraitRequest) -> App:
@@ -48,7 +45,9 @@ def app_input(request: PortraitRequest) -> dict[str, Any]:
         "safety_checker": True,
     }
     if request.route.lora is not None:
-        values["lora"] = [{"path": lora_path(request.route.lora), "scale": request.route.lora.scale}]
+        lora = request.route.lora
+        # fal finds a repository of the hub by its id.
+        values["lora"] = [{"path": weight_file_url(lora) or lora.repository, "scale": lora.scale}]
     if "reference" in inputs or "references" in inputs:
         if not request.references:
             raise ValueError(f"the route {request.route.name} needs a reference, and the request has none")
@@ -59,18 +58,6 @@ def app_input(request: PortraitRequest) -> dict[str, Any]:
             # The picture gets about the size of the reference.
             body["resolution_mode"] = "match_input"
     return body | {name: values[ours] for ours, name in inputs.items() if values.get(ours) is not None}
-
-
-def lora_path(lora: Lora) -> str:
-    """Return the path at which fal finds the LoRA.
-
-    The path is the URL of the weight file or, without a weight file, the repository on the hub. The
-    repository must then have only one weight file, and its revision cannot be chosen.
-    """
-    if not lora.weight_file:
-        return lora.repository
-    revision = quote(lora.revision or "main", safe="")
-    return f"{_HUB}/{quote(lora.repository)}/resolve/{revision}/{quote(lora.weight_file)}"
 
 
 def single_input(request: PortraitRequest) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from avatar_creator_tasks.providers.hosted.answers import Dialect
 from avatar_creator_tasks.providers.hosted.error_body import error_messages
 from avatar_creator_tasks.providers.hosted.http_client import Answer
-from avatar_creator_tasks.providers.hosted.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.outcomes import MEANT_BY_ANYONE, Signal
 
 _NOT_STARTED = frozenset(
     {"runner_scheduling_failure", "runner_connection_refused", "runner_connection_timeout", "startup_timeout"}
@@ -21,7 +21,10 @@ _RETRY_HEADERS = ("x-fal-retryable", "x-fal-needs-retry")
 """Headers that say whether a retry may succeed; newer pages of fal's documentation name the second one."""
 _FROM_FAL = "x-fal-request-id"
 """Header of every answer that fal itself makes, and not a proxy in front of it: fal's own client relies on it
-(github.com/fal-ai/fal, projects/fal_client/src/fal_client/client.py, `_is_ingress_error`)."""
+(github.com/fal-ai/fal, projects/fal_client/src/fal_client/client.py, `_is_ingress_error`).
+
+No source says that fal's 404 for a request that it does not know has the header. Without the header, the
+request counts as alive: the generation may fail, but does not pay for a second picture."""
 _CONTENT = re.compile(
     r"\bnsfw\b|not safe for work|\bcontent (?:checker|filter|policy|policies|moderation|violation)"
     r"|\bsafety (?:checker|filter|system|policy|policies|violation)|policy violation|violates .{0,40}policy"
@@ -31,6 +34,8 @@ processed because it contained material flagged by a content checker.`
 (fal.ai/docs/documentation/model-apis/errors). diffusers: `Potential NSFW content was detected in one or more
 images.` (pipelines/stable_diffusion/safety_checker.py). Clients of fal also look for other words in refusals
 without a type, such as `safety checker` and `content policy`."""
+_MAX_CHARACTERS = 10_000
+"""Number of characters at the start of a refusal's messages that are searched."""
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
@@ -51,6 +56,11 @@ class _Refusal:
     """True if fal itself made the answer, and not a proxy in front of it."""
     retry_hint: str
     """Value of the header that says whether a retry may succeed; empty if missing."""
+
+    @property
+    def is_of_fal(self) -> bool:
+        """True if fal has said what is wrong; its types are its own words."""
+        return self.is_from_fal or bool(self.error_types)
 
     @property
     def is_client_error(self) -> bool:
@@ -80,10 +90,6 @@ def _is_gateway_page(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.FORBIDDEN and refusal.is_markup
 
 
-def _is_missing_page(refusal: _Refusal) -> bool:
-    return refusal.status == HTTPStatus.NOT_FOUND and refusal.is_markup
-
-
 def _is_model_loading(refusal: _Refusal) -> bool:
     return refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and "estimated_time" in refusal.body
 
@@ -100,6 +106,11 @@ def _is_not_started(refusal: _Refusal) -> bool:
     return not refusal.error_types.isdisjoint(_NOT_STARTED)
 
 
+def _is_foreign_refusal(refusal: _Refusal) -> bool:
+    is_of_fal = refusal.is_of_fal and not (refusal.is_markup and refusal.status == HTTPStatus.NOT_FOUND)
+    return refusal.is_client_error and refusal.status not in MEANT_BY_ANYONE and not is_of_fal
+
+
 def _is_retry_helpful(refusal: _Refusal) -> bool:
     return refusal.is_client_error and refusal.retry_hint in _YES
 
@@ -110,7 +121,7 @@ def _is_retry_useless(refusal: _Refusal) -> bool:
 
 def _is_job_failed(refusal: _Refusal) -> bool:
     # fal's framework answers an app's uncaught errors and GPU errors without a type.
-    return refusal.is_server_error and (refusal.is_from_fal or bool(refusal.error_types))
+    return refusal.is_server_error and refusal.is_of_fal
 
 
 _Rule = tuple[Signal, Callable[[_Refusal], bool]]
@@ -119,11 +130,11 @@ _BEFORE_STATUS: tuple[_Rule, ...] = (
     (Signal.CONTENT, _is_content_refused),
     (Signal.LOCKED, _is_account_locked),
     (Signal.GATEWAY_PAGE, _is_gateway_page),
-    (Signal.MISSING_PAGE, _is_missing_page),
     (Signal.LOADING, _is_model_loading),
     (Signal.UNSUPPORTED, _is_model_unsupported),
     (Signal.IN_PROGRESS, _is_in_progress),
     (Signal.NOT_STARTED, _is_not_started),
+    (Signal.FOREIGN_REFUSAL, _is_foreign_refusal),
 )
 """Rules for signals that are more specific than the status, the most specific first."""
 _AFTER_STATUS: tuple[_Rule, ...] = (
@@ -155,7 +166,7 @@ def _read_refusal(answer: Answer, body: Mapping[str, Any], known_type: str) -> _
     return _Refusal(
         status=answer.status,
         body=body,
-        text=" ".join(error_messages(detail or body.get("error") or "")).casefold(),
+        text=" ".join(error_messages(detail or body.get("error") or ""))[:_MAX_CHARACTERS].casefold(),
         error_types=frozenset(_error_types(answer, body, known_type)) - {""},
         is_from_fal=bool(answer.headers.get(_FROM_FAL)),
         is_markup=answer.content.lstrip().startswith(b"<"),
@@ -166,10 +177,11 @@ def _read_refusal(answer: Answer, body: Mapping[str, Any], known_type: str) -> _
 def _error_types(answer: Answer, body: Mapping[str, Any], known_type: str) -> Iterator[str]:
     yield known_type
     yield str(answer.headers.get("x-fal-error-type", ""))
-    yield str(body.get("error_type") or "")
+    kinds = [body.get("error_type")]
     detail = body.get("detail")
     if isinstance(detail, list):
-        yield from (str(each.get("type")) for each in detail if isinstance(each, dict))
+        kinds += [each.get("type") for each in detail if isinstance(each, dict)]
+    yield from (kind for kind in kinds if isinstance(kind, str))
 
 
 def _estimated_time(body: Mapping[str, Any]) -> object:

@@ -125,7 +125,8 @@ class SingleRequests:
                 deadline,
             )
         except BadPictureError as error:
-            body = json_object(answer.content)
+            is_short = len(answer.content) <= self._limits.answer_bytes
+            body = json_object(answer.content) if is_short else None
             if body is not None and is_error_body(body):
                 signal, message = Signal.ERROR_BODY, self._reader.message(answer)
             else:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import httpx
-
 from avatar_creator_server.settings.host_lists import HostList
-from avatar_creator_server.shared.untrusted_http import EgressRules, Target
+from avatar_creator_server.shared.untrusted_http import EgressRules
+from avatar_creator_tasks.providers.hosted.access import picture_rules, require_header_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +27,12 @@ class Access:
     def __post_init__(self) -> None:
         """Reject characters that no HTTP header can carry.
 
-        The error does not repeat the value. HTTP libraries would repeat the token in their errors.
-
         Raises:
             ValueError: The API token has such characters.
         """
-        if not all("!" <= character <= "~" for character in self.api_token):
-            raise ValueError("the API token has characters that no header can carry")
+        require_header_text("API token", self.api_token)
 
     @property
     def picture_rules(self) -> EgressRules:
-        """The rules for addresses of pictures. A stand-in for the API may serve the pictures itself."""
-        own = Target.of(httpx.URL(self.base_url))
-        return EgressRules(self.result_hosts, self.result_private_hosts, own)
+        """The rules for addresses of pictures."""
+        return picture_rules(self.base_url, self.result_hosts, self.result_private_hosts)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
-from io import BytesIO
 from typing import Any
-from urllib.parse import quote
-
-from PIL import Image
 
 from avatar_creator_server.generations.routes import Lora
-from avatar_creator_server.images.processing import fitted
-from avatar_creator_server.model_table import App
+from avatar_creator_server.model_table import MODELS, App
 from avatar_creator_tasks.providers.base import PortraitRequest
+from avatar_creator_tasks.providers.hosted.loras import weight_file_url
+from avatar_creator_tasks.providers.hosted.pictures import reference_uri
 from avatar_creator_tasks.providers.replicate.schemas import SCHEMAS, Schema, Sizing
 
 MAX_REFERENCE_BYTES = 256_000
-"""Target for a reference's file. The HTTP API asks for data URIs of at most 256 kB, which "Replicate will not
-store"; the page on input files allows 1 MB. A larger file would need the files API, which keeps a copy."""
+"""Maximum size of a reference's file. The HTTP API asks for data URIs of at most 256 kB, which "Replicate
+will not store"; the page on input files allows 1 MB. A larger file would need the files API, which keeps a
+copy."""
 
-_QUALITIES = (95, 90, 85, 75, 60, 40)
-_FULL_CHROMA_FROM = 90
+_MAX_REFERENCES = max(
+    app.max_references
+    for model in MODELS
+    if (hosted := model.hosted.get("replicate")) is not None
+    for app in (hosted.reference, hosted.reference_lora)
+    if app is not None
+)
+MAX_REFERENCES_BYTES = _MAX_REFERENCES * 2 * MAX_REFERENCE_BYTES
+"""Maximum size of all references of a request in JSON. Base64 adds a third, and JSON may escape its `/`."""
+
 _MAX_LORA_SCALE = 3.0
 """Maximum of flux-dev-lora (github.com/replicate/cog-flux, predict.py)."""
 
@@ -62,12 +67,15 @@ def prediction_input(request: PortraitRequest) -> dict[str, Any]:
     body: dict[str, Any] = {"prompt": request.prompt, **schema.fixed}
     lora = request.route.lora
     if lora is not None:
-        values["lora"] = lora_address(lora)
+        values["lora"] = _lora_address(lora)
         body["lora_scale"] = min(lora.scale, _MAX_LORA_SCALE)
     if app.max_references:
         if not request.references:
             raise ValueError(f"the route {request.route.name} needs a reference, and the request has none")
-        uris = [data_uri(reference.image, size) for reference in request.references]
+        uris = [
+            reference_uri(reference.image, size, max_bytes=MAX_REFERENCE_BYTES)
+            for reference in request.references
+        ]
         values |= {"reference": uris[0], "references": uris}
         # The references have the requested size, so their aspect ratio is the requested one.
         body["aspect_ratio"] = "match_input_image"
@@ -77,29 +85,13 @@ def prediction_input(request: PortraitRequest) -> dict[str, Any]:
     return body | {name: values[ours] for ours, name in app.inputs.items() if values.get(ours) is not None}
 
 
-def lora_address(lora: Lora) -> str:
+def _lora_address(lora: Lora) -> str:
     """Return the address at which Replicate finds the LoRA: the file on the hub, or the repository.
 
     Models take `huggingface.co/{owner}/{name}` and the address of any `.safetensors` file
-    (github.com/replicate/cog-flux, predict.py). A repository must have only one weight file, and its revision
-    cannot be chosen.
+    (github.com/replicate/cog-flux, predict.py).
     """
-    if not lora.weight_file:
-        return f"huggingface.co/{lora.repository}"
-    revision = quote(lora.revision or "main", safe="")
-    return f"https://huggingface.co/{quote(lora.repository)}/resolve/{revision}/{quote(lora.weight_file)}"
-
-
-def data_uri(image: Image.Image, size: tuple[int, int]) -> str:
-    """Return the picture, scaled and cropped to this size, as a data URI with a file of about 256 kB."""
-    whole = fitted(image, size)
-    for quality in _QUALITIES:
-        file = BytesIO()
-        chroma = "4:4:4" if quality >= _FULL_CHROMA_FROM else "4:2:0"
-        whole.save(file, "JPEG", quality=quality, subsampling=chroma)
-        if len(file.getvalue()) <= MAX_REFERENCE_BYTES:
-            break
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return weight_file_url(lora) or f"huggingface.co/{lora.repository}"
 
 
 def _size(schema: Schema, size: tuple[int, int]) -> dict[str, Any]:

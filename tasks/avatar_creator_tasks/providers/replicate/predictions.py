@@ -49,22 +49,18 @@ from avatar_creator_tasks.providers.hosted.picture_addresses import web_address
 from avatar_creator_tasks.providers.hosted.portraits import finished_portrait
 from avatar_creator_tasks.providers.hosted.progress import ProgressReports
 from avatar_creator_tasks.providers.hosted.repetition import (
-    PAUSE_GROWTH,
     DeadlinePassedError,
-    pause,
     repeat,
     unanswered,
+    wait_until,
 )
 from avatar_creator_tasks.providers.replicate.access import Access
-from avatar_creator_tasks.providers.replicate.inputs import app_of, prediction_input
+from avatar_creator_tasks.providers.replicate.inputs import MAX_REFERENCES_BYTES, app_of, prediction_input
 from avatar_creator_tasks.providers.replicate.signals import is_own_problem, signal_of_failed_prediction
 
 _ID = re.compile(r"[a-z0-9]{16,64}", re.ASCII)
 _LEAST_LIFETIME_SECONDS = 5
 """Replicate takes no shorter Cancel-After, as users of the API report; its changelog does not say."""
-_ECHO_BYTES = 4 * 1024 * 1024
-"""Maximum size of a request's input, which every answer repeats: a FLUX.2 model takes eight references, each
-of about 340 kB as a data URI."""
 _RUNNING = ("starting", "processing")
 _CANCELLED = ("canceled", "aborted")
 _ENDED = ("succeeded", "failed", *_CANCELLED)
@@ -97,7 +93,8 @@ class Predictions:
         self._base = httpx.URL(f"{access.base_url.rstrip('/')}/v1/")
         self._key = BearerKey(access.api_token)
         self._limits = limits
-        self._answer_bytes = limits.answer_bytes + _ECHO_BYTES
+        # Every answer repeats the input.
+        self._answer_bytes = limits.answer_bytes + MAX_REFERENCES_BYTES
         self._http = http
         self._reader = reader
         self._downloads = downloads
@@ -129,7 +126,7 @@ class Predictions:
         prediction_id = receipt.get("id")
         if not isinstance(prediction_id, str) or not is_prediction_id(prediction_id):
             signal = Signal.ERROR_BODY if is_error_body(receipt) else Signal.UNREADABLE
-            raise self._unusable(Stage.SUBMIT, signal, answer)
+            raise self._reader.unusable(Stage.SUBMIT, signal, answer)
         return prediction_id
 
     async def portrait(
@@ -196,7 +193,7 @@ class Predictions:
             raise self._reader.refusal(Stage.CANCEL, answer)
         result = _cancel_result(body)
         if result is None:
-            raise self._unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.CANCEL, Signal.UNREADABLE, answer)
         return result
 
     async def _error_after_stop(self, prediction_id: str) -> RequestError:
@@ -221,23 +218,20 @@ class Predictions:
         report: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> dict[str, Any]:
         """Poll until a prediction has ended, and return it."""
-        seconds = self._limits.first_pause_seconds
-        while True:
-            prediction = await repeat(
-                lambda: self._prediction(prediction_id, deadline), deadline, self._limits
-            )
-            if prediction["status"] in _ENDED:
-                return prediction
-            await report(prediction)
-            await pause(seconds, deadline)
-            seconds = min(seconds * PAUSE_GROWTH, self._limits.max_pause_seconds)
+        return await wait_until(
+            lambda prediction: prediction["status"] in _ENDED,
+            lambda: self._prediction(prediction_id, deadline),
+            report,
+            deadline,
+            self._limits,
+        )
 
     async def _prediction(self, prediction_id: str, deadline: Deadline) -> dict[str, Any]:
         url = self._base.join(f"predictions/{prediction_id}")
         answer = await self._query(Stage.POLL, "GET", url, deadline)
         prediction = json_object(answer.content)
         if prediction is None or prediction.get("status") not in (*_RUNNING, *_ENDED):
-            raise self._unusable(Stage.POLL, Signal.UNREADABLE, answer)
+            raise self._reader.unusable(Stage.POLL, Signal.UNREADABLE, answer)
         return prediction
 
     def _result(self, prediction_id: str, prediction: Mapping[str, Any]) -> _Result:
@@ -250,7 +244,8 @@ class Predictions:
         if status in _CANCELLED:
             raise failure(Stage.RESULT, ("499",), nothing_billed=_never_started(prediction))
         if status == "failed":
-            error = str(prediction.get("error") or "")
+            text = prediction.get("error")
+            error = text if isinstance(text, str) else ""
             raise failure(
                 Stage.RESULT,
                 (signal_of_failed_prediction(error),),
@@ -292,10 +287,6 @@ class Predictions:
         if not answer.is_success:
             raise self._reader.refusal(stage, answer)
         return answer
-
-    def _unusable(self, stage: Stage, signal: Signal, answer: Answer) -> RequestError:
-        message = self._reader.message(answer)
-        return failure(stage, (signal,), status=answer.status, provider_message=message)
 
 
 async def _ignore(prediction: Mapping[str, Any]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
-from avatar_creator_tasks.providers.hosted.answers import AnswerReader
+from avatar_creator_tasks.providers.hosted.answers import AnswerReader, utc_now
 from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
@@ -26,10 +26,6 @@ from avatar_creator_tasks.providers.replicate.signals import REPLICATE
 log = structlog.get_logger()
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class ReplicateProvider:
     """Draws with the models that Replicate hosts."""
 
@@ -42,7 +38,7 @@ class ReplicateProvider:
         decoders: Decoders,
         *,
         limits: Limits | None = None,
-        now: Callable[[], datetime] = _now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Create the provider.
 

@@ -22,13 +22,15 @@ from typing import Any
 
 from avatar_creator_tasks.providers.hosted.answers import Dialect
 from avatar_creator_tasks.providers.hosted.http_client import Answer
-from avatar_creator_tasks.providers.hosted.outcomes import Signal
+from avatar_creator_tasks.providers.hosted.outcomes import MEANT_BY_ANYONE, Signal
 
 _NSFW = re.compile(r"\bnsfw\b", re.IGNORECASE)
 _CONTENT = re.compile(
     r"\(E005\)|flagged as sensitive|content polic|content moderation|safety (?:system|filter)",
     re.IGNORECASE,
 )
+_MAX_CHARACTERS = 10_000
+"""Number of characters at the start of a text that are searched."""
 _RESETS = re.compile(r"rate limit resets in ~?(\d{1,6}) ?s", re.IGNORECASE)
 
 
@@ -39,7 +41,7 @@ def _signals_of(answer: Answer, body: Mapping[str, Any]) -> Iterator[Signal | st
         answer: An answer of the API.
         body: Its JSON body; empty if there is none.
     """
-    text = f"{body.get('title') or ''} {body.get('detail') or ''}"
+    text = f"{_text(body, 'title')} {_text(body, 'detail')}"
     is_client_error = answer.status // 100 == 4
     if is_client_error and _CONTENT.search(text):
         yield Signal.CONTENT
@@ -48,17 +50,19 @@ def _signals_of(answer: Answer, body: Mapping[str, Any]) -> Iterator[Signal | st
     if is_client_error and "spend limit" in text.casefold():
         # The account's own monthly limit, which stops every request of the service.
         yield Signal.LOCKED
-    if answer.status == HTTPStatus.NOT_FOUND and not is_own_problem(body, answer.status):
-        yield Signal.MISSING_PAGE
+    is_foreign = is_client_error and not is_own_problem(body, answer.status)
+    if is_foreign and answer.status not in MEANT_BY_ANYONE:
+        yield Signal.FOREIGN_REFUSAL
     yield str(answer.status)
     yield f"{min(answer.status // 100, 5)}xx"
 
 
 def signal_of_failed_prediction(error: str) -> Signal:
     """Return the signal of a prediction that has failed with this error."""
-    if _NSFW.search(error):
+    start = error[:_MAX_CHARACTERS]
+    if _NSFW.search(start):
         return Signal.NSFW
-    return Signal.CONTENT if _CONTENT.search(error) else Signal.JOB_FAILED_MAYBE_CHARGED
+    return Signal.CONTENT if _CONTENT.search(start) else Signal.JOB_FAILED_MAYBE_CHARGED
 
 
 def _delay_in(body: Mapping[str, Any]) -> object:
@@ -69,8 +73,14 @@ def _delay_in(body: Mapping[str, Any]) -> object:
     """
     if "retry_after" in body:
         return body["retry_after"]
-    found = _RESETS.search(str(body.get("detail") or ""))
+    found = _RESETS.search(_text(body, "detail"))
     return int(found[1]) if found else None
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    """Return the start of a text in a body; an empty text if there is none."""
+    value = body.get(name)
+    return value[:_MAX_CHARACTERS] if isinstance(value, str) else ""
 
 
 def is_own_problem(body: Mapping[str, Any], status: int) -> bool:

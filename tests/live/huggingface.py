@@ -130,9 +130,10 @@ def _drawing(target: Target, recorder: Recorder, key: str = "") -> AbstractAsync
 
 
 async def _draw(target: Target, recorder: Recorder, route: Route, findings: Findings) -> None:
-    reference = Reference(pictures.scene(512, 512), 0.5) if route.app and route.app.max_references else None
+    reference = Reference(pictures.scene(512, 512), 0.5)
+    references = (reference,) if route.app and route.app.max_references else ()
     async with _drawing(target, recorder) as drawing:
-        result = await drawing.draw(request_for(route, reference=reference))
+        result = await drawing.draw(request_for(route, references=references))
     findings.expect("the result", outcome_of(result), "a picture")
     if isinstance(result, Portrait):
         image: Image.Image = result.image
