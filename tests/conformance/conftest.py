@@ -12,7 +12,7 @@ import pytest
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Provider, ProviderError
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from tests.conformance.under_test import Cause, ProviderUnderTest
-from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.hosted_fake import Behavior, RunningFake
 from tests.support.provider_recorder import (
     HURRIED,
     LIMITS,
@@ -29,7 +29,7 @@ class Trial:
     """A provider and its fake in one test."""
 
     under_test: ProviderUnderTest
-    fake: RouterFake | None
+    fake: RunningFake | None
     outputs: Outputs
 
     @property

@@ -17,7 +17,7 @@ from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 from tests import pictures
 from tests.conformance.under_test import Cause, ProviderUnderTest
 from tests.support.decoders import DECODERS
-from tests.support.huggingface_router import Behavior, Fault
+from tests.support.hosted_fake import Behavior, Fault
 from tests.support.provider_recorder import LIMITS
 
 _HUGGINGFACE_KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"

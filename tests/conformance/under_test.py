@@ -10,7 +10,7 @@ from enum import StrEnum
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_tasks.providers.base import PortraitRequest, Provider
 from avatar_creator_tasks.providers.hosted.limits import Limits
-from tests.support.huggingface_router import Behavior, Fault
+from tests.support.hosted_fake import Behavior, Fault
 
 
 class Cause(StrEnum):

@@ -652,3 +652,12 @@ def test_a_recipe_names_the_classifier_and_the_blur(server: ScriptedServer, scri
 
     names = ("picture classifier", "picture score", "picture blurred")
     assert [sheet[name] for name in names] == ["nsfw", "0.9877", "yes"]
+
+
+def test_a_recipe_names_the_speed_unless_the_model_drew_exactly(
+    server: ScriptedServer, scripted: CommandLine
+) -> None:
+    for speed, shown in (("fast", "fast"), ("exact", None)):
+        recipe = Recipe(provider="diffusers", speed=speed)
+        server.script("GetGeneration", [GetGenerationResponse(recipe=recipe)])
+        assert facts(scripted.output("recipe", "g1")).get("speed") == shown

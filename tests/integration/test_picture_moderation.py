@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from avatar_creator import AttemptOutcome, Avatar, ErrorReason, Generation, ImageVariant, PictureModeration
-from avatar_creator_server.operations.doctor import check_picture_moderation
+from avatar_creator_server.operations.moderation_check import check_picture_moderation
 from avatar_creator_server.settings import Settings
 from avatar_creator_tasks.picture_moderation.blurring import blurred
 from avatar_creator_tasks.providers.base import Provider

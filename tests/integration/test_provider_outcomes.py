@@ -19,8 +19,9 @@ from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, Ge
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.decoders import DECODERS
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, SMALLEST
+from tests.support.hosted_fake.behavior import Stage
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
-from tests.support.huggingface_router.behavior import PutRefusal, Stage
+from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.in_process import InProcessService
 from tests.support.service import Deployment
 from tests.support.studio import Studio

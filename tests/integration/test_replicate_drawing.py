@@ -8,7 +8,7 @@ import pytest
 
 from avatar_creator import AttemptOutcome, ErrorReason
 from tests.support.generations import CANCELLED, COMPLETED, FAILED
-from tests.support.huggingface_router import Behavior
+from tests.support.hosted_fake import Behavior
 from tests.support.replicate_api import ReplicateFake
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until

@@ -8,14 +8,12 @@ that https://github.com/openai/openai-python generates from its specification
 from __future__ import annotations
 
 import asyncio
-import threading
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-from tests.support.ports import free_port
+from tests.support.thread_server import ThreadServer
 
 Mode = Literal["clean", "flagged", "500", "malformed", "hang", "trickle", "drop"]
 
@@ -40,8 +38,6 @@ CATEGORIES = (
 FLAGGED_CATEGORIES = ("violence", "violence/graphic")
 """Categories of a flagged text."""
 
-_START_SECONDS = 10.0
-_END_SECONDS = 10.0
 _TRICKLE_SECONDS = 0.02
 
 
@@ -55,7 +51,7 @@ class ModerationRequest:
     """The decoded JSON."""
 
 
-class ModerationServiceFake:
+class ModerationServiceFake(ThreadServer):
     """A server on loopback in its own thread, which runs until `close`.
 
     `mode` decides how it answers:
@@ -81,51 +77,14 @@ class ModerationServiceFake:
         """Number of future requests to drop in any mode."""
         self.requests: list[ModerationRequest] = []
         """Received requests, oldest first."""
-        self._port = free_port()
-        self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._finish = asyncio.Event()
-        self._thread = threading.Thread(
-            target=self._loop.run_until_complete, args=(self._run(),), daemon=True
-        )
-        self._thread.start()
-        if not self._started.wait(_START_SECONDS):
-            raise RuntimeError("the moderation service's fake did not start")
+        application = web.Application()
+        application.router.add_post("/v1/moderations", self._moderate)
+        super().__init__(application)
 
     @property
     def url(self) -> str:
         """URL of the endpoint."""
-        return f"http://127.0.0.1:{self._port}/v1/moderations"
-
-    def close(self) -> None:
-        """Stop the server, and close its connections.
-
-        Raises:
-            TimeoutError: The thread did not end. It is a daemon thread, so it ends with Python.
-        """
-        self._loop.call_soon_threadsafe(self._finish.set)
-        self._thread.join(_END_SECONDS)
-        if self._thread.is_alive():
-            raise TimeoutError("the moderation service's fake has not stopped")
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def _run(self) -> None:
-        application = web.Application()
-        application.router.add_post("/v1/moderations", self._moderate)
-        runner = web.AppRunner(application, shutdown_timeout=0, handler_cancellation=True)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
-        self._started.set()
-        await self._finish.wait()
-        await runner.cleanup()
+        return f"{self.origin}/v1/moderations"
 
     async def _moderate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -10,23 +10,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 from aiohttp import web
 from PIL import Image
 
-from tests.support.ports import free_port
+from tests.support.thread_server import ThreadServer
 
 Mode = Literal["score", "malformed", "status", "hang", "trickle", "drop", "compressed", "endless", "redirect"]
 
 _MAX_FILE_BYTES = 4 * 1024 * 1024
-_START_SECONDS = 10.0
-_END_SECONDS = 10.0
 _TRICKLE_SECONDS = 0.02
 
 
@@ -40,7 +36,7 @@ class ClassifiedPicture:
     """The decoded picture."""
 
 
-class PictureClassifierFake:
+class PictureClassifierFake(ThreadServer):
     """A server on loopback in its own thread, which runs until `close`.
 
     It refuses what a real service refuses: another method, a body that is not a picture of its content type,
@@ -83,52 +79,15 @@ class PictureClassifierFake:
         self.redirected = 0
         """Number of requests that followed the redirect."""
         self._key = key
-        self._port = free_port()
-        self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._finish = asyncio.Event()
-        self._thread = threading.Thread(
-            target=self._loop.run_until_complete, args=(self._run(),), daemon=True
-        )
-        self._thread.start()
-        if not self._started.wait(_START_SECONDS):
-            raise RuntimeError("the classifier's fake did not start")
+        application = web.Application(client_max_size=_MAX_FILE_BYTES)
+        application.router.add_post("/classify", self._classify)
+        application.router.add_route("*", "/elsewhere", self._answer_elsewhere)
+        super().__init__(application)
 
     @property
     def url(self) -> str:
         """URL of the service."""
-        return f"http://127.0.0.1:{self._port}/classify"
-
-    def close(self) -> None:
-        """Stop the server, and close its connections.
-
-        Raises:
-            TimeoutError: The thread did not end. It is a daemon thread, so it ends with Python.
-        """
-        self._loop.call_soon_threadsafe(self._finish.set)
-        self._thread.join(_END_SECONDS)
-        if self._thread.is_alive():
-            raise TimeoutError("the classifier's fake has not stopped")
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def _run(self) -> None:
-        application = web.Application(client_max_size=_MAX_FILE_BYTES)
-        application.router.add_post("/classify", self._classify)
-        application.router.add_route("*", "/elsewhere", self._answer_elsewhere)
-        runner = web.AppRunner(application, shutdown_timeout=0, handler_cancellation=True)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
-        self._started.set()
-        await self._finish.wait()
-        await runner.cleanup()
+        return f"{self.origin}/classify"
 
     async def _classify(self, request: web.Request) -> web.StreamResponse:
         authorization = request.headers.get("Authorization", "")

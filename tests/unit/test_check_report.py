@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from avatar_creator_server.cli.check_report import print_checks
-from avatar_creator_server.operations.doctor import CheckResult
+from avatar_creator_server.operations.checks import CheckResult
 
 _URL = f"https://{'a-long-name-of-a-host-' * 8}.example/[path]"
 _RESULTS = [

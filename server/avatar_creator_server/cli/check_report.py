@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from avatar_creator_server.operations.doctor import CheckResult
+from avatar_creator_server.operations.checks import CheckResult
 
 _MIN_TABLE_COLUMNS = 100
 """Width from which a table has room for sentences."""

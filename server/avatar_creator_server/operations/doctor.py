@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 import httpx
 import structlog
@@ -26,16 +23,15 @@ from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.database.pooling import Pooling, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
-from avatar_creator_server.errors import AvatarCreatorError, UnavailableError
-from avatar_creator_server.generations.current_routes import MAX_AGE
-from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
+from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
-from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
-from avatar_creator_server.model_table import FAL, find_model
+from avatar_creator_server.operations.apps_check import check_apps
+from avatar_creator_server.operations.checks import ANSWER_SECONDS, CheckResult, advice_apart, within_limit
 from avatar_creator_server.operations.listening import require_own_address
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
+from avatar_creator_server.operations.moderation_check import check_picture_moderation
 from avatar_creator_server.operations.unused_settings import unused_settings
 from avatar_creator_server.operations.versions import installed_versions
 from avatar_creator_server.settings import NO_LORA, Settings, SettingsError
@@ -43,29 +39,8 @@ from avatar_creator_server.shared.http import http_problem, open_http_client
 
 log = structlog.get_logger()
 
-_ANSWER_SECONDS = 10.0
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
-
-_ADVICE = re.compile(
-    r": (?=(?:add|change|check|choose|copy|delete|install|name|remove|run|set|stop|to|unset|use)\b)"
-)
-"""The colon of a message about a setting, before the words that say what to do."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of one check."""
-
-    check: str
-    """Name of the check, for example `database`."""
-    passed: bool
-    found: str
-    """Finding of the check, for a person."""
-    fix: str = ""
-    """Advice for the operator; empty if there is none. A check that passed with advice is a warning."""
 
 
 async def run_checks(
@@ -102,7 +77,7 @@ async def run_checks(
             await _check_generations(core),
             await _check_storage(core),
             await _check_provider(core, require_installed),
-            *([await _check_apps(core)] if core.current_routes.depend_on_mapping else []),
+            *([await check_apps(core)] if core.current_routes.depend_on_mapping else []),
             *await _check_model(core),
             *_check_prices(core.current_routes.if_all_offered.from_text),
             *_check_unused(settings),
@@ -114,15 +89,8 @@ async def run_checks(
 
 def refused_settings(error: SettingsError) -> list[CheckResult]:
     """Return the results if the settings are invalid: the other checks need valid ones."""
-    found, fix = _advice_apart(str(error))
+    found, fix = advice_apart(str(error))
     return [_version(), CheckResult("settings", False, found, fix)]
-
-
-def _advice_apart(message: str) -> tuple[str, str]:
-    """Return what a message about a setting says is wrong, and what it says to do."""
-    if advice := _ADVICE.search(message):
-        return message[: advice.start()], message[advice.end() :]
-    return message, "give the setting a value that is allowed, or unset it"
 
 
 def _version() -> CheckResult:
@@ -133,7 +101,7 @@ async def _check_database(core: Core) -> CheckResult:
     embedded = core.settings.embedded
     kind = "SQLite" if embedded else "PostgreSQL"
     try:
-        await _within_limit(core.database.ping)
+        await within_limit(core.database.ping)
     except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
         log.warning("check_failed", check="database", error=repr(error.__cause__ or error))
         problem = database_problem(error.__cause__ or error)
@@ -195,7 +163,7 @@ async def _check_queue(core: Core) -> CheckResult:
     if core.settings.embedded:
         return CheckResult("queue", True, "inside the `serve` process")
     try:
-        await _within_limit(core.notifier.ping)
+        await within_limit(core.notifier.ping)
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
         log.warning("check_failed", check="queue", error=repr(error))
@@ -205,7 +173,7 @@ async def _check_queue(core: Core) -> CheckResult:
 
 async def _check_workers(core: Core) -> CheckResult:
     try:
-        workers = await _within_limit(core.workers.list_all)
+        workers = await within_limit(core.workers.list_all)
     except (AvatarCreatorError, TimeoutError, PeeweeException):
         return CheckResult("workers", True, "unknown until the database answers and has its tables")
     live = [worker for worker in workers if not worker.lost]
@@ -253,7 +221,7 @@ def _ago(unseen: timedelta) -> str:
 
 async def _check_generations(core: Core) -> CheckResult:
     try:
-        figures = await _within_limit(lambda: core.database.read(read_queue_figures, core.database))
+        figures = await within_limit(lambda: core.database.read(read_queue_figures, core.database))
     except (AvatarCreatorError, TimeoutError, PeeweeException):
         return CheckResult("generations", True, "unknown until the database answers and has its tables")
     due, waiting = (
@@ -280,7 +248,7 @@ async def _check_storage(core: Core) -> CheckResult:
     settings = core.settings
     place = settings.storage_url or str(settings.upload_path.absolute())
     try:
-        await _within_limit(core.files.check)
+        await within_limit(core.files.check)
     except (AvatarCreatorError, TimeoutError) as error:
         fix = (
             "check STORAGE_URL and the AWS_… variables"
@@ -298,7 +266,7 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
     # If the database does not answer, its own check says so.
     with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             for circuit in await core.circuit_breakers.list_open():
                 return CheckResult(
                     "provider",
@@ -314,7 +282,7 @@ async def _check_provider(core: Core, require_installed: Callable[[Settings], No
         try:
             require_installed(settings)
         except SettingsError as error:
-            found, fix = _advice_apart(str(error))
+            found, fix = advice_apart(str(error))
             return CheckResult("provider", False, found, f"{fix} (only workers need these libraries)")
         return CheckResult("provider", True, f"{model}; a worker loads the model for its first picture")
     if route.provider == "replicate":
@@ -383,126 +351,20 @@ async def _check_reachable(model: str, url: str, variable: str) -> CheckResult:
     """
     try:
         async with (
-            asyncio.timeout(_ANSWER_SECONDS),
-            open_http_client(timeout=_ANSWER_SECONDS) as http,
+            asyncio.timeout(ANSWER_SECONDS),
+            open_http_client(timeout=ANSWER_SECONDS) as http,
             # The body is not read: it may be endless.
             http.stream("GET", url),
         ):
             pass
     except SettingsError as error:
-        return CheckResult("provider", False, *_advice_apart(str(error)))
+        return CheckResult("provider", False, *advice_apart(str(error)))
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         log.warning("check_failed", check="provider", error=repr(error))
         fix = f"check the network and {variable}"
         found = f"{model}; {url} does not answer: {http_problem(error)}"
         return CheckResult("provider", False, found, fix)
     return CheckResult("provider", True, f"{model}; {url} answers; the key was not tested")
-
-
-async def check_picture_moderation(
-    settings: Settings, try_classifier: Callable[[Settings], Awaitable[None]]
-) -> CheckResult:
-    """Check what checks the generated pictures; the arguments are those of `run_checks`.
-
-    Raises:
-        SettingsError: An embedded service does not start with these settings.
-    """
-    name, classifier = "moderation", settings.picture_moderation
-    if settings.chosen_provider == "sketch":
-        return CheckResult(name, True, "not needed: sketch draws no photographs")
-    if not classifier:
-        own_model = settings.chosen_provider == "diffusers" or settings.huggingface_route == "endpoint"
-        model = find_model(settings.model)
-        if own_model and model is not None and model.filter_required:
-            return CheckResult(
-                name,
-                True,
-                f"none, but the license of {settings.model} demands a filter, or a review of every picture",
-                "set PICTURE_MODERATION, or review the pictures before anyone else sees them",
-            )
-        return CheckResult(name, True, "none; the filter of the provider applies, if it has one")
-    try:
-        await try_classifier(settings)
-    except SettingsError as error:
-        if settings.embedded:
-            raise
-        found, fix = _advice_apart(str(error))
-        return CheckResult(name, False, found, f"{fix} (only workers need this folder and these libraries)")
-    except UnavailableError as error:
-        return CheckResult(
-            name,
-            False,
-            f"{classifier} gives no verdict: {error.message}",
-            "check PICTURE_MODERATION and PICTURE_MODERATION_API_KEY, and the service itself; no picture is "
-            "stored without a verdict",
-        )
-    action = {"refuse": "refused", "blur": "blurred", "flag": "flagged"}[settings.picture_moderation_action]
-    return CheckResult(
-        name,
-        True,
-        f"{classifier}; pictures with a score from {settings.picture_moderation_threshold:g} are {action}",
-    )
-
-
-async def _check_apps(core: Core) -> CheckResult:
-    """Ask the hub which apps of the model the router offers, and store the answer for all processes."""
-    hub = core.settings.huggingface_hub_url
-    try:
-        apps = await read_offered_apps(hub, seconds=_ANSWER_SECONDS)
-    except (NoMappingError, SettingsError) as error:
-        log.warning("check_failed", check="apps", error=repr(error))
-        problem = error.problem if isinstance(error, NoMappingError) else str(error)
-        return CheckResult(
-            "apps",
-            True,
-            f"{hub} does not list the apps that the router offers: {problem}; {await _stored_apps(core)}",
-            "check the network and HUGGINGFACE_HUB_URL",
-        )
-    # If the database does not answer, or has no tables yet, its own check says so.
-    with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
-        await _within_limit(lambda: core.current_routes.store(apps))
-    routes = routes_of(core.settings, apps)
-    found = [f"{hub} lists {len(apps):,} apps of {FAL}"]
-    for drawn, candidates, chosen in (
-        ("text", routes.candidates_from_text, routes.from_text),
-        ("references", routes.candidates_from_reference, routes.from_reference),
-    ):
-        names = dict.fromkeys(route.app_name for route in candidates)
-        found += [f"{name} {_offer(name, drawn, candidates[0], chosen, apps)}" for name in names]
-    # Only what the settings ask for counts, not the apps that are there in case of need.
-    both = (routes.candidates_from_text, routes.candidates_from_reference)
-    wanted = [candidates[0] for candidates in both if candidates]
-    if all(route.app_name in apps for route in wanted):
-        return CheckResult("apps", True, "; ".join(found))
-    fix = "wait until the router offers the missing app again, or choose another MODEL or HUGGINGFACE_ROUTE"
-    if wanted[0].lora and not routes.from_text.lora:
-        fix += "; LORA_REPOSITORY=none ends the warnings about the LoRA"
-    return CheckResult("apps", True, "; ".join(found), fix)
-
-
-def _offer(name: str, drawn: str, wanted: Route, chosen: Route | None, apps: frozenset[str]) -> str:
-    """Return whether an app is offered and what that means, as the end of a sentence."""
-    if name != wanted.app_name:
-        return f"({drawn}) is offered" if name in apps else f"({drawn}) is not offered"
-    if name in apps:
-        return f"({drawn}) is offered, and draws {_with_lora(wanted)}"
-    if chosen is None:
-        return f"({drawn}) is not offered, and no other app can draw: such requests are refused"
-    if chosen.app_name == name:
-        return f"({drawn}) is not offered, and no other app can draw: requests will probably fail"
-    return f"({drawn}) is not offered: {chosen.app_name} draws {_with_lora(chosen)} instead"
-
-
-def _with_lora(route: Route) -> str:
-    return f"with the LoRA {route.lora.repository}" if route.lora else "without a LoRA"
-
-
-async def _stored_apps(core: Core) -> str:
-    with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
-        stored = await _within_limit(core.current_routes.stored)
-        if stored is not None and stored.age <= MAX_AGE:
-            return f"the list of {stored.read_time:%Y-%m-%d %H:%M:%S} UTC counts"
-    return "all apps count as offered"
 
 
 def _redis_problem(error: Exception) -> str:
@@ -524,8 +386,3 @@ def _redis_problem(error: Exception) -> str:
         case socket.gaierror():
             return "its host name cannot be resolved"
     return "no connection to its address"
-
-
-async def _within_limit(check: Callable[[], Awaitable[T]]) -> T:
-    async with asyncio.timeout(_ANSWER_SECONDS):
-        return await check()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.model_table import COMMERCIAL_MODEL, Model, find_model
+from avatar_creator_server.operations.checks import ANSWER_SECONDS
 from avatar_creator_server.settings import NO_LORA, Settings
 
 _WORKING_GIB = 3.0
@@ -17,7 +18,6 @@ _LAYER_GIB = 1.0
 _SHARE_OF_16_BITS = {"none": 1.0, "8bit": 0.55, "4bit": 0.3}
 """Size of quantized weights: the scales and the parts that keep 16 bits make them larger than 1/2 and 1/4."""
 _NVIDIA_SMI = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
-_ANSWER_SECONDS = 10.0
 _MIB_PER_GIB = 1024
 
 
@@ -90,7 +90,7 @@ async def _card_gib(device: str) -> float | None:
     except OSError:
         return None
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
         process.kill()

@@ -7,8 +7,8 @@ Inference Endpoint. The docstring of each module names the documents that it fol
 `/_control/behave` makes it fail, and `/_control/submissions` lists the received submissions.
 """
 
-from tests.support.huggingface_router.behavior import Behavior, Fault
+from tests.support.hosted_fake.behavior import Behavior, Fault
+from tests.support.hosted_fake.unanswering import unanswering_address
 from tests.support.huggingface_router.router_fake import RouterFake
-from tests.support.huggingface_router.unanswering import unanswering_address
 
 __all__ = ["Behavior", "Fault", "RouterFake", "unanswering_address"]

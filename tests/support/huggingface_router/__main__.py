@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
+from tests.support.hosted_fake.serving import run
+from tests.support.huggingface_router.server import application
 
-from tests.support.huggingface_router.server import serve
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--port", type=int, default=0, help="0 chooses a free port")
-asyncio.run(serve(parser.parse_args().port))
+run(application(), __doc__)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from tests.support.hosted_fake.answers import Answer
+from tests.support.hosted_fake.behavior import Plan
 from tests.support.huggingface_router import documented_errors
-from tests.support.huggingface_router.answers import Answer
-from tests.support.huggingface_router.behavior import Plan
 
 
 def is_allowed(request: web.Request, plan: Plan) -> bool:

@@ -23,9 +23,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from tests.support.hosted_fake.behavior import Behavior
+from tests.support.hosted_fake.pictures import PictureFile, black, draw
 from tests.support.huggingface_router import documented_errors
-from tests.support.huggingface_router.behavior import Behavior
-from tests.support.huggingface_router.pictures import PictureFile, black, draw
 
 _PRESETS = {
     "square_hd": (1024, 1024),

@@ -29,7 +29,7 @@ No document says the following, so this fake defines it: the result of a cancell
 400; 404 for an expired result and an expired file, and the unchanged status of such a request; 400 for a
 lifetime that is not valid; that the router forwards fal's headers, and that a 404 of fal itself has
 x-fal-request-id. No client of Hugging Face sends PUT through the router, so it may not forward PUT:
-`Plan.put` defines how it then refuses.
+`RouterPlan.put` defines how it then refuses.
 """
 
 from __future__ import annotations
@@ -44,16 +44,14 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.hosted_fake.answers import Answer, page, send, with_fault
+from tests.support.hosted_fake.behavior import Fault
+from tests.support.hosted_fake.submissions import Submissions, headers_as_received
 from tests.support.huggingface_router import documented_errors
 from tests.support.huggingface_router.access import is_allowed, refusal
-from tests.support.huggingface_router.answers import Answer, page, send, with_fault
-from tests.support.huggingface_router.behavior import Fault, Plan, PutRefusal
 from tests.support.huggingface_router.fal_apps import APPS, InvalidInput, prepare
-from tests.support.huggingface_router.submissions import (
-    Submission,
-    Submissions,
-    headers_as_received,
-)
+from tests.support.huggingface_router.fal_submission import FalSubmission
+from tests.support.huggingface_router.router_plan import PutRefusal, RouterPlan
 
 _ROUTER = "/fal-ai"
 _ROUTER_APPS = f"{_ROUTER}/fal-ai/"
@@ -68,7 +66,7 @@ _LARGE_RESULT_BYTES = 10_000
 class FalQueue:
     """Routes of the provider fal-ai."""
 
-    def __init__(self, plan: Plan, submissions: Submissions) -> None:
+    def __init__(self, plan: RouterPlan, submissions: Submissions) -> None:
         """Create the routes for this plan and these submissions."""
         self._plan = plan
         self._submissions = submissions
@@ -87,7 +85,7 @@ class FalQueue:
     async def _submit(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["submit"] += 1
         app = request.match_info["app"]
-        submission = await Submission.receive(request, "fal-ai", app, self._plan.take())
+        submission = await FalSubmission.receive(request, "fal-ai", app, self._plan.take())
         self._submissions.add(submission)
         fault = submission.fault("submit")
         answer: Answer | None = None
@@ -109,7 +107,7 @@ class FalQueue:
                 fault = fault or submission.fault("result")
         return await submission.answer(request, with_fault(answer, fault, _documented), fault)
 
-    async def _run_at_once(self, request: web.Request, submission: Submission) -> Answer:
+    async def _run_at_once(self, request: web.Request, submission: FalSubmission) -> Answer:
         await _accept(submission)
         try:
             await submission.completed()
@@ -161,7 +159,11 @@ class FalQueue:
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         self._submissions.requests["image"] += 1
         submission = self._submissions.find(request.match_info["request_id"])
-        if submission is None or submission.job is None or not _is_file_kept(submission):
+        if (
+            not isinstance(submission, FalSubmission)
+            or submission.job is None
+            or not _is_file_kept(submission)
+        ):
             return await send(request, Answer.of(404, "Not Found"), None)
         submission.images_fetched += 1
         submission.image_headers.append(headers_as_received(request))
@@ -172,7 +174,7 @@ class FalQueue:
         answer = Answer(200, content, file.content_type)
         return await send(request, with_fault(answer, fault, _documented_by_cdn), fault)
 
-    def _find(self, request: web.Request, unknown: dict[str, str]) -> Submission | Answer:
+    def _find(self, request: web.Request, unknown: dict[str, str]) -> FalSubmission | Answer:
         """Return the submission that the path names, or the answer that refuses access to it."""
         if request.path.startswith(_ROUTER_APPS):
             if not is_allowed(request, self._plan):
@@ -185,7 +187,7 @@ class FalQueue:
             return Answer.of(401, {"detail": "No user found for Key ID and Secret"})
         submission = self._submissions.find(request.match_info["request_id"])
         app = request.match_info["app"]
-        if submission is None or _app_in_addresses(submission) != app:
+        if not isinstance(submission, FalSubmission) or _app_in_addresses(submission) != app:
             self._submissions.requests["unknown"] += 1
             if _without_subpath(app) != app:
                 return Answer.of(405, {"detail": "Method Not Allowed"})
@@ -193,17 +195,18 @@ class FalQueue:
         return submission
 
 
-async def _accept(submission: Submission) -> None:
+async def _accept(submission: FalSubmission) -> None:
     submission.accepted = True
     try:
         submission.job = await asyncio.to_thread(
             prepare, submission.model, submission.content, submission.behavior
         )
+        submission.unknown_inputs = submission.job.unknown_inputs
     except InvalidInput as error:
-        submission.failure = (422, {"X-Fal-Retryable": "false"}, {"detail": error.detail})
+        submission.refusal = (422, {"X-Fal-Retryable": "false"}, {"detail": error.detail})
 
 
-def _receipt(request: web.Request, submission: Submission) -> Answer:
+def _receipt(request: web.Request, submission: FalSubmission) -> Answer:
     receipt: dict[str, Any] = {
         "status": "IN_QUEUE",
         **_addresses(request, submission),
@@ -214,7 +217,7 @@ def _receipt(request: web.Request, submission: Submission) -> Answer:
     return Answer.of(200, receipt, _request_id_header(submission))
 
 
-def _status(request: web.Request, submission: Submission) -> Answer:
+def _status(request: web.Request, submission: FalSubmission) -> Answer:
     status = submission.status()
     body: dict[str, Any] = {"status": status, **_addresses(request, submission)}
     if status == "IN_QUEUE":
@@ -231,7 +234,7 @@ def _status(request: web.Request, submission: Submission) -> Answer:
     return Answer.of(200, body, _request_id_header(submission))
 
 
-async def _result(request: web.Request, submission: Submission) -> Answer:
+async def _result(request: web.Request, submission: FalSubmission) -> Answer:
     if submission.failure is not None:
         status, headers, body = submission.failure
         return Answer.of(status, body, headers | _request_id_header(submission))
@@ -261,7 +264,7 @@ async def _result(request: web.Request, submission: Submission) -> Answer:
     return Answer.of(200, result, _request_id_header(submission) | units)
 
 
-def _cancel(submission: Submission) -> Answer:
+def _cancel(submission: FalSubmission) -> Answer:
     status = submission.status()
     if status == "COMPLETED":
         return Answer.of(400, {"status": "ALREADY_COMPLETED"}, _request_id_header(submission))
@@ -285,7 +288,7 @@ def _refused_put(how: PutRefusal) -> Answer:
             return page(401)
 
 
-def _lifetime(submission: Submission) -> float | None:
+def _lifetime(submission: FalSubmission) -> float | None:
     """Return the requested lifetime of files in seconds; None if it is not valid."""
     text = submission.header("x-fal-object-lifecycle-preference")
     if not text:
@@ -299,12 +302,12 @@ def _lifetime(submission: Submission) -> float | None:
     return seconds if type(seconds) is int and seconds > 0 else None
 
 
-def _is_file_kept(submission: Submission) -> bool:
+def _is_file_kept(submission: FalSubmission) -> bool:
     lifetime = _lifetime(submission)
     return lifetime is not None and submission.seconds_since_completion() < lifetime
 
 
-def _is_kept(submission: Submission, result: Answer) -> bool:
+def _is_kept(submission: FalSubmission, result: Answer) -> bool:
     """Return whether fal still has this result."""
     if submission.header("x-fal-store-io") != "0":
         kept_for = _KEPT_WITH_PAYLOAD
@@ -313,7 +316,7 @@ def _is_kept(submission: Submission, result: Answer) -> bool:
     return submission.seconds_since_completion() < kept_for
 
 
-def _with_fault(answer: Answer | None, fault: Fault | None, submission: Submission) -> Answer:
+def _with_fault(answer: Answer | None, fault: Fault | None, submission: FalSubmission) -> Answer:
     """Return an answer about an accepted request after a fault. fal's own errors name the request."""
     answer = with_fault(answer, fault, _documented)
     if fault is None or fault.made_by == "proxy" or _is_of_router(fault):
@@ -340,7 +343,7 @@ def _documented_by_cdn(fault: Fault) -> Answer:
     return Answer.of(status, documented_errors.phrase(status))
 
 
-def _logs(submission: Submission) -> list[dict[str, str]]:
+def _logs(submission: FalSubmission) -> list[dict[str, str]]:
     began = submission.received_at + submission.behavior.queue_seconds
     return [
         {
@@ -352,7 +355,7 @@ def _logs(submission: Submission) -> list[dict[str, str]]:
     ]
 
 
-def _addresses(request: web.Request, submission: Submission) -> dict[str, str]:
+def _addresses(request: web.Request, submission: FalSubmission) -> dict[str, str]:
     app = _app_in_addresses(submission)
     url = f"{_origin(request)}/{app}/requests/{submission.request_id}"
     return {
@@ -363,7 +366,7 @@ def _addresses(request: web.Request, submission: Submission) -> dict[str, str]:
     }
 
 
-def _request_id_header(submission: Submission) -> dict[str, str]:
+def _request_id_header(submission: FalSubmission) -> dict[str, str]:
     return {_REQUEST_ID: submission.request_id}
 
 
@@ -379,5 +382,5 @@ def _without_subpath(app: str) -> str:
     return "/".join(app.split("/")[:2])
 
 
-def _app_in_addresses(submission: Submission) -> str:
+def _app_in_addresses(submission: FalSubmission) -> str:
     return submission.behavior.address_path or _without_subpath(submission.model)

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tests.support.hosted_fake.answers import Answer, with_fault
+from tests.support.hosted_fake.behavior import Fault, Plan
+from tests.support.hosted_fake.pictures import PictureFile, black, draw
+from tests.support.hosted_fake.submissions import Provider, Submission, Submissions
 from tests.support.huggingface_router import documented_errors
 from tests.support.huggingface_router.access import is_allowed, refusal
-from tests.support.huggingface_router.answers import Answer, with_fault
-from tests.support.huggingface_router.behavior import Fault, Plan
-from tests.support.huggingface_router.pictures import PictureFile, black, draw
-from tests.support.huggingface_router.submissions import Provider, Submission, Submissions
 
 _SEEDS = 2**32
 _ENDPOINT_MODEL = "black-forest-labs/FLUX.1-dev"

@@ -11,10 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.huggingface_router.answers import Answer, send, with_fault
-from tests.support.huggingface_router.behavior import Fault, Plan
+from tests.support.hosted_fake.answers import Answer, send, with_fault
+from tests.support.hosted_fake.behavior import Fault
+from tests.support.hosted_fake.submissions import Submissions
 from tests.support.huggingface_router.fal_apps import APPS
-from tests.support.huggingface_router.submissions import Submissions
+from tests.support.huggingface_router.router_plan import RouterPlan
 
 _STAGING_APP = "fal-ai/not-live-yet"
 
@@ -22,7 +23,7 @@ _STAGING_APP = "fal-ai/not-live-yet"
 class Hub:
     """Routes of the hub."""
 
-    def __init__(self, plan: Plan, submissions: Submissions) -> None:
+    def __init__(self, plan: RouterPlan, submissions: Submissions) -> None:
         """Create the routes for this plan and these submissions."""
         self._plan = plan
         self._submissions = submissions

@@ -25,8 +25,8 @@ from typing import Annotated, Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tests.support.huggingface_router.behavior import Behavior
-from tests.support.huggingface_router.pictures import PictureFile, draw
+from tests.support.hosted_fake.behavior import Behavior
+from tests.support.hosted_fake.pictures import PictureFile, draw
 
 _SEEDS = 2**32
 _MEGAPIXEL = 1024 * 1024

@@ -23,9 +23,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.huggingface_router.answers import Answer, send, with_fault
-from tests.support.huggingface_router.behavior import Fault, Plan
-from tests.support.huggingface_router.submissions import Submission, Submissions, headers_as_received
+from tests.support.hosted_fake.answers import Answer, send, with_fault
+from tests.support.hosted_fake.behavior import Fault, Plan
+from tests.support.hosted_fake.submissions import Submission, Submissions, headers_as_received
 from tests.support.replicate_api.models import LISTS_OUTPUT, MODELS, InvalidInput, Job, prepare
 from tests.support.replicate_api.problems import PREDICTION_ERRORS, documented, invalid_input, problem
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from tests.support.huggingface_router.answers import Answer
-from tests.support.huggingface_router.behavior import Fault
+from tests.support.hosted_fake.answers import Answer
+from tests.support.hosted_fake.behavior import Fault
 
 _DOCUMENTED: Mapping[int, tuple[str, str]] = {
     401: ("Unauthenticated", "You did not pass a valid authentication token"),

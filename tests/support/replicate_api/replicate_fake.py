@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.support.huggingface_router import RouterFake
+from tests.support.hosted_fake import RunningFake
 
 
-class ReplicateFake(RouterFake):
-    """A running fake of Replicate, with the methods of the fake of the router.
+class ReplicateFake(RunningFake):
+    """A running fake of Replicate.
 
     It accepts all tokens that begin with `r8_`, unless a test says which ones are valid.
     """
 
-    _module = "tests.support.replicate_api"
+    module = "tests.support.replicate_api"
 
     def pass_deadline(self, prediction_id: str) -> None:
         """Let the time of a prediction's Cancel-After pass now."""

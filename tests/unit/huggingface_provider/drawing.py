@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from avatar_creator_server.generations.routes import Lora, Route
-from avatar_creator_server.model_table import find_model
+from avatar_creator_server.generations.route_factory import routes_of
+from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.people.person import Attributes
-from avatar_creator_server.settings import DEFAULT_MODEL
+from avatar_creator_server.settings import DEFAULT_MODEL, NO_LORA, Settings
 from avatar_creator_server.settings.host_lists import HostList
 from avatar_creator_tasks.providers.base import (
     Portrait,
@@ -28,31 +28,27 @@ from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
 
 
-def route_of(name: str = "fal-ai", lora: Lora | None = None) -> Route:
-    """Return a route to FLUX.1-dev, or to Kontext if its name is `fal-ai-reference`."""
+def route_of(name: str = "fal-ai", **lora: Any) -> Route:
+    """Return a route to FLUX.1-dev, or to Kontext if its name is `fal-ai-reference`.
+
+    Args:
+        name: Name of the route.
+        lora: Settings of a LoRA; without any, the route has none.
+    """
     is_reference = name == "fal-ai-reference"
-    model = find_model("black-forest-labs/FLUX.1-Kontext-dev" if is_reference else DEFAULT_MODEL)
-    assert model is not None
-    hosted = model.hosted["fal-ai"]
-    plain, with_lora = (
-        (hosted.reference, hosted.reference_lora) if is_reference else (hosted.text, hosted.text_lora)
-    )
-    return Route(
+    settings = Settings(
         provider="huggingface",
-        name=name,
-        model=model.id,
-        model_revision="",
-        lora=lora,
-        supports=frozenset({"prompt", "steps", "guidance_scale"}),
-        known_model=model,
-        app=(with_lora if lora else plain) if name.startswith("fal-ai") else None,
-        steps=model.steps,
-        guidance_scale=model.guidance_scale,
+        huggingface_route="fal-ai" if is_reference else name,  # type: ignore[arg-type]
+        model="black-forest-labs/FLUX.1-Kontext-dev" if is_reference else DEFAULT_MODEL,
+        **({"lora_repository": NO_LORA} | lora),
     )
+    route = routes_of(settings).route(has_reference=is_reference)
+    assert route is not None
+    return route
 
 
 ROUTE = route_of()
-LORA = Lora(repository="XLabs-AI/flux-RealismLora", weight_file="", revision="", scale=0.8, trigger="")
+LORA: dict[str, Any] = {"lora_repository": "XLabs-AI/flux-RealismLora", "lora_scale": 0.8}
 REQUEST = PortraitRequest(
     route=ROUTE,
     prompt="a confident business woman",

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image, ImageChops
 
 from avatar_creator_server.errors import UnavailableError
-from avatar_creator_server.generations.routes import Lora
 from avatar_creator_server.images.processing import Picture
 from avatar_creator_tasks.providers.base import (
     ProviderError,
@@ -89,12 +88,12 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
     [
         pytest.param({}, "XLabs-AI/flux-RealismLora", id="repository"),
         pytest.param(
-            {"weight_file": "lora.safetensors"},
+            {"lora_weight_file": "lora.safetensors"},
             "https://huggingface.co/XLabs-AI/flux-RealismLora/resolve/main/lora.safetensors",
             id="file",
         ),
         pytest.param(
-            {"weight_file": "in a/lora.safetensors", "revision": "refs/pr/1"},
+            {"lora_weight_file": "in a/lora.safetensors", "lora_revision": "refs/pr/1"},
             "https://huggingface.co/XLabs-AI/flux-RealismLora/resolve/refs%2Fpr%2F1/in%20a/lora.safetensors",
             id="file of a revision",
         ),
@@ -103,7 +102,7 @@ async def test_the_text_to_image_app_receives_the_documented_body(fake: RouterFa
 async def test_a_lora_is_sent_to_the_app_for_loras(
     fake: RouterFake, outputs: Outputs, changes: Mapping[str, Any], path: str
 ) -> None:
-    route = route_of(lora=replace(LORA, **changes))
+    route = route_of(**LORA, **changes)
     await draw(fake, outputs, replace(REQUEST, route=route))
     submission = only_submission(fake)
     assert submission["path"] == "/fal-ai/fal-ai/flux-lora"
@@ -113,7 +112,7 @@ async def test_a_lora_is_sent_to_the_app_for_loras(
 async def test_a_lora_revision_that_cannot_be_sent_causes_a_warning(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    route = route_of(lora=replace(LORA, revision="0ef5fff"))
+    route = route_of(**LORA, lora_revision="0ef5fff")
     portrait = await draw(fake, outputs, replace(REQUEST, route=route))
     assert "weight file" in portrait.warnings[0]
 
@@ -121,23 +120,23 @@ async def test_a_lora_revision_that_cannot_be_sent_causes_a_warning(
 async def test_a_lora_changes_the_pixels_and_a_repeated_request_does_not(
     fake: RouterFake, outputs: Outputs
 ) -> None:
-    with_lora = replace(REQUEST, route=route_of(lora=LORA))
+    with_lora = replace(REQUEST, route=route_of(**LORA))
     plain, again = await draw(fake, outputs), await draw(fake, outputs)
     adapted, stronger = (
         await draw(fake, outputs, with_lora),
-        await draw(fake, outputs, replace(REQUEST, route=route_of(lora=replace(LORA, scale=1.0)))),
+        await draw(fake, outputs, replace(REQUEST, route=route_of(**(LORA | {"lora_scale": 1.0})))),
     )
     assert plain.image.tobytes() == again.image.tobytes()
     assert len({picture.image.tobytes() for picture in (plain, adapted, stronger)}) == 3
 
 
 @pytest.mark.parametrize(
-    ("lora", "app"), [(None, "fal-ai/flux-kontext/dev"), (LORA, "fal-ai/flux-kontext-lora")]
+    ("lora", "app"), [({}, "fal-ai/flux-kontext/dev"), (LORA, "fal-ai/flux-kontext-lora")]
 )
 async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
-    fake: RouterFake, outputs: Outputs, lora: Lora | None, app: str
+    fake: RouterFake, outputs: Outputs, lora: dict[str, Any], app: str
 ) -> None:
-    route = route_of("fal-ai-reference", lora)
+    route = route_of("fal-ai-reference", **lora)
     scene = pictures.scene(300, 100)
     request = replace(
         REQUEST, route=route, width=912, height=1152, references=(Reference(scene, strength=0.5),)
@@ -152,7 +151,7 @@ async def test_a_reference_is_sent_to_kontext_in_the_requested_size(
     assert head == "data:image/jpeg;base64"
     with Image.open(BytesIO(base64.b64decode(encoded))) as sent:
         assert (sent.size, sent.mode) == ((912, 1152), "RGB")
-    assert body.pop("loras", None) == ([{"path": LORA.repository, "scale": 0.8}] if lora else None)
+    assert body.pop("loras", None) == ([{"path": LORA["lora_repository"], "scale": 0.8}] if lora else None)
     assert body == {
         "prompt": "a confident business woman",
         "num_inference_steps": 20,

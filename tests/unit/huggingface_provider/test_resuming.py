@@ -15,7 +15,7 @@ from avatar_creator_tasks.providers.base import (
     Reports,
 )
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
-from tests.support.huggingface_router.behavior import PutRefusal
+from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.unit.huggingface_provider.drawing import (
     REQUEST,

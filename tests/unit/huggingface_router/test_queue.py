@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
-from tests.support.huggingface_router.behavior import PutRefusal
+from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.waiting import wait_until
 from tests.unit.huggingface_router.requests import (
     IMMEDIATE,

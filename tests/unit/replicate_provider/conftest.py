@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.huggingface_router import Behavior
+from tests.support.hosted_fake import Behavior
 from tests.support.provider_recorder import Outputs, no_output_contains
 from tests.support.replicate_api import ReplicateFake
 from tests.unit.replicate_provider.drawing import KEY

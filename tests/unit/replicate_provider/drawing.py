@@ -18,7 +18,7 @@ from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Provi
 from avatar_creator_tasks.providers.replicate import Access, Limits, ReplicateProvider
 from tests import pictures
 from tests.support.decoders import DECODERS
-from tests.support.huggingface_router import Behavior, Fault
+from tests.support.hosted_fake import Behavior, Fault
 from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.support.replicate_api import ReplicateFake
 

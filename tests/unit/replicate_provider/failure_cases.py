@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.support.huggingface_router import Behavior, Fault
+from tests.support.hosted_fake import Behavior, Fault
 from tests.unit.replicate_provider.drawing import broken, ended, status
 
 SUBMIT_UNKNOWN = "retryable charged submit_unknown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.huggingface_router import Behavior
+from tests.support.hosted_fake import Behavior
 from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.support.replicate_api import ReplicateFake
 from tests.unit.replicate_provider.drawing import draw_and_fail

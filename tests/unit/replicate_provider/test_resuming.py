@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from avatar_creator_tasks.providers.base import ProviderError, Reports
-from tests.support.huggingface_router import Behavior, Fault
+from tests.support.hosted_fake import Behavior, Fault
 from tests.support.provider_recorder import LIMITS, Outputs, RecordedReports
 from tests.support.replicate_api import ReplicateFake
 from tests.unit.replicate_provider.drawing import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from tests.support.huggingface_router.behavior import Plan
-from tests.support.huggingface_router.submissions import Submissions
+from tests.support.hosted_fake.behavior import Plan
+from tests.support.hosted_fake.submissions import Submissions
 
 
 class Control:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from tests.support.huggingface_router.behavior import Fault
+from tests.support.hosted_fake.behavior import Fault
 
 UNANSWERED = ("hang", "drop", "reset")
 """Kinds of failure that send no byte."""

@@ -10,14 +10,12 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from aiohttp import web
 
-from tests.support.huggingface_router import documented_errors
-from tests.support.huggingface_router.answers import UNANSWERED, Answer, send
-from tests.support.huggingface_router.behavior import Behavior, Fault, Stage
-from tests.support.huggingface_router.fal_apps import Job
+from tests.support.hosted_fake.answers import UNANSWERED, Answer, send
+from tests.support.hosted_fake.behavior import Behavior, Fault, Stage
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
 Provider = Literal["fal-ai", "hf-inference", "endpoint", "replicate"]
@@ -51,19 +49,17 @@ class Submission:
     images_fetched: int = 0
     image_headers: list[list[tuple[str, str]]] = field(default_factory=list)
     """Headers of each request for a picture, to check that no token reaches the host of the pictures."""
-    job: Job | None = None
-    """Job of fal's app."""
-    failure: tuple[int, dict[str, str], dict[str, Any]] | None = None
-    """Status, headers and body of the result, if the job has failed or was refused."""
+    unknown_inputs: tuple[str, ...] = ()
+    """Names of the given inputs that the model ignores because it does not know them."""
     _finished_at: float | None = None
     _stops_at: float | None = None
     _finish: asyncio.Event = field(default_factory=asyncio.Event)
     _spent: Counter[int] = field(default_factory=Counter)
 
-    @staticmethod
-    async def receive(request: web.Request, provider: Provider, model: str, behavior: Behavior) -> Submission:
+    @classmethod
+    async def receive(cls, request: web.Request, provider: Provider, model: str, behavior: Behavior) -> Self:
         """Read a submission from a request."""
-        return Submission(
+        return cls(
             provider=provider,
             model=model,
             method=request.method,
@@ -127,7 +123,6 @@ class Submission:
     def cancel(self) -> None:
         """Stop the job now."""
         self.cancelled = True
-        self.failure = documented_errors.fal_error(None, "client_cancelled")
         self._finished_at = time.monotonic()
         self._finish.set()
 
@@ -172,7 +167,7 @@ class Submission:
             "query": self.query,
             "headers": [list(header) for header in self.headers],
             "body": _readable(self.content),
-            "unknown_inputs": list(self.job.unknown_inputs) if self.job is not None else [],
+            "unknown_inputs": list(self.unknown_inputs),
             "request_id": self.request_id,
             "received_at": self.received_at,
             "answered": self.answered,

@@ -9,9 +9,6 @@ from typing import Any, Literal, get_args
 
 Stage = Literal["submit", "status", "result", "image", "cancel"]
 Maker = Literal["fal", "proxy"]
-PutRefusal = Literal["html", "json", "405", "401"]
-"""The answer of a router that does not forward PUT: a 404 with a page, a 404 with JSON that is not fal's, a
-405, or a 401 with a page."""
 How = Literal[
     "answer", "hang", "stall", "drop", "reset", "cut", "truncated", "html", "empty", "trickle", "endless"
 ]
@@ -140,8 +137,16 @@ class Behavior:
 class Plan:
     """The behavior of future submissions."""
 
-    def __init__(self) -> None:
-        """Create a plan without faults."""
+    settings = frozenset({"next", "always", "outage", "tokens"})
+    """Names of the settings."""
+
+    def __init__(self, token_prefix: str) -> None:
+        """Create a plan without faults.
+
+        Args:
+            token_prefix: Beginning of all tokens that are valid if a test has not said which ones are.
+        """
+        self._token_prefix = token_prefix
         self.clear()
 
     def clear(self) -> None:
@@ -151,13 +156,7 @@ class Plan:
         self.outage: Fault | None = None
         """Failure of every request to a provider, at any stage; None means no outage."""
         self.tokens: frozenset[str] | None = None
-        """Valid tokens; None means all that begin with `hf_`."""
-        self.put: PutRefusal | None = None
-        """The answer of the router to PUT; None forwards PUT to fal."""
-        self.mapped_apps: frozenset[str] | None = None
-        """The only apps of fal that the router resolves; None means that it resolves all apps."""
-        self.mapping_fault: Fault | None = None
-        """Failure of the hub's list of the mapped apps; None means that the hub gives it."""
+        """Valid tokens; None means all with the prefix."""
 
     def change(self, body: Mapping[str, Any]) -> None:
         """Apply a body of `/_control/behave`. Settings that are not in the body stay unchanged.
@@ -165,8 +164,7 @@ class Plan:
         Raises:
             ValueError, TypeError: The body has an unknown field or value.
         """
-        known = {"next", "always", "outage", "tokens", "put", "mapped_apps", "mapping_fault"}
-        if unknown := body.keys() - known:
+        if unknown := body.keys() - self.settings:
             raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
         if "next" in body:
             self._next = deque(Behavior.from_json(each) for each in body["next"])
@@ -176,19 +174,11 @@ class Plan:
             self.outage = Fault(**body["outage"]) if body["outage"] is not None else None
         if "tokens" in body:
             self.tokens = frozenset(body["tokens"]) if body["tokens"] is not None else None
-        if "put" in body:
-            if body["put"] not in (None, *get_args(PutRefusal)):
-                raise ValueError(f"unknown refusal {body['put']!r}: choose one of {get_args(PutRefusal)}")
-            self.put = body["put"]
-        if "mapped_apps" in body:
-            self.mapped_apps = frozenset(body["mapped_apps"]) if body["mapped_apps"] is not None else None
-        if "mapping_fault" in body:
-            self.mapping_fault = Fault(**body["mapping_fault"]) if body["mapping_fault"] is not None else None
 
     def take(self) -> Behavior:
         """Return the behavior of the submission that has just arrived."""
         return self._next.popleft() if self._next else self._always
 
     def is_valid_token(self, token: str) -> bool:
-        """Return whether Hugging Face accepts this token."""
-        return token.startswith("hf_") if self.tokens is None else token in self.tokens
+        """Return whether the provider accepts this token."""
+        return token.startswith(self._token_prefix) if self.tokens is None else token in self.tokens
