@@ -34,7 +34,7 @@ _FILTERED = ("gender", "age_range", "style", "ethnicity_folded")
 
 @dataclass(frozen=True, slots=True)
 class _ListForm:
-    """What decides the text of the query for a list."""
+    """The properties of a list that change the text of its query."""
 
     sees_all: bool
     in_project: bool
