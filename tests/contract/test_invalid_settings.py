@@ -236,6 +236,7 @@ def test_the_demo_ends_when_its_provider_cannot_be_reached(run: RunWithSettings,
 
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1] == (
-        "error: the portrait could not be drawn: could not connect to the provider"
+        "error: the portrait could not be drawn: could not connect to the provider; "
+        "run `avatar-creator doctor`, or unset HUGGINGFACE_API_KEY to draw with sketch"
     )
     assert CANARY not in printed(finished)
