@@ -18,6 +18,7 @@ from avatar_creator_server.database.compiled_queries import (
     by_name,
     compiled,
     numbered,
+    padded,
     parameter,
     parameters,
 )
@@ -61,8 +62,9 @@ def read_avatars(caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
     """Read those of these avatars that the caller may see, in any order."""
     if not avatar_ids:
         return []
-    query = _several_avatars(caller.sees_all, len(avatar_ids))
-    return query.rows(user_id=caller.user_id, **numbered("avatar_id", avatar_ids))
+    ids = padded(avatar_ids)
+    query = _several_avatars(caller.sees_all, len(ids))
+    return query.rows(user_id=caller.user_id, **numbered("avatar_id", ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class LockedAvatar:
 
     usage_count: int
     lock_time: datetime
-    """A time after the lock was there."""
+    """Time of the database after it granted the lock."""
 
 
 def lock_own_avatar(is_postgresql: bool, user_id: str, avatar_id: str) -> LockedAvatar | None:

@@ -33,6 +33,7 @@ from avatar_creator_server.images.store import Files
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.projects.removal import start_removal
 from avatar_creator_server.projects.service import (
+    ProjectLock,
     count_avatars,
     in_no_deleted_project,
     lock_project,
@@ -372,7 +373,7 @@ class Avatars:
         earlier_id = get_or_reserve(key, avatar_id, now)
         if earlier_id is not None:
             return self._get(caller, earlier_id)
-        lock_project(self._database, caller.user_id, upload.project_id)
+        lock_project(self._database, caller.user_id, upload.project_id, ProjectLock.CHANGE)
         insert_avatar(
             NewAvatar(
                 id=avatar_id,
@@ -416,7 +417,7 @@ class Avatars:
 
     def _delete(self, caller: Caller, avatar_id: str) -> None:
         avatar = self._get(caller, avatar_id)
-        lock_project(self._database, caller.user_id, avatar.project_id)
+        lock_project(self._database, caller.user_id, avatar.project_id, ProjectLock.CHANGE)
         lock_avatar(self._database, caller, avatar_id)
         row = models.Avatar.get_by_id(avatar_id)
         count_avatars(avatar.project_id, -1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, wraps
+from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
@@ -70,6 +70,11 @@ def parameters(name: str, count: int) -> list[Any]:
     return [parameter(f"{name}{number}") for number in range(count)]
 
 
+def padded(values: Sequence[T]) -> Sequence[T]:
+    """Return a set of values, with the last one repeated up to a power of two, so that few forms suffice."""
+    return [*values, *[values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
+
+
 def numbered(name: str, values: Sequence[Any]) -> dict[str, Any]:
     """Return values by the names of their places."""
     return {f"{name}{number}": value for number, value in enumerate(values)}
@@ -121,7 +126,7 @@ class Columns:
 
         For queries of one model, and expressions with an alias.
         """
-        kind: Any = namedtuple("kind", [name for _, name in self._places])  # type: ignore[misc]
+        kind: Any = namedtuple("Row", [name for _, name in self._places])  # type: ignore[misc]
         getters = [self.getter(name, source) for source, name in self._places]
         return lambda row: kind(*[get(row) for get in getters])
 
@@ -178,9 +183,12 @@ class CompiledInsert(CompiledStatement):
         self._fields = model._meta.sorted_fields
         places = {field: parameter(field.column_name, field) for field in self._fields}
         super().__init__(change(model.insert(places)))
+        self._names = frozenset(field.column_name for field in self._fields)
 
     def given(self, **values: Any) -> Statement:
         """Return the statement with these values by name of column, and the defaults of the others."""
+        if unknown := values.keys() - self._names:
+            raise ValueError(f"the statement has no {', '.join(sorted(unknown))}")
         for field in self._fields:
             if field.column_name not in values:
                 default = field.default
@@ -213,7 +221,7 @@ class CompiledQuery(CompiledStatement, Generic[T]):
 def run_together(*statements: Statement) -> Any:
     """Run several statements in their order, and return the driver's cursor of the last one.
 
-    PostgreSQL receives all of them at once, so they cost one round trip. The first that fails is the last.
+    PostgreSQL receives all of them at once, so they cost one round trip. After one fails, no later one runs.
     """
     database = database_proxy.obj
     if isinstance(database, peewee.PostgresqlDatabase):
@@ -226,7 +234,7 @@ def run_together(*statements: Statement) -> Any:
 
 def compiled(build: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function that builds a statement, so that it runs once for each combination of arguments."""
-    return wraps(build)(lru_cache(maxsize=_FORMS)(build))  # type: ignore[return-value]  # lru_cache has no ParamSpec
+    return lru_cache(maxsize=_FORMS)(build)  # type: ignore[return-value]  # lru_cache has no ParamSpec
 
 
 def _filled(places: list[Any], values: dict[str, Any]) -> Iterator[Any]:

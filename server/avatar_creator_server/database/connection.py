@@ -332,7 +332,7 @@ class Database:
         return value.astimezone(UTC)
 
     def begin_time(self) -> datetime:
-        """Return the time at which the current write began, by the clock of `now`, without a round trip."""
+        """Return the time at which the current write began, without a round trip; on SQLite the time now."""
         database = self.peewee
         return database.begin_time if isinstance(database, _Postgresql) else datetime.now(UTC)
 

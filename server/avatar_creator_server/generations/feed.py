@@ -10,6 +10,7 @@ from avatar_creator_server.database.compiled_queries import (
     CompiledQuery,
     compiled,
     numbered,
+    padded,
     parameters,
 )
 from avatar_creator_server.database.connection import Database
@@ -186,7 +187,8 @@ class GenerationFeed:
         """Read the existing ones of these generations, for all users, in the order of their changes."""
 
         def query() -> list[Generation]:
-            return _latest(len(generation_ids)).rows(**numbered("id", generation_ids))
+            ids = padded(generation_ids)
+            return _latest(len(ids)).rows(**numbered("id", ids))
 
         return await self._database.read(query)
 

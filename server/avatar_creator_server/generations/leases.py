@@ -56,7 +56,7 @@ from avatar_creator_server.generations.recipes.reproduction import (
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.routes import Route, current_name
 from avatar_creator_server.images.store import Files
-from avatar_creator_server.projects.service import lock_project
+from avatar_creator_server.projects.service import ProjectLock, lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
 from avatar_creator_server.statistics import counters as statistics
 
@@ -392,7 +392,7 @@ class GenerationLeases:
 
     def _complete(self, lease: Lease, result: AttemptResult) -> AttemptEnd:
         before = lease.generation
-        lock_project(self._database, before.user_id, before.project_id)
+        lock_project(self._database, before.user_id, before.project_id, ProjectLock.CHANGE)
         now = self._database.now()
         completed = update_generation(
             lease,

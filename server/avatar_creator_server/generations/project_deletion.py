@@ -30,7 +30,7 @@ from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon
 from avatar_creator_server.images.store import Files
 from avatar_creator_server.projects.removal import SubtractedNumbers
-from avatar_creator_server.projects.service import lock_project
+from avatar_creator_server.projects.service import ProjectLock, lock_project
 from avatar_creator_server.shared.background_jobs import enqueue_jobs
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import PROJECT_DELETED, EventBus, encode_ids
@@ -81,7 +81,7 @@ class ProjectDeletion:
         return await self._database.write(self._remove_batch, project_id)
 
     def _delete(self, caller: Caller, project_id: str) -> _EndedWork:
-        lock_project(self._database, caller.user_id, project_id)
+        lock_project(self._database, caller.user_id, project_id, ProjectLock.DELETE)
         now = self._database.now()
         ended = self._end_work(caller.user_id, project_id)
         numbers = statistics.read_project_numbers(self._database, project_id)

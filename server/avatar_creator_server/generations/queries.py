@@ -12,6 +12,7 @@ from avatar_creator_server.database.compiled_queries import (
     by_name,
     compiled,
     numbered,
+    padded,
     parameter,
     parameters,
 )
@@ -60,8 +61,9 @@ def read_generations(caller: Caller, generation_ids: Sequence[str]) -> list[Gene
     """Read those of these generations that the caller may read, in any order."""
     if not generation_ids:
         return []
-    query = _generations(caller.sees_all, len(generation_ids))
-    return query.rows(user_id=caller.user_id, **numbered("id", generation_ids))
+    ids = padded(generation_ids)
+    query = _generations(caller.sees_all, len(ids))
+    return query.rows(user_id=caller.user_id, **numbered("id", ids))
 
 
 @compiled

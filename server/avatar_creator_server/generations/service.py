@@ -56,7 +56,12 @@ from avatar_creator_server.generations.request import (
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.spending import Limits
 from avatar_creator_server.generations.workers import Workers
-from avatar_creator_server.projects.service import in_no_deleted_project, lock_project, require_project
+from avatar_creator_server.projects.service import (
+    ProjectLock,
+    in_no_deleted_project,
+    lock_project,
+    require_project,
+)
 from avatar_creator_server.shared.caller import Caller, caller_of_form
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
@@ -285,12 +290,11 @@ class Generations:
         request: GenerationRequest,
         count: int,
     ) -> list[Generation]:
-        now = self._database.begin_time()
         first_id = new_id()
-        earlier_id = get_or_reserve(key, first_id, now)
+        earlier_id = get_or_reserve(key, first_id, self._database.begin_time())
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
-        lock_project(self._database, caller.user_id, request.project_id, adds=True)
+        now = lock_project(self._database, caller.user_id, request.project_id, ProjectLock.ADD)
         request = planner.complete(caller, request)
         if request.reproduce_of:
             # The texts come from another call, and the deny list may have changed since.
@@ -299,16 +303,15 @@ class Generations:
         count_choices(request)
         group_id = first_id if count > 1 else ""
         ids = [first_id, *(new_id() for _ in range(count - 1))]
-        self._insert(planner, caller.user_id, ids, request, app_id=caller.app_id, group_id=group_id)
+        self._insert(planner, caller.user_id, ids, request, now, app_id=caller.app_id, group_id=group_id)
         found = {each.id: each for each in read_generations(caller, ids)}
         return [found[generation_id] for generation_id in ids]
 
     def _retry(
         self, planner: GenerationPlanner, caller: Caller, key: RequestKey, generation_id: str
     ) -> Generation:
-        now = self._database.begin_time()
         new_generation_id = new_id()
-        earlier_id = get_or_reserve(key, new_generation_id, now)
+        earlier_id = get_or_reserve(key, new_generation_id, self._database.begin_time())
         if earlier_id is not None:
             return read_generation(caller, earlier_id)
         before = read_generation(caller, generation_id)
@@ -318,7 +321,7 @@ class Generations:
                 f"the generation is {before.state}; only one that failed or was cancelled can be retried",
                 metadata={"state": before.state.upper()},
             )
-        lock_project(self._database, before.user_id, before.project_id, adds=True)
+        now = lock_project(self._database, before.user_id, before.project_id, ProjectLock.ADD)
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
         planner.require_still_reproducible(caller, request)
@@ -328,6 +331,7 @@ class Generations:
             before.user_id,
             [new_generation_id],
             request,
+            now,
             app_id=before.app_id,
             group_id=before.group_id,
             retry_of=before.id,
@@ -340,19 +344,19 @@ class Generations:
         user_id: str,
         ids: Sequence[str],
         request: GenerationRequest,
+        now: datetime,
         *,
         app_id: str,
         group_id: str,
         retry_of: str = "",
     ) -> None:
-        """Insert generations that are due now, with consecutive seeds.
+        """Insert generations that are due at `now`, with consecutive seeds.
 
-        Runs in the current transaction, which must hold the project's lock.
+        Runs in the current transaction, which has held the project's lock since `now`.
 
         Raises:
             ResourceExhaustedError: The user is over a limit. The caller must roll the transaction back.
         """
-        now = self._database.begin_time()
         options = request.options
         first_seed = self._new_seed() if options.seed is None else options.seed
         choice = planner.route_of(request).choice

@@ -68,7 +68,12 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     Raises:
         ResourceExhaustedError: Names the limit and says when to retry.
     """
-    used = _used(bool(limits.concurrent), bool(limits.per_minute), bool(limits.per_day))
+    used = _used(
+        concurrent=bool(limits.concurrent),
+        per_minute=bool(limits.per_minute),
+        per_day=bool(limits.per_day),
+        spend_per_day=bool(limits.spend_per_day),
+    )
     [running, minute, day, spent] = used.run(
         user_id=user_id, a_minute_ago=now - _MINUTE, a_day_ago=now - _DAY
     ).fetchone()
@@ -90,8 +95,8 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
 
 
 @compiled
-def _used(concurrent: bool, per_minute: bool, per_day: bool) -> CompiledStatement:
-    """Return the query for what a user has used of the limits; 0 for a count that has no limit.
+def _used(*, concurrent: bool, per_minute: bool, per_day: bool, spend_per_day: bool) -> CompiledStatement:
+    """Return the query for what a user has used of the limits; 0 where there is no limit.
 
     The columns are the unfinished generations, those started within a minute and within a day, and the price
     of the latter.
@@ -110,7 +115,9 @@ def _used(concurrent: bool, per_minute: bool, per_day: bool) -> CompiledStatemen
                 running if concurrent else Value(0),
                 started("a_minute_ago", fn.COUNT(start.generation_id)) if per_minute else Value(0),
                 started("a_day_ago", fn.COUNT(start.generation_id)) if per_day else Value(0),
-                started("a_day_ago", fn.COALESCE(fn.SUM(start.price_micros), 0)),
+                started("a_day_ago", fn.COALESCE(fn.SUM(start.price_micros), 0))
+                if spend_per_day
+                else Value(0),
             ]
         ).bind(start._meta.database)
     )

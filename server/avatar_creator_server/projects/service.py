@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from peewee import fn
@@ -40,35 +42,49 @@ def in_no_deleted_project(project: Any, caller: Caller | None = None) -> Any:
     return project.not_in(_DELETED if caller is None else caller.found(_DELETED, AvatarProject.user_id))
 
 
-def lock_project(database: Database, user_id: str, project_id: str, *, adds: bool = False) -> None:
-    """Lock a project until the current transaction ends.
+class ProjectLock(StrEnum):
+    """A transaction's lock on a project, by what it does to it. The values are PostgreSQL's locks."""
+
+    ADD = "FOR KEY SHARE"
+    """Adds rows without a change of the project's own. Excludes only the deletion."""
+    CHANGE = "FOR NO KEY UPDATE"
+    """Changes the project's row, for example its number of avatars. Excludes other changes and the deletion.
+    It waits for no addition, because PostgreSQL lets new additions pass a lock that waits."""
+    DELETE = "FOR UPDATE"
+    """Deletes the project. Excludes everything else."""
+
+
+def lock_project(database: Database, user_id: str, project_id: str, lock: ProjectLock) -> datetime:
+    """Lock a project until the current transaction ends, and return the time after that.
 
     Every transaction that adds to a project or removes from it locks the project first. So all locks are
     taken in one order: project, generation, avatar, files, and the user's statistics last.
 
-    Args:
-        database: The database.
-        user_id: The user.
-        project_id: The project.
-        adds: True if the transaction adds rows without changing the project's own. Several such transactions
-            hold the lock together, and exclude those that change or delete the project.
-
     Raises:
         NotFoundError: The user has no such project.
     """
-    lock = ("FOR KEY SHARE" if adds else "FOR UPDATE") if database.is_postgresql else ""
-    if _locked(lock).first(user_id=user_id, project_id=project_id) is None:
+    locked = _locked(lock if database.is_postgresql else None)
+    lock_time = locked.first(user_id=user_id, project_id=project_id)
+    if lock_time is None:
         raise NotFoundError("project", project_id)
+    return lock_time
 
 
 @compiled
-def _locked(lock: str) -> CompiledQuery[str]:
+def _locked(lock: ProjectLock | None) -> CompiledQuery[datetime]:
     query: Any = AvatarProject.select(AvatarProject.id).where(
         AvatarProject.id == parameter("project_id"),
         AvatarProject.user_id == parameter("user_id"),
         IS_NOT_DELETED,
     )
-    return CompiledQuery(query.for_update(lock) if lock else query, by_name(lambda row: str(row.id)))
+    if lock is None:
+        return CompiledQuery(query, by_name(lambda _: datetime.now(UTC)))
+    # Outside the locking query, which would read the clock before it waits for the lock.
+    locked = query.for_update(lock.value).cte("locked", materialized=True)
+    return CompiledQuery(
+        locked.select_from(fn.clock_timestamp().alias("time")),
+        by_name(lambda row: row.time.astimezone(UTC)),
+    )
 
 
 def require_project(caller: Caller, project_id: str) -> None:
@@ -165,7 +181,7 @@ class Projects:
         return project
 
     def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
-        lock_project(self._database, caller.user_id, project_id)
+        lock_project(self._database, caller.user_id, project_id, ProjectLock.CHANGE)
         if changes:
             AvatarProject.update(**changes, update_time=self._database.now()).where(
                 AvatarProject.id == project_id
