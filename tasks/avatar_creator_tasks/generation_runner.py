@@ -258,7 +258,12 @@ class GenerationRunner:
         return _PreparedRequest(lease, request, sha256s, warnings)
 
     async def _provider_prompt(self, lease: Lease, route: Route) -> str:
-        """Return the prompt to send: that of the recipe if the generation runs one again."""
+        """Return the prompt to send: that of the recipe if the generation runs one again.
+
+        For a request that was made already, it is the prompt that was sent.
+        """
+        if lease.resume_request_id and lease.generation.provider_prompt:
+            return lease.generation.provider_prompt
         source = await self._leases.reproduced(lease)
         if source is not None:
             return source.provider_prompt
@@ -430,8 +435,12 @@ class GenerationRunner:
             )
 
     async def _record_refusal(self, route: Route, error: ProviderError, *, since: datetime | None) -> None:
-        """Open the route's circuit if the provider refused the service itself, not just this request."""
-        if error.reason in OPENING_REASONS:
+        """Open the route's circuit if the provider refused the service itself, not just this request.
+
+        A refused query about an earlier request does not count: the provider has accepted that request, and a
+        proxy may have refused the query.
+        """
+        if error.reason in OPENING_REASONS and not error.request_alive:
             await retry_through_outage(
                 lambda: self._circuit_breakers.record_failure(
                     route.name, error.reason, error.message, since=since

@@ -86,6 +86,21 @@ async def test_a_running_request_is_fetched_although_the_circuit_is_open(studio:
         assert len(studio.service.deployment.rows("route_circuits")) == 1, "the attempt made no new request"
 
 
+async def test_a_refused_query_about_a_running_request_opens_no_circuit(studio: Studio) -> None:
+    refused = ProviderError(
+        "PROVIDER_CREDENTIALS", "a proxy refused the key", retryable=True, charged=True, request_alive=True
+    )
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        generation = await studio.create_generation()
+        drawing = await provider.next_drawing()
+        drawing.submitted(REQUEST_ID)
+        drawing.fail(refused)
+        await studio.wait_for_backoff(generation.id, 1)
+
+    assert studio.service.deployment.rows("route_circuits") == []
+
+
 async def lose_connection_with_reference(studio: Studio, provider: ScriptedProvider) -> Generation:
     """Do the same for a generation that starts from the picture of an avatar."""
     scene = pictures.png(pictures.scene())

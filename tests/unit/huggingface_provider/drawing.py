@@ -12,6 +12,7 @@ import pytest
 
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.routes import Route
+from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_server.settings import DEFAULT_MODEL, NO_LORA, Settings
 from avatar_creator_server.settings.host_lists import HostList
@@ -63,7 +64,7 @@ REQUEST = PortraitRequest(
 
 @asynccontextmanager
 async def provider_of(
-    fake: RouterFake | str, *, limits: Limits = LIMITS, **access: Any
+    fake: RouterFake | str, *, limits: Limits = LIMITS, decoders: Decoders = DECODERS, **access: Any
 ) -> AsyncIterator[HuggingFaceProvider]:
     """Create a provider that uses the fake or another address, and close it afterward.
 
@@ -76,7 +77,7 @@ async def provider_of(
         for name, networks in (("result_hosts", False), ("result_private_hosts", True))
         if name in access
     }
-    provider = HuggingFaceProvider(Access(KEY, **(settings | access | hosts)), DECODERS, limits=limits)
+    provider = HuggingFaceProvider(Access(KEY, **(settings | access | hosts)), decoders, limits=limits)
     try:
         yield provider
     finally:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from avatar_creator_server.errors import UnavailableError
+from avatar_creator_server.errors import InvalidArgumentError, UnavailableError
 from avatar_creator_server.images.decoding.decoders import Decoders
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
 from avatar_creator_server.images.processing import fitted
@@ -92,6 +92,13 @@ class PictureReader:
             )
         except (BadPictureError, UnavailableError):
             raise
+        except InvalidArgumentError as error:
+            # The limits are this service's own, and another request would give such a picture again.
+            is_expensive = error.reason == "IMAGE_TOO_EXPENSIVE"
+            raise BadPictureError(
+                Signal.TOO_LARGE if is_expensive else Signal.BROKEN_PICTURE,
+                "decoding it takes more memory or time than the service allows" if is_expensive else "",
+            ) from error
         except Exception as error:  # Parsers raise many kinds of errors for a damaged file.
             raise BadPictureError(Signal.BROKEN_PICTURE) from error
 

@@ -14,7 +14,7 @@ import httpx
 from PIL import Image
 
 from avatar_creator_server.shared.http import BearerKey
-from avatar_creator_tasks.providers.base import Portrait, PortraitRequest
+from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, ProviderError
 from avatar_creator_tasks.providers.hosted.answers import AnswerReader
 from avatar_creator_tasks.providers.hosted.error_body import is_error_body, json_object
 from avatar_creator_tasks.providers.hosted.http_client import (
@@ -70,13 +70,23 @@ class SingleRequests:
             await asyncio.gather(sending, return_exceptions=True)
         if not answer.is_success:
             raise self._reader.refusal(Stage.DRAW, answer)
-        image = await self._read_picture(answer, request, deadline)
         facts = {
             name: self._reader.fact(answer.headers[header])
             for header, name in _FACTS.items()
             if header in answer.headers
         }
-        return await asyncio.to_thread(finished_portrait, image, request, facts)
+        try:
+            image = await self._read_picture(answer, request, deadline)
+            return await asyncio.to_thread(finished_portrait, image, request, facts)
+        except asyncio.CancelledError as error:
+            # The only copy of a picture that is paid for ends with this worker.
+            raise ProviderError(
+                "WORKER_LOST",
+                "the worker stopped before it had stored the picture; a picture that may be paid for is "
+                "lost, so the service does not retry",
+                retryable=False,
+                charged=True,
+            ) from error
 
     async def _send(self, request: PortraitRequest, deadline: Deadline) -> Answer:
         headers = {"accept": "image/png"}
