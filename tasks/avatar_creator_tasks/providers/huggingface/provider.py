@@ -15,8 +15,7 @@ from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClie
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.outcomes import Stage, failure
 from avatar_creator_tasks.providers.hosted.pictures import PictureReader
-from avatar_creator_tasks.providers.hosted.repetition import DeadlinePassedError
-from avatar_creator_tasks.providers.hosted.submission import submit_and_report
+from avatar_creator_tasks.providers.hosted.submission import draw_resumably
 from avatar_creator_tasks.providers.huggingface.access import Access
 from avatar_creator_tasks.providers.huggingface.fal_queue import FalQueue
 from avatar_creator_tasks.providers.huggingface.request_paths import is_request_path
@@ -68,7 +67,7 @@ class HuggingFaceProvider:
         deadline = Deadline(self._deadline_seconds)
         match request.route.name:
             case "fal-ai" | "fal-ai-reference":
-                return await self._draw_through_queue(request, reports, deadline)
+                return await draw_resumably(self._queue, request, reports, deadline)
             case "hf-inference" | "endpoint":
                 if request.resume_request_id:
                     raise failure(Stage.POLL, ("404",), provider_message="another route made the request")
@@ -90,15 +89,3 @@ class HuggingFaceProvider:
     async def close(self) -> None:
         """Close all connections."""
         await self._http.close()
-
-    async def _draw_through_queue(
-        self, request: PortraitRequest, reports: Reports, deadline: Deadline
-    ) -> Portrait:
-        path = request.resume_request_id or await submit_and_report(
-            lambda: self._queue.submit(request, deadline), reports.submitted
-        )
-        try:
-            return await self._queue.portrait(path, request, deadline, reports.progress)
-        except DeadlinePassedError:
-            pass
-        raise await self._queue.cancel_after_deadline(path)

@@ -14,8 +14,7 @@ from avatar_creator_tasks.providers.hosted.downloads import PictureDownloads
 from avatar_creator_tasks.providers.hosted.http_client import Deadline, HttpClient
 from avatar_creator_tasks.providers.hosted.limits import Limits
 from avatar_creator_tasks.providers.hosted.pictures import PictureReader
-from avatar_creator_tasks.providers.hosted.repetition import DeadlinePassedError
-from avatar_creator_tasks.providers.hosted.submission import submit_and_report
+from avatar_creator_tasks.providers.hosted.submission import draw_resumably
 from avatar_creator_tasks.providers.replicate.access import Access
 from avatar_creator_tasks.providers.replicate.predictions import (
     Predictions,
@@ -65,14 +64,7 @@ class ReplicateProvider:
             ProviderError: The portrait could not be drawn.
         """
         deadline = Deadline(self._deadline_seconds)
-        prediction_id = request.resume_request_id or await submit_and_report(
-            lambda: self._predictions.submit(request, deadline), reports.submitted
-        )
-        try:
-            return await self._predictions.portrait(prediction_id, request, deadline, reports.progress)
-        except DeadlinePassedError:
-            pass
-        raise await self._predictions.cancel_after_deadline(prediction_id)
+        return await draw_resumably(self._predictions, request, reports, deadline)
 
     async def cancel(self, request_id: str) -> None:
         """Cancel a prediction. One that has ended or is unknown is not an error.
