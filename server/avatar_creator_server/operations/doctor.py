@@ -163,7 +163,9 @@ async def _check_connections(core: Core, found: str, pooling: Pooling) -> CheckR
     # The supervisor of several processes has a connection too, for the metrics of the queue.
     own = 1 if processes > 1 and settings.metrics_address else 0
     needed = (processes + live) * _connections_of_process(settings) + own
-    parts = f"{_count(processes, 'server process')} and {_count(live, 'worker')} open up to {needed:,} connections"
+    parts = (
+        f"{processes:,} process(es) of this server and {live:,} worker(s) open up to {needed:,} connections"
+    )
     if pooling is not Pooling.NONE:
         # Its limit, such as PgBouncer's max_client_conn, is visible only in its own console.
         found += f"; {parts} to the pooler, which must allow so many clients" if processes > 1 else ""
@@ -174,7 +176,7 @@ async def _check_connections(core: Core, found: str, pooling: Pooling) -> CheckR
         "database",
         True,
         f"{found}; {parts}, and PostgreSQL allows {allowed:,}",
-        "lower DATABASE_CONNECTIONS or SERVER_PROCESSES, raise max_connections of PostgreSQL, or use a pooler",
+        "lower DATABASE_CONNECTIONS or SERVER_PROCESSES, raise PostgreSQL's max_connections, or use a pooler",
     )
 
 
@@ -183,16 +185,12 @@ def _connections_of_process(settings: Settings) -> int:
     return settings.database_connections + 1
 
 
-def _count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
-
-
 def _more_connections(core: Core) -> str:
     needed = _connections_of_process(core.settings)
+    server = "server" if core.settings.server_processes == 1 else "process of a server"
     return (
-        f"allow more connections in PostgreSQL or its pooler, or lower DATABASE_CONNECTIONS: each process of a "
-        f"server and each worker needs up to {needed:,}"
+        "allow more connections in PostgreSQL or its pooler, or lower DATABASE_CONNECTIONS: "
+        f"each {server} and each worker needs up to {needed:,}"
     )
 
 
