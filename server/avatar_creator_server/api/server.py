@@ -56,6 +56,7 @@ from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
 from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
+from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
 from avatar_creator_server.shared.memory import MemoryReturn
@@ -76,8 +77,6 @@ MAX_METADATA_BYTES = 64 * 1024
 """Size of a call's metadata from which gRPC itself refuses the call."""
 
 _OPTIONS: Sequence[tuple[str, Any]] = (
-    # With SO_REUSEPORT a second server could share the port: each would silently get part of the calls.
-    ("grpc.so_reuseport", 0),
     # After a restart all watchers reconnect at once: a shorter accept queue would refuse some of them.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
@@ -133,7 +132,13 @@ class _OneQueue:
 class AvatarServer:
     """One listening server over a `Core`."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, shares_port: bool = False) -> None:
+        """Create a server that listens, and that accepts no call yet.
+
+        Args:
+            core: The parts of the process.
+            shares_port: True if other processes of the same server listen on the same port.
+        """
         settings = core.settings
         authentication = Authentication(
             TokenVerifier(
@@ -165,6 +170,8 @@ class AvatarServer:
             ],
             options=(
                 *_OPTIONS,
+                # Otherwise not: a second server would share the port, and silently get part of the calls.
+                ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
                 ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
                 ("grpc.max_allowed_incoming_connections", _possible_connections(settings.connections)),
@@ -269,12 +276,15 @@ class StoppedAtStartError(Exception):
 
 
 @asynccontextmanager
-async def running(settings: Settings, finish: asyncio.Event | None = None) -> AsyncIterator[AvatarServer]:
+async def running(
+    settings: Settings, finish: asyncio.Event | None = None, process: ServerProcess | None = None
+) -> AsyncIterator[AvatarServer]:
     """Run a server while the context is open, with a worker in the same process if the service is embedded.
 
     Args:
         settings: The settings.
-        finish: Event that ends the wait for a free connection to the database.
+        finish: Event that ends the wait for a free connection to the database, and for the other processes.
+        process: This process, if it is one of several of the server.
 
     Raises:
         StoppedAtStartError: `finish` was set before the server could start.
@@ -295,24 +305,26 @@ async def running(settings: Settings, finish: asyncio.Event | None = None) -> As
             await core.workers.remove_all()
         # Create the worker first, so that a missing dependency fails before the server accepts calls.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
-        server = AvatarServer(core)
+        server = AvatarServer(core, shares_port=process is not None)
         serve_metrics(
             settings.metrics_address, QueueCollector(core.database, core.circuit_breakers, core.workers)
         )
         # The worker is there before the first call, or that call would warn that there is none.
         await stack.enter_async_context(worker)
+        if process is not None and not await process.wait_for_others(finish or asyncio.Event()):
+            raise StoppedAtStartError
         await server.start()
         stack.push_async_callback(server.stop)
         yield server
 
 
-async def serve(settings: Settings, finish: asyncio.Event) -> None:
+async def serve(settings: Settings, finish: asyncio.Event, process: ServerProcess | None = None) -> None:
     """Serve until `finish` is set.
 
-    Raises the errors that `running` raises.
+    Takes the arguments and raises the errors of `running`.
     """
     with suppress(StoppedAtStartError):
-        async with running(settings, finish):
+        async with running(settings, finish, process):
             await finish.wait()
 
 

@@ -148,6 +148,8 @@ class Settings(BaseSettings):
 
     listen_address: _Address = "127.0.0.1:50051"
     """Address on which the server listens, `host:port`."""
+    server_processes: int = Field(default=1, ge=1, le=64)
+    """Number of processes of a server. They share the address, so that a server can use several cores."""
     data_path: _FilePath = Path("avatar-creator-data")
     """Folder for the embedded service's SQLite database and generated secret."""
     upload_path: _FilePath = Path("uploads")
@@ -500,6 +502,12 @@ class Settings(BaseSettings):
                 raise SettingsError(
                     "STORAGE_URL is set, but the database is SQLite on this machine's disk: set DATABASE_URL "
                     "and REDIS_URL too, or unset STORAGE_URL to run the embedded service"
+                )
+            if self.server_processes > 1:
+                raise SettingsError(
+                    f"SERVER_PROCESSES (serve --processes) is {self.server_processes}, but the database is "
+                    "SQLite, which only one process can use: set DATABASE_URL to a PostgreSQL database, or "
+                    "run one process"
                 )
         elif not self.redis:
             raise SettingsError(
