@@ -18,6 +18,7 @@ import structlog
 from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
 from avatar_creator_server.database.call_limits import CallLimits, current_call_limits
+from avatar_creator_server.database.compiled_queries import Statement
 from avatar_creator_server.database.jobs import (
     BACKGROUND,
     Job,
@@ -29,6 +30,7 @@ from avatar_creator_server.database.jobs import (
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.database.postgresql import (
     CONNECTION_OPTIONS,
+    PLAN_LOST,
     DirectPostgresql,
     PooledPostgresql,
     Postgresql,
@@ -56,9 +58,9 @@ _CONNECTION_LOST = ("08", "53300", "57P", "25P03", "25006")
 A pooler ends the connection of a client for which PostgreSQL has no free connection.
 
 Source: PostgreSQL's manual, appendix A."""
-_TEMPORARY = ("40", "53", "57")
+_TEMPORARY = ("40", "53", "57", *PLAN_LOST)
 """Prefixes of the error codes after which the same call can succeed a moment later: the server rolled the
-transaction back, cancelled the query, or is out of resources."""
+transaction back, cancelled the query, is out of resources, or cannot use a plan that it has kept."""
 _RETRY_AFTER_SECONDS = 1.0
 _CANCEL_AGAIN_SECONDS = 0.1
 """Delay before the next attempt to end a statement: the one before may have come between two statements."""
@@ -93,6 +95,12 @@ class _Sqlite(SqliteDatabase):
         """Run a statement, unless the thread's job was stopped."""
         require_job_going()
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+
+    def execute_together(self, statements: Sequence[Statement]) -> Any:
+        """Run statements in their order, and return the driver's cursor of the last one."""
+        for statement in statements:
+            cursor = self.execute_sql(statement.sql, statement.values)
+        return cursor
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""

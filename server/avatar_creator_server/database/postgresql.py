@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import re
 import select
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg2
-from peewee import PostgresqlDatabase, _ConnectionState
+from peewee import DatabaseError, PostgresqlDatabase, _ConnectionState
 from psycopg2.extensions import POLL_OK, POLL_WRITE
 from psycopg2.extensions import connection as PlainConnection
 from psycopg2.extensions import cursor as PlainCursor
 
+from avatar_creator_server.database.compiled_queries import Statement
 from avatar_creator_server.database.jobs import JobGreenlet, current_greenlet
 
 TIMEOUTS = {
@@ -46,11 +50,22 @@ _UNREACHABLE_MILLISECONDS = 4_000
 connection ignores `connect_timeout`, so this must be less than the maximum of a connection."""
 
 
+PLAN_LOST = ("0A000", "26000")
+"""Error codes for a statement whose plan PostgreSQL cannot use again: a migration has changed the type of a
+column, or something has ended the kept plans of the session."""
+
+_PLACE = re.compile("%[%s]")
+"""A place for a value, or a percent sign, in a statement for the driver."""
+
+
 class AsynchronousConnection(PlainConnection):
     """A connection that pauses its greenlet, not its thread, while it waits for PostgreSQL."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.kept_plans: dict[str, str] = {}
+        """Calls of the statements whose plans PostgreSQL keeps for this connection, by statement."""
+        self._plan_count = 0
         self._greenlet: JobGreenlet | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_awaited = False
@@ -88,6 +103,15 @@ class AsynchronousConnection(PlainConnection):
             self._greenlet.pause()
             if wanted == POLL_WRITE and self._loop is not None:
                 self._loop.remove_writer(self._descriptor)
+
+    def keep_plan(self, sql: str) -> tuple[str, str]:
+        """Return the command to keep the plan of a statement, and the one that calls the statement."""
+        self._plan_count += 1
+        places = itertools.count(1)
+        text = _PLACE.sub(lambda found: found[0] if found[0] == "%%" else f"${next(places)}", sql)
+        name = f"plan_{self._plan_count}"
+        values = ", ".join(["%s"] * (next(places) - 1))
+        return f"PREPARE {name} AS {text}", f"EXECUTE {name} ({values})" if values else f"EXECUTE {name}"
 
     def _block(self, wanted: int) -> None:
         """Block the thread, which connects, until the server makes progress."""
@@ -163,6 +187,14 @@ class Postgresql(PostgresqlDatabase):
             greenlet.job.require_going()
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
+    def execute_together(self, statements: Sequence[Statement]) -> Any:
+        """Run statements in their order in one round trip, and return the driver's cursor of the last one."""
+        return self._execute_all([statement.sql for statement in statements], statements)
+
+    def _execute_all(self, texts: Sequence[str], statements: Sequence[Statement]) -> Any:
+        values = [value for statement in statements for value in statement.values]
+        return self.execute_sql("; ".join(texts), values)
+
     def _connect(self) -> Any:
         greenlet = current_greenlet()
         if greenlet is None:
@@ -213,6 +245,37 @@ class DirectPostgresql(Postgresql):
             # Not the process id of the connection, which a pooler in session mode invents.
             cursor.execute(f"{settings}SELECT pg_backend_pid()")
             (self._sessions[connection],) = cursor.fetchone()
+
+    def execute_together(self, statements: Sequence[Statement]) -> Any:
+        """Run statements in their order in one round trip, and return the driver's cursor of the last one.
+
+        PostgreSQL keeps the plans of those `by_key`.
+        """
+        connection = self.connection()
+        if not isinstance(connection, AsynchronousConnection):
+            return super().execute_together(statements)
+        texts: list[str] = []
+        kept: dict[str, str] = {}
+        for statement in statements:
+            text = statement.sql
+            if statement.by_key:
+                text = connection.kept_plans.get(statement.sql) or kept.get(statement.sql, "")
+                if not text:
+                    keep, text = connection.keep_plan(statement.sql)
+                    kept[statement.sql] = text
+                    texts.append(keep)
+            texts.append(text)
+        try:
+            cursor = self._execute_all(texts, statements)
+        except DatabaseError as error:
+            if getattr(error.__context__, "pgcode", None) not in PLAN_LOST:
+                raise
+            connection.kept_plans.clear()
+            if self.in_transaction():
+                raise
+            return super().execute_together(statements)
+        connection.kept_plans.update(kept)
+        return cursor
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another connection."""
