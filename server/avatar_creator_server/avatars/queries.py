@@ -167,7 +167,7 @@ def _parts(filters: AvatarFilter, cursor: Sequence[str] | None) -> list[tuple[_P
 
 @compiled
 def _avatar(sees_all: bool) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")))
+    return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")), by_key=True)
 
 
 @compiled
@@ -176,7 +176,8 @@ def _avatar_id(sees_all: bool) -> CompiledQuery[str]:
     query = avatar.select(avatar.id).where(
         avatar.id == parameter("avatar_id"), in_no_deleted_project(avatar.project, caller)
     )
-    return CompiledQuery(caller.found(query, avatar.user_id), by_name(lambda row: str(row.id)))
+    query = caller.found(query, avatar.user_id)
+    return CompiledQuery(query, by_name(lambda row: str(row.id)), by_key=True)
 
 
 @compiled
@@ -188,18 +189,20 @@ def _locked(is_postgresql: bool) -> CompiledQuery[LockedAvatar]:
         in_no_deleted_project(avatar.project, caller),
     )
     if not is_postgresql:
-        return CompiledQuery(query, by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC))))
+        read = by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC)))
+        return CompiledQuery(query, read, by_key=True)
     # Outside the locking query, which would read the clock before it waits for the lock.
     locked = query.for_update().cte("locked", materialized=True)
     return CompiledQuery(
         locked.select_from(locked.c.usage_count, fn.clock_timestamp().alias("time")),
         by_name(lambda row: LockedAvatar(row.usage_count, row.time.astimezone(UTC))),
+        by_key=True,
     )
 
 
 @compiled
 def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))))
+    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))), by_key=True)
 
 
 @compiled
@@ -258,8 +261,8 @@ def _avatars(sees_all: bool) -> Any:
     )
 
 
-def _query(query: Any) -> CompiledQuery[Avatar]:
-    return CompiledQuery(query, _reader)
+def _query(query: Any, *, by_key: bool = False) -> CompiledQuery[Avatar]:
+    return CompiledQuery(query, _reader, by_key=by_key)
 
 
 def _reader(columns: Columns) -> Callable[[Row], Avatar]:

@@ -9,7 +9,8 @@ from typing import Any
 import peewee
 import psycopg2
 
-from avatar_creator_server.database.connection import CONNECTION_OPTIONS, TIMEOUTS, Database
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.postgresql import CONNECTION_OPTIONS, TIMEOUTS
 from avatar_creator_server.settings import SettingsError
 
 _PROBES = 20

@@ -18,10 +18,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
-from avatar_creator_server.database.connection import TIMEOUTS
 from avatar_creator_server.database.migrator import SchemaError, require_current
 from avatar_creator_server.database.pooling import Pooling, allowed_connections, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
+from avatar_creator_server.database.postgresql import TIMEOUTS
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures

@@ -164,13 +164,13 @@ class Settings(BaseSettings):
     migrate_database_url: Annotated[str, _if_set(parse_postgresql_url)] = ""
     """Address of PostgreSQL itself, for `migrate`; `database_url` if empty."""
     database_connections: int = Field(default=8, ge=1, le=1000)
-    """Number of threads of a process that query the database, with one connection each."""
+    """Number of connections of a process to the database."""
     database_connections_per_user: int = Field(default=4, ge=1, le=1000)
-    """Maximum number of these threads that one user holds at the same time."""
+    """Maximum number of these connections that one user holds at the same time."""
     database_read_seconds: float = Field(default=10, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time of a read in a call, in seconds. The call's deadline can end it sooner."""
     database_wait_seconds: float = Field(default=5, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
-    """Maximum time that a call waits for a database thread before it is refused."""
+    """Maximum time that a call waits for a database connection before it is refused."""
     redis_url: Annotated[str, _if_set(parse_redis_url)] = ""
     """URL of Redis: `redis://:password@host:port/0`, `rediss://…` with TLS, or `unix:///path`."""
     redis_host: Annotated[str, _if_set(parse_host)] = ""
