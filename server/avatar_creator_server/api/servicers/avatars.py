@@ -60,6 +60,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
                 persona=mapping.persona_from_proto(metadata.persona),
                 attributes=mapping.attributes_from_proto(metadata.attributes),
                 content_type=metadata.content_type,
+                defer_thumbnail=metadata.defer_thumbnail,
             )
             key = request_key("UploadAvatar", metadata.request_id, metadata, file.sha256())
             avatar = await self._avatars.upload(caller, key, upload, file)
