@@ -131,7 +131,8 @@ async def _check_pooling(core: Core) -> CheckResult:
         found = "PostgreSQL does not accept a second connection"
         return CheckResult("database", False, found, _more_connections(core))
     through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
-    found = f"PostgreSQL{through}, schema up to date"
+    connections, advice = await _describe_connections(core, pooling)
+    found = f"PostgreSQL{through}, schema up to date{connections}"
     if settings.pooled and missing:
         statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
         return CheckResult(
@@ -147,35 +148,32 @@ async def _check_pooling(core: Core) -> CheckResult:
             f"{found}; DATABASE_POOLER is not set, so this service changes the timeouts of other clients",
             "set DATABASE_POOLER=transaction, and MIGRATE_DATABASE_URL for `avatar-creator migrate`",
         )
-    return await _check_connections(core, found, pooling)
+    return CheckResult("database", True, found, advice)
 
 
-async def _check_connections(core: Core, found: str, pooling: Pooling) -> CheckResult:
-    """Compare the connections of this server and of all workers with what PostgreSQL allows."""
+async def _describe_connections(core: Core, pooling: Pooling) -> tuple[str, str]:
+    """Return what is remarkable about the connections of this server and all workers, and advice."""
     settings = core.settings
     try:
         allowed, workers = await core.database.read(
             lambda: (allowed_connections(core.database), core.workers.read_all())
         )
     except (AvatarCreatorError, PeeweeException):
-        return CheckResult("database", True, found)
+        return "", ""
     processes, live = settings.server_processes, sum(not worker.lost for worker in workers)
     # The supervisor of several processes has a connection too, for the metrics of the queue.
     own = 1 if processes > 1 and settings.metrics_address else 0
     needed = (processes + live) * _connections_of_process(settings) + own
-    parts = (
-        f"{processes:,} process(es) of this server and {live:,} worker(s) open up to {needed:,} connections"
+    found = (
+        f"; {processes:,} process(es) of this server and {live:,} worker(s) open up to {needed:,} connections"
     )
     if pooling is not Pooling.NONE:
         # Its limit, such as PgBouncer's max_client_conn, is visible only in its own console.
-        found += f"; {parts} to the pooler, which must allow so many clients" if processes > 1 else ""
-        return CheckResult("database", True, found)
+        return f"{found} to the pooler, which must allow so many clients" if processes > 1 else "", ""
     if needed <= allowed:
-        return CheckResult("database", True, found)
-    return CheckResult(
-        "database",
-        True,
-        f"{found}; {parts}, and PostgreSQL allows {allowed:,}",
+        return "", ""
+    return (
+        f"{found}, and PostgreSQL allows {allowed:,}",
         "lower DATABASE_CONNECTIONS or SERVER_PROCESSES, raise PostgreSQL's max_connections, or use a pooler",
     )
 
