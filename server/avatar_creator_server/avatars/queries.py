@@ -109,29 +109,34 @@ def list_avatars(
         require_project(caller, filters.project_id)
     search = Search.of_filters(filters, "" if caller.sees_all else caller.user_id)
     values = {"user_id": caller.user_id, "project_id": filters.project_id, **search.values()}
+    is_postgresql = isinstance(database_proxy.obj, PostgresqlDatabase)
+    use_index = search.form.can_use_index(is_postgresql) and bool(_beyond(search.form.scope).rows(**values))
     found: list[Avatar] = []
     for part, before in _parts(filters, cursor):
         form = _ListForm(
             sees_all=caller.sees_all,
             search=search.form,
-            is_postgresql=isinstance(database_proxy.obj, PostgresqlDatabase),
+            is_postgresql=is_postgresql,
             part=part,
             is_first=not before,
         )
-        found += _read_part(form, limit - len(found), values | before)
+        read = _read_few_of_many if use_index else _read_in_order
+        found += read(form, limit=limit - len(found), **values, **before)
         if len(found) == limit:
             break
     return found
 
 
-def _read_part(form: _ListForm, limit: int, values: dict[str, Any]) -> list[Avatar]:
-    """Read the first avatars of a part that pass the filters.
+def _read_in_order(form: _ListForm, **values: Any) -> list[Avatar]:
+    return _list(form).rows(**values)
+
+
+def _read_few_of_many(form: _ListForm, *, limit: int, **values: Any) -> list[Avatar]:
+    """Read the first of many avatars that pass the filters.
 
     If many pass, they are soon found in the order of the list. If few pass, an index finds them, and they can
     be sorted.
     """
-    if not form.search.can_use_index(form.is_postgresql):
-        return _list(form).rows(limit=limit, **values)
     nearby = _nearby(form).rows(limit=limit, **values)
     return nearby if len(nearby) == limit else _found(form).rows(limit=limit, **values)
 
@@ -199,6 +204,16 @@ def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
 @compiled
 def _list(form: _ListForm) -> CompiledQuery[Avatar]:
     return _query(_passing(form))
+
+
+@compiled
+def _beyond(scope: str) -> CompiledQuery[str]:
+    """Return the query that has a row if there are more than `_NEARBY` avatars."""
+    avatar = models.Avatar
+    query = avatar.select(avatar.id).order_by(avatar.id.desc()).offset(_NEARBY).limit(1)
+    if scope:
+        query = query.where(getattr(avatar, scope) == parameter(scope))
+    return CompiledQuery(query, by_name(lambda row: str(row.id)))
 
 
 @compiled
