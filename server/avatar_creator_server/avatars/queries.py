@@ -11,7 +11,7 @@ from typing import Any
 from peewee import JOIN, PostgresqlDatabase, Select, Tuple, fn
 
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
-from avatar_creator_server.avatars.search import Search, SearchForm, in_query
+from avatar_creator_server.avatars.search import Search, SearchForm, in_query, in_scope
 from avatar_creator_server.database import models
 from avatar_creator_server.database.compiled_queries import (
     Columns,
@@ -110,7 +110,7 @@ def list_avatars(
     search = Search.of_filters(filters, "" if caller.sees_all else caller.user_id)
     values = {"user_id": caller.user_id, "project_id": filters.project_id, **search.values()}
     is_postgresql = isinstance(database_proxy.obj, PostgresqlDatabase)
-    use_index = search.form.can_use_index(is_postgresql) and bool(_beyond(search.form.scope).rows(**values))
+    use_index = search.form.can_use_index(is_postgresql) and _has_many(search.scope, values)
     found: list[Avatar] = []
     for part, before in _parts(filters, cursor):
         form = _ListForm(
@@ -125,6 +125,11 @@ def list_avatars(
         if len(found) == limit:
             break
     return found
+
+
+def _has_many(scope: str, values: dict[str, Any]) -> bool:
+    """Return whether there are more than `_NEARBY` avatars to choose from."""
+    return not scope or bool(_beyond(scope).rows(**values))
 
 
 def _read_in_order(form: _ListForm, **values: Any) -> list[Avatar]:
@@ -203,25 +208,23 @@ def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
 
 @compiled
 def _list(form: _ListForm) -> CompiledQuery[Avatar]:
-    return _query(_passing(form))
+    return _query(_passing(form, *in_scope(form.search.scope, models.Avatar)))
 
 
 @compiled
 def _beyond(scope: str) -> CompiledQuery[str]:
-    """Return the query that has a row if there are more than `_NEARBY` avatars."""
+    """Return the query for the avatar after the newest `_NEARBY` ones of a user or a project."""
     avatar = models.Avatar
-    query = avatar.select(avatar.id).order_by(avatar.id.desc()).offset(_NEARBY).limit(1)
-    if scope:
-        query = query.where(getattr(avatar, scope) == parameter(scope))
-    return CompiledQuery(query, by_name(lambda row: str(row.id)))
+    query = avatar.select(avatar.id).where(*in_scope(scope, avatar)).order_by(avatar.id.desc())
+    return CompiledQuery(query.offset(_NEARBY).limit(1), by_name(lambda row: str(row.id)))
 
 
 @compiled
 def _nearby(form: _ListForm) -> CompiledQuery[Avatar]:
     """Return the query for those that pass of the next avatars, without a look at any later ones."""
     avatar = models.Avatar.alias("next_avatar")
-    next_avatars = avatar.select().where(*_range(form, avatar)).order_by(*_order(form.part, avatar))
-    nearby = next_avatars.limit(_NEARBY).alias("nearby")
+    next_avatars = avatar.select().where(*in_scope(form.search.scope, avatar), *_range(form, avatar))
+    nearby = next_avatars.order_by(*_order(form.part, avatar)).limit(_NEARBY).alias("nearby")
     passing = Select([nearby], [nearby.c.id]).where(*form.search.conditions(nearby.c))
     page = passing.order_by(*_order(form.part, nearby.c)).limit(parameter("limit"))
     return _query(
@@ -234,22 +237,19 @@ def _nearby(form: _ListForm) -> CompiledQuery[Avatar]:
 @compiled
 def _found(form: _ListForm) -> CompiledQuery[Avatar]:
     """Return the query for those avatars that pass, which an index finds."""
-    return _query(_passing(form).where(form.search.is_found(models.Avatar.id, form.is_postgresql)))
+    return _query(_passing(form, form.search.is_found(models.Avatar.id, form.is_postgresql)))
 
 
-def _passing(form: _ListForm) -> Any:
+def _passing(form: _ListForm, *conditions: Any) -> Any:
     avatar = models.Avatar
-    passing = _with_files().where(*_range(form, avatar), *form.search.conditions(avatar))
+    passing = _with_files().where(*conditions, *_range(form, avatar), *form.search.conditions(avatar))
     return passing.order_by(*_order(form.part, avatar)).limit(parameter("limit"))
 
 
 def _range(form: _ListForm, avatar: Any) -> Iterator[Any]:
-    """Yield the conditions for the avatars of a part after the cursor, without the filters."""
+    """Yield the conditions for the avatars of a part after the cursor, without its scope and its filters."""
     caller = caller_of_form(form.sees_all, parameter("user_id"))
     yield in_no_deleted_project(avatar.project, caller)
-    # A project has one user. With a condition for the user too, PostgreSQL may choose the user's index.
-    if form.search.scope:
-        yield getattr(avatar, form.search.scope) == parameter(form.search.scope)
     place: Any = parameter("last_id")
     columns: Any = avatar.id
     match form.part:

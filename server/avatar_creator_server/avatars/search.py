@@ -29,6 +29,19 @@ def in_query(avatar_id: Any, query: Any, is_postgresql: bool) -> Any:
     return avatar_id == fn.ANY(fn.ARRAY(query)) if is_postgresql else avatar_id.in_(query)
 
 
+def in_scope(scope: str, avatar: Any) -> Iterator[Any]:
+    """Yield the condition for an avatar to belong to the user or the project of a list.
+
+    A project has one user. With a condition for the user too, PostgreSQL may choose the user's index.
+
+    Args:
+        scope: See `SearchForm.scope`.
+        avatar: The model of avatars, or the columns of a table or query of them.
+    """
+    if scope:
+        yield getattr(avatar, scope) == parameter(scope)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchForm:
     """The properties of a search that change the text of its query."""
@@ -62,7 +75,10 @@ class SearchForm:
             yield Expression(avatar.search_text, OP.ILIKE, NodeList((pattern, SQL("ESCAPE '!'"))))
 
     def is_found(self, avatar_id: Any, is_postgresql: bool) -> Any:
-        """Return the condition that an index finds an avatar. It also finds some that do not pass."""
+        """Return the condition that an index finds an avatar of the list's scope.
+
+        The index also finds some that do not pass the filters.
+        """
         found = self._found_on_postgresql() if is_postgresql else self._found_on_sqlite()
         return in_query(avatar_id, found, is_postgresql)
 
@@ -81,7 +97,9 @@ class SearchForm:
         )
         scope, words = parameter("scope"), parameter("words")
         all_of = fn.avatar_search_wanted(scope, parameter("scoped_traits"), words)
-        found = _INDEXED.select(row.avatar_id).where(Expression(tokens, "@>", all_of))
+        found = _INDEXED.select(row.avatar_id).where(
+            *in_scope(self.scope, row), Expression(tokens, "@>", all_of)
+        )
         if self.source_types:
             one_of = fn.avatar_search_wanted(scope, parameter("scoped_source_types"), _NO_WORDS)
             found = found.where(Expression(tokens, "&&", one_of))
@@ -89,9 +107,7 @@ class SearchForm:
 
     def _found_on_sqlite(self) -> Any:
         row = _INDEXED.c
-        found = _INDEXED.select(row.avatar_id).where(*self.conditions(row))
-        if self.scope:
-            found = found.where(getattr(row, self.scope) == parameter(self.scope))
+        found = _INDEXED.select(row.avatar_id).where(*in_scope(self.scope, row), *self.conditions(row))
         if self.has_long_words:
             matches = Expression(SQL("avatar_search_words"), "MATCH", parameter("match"))
             numbers = _INDEXED_WORDS.select(_INDEXED_WORDS.c.rowid).where(matches)
