@@ -36,3 +36,7 @@ class DailyUploads(BaseModel):
     class Meta:
         table_name = "daily_uploads"
         primary_key = CompositeKey("user_id", "day")
+
+
+# The sum of all users, for operators.
+DailyUploads.add_index(DailyUploads.index(DailyUploads.day, name="daily_uploads_day"))
