@@ -19,8 +19,8 @@ INDEXES = {
     "avatar_generations_ended": "avatar_generations (state, id) WHERE due_time IS NULL",
     "avatar_usage_history_app": "avatar_usage_history (avatar_id, app_id, create_time)",
     "generation_starts_user_price": "generation_starts (user_id, create_time, price_micros)",
-    "daily_uploads_day": "daily_uploads (day)",
-    "daily_spend_day": "daily_spend (day, app_id)",
+    "daily_uploads_day": "daily_uploads (day, upload_count)",
+    "daily_spend_day": "daily_spend (day, app_id, price_micros, attempt_count)",
 }
 
 

@@ -20,7 +20,6 @@ from avatar_creator_server.generations.queries import (
     active_ids,
     all_generations,
     compiled_generations,
-    generations_of,
     read_generations,
     read_rows,
 )
@@ -127,7 +126,8 @@ class GenerationFeed:
             changed = row.select(row.id).where(
                 row.project == project_id, row.due_time.is_null(), row.update_time >= complete_since
             )
-            rows = generations_of(caller).where(row.id.in_(active_ids(project_id).union_all(changed)))
+            # The caller may read the project, so all its generations.
+            rows = all_generations().where(row.id.in_(active_ids(project_id).union_all(changed)))
             found = read_rows(rows.order_by(row.update_time, row.id))
             ended_before = [
                 generation

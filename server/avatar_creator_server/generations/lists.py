@@ -18,7 +18,11 @@ from avatar_creator_server.database.compiled_queries import (
 )
 from avatar_creator_server.database.models import AvatarGeneration, least_id
 from avatar_creator_server.database.models.states import ENDED_STATES
-from avatar_creator_server.generations.queries import compiled_generations, generations_of
+from avatar_creator_server.generations.queries import (
+    all_generations,
+    compiled_generations,
+    generations_of,
+)
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
@@ -85,18 +89,17 @@ def _query(sees_all: bool, given: tuple[str, ...], states: tuple[bool, ...]) -> 
     wanted = [
         [*_conditions(given), _in_state(number, ended=ended)] for number, ended in enumerate(states)
     ] or [_conditions(given)]
-    query = generations_of(caller)
     if len(wanted) == 1:
-        query = query.where(*wanted[0])
+        query = generations_of(caller).where(*wanted[0])
     else:
-        # The database reads the newest of each state in order, and a single range of no index has them all.
+        # The database reads the newest of each state in order, because no single range of an index has all.
         found = row.select(row.id).where(in_no_deleted_project(row.project, caller))
         newest = [
             _newest(caller.found(found, row.user_id).where(*conditions)).alias(f"of_state_{number}")
             for number, conditions in enumerate(wanted)
         ]
         branches: list[Any] = [row.select(SQL("id")).from_(branch) for branch in newest]
-        query = query.where(row.id.in_(reduce(lambda some, more: some.union_all(more), branches)))
+        query = all_generations().where(row.id.in_(reduce(lambda some, more: some.union_all(more), branches)))
     return compiled_generations(_newest(query))
 
 

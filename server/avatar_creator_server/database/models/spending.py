@@ -48,5 +48,13 @@ class DailySpend(BaseModel):
         primary_key = CompositeKey("user_id", "day", "app_id")
 
 
-# The sums of all users, for operators.
-DailySpend.add_index(DailySpend.index(DailySpend.day, DailySpend.app_id, name="daily_spend_day"))
+# All that the sums of all users need, so that they do not read the table.
+DailySpend.add_index(
+    DailySpend.index(
+        DailySpend.day,
+        DailySpend.app_id,
+        DailySpend.price_micros,
+        DailySpend.attempt_count,
+        name="daily_spend_day",
+    )
+)
