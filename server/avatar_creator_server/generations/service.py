@@ -10,11 +10,7 @@ from datetime import datetime
 from avatar_creator_server import metrics
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
-    CompiledQuery,
     compiled,
-    numbered,
-    parameter,
-    parameters,
     run_together,
 )
 from avatar_creator_server.database.connection import Database
@@ -33,11 +29,11 @@ from avatar_creator_server.generations.claims import entered_turns
 from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
+from avatar_creator_server.generations.lists import GenerationFilter, list_generations
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.queries import (
-    compiled_generations,
     generations_of,
     read_generation,
     read_generations,
@@ -62,7 +58,7 @@ from avatar_creator_server.projects.service import (
     lock_project,
     require_project,
 )
-from avatar_creator_server.shared.caller import Caller, caller_of_form
+from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
@@ -85,17 +81,6 @@ class Estimate:
     """Seconds until all would probably have ended; None until the first generation has completed, and while
     no worker is alive."""
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationFilter:
-    """The filters of a list of generations. Empty fields filter nothing; all others must match."""
-
-    project_id: str = ""
-    group_id: str = ""
-    states: tuple[str, ...] = ()
-    created_from: datetime | None = None
-    created_before: datetime | None = None
 
 
 class Generations:
@@ -247,7 +232,7 @@ class Generations:
         )
         page = await self._pager.read(
             scope,
-            lambda limit, cursor: _list(caller, filters, limit, cursor),
+            lambda limit, cursor: list_generations(caller, filters, limit, cursor),
             lambda last: [last.id],
             page_size=page_size,
             page_token=page_token,
@@ -448,44 +433,6 @@ def _created_together(caller: Caller, first_id: str) -> list[Generation]:
     return [first, *read_rows(others.order_by(AvatarGeneration.id))]
 
 
-def _list(
-    caller: Caller, filters: GenerationFilter, limit: int, cursor: Sequence[str] | None
-) -> list[Generation]:
-    if filters.project_id:
-        require_project(caller, filters.project_id)
-    values = {
-        "project_id": filters.project_id,
-        "group_id": filters.group_id,
-        "created_from": filters.created_from,
-        "created_before": filters.created_before,
-        "last_id": cursor[0] if cursor is not None else None,
-    }
-    given = {name: value for name, value in values.items() if value}
-    query = _list_query(caller.sees_all, tuple(given), len(filters.states))
-    return query.rows(
-        user_id=caller.user_id, limit=limit, **given, **numbered("state", tuple(filters.states))
-    )
-
-
 @compiled
 def _insert_generation() -> CompiledInsert:
     return CompiledInsert(AvatarGeneration)
-
-
-@compiled
-def _list_query(sees_all: bool, given: tuple[str, ...], states: int) -> CompiledQuery[Generation]:
-    """Return the query for a list with these of the conditions below, and with this number of states."""
-    row = AvatarGeneration
-    conditions = {
-        "project_id": row.project == parameter("project_id"),
-        "group_id": row.group_id == parameter("group_id"),
-        "created_from": row.create_time >= parameter("created_from", row.create_time),
-        "created_before": row.create_time < parameter("created_before", row.create_time),
-        "last_id": row.id < parameter("last_id"),
-    }
-    query = generations_of(caller_of_form(sees_all, parameter("user_id")))
-    for name in given:
-        query = query.where(conditions[name])
-    if states:
-        query = query.where(row.state.in_(parameters("state", states)))
-    return compiled_generations(query.order_by(row.id.desc()).limit(parameter("limit")))

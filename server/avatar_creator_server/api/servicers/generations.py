@@ -21,8 +21,9 @@ from avatar_creator_server.contract import mapping
 from avatar_creator_server.database.models import states
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 from avatar_creator_server.generations.feed import GenerationFeed
+from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.request import GenerationRequest
-from avatar_creator_server.generations.service import GenerationFilter, Generations
+from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.watch import GenerationWatches
 
 _ALLOWED_WITH_A_RECIPE = frozenset(

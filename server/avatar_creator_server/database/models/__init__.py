@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_creator_server.database.models.avatar import Avatar
 from avatar_creator_server.database.models.background_job import BackgroundJob
-from avatar_creator_server.database.models.base import BaseModel, new_id
+from avatar_creator_server.database.models.base import BaseModel, least_id, new_id
 from avatar_creator_server.database.models.circuit_breaker import RouteCircuit
 from avatar_creator_server.database.models.file import File
 from avatar_creator_server.database.models.generation import (
@@ -75,6 +75,7 @@ __all__ = [
     "RunningWorker",
     "UserQueue",
     "UserStatistics",
+    "least_id",
     "new_id",
     "reference_avatar_ids",
     "reference_columns",
