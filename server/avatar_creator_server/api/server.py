@@ -152,9 +152,7 @@ class AvatarServer:
         memory = MemoryReturn()
         self._transfers = Transfers(settings, memory)
         calls = Calls(settings, authentication, self._transfers, memory)
-        self._health = HealthService(
-            core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
-        )
+        self._health = HealthService(core.availability, core.notifier, SERVICE_NAMES)
         self._server = grpc.aio.server(
             interceptors=[
                 SheddingInterceptor(calls, self._backlog, access_log),
