@@ -1,4 +1,4 @@
-"""What a server loads: nothing of what only a worker or a decoding child needs, because it costs memory."""
+"""The modules of a server: none that only a worker or a decoding child needs, because they cost memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether generations can be drawn now: the open circuits and the workers, read with one statement."""
+"""The availability of drawing: the open circuits and the workers, read with one statement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from avatar_creator_server.generations.workers import LiveWorkers, WorkerRecord,
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """What a service can draw with."""
+    """The state of what a service needs to draw."""
 
     open_circuits: Sequence[OpenCircuit]
     """Open circuits of the service's routes."""
