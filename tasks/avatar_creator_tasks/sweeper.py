@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import structlog
 from peewee import SQL, Select, fn
 
+from avatar_creator_server.database.compiled_queries import CompiledStatement, compiled, parameter
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob
+from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.database.models.generation import is_delayed
 from avatar_creator_server.generations.claims import end_delays, enter_missing_turns
 from avatar_creator_server.generations.spending import delete_old_starts
@@ -65,16 +68,8 @@ class Sweeper:
             self._background_jobs.wake_soon()
 
     def _due(self) -> tuple[bool, bool, bool]:
-        now = self._database.now()
-        generations = AvatarGeneration.select(SQL("1")).where(AvatarGeneration.due_time <= now)
-        background_jobs = BackgroundJob.select(SQL("1")).where(BackgroundJob.due_time <= now)
-        retries = AvatarGeneration.select(SQL("1")).where(
-            is_delayed(AvatarGeneration), AvatarGeneration.due_time <= now
-        )
-        columns = [fn.EXISTS(generations), fn.EXISTS(background_jobs), fn.EXISTS(retries)]
-        ((generation_due, job_due, retry_due),) = (
-            Select(columns=columns).tuples().execute(self._database.peewee)
-        )
+        cursor = _due_query(self._database.is_postgresql).run(now=datetime.now(UTC))
+        generation_due, job_due, retry_due = cursor.fetchone()
         return bool(generation_due), bool(job_due), bool(retry_due)
 
     def _end_delays(self) -> int:
@@ -96,6 +91,19 @@ class Sweeper:
         ):
             while await self._database.write(tidy_batch) >= TIDY_ROWS:
                 pass
+
+
+@compiled
+def _due_query(is_postgresql: bool) -> CompiledStatement:
+    # One statement with the clock of PostgreSQL, which all processes share.
+    now = fn.statement_timestamp() if is_postgresql else parameter("now", AvatarGeneration.due_time)
+    generations = AvatarGeneration.select(SQL("1")).where(AvatarGeneration.due_time <= now)
+    background_jobs = BackgroundJob.select(SQL("1")).where(BackgroundJob.due_time <= now)
+    retries = AvatarGeneration.select(SQL("1")).where(
+        is_delayed(AvatarGeneration), AvatarGeneration.due_time <= now
+    )
+    query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(background_jobs), fn.EXISTS(retries)])
+    return CompiledStatement(query.bind(database_proxy))
 
 
 async def _repeat(sweep: Callable[[], Awaitable[None]], seconds: float) -> None:

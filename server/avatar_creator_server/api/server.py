@@ -140,9 +140,7 @@ class AvatarServer:
         memory = MemoryReturn()
         self._transfers = Transfers(settings, memory)
         calls = Calls(settings, authentication, self._transfers, memory)
-        self._health = HealthService(
-            core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
-        )
+        self._health = HealthService(core.availability, core.notifier, SERVICE_NAMES)
         self._server = grpc.aio.server(
             options=(
                 *_OPTIONS,

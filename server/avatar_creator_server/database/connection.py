@@ -276,17 +276,26 @@ class Database:
         return database.begin_time if isinstance(database, Postgresql) else datetime.now(UTC)
 
     async def ping(self) -> None:
-        """Check that the database answers, on a connection of its own: other work may keep all others busy.
+        """Check that the database answers, as `probe` does.
 
         Raises:
             UnavailableError: The database does not answer.
         """
-        job = self._new_job(lambda: self.peewee.execute_sql("SELECT 1").fetchone(), BACKGROUND, reads=False)
+        await self.probe(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
+
+    async def probe(self, function: Callable[[], T]) -> T:
+        """Run a short read on a connection of its own: other work may keep all others busy.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        job = self._new_job(function, BACKGROUND, reads=False)
         self._put_on_monitor(job)
         try:
-            await job.future
+            result: T = await job.future
         finally:
             job.stop()
+        return result
 
     async def wait_for_free_connection(self, finish: asyncio.Event | None = None) -> bool:
         """Connect the current thread to PostgreSQL; wait as long as PostgreSQL has no free connection.
