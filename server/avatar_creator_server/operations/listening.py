@@ -73,10 +73,7 @@ def claimed(variable: str, address: str) -> Iterator[int]:
 
 
 def _claim(place: _Place, claims: ExitStack) -> int:
-    """Bind a socket that does not listen and that no other server's socket can be bound next to.
-
-    Until one of its processes listens, the kernel would let a second server claim the place in the same way.
-    So a server also takes a name of the kernel's, which ends with the process like the port.
+    """Bind a socket that does not listen, and next to which only our processes can bind theirs.
 
     Raises:
         OSError: The place is in use.
@@ -85,14 +82,15 @@ def _claim(place: _Place, claims: ExitStack) -> int:
     claim = claims.enter_context(closing(socket.socket(family, socket.SOCK_STREAM)))
     if family == socket.AF_INET6:
         claim.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    # Connections of the server before that are closing do not count. A socket that listens does.
+    # Connections that the last server has closed do not count. Another socket that listens does.
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     claim.bind((host, port))
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     port = int(claim.getsockname()[1])
+    # Another supervisor may have bound its socket too, before that last option. Of a name, there is only one.
     name = claims.enter_context(closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
     name.bind(f"\0avatar-creator-server-{host}-{port}")
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return port
 
 
