@@ -144,7 +144,7 @@ class AvatarServer:
         self._server = grpc.aio.server(
             options=(
                 *_OPTIONS,
-                # Otherwise not: a second server would share the port, and silently get part of the calls.
+                # Not by default: a second server would share the port, and silently get part of the calls.
                 ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
                 ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
