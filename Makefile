@@ -83,8 +83,8 @@ test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny 
 live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends
 	$(BIN)/python -m tests.live
 
-bench: .venv/.development ## Time the promised operations next to a call that does nothing
-	$(BIN)/python -m bench.latency
+bench: .venv/.development ## Print the speed of everything beside baselines and goals; B=--full for large sizes
+	$(BIN)/python -m bench $(B)
 
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build

@@ -1,4 +1,4 @@
-"""Calls: GetAvatar, lists, and writes, beside a handler that only answers or only runs the same SQL."""
+"""Calls: GetAvatar, lists, and writes, next to a handler that only answers or only runs the same SQL."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _speeds(lab: Lab, row: str, ours: Target, theirs: Target) -> Result:
 
     pairs = interleaved(lambda: speed(ours), lambda: speed(theirs), lab.pairs)
     cpu, bare_cpu = (median_speed(speeds[target.address]).cpu_ms for target in (ours, theirs))
-    note = f"CPU {cpu:.2f} ms a call, beside {bare_cpu:.2f}"
+    note = f"CPU {cpu:.2f} ms a call, baseline {bare_cpu:.2f}"
     return of_pairs(BY_NAME[row], pairs, unit="/s", note=note)
 
 
@@ -193,5 +193,5 @@ def _latency(lab: Lab, row: str, ours: Target, theirs: Target) -> Result:
         return at_rate(target, round(rate * _LATENCY_SECONDS), rate).p99_ms
 
     pairs = interleaved(lambda: p99(ours), lambda: p99(theirs), lab.pairs)
-    note = f"at {halves[ours.address]:,.0f}/s, beside {halves[theirs.address]:,.0f}/s"
+    note = f"at {halves[ours.address]:,.0f}/s, baseline {halves[theirs.address]:,.0f}/s"
     return of_pairs(BY_NAME[row], pairs, unit="ms", note=note)

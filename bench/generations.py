@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -79,7 +80,7 @@ class _Watched:
     def __init__(self, deployment: Deployment, project_id: str) -> None:
         self._request = pb.CreateGenerationRequest(project_id=project_id, prompt="a face")
         self._request.options.width = self._request.options.height = _SIDE
-        self._metadata = [("authorization", f"Bearer {deployment.token(USER)}")]
+        self._metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
         self._channel = grpc.insecure_channel(deployment.target)
         self._stub = generation_service_pb2_grpc.GenerationServiceStub(self._channel)
         self._states: dict[tuple[str, int], float] = {}
@@ -130,7 +131,7 @@ def _by_hand(deployment: Deployment) -> Iterator[Callable[[], float]]:
     cursor.execute("CREATE INDEX ON bench_queue (due_time) WHERE due_time IS NOT NULL")
     connection.commit()
     client = redis.Redis.from_url(redis_url)
-    subscription = client.pubsub(ignore_subscribe_messages=True)
+    subscription: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     subscription.subscribe(hand_worker.TOPIC)
     subscription.get_message(timeout=1.0)
     command = [sys.executable, "-m", "bench.hand_worker", database_url, redis_url]
@@ -193,7 +194,7 @@ def _speed(deployment: Deployment, project_id: str) -> float:
     """Create generations, and return how many of them workers complete in a second."""
     request = pb.CreateGenerationRequest(project_id=project_id, prompt="a face")
     request.options.width = request.options.height = _SIDE
-    metadata = [("authorization", f"Bearer {deployment.token(USER)}")]
+    metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
     count = "SELECT count(*) AS unfinished FROM avatar_generations WHERE due_time IS NOT NULL"
     with grpc.insecure_channel(deployment.target) as channel:
         stub = generation_service_pb2_grpc.GenerationServiceStub(channel)

@@ -1,4 +1,4 @@
-"""The table: every measure, what it is beside, and its goal."""
+"""The table: every measure, its baseline, and its goal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bench.results import Goal
 
 _NULL = "null call, the same answer"
 _SAME_SQL = "bare handler, the same SQL and hop"
-_POINT = "reading one avatar"
+_POINT = "read of an avatar"
 
 GOALS: tuple[Goal, ...] = (
     Goal("get-avatar", "GetAvatar, one avatar again and again", _NULL, "≥ 0.75", 0.75),

@@ -38,6 +38,8 @@ _STATIC = (3, 6)
 _FIRST_DYNAMIC = 62
 """Place of the newest header that the server keeps (RFC 7541, section 2.3.3)."""
 _HEADER_BYTES = 9
+_PREFIX_BYTES = 5
+"""Bytes in front of a message of gRPC: a flag and its size."""
 
 Ended = Callable[[int, bool], None]
 
@@ -63,6 +65,7 @@ class Connection:
         self._received = bytearray()
         self._out = bytearray()
         self._with_message: set[int] = set()
+        self._parts: dict[int, bytes] = {}
         self.message_bytes = 0
         """Size of all messages received, with their prefixes of five bytes."""
         window = INITIAL_WINDOW_SIZE.to_bytes(2) + _LARGEST_WINDOW.to_bytes(4)
@@ -71,7 +74,7 @@ class Connection:
         self._on_message: Callable[[int], None] = lambda _: None
 
     def on_message(self, function: Callable[[int], None]) -> None:
-        """Call a function with the number of the call whenever a part of an answer has arrived."""
+        """Call a function with the number of the call whenever a message has arrived."""
         self._on_message = function
 
     def call(self, message: bytes) -> int:
@@ -133,7 +136,7 @@ class Connection:
             if flags & _PADDED:
                 raise ValueError("a frame has padding, which gRPC never sends")
             if payload:
-                self._take(number, len(payload))
+                self._take(number, payload)
         elif kind == SETTINGS and not flags & ACK:
             self._out += frame(SETTINGS, ACK, b"")
         elif kind == PING and not flags & ACK:
@@ -147,18 +150,27 @@ class Connection:
             self._with_message.discard(number)
             ended(number, has_message and kind != RST_STREAM)
 
-    def _take(self, number: int, size: int) -> None:
-        self._with_message.add(number)
-        self.message_bytes += size
-        self._unread += size
+    def _take(self, number: int, payload: bytes) -> None:
+        self.message_bytes += len(payload)
+        self._unread += len(payload)
         if self._unread > _LARGEST_WINDOW // 4:
             self._out += frame(WINDOW_UPDATE, 0, self._unread.to_bytes(4))
             self._unread = 0
-        self._on_message(number)
+        # A frame may have a part of a message, and parts of several.
+        received = self._parts.pop(number, b"") + payload
+        while len(received) >= _PREFIX_BYTES:
+            end = _PREFIX_BYTES + int.from_bytes(received[1:_PREFIX_BYTES])
+            if len(received) < end:
+                break
+            received = received[end:]
+            self._with_message.add(number)
+            self._on_message(number)
+        if received:
+            self._parts[number] = received
 
 
 def _headers(target: str, path: str, metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """Return the headers of the first call, which the server keeps, and those of later calls: their places."""
+    """Return the headers of the first call, which the server keeps, and of later ones: their places."""
     own = {
         ":path": path,
         ":authority": target,

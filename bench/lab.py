@@ -28,6 +28,7 @@ LIMITS = {
     "READS_AT_ONCE_PER_USER": "32",
     "WRITES_AT_ONCE_PER_USER": "32",
     "DATABASE_CONNECTIONS_PER_USER": "8",
+    "CALL_WAIT_SECONDS": "10",
     "GENERATION_LIMIT_CONCURRENT": "0",
     "GENERATION_LIMIT_PER_MINUTE": "0",
     "GENERATION_LIMIT_PER_DAY": "0",
@@ -40,7 +41,7 @@ _REDIS_DATABASE = 1
 
 
 class Lab:
-    """Starts services and baselines; `close` ends them all."""
+    """Starts services; the end of its block ends them all, and deletes their data."""
 
     def __init__(self, *, pairs: int, full: bool) -> None:
         """Start PostgreSQL and Redis.
@@ -62,7 +63,10 @@ class Lab:
             opening.callback(self.redis.close)
             self._opened = opening.pop_all()
 
-    def close(self) -> None:
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End all that was started, and delete its data."""
         self._opened.close()
 

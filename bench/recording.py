@@ -97,7 +97,7 @@ class Recorder:
 
 
 def with_new_ids(statements: Sequence[str], kept: Sequence[str]) -> list[list[str]]:
-    """Return each statement in parts, of which every second one is an id that each call makes anew.
+    """Return each statement in parts, of which every second one is an id that each call makes again.
 
     Args:
         statements: The statements.
