@@ -26,7 +26,7 @@ from avatar_creator_server.shared.caller import Caller
 from bench.filling import LARGEST_USER, RARE_APP, RARE_WORD, fill
 from bench.goals import BY_NAME
 from bench.lab import Lab
-from bench.results import Curve, Result, number, of_pairs
+from bench.results import Curve, Result, figure, of_pairs
 from tests.support.service import Deployment
 
 _CALLER = Caller(LARGEST_USER)
@@ -146,8 +146,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
             BY_NAME[row],
             found[row][-1],
             unit="ms",
-            note=" → ".join(f"{median:.2g}" for median in medians)
-            + f" ms at {_sizes(curve.sizes)} {counted}",
+            note=f"{' → '.join(map(figure, medians))} ms at {' / '.join(map(figure, curve.sizes))} {counted}",
             curve=curve,
         )
 

@@ -125,8 +125,8 @@ def _cells(result: Result) -> tuple[str, ...]:
     return (
         goal.name,
         goal.measure,
-        f"{number(result.ours)} {result.unit}".strip(),
-        f"{number(result.theirs)} ({goal.baseline})" if goal.baseline else "",
+        f"{figure(result.ours)} {result.unit}".strip(),
+        f"{figure(result.theirs)} ({goal.baseline})" if goal.baseline else "",
         f"{result.ratio:.2f}" if result.ratio else "",
         goal.goal,
         "✓" if result.is_met else "✗",
@@ -134,7 +134,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     )
 
 
-def number(value: float) -> str:
+def figure(value: float) -> str:
     """Return a figure with three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
