@@ -23,7 +23,7 @@ from rich.console import Console
 
 from bench import calls, footprint, generations, growth, pictures, promises, watchers
 from bench.goals import GOALS
-from bench.lab import Lab
+from bench.lab import Lab, Scale
 from bench.load import generator
 from bench.plots import draw
 from bench.results import Result, markdown, table, worse_than
@@ -100,7 +100,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows", nargs="+", metavar="NAME", help="only these rows, by the names of the table"
     )
-    parser.add_argument("--full", action="store_true", help="large sizes; takes up to 20 minutes")
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument(
+        "--full",
+        dest="scale",
+        action="store_const",
+        const=Scale.FULL,
+        default=Scale.SHORT,
+        help="a million avatars; takes up to 20 minutes",
+    )
+    scale.add_argument(
+        "--tiny",
+        dest="scale",
+        action="store_const",
+        const=Scale.TINY,
+        help="hardly any data: shows only that the program works",
+    )
     parser.add_argument("--pairs", type=int, default=_PAIRS, help="interleaved pairs of each row")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
@@ -130,7 +145,7 @@ def main() -> None:
     def say(text: str) -> None:
         progress.print(f"{time.monotonic() - started:4.0f} s  {text}", style="dim", highlight=False)
 
-    with Lab(pairs=arguments.pairs, full=arguments.full) as lab:
+    with Lab(pairs=arguments.pairs, scale=arguments.scale) as lab:
         if arguments.check:
             worse = check(lab, say)
             Console(width=_WIDTH).print(table(worse, "worse than recorded") if worse else "no ratio is worse")

@@ -25,7 +25,7 @@ from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller
 from bench.filling import LARGEST_USER, RARE_APP, RARE_WORD, fill
 from bench.goals import BY_NAME
-from bench.lab import Lab
+from bench.lab import Lab, Scale
 from bench.results import Curve, Result, figure, of_pairs
 from tests.support.service import Deployment
 
@@ -51,16 +51,19 @@ class Size:
     queued: int
 
 
-SHORT = (
-    Size(1_000, 50, 500, 5_000, 1_000),
-    Size(10_000, 200, 5_000, 20_000, 10_000),
-    Size(50_000, 1_000, 25_000, 100_000, 50_000),
-)
-FULL = (
-    Size(1_000, 50, 500, 5_000, 1_000),
-    Size(30_000, 1_000, 10_000, 150_000, 10_000),
-    Size(1_000_000, 10_000, 100_000, 5_000_000, 50_000),
-)
+SIZES = {
+    Scale.TINY: (Size(100, 10, 50, 500, 100), Size(200, 20, 100, 1_000, 200)),
+    Scale.SHORT: (
+        Size(1_000, 50, 500, 5_000, 1_000),
+        Size(10_000, 200, 5_000, 20_000, 10_000),
+        Size(50_000, 1_000, 25_000, 100_000, 50_000),
+    ),
+    Scale.FULL: (
+        Size(1_000, 50, 500, 5_000, 1_000),
+        Size(30_000, 1_000, 10_000, 150_000, 10_000),
+        Size(1_000_000, 10_000, 100_000, 5_000_000, 50_000),
+    ),
+}
 
 _AVATARS = "avatars of the user"
 _DUE = "generations due"
@@ -122,7 +125,7 @@ _FRESH = ("queue-place", "queue-page", "estimate")
 
 def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
     """Measure these of `ROWS`, at each size."""
-    sizes = FULL if lab.full else SHORT
+    sizes = SIZES[lab.scale]
     found: dict[str, list[list[tuple[float, float]]]] = {row: [] for row in rows}
     for size in sizes:
         url = lab.database()

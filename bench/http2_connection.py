@@ -6,8 +6,8 @@ It reads no headers: an answer with a message is a success, and an error of gRPC
 
 from __future__ import annotations
 
-import select
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from tests.support.http2 import (
@@ -64,6 +64,7 @@ class Connection:
         self._unread = 0
         self._received = bytearray()
         self._out = bytearray()
+        self._held: deque[tuple[int, bytes]] = deque()
         self._with_message: set[int] = set()
         self._parts: dict[int, bytes] = {}
         self.message_bytes = 0
@@ -80,36 +81,37 @@ class Connection:
     def call(self, message: bytes) -> int:
         """Begin a call with one request, which `flush` sends, and return its number."""
         number, self._next_id = self._next_id, self._next_id + 2
-        data = b"\x00" + len(message).to_bytes(4) + message
-        while self._window < len(data):
-            self.turn(lambda *_: None, 1.0)
-        self._window -= len(data)
         self._out += frame(HEADERS, END_HEADERS, self._headers, number)
         self._headers = self._later_headers
-        self._out += frame(DATA, END_STREAM, data, number)
+        self._held.append((number, b"\x00" + len(message).to_bytes(4) + message))
         return number
 
-    def turn(self, ended: Ended, seconds: float | None) -> None:
-        """Send what is due, wait for bytes, and report the calls that have ended.
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, for `select`."""
+        return self._socket.fileno()
+
+    def read(self, ended: Ended) -> None:
+        """Read what has arrived, or wait for bytes, and report the calls that have ended.
 
         Args:
             ended: Receives the number of each call, and whether it has an answer.
-            seconds: Maximum time to wait; None for no limit.
 
         Raises:
             ClosedError: The server has closed the connection.
         """
-        self.flush()
-        if not select.select([self._socket], [], [], seconds)[0]:
-            return
         chunk = self._socket.recv(_READ_BYTES)
         if not chunk:
             raise ClosedError
         self._received += chunk
         self._read_frames(ended)
+        self.flush()
 
     def flush(self) -> None:
         """Send the calls that have begun."""
+        while self._held and self._window >= len(self._held[0][1]):
+            number, data = self._held.popleft()
+            self._window -= len(data)
+            self._out += frame(DATA, END_STREAM, data, number)
         if self._out:
             self._socket.sendall(self._out)
             self._out.clear()

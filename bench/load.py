@@ -47,6 +47,7 @@ class Target:
     metadata: Mapping[str, str]
     processes: tuple[int, ...]
     """Processes of the server, whose CPU time is counted."""
+    connections: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def answer_of(target: Target, message: bytes) -> bytes:
 
 
 def full_speed(target: Target, calls: int, *, at_once: int = AT_ONCE) -> Speed:
-    """Keep so many calls in flight, and return the speed.
+    """Keep so many calls in flight, on the target's number of connections, and return the speed.
 
     Raises:
         LoadError: The server refused many calls.
@@ -134,6 +135,7 @@ def _own(target: Target, calls: int, *, at_once: int = AT_ONCE, per_second: floa
         calls,
         at_once,
         per_second,
+        target.connections,
     )
     finished = run(
         [sys.executable, "-m", "bench.load_process"],
@@ -156,8 +158,8 @@ def _h2load(program: str, target: Target, calls: int, at_once: int) -> Seen:
             [
                 program,
                 f"--requests={calls}",
-                "--clients=1",
-                f"--max-concurrent-streams={at_once}",
+                f"--clients={target.connections}",
+                f"--max-concurrent-streams={at_once // target.connections}",
                 f"--data={request.name}",
                 *(f"--header={name}: {value}" for name, value in headers.items()),
                 f"http://{target.address}{target.path}",

@@ -46,12 +46,13 @@ def main() -> None:
         while len(waiting) < _OPENED_AT_ONCE and len(streams) < watch.streams:
             streams.append(connection.call(bytes.fromhex(watch.message)))
             waiting.add(streams[-1])
-        connection.turn(ended, None)
+        connection.flush()
+        connection.read(ended)
     print("ready", flush=True)
     while True:
         waiting.update(streams)
         while waiting:
-            connection.turn(ended, None)
+            connection.read(ended)
         print(repr(time.perf_counter()), flush=True)
 
 
