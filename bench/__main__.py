@@ -34,6 +34,9 @@ PROMISES = "promises"
 RECORDED = Path(__file__).with_name("ratios.json")
 """Ratios of an earlier version, with the machine that measured them."""
 
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_BEGIN, _END = "<!-- The table: make bench B=--docs writes it. -->", "<!-- The end of the table. -->"
+
 _PAIRS = 5
 _RUNS = 3
 """Runs in which a ratio must be worse before `--check` fails."""
@@ -121,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw each growth curve as a PNG")
     parser.add_argument(
+        "--docs", action="store_true", help="write the table and the plots into docs/performance.md"
+    )
+    parser.add_argument(
         "--record", action="store_true", help="make the ratios those that --check compares with"
     )
     parser.add_argument(
@@ -138,7 +144,7 @@ def main() -> None:
     rows = arguments.rows or names
     if unknown := [row for row in rows if row not in names]:
         sys.exit(f"there is no row {', '.join(unknown)}; the rows are {', '.join(names)}")
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _stop)
     started = time.monotonic()
     progress = Console(stderr=True)
 
@@ -168,13 +174,23 @@ def _write(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
         written = {result.goal.name: result.to_json() for result in results}
         arguments.json.write_text(json.dumps({"machine": machine(), "rows": written}, indent=1) + "\n")
     if arguments.plots:
-        arguments.plots.mkdir(parents=True, exist_ok=True)
-        for result in results:
-            if result.curve:
-                draw(result, arguments.plots / f"growth-{result.goal.name}.png")
+        _draw(results, arguments.plots)
+    if arguments.docs:
+        before, _, rest = PAGE.read_text().partition(_BEGIN)
+        after = rest.partition(_END)[2]
+        described = f"Measured on {machine()}; driven by {generator()}."
+        PAGE.write_text(f"{before}{_BEGIN}\n\n{described}\n\n{markdown(results)}\n\n{_END}{after}")
+        _draw(results, PAGE.parent / "images")
     if arguments.record:
         ratios = {result.goal.name: round(result.ratio, 3) for result in results if result.ratio}
         RECORDED.write_text(json.dumps({"machine": machine(), "ratios": ratios}, indent=1) + "\n")
+
+
+def _draw(results: Sequence[Result], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in results:
+        if result.curve:
+            draw(result, folder / f"growth-{result.goal.name}.png")
 
 
 def _missing(rows: Sequence[str], results: Sequence[Result]) -> list[str]:
@@ -182,7 +198,7 @@ def _missing(rows: Sequence[str], results: Sequence[Result]) -> list[str]:
     return [row for row in rows if row not in measured]
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 

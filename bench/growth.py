@@ -143,8 +143,10 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
         lab.postgres.drop_database(url)
     for row in rows:
         counted, count_of = _ROWS[row]
-        medians = [statistics.median(ours for ours, _ in pairs) for pairs in found[row]]
-        curve = Curve([count_of(size) for size in sizes], medians, counted)
+        medians, baselines = (
+            [statistics.median(pair[side] for pair in pairs) for pairs in found[row]] for side in (0, 1)
+        )
+        curve = Curve([count_of(size) for size in sizes], medians, baselines, counted)
         yield of_pairs(
             BY_NAME[row],
             found[row][-1],

@@ -35,15 +35,15 @@ class _Axis:
 
 
 def draw(result: Result, path: Path) -> None:
-    """Draw the curve of a result, with its goal as a line, as a PNG."""
-    curve = result.curve
+    """Draw the curve of a result as a PNG, with those of its baseline and its goal."""
+    curve, goal = result.curve, result.goal
     if curve is None:
-        raise ValueError(f"{result.goal.name} has no curve")
+        raise ValueError(f"{goal.name} has no curve")
     image = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
     pen = ImageDraw.Draw(image)
     large, small = ImageFont.load_default(18), ImageFont.load_default(14)
     across = _Axis(curve.sizes, _LEFT, _WIDTH - _RIGHT)
-    up = _Axis([*curve.values, result.goal.limit], _HEIGHT - _BOTTOM, _TOP)
+    up = _Axis([*curve.values, *curve.baselines, goal.limit], _HEIGHT - _BOTTOM, _TOP)
     for value in across.decades():
         x = across.place(value)
         pen.line([(x, _TOP), (x, _HEIGHT - _BOTTOM)], _LIGHT)
@@ -52,18 +52,21 @@ def draw(result: Result, path: Path) -> None:
         y = up.place(value)
         pen.line([(_LEFT, y), (_WIDTH - _RIGHT, y)], _LIGHT)
         pen.text((_LEFT - 8, y), f"{value:,g} {curve.unit}", _GRAY, small, anchor="rm")
-    goal = up.place(result.goal.limit)
+    limit = up.place(goal.limit)
     for start in range(_LEFT, _WIDTH - _RIGHT, 12):
-        pen.line([(start, goal), (start + 6, goal)], _RED, 2)
-    pen.text((_LEFT + 6, goal - 4), f"goal {result.goal.goal}", _RED, small, anchor="lb")
-    points = [
-        (across.place(size), up.place(value)) for size, value in zip(curve.sizes, curve.values, strict=True)
-    ]
-    pen.line(points, _BLUE, 3)
-    for (x, y), value in zip(points, curve.values, strict=True):
-        pen.ellipse([x - 5, y - 5, x + 5, y + 5], _BLUE)
-        pen.text((x, y - 9), f"{value:.3g}", _BLACK, small, anchor="mb")
-    pen.text((_LEFT, 18), result.goal.measure, _BLACK, large)
+        pen.line([(start, limit), (start + 6, limit)], _RED, 2)
+    pen.text((_LEFT + 6, limit - 4), f"goal: at most {goal.limit:g} {curve.unit}", _RED, small, anchor="lb")
+    for values, color in ((curve.baselines, _GRAY), (curve.values, _BLUE)):
+        points = [
+            (across.place(size), up.place(value)) for size, value in zip(curve.sizes, values, strict=True)
+        ]
+        pen.line(points, color, 3)
+        for (x, y), value in zip(points, values, strict=True):
+            pen.ellipse([x - 5, y - 5, x + 5, y + 5], color)
+            pen.text((x, y - 9), f"{value:.3g}", color, small, anchor="mb")
+    label = (points[-1][0] + 8, up.place(curve.baselines[-1]) + 10)
+    pen.text(label, goal.baseline, _GRAY, small, anchor="ra")
+    pen.text((_LEFT, 18), goal.measure, _BLACK, large)
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     pen.text((middle, _HEIGHT - 24), curve.counted, _GRAY, small, anchor="ma")
     image.quantize(_COLORS).save(path, optimize=True)

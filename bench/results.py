@@ -37,6 +37,8 @@ class Curve:
 
     sizes: Sequence[int]
     values: Sequence[float]
+    baselines: Sequence[float]
+    """The baseline's figure at each size."""
     counted: str
     """Rows that the sizes count, for example `generations due`."""
     unit: str = "ms"
@@ -89,7 +91,11 @@ class Result:
             "pairs": [list(pair) for pair in self.pairs],
         }
         if self.curve:
-            written["curve"] = {"sizes": list(self.curve.sizes), "values": list(self.curve.values)}
+            written["curve"] = {
+                "sizes": list(self.curve.sizes),
+                "values": list(self.curve.values),
+                "baselines": list(self.curve.baselines),
+            }
         return written
 
 
