@@ -21,7 +21,7 @@ from bench.recording import recording, with_new_ids
 from bench.results import Result, interleaved, of_pairs
 from tests.support.service import Deployment
 
-_SECONDS = {Scale.TINY: 0.05, Scale.SHORT: 0.6, Scale.FULL: 2.0}
+_SECONDS = {Scale.TINY: 0.05, Scale.SHORT: 0.4, Scale.FULL: 2.0}
 """Time of one measurement at full speed."""
 _LATENCY_FACTOR = 2.5
 """Time of a measurement of latency, as a multiple of that."""

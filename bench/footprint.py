@@ -17,7 +17,7 @@ from tests.support.waiting import let_pass
 
 ROWS = ("idle-statements", "idle-memory", "import")
 
-_SETTLING_SECONDS = 4.0
+_SETTLING_SECONDS = 3.0
 _IDLE_SECONDS = 10.0
 _IMPORTS = 3
 _MEGABYTE = 1_000_000

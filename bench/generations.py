@@ -21,7 +21,7 @@ from avatar_creator.v1 import generation_pb2, generation_service_pb2_grpc
 from avatar_creator.v1 import generation_service_pb2 as pb
 from bench import hand_worker
 from bench.goals import BY_NAME
-from bench.lab import USER, Lab
+from bench.lab import USER, Lab, Scale
 from bench.load import cpu_seconds
 from bench.results import Result, interleaved, of_pairs
 from tests.support.child_process import ChildProcess
@@ -31,9 +31,9 @@ from tests.support.waiting import wait_until
 ROWS = ("generation-seen", "workers", "generation-cpu")
 
 _SIDE = 256
-_SEEN = 15
+_SEEN = {Scale.TINY: 2, Scale.SHORT: 15, Scale.FULL: 50}
 """Generations of one measurement of the time until PROCESSING."""
-_MADE = 60
+_MADE = {Scale.TINY: 4, Scale.SHORT: 50, Scale.FULL: 200}
 """Generations of one measurement of the workers' speed."""
 _SECONDS = 60.0
 _PROCESSING = generation_pb2.GENERATION_STATE_PROCESSING
@@ -62,7 +62,7 @@ def _seen(lab: Lab, deployment: Deployment, project_id: str) -> Result:
     ):
 
         def median(one: Callable[[], float]) -> float:
-            return statistics.median(one() for _ in range(_SEEN))
+            return statistics.median(one() for _ in range(_SEEN[lab.scale]))
 
         median(watched.seconds_until_processing)
         median(by_hand)
@@ -162,19 +162,20 @@ def _workers(lab: Lab, deployment: Deployment, project_id: str, first: ServicePr
     with _Watched(deployment, project_id) as watched:
         for _ in range(5):
             watched.seconds_until_processing()
+    count = _MADE[lab.scale]
     cpu: list[float] = []
     busy: list[float] = []
 
     def one() -> float:
         before = cpu_seconds(_tree(first))
-        speed = _speed(deployment, project_id)
-        cpu.append((cpu_seconds(_tree(first)) - before) / _MADE * 1000)
+        speed = _speed(deployment, project_id, count)
+        cpu.append((cpu_seconds(_tree(first)) - before) / count * 1000)
         return speed
 
     def two() -> float:
         second = deployment.start_worker(module="bench.instant_worker")
         psutil.cpu_percent()
-        speed = _speed(deployment, project_id)
+        speed = _speed(deployment, project_id, count)
         busy.append(psutil.cpu_percent())
         second.terminate()
         return speed
@@ -190,7 +191,7 @@ def _tree(process: ServiceProcess) -> list[int]:
     return [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
 
 
-def _speed(deployment: Deployment, project_id: str) -> float:
+def _speed(deployment: Deployment, project_id: str, number: int) -> float:
     """Create generations, and return how many of them workers complete in a second."""
     request = pb.CreateGenerationRequest(project_id=project_id, prompt="a face")
     request.options.width = request.options.height = _SIDE
@@ -199,8 +200,8 @@ def _speed(deployment: Deployment, project_id: str) -> float:
     with grpc.insecure_channel(deployment.target) as channel:
         stub = generation_service_pb2_grpc.GenerationServiceStub(channel)
         started = time.perf_counter()
-        calls = [stub.CreateGeneration.future(request, metadata=metadata) for _ in range(_MADE)]
+        calls = [stub.CreateGeneration.future(request, metadata=metadata) for _ in range(number)]
         for call in calls:
             call.result()
         wait_until(lambda: deployment.execute(count)[0]["unfinished"] == 0, _SECONDS)
-        return _MADE / (time.perf_counter() - started)
+        return number / (time.perf_counter() - started)

@@ -33,14 +33,29 @@ GOALS: tuple[Goal, ...] = (
         3,
         more_is_better=False,
     ),
-    Goal("upload", "upload of 5 MiB, 12 MP", "sink, SHA-256 and decode", "≤ 1.3", 1.3, more_is_better=False),
+    Goal(
+        "upload",
+        "upload of 5 MiB, 12 MP, with its thumbnail",
+        "sink, SHA-256 and decode",
+        "≤ 1.3",
+        1.3,
+        more_is_better=False,
+    ),
+    Goal(
+        "upload-deferred",
+        "the same, with the thumbnail deferred",
+        "sink, SHA-256 and decode",
+        "≤ 1.3",
+        1.3,
+        more_is_better=False,
+    ),
     Goal(
         "thumbnail", "thumbnail of a 12 MP JPEG", "draft decode by hand", "≤ 1.1", 1.1, more_is_better=False
     ),
     Goal("watchers", "one event to 1,000 watchers", "null streams", "≤ 1.15", 1.15, more_is_better=False),
     Goal(
         "watchers-later",
-        "the same, after 20,000 calls",
+        "the same, after 10,000 calls",
         "null streams",
         "≤ 1.15",
         1.15,

@@ -6,6 +6,7 @@ import hashlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.goals import BY_NAME
 from bench.lab import USER, Lab, baseline
 from bench.results import Result, interleaved, of_pairs
 
-ROWS = ("upload", "thumbnail")
+ROWS = ("upload", "upload-deferred", "thumbnail")
 
 _SIZE = (4000, 3000)
 _QUALITY = 90
@@ -31,8 +32,8 @@ _UPLOAD = "/avatar_creator.v1.AvatarService/UploadAvatar"
 def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
     """Measure these of `ROWS`."""
     picture = photograph()
-    if "upload" in rows:
-        yield _upload(lab, picture)
+    if "upload" in rows or "upload-deferred" in rows:
+        yield from _uploads(lab, picture, rows)
     if "thumbnail" in rows:
         yield _thumbnail(lab, picture)
 
@@ -47,33 +48,42 @@ def photograph() -> bytes:
     return written.getvalue()
 
 
-def _upload(lab: Lab, picture: bytes) -> Result:
+def _uploads(lab: Lab, picture: bytes, rows: Sequence[str]) -> Iterator[Result]:
     with lab.deployment() as deployment, baseline({"Upload": {"kind": "sink"}}) as sink:
         deployment.start_server()
         deployment.start_worker()
         with deployment.client(USER) as client:
             project_id = client.projects.create("Bench").id
         metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
-        requests = [
-            pb.UploadAvatarRequest(
-                metadata=pb.UploadAvatarMetadata(project_id=project_id, name="Photograph")
-            ),
-            *(
-                pb.UploadAvatarRequest(chunk=picture[start : start + _CHUNK_BYTES])
-                for start in range(0, len(picture), _CHUNK_BYTES)
-            ),
-        ]
-        messages = [request.SerializeToString() for request in requests]
         with grpc.insecure_channel(deployment.target) as ours, grpc.insecure_channel(sink.address) as theirs:
             upload: Any = ours.stream_unary(_UPLOAD)
             receive: Any = theirs.stream_unary("/bench.Baseline/Upload")
-            pairs = interleaved(
-                lambda: _median_ms(lambda: upload(iter(messages), metadata=metadata), _UPLOADS),
-                lambda: _median_ms(lambda: receive(iter(messages[1:])), _UPLOADS),
-                lab.pairs + 1,
-            )
-    note = f"{len(picture) / 2**20:.1f} MiB, with the thumbnail"
-    return of_pairs(BY_NAME["upload"], pairs[1:], unit="ms", note=note)
+            for row in ("upload", "upload-deferred"):
+                if row not in rows:
+                    continue
+                messages = _messages(project_id, picture, defer_thumbnail=row == "upload-deferred")
+                pairs = interleaved(
+                    partial(
+                        _median_ms, lambda sent=messages: upload(iter(sent), metadata=metadata), _UPLOADS
+                    ),
+                    partial(_median_ms, lambda sent=messages: receive(iter(sent[1:])), _UPLOADS),
+                    lab.pairs + 1,
+                )
+                # Without the first pair, which starts the decoders.
+                yield of_pairs(BY_NAME[row], pairs[1:], unit="ms", note=f"{len(picture) / 2**20:.1f} MiB")
+
+
+def _messages(project_id: str, picture: bytes, *, defer_thumbnail: bool) -> list[bytes]:
+    """Return the messages of an upload: metadata, then chunks."""
+    metadata = pb.UploadAvatarMetadata(
+        project_id=project_id, name="Photograph", defer_thumbnail=defer_thumbnail
+    )
+    chunks = [picture[start : start + _CHUNK_BYTES] for start in range(0, len(picture), _CHUNK_BYTES)]
+    requests = [
+        pb.UploadAvatarRequest(metadata=metadata),
+        *(pb.UploadAvatarRequest(chunk=chunk) for chunk in chunks),
+    ]
+    return [request.SerializeToString() for request in requests]
 
 
 def _thumbnail(lab: Lab, picture: bytes) -> Result:

@@ -19,8 +19,8 @@ from avatar_creator import AvatarCreator, GenerationState
 from avatar_creator_server.demo.run import PHOTOGRAPH
 from bench.lab import USER, Lab
 
-CALLS = 100
-SLOW_CALLS = 10
+CALLS = 60
+SLOW_CALLS = 8
 
 
 def median_milliseconds(operation: Callable[[], object], calls: int) -> float:

@@ -18,7 +18,7 @@ import psutil
 from avatar_creator.v1 import avatar_project_service_pb2 as project_pb
 from avatar_creator.v1 import generation_service_pb2 as pb
 from bench.goals import BY_NAME
-from bench.lab import Baseline, Lab, baseline, rpc
+from bench.lab import Baseline, Lab, Scale, baseline, rpc
 from bench.load import Target, answer_of, full_speed
 from bench.results import Result, interleaved, of_pairs
 from bench.watch_process import Watch
@@ -27,11 +27,11 @@ from tests.support.service import Deployment
 
 ROWS = ("watchers", "watchers-later", "watcher-memory")
 
-_WATCHERS = 1000
-_IDLE_WATCHERS = 2000
+_WATCHERS = {Scale.TINY: 20, Scale.SHORT: 1_000, Scale.FULL: 1_000}
+_IDLE_WATCHERS = {Scale.TINY: 40, Scale.SHORT: 2_000, Scale.FULL: 4_000}
 _EVENTS = 3
 """Events of one measurement."""
-_CALLS = 20_000
+_CALLS = {Scale.TINY: 100, Scale.SHORT: 10_000, Scale.FULL: 50_000}
 """Calls that a server has answered when it is long in use."""
 _WATCH = "GenerationService/WatchGenerations"
 _MESSAGE_BYTES = 700
@@ -46,7 +46,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
         with (
             _service(lab) as (deployment, project_id),
             _null() as null,
-            _both(deployment, project_id, null, _WATCHERS) as (ours, theirs),
+            _both(deployment, project_id, null, _WATCHERS[lab.scale]) as (ours, theirs),
         ):
             if "watchers" in rows:
                 pairs = interleaved(ours, theirs, lab.pairs)
@@ -54,11 +54,16 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
             if "watchers-later" in rows:
                 list_projects = project_pb.ListProjectsRequest()
                 used = rpc(deployment, "AvatarProjectService/ListProjects", list_projects)
-                full_speed(used, _CALLS, at_once=8)
+                full_speed(used, _CALLS[lab.scale], at_once=8)
                 pairs = interleaved(ours, theirs, lab.pairs)
                 yield of_pairs(BY_NAME["watchers-later"], pairs, unit="ms")
     if "watcher-memory" in rows:
-        pairs = interleaved(lambda: _memory_of_service(lab), _memory_of_null, min(lab.pairs, _MEMORY_PAIRS))
+        count = _IDLE_WATCHERS[lab.scale]
+        pairs = interleaved(
+            lambda: _memory_of_service(lab, count),
+            lambda: _memory_of_null(count),
+            min(lab.pairs, _MEMORY_PAIRS),
+        )
         yield of_pairs(BY_NAME["watcher-memory"], pairs, unit="KiB")
 
 
@@ -147,23 +152,24 @@ def _watching(target: Target, count: int) -> Iterator[Callable[[], float]]:
             process.kill()
 
 
-def _memory_of_service(lab: Lab) -> float:
+def _memory_of_service(lab: Lab, count: int) -> float:
     with _service(lab) as (deployment, project_id):
         return _memory_kib(
             deployment.servers[0].pid,
             rpc(deployment, _WATCH, pb.WatchGenerationsRequest(project_id=project_id)),
+            count,
         )
 
 
-def _memory_of_null() -> float:
+def _memory_of_null(count: int) -> float:
     with _null() as null:
-        return _memory_kib(null.pid, null.target("Watch"))
+        return _memory_kib(null.pid, null.target("Watch"), count)
 
 
-def _memory_kib(pid: int, target: Target) -> float:
+def _memory_kib(pid: int, target: Target, count: int) -> float:
     """Return the memory that each watcher adds to a process."""
     process = psutil.Process(pid)
     with _watching(target, 10):
         before = process.memory_full_info().uss
-        with _watching(target, _IDLE_WATCHERS):
-            return float(process.memory_full_info().uss - before) / 1024 / _IDLE_WATCHERS
+        with _watching(target, count):
+            return float(process.memory_full_info().uss - before) / 1024 / count
