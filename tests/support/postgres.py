@@ -19,6 +19,7 @@ from psycopg2 import sql
 from tests.support.bundled import package_directory
 from tests.support.guarded_process import GuardedProcess
 from tests.support.ports import start_on_free_port
+from tests.support.statement_log import StatementLog
 from tests.support.waiting import wait_until
 
 _UNPRIVILEGED = "nobody"
@@ -136,6 +137,12 @@ class OwnPostgres(Postgres):
     def resume(self) -> None:
         """Let it continue after `suspend`."""
         self._server.resume()
+
+    def log_statements(self, url: str) -> StatementLog:
+        """Log every statement of a database made by `create_database`; connect to it only after this."""
+        name = sql.Identifier(_database_name(url))
+        self._administer(sql.SQL("ALTER DATABASE {} SET log_statement = 'all'").format(name))
+        return StatementLog(self._server.log)
 
     def close(self) -> None:
         """End the server and delete its data."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from peewee import JOIN, OP, SQL, Expression, NodeList, fn
+from peewee import JOIN, OP, SQL, Expression, NodeList, Tuple, fn
 
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.database import models
@@ -33,6 +34,17 @@ _FILTERED = ("gender", "age_range", "style", "ethnicity_folded")
 """Columns that a list can compare with a value."""
 
 
+class _Part(StrEnum):
+    """A part of a list. Each is a range of one index, in the order of the list."""
+
+    NEWEST_FIRST = "newest_first"
+    """The whole list, newest first."""
+    USED = "used"
+    """The avatars with a use, last used first."""
+    UNUSED = "unused"
+    """The avatars without a use, newest first. They follow the used ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class _ListForm:
     """The properties of a list that change the text of its query."""
@@ -43,9 +55,9 @@ class _ListForm:
     filtered: tuple[str, ...]
     """The filtered ones of `_FILTERED`."""
     words: int
-    last_used_first: bool
-    after: str
-    """`""` for the first page, `id`, `used` or `unused`: the kind of the avatar before the page."""
+    part: _Part
+    is_first: bool
+    """True for the first page of the part."""
 
 
 def read_avatar(caller: Caller, avatar_id: str) -> Avatar | None:
@@ -105,25 +117,29 @@ def list_avatars(
         "ethnicity_folded": fold(filters.ethnicity) or filters.ethnicity,
     }
     words = [contained(word) for word in filters.query.split()]
-    after, before = _place(filters, cursor)
-    form = _ListForm(
-        sees_all=caller.sees_all,
-        in_project=bool(filters.project_id),
-        source_types=len(filters.source_types),
-        filtered=tuple(column for column in _FILTERED if equal[column]),
-        words=len(words),
-        last_used_first=filters.last_used_first,
-        after=after,
-    )
-    return _list(form).rows(
-        user_id=caller.user_id,
-        project_id=filters.project_id,
-        limit=limit,
-        **equal,
-        **before,
-        **numbered("source_type", filters.source_types),
-        **numbered("word", words),
-    )
+    found: list[Avatar] = []
+    for part, before in _parts(filters, cursor):
+        form = _ListForm(
+            sees_all=caller.sees_all,
+            in_project=bool(filters.project_id),
+            source_types=len(filters.source_types),
+            filtered=tuple(column for column in _FILTERED if equal[column]),
+            words=len(words),
+            part=part,
+            is_first=not before,
+        )
+        found += _list(form).rows(
+            user_id=caller.user_id,
+            project_id=filters.project_id,
+            limit=limit - len(found),
+            **equal,
+            **before,
+            **numbered("source_type", filters.source_types),
+            **numbered("word", words),
+        )
+        if len(found) == limit:
+            break
+    return found
 
 
 def cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:
@@ -133,21 +149,25 @@ def cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:
     return [last.last_used_time.isoformat() if last.last_used_time else "", last.id]
 
 
-def _place(filters: AvatarFilter, cursor: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
-    """Return the kind of the avatar before the page, and its values."""
-    if cursor is None:
-        return "", {}
-    last = {"last_id": cursor[-1]}
+def _parts(filters: AvatarFilter, cursor: Sequence[str] | None) -> list[tuple[_Part, dict[str, Any]]]:
+    """Return the parts of a list that follow a cursor, each with the values of the avatar before it."""
+    before = {} if cursor is None else {"last_id": cursor[-1]}
     if not filters.last_used_first:
-        return "id", last
-    if not cursor[0]:
-        return "unused", last
-    return "used", last | {"last_used": datetime.fromisoformat(cursor[0])}
+        return [(_Part.NEWEST_FIRST, before)]
+    if cursor is None:
+        return [(_Part.USED, {}), (_Part.UNUSED, {})]
+    last_used = cursor[0]
+    if not last_used:
+        return [(_Part.UNUSED, before)]
+    return [
+        (_Part.USED, before | {"last_used": datetime.fromisoformat(last_used)}),
+        (_Part.UNUSED, {}),
+    ]
 
 
 @compiled
 def _avatar(sees_all: bool) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")))
+    return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")), by_key=True)
 
 
 @compiled
@@ -156,7 +176,8 @@ def _avatar_id(sees_all: bool) -> CompiledQuery[str]:
     query = avatar.select(avatar.id).where(
         avatar.id == parameter("avatar_id"), in_no_deleted_project(avatar.project, caller)
     )
-    return CompiledQuery(caller.found(query, avatar.user_id), by_name(lambda row: str(row.id)))
+    query = caller.found(query, avatar.user_id)
+    return CompiledQuery(query, by_name(lambda row: str(row.id)), by_key=True)
 
 
 @compiled
@@ -168,18 +189,20 @@ def _locked(is_postgresql: bool) -> CompiledQuery[LockedAvatar]:
         in_no_deleted_project(avatar.project, caller),
     )
     if not is_postgresql:
-        return CompiledQuery(query, by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC))))
+        read = by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC)))
+        return CompiledQuery(query, read, by_key=True)
     # Outside the locking query, which would read the clock before it waits for the lock.
     locked = query.for_update().cte("locked", materialized=True)
     return CompiledQuery(
         locked.select_from(locked.c.usage_count, fn.clock_timestamp().alias("time")),
         by_name(lambda row: LockedAvatar(row.usage_count, row.time.astimezone(UTC))),
+        by_key=True,
     )
 
 
 @compiled
 def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))))
+    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))), by_key=True)
 
 
 @compiled
@@ -194,28 +217,31 @@ def _list(form: _ListForm) -> CompiledQuery[Avatar]:
         query = query.where(getattr(avatar, column) == parameter(column))
     for word in parameters("word", form.words):
         query = query.where(Expression(avatar.search_text, OP.ILIKE, NodeList((word, SQL("ESCAPE '!'")))))
-    if form.after:
-        query = query.where(_is_after(form.after))
-    if form.last_used_first:
-        query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
-    else:
-        query = query.order_by(avatar.id.desc())
+    query = query.where(*_range(form)).order_by(*_order(form.part))
     return _query(query.limit(parameter("limit")))
 
 
-def _is_after(after: str) -> Any:
+def _order(part: _Part) -> list[Any]:
+    avatar = models.Avatar
+    # The unused ones too: a condition that a column is null does not let PostgreSQL skip it in an order.
+    columns = [avatar.id] if part is _Part.NEWEST_FIRST else [avatar.last_used_time, avatar.id]
+    return [column.desc() for column in columns]
+
+
+def _range(form: _ListForm) -> list[Any]:
     avatar = models.Avatar
     older = avatar.id < parameter("last_id")
-    if after == "id":
-        return older
-    if after == "unused":
-        return avatar.last_used_time.is_null() & older
-    last_used = parameter("last_used", avatar.last_used_time)
-    return (
-        (avatar.last_used_time < last_used)
-        | ((avatar.last_used_time == last_used) & older)
-        | avatar.last_used_time.is_null()
-    )
+    match form.part:
+        case _Part.NEWEST_FIRST:
+            return [] if form.is_first else [older]
+        case _Part.UNUSED:
+            unused = avatar.last_used_time.is_null()
+            return [unused] if form.is_first else [unused, older]
+        case _Part.USED if form.is_first:
+            return [avatar.last_used_time.is_null(False)]
+        case _Part.USED:
+            place = Tuple(parameter("last_used", avatar.last_used_time), parameter("last_id"))
+            return [Tuple(avatar.last_used_time, avatar.id) < place]
 
 
 _IMAGE, _THUMBNAIL = models.File.alias("image"), models.File.alias("thumbnail")
@@ -235,8 +261,8 @@ def _avatars(sees_all: bool) -> Any:
     )
 
 
-def _query(query: Any) -> CompiledQuery[Avatar]:
-    return CompiledQuery(query, _reader)
+def _query(query: Any, *, by_key: bool = False) -> CompiledQuery[Avatar]:
+    return CompiledQuery(query, _reader, by_key=by_key)
 
 
 def _reader(columns: Columns) -> Callable[[Row], Avatar]:

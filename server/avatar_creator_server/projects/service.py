@@ -78,12 +78,13 @@ def _locked(lock: ProjectLock | None) -> CompiledQuery[datetime]:
         IS_NOT_DELETED,
     )
     if lock is None:
-        return CompiledQuery(query, by_name(lambda _: datetime.now(UTC)))
+        return CompiledQuery(query, by_name(lambda _: datetime.now(UTC)), by_key=True)
     # Outside the locking query, which would read the clock before it waits for the lock.
     locked = query.for_update(lock.value).cte("locked", materialized=True)
     return CompiledQuery(
         locked.select_from(fn.clock_timestamp().alias("time")),
         by_name(lambda row: row.time.astimezone(UTC)),
+        by_key=True,
     )
 
 
@@ -103,7 +104,8 @@ def _existing(sees_all: bool) -> CompiledQuery[str]:
         AvatarProject.id == parameter("project_id"), IS_NOT_DELETED
     )
     caller = caller_of_form(sees_all, parameter("user_id"))
-    return CompiledQuery(caller.found(query, AvatarProject.user_id), by_name(lambda row: str(row.id)))
+    query = caller.found(query, AvatarProject.user_id)
+    return CompiledQuery(query, by_name(lambda row: str(row.id)), by_key=True)
 
 
 def count_avatars(project_id: str, change: int) -> None:
@@ -201,9 +203,8 @@ def _insert_project() -> CompiledInsert:
 
 @compiled
 def _project(sees_all: bool) -> CompiledQuery[Project]:
-    return CompiledQuery(
-        _projects(sees_all).where(AvatarProject.id == parameter("project_id")), by_name(Project.from_row)
-    )
+    query = _projects(sees_all).where(AvatarProject.id == parameter("project_id"))
+    return CompiledQuery(query, by_name(Project.from_row), by_key=True)
 
 
 @compiled

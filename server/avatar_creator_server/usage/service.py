@@ -270,7 +270,8 @@ def _count_of_avatar() -> CompiledStatement:
     return CompiledStatement(
         Avatar.update(
             usage_count=Avatar.usage_count + 1, last_used_time=parameter("now", Avatar.last_used_time)
-        ).where(Avatar.id == parameter("avatar_id"))
+        ).where(Avatar.id == parameter("avatar_id")),
+        by_key=True,
     )
 
 

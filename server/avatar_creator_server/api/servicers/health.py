@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers

@@ -1,0 +1,319 @@
+"""The plan of every statement of the service, on a database of any size.
+
+`make plans` fills a database with 1,000,000 avatars, calls every RPC with every filter, lets a worker work,
+and records what PostgreSQL receives. It then runs EXPLAIN ANALYZE for each statement and prints a table. It
+fails if a statement reads or sorts many more rows than a page has, unless `STATED` gives a reason. A test
+does the same with 20,000 avatars.
+
+    python -m bench.plans [AVATARS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from rich.console import Console
+from rich.table import Table
+
+from avatar_creator import AvatarCreator, ResourceExhaustedError
+from bench.contract_calls import CALLS, Filled
+from bench.filling import LARGEST_USER, fill
+from tests.support.ports import free_port
+from tests.support.postgres import OwnPostgres
+from tests.support.redis import Redis
+from tests.support.service import Deployment
+from tests.support.statement_log import Received, StatementLog
+from tests.support.waiting import let_pass, wait_until
+
+MOST_ROWS = 1001
+"""Rows of the largest page that most lists have, and one more: no step may read or sort more of them."""
+SMALL_TABLE = 1000
+"""A sequential scan of a table with fewer rows is no problem."""
+
+NO_LIMIT = "1000000"
+"""A limit that is checked and never reached."""
+
+_WORKER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A finding that is as it should be."""
+
+    call: str
+    """Pattern of the name of the call."""
+    finding: str
+    """Pattern of the finding."""
+    reason: str
+
+
+STATED: tuple[Stated, ...] = ()
+
+
+@dataclass(slots=True)
+class Plan:
+    """The plan of a statement."""
+
+    call: str
+    """Name of the call that sent the statement."""
+    received: Received
+    milliseconds: float
+    """Time in PostgreSQL; 0 if it was not run."""
+    indexes: list[str] = field(default_factory=list)
+    worst: str = ""
+    """The step that took longest."""
+    findings: list[str] = field(default_factory=list)
+    """Steps that read or sort too many rows."""
+
+
+def record(deployment: Deployment, log: StatementLog) -> Iterator[tuple[str, list[Received]]]:
+    """Call everything, and yield the statements of each call, first those that an idle server repeats."""
+    metrics = f"127.0.0.1:{free_port()}"
+    deployment.start_server(METRICS_ADDRESS=metrics)
+    with (
+        deployment.client(LARGEST_USER) as largest,
+        deployment.client("user-77") as ordinary,
+        deployment.client("olga", role="ops") as operator,
+    ):
+        filled = Filled.of(deployment, largest, ordinary, operator)
+        with closing(largest.generations.watch_many(filled.pending)) as states:
+            next(states)
+            log.read_new()
+            yield "repeated by an idle server", _for_a_while(log)
+        for rpc, forms in CALLS.items():
+            for form, call in forms.items():
+                log.read_new()
+                call(filled)
+                yield ", ".join(filter(None, (rpc.partition(".")[2], form))), log.read_new()
+        for limit in ("CONCURRENT", "PER_MINUTE", "PER_DAY"):
+            yield from _refused(deployment, log, filled, f"GENERATION_LIMIT_{limit}", "1")
+        yield from _refused(deployment, log, filled, "SPEND_LIMIT_PER_DAY", "0.01")
+    log.read_new()
+    urllib.request.urlopen(f"http://{metrics}/metrics", timeout=60).read()
+    yield "metrics", log.read_new()
+    deployment.run_command("doctor")
+    yield "doctor", log.read_new()
+    yield "worker", _of_worker(deployment, log)
+
+
+def _for_a_while(log: StatementLog) -> list[Received]:
+    """Return what arrives in three seconds, in which an idle server does all that it repeats often."""
+    let_pass(3.0)
+    return log.read_new()
+
+
+def _refused(
+    deployment: Deployment, log: StatementLog, filled: Filled, setting: str, limit: str
+) -> Iterator[tuple[str, list[Received]]]:
+    """Yield the statements of a server that refuses a generation, because the user is over a limit."""
+    server = deployment.start_server(**{setting: limit})
+    with closing(AvatarCreator(server.target, token=deployment.token(LARGEST_USER))) as client:
+        client.projects.get(filled.project_id)
+        log.read_new()
+        try:
+            client.generations.create(filled.project_id, "a portrait", timeout=60.0)
+        except ResourceExhaustedError:
+            yield f"CreateGeneration, over {setting}", log.read_new()
+        else:
+            raise RuntimeError(f"{setting} {limit} refused nothing")
+    server.close()
+
+
+def _of_worker(deployment: Deployment, log: StatementLog) -> list[Received]:
+    """Return the statements of a worker that draws, removes a project and clears away."""
+    for table in ("idempotency_keys", "generation_starts"):
+        deployment.execute(
+            f"UPDATE {table} SET create_time = create_time - interval '30 days'"
+            f" WHERE ctid IN (SELECT ctid FROM {table} LIMIT {MOST_ROWS})"
+        )
+    log.read_new()
+    worker = deployment.start_worker()
+    found = list[Received]()
+    missing = {
+        "INSERT avatars",
+        "DELETE avatars",
+        "DELETE quick_work",
+        "DELETE idempotency_keys",
+        "DELETE generation_starts",
+    }
+
+    def worked() -> bool:
+        added = log.read_new()
+        found.extend(added)
+        missing.difference_update(received.subject for received in added)
+        return not missing
+
+    wait_until(worked, _WORKER_SECONDS, lambda: f"no {missing}\n{worker.last_output()}")
+    worker.close()
+    return found
+
+
+def explain(database_url: str, recorded: Sequence[tuple[str, list[Received]]], *, small: bool) -> list[Plan]:
+    """Return a plan for each form of a statement, and one more for each other set of indexes that it uses.
+
+    Args:
+        database_url: URL of the database.
+        recorded: Names of calls, and the statements of each.
+        small: True if sequential scans must be avoided where that is possible, because the tables are small.
+    """
+    plans = list[Plan]()
+    idle = {received.form for received in recorded[0][1]}
+    known = set[tuple[Any, ...]]()
+    with closing(psycopg2.connect(database_url)) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"SET enable_seqscan = {'off' if small else 'on'}")
+        cursor.execute("SELECT relname, reltuples FROM pg_class WHERE relkind = 'r'")
+        sizes = dict(cursor.fetchall())
+        connection.commit()
+        for call, statements in recorded:
+            forms = {received.form: received for received in statements}
+            for form, received in forms.items():
+                if call != recorded[0][0] and form in idle:
+                    continue
+                plan = _explain(connection, call, received, sizes)
+                key = (form, *plan.indexes, *(re.sub(r"[\d,]+", "", finding) for finding in plan.findings))
+                if key not in known:
+                    known.add(key)
+                    plans.append(plan)
+    return plans
+
+
+def _explain(connection: Any, call: str, received: Received, sizes: dict[str, float]) -> Plan:
+    cursor = connection.cursor()
+    for options in ("ANALYZE, ", ""):
+        try:
+            if received.prepared:
+                cursor.execute("DEALLOCATE ALL")
+                cursor.execute(received.prepared)
+            cursor.execute(f"EXPLAIN ({options}FORMAT JSON) {received.sql}")
+            [[[root]]] = cursor.fetchall()
+            break
+        except psycopg2.IntegrityError:
+            pass  # The row is there since the call.
+        finally:
+            connection.rollback()
+    plan = Plan(call, received, root.get("Execution Time", 0.0))
+    steps = list(_steps(root["Plan"]))
+    plan.indexes = sorted({step["Index Name"] for step in steps if "Index Name" in step})
+    if plan.milliseconds:
+        slowest = max(steps, key=_own_milliseconds)
+        plan.worst = f"{_described(slowest)} {_own_milliseconds(slowest):.2f} ms"
+    for step in steps:
+        rows = _rows(step) + _dropped(step)
+        table = step.get("Relation Name", "")
+        if step["Node Type"] == "Seq Scan" and sizes.get(table, 0) >= SMALL_TABLE:
+            plan.findings.append(f"reads all of {table}")
+        elif "Scan" in step["Node Type"] and rows > MOST_ROWS:
+            plan.findings.append(f"{_described(step)} reads {rows:,.0f} rows")
+        elif step["Node Type"] == "Sort" and (sorted_rows := _rows(step["Plans"][0])) > MOST_ROWS:
+            plan.findings.append(f"sorts {sorted_rows:,.0f} rows")
+    return plan
+
+
+def _steps(step: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield step
+    for inner in step.get("Plans", ()):
+        yield from _steps(inner)
+
+
+def _rows(step: dict[str, Any]) -> float:
+    return float(step.get("Actual Rows", 0) * step.get("Actual Loops", 0))
+
+
+def _dropped(step: dict[str, Any]) -> float:
+    dropped = step.get("Rows Removed by Filter", 0) + step.get("Rows Removed by Index Recheck", 0)
+    return float(dropped * step.get("Actual Loops", 0))
+
+
+def _own_milliseconds(step: dict[str, Any]) -> float:
+    def total(of: dict[str, Any]) -> float:
+        return float(of.get("Actual Total Time", 0) * of.get("Actual Loops", 0))
+
+    return total(step) - sum(total(inner) for inner in step.get("Plans", ()))
+
+
+def _described(step: dict[str, Any]) -> str:
+    subject = step.get("Index Name") or step.get("Relation Name") or step.get("CTE Name") or ""
+    return f"{step['Node Type']} {subject}".strip()
+
+
+def unstated(plans: Sequence[Plan]) -> list[str]:
+    """Return the findings for which `STATED` gives no reason."""
+    return [
+        f"{plan.call}: {finding}\n    {plan.received.form[:1500]}"
+        for plan in plans
+        for finding in plan.findings
+        if not any(re.search(each.call, plan.call) and re.search(each.finding, finding) for each in STATED)
+    ]
+
+
+def record_and_explain(
+    postgres: OwnPostgres, redis_url: str, directory: Path, *, avatars: int, small: bool
+) -> list[Plan]:
+    """Fill a new database, call everything, and return the plans.
+
+    Args:
+        postgres: The server for the database.
+        redis_url: An empty database of Redis.
+        directory: An empty folder for the service.
+        avatars: Number of avatars; other numbers are in proportion.
+        small: See `explain`.
+    """
+    url = postgres.create_database()
+    no_limits = dict.fromkeys(
+        (f"GENERATION_LIMIT_{limit}" for limit in ("CONCURRENT", "PER_MINUTE", "PER_DAY")), NO_LIMIT
+    )
+    deployment = Deployment.distributed(directory, url, redis_url, SPEND_LIMIT_PER_DAY=NO_LIMIT, **no_limits)
+    try:
+        deployment.run_command("migrate")
+        fill(
+            url,
+            avatars=avatars,
+            users=max(avatars // 100, 100),
+            largest_user=avatars // 10 if not small else avatars // 2,
+            uses=5 * avatars,
+            queued=avatars // 20 if not small else avatars // 4,
+        )
+        recorded = list(record(deployment, postgres.log_statements(url)))
+    finally:
+        deployment.close()
+    plans = explain(url, recorded, small=small)
+    postgres.drop_database(url)
+    return plans
+
+
+def main() -> int:
+    """Print the table and the findings; return 1 if a finding has no stated reason."""
+    parser = argparse.ArgumentParser(description="Explain every statement of the service.")
+    parser.add_argument("avatars", type=int, nargs="?", default=1_000_000)
+    arguments = parser.parse_args()
+    with ExitStack() as closing_all:
+        postgres = OwnPostgres()
+        closing_all.callback(postgres.close)
+        redis = Redis.start()
+        closing_all.callback(redis.close)
+        directory = Path(closing_all.enter_context(tempfile.TemporaryDirectory()))
+        plans = record_and_explain(postgres, redis.url(1), directory, avatars=arguments.avatars, small=False)
+    table = Table("call", "statement", "indexes", "ms", "slowest step")
+    for plan in plans:
+        shown = f"{plan.milliseconds:.2f}" if plan.milliseconds else ""
+        table.add_row(plan.call, plan.received.subject, "\n".join(plan.indexes), shown, plan.worst)
+    Console(width=180).print(table)
+    found = unstated(plans)
+    for finding in found:
+        print(finding)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
