@@ -1,34 +1,41 @@
-"""Calls: GetAvatar, lists, and writes, beside a handler that only answers or only runs the same SQL."""
+"""Calls: GetAvatar, lists, and writes, next to a handler that only answers or only runs the same SQL."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from avatar_creator import AvatarCreator
+import psutil
+
 from avatar_creator.v1 import avatar_project_service_pb2 as project_pb
 from avatar_creator.v1 import avatar_service_pb2 as avatar_pb
 from avatar_creator.v1 import generation_service_pb2 as generation_pb
 from avatar_creator.v1 import usage_service_pb2 as usage_pb
-from avatar_creator_server.demo.run import PHOTOGRAPH
+from bench.filling import fill
 from bench.goals import BY_NAME
-from bench.lab import USER, Lab, baseline, rpc
+from bench.lab import USER, Lab, Scale, baseline, rpc
 from bench.load import Speed, Target, answer_of, at_rate, enough_calls, full_speed, median_speed
 from bench.recording import recording, with_new_ids
 from bench.results import Result, interleaved, of_pairs
 from tests.support.service import Deployment
 
-_SECONDS = 0.6
+_SECONDS = {Scale.TINY: 0.05, Scale.SHORT: 0.4, Scale.FULL: 2.0}
 """Time of one measurement at full speed."""
-_LATENCY_SECONDS = 1.5
+_LATENCY_FACTOR = 2.5
+"""Time of a measurement of latency, as a multiple of that."""
 _PAGE = 20
 _PROJECTS = 32
-_SPREAD_USER = "bench-spread"
+_AVATARS = {Scale.TINY: 100, Scale.SHORT: 10_000, Scale.FULL: 10_000}
+"""Avatars of the user who calls."""
+_USERS = 100
+_CONNECTIONS = 16
+"""Connections to a server of several processes: the kernel gives each one to a process."""
 
 READS = ("get-avatar", "get-avatar-spread", "get-avatar-p99", "list-avatars", "batch-get-avatars")
 WRITES = ("create-project", "record-usage", "create-generation", "create-generation-projects")
-ROWS = (*READS, *WRITES)
+ROWS = (*READS, *WRITES, "processes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +48,25 @@ class _Data:
 
 def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
     """Measure these of `ROWS`."""
-    with lab.deployment() as deployment:
-        deployment.start_server()
-        data = _fill(deployment)
-        yield from _reads(lab, deployment, data, [row for row in rows if row in READS])
-        yield from _writes(lab, deployment, data, [row for row in rows if row in WRITES])
+    url = lab.database()
+    avatars = _AVATARS[lab.scale]
+    fill(url, avatars=2 * avatars, users=_USERS, largest_user=avatars, uses=avatars)
+    with lab.deployment(url) as deployment:
+        data = _read(deployment)
+        if set(rows) & {*READS, *WRITES}:
+            deployment.start_server()
+            yield from _reads(lab, deployment, data, [row for row in rows if row in READS])
+            yield from _writes(lab, deployment, data, [row for row in rows if row in WRITES])
+        if "processes" in rows:
+            yield _processes(lab, deployment, data)
 
 
-def _fill(deployment: Deployment) -> _Data:
-    worker = deployment.start_worker()
-    with deployment.client(USER) as client:
-        projects = [client.projects.create(f"Bench {number}").id for number in range(_PROJECTS)]
-        avatars = [_upload(client, projects[0], number) for number in range(_PAGE)]
-    worker.terminate()  # it would claim the generations of the load
-    return _Data(projects, avatars)
-
-
-def _upload(client: AvatarCreator, project_id: str, number: int) -> str:
-    return client.avatars.upload(project_id, PHOTOGRAPH, name=f"Face {number}").id
+def _read(deployment: Deployment) -> _Data:
+    avatars = deployment.execute("SELECT id FROM avatars WHERE user_id = %s ORDER BY id DESC", USER)
+    projects = deployment.execute(
+        "SELECT id FROM avatar_projects WHERE user_id = %s ORDER BY id LIMIT %s", USER, _PROJECTS
+    )
+    return _Data([row["id"] for row in projects], [row["id"] for row in avatars])
 
 
 def _reads(lab: Lab, deployment: Deployment, data: _Data, rows: Sequence[str]) -> Iterator[Result]:
@@ -74,7 +82,7 @@ def _reads(lab: Lab, deployment: Deployment, data: _Data, rows: Sequence[str]) -
         "batch-get-avatars": rpc(
             deployment,
             "AvatarService/BatchGetAvatars",
-            avatar_pb.BatchGetAvatarsRequest(avatar_ids=data.avatar_ids),
+            avatar_pb.BatchGetAvatarsRequest(avatar_ids=data.avatar_ids[:_PAGE]),
         ),
     }
     for row in rows:
@@ -136,7 +144,7 @@ def _record(
 ) -> dict[str, dict[str, Any]]:
     """Call each method once through a recorder, and return the baselines that repeat its transaction."""
     database_url = deployment.settings["DATABASE_URL"]
-    kept = [*data.project_ids, *data.avatar_ids]
+    kept = {*data.project_ids, *data.avatar_ids}
     recorded = {}
     with recording(database_url) as recorder:
         server = deployment.start_server(DATABASE_URL=recorder.url)
@@ -167,8 +175,30 @@ def _record(
     return recorded
 
 
+def _processes(lab: Lab, deployment: Deployment, data: _Data) -> Result:
+    request = avatar_pb.GetAvatarRequest(avatar_id=data.avatar_ids[0])
+    servers = [deployment.start_server(SERVER_PROCESSES=str(number)) for number in (1, 2)]
+    one, two = (
+        rpc(deployment, "AvatarService/GetAvatar", request, server=server, connections=_CONNECTIONS)
+        for server in servers
+    )
+    busy: list[float] = []
+
+    def speed(target: Target) -> float:
+        psutil.cpu_percent()
+        found = full_speed(target, calls).per_second
+        if target is two:
+            busy.append(psutil.cpu_percent())
+        return found
+
+    calls = enough_calls(two, _SECONDS[lab.scale])
+    pairs = interleaved(lambda: speed(two), lambda: speed(one), lab.pairs)
+    note = f"{statistics.median(busy):.0f} % of the machine's CPU busy"
+    return of_pairs(BY_NAME["processes"], pairs, unit="/s", note=note)
+
+
 def _speeds(lab: Lab, row: str, ours: Target, theirs: Target) -> Result:
-    calls = {target.address: enough_calls(target, _SECONDS) for target in (ours, theirs)}
+    calls = {target.address: enough_calls(target, _SECONDS[lab.scale]) for target in (ours, theirs)}
     speeds: dict[str, list[Speed]] = {ours.address: [], theirs.address: []}
 
     def speed(target: Target) -> float:
@@ -178,20 +208,22 @@ def _speeds(lab: Lab, row: str, ours: Target, theirs: Target) -> Result:
 
     pairs = interleaved(lambda: speed(ours), lambda: speed(theirs), lab.pairs)
     cpu, bare_cpu = (median_speed(speeds[target.address]).cpu_ms for target in (ours, theirs))
-    note = f"CPU {cpu:.2f} ms a call, beside {bare_cpu:.2f}"
+    note = f"CPU {cpu:.2f} ms a call, baseline {bare_cpu:.2f}"
     return of_pairs(BY_NAME[row], pairs, unit="/s", note=note)
 
 
 def _latency(lab: Lab, row: str, ours: Target, theirs: Target) -> Result:
     halves = {
-        target.address: full_speed(target, enough_calls(target, _SECONDS)).per_second / 2
+        target.address: full_speed(target, enough_calls(target, _SECONDS[lab.scale])).per_second / 2
         for target in (ours, theirs)
     }
 
+    seconds = _SECONDS[lab.scale] * _LATENCY_FACTOR
+
     def p99(target: Target) -> float:
         rate = halves[target.address]
-        return at_rate(target, round(rate * _LATENCY_SECONDS), rate).p99_ms
+        return at_rate(target, round(rate * seconds), rate).p99_ms
 
     pairs = interleaved(lambda: p99(ours), lambda: p99(theirs), lab.pairs)
-    note = f"at {halves[ours.address]:,.0f}/s, beside {halves[theirs.address]:,.0f}/s"
+    note = f"at {halves[ours.address]:,.0f}/s, baseline {halves[theirs.address]:,.0f}/s"
     return of_pairs(BY_NAME[row], pairs, unit="ms", note=note)

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -20,7 +21,7 @@ from avatar_creator.v1 import generation_pb2, generation_service_pb2_grpc
 from avatar_creator.v1 import generation_service_pb2 as pb
 from bench import hand_worker
 from bench.goals import BY_NAME
-from bench.lab import USER, Lab
+from bench.lab import USER, Lab, Scale
 from bench.load import cpu_seconds
 from bench.results import Result, interleaved, of_pairs
 from tests.support.child_process import ChildProcess
@@ -30,9 +31,9 @@ from tests.support.waiting import wait_until
 ROWS = ("generation-seen", "workers", "generation-cpu")
 
 _SIDE = 256
-_SEEN = 15
+_SEEN = {Scale.TINY: 2, Scale.SHORT: 15, Scale.FULL: 50}
 """Generations of one measurement of the time until PROCESSING."""
-_MADE = 60
+_MADE = {Scale.TINY: 4, Scale.SHORT: 50, Scale.FULL: 200}
 """Generations of one measurement of the workers' speed."""
 _SECONDS = 60.0
 _PROCESSING = generation_pb2.GENERATION_STATE_PROCESSING
@@ -61,7 +62,7 @@ def _seen(lab: Lab, deployment: Deployment, project_id: str) -> Result:
     ):
 
         def median(one: Callable[[], float]) -> float:
-            return statistics.median(one() for _ in range(_SEEN))
+            return statistics.median(one() for _ in range(_SEEN[lab.scale]))
 
         median(watched.seconds_until_processing)
         median(by_hand)
@@ -79,7 +80,7 @@ class _Watched:
     def __init__(self, deployment: Deployment, project_id: str) -> None:
         self._request = pb.CreateGenerationRequest(project_id=project_id, prompt="a face")
         self._request.options.width = self._request.options.height = _SIDE
-        self._metadata = [("authorization", f"Bearer {deployment.token(USER)}")]
+        self._metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
         self._channel = grpc.insecure_channel(deployment.target)
         self._stub = generation_service_pb2_grpc.GenerationServiceStub(self._channel)
         self._states: dict[tuple[str, int], float] = {}
@@ -130,7 +131,7 @@ def _by_hand(deployment: Deployment) -> Iterator[Callable[[], float]]:
     cursor.execute("CREATE INDEX ON bench_queue (due_time) WHERE due_time IS NOT NULL")
     connection.commit()
     client = redis.Redis.from_url(redis_url)
-    subscription = client.pubsub(ignore_subscribe_messages=True)
+    subscription: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     subscription.subscribe(hand_worker.TOPIC)
     subscription.get_message(timeout=1.0)
     command = [sys.executable, "-m", "bench.hand_worker", database_url, redis_url]
@@ -161,19 +162,20 @@ def _workers(lab: Lab, deployment: Deployment, project_id: str, first: ServicePr
     with _Watched(deployment, project_id) as watched:
         for _ in range(5):
             watched.seconds_until_processing()
+    count = _MADE[lab.scale]
     cpu: list[float] = []
     busy: list[float] = []
 
     def one() -> float:
         before = cpu_seconds(_tree(first))
-        speed = _speed(deployment, project_id)
-        cpu.append((cpu_seconds(_tree(first)) - before) / _MADE * 1000)
+        speed = _speed(deployment, project_id, count)
+        cpu.append((cpu_seconds(_tree(first)) - before) / count * 1000)
         return speed
 
     def two() -> float:
         second = deployment.start_worker(module="bench.instant_worker")
         psutil.cpu_percent()
-        speed = _speed(deployment, project_id)
+        speed = _speed(deployment, project_id, count)
         busy.append(psutil.cpu_percent())
         second.terminate()
         return speed
@@ -189,17 +191,17 @@ def _tree(process: ServiceProcess) -> list[int]:
     return [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
 
 
-def _speed(deployment: Deployment, project_id: str) -> float:
+def _speed(deployment: Deployment, project_id: str, number: int) -> float:
     """Create generations, and return how many of them workers complete in a second."""
     request = pb.CreateGenerationRequest(project_id=project_id, prompt="a face")
     request.options.width = request.options.height = _SIDE
-    metadata = [("authorization", f"Bearer {deployment.token(USER)}")]
+    metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
     count = "SELECT count(*) AS unfinished FROM avatar_generations WHERE due_time IS NOT NULL"
     with grpc.insecure_channel(deployment.target) as channel:
         stub = generation_service_pb2_grpc.GenerationServiceStub(channel)
         started = time.perf_counter()
-        calls = [stub.CreateGeneration.future(request, metadata=metadata) for _ in range(_MADE)]
+        calls = [stub.CreateGeneration.future(request, metadata=metadata) for _ in range(number)]
         for call in calls:
             call.result()
         wait_until(lambda: deployment.execute(count)[0]["unfinished"] == 0, _SECONDS)
-        return _MADE / (time.perf_counter() - started)
+        return number / (time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""The table: every measure, what it is beside, and its goal."""
+"""The table: every measure, its baseline, and its goal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from bench.results import Goal
 
 _NULL = "null call, the same answer"
 _SAME_SQL = "bare handler, the same SQL and hop"
-_POINT = "reading one avatar"
+_POINT = "read of an avatar"
 
 GOALS: tuple[Goal, ...] = (
     Goal("get-avatar", "GetAvatar, one avatar again and again", _NULL, "≥ 0.75", 0.75),
-    Goal("get-avatar-spread", "GetAvatar, 20,000 avatars in turn", _NULL, "≥ 0.38", 0.38),
+    Goal("get-avatar-spread", "GetAvatar, 10,000 avatars in turn", _NULL, "≥ 0.38", 0.38),
     Goal(
         "get-avatar-p99",
         "GetAvatar p99 at half load",
@@ -33,14 +33,29 @@ GOALS: tuple[Goal, ...] = (
         3,
         more_is_better=False,
     ),
-    Goal("upload", "upload of 5 MiB, 12 MP", "sink, SHA-256 and decode", "≤ 1.3", 1.3, more_is_better=False),
+    Goal(
+        "upload",
+        "upload of 5 MiB, 12 MP, with its thumbnail",
+        "sink, SHA-256 and decode",
+        "≤ 1.3",
+        1.3,
+        more_is_better=False,
+    ),
+    Goal(
+        "upload-deferred",
+        "the same, with the thumbnail deferred",
+        "sink, SHA-256 and decode",
+        "≤ 1.3",
+        1.3,
+        more_is_better=False,
+    ),
     Goal(
         "thumbnail", "thumbnail of a 12 MP JPEG", "draft decode by hand", "≤ 1.1", 1.1, more_is_better=False
     ),
     Goal("watchers", "one event to 1,000 watchers", "null streams", "≤ 1.15", 1.15, more_is_better=False),
     Goal(
         "watchers-later",
-        "the same, after 20,000 calls",
+        "the same, after 10,000 calls",
         "null streams",
         "≤ 1.15",
         1.15,

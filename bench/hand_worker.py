@@ -6,6 +6,7 @@ The arguments are the URLs of the database and of Redis. The database has the ta
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import psycopg2
 import redis
@@ -18,7 +19,7 @@ def main(database_url: str, redis_url: str) -> None:
     """Claim rows until the process is ended."""
     connection = psycopg2.connect(database_url)
     cursor = connection.cursor()
-    client = redis.Redis.from_url(redis_url)
+    client: Any = redis.Redis.from_url(redis_url)
     client.xgroup_create(STREAM, GROUP, mkstream=True)
     print("ready", flush=True)
     while True:

@@ -6,8 +6,8 @@ It reads no headers: an answer with a message is a success, and an error of gRPC
 
 from __future__ import annotations
 
-import select
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from tests.support.http2 import (
@@ -38,6 +38,8 @@ _STATIC = (3, 6)
 _FIRST_DYNAMIC = 62
 """Place of the newest header that the server keeps (RFC 7541, section 2.3.3)."""
 _HEADER_BYTES = 9
+_PREFIX_BYTES = 5
+"""Bytes in front of a message of gRPC: a flag and its size."""
 
 Ended = Callable[[int, bool], None]
 
@@ -62,7 +64,9 @@ class Connection:
         self._unread = 0
         self._received = bytearray()
         self._out = bytearray()
+        self._held: deque[tuple[int, bytes]] = deque()
         self._with_message: set[int] = set()
+        self._parts: dict[int, bytes] = {}
         self.message_bytes = 0
         """Size of all messages received, with their prefixes of five bytes."""
         window = INITIAL_WINDOW_SIZE.to_bytes(2) + _LARGEST_WINDOW.to_bytes(4)
@@ -71,42 +75,43 @@ class Connection:
         self._on_message: Callable[[int], None] = lambda _: None
 
     def on_message(self, function: Callable[[int], None]) -> None:
-        """Call a function with the number of the call whenever a part of an answer has arrived."""
+        """Call a function with the number of the call whenever a message has arrived."""
         self._on_message = function
 
     def call(self, message: bytes) -> int:
         """Begin a call with one request, which `flush` sends, and return its number."""
         number, self._next_id = self._next_id, self._next_id + 2
-        data = b"\x00" + len(message).to_bytes(4) + message
-        while self._window < len(data):
-            self.turn(lambda *_: None, 1.0)
-        self._window -= len(data)
         self._out += frame(HEADERS, END_HEADERS, self._headers, number)
         self._headers = self._later_headers
-        self._out += frame(DATA, END_STREAM, data, number)
+        self._held.append((number, b"\x00" + len(message).to_bytes(4) + message))
         return number
 
-    def turn(self, ended: Ended, seconds: float | None) -> None:
-        """Send what is due, wait for bytes, and report the calls that have ended.
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, for `select`."""
+        return self._socket.fileno()
+
+    def read(self, ended: Ended) -> None:
+        """Read what has arrived, or wait for bytes, and report the calls that have ended.
 
         Args:
             ended: Receives the number of each call, and whether it has an answer.
-            seconds: Maximum time to wait; None for no limit.
 
         Raises:
             ClosedError: The server has closed the connection.
         """
-        self.flush()
-        if not select.select([self._socket], [], [], seconds)[0]:
-            return
         chunk = self._socket.recv(_READ_BYTES)
         if not chunk:
             raise ClosedError
         self._received += chunk
         self._read_frames(ended)
+        self.flush()
 
     def flush(self) -> None:
         """Send the calls that have begun."""
+        while self._held and self._window >= len(self._held[0][1]):
+            number, data = self._held.popleft()
+            self._window -= len(data)
+            self._out += frame(DATA, END_STREAM, data, number)
         if self._out:
             self._socket.sendall(self._out)
             self._out.clear()
@@ -133,7 +138,7 @@ class Connection:
             if flags & _PADDED:
                 raise ValueError("a frame has padding, which gRPC never sends")
             if payload:
-                self._take(number, len(payload))
+                self._take(number, payload)
         elif kind == SETTINGS and not flags & ACK:
             self._out += frame(SETTINGS, ACK, b"")
         elif kind == PING and not flags & ACK:
@@ -147,18 +152,27 @@ class Connection:
             self._with_message.discard(number)
             ended(number, has_message and kind != RST_STREAM)
 
-    def _take(self, number: int, size: int) -> None:
-        self._with_message.add(number)
-        self.message_bytes += size
-        self._unread += size
+    def _take(self, number: int, payload: bytes) -> None:
+        self.message_bytes += len(payload)
+        self._unread += len(payload)
         if self._unread > _LARGEST_WINDOW // 4:
             self._out += frame(WINDOW_UPDATE, 0, self._unread.to_bytes(4))
             self._unread = 0
-        self._on_message(number)
+        # A frame may have a part of a message, and parts of several.
+        received = self._parts.pop(number, b"") + payload
+        while len(received) >= _PREFIX_BYTES:
+            end = _PREFIX_BYTES + int.from_bytes(received[1:_PREFIX_BYTES])
+            if len(received) < end:
+                break
+            received = received[end:]
+            self._with_message.add(number)
+            self._on_message(number)
+        if received:
+            self._parts[number] = received
 
 
 def _headers(target: str, path: str, metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """Return the headers of the first call, which the server keeps, and those of later calls: their places."""
+    """Return the headers of the first call, which the server keeps, and of later ones: their places."""
     own = {
         ":path": path,
         ":authority": target,

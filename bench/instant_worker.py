@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from PIL import Image
 
 from avatar_creator_server.cli import main
 from avatar_creator_server.demo.run import PHOTOGRAPH
 from avatar_creator_server.images.processing import decode, fitted
-from avatar_creator_tasks import worker
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports
 
 
@@ -41,5 +41,5 @@ def _instant(*_: Any) -> InstantProvider:
 
 
 if __name__ == "__main__":
-    worker.make_provider = _instant
-    main()
+    with patch("avatar_creator_tasks.worker.make_provider", _instant):
+        main()

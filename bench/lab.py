@@ -8,18 +8,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench.filling import LARGEST_USER
 from bench.load import Target
 from tests.support.child_process import ChildProcess
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
-from tests.support.service import Deployment, run_command
+from tests.support.service import Deployment, ServiceProcess, run_command
 
-USER = "bench"
+USER = LARGEST_USER
 """The user of every load."""
 
 LIMITS = {
@@ -28,6 +30,7 @@ LIMITS = {
     "READS_AT_ONCE_PER_USER": "32",
     "WRITES_AT_ONCE_PER_USER": "32",
     "DATABASE_CONNECTIONS_PER_USER": "8",
+    "CALL_WAIT_SECONDS": "10",
     "GENERATION_LIMIT_CONCURRENT": "0",
     "GENERATION_LIMIT_PER_MINUTE": "0",
     "GENERATION_LIMIT_PER_DAY": "0",
@@ -39,18 +42,27 @@ _REPOSITORY = Path(__file__).parents[1]
 _REDIS_DATABASE = 1
 
 
-class Lab:
-    """Starts services and baselines; `close` ends them all."""
+class Scale(StrEnum):
+    """Sizes of the data, and times of the loads."""
 
-    def __init__(self, *, pairs: int, full: bool) -> None:
+    TINY = "tiny"
+    """Shows only that the program works."""
+    SHORT = "short"
+    FULL = "full"
+
+
+class Lab:
+    """Starts services; the end of its block ends them all, and deletes their data."""
+
+    def __init__(self, *, pairs: int, scale: Scale) -> None:
         """Start PostgreSQL and Redis.
 
         Args:
             pairs: Number of interleaved pairs of a row.
-            full: True for the large sizes.
+            scale: Sizes of the data, and times of the loads.
         """
         self.pairs = pairs
-        self.full = full
+        self.scale = scale
         self._opened = ExitStack()
         with ExitStack() as opening:
             self.folder = Path(
@@ -62,7 +74,10 @@ class Lab:
             opening.callback(self.redis.close)
             self._opened = opening.pop_all()
 
-    def close(self) -> None:
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End all that was started, and delete its data."""
         self._opened.close()
 
@@ -118,13 +133,21 @@ def baseline(handlers: dict[str, dict[str, Any]]) -> Iterator[Baseline]:
         yield Baseline(int(line), process.pid)
 
 
-def rpc(deployment: Deployment, method: str, *messages: Any) -> Target:
-    """Return the target of a method of the first server, for example `AvatarService/GetAvatar`."""
-    server = psutil.Process(deployment.servers[0].pid)
+def rpc(
+    deployment: Deployment,
+    method: str,
+    *messages: Any,
+    server: ServiceProcess | None = None,
+    connections: int = 1,
+) -> Target:
+    """Return the target of a method of a server, by default the first, such as `AvatarService/GetAvatar`."""
+    called = server or deployment.servers[0]
+    process = psutil.Process(called.pid)
     return Target(
-        deployment.target,
+        called.target,
         f"/avatar_creator.v1.{method}",
         [message.SerializeToString() for message in messages],
         {"authorization": f"Bearer {deployment.token(USER)}"},
-        (server.pid, *(child.pid for child in server.children(recursive=True))),
+        (process.pid, *(child.pid for child in process.children(recursive=True))),
+        connections,
     )

@@ -1,4 +1,4 @@
-"""The load process: calls a method on one connection, and prints what it saw as JSON.
+"""The load process: calls a method, and prints what it saw as JSON.
 
 It reads a `Load` as JSON from its standard input. A process of its own, so that the load has its own core
 and the measured process does nothing else.
@@ -7,10 +7,12 @@ and the measured process does nothing else.
 from __future__ import annotations
 
 import json
+import select
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from bench.http2_connection import Connection
 
@@ -31,6 +33,7 @@ class Load:
     """Number of calls in flight, if there is no rate."""
     per_second: float = 0.0
     """Rate at which calls begin, however slow the answers are; 0 keeps `at_once` in flight."""
+    connections: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +52,49 @@ class Seen:
 
 def drive(load: Load) -> Seen:
     """Run a load to its end."""
-    connection = Connection(load.target, load.path, load.metadata)
+    connections = [Connection(load.target, load.path, load.metadata) for _ in range(load.connections)]
     messages = [bytes.fromhex(message) for message in load.messages]
-    due: dict[int, float] = {}
+    due: dict[tuple[Connection, int], float] = {}
     took: list[float] = []
     failures = begun = 0
 
-    def begin(moment: float) -> None:
+    def begin(connection: Connection, moment: float) -> None:
         nonlocal begun
-        due[connection.call(messages[begun % len(messages)])] = moment
+        due[connection, connection.call(messages[begun % len(messages)])] = moment
         begun += 1
 
-    def ended(number: int, has_answer: bool) -> None:
+    def ended(connection: Connection, number: int, has_answer: bool) -> None:
         nonlocal failures
-        took.append(time.perf_counter() - due.pop(number))
+        took.append(time.perf_counter() - due.pop((connection, number)))
         failures += not has_answer
         if not load.per_second and begun < load.calls:
-            begin(time.perf_counter())
+            begin(connection, time.perf_counter())
 
+    ends = {connection: partial(ended, connection) for connection in connections}
     started = time.perf_counter()
     if not load.per_second:
-        for _ in range(min(load.at_once, load.calls)):
-            begin(started)
+        for number in range(min(load.at_once, load.calls)):
+            begin(connections[number % len(connections)], started)
     while len(took) < load.calls:
         wait = None
         if load.per_second and begun < load.calls:
             now = time.perf_counter()
             while begun < load.calls and (moment := started + begun / load.per_second) <= now:
-                begin(moment)
+                begin(connections[begun % len(connections)], moment)
             wait = max(0.0, started + begun / load.per_second - now)
-        connection.turn(ended, wait)
+        for connection in connections:
+            connection.flush()
+        for connection in select.select(connections, [], [], wait)[0]:
+            connection.read(ends[connection])
     seconds = time.perf_counter() - started
-    connection.close()
+    for connection in connections:
+        connection.close()
     took.sort()
     return Seen(
         seconds,
         len(took) - failures,
         failures,
-        connection.message_bytes,
+        sum(connection.message_bytes for connection in connections),
         took[len(took) // 2] * 1000,
         took[len(took) * 99 // 100] * 1000,
     )

@@ -6,7 +6,7 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
@@ -96,8 +96,8 @@ class Recorder:
             threading.Thread(target=_pump, args=(server, client, answers.feed), daemon=True).start()
 
 
-def with_new_ids(statements: Sequence[str], kept: Sequence[str]) -> list[list[str]]:
-    """Return each statement in parts, of which every second one is an id that each call makes anew.
+def with_new_ids(statements: Sequence[str], kept: Collection[str]) -> list[list[str]]:
+    """Return each statement in parts, of which every second one is an id that each call makes again.
 
     Args:
         statements: The statements.

@@ -15,12 +15,12 @@ TOLERANCE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A row of the table: what is measured, beside what, and the goal."""
+    """A row of the table: a measure, its baseline and its goal."""
 
     name: str
     """Name for `--rows`."""
     measure: str
-    beside: str
+    baseline: str
     """Baseline in the same run; empty if the figure stands alone."""
     goal: str
     """Goal for people, with its unit."""
@@ -37,8 +37,10 @@ class Curve:
 
     sizes: Sequence[int]
     values: Sequence[float]
+    baselines: Sequence[float]
+    """The baseline's figure at each size."""
     counted: str
-    """What the sizes count, for example `generations due`."""
+    """Rows that the sizes count, for example `generations due`."""
     unit: str = "ms"
 
 
@@ -89,7 +91,11 @@ class Result:
             "pairs": [list(pair) for pair in self.pairs],
         }
         if self.curve:
-            written["curve"] = {"sizes": list(self.curve.sizes), "values": list(self.curve.values)}
+            written["curve"] = {
+                "sizes": list(self.curve.sizes),
+                "values": list(self.curve.values),
+                "baselines": list(self.curve.baselines),
+            }
         return written
 
 
@@ -117,7 +123,7 @@ def interleaved(
     return found
 
 
-_COLUMNS = ("row", "measure", "service", "beside", "ratio", "goal", "", "note")
+_COLUMNS = ("row", "measure", "service", "baseline", "ratio", "goal", "", "note")
 
 
 def _cells(result: Result) -> tuple[str, ...]:
@@ -125,8 +131,8 @@ def _cells(result: Result) -> tuple[str, ...]:
     return (
         goal.name,
         goal.measure,
-        f"{_number(result.ours)} {result.unit}".strip(),
-        f"{_number(result.theirs)} ({goal.beside})" if goal.beside else "",
+        f"{figure(result.ours)} {result.unit}".strip(),
+        f"{figure(result.theirs)} ({goal.baseline})" if goal.baseline else "",
         f"{result.ratio:.2f}" if result.ratio else "",
         goal.goal,
         "✓" if result.is_met else "✗",
@@ -134,7 +140,8 @@ def _cells(result: Result) -> tuple[str, ...]:
     )
 
 
-def _number(value: float) -> str:
+def figure(value: float) -> str:
+    """Return a figure with three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
