@@ -56,7 +56,7 @@ from avatar_creator_server.operations.metrics_exporter import QueueCollector, se
 from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
-from avatar_creator_server.shared.memory import MemoryReturn
+from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -304,6 +304,7 @@ async def serve(settings: Settings, finish: asyncio.Event, process: ServerProces
     """
     with suppress(StoppedAtStartError):
         async with running(settings, finish, process):
+            collect_less_often()
             await finish.wait()
 
 
