@@ -239,6 +239,15 @@ def run_together(*statements: Statement) -> Any:
     return database_proxy.obj.execute_together(statements)
 
 
+def run_later(*statements: Statement) -> None:
+    """Run statements of the current transaction whose results are not needed.
+
+    PostgreSQL receives them together with the next statement, or with the commit, so they cost no round trip.
+    The locks that they take are held for a shorter time. An error appears there too.
+    """
+    database_proxy.obj.execute_later(statements)
+
+
 def compiled(build: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function that builds a statement, so that it runs once for each combination of arguments."""
     return lru_cache(maxsize=_FORMS)(build)  # type: ignore[return-value]  # lru_cache has no ParamSpec

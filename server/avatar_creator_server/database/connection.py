@@ -102,6 +102,10 @@ class _Sqlite(SqliteDatabase):
             cursor = self.execute_sql(statement.sql, statement.values)
         return cursor
 
+    def execute_later(self, statements: Sequence[Statement]) -> None:
+        """Run statements whose results are not needed."""
+        self.execute_together(statements)
+
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""
         connection.interrupt()

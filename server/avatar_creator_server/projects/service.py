@@ -15,6 +15,7 @@ from avatar_creator_server.database.compiled_queries import (
     by_name,
     compiled,
     parameter,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
@@ -165,13 +166,15 @@ class Projects:
         project = Project(
             project_id, caller.user_id, name, description, 0, "", create_time=now, update_time=now
         )
-        _insert_project().run(
-            id=project.id,
-            user_id=project.user_id,
-            name=project.name,
-            description=project.description,
-            create_time=now,
-            update_time=now,
+        run_later(
+            _insert_project().given(
+                id=project.id,
+                user_id=project.user_id,
+                name=project.name,
+                description=project.description,
+                create_time=now,
+                update_time=now,
+            )
         )
         return project
 

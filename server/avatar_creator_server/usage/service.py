@@ -17,7 +17,7 @@ from avatar_creator_server.database.compiled_queries import (
     Statement,
     compiled,
     parameter,
-    run_together,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
@@ -169,7 +169,7 @@ class Usage:
             create_time=avatar.lock_time,
             **(asdict(use) | {"app_name": use.shown_app_name}),
         )
-        run_together(
+        run_later(
             _insert_use().given(**asdict(record)),
             _count_of_avatar().given(avatar_id=use.avatar_id, now=avatar.lock_time),
             *_counts_by_app(use, avatar.lock_time),
