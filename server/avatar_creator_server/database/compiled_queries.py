@@ -183,16 +183,19 @@ class CompiledStatement:
 class CompiledInsert(CompiledStatement):
     """The INSERT of one row, with a place for each column."""
 
-    def __init__(self, model: Any, change: Callable[[Any], Any] = lambda query: query) -> None:
+    def __init__(
+        self, model: Any, change: Callable[[Any], Any] = lambda query: query, **expressions: Any
+    ) -> None:
         """Take the model of the table.
 
         Args:
             model: The model.
             change: Adds to the INSERT what it does at a conflict, and what it returns.
+            expressions: Values of columns that the database computes, by name of column.
         """
-        self._fields = model._meta.sorted_fields
+        self._fields = [field for field in model._meta.sorted_fields if field.column_name not in expressions]
         places = {field: parameter(field.column_name, field) for field in self._fields}
-        super().__init__(change(model.insert(places)), by_key=True)
+        super().__init__(change(model.insert(places, **expressions)), by_key=True)
         self._names = frozenset(field.column_name for field in self._fields)
 
     def given(self, **values: Any) -> Statement:

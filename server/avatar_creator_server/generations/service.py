@@ -290,7 +290,7 @@ class Generations:
         count: int,
     ) -> list[Generation]:
         first_id = new_id()
-        earlier_id = get_or_reserve(key, first_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, first_id)
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
         now = lock_project(self._database, caller.user_id, request.project_id, ProjectLock.ADD)
@@ -310,7 +310,7 @@ class Generations:
         self, planner: GenerationPlanner, caller: Caller, key: RequestKey, generation_id: str
     ) -> Generation:
         new_generation_id = new_id()
-        earlier_id = get_or_reserve(key, new_generation_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, new_generation_id)
         if earlier_id is not None:
             return read_generation(caller, earlier_id)
         before = read_generation(caller, generation_id)

@@ -160,7 +160,7 @@ class Projects:
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.begin_time()
         project_id = new_id()
-        earlier_id = get_or_reserve(key, project_id, now)
+        earlier_id = get_or_reserve(self._database, key, project_id)
         if earlier_id is not None:
             return self._get(caller, earlier_id)
         project = Project(

@@ -158,7 +158,7 @@ class Usage:
 
     def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         usage_id = new_id()
-        earlier_id = get_or_reserve(key, usage_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, usage_id)
         if earlier_id is not None:
             return self._recorded(caller, earlier_id)
         # The time after the lock, so that the time of the last use never goes back.
