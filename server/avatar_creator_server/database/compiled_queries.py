@@ -176,7 +176,7 @@ class CompiledStatement:
         return Statement(sql, list(_filled(places, values)), self._by_key)
 
     def run(self, **values: Any) -> Any:
-        """Run the statement on this connection, and return the driver's cursor."""
+        """Run the statement in this database job, and return the driver's cursor."""
         return run_together(self.given(**values))
 
 
@@ -226,7 +226,7 @@ class CompiledQuery(CompiledStatement, Generic[T]):
         self._read = read(Columns(query))
 
     def rows(self, **values: Any) -> list[T]:
-        """Run the query on this database thread with these values of its parameters."""
+        """Run the query in this database job with these values of its parameters."""
         return list(map(self._read, self.run(**values)))
 
     def first(self, **values: Any) -> T | None:

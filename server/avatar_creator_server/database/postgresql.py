@@ -213,12 +213,9 @@ class Postgresql(PostgresqlDatabase):
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run a statement, unless the current job was stopped."""
-        greenlet = current_greenlet()
-        if greenlet is not None and greenlet.job is not None:
-            greenlet.job.require_going()
         if self._state.unsent:
             return self.execute_together([_plain(sql, params)])
-        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+        return self._send(sql, params)
 
     def execute_later(self, statements: Sequence[Statement]) -> None:
         """Run statements together with the next one of the transaction, or with its commit."""
@@ -243,7 +240,13 @@ class Postgresql(PostgresqlDatabase):
         values = [value for statement in statements for value in statement.values]
         text = "; ".join(texts)
         # Without values, the driver reads no places for them.
-        return self.execute_sql(text if values else text.replace("%%", "%"), values)
+        return self._send(text if values else text.replace("%%", "%"), values)
+
+    def _send(self, sql: str, params: Any) -> Any:
+        greenlet = current_greenlet()
+        if greenlet is not None and greenlet.job is not None:
+            greenlet.job.require_going()
+        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     def _connect(self) -> Any:
         greenlet = current_greenlet()
