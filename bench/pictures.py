@@ -63,14 +63,16 @@ def _uploads(lab: Lab, picture: bytes, rows: Sequence[str]) -> Iterator[Result]:
                     continue
                 messages = _messages(project_id, picture, defer_thumbnail=row == "upload-deferred")
                 pairs = interleaved(
-                    partial(
-                        _median_ms, lambda sent=messages: upload(iter(sent), metadata=metadata), _UPLOADS
-                    ),
-                    partial(_median_ms, lambda sent=messages: receive(iter(sent[1:])), _UPLOADS),
+                    partial(_median_ms, partial(_sent, upload, messages, metadata), _UPLOADS),
+                    partial(_median_ms, partial(_sent, receive, messages[1:], None), _UPLOADS),
                     lab.pairs + 1,
                 )
                 # Without the first pair, which starts the decoders.
                 yield of_pairs(BY_NAME[row], pairs[1:], unit="ms", note=f"{len(picture) / 2**20:.1f} MiB")
+
+
+def _sent(call: Any, messages: Sequence[bytes], metadata: Any) -> Any:
+    return call(iter(messages), metadata=metadata)
 
 
 def _messages(project_id: str, picture: bytes, *, defer_thumbnail: bool) -> list[bytes]:

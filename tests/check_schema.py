@@ -1,8 +1,8 @@
 """Compare a migrated database with one made from the models, on PostgreSQL and SQLite.
 
 `make check` runs it. It compares the catalogs, because Peewee's own comparison misses foreign keys, types,
-nullability, predicates and the order of columns in an index. Models know no triggers. On PostgreSQL it also checks that no migration
-keeps the service's queries waiting.
+nullability, predicates and the order of columns in an index. Models know no triggers, so it
+leaves those out. On PostgreSQL it also checks that no migration keeps the service's queries waiting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The queries that read avatars. All run on a database thread."""
+"""The queries that read avatars. All run in a database job."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class CircuitBreakers:
         return await self._database.read(self.read_open)
 
     def read_open(self) -> list[OpenCircuit]:
-        """Return what `list_open` returns, on a database thread."""
+        """Return what `list_open` returns, in a database job."""
         rows = RouteCircuit.select().where(RouteCircuit.route.in_(self.routes))
         return [_read(row) for row in rows.order_by(RouteCircuit.route)]
 

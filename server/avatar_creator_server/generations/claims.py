@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, Case, Value, fn
+from peewee import JOIN, Case, fn
 
 from avatar_creator_server.database.compiled_queries import (
     Columns,
@@ -31,9 +31,9 @@ from avatar_creator_server.projects.service import in_no_deleted_project
 SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
 """Join condition between a generation and the turn of its user."""
 
-_INTERACTIVE = PRIORITIES.index(GenerationPriority.INTERACTIVE)
-_NORMAL = PRIORITIES.index(GenerationPriority.NORMAL)
-_BULK = PRIORITIES.index(GenerationPriority.BULK)
+INTERACTIVE = PRIORITIES.index(GenerationPriority.INTERACTIVE)
+NORMAL = PRIORITIES.index(GenerationPriority.NORMAL)
+BULK = PRIORITIES.index(GenerationPriority.BULK)
 
 _CLAIM_TIMES = (ClaimTurn.claim_time, ClaimTurn.normal_claim_time, ClaimTurn.bulk_claim_time)
 """Time of a user's last claim, for each of `PRIORITIES`."""
@@ -68,9 +68,9 @@ class Shares:
             more_urgent: Number of more urgent generations.
             less_urgent: Number of less urgent generations whose users are waiting.
         """
-        if priority == _INTERACTIVE:
+        if priority == INTERACTIVE:
             return same + min(less_urgent, same // self.urgent_claims)
-        if priority == _BULK:
+        if priority == BULK:
             return same + more_urgent
         return same + min(more_urgent, (same + 1) * self.urgent_claims)
 
@@ -143,55 +143,10 @@ def enter_missing_turns() -> None:
     ).execute()
 
 
-def turn_time(database: Database) -> Any:
-    """Return the SQL expression for the time since which a generation has waited for its user's turn."""
-    return _turn_time(database.is_postgresql, AvatarGeneration.priority, AvatarGeneration.create_time)
-
-
-def order_by_claims(pending: Any, now: datetime, shares: Shares) -> Any:
-    """Return the query for the order in which one worker would claim pending generations.
-
-    Args:
-        pending: Columns of the pending generations: `id`, `priority`, `ready` (due time, or `now` if it is
-            past), `nth` (rank among those of the same user, priority and `ready`) and `turn` (`turn_time`).
-        now: The current time.
-        shares: Shares of the claims.
-
-    Returns:
-        `id`, `ready`, `urgency_place` and `claim_place`. Sorted by `ready`, then by `claim_place` and then by
-        `urgency_place`, the rows are in the order of the claims.
-    """
-    c = pending
-    # After its first claim, a user's next bulk generation is no longer waiting.
-    first = (c.priority < _BULK) | (c.nth == 1)
-    is_in_turn = (c.ready == time_value(now)) & first & _is_waiting(c.priority, c.turn, now, shares)
-    waiting = Case(None, [(is_in_turn, 1)], 0)
-    urgency_place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
-    waiting_place = fn.ROW_NUMBER().over(partition_by=[waiting], order_by=[c.nth, c.turn, c.id])
-    # Doubled, so that the first claim for a waiting user lies between two whole places: after
-    # `urgent_claims` others.
-    by_urgency, by_waiting = urgency_place * 2, waiting_place * (2 * shares.urgent_claims) + 1
-    claim_place = Case(None, [((waiting == 1) & (by_waiting < by_urgency), by_waiting)], by_urgency)
-    return AvatarGeneration.select(
-        c.id, c.ready, urgency_place.alias("urgency_place"), claim_place.alias("claim_place")
-    )
-
-
 def _turn_time(is_postgresql: bool, priority: Any, created: Any) -> Any:
     claimed = Case(priority, list(enumerate(_CLAIM_TIMES)))
     latest = fn.GREATEST if is_postgresql else fn.MAX
     return latest(fn.COALESCE(claimed, created), created)
-
-
-def _is_waiting(priority: Any, turn: Any, now: datetime, shares: Shares) -> Any:
-    """Return the SQL condition for the first pending generation of a user to be waiting; see `Shares`."""
-    waits_long = turn <= time_value(now - shares.bulk_wait)
-    return (priority > _INTERACTIVE) & ((priority < _BULK) | waits_long)
-
-
-def time_value(instant: datetime) -> Any:
-    """Return an instant as an SQL value that compares with times of generations."""
-    return Value(instant, converter=AvatarGeneration.due_time.db_value)
 
 
 @compiled
@@ -205,7 +160,7 @@ def _next_urgent(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
     turn = _turn_time(is_postgresql, row.priority, row.create_time)
     lost = row.select(row.id, turn.alias("turn")).join(ClaimTurn, on=SAME_USER).where(_is_lost(row))
     first = queue.select(fn.MIN(queue.priority)).where(queue.head_id.is_null(False))
-    urgency = Case(None, [(fn.EXISTS(row.select(row.id).where(_is_lost(row))), _INTERACTIVE)], first)
+    urgency = Case(None, [(fn.EXISTS(row.select(row.id).where(_is_lost(row))), INTERACTIVE)], first)
     return _first_of(_everyone(lost) + _heads(queue.priority == urgency), is_postgresql)
 
 
@@ -215,8 +170,8 @@ def _next_waiting(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
     queue = UserQueue
     # Not one condition for both: each is a range of the index in the order of the turns.
     waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
-    bulk = _heads((queue.priority == _BULK) & waits_long)
-    return _first_of(_heads(queue.priority == _NORMAL) + bulk, is_postgresql)
+    bulk = _heads((queue.priority == BULK) & waits_long)
+    return _first_of(_heads(queue.priority == NORMAL) + bulk, is_postgresql)
 
 
 def _is_lost(row: Any) -> Any:

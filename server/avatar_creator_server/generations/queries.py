@@ -1,4 +1,4 @@
-"""Queries for generations that several modules share. All run on a database thread."""
+"""Queries for generations that several modules share. All run in a database job."""
 
 from __future__ import annotations
 

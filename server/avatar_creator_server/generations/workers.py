@@ -113,7 +113,7 @@ class Workers:
         return await self._database.read(self.read_all)
 
     def read_all(self) -> list[WorkerRecord]:
-        """Return what `list_all` returns, on a database thread."""
+        """Return what `list_all` returns, in a database job."""
         now = self._database.now()
         rows = RunningWorker.select().order_by(RunningWorker.last_seen_time.desc(), RunningWorker.name)
         return [read_row(WorkerRecord, row, unseen=now - row.last_seen_time) for row in rows]
