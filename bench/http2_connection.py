@@ -57,6 +57,7 @@ class Connection:
         """
         host, _, port = target.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), 10)
+        self._socket.settimeout(None)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._headers, self._later_headers = _headers(target, path, metadata)
         self._next_id = 1
