@@ -16,9 +16,9 @@ from typing import Any
 
 from avatar_creator_server.avatars.records import AvatarFilter
 from avatar_creator_server.core import Core
+from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.records import Options
 from avatar_creator_server.generations.request import GenerationRequest
-from avatar_creator_server.generations.service import GenerationFilter
 from avatar_creator_server.generations.spending import Limits, require_within
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.settings import Settings

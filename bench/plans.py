@@ -131,10 +131,16 @@ def _refused(
 
 def _of_worker(deployment: Deployment, log: StatementLog) -> list[Received]:
     """Return the statements of a worker that draws, removes a project and clears away."""
-    for table in ("idempotency_keys", "generation_starts"):
+    # Make some of the rows old, so that they are cleared away.
+    for table, change in (
+        ("idempotency_keys", "create_time = create_time - interval '30 days'"),
+        (
+            "generation_starts",
+            "create_time = create_time - interval '30 days', generation_id = '0' || substr(generation_id, 2)",
+        ),
+    ):
         deployment.execute(
-            f"UPDATE {table} SET create_time = create_time - interval '30 days'"
-            f" WHERE ctid IN (SELECT ctid FROM {table} LIMIT {MOST_ROWS})"
+            f"UPDATE {table} SET {change} WHERE ctid IN (SELECT ctid FROM {table} LIMIT {MOST_ROWS})"
         )
     log.read_new()
     worker = deployment.start_worker()
@@ -280,7 +286,7 @@ def record_and_explain(
             url,
             avatars=avatars,
             users=max(avatars // 100, 100),
-            largest_user=avatars // 10 if not small else avatars // 2,
+            largest_user=avatars // 10 if not small else avatars // 5,
             uses=5 * avatars,
             queued=avatars // 20 if not small else avatars // 4,
         )

@@ -6,6 +6,7 @@ tracebacks of exceptions that nothing catches. Numbers stay as they are.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
@@ -35,10 +36,10 @@ def configure_logging(level: str, redactor: Redactor, *, process: int | None = N
 
     def redact(value: Any) -> Any:
         match value:
-            case None | bool() | int() | float():
-                return value
             case str():
                 return redactor.redact(value)
+            case None | bool() | int() | float():
+                return value
             case Mapping():
                 return {redact(str(name)): redact(each) for name, each in value.items()}
             case list() | tuple() | set() | frozenset():
@@ -63,7 +64,7 @@ def configure_logging(level: str, redactor: Redactor, *, process: int | None = N
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact_values,
-            terminal_renderer if on_terminal else structlog.processors.JSONRenderer(),
+            terminal_renderer if on_terminal else _render_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # It writes a line at once: several processes write to the same file.
@@ -77,6 +78,11 @@ def configure_logging(level: str, redactor: Redactor, *, process: int | None = N
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     sys.unraisablehook = _log_unraisable
+
+
+def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
+    # structlog's own renderer makes an encoder for each line, for values that the redaction has replaced.
+    return json.dumps(event)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -1,4 +1,4 @@
-"""The database threads: a share for each user, reads that end with their callers, and a separate ping."""
+"""The database connections: a share for each user, reads that end with their callers, and a separate ping."""
 
 from __future__ import annotations
 

@@ -90,6 +90,8 @@ class _Handler:
         self._streams_responses = handler.response_streaming
         self._decode = handler.request_deserializer
         self._encode = handler.response_serializer
+        self._last: tuple[Any, bytes] = None, b""
+        """The last response of a stream, and its bytes: it is often also the next one of another stream."""
         self._servicer: Any = (
             handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         )
@@ -101,7 +103,7 @@ class _Handler:
         and a stream of one request are the same.
         """
         handler: grpc.RpcMethodHandler[Any, Any] = (
-            grpc.stream_stream_rpc_method_handler(self.handle, None, self._encode)
+            grpc.stream_stream_rpc_method_handler(self.handle, None, None)
             if self._streams_responses
             else grpc.stream_unary_rpc_method_handler(self.handle, None, None)
         )
@@ -169,10 +171,16 @@ class _Handler:
                 return self._encode(await response)
             async with aclosing(response) as responses:
                 async for each in responses:
-                    await _write(each, context)
+                    await _write(self._encoded(each), context)
             return b""
         finally:
             calls.end(self._method, user_id)
+
+    def _encoded(self, response: Any) -> bytes:
+        """Encode a response of a stream, once for all streams that send it in turn."""
+        if response is not self._last[0]:
+            self._last = response, self._encode(response)
+        return self._last[1]
 
     # A function and not a generator expression, which would begin to read: a call that is refused before it
     # reads its requests would leave a coroutine of gRPC that nothing awaits.
@@ -189,7 +197,7 @@ class _Handler:
             ) from error
 
 
-async def _write(response: Any, context: Context) -> None:
+async def _write(response: bytes, context: Context) -> None:
     try:
         await context.write(response)
     except BaseError as error:

@@ -56,7 +56,7 @@ from avatar_creator_server.operations.metrics_exporter import QueueCollector, se
 from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
-from avatar_creator_server.shared.memory import MemoryReturn
+from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -140,13 +140,11 @@ class AvatarServer:
         memory = MemoryReturn()
         self._transfers = Transfers(settings, memory)
         calls = Calls(settings, authentication, self._transfers, memory)
-        self._health = HealthService(
-            core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
-        )
+        self._health = HealthService(core.availability, core.notifier, SERVICE_NAMES)
         self._server = grpc.aio.server(
             options=(
                 *_OPTIONS,
-                # Otherwise not: a second server would share the port, and silently get part of the calls.
+                # Not by default: a second server would share the port, and silently get part of the calls.
                 ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
                 ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
@@ -306,6 +304,7 @@ async def serve(settings: Settings, finish: asyncio.Event, process: ServerProces
     """
     with suppress(StoppedAtStartError):
         async with running(settings, finish, process):
+            collect_less_often()
             await finish.wait()
 
 

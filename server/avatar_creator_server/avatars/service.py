@@ -383,7 +383,7 @@ class Avatars:
     ) -> Avatar:
         """Insert the avatar and return it, or return the one that an earlier call made."""
         now = self._database.now()
-        earlier_id = get_or_reserve(key, avatar_id, now)
+        earlier_id = get_or_reserve(self._database, key, avatar_id)
         if earlier_id is not None:
             return self._get(caller, earlier_id)
         lock_project(self._database, caller.user_id, upload.project_id, ProjectLock.CHANGE)

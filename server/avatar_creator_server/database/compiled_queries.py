@@ -176,23 +176,26 @@ class CompiledStatement:
         return Statement(sql, list(_filled(places, values)), self._by_key)
 
     def run(self, **values: Any) -> Any:
-        """Run the statement on this connection, and return the driver's cursor."""
+        """Run the statement in this database job, and return the driver's cursor."""
         return run_together(self.given(**values))
 
 
 class CompiledInsert(CompiledStatement):
     """The INSERT of one row, with a place for each column."""
 
-    def __init__(self, model: Any, change: Callable[[Any], Any] = lambda query: query) -> None:
+    def __init__(
+        self, model: Any, change: Callable[[Any], Any] = lambda query: query, **expressions: Any
+    ) -> None:
         """Take the model of the table.
 
         Args:
             model: The model.
             change: Adds to the INSERT what it does at a conflict, and what it returns.
+            expressions: Values of columns that the database computes, by name of column.
         """
-        self._fields = model._meta.sorted_fields
+        self._fields = [field for field in model._meta.sorted_fields if field.column_name not in expressions]
         places = {field: parameter(field.column_name, field) for field in self._fields}
-        super().__init__(change(model.insert(places)), by_key=True)
+        super().__init__(change(model.insert(places, **expressions)), by_key=True)
         self._names = frozenset(field.column_name for field in self._fields)
 
     def given(self, **values: Any) -> Statement:
@@ -223,7 +226,7 @@ class CompiledQuery(CompiledStatement, Generic[T]):
         self._read = read(Columns(query))
 
     def rows(self, **values: Any) -> list[T]:
-        """Run the query on this database thread with these values of its parameters."""
+        """Run the query in this database job with these values of its parameters."""
         return list(map(self._read, self.run(**values)))
 
     def first(self, **values: Any) -> T | None:
@@ -237,6 +240,15 @@ def run_together(*statements: Statement) -> Any:
     PostgreSQL receives all of them at once, so they cost one round trip. After one fails, no later one runs.
     """
     return database_proxy.obj.execute_together(statements)
+
+
+def run_later(*statements: Statement) -> None:
+    """Run statements of the current transaction whose results are not needed.
+
+    PostgreSQL receives them together with the next statement, or with the commit, so they cost no round trip.
+    The locks that they take are held for a shorter time. An error appears there too.
+    """
+    database_proxy.obj.execute_later(statements)
 
 
 def compiled(build: Callable[P, T]) -> Callable[P, T]:

@@ -1,11 +1,10 @@
-"""The database: a limited number of threads with one connection each, transactions, and its clock."""
+"""The database: jobs on a limited number of connections, transactions, and its clock."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,8 +46,8 @@ Q = TypeVar("Q", bound=peewee.Select)
 
 log = structlog.get_logger()
 
-THREADS = 8
-"""Number of threads that run queries, unless the settings say otherwise."""
+CONNECTIONS = 8
+"""Number of connections of a process, unless the settings say otherwise."""
 
 _SQLITE_BUSY_SECONDS = 10.0
 _SQLITE_FORMAT = b"SQLite format 3\0"
@@ -67,9 +66,9 @@ _CANCEL_AGAIN_SECONDS = 0.1
 _FREE_CONNECTION_SECONDS = (0.5, 10.0)
 """First and longest delay of a starting process before it asks again for a free connection."""
 _WAITING_FACTOR = 256
-"""Maximum number of waiting calls, of all users and of one, as a multiple of their threads."""
+"""Maximum number of waiting calls, of all users and of one, as a multiple of their connections."""
 _PATIENT_SECONDS = 60.0
-"""Maximum time that a watch waits for a thread."""
+"""Maximum time that a watch waits for a connection."""
 _REFUSALS_LOGGED_SECONDS = 10.0
 """Interval at which the log says again that there is no free connection."""
 
@@ -78,14 +77,14 @@ _REFUSALS_LOGGED_SECONDS = 10.0
 class DatabaseLimits:
     """The limits of one process at its database."""
 
-    connections: int = THREADS
-    """Number of threads that run queries, with one connection each. One more connection is for the health."""
-    connections_per_user: int = THREADS // 2
-    """Maximum number of these threads that one user holds at the same time."""
+    connections: int = CONNECTIONS
+    """Number of connections for queries. One more connection is for the health."""
+    connections_per_user: int = CONNECTIONS // 2
+    """Maximum number of these connections that one user holds at the same time."""
     read_seconds: float = 10.0
     """Maximum time of a read that a caller waits for."""
     wait_seconds: float = 5.0
-    """Maximum time that a call waits for a thread."""
+    """Maximum time that a call waits for a connection."""
 
 
 class _Sqlite(SqliteDatabase):
@@ -101,6 +100,10 @@ class _Sqlite(SqliteDatabase):
         for statement in statements:
             cursor = self.execute_sql(statement.sql, statement.values)
         return cursor
+
+    def execute_later(self, statements: Sequence[Statement]) -> None:
+        """Run statements whose results are not needed."""
+        self.execute_together(statements)
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""
@@ -160,7 +163,7 @@ def _require_sqlite_file(path: Path) -> None:
 
 
 class Database:
-    """Runs functions that query the database in its own threads, with turns between users.
+    """Runs functions that query the database as jobs, one on each connection, with turns between users.
 
     A call that is cancelled stops its read: the running statement ends, and no other begins. A write that has
     begun goes on. Its caller does not know whether it was committed, and must read to find out.
@@ -193,8 +196,6 @@ class Database:
         """Runner with a connection of its own, for what must work while all others are busy."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idling = asyncio.Event()
-        self._connections: set[Any] = set()
-        self._lock = threading.Lock()
         self._outages = 0
         self._refusal_log_time = -math.inf
 
@@ -211,7 +212,7 @@ class Database:
             ResourceExhaustedError: The user has too many calls at the database.
             UnavailableError: The database does not answer, or all users have too many calls at it.
         """
-        return await self._on_thread(lambda: function(*args, **kwargs), reads=True)
+        return await self._run_in_turn(lambda: function(*args, **kwargs), reads=True)
 
     def read_blocking(self, function: Callable[[], T], *, seconds: float) -> T:
         """Run `function`, which only reads, and block the calling thread. Not for an event loop's thread.
@@ -239,7 +240,7 @@ class Database:
             with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
                 return function(*args, **kwargs)
 
-        return await self._on_thread(in_transaction, reads=False)
+        return await self._run_in_turn(in_transaction, reads=False)
 
     def locked(self, query: Q, *, of: Sequence[Any] = (), skip_locked: bool = False) -> Q:
         """Return the query with a lock on the rows that it reads, until the current transaction ends.
@@ -262,7 +263,7 @@ class Database:
     def now(self) -> datetime:
         """Return the time that is the same for all processes: PostgreSQL's, or the machine's with SQLite.
 
-        Only a function that runs on a database thread may call it.
+        Only a function that runs in a database job may call it.
         """
         if not self.is_postgresql:
             return datetime.now(UTC)
@@ -271,22 +272,31 @@ class Database:
         return value.astimezone(UTC)
 
     def begin_time(self) -> datetime:
-        """Return the time at which the current write began, without a round trip; on SQLite the time now."""
+        """Return the time at which the current write began; on SQLite the time now."""
         database = self.peewee
         return database.begin_time if isinstance(database, Postgresql) else datetime.now(UTC)
 
     async def ping(self) -> None:
-        """Check that the database answers, on a connection of its own: other work may keep all others busy.
+        """Check that the database answers, as `probe` does.
 
         Raises:
             UnavailableError: The database does not answer.
         """
-        job = self._new_job(lambda: self.peewee.execute_sql("SELECT 1").fetchone(), BACKGROUND, reads=False)
+        await self.probe(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
+
+    async def probe(self, function: Callable[[], T]) -> T:
+        """Run a short read on a connection of its own: other work may keep all others busy.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        job = self._new_job(function, BACKGROUND, reads=False)
         self._put_on_monitor(job)
         try:
-            await job.future
+            result: T = await job.future
         finally:
             job.stop()
+        return result
 
     async def wait_for_free_connection(self, finish: asyncio.Event | None = None) -> bool:
         """Connect the current thread to PostgreSQL; wait as long as PostgreSQL has no free connection.
@@ -325,10 +335,11 @@ class Database:
         runners = [*self._runners, *([self._monitor] if self._monitor is not None else [])]
         await asyncio.gather(*(runner.end() for runner in runners))
         self._runners, self._idle, self._monitor = [], [], None
-        for connection in self._connections:
-            connection.close()
+        for runner in runners:
+            if runner.connection is not None:
+                runner.connection.close()
 
-    async def _on_thread(self, function: Callable[[], T], *, reads: bool) -> T:
+    async def _run_in_turn(self, function: Callable[[], T], *, reads: bool) -> T:
         limits = current_call_limits()
         limits = limits or CallLimits(BACKGROUND, math.inf, is_patient=True)
         job = self._new_job(function, limits.user_id, reads=reads, deadline=limits.deadline)
@@ -473,17 +484,15 @@ class Database:
 
     def _connected(self, runner: JobRunner, job: Job) -> Any:
         try:
-            self._connect(runner)
-            job.connection = self.peewee.connection()
+            job.connection = self._connect(runner)
             return job.run()
         except (peewee.DatabaseError, peewee.InterfaceError) as error:
             lost, temporary = self._classify(error)
             if lost:
                 # A pooler ends the connection of a stopped job that waits for a session.
-                if not self.peewee.is_closed() and not job.is_stopped:
-                    with self._lock:
-                        self._outages += 1
-                self._forget_connection()
+                if runner.connection is not None and not job.is_stopped:
+                    self._outages += 1
+                self._forget_connection(runner)
             elif not temporary:
                 raise
             problem = "is unavailable"
@@ -496,17 +505,17 @@ class Database:
                 retry_after=_RETRY_AFTER_SECONDS,
             ) from error
 
-    def _connect(self, runner: JobRunner) -> None:
-        """Connect this runner, and connect it again if another runner has lost its connection since."""
-        if not self.peewee.is_closed() and (
-            runner.outages != self._outages or (self.is_postgresql and self.peewee.connection().closed)
-        ):
-            self._forget_connection()
-        if self.peewee.is_closed():
-            runner.outages = self._outages
-            self.peewee.connect()
-            with self._lock:
-                self._connections.add(self.peewee.connection())
+    def _connect(self, runner: JobRunner) -> Any:
+        """Return the runner's connection. Connect again if this or another runner has lost its connection."""
+        connection = runner.connection
+        if connection is not None:
+            if runner.outages == self._outages and not (self.is_postgresql and connection.closed):
+                return connection
+            self._forget_connection(runner)
+        runner.outages = self._outages
+        self.peewee.connect()
+        runner.connection = self.peewee.connection()
+        return runner.connection
 
     def _classify(self, error: Exception) -> tuple[bool, bool]:
         """Return whether the connection is lost, and whether the same call can succeed a moment later."""
@@ -528,12 +537,10 @@ class Database:
             self._refusal_log_time = now
             log.warning("database_connection_refused", problem=NO_FREE_CONNECTION)
 
-    def _forget_connection(self) -> None:
-        if self.peewee.is_closed():
-            return
-        with self._lock:
-            self._connections.discard(self.peewee.connection())
-        self.peewee.close()
+    def _forget_connection(self, runner: JobRunner) -> None:
+        if runner.connection is not None:
+            runner.connection = None
+            self.peewee.close()
 
 
 def _deadline_passed() -> TooSlowError:

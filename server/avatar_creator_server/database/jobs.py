@@ -144,6 +144,8 @@ class JobRunner:
 
     ending: AbstractContextManager[Any]
     """Lock that a job takes to end, and that keeps it from ending."""
+    connection: Any = None
+    """The driver's connection; None until the first job."""
     outages = 0
     """Number of outages that the database had before this runner connected."""
 

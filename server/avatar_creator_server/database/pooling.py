@@ -67,7 +67,7 @@ def require_direct(url: str) -> None:
 def missing_timeouts(database: Database) -> tuple[str, list[str]]:
     """Return the quoted name of the role, and the timeouts that its new sessions do not have.
 
-    Only a function that runs on a database thread may call it.
+    Only a function that runs in a database job may call it.
     """
     # Not the current values, which another client of the same session may have set.
     rows = database.peewee.execute_sql(

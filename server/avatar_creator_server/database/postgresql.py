@@ -12,6 +12,7 @@ import itertools
 import re
 import select
 import socket
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -143,57 +144,109 @@ class _PausingCursor(PlainCursor):
         connection.wait()
 
 
+class _State(_ConnectionState):
+    """Peewee's connection and transactions, and what a transaction has not sent yet."""
+
+    def reset(self) -> None:
+        """Forget the connection."""
+        super().reset()
+        self.unsent: list[Statement] = []
+        self.has_begun = False
+        """True if the current transaction has sent anything."""
+
+
+class _StateOfThread(_State, threading.local):
+    pass
+
+
 class Postgresql(PostgresqlDatabase):
-    """PostgreSQL without a pooler in transaction mode."""
+    """PostgreSQL: a transaction sends as many statements as possible together."""
 
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
 
     _BEGIN: tuple[str, ...] = ("BEGIN",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._of_threads = _StateOfThread()
         super().__init__(*args, **kwargs)
         # Peewee would keep the lock while a greenlet that connects is paused, and the next one would block.
         self._lock = contextlib.nullcontext()
 
     @property
-    def _state(self) -> Any:
-        """Peewee's connection and transactions of the current greenlet, or of the current thread."""
+    def _state(self) -> _State:
+        """The state of the current greenlet, or of the current thread."""
         greenlet = current_greenlet()
         if greenlet is None:
             return self._of_threads
-        if greenlet.of_database is None:
-            greenlet.of_database = _ConnectionState()
-        return greenlet.of_database
+        state: _State | None = greenlet.of_database
+        if state is None:
+            state = greenlet.of_database = _State()
+        return state
 
     @_state.setter
-    def _state(self, of_threads: Any) -> None:
-        self._of_threads = of_threads
+    def _state(self, of_peewee: object) -> None:
+        """Ignore the state that Peewee makes."""
 
     def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
-        """Begin a transaction and read the clock, in one round trip."""
-        cursor = self.execute_sql("; ".join((*self._BEGIN, "SELECT clock_timestamp()")))
-        (self._state.begin_time,) = cursor.fetchone()
+        """Begin a transaction with its first statement."""
+        state = self._state
+        state.unsent = [_plain(sql) for sql in self._BEGIN]
+        state.has_begun = False
 
     @property
     def begin_time(self) -> datetime:
         """The time at which the current transaction began."""
-        begin_time: datetime = self._state.begin_time
+        begin_time: datetime = self.execute_sql("SELECT now()").fetchone()[0]
         return begin_time.astimezone(UTC)
+
+    def commit(self) -> None:
+        """Commit, together with the last statements of the transaction."""
+        if self._state.has_begun or len(self._state.unsent) > len(self._BEGIN):
+            self.execute_sql("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back."""
+        state = self._state
+        state.unsent = []
+        if state.has_begun:
+            self.execute_sql("ROLLBACK")
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run a statement, unless the current job was stopped."""
+        if self._state.unsent:
+            return self.execute_together([_plain(sql, params)])
+        return self._send(sql, params)
+
+    def execute_later(self, statements: Sequence[Statement]) -> None:
+        """Run statements together with the next one of the transaction, or with its commit."""
+        if self.in_transaction():
+            self._state.unsent += statements
+        else:
+            self.execute_together(statements)
+
+    def execute_together(self, statements: Sequence[Statement]) -> Any:
+        """Run statements in their order in one round trip, and return the driver's cursor of the last one."""
+        state = self._state
+        if state.unsent:
+            statements = [*state.unsent, *statements]
+            state.unsent = []
+            state.has_begun = True
+        return self._execute_all(statements)
+
+    def _execute_all(self, statements: Sequence[Statement]) -> Any:
+        return self._execute_texts([statement.sql for statement in statements], statements)
+
+    def _execute_texts(self, texts: Sequence[str], statements: Sequence[Statement]) -> Any:
+        values = [value for statement in statements for value in statement.values]
+        text = "; ".join(texts)
+        # Without values, the driver reads no places for them.
+        return self._send(text if values else text.replace("%%", "%"), values)
+
+    def _send(self, sql: str, params: Any) -> Any:
         greenlet = current_greenlet()
         if greenlet is not None and greenlet.job is not None:
             greenlet.job.require_going()
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
-
-    def execute_together(self, statements: Sequence[Statement]) -> Any:
-        """Run statements in their order in one round trip, and return the driver's cursor of the last one."""
-        return self._execute_all([statement.sql for statement in statements], statements)
-
-    def _execute_all(self, texts: Sequence[str], statements: Sequence[Statement]) -> Any:
-        values = [value for statement in statements for value in statement.values]
-        return self.execute_sql("; ".join(texts), values)
 
     def _connect(self) -> Any:
         greenlet = current_greenlet()
@@ -246,14 +299,11 @@ class DirectPostgresql(Postgresql):
             cursor.execute(f"{settings}SELECT pg_backend_pid()")
             (self._sessions[connection],) = cursor.fetchone()
 
-    def execute_together(self, statements: Sequence[Statement]) -> Any:
-        """Run statements in their order in one round trip, and return the driver's cursor of the last one.
-
-        PostgreSQL keeps the plans of those `by_key`.
-        """
-        connection = self.connection()
+    def _execute_all(self, statements: Sequence[Statement]) -> Any:
+        """Run statements. PostgreSQL keeps the plans of those that find rows by key."""
+        connection = self._state.conn
         if not isinstance(connection, AsynchronousConnection):
-            return super().execute_together(statements)
+            return super()._execute_all(statements)
         texts: list[str] = []
         kept: dict[str, str] = {}
         for statement in statements:
@@ -266,14 +316,14 @@ class DirectPostgresql(Postgresql):
                     texts.append(keep)
             texts.append(text)
         try:
-            cursor = self._execute_all(texts, statements)
+            cursor = self._execute_texts(texts, statements)
         except DatabaseError as error:
             if getattr(error.__context__, "pgcode", None) not in PLAN_LOST:
                 raise
             connection.kept_plans.clear()
             if self.in_transaction():
                 raise
-            return super().execute_together(statements)
+            return super()._execute_all(statements)
         connection.kept_plans.update(kept)
         return cursor
 
@@ -297,6 +347,14 @@ class PooledPostgresql(Postgresql):
         # The pooler knows the session. It gives that session to no other client before it has passed this on.
         with contextlib.suppress(psycopg2.Error):
             connection.cancel()
+
+
+def _plain(sql: str, params: Any = None) -> Statement:
+    """Return a statement whose plan is not kept.
+
+    Without values of its own, it may have percent signs that the driver would read as places for values.
+    """
+    return Statement(sql if params else sql.replace("%", "%%"), list(params or ()), by_key=False)
 
 
 def _set_silent_time(connection: AsynchronousConnection) -> None:

@@ -17,9 +17,9 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, AvatarProject
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.queries import (
+    active_ids,
     all_generations,
     compiled_generations,
-    generations_of,
     read_generations,
     read_rows,
 )
@@ -122,11 +122,13 @@ class GenerationFeed:
             now = self._database.now()
             reported_since = now if changed_since is None else _before_late_commits(changed_since)
             complete_since = min(_before_late_commits(now), reported_since)
-            rows = generations_of(caller).where(
-                AvatarGeneration.project == project_id,
-                AvatarGeneration.due_time.is_null(False) | (AvatarGeneration.update_time >= complete_since),
+            row = AvatarGeneration
+            changed = row.select(row.id).where(
+                row.project == project_id, row.due_time.is_null(), row.update_time >= complete_since
             )
-            found = read_rows(rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id))
+            # The caller may read the project, so all its generations.
+            rows = all_generations().where(row.id.in_(active_ids(project_id).union_all(changed)))
+            found = read_rows(rows.order_by(row.update_time, row.id))
             ended_before = [
                 generation
                 for generation in found

@@ -368,6 +368,7 @@ class GenerationLeases:
         row.error_reason = row.error_message = ""
         row.start_time = row.start_time or now
         row.due_time = now + LEASE
+        row.delay_over = False
         row.save()
         GenerationAttempt.create(
             generation=row.id,

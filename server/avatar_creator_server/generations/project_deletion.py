@@ -25,7 +25,12 @@ from avatar_creator_server.database.models import (
     AvatarProject,
     AvatarUsage,
 )
-from avatar_creator_server.database.models.states import AttemptOutcome, GenerationState, JobKind
+from avatar_creator_server.database.models.states import (
+    ACTIVE_STATES,
+    AttemptOutcome,
+    GenerationState,
+    JobKind,
+)
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon
 from avatar_creator_server.images.store import Files
@@ -141,7 +146,12 @@ class ProjectDeletion:
         row = AvatarGeneration
         query = (
             row.select(row.id, row.state, row.app_id, row.price_micros)
-            .where(row.project == project_id, row.due_time.is_null(False))
+            .where(
+                row.user_id == user_id,  # An index has the states of each user's generations.
+                row.state.in_(ACTIVE_STATES),
+                row.due_time.is_null(False),
+                row.project == project_id,
+            )
             .order_by(Case(None, [(row.state == GenerationState.PROCESSING, 0)], 1), row.id)
             .limit(BATCH_ROWS)
         )

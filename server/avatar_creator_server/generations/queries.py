@@ -1,4 +1,4 @@
-"""Queries for generations that several modules share. All run on a database thread."""
+"""Queries for generations that several modules share. All run in a database job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from avatar_creator_server.database.compiled_queries import (
     parameter,
     parameters,
 )
-from avatar_creator_server.database.models import Avatar, AvatarGeneration
+from avatar_creator_server.database.models import Avatar, AvatarGeneration, AvatarProject
+from avatar_creator_server.database.models.states import ACTIVE_STATES
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import in_no_deleted_project
@@ -32,6 +33,19 @@ def generations_of(caller: Caller) -> Any:
     """Return the query for the generations that the caller may read."""
     return caller.found(_with_avatars(), AvatarGeneration.user_id).where(
         in_no_deleted_project(AvatarGeneration.project, caller)
+    )
+
+
+def active_ids(project_id: str) -> Any:
+    """Return the query for the ids of the waiting and running generations of a project."""
+    row, project = AvatarGeneration, AvatarProject
+    # By the user, because an index has the states of each user's generations.
+    owner = project.select(project.user_id).where(project.id == project_id)
+    return row.select(row.id).where(
+        row.user_id == owner,
+        row.state.in_(ACTIVE_STATES),
+        row.due_time.is_null(False),
+        row.project == project_id,
     )
 
 

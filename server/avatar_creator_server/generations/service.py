@@ -10,12 +10,8 @@ from datetime import datetime
 from avatar_creator_server import metrics
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
-    CompiledQuery,
     compiled,
-    numbered,
-    parameter,
-    parameters,
-    run_together,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
@@ -33,14 +29,13 @@ from avatar_creator_server.generations.claims import entered_turns
 from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
+from avatar_creator_server.generations.lists import GenerationFilter, list_generations
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.queries import (
-    compiled_generations,
     generations_of,
     read_generation,
-    read_generations,
     read_rows,
 )
 from avatar_creator_server.generations.queue_positions import QueuePositions
@@ -62,7 +57,7 @@ from avatar_creator_server.projects.service import (
     lock_project,
     require_project,
 )
-from avatar_creator_server.shared.caller import Caller, caller_of_form
+from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
@@ -85,17 +80,6 @@ class Estimate:
     """Seconds until all would probably have ended; None until the first generation has completed, and while
     no worker is alive."""
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationFilter:
-    """The filters of a list of generations. Empty fields filter nothing; all others must match."""
-
-    project_id: str = ""
-    group_id: str = ""
-    states: tuple[str, ...] = ()
-    created_from: datetime | None = None
-    created_before: datetime | None = None
 
 
 class Generations:
@@ -247,7 +231,7 @@ class Generations:
         )
         page = await self._pager.read(
             scope,
-            lambda limit, cursor: _list(caller, filters, limit, cursor),
+            lambda limit, cursor: list_generations(caller, filters, limit, cursor),
             lambda last: [last.id],
             page_size=page_size,
             page_token=page_token,
@@ -291,7 +275,7 @@ class Generations:
         count: int,
     ) -> list[Generation]:
         first_id = new_id()
-        earlier_id = get_or_reserve(key, first_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, first_id)
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
         now = lock_project(self._database, caller.user_id, request.project_id, ProjectLock.ADD)
@@ -303,15 +287,15 @@ class Generations:
         count_choices(request)
         group_id = first_id if count > 1 else ""
         ids = [first_id, *(new_id() for _ in range(count - 1))]
-        self._insert(planner, caller.user_id, ids, request, now, app_id=caller.app_id, group_id=group_id)
-        found = {each.id: each for each in read_generations(caller, ids)}
-        return [found[generation_id] for generation_id in ids]
+        return self._insert(
+            planner, caller.user_id, ids, request, now, app_id=caller.app_id, group_id=group_id
+        )
 
     def _retry(
         self, planner: GenerationPlanner, caller: Caller, key: RequestKey, generation_id: str
     ) -> Generation:
         new_generation_id = new_id()
-        earlier_id = get_or_reserve(key, new_generation_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, new_generation_id)
         if earlier_id is not None:
             return read_generation(caller, earlier_id)
         before = read_generation(caller, generation_id)
@@ -326,7 +310,7 @@ class Generations:
         self._moderation.refuse_denied(request.texts)
         planner.require_still_reproducible(caller, request)
         planner.require_supported(request)
-        self._insert(
+        [created] = self._insert(
             planner,
             before.user_id,
             [new_generation_id],
@@ -336,7 +320,7 @@ class Generations:
             group_id=before.group_id,
             retry_of=before.id,
         )
-        return read_generation(caller, new_generation_id)
+        return created
 
     def _insert(
         self,
@@ -349,8 +333,8 @@ class Generations:
         app_id: str,
         group_id: str,
         retry_of: str = "",
-    ) -> None:
-        """Insert generations that are due at `now`, with consecutive seeds.
+    ) -> list[Generation]:
+        """Insert generations that are due at `now`, with consecutive seeds, and return them.
 
         Runs in the current transaction, which has held the project's lock since `now`.
 
@@ -387,17 +371,20 @@ class Generations:
             **reference_columns(request.reference_avatar_ids),
         }
         price = planner.price_of(request)
+        created = []
         for number, generation_id in enumerate(ids):
-            seed = (first_seed + number) % SEED_COUNT
-            run_together(
-                _insert_generation().given(id=generation_id, seed_used=seed, **shared),
+            values = {**shared, "id": generation_id, "seed_used": (first_seed + number) % SEED_COUNT}
+            run_later(
+                _insert_generation().given(**values),
                 spending.reserved(user_id, generation_id, price, now),
             )
-        run_together(
+            created.append(Generation.from_row(AvatarGeneration(**values), avatar_id=None))
+        run_later(
             entered_turns(user_id, now),
             statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),
         )
         spending.require_within(self._limits, user_id, now)
+        return created
 
     def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
         """Return the cancelled generation, and whether that stopped an attempt."""
@@ -448,44 +435,6 @@ def _created_together(caller: Caller, first_id: str) -> list[Generation]:
     return [first, *read_rows(others.order_by(AvatarGeneration.id))]
 
 
-def _list(
-    caller: Caller, filters: GenerationFilter, limit: int, cursor: Sequence[str] | None
-) -> list[Generation]:
-    if filters.project_id:
-        require_project(caller, filters.project_id)
-    values = {
-        "project_id": filters.project_id,
-        "group_id": filters.group_id,
-        "created_from": filters.created_from,
-        "created_before": filters.created_before,
-        "last_id": cursor[0] if cursor is not None else None,
-    }
-    given = {name: value for name, value in values.items() if value}
-    query = _list_query(caller.sees_all, tuple(given), len(filters.states))
-    return query.rows(
-        user_id=caller.user_id, limit=limit, **given, **numbered("state", tuple(filters.states))
-    )
-
-
 @compiled
 def _insert_generation() -> CompiledInsert:
     return CompiledInsert(AvatarGeneration)
-
-
-@compiled
-def _list_query(sees_all: bool, given: tuple[str, ...], states: int) -> CompiledQuery[Generation]:
-    """Return the query for a list with these of the conditions below, and with this number of states."""
-    row = AvatarGeneration
-    conditions = {
-        "project_id": row.project == parameter("project_id"),
-        "group_id": row.group_id == parameter("group_id"),
-        "created_from": row.create_time >= parameter("created_from", row.create_time),
-        "created_before": row.create_time < parameter("created_before", row.create_time),
-        "last_id": row.id < parameter("last_id"),
-    }
-    query = generations_of(caller_of_form(sees_all, parameter("user_id")))
-    for name in given:
-        query = query.where(conditions[name])
-    if states:
-        query = query.where(row.state.in_(parameters("state", states)))
-    return compiled_generations(query.order_by(row.id.desc()).limit(parameter("limit")))

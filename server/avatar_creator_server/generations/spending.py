@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Select, Value, fn
+from peewee import SQL, Case, Select, fn
 
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
@@ -18,7 +18,7 @@ from avatar_creator_server.database.compiled_queries import (
     parameter,
 )
 from avatar_creator_server.database.models import DailySpend as DailySpendRow
-from avatar_creator_server.database.models import GenerationStart, UserStatistics
+from avatar_creator_server.database.models import GenerationStart, UserStatistics, least_id
 from avatar_creator_server.errors import QuotaViolation, ResourceExhaustedError
 from avatar_creator_server.generations.durations import median_seconds
 from avatar_creator_server.shared.caller import Caller
@@ -47,6 +47,9 @@ class Limits:
     """Price of the generations started within 24 hours, in millionths of a US dollar."""
 
 
+_NO_LIMITS = Limits(0, 0, 0, 0)
+
+
 def reserved(user_id: str, generation_id: str, price_micros: int, now: datetime) -> Statement:
     """Return the statement that counts a new generation, and reserves the price of one attempt at it."""
     return _reserve().given(
@@ -68,15 +71,15 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     Raises:
         ResourceExhaustedError: Names the limit and says when to retry.
     """
-    used = _used(
-        concurrent=bool(limits.concurrent),
-        per_minute=bool(limits.per_minute),
-        per_day=bool(limits.per_day),
-        spend_per_day=bool(limits.spend_per_day),
+    if limits == _NO_LIMITS:
+        return
+    if limits.per_day or limits.spend_per_day:
+        since = now - _DAY
+    else:
+        since = now - _MINUTE if limits.per_minute else now
+    [running, minute, day, spent] = (
+        _used().run(user_id=user_id, a_minute_ago=now - _MINUTE, since=since).fetchone()
     )
-    [running, minute, day, spent] = used.run(
-        user_id=user_id, a_minute_ago=now - _MINUTE, a_day_ago=now - _DAY
-    ).fetchone()
     if limits.concurrent and running > limits.concurrent:
         seconds = median_seconds() or _UNKNOWN_SECONDS
         raise _over("concurrent", limits.concurrent, f"{running:,} generations would wait or run", seconds)
@@ -85,8 +88,8 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
         ("per_day", limits.per_day, _DAY, day),
     ):
         if most and started > most:
-            oldest = _started(user_id, now - window).order_by(GenerationStart.create_time)
-            blocking = oldest.offset(started - most - 1).first()
+            oldest = _started(user_id, now - window, GenerationStart.create_time)
+            blocking = oldest.order_by(GenerationStart.create_time).offset(started - most - 1).first()
             seconds = (blocking.create_time + window - now).total_seconds()
             raise _over(name, most, f"{started:,} generations would have been started", seconds)
     if limits.spend_per_day and spent > limits.spend_per_day:
@@ -95,32 +98,29 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
 
 
 @compiled
-def _used(*, concurrent: bool, per_minute: bool, per_day: bool, spend_per_day: bool) -> CompiledStatement:
-    """Return the query for what a user has used of the limits; 0 where there is no limit.
+def _used() -> CompiledStatement:
+    """Return the query for what a user has used of the limits.
 
-    The columns are the unfinished generations, those started within a minute and within a day, and the price
-    of the latter.
+    The columns are the unfinished generations, those started within a minute, those started after `since`,
+    and the price of the latter.
     """
     row, start = UserStatistics, GenerationStart
     user_id = parameter("user_id")
-
-    def started(since: str, what: Any) -> Any:
-        time = parameter(since, start.create_time)
-        return start.select(what).where(start.user_id == user_id, start.create_time > time)
-
     running = row.select(row.pending_count + row.processing_count).where(row.user_id == user_id)
-    return CompiledStatement(
-        Select(
-            columns=[
-                running if concurrent else Value(0),
-                started("a_minute_ago", fn.COUNT(start.generation_id)) if per_minute else Value(0),
-                started("a_day_ago", fn.COUNT(start.generation_id)) if per_day else Value(0),
-                started("a_day_ago", fn.COALESCE(fn.SUM(start.price_micros), 0))
-                if spend_per_day
-                else Value(0),
-            ]
-        ).bind(start._meta.database)
+    in_minute = Case(None, [(start.create_time > parameter("a_minute_ago", start.create_time), 1)])
+    # One pass over the index alone, which has all columns of it: a user may have started thousands in a day.
+    started: Any = (
+        start.select(
+            fn.COUNT(in_minute).alias("in_minute"),
+            fn.COUNT(SQL("*")).alias("in_all"),
+            fn.COALESCE(fn.SUM(start.price_micros), 0).alias("spent"),
+        )
+        .where(start.user_id == user_id, start.create_time > parameter("since", start.create_time))
+        .alias("started")
     )
+    c = started.c
+    query = Select(from_list=[started], columns=[running, c.in_minute, c.in_all, c.spent])
+    return CompiledStatement(query.bind(start._meta.database))
 
 
 def reserve_at_least(generation_id: str, price_micros: int) -> None:
@@ -200,12 +200,15 @@ def read_spending(
 
 def delete_old_starts(now: datetime, limit: int) -> int:
     """Delete up to `limit` starts that no longer count against a limit, and return their number."""
+    row = GenerationStart
     old = (
-        GenerationStart.select(GenerationStart.generation_id)
-        .where(GenerationStart.create_time < now - 2 * _DAY)
+        row.select(row.generation_id)
+        # Ids sort by time, so the oldest starts are the first ones of the table's key.
+        .where(row.generation_id < least_id(now, -2 * _DAY), row.create_time < now - 2 * _DAY)
+        .order_by(row.generation_id)
         .limit(limit)
     )
-    ids = [row.generation_id for row in old]
+    ids = [each.generation_id for each in old]
     GenerationStart.delete().where(GenerationStart.generation_id.in_(ids)).execute()
     return len(ids)
 
@@ -240,11 +243,15 @@ def _started(user_id: str, since: datetime, *columns: Any) -> Any:
 
 def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
     """Return the seconds until enough of the oldest starts are a day old."""
-    for start in _started(user_id, now - _DAY).order_by(GenerationStart.create_time):
-        excess -= start.price_micros
-        if excess <= 0:
-            return float((start.create_time + _DAY - now).total_seconds())
-    return _DAY.total_seconds()
+    time: Any = GenerationStart.create_time
+    price = GenerationStart.price_micros
+    freed = fn.SUM(price).over(order_by=[time])
+    oldest: Any = _started(user_id, now - _DAY, time, freed.alias("freed")).alias("oldest")
+    enough = GenerationStart.select(oldest.c.create_time).from_(oldest).where(oldest.c.freed >= excess)
+    row = enough.order_by(oldest.c.create_time).limit(1).tuples().first()
+    if row is None:
+        return _DAY.total_seconds()
+    return float((time.python_value(row[0]) + _DAY - now).total_seconds())
 
 
 def _over(limit: str, most: int, finding: str, seconds: float) -> ResourceExhaustedError:

@@ -7,7 +7,6 @@ keeps a core busy for about 0.1 s.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from io import BytesIO
 
 import structlog
@@ -29,11 +28,11 @@ from avatar_creator_server.images.metadata.exif import UPRIGHT
 from avatar_creator_server.images.metadata.png import has_every_png_row, only_pixels
 from avatar_creator_server.images.metadata.profile import MAX_PROFILE_BYTES
 from avatar_creator_server.images.metadata.stripped import corrupt_error
+from avatar_creator_server.images.picture import MAX_IMAGE_BYTES, Picture
 from avatar_creator_server.images.png_samples import swaps_axes, turned_png
 
 log = structlog.get_logger()
 
-MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_IMAGE_PIXELS = 50_000_000
 THUMBNAIL_SIZE = 300
 """Width and height of a thumbnail, in pixels."""
@@ -56,21 +55,6 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """Transformation by EXIF orientation (CIPA DC-008, tag 0x0112). Pillow's angles are counterclockwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A whole still picture, upright. Its only metadata are a color profile and, if generated, a recipe."""
-
-    data: bytes = field(repr=False)
-    content_type: str
-    """`image/jpeg`, `image/png` or `image/webp`."""
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-    sha256: str
-    """SHA-256 of `data` in lower-case hexadecimal."""
 
 
 def accept_upload(data: bytes, declared_type: str = "") -> Picture:

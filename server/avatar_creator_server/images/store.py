@@ -18,7 +18,7 @@ from avatar_creator_server.database.models import Avatar, File, new_id
 from avatar_creator_server.database.models.states import FileState, JobKind
 from avatar_creator_server.errors import NotFoundError, UnavailableError
 from avatar_creator_server.images.local_files import FOLDER, remove_temporary
-from avatar_creator_server.images.processing import Picture
+from avatar_creator_server.images.picture import Picture
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.settings import SettingsError, system_reason
 from avatar_creator_server.shared.background_jobs import delete_jobs, enqueue_jobs

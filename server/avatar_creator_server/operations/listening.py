@@ -7,12 +7,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import TypeAlias
 
 from avatar_creator_server.addresses import bracketed, parse_address
 from avatar_creator_server.settings import SettingsError, system_reason
-
-_Place: TypeAlias = tuple[socket.AddressFamily, str, int]
 
 
 def require_own_address(variable: str, address: str) -> None:
@@ -54,7 +51,8 @@ def claimed(variable: str, address: str) -> Iterator[int]:
     """
     if sys.platform != "linux":
         raise SettingsError(
-            "several processes share a port only on Linux: unset SERVER_PROCESSES and --processes"
+            "SERVER_PROCESSES (serve --processes) needs Linux, which shares a port between processes: run "
+            "one process"
         )
     require_own_address(variable, address)
     chosen = parse_address(address)
@@ -63,7 +61,7 @@ def claimed(variable: str, address: str) -> Iterator[int]:
         is_claimed = False
         for family, host in _places(chosen.host):
             try:
-                port = _claim((family, host, port), claims)
+                port = _claim(family, host, port, claims)
                 is_claimed = True
             except OSError as error:
                 problem = error
@@ -72,27 +70,24 @@ def claimed(variable: str, address: str) -> Iterator[int]:
         yield port
 
 
-def _claim(place: _Place, claims: ExitStack) -> int:
-    """Bind a socket that does not listen and that no other server's socket can be bound next to.
-
-    Until one of its processes listens, the kernel would let a second server claim the place in the same way.
-    So a server also takes a name of the kernel's, which ends with the process like the port.
+def _claim(family: socket.AddressFamily, host: str, port: int, claims: ExitStack) -> int:
+    """Bind a socket that does not listen, and next to which only our processes can bind theirs.
 
     Raises:
         OSError: The place is in use.
     """
-    family, host, port = place
     claim = claims.enter_context(closing(socket.socket(family, socket.SOCK_STREAM)))
     if family == socket.AF_INET6:
         claim.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    # Connections of the server before that are closing do not count. A socket that listens does.
+    # Connections that the last server has closed do not count. Another socket that listens does.
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     claim.bind((host, port))
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     port = int(claim.getsockname()[1])
+    # Another supervisor may have bound its socket too, before that last option. Of a name, there is only one.
     name = claims.enter_context(closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
     name.bind(f"\0avatar-creator-server-{host}-{port}")
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return port
 
 
@@ -100,7 +95,7 @@ def _places(host: str) -> list[tuple[socket.AddressFamily, str]]:
     """Return the families and addresses at which gRPC listens for a host.
 
     For gRPC, both `0.0.0.0` and `::` are all addresses of both families, if the system has IPv6.
-    Source: `grpc_sockaddr_is_wildcard` and its use in gRPC's `tcp_server_posix.cc`.
+    Source: `ListenerContainerAddWildcardAddresses` in gRPC's `posix_engine_listener_utils.cc`.
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places: list[tuple[socket.AddressFamily, str]] = list(

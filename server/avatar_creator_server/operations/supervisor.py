@@ -34,8 +34,10 @@ _STABLE_SECONDS = 60.0
 """Time after which the death of a process counts as its first one."""
 _SIGNAL_CODES = 128
 """First exit code that means the end by a signal."""
-_STOPPED = (0, -signal.SIGTERM, _SIGNAL_CODES + signal.SIGTERM)
-"""Exit codes of a process that did what SIGTERM asks for. During its start, it has no handler yet."""
+_STOPPED = frozenset(
+    {0, *(code for each in (signal.SIGTERM, signal.SIGINT) for code in (-each, _SIGNAL_CODES + each))}
+)
+"""Exit codes of a process that was asked to stop. During its start, it does not catch these signals yet."""
 
 _DIVIDED_LIMITS = {
     "decoders": None,
@@ -181,6 +183,7 @@ class _Processes:
                 code, was_ready = 0, False
             if finish.is_set():
                 if code not in _STOPPED:
+                    # As shells report a signal.
                     self._exit_code = self._exit_code or (code if code > 0 else _SIGNAL_CODES - code)
                 return
             if 0 < code < _SIGNAL_CODES and not was_ready and not self._serving:

@@ -15,6 +15,7 @@ from avatar_creator_server.database.compiled_queries import (
     by_name,
     compiled,
     parameter,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
@@ -159,19 +160,21 @@ class Projects:
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.begin_time()
         project_id = new_id()
-        earlier_id = get_or_reserve(key, project_id, now)
+        earlier_id = get_or_reserve(self._database, key, project_id)
         if earlier_id is not None:
             return self._get(caller, earlier_id)
         project = Project(
             project_id, caller.user_id, name, description, 0, "", create_time=now, update_time=now
         )
-        _insert_project().run(
-            id=project.id,
-            user_id=project.user_id,
-            name=project.name,
-            description=project.description,
-            create_time=now,
-            update_time=now,
+        run_later(
+            _insert_project().given(
+                id=project.id,
+                user_id=project.user_id,
+                name=project.name,
+                description=project.description,
+                create_time=now,
+                update_time=now,
+            )
         )
         return project
 

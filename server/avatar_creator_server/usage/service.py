@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import fn
+from peewee import OP, SQL, Expression, Tuple, fn
 
 from avatar_creator_server.avatars.service import lock_avatar, require_avatar
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
+    CompiledQuery,
     CompiledStatement,
     Statement,
+    by_name,
     compiled,
     parameter,
-    run_together,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
@@ -158,7 +160,7 @@ class Usage:
 
     def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         usage_id = new_id()
-        earlier_id = get_or_reserve(key, usage_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, usage_id)
         if earlier_id is not None:
             return self._recorded(caller, earlier_id)
         # The time after the lock, so that the time of the last use never goes back.
@@ -169,7 +171,7 @@ class Usage:
             create_time=avatar.lock_time,
             **(asdict(use) | {"app_name": use.shown_app_name}),
         )
-        run_together(
+        run_later(
             _insert_use().given(**asdict(record)),
             _count_of_avatar().given(avatar_id=use.avatar_id, now=avatar.lock_time),
             *_counts_by_app(use, avatar.lock_time),
@@ -203,19 +205,31 @@ class Usage:
         cursor: Sequence[str] | None,
     ) -> list[UsageRecord]:
         require_avatar(caller, avatar_id)
-        query = AvatarUsage.select().where(AvatarUsage.avatar == avatar_id)
-        for name, value in filters.items():
-            if value:
-                query = query.where(getattr(AvatarUsage, name) == value)
-        if cursor is not None:
-            time, last_id = datetime.fromisoformat(cursor[0]), cursor[1]
-            query = query.where(
-                (AvatarUsage.create_time < time)
-                | ((AvatarUsage.create_time == time) & (AvatarUsage.id < last_id))
-            )
-        # By time and not by id, because the id is made before the wait for the avatar's lock.
-        query = query.order_by(AvatarUsage.create_time.desc(), AvatarUsage.id.desc())
-        return [UsageRecord.from_row(row) for row in query.limit(limit)]
+        given = {name: value for name, value in filters.items() if value}
+        query = _list_query(tuple(given), is_first=cursor is None)
+        time, last_id = (None, None) if cursor is None else (datetime.fromisoformat(cursor[0]), cursor[1])
+        return query.rows(avatar_id=avatar_id, last_time=time, last_id=last_id, limit=limit, **given)
+
+
+@compiled
+def _list_query(filtered: tuple[str, ...], *, is_first: bool) -> CompiledQuery[UsageRecord]:
+    """Return the query for a page of an avatar's uses, with these columns compared."""
+    row, action = AvatarUsage, AvatarAppAction
+    query = row.select().where(row.avatar == parameter("avatar_id"))
+    for name in filtered:
+        query = query.where(getattr(row, name) == parameter(name))
+    if "action" in filtered:
+        # The sums know at once that no use matches.
+        sums = action.select(SQL("1")).where(
+            action.avatar == parameter("avatar_id"), action.action == parameter("action")
+        )
+        query = query.where(fn.EXISTS(sums))
+    if not is_first:
+        last = Tuple(parameter("last_time", row.create_time), parameter("last_id"))
+        query = query.where(Expression(Tuple(row.create_time, row.id), OP.LT, last))
+    # By time and not by id, because the id is made before the wait for the avatar's lock.
+    query = query.order_by(row.create_time.desc(), row.id.desc()).limit(parameter("limit"))
+    return CompiledQuery(query, by_name(UsageRecord.from_row))
 
 
 def _read_totals(avatar_id: str) -> UsageTotals:

@@ -24,7 +24,7 @@ from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.avatars.service import AvatarChanges, Avatars, Upload
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
-from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
+from avatar_creator_server.images.picture import MAX_IMAGE_BYTES
 from avatar_creator_server.images.spool import SpooledFile
 from avatar_creator_server.shared.paging import Page
 

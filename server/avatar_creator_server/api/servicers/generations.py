@@ -21,8 +21,9 @@ from avatar_creator_server.contract import mapping
 from avatar_creator_server.database.models import states
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 from avatar_creator_server.generations.feed import GenerationFeed
+from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.request import GenerationRequest
-from avatar_creator_server.generations.service import GenerationFilter, Generations
+from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.watch import GenerationWatches
 
 _ALLOWED_WITH_A_RECIPE = frozenset(
@@ -115,7 +116,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         async for update in self._watches.watch(
             privileged_caller(request), known, seconds=token_seconds_left()
         ):
-            yield pb.WatchGenerationResponse(generation=update.message)
+            yield update.response
 
     async def WatchGenerations(
         self, request: pb.WatchGenerationsRequest, context: Context
@@ -132,7 +133,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
             known = {target.generation_id: target.known_revision for target in request.targets}
             updates = self._watches.watch(caller, known, seconds=seconds)
         async for update in updates:
-            yield pb.WatchGenerationsResponse(generation=update.message)
+            yield update.response_of_several
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_creator_server.database.models.avatar import Avatar
 from avatar_creator_server.database.models.background_job import BackgroundJob
-from avatar_creator_server.database.models.base import BaseModel, new_id
+from avatar_creator_server.database.models.base import BaseModel, least_id, new_id
 from avatar_creator_server.database.models.circuit_breaker import RouteCircuit
 from avatar_creator_server.database.models.file import File
 from avatar_creator_server.database.models.generation import (
@@ -12,6 +12,7 @@ from avatar_creator_server.database.models.generation import (
     ClaimTurn,
     GenerationAttempt,
     GenerationRecipe,
+    UserQueue,
 )
 from avatar_creator_server.database.models.idempotency import IdempotencyKey
 from avatar_creator_server.database.models.model_mapping import ModelMapping
@@ -29,6 +30,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     AvatarPreset,
     PersonaExample,
     AvatarGeneration,
+    UserQueue,
     ClaimTurn,
     GenerationAttempt,
     GenerationRecipe,
@@ -71,7 +73,9 @@ __all__ = [
     "PersonaExample",
     "RouteCircuit",
     "RunningWorker",
+    "UserQueue",
     "UserStatistics",
+    "least_id",
     "new_id",
     "reference_avatar_ids",
     "reference_columns",

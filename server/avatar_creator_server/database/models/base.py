@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import uuid_utils
@@ -11,10 +11,20 @@ from peewee import DatabaseProxy, Field, Model, TextField
 database_proxy = DatabaseProxy()
 """The database of the process, which `Database` binds once at start-up."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def new_id() -> str:
     """Return a new UUIDv7: later ids sort after earlier ones."""
     return str(uuid_utils.uuid7())
+
+
+def least_id(instant: datetime, change: timedelta) -> str:
+    """Return the least id that `new_id` can make at an instant, moved by `change`, or later."""
+    milliseconds = (instant - _EPOCH + change) // timedelta(milliseconds=1)
+    # An id has 48 bits for the milliseconds since 1970: RFC 9562, section 5.7.
+    digits = f"{min(max(milliseconds, 0), 2**48 - 1):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
 
 
 class UtcDateTimeField(Field):

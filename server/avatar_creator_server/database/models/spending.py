@@ -21,8 +21,14 @@ class GenerationStart(BaseModel):
         table_name = "generation_starts"
 
 
+# All that the limits need, so that their sums do not read the table.
 GenerationStart.add_index(
-    GenerationStart.index(GenerationStart.user_id, GenerationStart.create_time, name="generation_starts_user")
+    GenerationStart.index(
+        GenerationStart.user_id,
+        GenerationStart.create_time,
+        GenerationStart.price_micros,
+        name="generation_starts_user_price",
+    )
 )
 
 
@@ -40,3 +46,15 @@ class DailySpend(BaseModel):
     class Meta:
         table_name = "daily_spend"
         primary_key = CompositeKey("user_id", "day", "app_id")
+
+
+# All that the sums of all users need, so that they do not read the table.
+DailySpend.add_index(
+    DailySpend.index(
+        DailySpend.day,
+        DailySpend.app_id,
+        DailySpend.price_micros,
+        DailySpend.attempt_count,
+        name="daily_spend_day",
+    )
+)

@@ -18,6 +18,9 @@ class GenerationState(StrEnum):
 ENDED_STATES = frozenset({GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELLED})
 """States that no transition leaves."""
 
+ACTIVE_STATES = tuple(state for state in GenerationState if state not in ENDED_STATES)
+"""States of generations that are waiting or running."""
+
 
 class GenerationStage(StrEnum):
     """The step that a generation has reached within its state."""

@@ -36,3 +36,9 @@ class DailyUploads(BaseModel):
     class Meta:
         table_name = "daily_uploads"
         primary_key = CompositeKey("user_id", "day")
+
+
+# All that the sum of all users needs, so that it does not read the table.
+DailyUploads.add_index(
+    DailyUploads.index(DailyUploads.day, DailyUploads.upload_count, name="daily_uploads_day")
+)

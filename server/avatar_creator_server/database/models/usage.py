@@ -33,6 +33,12 @@ AvatarUsage.add_index(
         AvatarUsage.avatar, AvatarUsage.create_time, AvatarUsage.id, name="avatar_usage_history_newest"
     )
 )
+# Without the id, which would add a third to the largest index of the service.
+AvatarUsage.add_index(
+    AvatarUsage.index(
+        AvatarUsage.avatar, AvatarUsage.app_id, AvatarUsage.create_time, name="avatar_usage_history_app"
+    )
+)
 
 
 class AvatarAppUsage(BaseModel):
