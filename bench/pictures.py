@@ -57,22 +57,22 @@ def _uploads(lab: Lab, picture: bytes, rows: Sequence[str]) -> Iterator[Result]:
         metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
         with grpc.insecure_channel(deployment.target) as ours, grpc.insecure_channel(sink.address) as theirs:
             upload: Any = ours.stream_unary(_UPLOAD)
-            bare: Any = theirs.stream_unary("/bench.Baseline/Upload")
+            receive: Any = theirs.stream_unary("/bench.Baseline/Upload")
             for row in ("upload", "upload-deferred"):
                 if row not in rows:
                     continue
                 messages = _messages(project_id, picture, defer_thumbnail=row == "upload-deferred")
-                send = partial(_consume, upload, messages, metadata)
-                receive = partial(_consume, bare, messages[1:], ())
                 pairs = interleaved(
-                    partial(_median_ms, send, _UPLOADS), partial(_median_ms, receive, _UPLOADS), lab.pairs + 1
+                    partial(_median_ms, partial(_sent, upload, messages, metadata), _UPLOADS),
+                    partial(_median_ms, partial(_sent, receive, messages[1:], None), _UPLOADS),
+                    lab.pairs + 1,
                 )
                 # Without the first pair, which starts the decoders.
                 yield of_pairs(BY_NAME[row], pairs[1:], unit="ms", note=f"{len(picture) / 2**20:.1f} MiB")
 
 
-def _consume(call: Any, messages: Sequence[bytes], metadata: tuple[tuple[str, str], ...]) -> None:
-    call(iter(messages), metadata=metadata)
+def _sent(call: Any, messages: Sequence[bytes], metadata: Any) -> Any:
+    return call(iter(messages), metadata=metadata)
 
 
 def _messages(project_id: str, picture: bytes, *, defer_thumbnail: bool) -> list[bytes]:
