@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -16,7 +17,9 @@ from peewee import JOIN, Case, PeeweeException, Tuple, fn
 
 from avatar_creator_server.database.call_limits import start_shared
 from avatar_creator_server.database.compiled_queries import (
+    Columns,
     CompiledQuery,
+    Row,
     by_name,
     compiled,
     numbered,
@@ -148,7 +151,7 @@ class QueuePositions:
 
 @dataclass
 class _Batch:
-    """What the callers of the next reading ask about."""
+    """Subjects of the next reading, which callers ask about."""
 
     subjects: set[str | QueueKey] = field(default_factory=set)
     reading: asyncio.Task[_Queue] = field(init=False)
@@ -251,11 +254,10 @@ def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Se
 
 def _read_order(shares: Shares, now: datetime) -> ClaimOrder:
     counts: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    bulk_waiting = 0
-    long_ago = now - shares.bulk_wait
-    for row in _lengths().rows(long_ago=long_ago):
+    for row in _lengths().rows():
         counts[row.priority].append((row.length, row.queues))
-        bulk_waiting += row.queues if row.is_waiting else 0
+    long_ago = now - shares.bulk_wait
+    bulk_waiting = _bulk_waiting().first(long_ago=long_ago) or 0 if BULK in counts else 0
     return ClaimOrder(
         lengths={priority: Lengths(of_priority) for priority, of_priority in counts.items()},
         bulk_waiting=bulk_waiting,
@@ -287,23 +289,36 @@ def _read_queues(order: ClaimOrder, users: Sequence[str]) -> dict[QueueKey, _Use
 def _lengths() -> CompiledQuery[Any]:
     """Return the query for the number of queues of each length."""
     queue = UserQueue
-    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
-    is_waiting = Case(None, [((queue.priority == BULK) & waits_long, 1)], 0)
-    query = queue.select(
-        queue.priority, is_waiting.alias("is_waiting"), queue.length, fn.COUNT(queue.user_id).alias("queues")
-    )
-    groups = query.where(queue.head_id.is_null(False)).group_by(queue.priority, is_waiting, queue.length)
+    query = queue.select(queue.priority, queue.length, fn.COUNT(queue.user_id).alias("queues"))
+    groups = query.where(queue.head_id.is_null(False)).group_by(queue.priority, queue.length)
     return CompiledQuery(groups, by_name(lambda row: row))
+
+
+@compiled
+def _bulk_waiting() -> CompiledQuery[int]:
+    """Return the query for the number of bulk queues that are waiting."""
+    return CompiledQuery(
+        UserQueue.select(fn.COUNT(UserQueue.user_id)).where(_is_waiting_bulk()), _first_column
+    )
 
 
 @compiled
 def _waiting_heads() -> CompiledQuery[tuple[str, int]]:
     """Return the query for the heads of the normal queues, and of the bulk queues that are waiting."""
     queue = UserQueue
-    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
-    is_waiting = (queue.priority == NORMAL) | ((queue.priority == BULK) & waits_long)
-    query = queue.select(queue.head_id, queue.priority).where(queue.head_id.is_null(False), is_waiting)
+    is_normal = queue.head_id.is_null(False) & (queue.priority == NORMAL)
+    query = queue.select(queue.head_id, queue.priority).where(is_normal | _is_waiting_bulk())
     return CompiledQuery(query.order_by(queue.turn_time, queue.head_id), lambda _: tuple)
+
+
+def _is_waiting_bulk() -> Any:
+    queue = UserQueue
+    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
+    return queue.head_id.is_null(False) & (queue.priority == BULK) & waits_long
+
+
+def _first_column(_: Columns) -> Callable[[Row], int]:
+    return itemgetter(0)
 
 
 @compiled
