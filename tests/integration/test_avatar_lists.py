@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import product
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import uuid_utils
-from peewee import PostgresqlDatabase
 
 from avatar_creator.v1 import avatar_project_service_pb2 as projects_pb
 from avatar_creator.v1 import avatar_service_pb2 as avatars_pb
-from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
+from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
-from avatar_creator_server.avatars.queries import list_avatars
-from avatar_creator_server.avatars.records import AvatarFilter
-from avatar_creator_server.database.connection import open_database
-from avatar_creator_server.shared.caller import Caller
 from tests import pictures
 from tests.contract.calls import Calls
 from tests.support.rows import Row, copy_row
@@ -110,7 +102,9 @@ class Gallery:
         """Rename some avatars, delete others, and delete a project."""
         ids = [row["id"] for row in self.rows()]
         for avatar_id in self.random.sample(ids, 20):
-            changed = Avatar(id=avatar_id, name=f"{RARE} Éva", attributes={"age_range": "AGE_RANGE_SENIOR"})
+            changed = Avatar(
+                id=avatar_id, name=f"{RARE} Éva", attributes=Attributes(age_range=AgeRange.AGE_RANGE_SENIOR)
+            )
             self.calls.avatars.UpdateAvatar(avatars_pb.UpdateAvatarRequest(avatar=changed))
         for avatar_id in self.random.sample(ids, 20):
             self.calls.avatars.DeleteAvatar(avatars_pb.DeleteAvatarRequest(avatar_id=avatar_id))
