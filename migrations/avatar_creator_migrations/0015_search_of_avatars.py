@@ -109,7 +109,7 @@ _POSTGRESQL = (
     """,
 )
 
-# SQLite may number the rows of `avatars` anew, and the index of words needs a number that stays.
+# SQLite may give the rows of `avatars` other numbers, and the index of words needs a number that stays.
 _SQLITE = (
     f"""
     CREATE TABLE avatar_search (

@@ -198,3 +198,41 @@ def test_a_list_has_exactly_the_avatars_that_pass_its_filters(gallery: Gallery) 
 
     # There were lists without avatars, with few of many, and of several pages.
     assert {0, PAGE + 1} < numbers
+
+
+# Avatars of an earlier version
+
+UNDO_0015 = {
+    "embedded": (
+        "DROP TRIGGER avatar_search_insert",
+        "DROP TRIGGER avatar_search_update",
+        "DROP TRIGGER avatar_search_delete",
+        "DROP TABLE avatar_search_words",
+        "DROP TABLE avatar_search",
+        "DROP INDEX avatars_project_last_used",
+    ),
+    "distributed": (
+        "DROP TRIGGER avatar_search_write ON avatars",
+        "DROP TABLE avatar_search",
+        "DROP FUNCTION avatar_search_write, avatar_search_tokens, avatar_search_wanted",
+        "DROP INDEX avatars_project_last_used",
+    ),
+}
+"""Statements that undo migrations 0015 and 0016."""
+
+
+def test_the_migration_adds_the_avatars_of_an_earlier_version(gallery: Gallery) -> None:
+    deployment = gallery.deployment
+    for statement in UNDO_0015["embedded" if deployment.is_embedded else "distributed"]:
+        deployment.execute(statement)
+    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0015%' OR name LIKE '0016%'")
+    gallery.fill()
+
+    outcome = deployment.run_command("migrate")
+
+    assert outcome.returncode == 0, outcome.stderr
+    assert "applied 0016" in outcome.stdout
+    ids = sorted((row["id"] for row in gallery.rows() if "quetzal" in row["search_text"]), reverse=True)
+    assert len(ids) in range(1, PAGE)
+    assert gallery.listed({"query": RARE}) == ids
+    assert gallery.listed({"gender": Gender.GENDER_NON_BINARY}) == ids
