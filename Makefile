@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench plans docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -85,6 +85,9 @@ live: .venv/.development ## Compare the real providers with the fakes, with your
 
 bench: .venv/.development ## Time the promised operations next to a call that does nothing
 	$(BIN)/python -m bench.latency
+
+plans: .venv/.development ## Explain every statement of the service on a database with a million avatars; AVATARS=20000 takes fewer
+	$(BIN)/python -m bench.plans $(AVATARS)
 
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build

@@ -290,7 +290,8 @@ WHERE head.id = head_id
     "avatar_search": """
 INSERT INTO avatar_search (avatar_id, user_id, project_id, source_type, gender, age_range, style,
     ethnicity_folded, search_text)
-SELECT id, user_id, project_id, source_type, gender, age_range, style, ethnicity_folded, search_text FROM avatars
+SELECT id, user_id, project_id, source_type, gender, age_range, style, ethnicity_folded, search_text
+FROM avatars
 """,
 }
 """The rows that triggers would write one by one. Schemas that are compared with this one lack the tables."""
@@ -345,14 +346,14 @@ def fill(
 
 def _exists(cursor: Any, table: str) -> bool:
     cursor.execute("SELECT to_regclass(%s)", (table,))
-    return cursor.fetchone() != (None,)
+    return bool(cursor.fetchone() != (None,))
 
 
 @contextmanager
 def _without_structures(cursor: Any, tables: Sequence[str]) -> Iterator[None]:
     """Drop the keys and indexes, which would slow the writes down, and make them again at the end.
 
-    Triggers do nothing meanwhile.
+    Triggers do nothing until then.
     """
     found: list[tuple[str, str]] = []
     for query in (_STRUCTURES, _INDEXES):
