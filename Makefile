@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench plans docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -83,8 +83,11 @@ test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny 
 live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends
 	$(BIN)/python -m tests.live
 
-bench: .venv/.development ## Time the promised operations next to a call that does nothing
-	$(BIN)/python -m bench.latency
+bench: .venv/.development ## Print the speed of everything beside baselines and goals; B=--full for large sizes
+	$(BIN)/python -m bench $(B)
+
+bench-check: .venv/.development ## Fail if a ratio of make bench is a fifth worse than the recorded one, in three runs
+	$(BIN)/python -m bench --check
 
 plans: .venv/.development ## Explain every statement of the service on a database with a million avatars; AVATARS=20000 takes fewer
 	$(BIN)/python -m bench.plans $(AVATARS)

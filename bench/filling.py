@@ -346,14 +346,14 @@ def fill(
 
 def _exists(cursor: Any, table: str) -> bool:
     cursor.execute("SELECT to_regclass(%s)", (table,))
-    return bool(cursor.fetchone() != (None,))
+    return bool(cursor.fetchone()[0])
 
 
 @contextmanager
 def _without_structures(cursor: Any, tables: Sequence[str]) -> Iterator[None]:
     """Drop the keys and indexes, which would slow the writes down, and make them again at the end.
 
-    Triggers do nothing until then.
+    In that time, triggers do nothing.
     """
     found: list[tuple[str, str]] = []
     for query in (_STRUCTURES, _INDEXES):

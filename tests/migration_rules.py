@@ -45,8 +45,12 @@ def violations(name: str, statements: Iterable[str], *, atomic: bool) -> Iterato
         if _READ.match(text) or "avatar_creator_migrations" in text:
             continue
         if not atomic:
-            if "concurrently" not in text:
-                yield f"{name}: outside a transaction, only build and drop indexes concurrently: {text}\n"
+            writes_batch = _WRITE.match(text) and " limit " in text
+            if "concurrently" not in text and not writes_batch:
+                yield (
+                    f"{name}: outside a transaction, only build and drop indexes concurrently, "
+                    f"and write rows in batches with LIMIT: {text}\n"
+                )
             continue
         indexed = _INDEXED_TABLE.match(text)
         if indexed and indexed[1] not in created:

@@ -10,6 +10,7 @@ from avatar_creator_server.avatars.service import Avatars
 from avatar_creator_server.contract.generation_codec import ProtobufGenerationCodec
 from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.database.migrator import migrate, require_current
+from avatar_creator_server.generations.availability import AvailabilityReader
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.claims import Shares
 from avatar_creator_server.generations.current_routes import CurrentRoutes
@@ -66,6 +67,7 @@ class Core:
     current_routes: CurrentRoutes
     circuit_breakers: CircuitBreakers
     workers: Workers
+    availability: AvailabilityReader
     cancellations: EventWaiter
     moderation: Moderation
 
@@ -106,6 +108,7 @@ class Core:
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
         workers = Workers(database, routes.from_text.provider)
+        circuit_breakers = CircuitBreakers(database, list(routes.named()))
         shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
         queue_positions = QueuePositions(database, workers, shares)
         feed = GenerationFeed(database, queue_positions)
@@ -145,8 +148,9 @@ class Core:
             gallery=Gallery(database, pager),
             watches=GenerationWatches(feed, bus, ProtobufGenerationCodec()),
             current_routes=current_routes,
-            circuit_breakers=CircuitBreakers(database, list(routes.named())),
+            circuit_breakers=circuit_breakers,
             workers=workers,
+            availability=AvailabilityReader(database, circuit_breakers, workers),
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
         )

@@ -1,4 +1,4 @@
-"""Errors of the service. One interceptor turns them into a gRPC status with `google.rpc` details.
+"""Errors of the service. `api/statuses.py` turns them into a gRPC status with `google.rpc` details.
 
 `error_reason.proto` documents the reasons, with the status, metadata and advice of each.
 """

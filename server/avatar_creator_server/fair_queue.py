@@ -129,6 +129,13 @@ class FairQueue(Generic[W]):
         """Return whether a call of the user would have a turn at once."""
         return user_id not in self._waiting and self._may_run(user_id)
 
+    def begin_at_once(self, user_id: str) -> bool:
+        """Return True if a call of the user has a turn now; False if it would have to wait."""
+        is_free = self.is_free(user_id)
+        if is_free:
+            self._take(user_id)
+        return is_free
+
     def begin(self, call: W, *, is_patient: bool = False) -> bool:
         """Return True if the call has a turn now. Otherwise it waits, and `end` returns it later.
 
@@ -141,8 +148,7 @@ class FairQueue(Generic[W]):
             UnavailableError: All users together have too many waiting calls.
         """
         user_id = call.user_id
-        if self.is_free(user_id):
-            self._take(user_id)
+        if self.begin_at_once(user_id):
             return True
         if not is_patient:
             if not self.has_place(user_id):

@@ -6,6 +6,7 @@ tracebacks of exceptions that nothing catches. Numbers stay as they are.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
@@ -24,20 +25,21 @@ _OURS = ("level", "timestamp")
 """Fields without texts of others. A secret such as `info` must not change them."""
 
 
-def configure_logging(level: str, redactor: Redactor) -> None:
+def configure_logging(level: str, redactor: Redactor, *, process: int | None = None) -> None:
     """Set up the logs of this process, and log the exceptions that nothing catches.
 
     Args:
         level: Lowest level to log: `debug`, `info`, `warning` or `error`.
         redactor: Removes the secrets from each line.
+        process: Number of this process in each line, if it is one of several of the same server.
     """
 
     def redact(value: Any) -> Any:
         match value:
-            case None | bool() | int() | float():
-                return value
             case str():
                 return redactor.redact(value)
+            case None | bool() | int() | float():
+                return value
             case Mapping():
                 return {redact(str(name)): redact(each) for name, each in value.items()}
             case list() | tuple() | set() | frozenset():
@@ -48,29 +50,39 @@ def configure_logging(level: str, redactor: Redactor) -> None:
         # Before the renderer: it escapes the values, and a hidden part of an escaped line could end a text.
         return {name: value if name in _OURS else redact(value) for name, value in event.items()}
 
+    def add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        return event if process is None else {**event, "process": process}
+
     on_terminal = sys.stderr.isatty()
     # Plain tracebacks, because structlog's own show local variables, and so keys and prompts.
     terminal_renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_process,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact_values,
-            terminal_renderer if on_terminal else structlog.processors.JSONRenderer(),
+            terminal_renderer if on_terminal else _render_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # It writes a line at once: several processes write to the same file.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # Libraries log only warnings and errors.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(_RedactingFormatter(redactor))
+        handler.setFormatter(_RedactingFormatter(redactor, process))
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     sys.unraisablehook = _log_unraisable
+
+
+def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
+    # structlog's own renderer makes an encoder for each line, for values that the redaction has replaced.
+    return json.dumps(event)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -99,8 +111,8 @@ def _log_unraisable(found: sys.UnraisableHookArgs) -> None:
 
 
 class _RedactingFormatter(logging.Formatter):
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__("%(message)s")
+    def __init__(self, redactor: Redactor, process: int | None) -> None:
+        super().__init__("%(message)s" if process is None else f"process {process}: %(message)s")
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:

@@ -21,7 +21,7 @@ REFUSED_CALLS = Counter(
     "Calls that were refused because the user or the server had too many, by class and reason.",
     ["class", "reason"],
 )
-WATCHES = Gauge("avatar_creator_watches", "Open watches.")
+WATCHES = Gauge("avatar_creator_watches", "Open watches.", multiprocess_mode="livesum")
 BUS_RECONNECTS = Counter("avatar_creator_bus_reconnects", "Lost connections of the event bus.")
 EVENTS_NOT_PUBLISHED = Counter(
     "avatar_creator_events_not_published",

@@ -31,13 +31,9 @@ from avatar_creator_server.generations.leases import (
 )
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
+from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
 from avatar_creator_server.generations.recipes.embedding import png_with_recipe
-from avatar_creator_server.generations.recipes.recipe import (
-    Recipe,
-    colour_difference,
-    pixels_sha256,
-    this_software,
-)
+from avatar_creator_server.generations.recipes.recipe import Recipe, this_software
 from avatar_creator_server.generations.records import (
     DEFAULT_REFERENCE_STRENGTH,
     Generation,
@@ -46,7 +42,8 @@ from avatar_creator_server.generations.records import (
 )
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
-from avatar_creator_server.images.processing import Picture, fitted, make_thumbnail
+from avatar_creator_server.images.picture import Picture
+from avatar_creator_server.images.processing import fitted, make_thumbnail
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import structlog
 from peewee import SQL, Select, fn
 
+from avatar_creator_server.database.compiled_queries import CompiledStatement, compiled, parameter
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob
-from avatar_creator_server.generations.claims import enter_missing_turns
+from avatar_creator_server.database.models.base import database_proxy
+from avatar_creator_server.database.models.generation import is_delayed
+from avatar_creator_server.generations.claims import end_delays, enter_missing_turns
 from avatar_creator_server.generations.spending import delete_old_starts
 from avatar_creator_server.generations.workers import delete_lost
 from avatar_creator_server.images.store import Files
@@ -31,7 +35,7 @@ TIDY_SECONDS = 60.0
 FILE_SWEEP_SECONDS = 3600.0
 """Interval at which a worker looks through a local storage for files of killed processes."""
 TIDY_ROWS = 500
-"""Maximum number of rows that one transaction releases or deletes then."""
+"""Maximum number of rows that one transaction of a worker's sweeper changes or deletes."""
 
 
 class Sweeper:
@@ -54,19 +58,22 @@ class Sweeper:
                 loops.create_task(_repeat(sweep, seconds))
 
     async def _wake_slots(self) -> None:
-        generation_due, job_due = await self._database.read(self._due)
+        generation_due, job_due, retry_due = await self._database.read(self._due)
+        if retry_due:
+            while await self._database.write(self._end_delays) >= TIDY_ROWS:
+                pass
         if generation_due:
             self._generations.wake_soon()
         if job_due:
             self._background_jobs.wake_soon()
 
-    def _due(self) -> tuple[bool, bool]:
-        now = self._database.now()
-        generations = AvatarGeneration.select(SQL("1")).where(AvatarGeneration.due_time <= now)
-        background_jobs = BackgroundJob.select(SQL("1")).where(BackgroundJob.due_time <= now)
-        query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(background_jobs)]).tuples()
-        ((generation_due, job_due),) = query.execute(self._database.peewee)
-        return bool(generation_due), bool(job_due)
+    def _due(self) -> tuple[bool, bool, bool]:
+        cursor = _due_query(self._database.is_postgresql).run(now=datetime.now(UTC))
+        generation_due, job_due, retry_due = cursor.fetchone()
+        return bool(generation_due), bool(job_due), bool(retry_due)
+
+    def _end_delays(self) -> int:
+        return end_delays(self._database, self._database.now(), TIDY_ROWS)
 
     async def _sweep_files(self) -> None:
         removed = await self._files.remove_temporary()
@@ -84,6 +91,19 @@ class Sweeper:
         ):
             while await self._database.write(tidy_batch) >= TIDY_ROWS:
                 pass
+
+
+@compiled
+def _due_query(is_postgresql: bool) -> CompiledStatement:
+    # One statement with the clock of PostgreSQL, which all processes share.
+    now = fn.statement_timestamp() if is_postgresql else parameter("now", AvatarGeneration.due_time)
+    generations = AvatarGeneration.select(SQL("1")).where(AvatarGeneration.due_time <= now)
+    background_jobs = BackgroundJob.select(SQL("1")).where(BackgroundJob.due_time <= now)
+    retries = AvatarGeneration.select(SQL("1")).where(
+        is_delayed(AvatarGeneration), AvatarGeneration.due_time <= now
+    )
+    query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(background_jobs), fn.EXISTS(retries)])
+    return CompiledStatement(query.bind(database_proxy))
 
 
 async def _repeat(sweep: Callable[[], Awaitable[None]], seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -159,9 +160,42 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert avatar_creator.__version__ == version("avatar-creator-client")
 
 
-def test_importing_the_client_does_not_read_its_version() -> None:
-    command = "import sys, avatar_creator; print('importlib.metadata' in sys.modules)"
-    finished = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True, timeout=30
-    )
-    assert finished.stdout == "False\n"
+SLOW_IMPORTS = {
+    "importlib.metadata",
+    "hashlib",
+    "uuid",
+    "ipaddress",
+    "avatar_creator.pictures",
+    "avatar_creator.rpcs",
+    "avatar_creator.watching",
+    "avatar_creator._async.client",
+    "avatar_creator._sync.client",
+}
+"""Modules that a program loads only when it uses what needs them."""
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Return the slow modules that a new process has loaded after this statement."""
+    command = f"import json, sys; {statement}; print(json.dumps(list(sys.modules)))"
+    finished = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    return SLOW_IMPORTS & set(json.loads(finished.stdout))
+
+
+def test_importing_the_package_loads_no_client() -> None:
+    assert loaded_after("import avatar_creator") == set()
+
+
+@pytest.mark.parametrize(
+    ("client", "other"),
+    [
+        ("AvatarCreator", "avatar_creator._async.client"),
+        ("AsyncAvatarCreator", "avatar_creator._sync.client"),
+    ],
+)
+def test_importing_one_client_does_not_load_the_other(client: str, other: str) -> None:
+    loaded = loaded_after(f"from avatar_creator import {client}")
+    assert SLOW_IMPORTS - loaded == {"importlib.metadata", other}
+
+
+def test_a_type_that_is_loaded_late_can_be_found_in_the_package() -> None:
+    assert set(dir(avatar_creator)) == set(avatar_creator.__all__)

@@ -52,8 +52,17 @@ _TABLES_OF_A_USER = (
 class Calls:
     """The stubs of one user. Use it as a context manager."""
 
-    def __init__(self, target: str, token: str) -> None:
-        self.channel = grpc.insecure_channel(target)
+    def __init__(self, target: str, token: str, *, own_connection: bool = False) -> None:
+        """Connect with the first call.
+
+        Args:
+            target: the address of the server.
+            token: the user's token.
+            own_connection: True if no other calls of this process may use the same connection.
+        """
+        self.channel = grpc.insecure_channel(
+            target, [("grpc.use_local_subchannel_pool", int(own_connection))]
+        )
         self.metadata = (("authorization", f"Bearer {token}"),)
         authorized = cast(grpc.Channel, _AuthorizedChannel(self.channel, self.metadata))
         self.projects = AvatarProjectServiceStub(authorized)

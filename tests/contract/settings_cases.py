@@ -154,6 +154,13 @@ CASES: dict[str, Case] = {
         {"LISTEN_ADDRESS": "127.0.0.1:50051", "METRICS_ADDRESS": "127.0.0.1:50051"},
         ("METRICS_ADDRESS and LISTEN_ADDRESS",),
     ),
+    "SQLite with several processes": embedded(
+        {"SERVER_PROCESSES": "2"},
+        "SERVER_PROCESSES (serve --processes) is 2, but the database is SQLite",
+        "set DATABASE_URL to a PostgreSQL database, or run one process",
+    ),
+    "no process": refused("SERVER_PROCESSES", "0", "greater than or equal to 1"),
+    "more processes than cores": refused("SERVER_PROCESSES", "65", "less than or equal to 64"),
     "distributed without a secret": Case({"JWT_SECRET": None}, ("JWT_SECRET is not set",), worker="works"),
     "SQLite with a pooler": embedded(
         {"DATABASE_POOLER": "transaction"}, "DATABASE_POOLER is set, but the database is SQLite"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avatar_creator_server.api.interceptors.access_log import REFUSALS_PER_USER
+from avatar_creator_server.api.access_log import REFUSALS_PER_USER
 from tests.support.http2 import (
     DATA,
     END_STREAM,

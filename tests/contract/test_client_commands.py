@@ -113,6 +113,14 @@ def test_a_script_does_the_main_use_case_with_json(
     assert {persona["category"] for persona in personas} == {"education"}
 
 
+def test_an_upload_can_return_before_the_thumbnail(
+    command_line: CommandLine, shared_client: AvatarCreator, photograph: Path
+) -> None:
+    project = shared_client.projects.create("Spring campaign")
+    upload = ("avatars", "upload", str(photograph), "--project", project.id)
+    assert command_line.json(*upload, "--defer-thumbnail")["thumbnail_pending"]
+
+
 # Tables for people
 
 

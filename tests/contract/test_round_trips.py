@@ -116,6 +116,16 @@ def test_an_uploaded_avatar_has_the_values_of_its_request(
         assert values_of(listed, written) == written
 
 
+def test_an_upload_with_a_deferred_thumbnail_returns_before_the_thumbnail(
+    author: Calls, project: AvatarProject
+) -> None:
+    created = author.upload(project.id, PICTURE, defer_thumbnail=True)
+
+    assert created.thumbnail_pending
+    assert not created.HasField("thumbnail")
+    assert wait_until(lambda: get_avatar(author, created.id).thumbnail.width) == 300
+
+
 @ROUND_TRIPS
 @given(name=strategies.names(), persona=strategies.personas(), attributes=strategies.attributes())
 def test_a_changed_avatar_has_the_values_of_its_request(

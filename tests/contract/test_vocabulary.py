@@ -14,7 +14,7 @@ import pytest
 from avatar_creator.v1 import attributes_pb2
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator_server import errors
-from avatar_creator_server.api.interceptors.errors import STATUS_OF
+from avatar_creator_server.api.statuses import STATUS_OF
 from avatar_creator_server.contract.mapping import attributes_from_proto, attributes_to_proto
 from avatar_creator_server.people import vocabulary
 from avatar_creator_server.people.person import Attributes

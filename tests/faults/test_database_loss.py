@@ -12,7 +12,7 @@ from avatar_creator import AvatarCreator, Generation
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import GetGenerationRequest, WatchGenerationRequest
 from avatar_creator_server.api.server import SERVICE_NAMES
-from avatar_creator_server.database.connection import THREADS
+from avatar_creator_server.database.connection import CONNECTIONS
 from tests import pictures
 from tests.contract.calls import Calls, Refusal, refusal
 from tests.support.generations import COMPLETED, PENDING, SMALLEST
@@ -43,14 +43,14 @@ def health(calls: Calls, name: str) -> int:
     return int(stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10.0).status)
 
 
-def call_on_all_threads(calls: Calls) -> bool:
-    """Make enough calls at once to use every database thread of the server; return whether all succeed."""
+def call_on_all_connections(calls: Calls) -> bool:
+    """Make enough calls at once to use every connection to the database; return whether all succeed."""
 
     def call(_: int) -> int:
         return len(calls.projects.ListProjects(ListProjectsRequest()).projects)
 
-    with Threads(THREADS) as callers:
-        return set(callers.map(call, range(8 * THREADS))) == {1}
+    with Threads(CONNECTIONS) as callers:
+        return set(callers.map(call, range(8 * CONNECTIONS))) == {1}
 
 
 def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
@@ -61,7 +61,7 @@ def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
     assert next(watch).generation.state == PENDING
     # Now every database connection of the server is open, so the kill breaks all of them.
-    assert call_on_all_threads(calls)
+    assert call_on_all_connections(calls)
 
     own_postgres.kill()
 
@@ -87,7 +87,7 @@ def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
     wait_until(lambda: health(calls, "") == SERVING)
     assert {health(calls, name) for name in SERVICE_NAMES} == {SERVING}
     # As soon as the health service reports SERVING, every connection works.
-    assert call_on_all_threads(calls)
+    assert call_on_all_connections(calls)
     # The watch has stayed open during the outage.
     breakable.start_worker()
     assert [message.generation for message in watch][-1].state == COMPLETED

@@ -14,7 +14,7 @@ import pytest
 
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
-from avatar_creator_server.database.connection import THREADS
+from avatar_creator_server.database.connection import CONNECTIONS
 from tests import pictures
 from tests.contract.calls import Calls, refusal, refusal_of
 from tests.support.generations import COMPLETED, PENDING, SMALLEST
@@ -55,7 +55,7 @@ def hold_connections(url: str, held: ExitStack) -> None:
 
 
 def succeeds(calls: Calls) -> bool:
-    """Return whether calls on all database threads of the server succeed. Those that fail are UNAVAILABLE."""
+    """Return whether calls on all connections to the database succeed. Those that fail are UNAVAILABLE."""
 
     def call(_: int) -> grpc.StatusCode:
         try:
@@ -64,8 +64,8 @@ def succeeds(calls: Calls) -> bool:
             return refusal_of(error).code
         return grpc.StatusCode.OK
 
-    with Threads(THREADS) as callers:
-        codes = set(callers.map(call, range(4 * THREADS)))
+    with Threads(CONNECTIONS) as callers:
+        codes = set(callers.map(call, range(4 * CONNECTIONS)))
     assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     return codes == {grpc.StatusCode.OK}
 

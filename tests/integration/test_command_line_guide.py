@@ -27,14 +27,14 @@ avatar-creator() {
 
 
 def command_names() -> list[str]:
-    """Return every command of `avatar-creator`, for example `serve` and `avatars upload`."""
+    """Return every command that `avatar-creator` shows, for example `serve` and `avatars upload`."""
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
     names: list[str] = []
     for name, command in root.commands.items():
         if isinstance(command, TyperGroup):
             names += [f"{name} {subcommand}" for subcommand in command.commands]
-        else:
+        elif not command.hidden:
             names.append(name)
     return names
 

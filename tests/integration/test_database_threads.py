@@ -1,4 +1,4 @@
-"""The database threads: a share for each user, reads that end with their callers, and a separate ping."""
+"""The database connections: a share for each user, reads that end with their callers, and a separate ping."""
 
 from __future__ import annotations
 
@@ -107,6 +107,17 @@ async def refusal(work: Awaitable[Any]) -> AvatarCreatorError:
     return raised.value
 
 
+def until(database: Database, release: threading.Event) -> Callable[[], bool]:
+    """Return a function that reads again and again until the event."""
+
+    def read() -> bool:
+        while not release.is_set():
+            one(database)()
+        return True
+
+    return read
+
+
 def one(database: Database) -> Callable[[], Any]:
     """Return a function that reads the number 1."""
     return lambda: database.peewee.execute_sql("SELECT 1").fetchone()[0]
@@ -191,7 +202,7 @@ async def test_background_reads_have_no_maximum(trial: Trial) -> None:
     database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, read_seconds=0.05))
     release = threading.Event()
 
-    read = start(database.read(release.wait))
+    read = start(database.read(until(database, release)))
     assert (await refusal(trial.endless_read(database, "user"))).reason == "DATABASE_TOO_SLOW"
     release.set()
 
@@ -222,7 +233,7 @@ async def test_a_write_that_has_begun_goes_on_and_one_that_waits_never_begins(tr
 
     def insert(name: str) -> None:
         begun.set()
-        release.wait()
+        until(database, release)()
         database.peewee.execute_sql(f"INSERT INTO written VALUES ('{name}')")
 
     first = start(database.write(insert, "begun"), user="user")
@@ -288,7 +299,7 @@ async def test_users_leave_a_thread_to_background_work(trial: Trial) -> None:
 async def test_a_ping_works_while_all_threads_are_busy(trial: Trial) -> None:
     database = trial.open()
     release = threading.Event()
-    busy = [start(database.read(release.wait)) for _ in range(LIMITS.connections)]
+    busy = [start(database.read(until(database, release))) for _ in range(LIMITS.connections)]
 
     async with asyncio.timeout(10):
         await database.ping()
@@ -301,7 +312,7 @@ async def test_a_ping_works_while_all_threads_are_busy(trial: Trial) -> None:
 async def test_a_bounded_number_of_calls_wait(trial: Trial) -> None:
     database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, wait_seconds=60.0))
     release = threading.Event()
-    calls = [start(database.read(release.wait), user="greedy") for _ in range(300)]
+    calls = [start(database.read(until(database, release)), user="greedy") for _ in range(300)]
 
     refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
 
@@ -317,7 +328,7 @@ async def test_users_take_turns(trial: Trial) -> None:
     release = threading.Event()
     order: list[str] = []
     calls: list[asyncio.Task[None]]
-    blocking = start(database.read(release.wait), user="a")
+    blocking = start(database.read(until(database, release)), user="a")
     calls = [start(database.read(order.append, user), user=user[0]) for user in ("a1", "a2", "a3", "b1")]
 
     calls.append(start(asyncio.to_thread(release.set)))
@@ -352,7 +363,7 @@ def start_watches(database: Database, *, user: str, number: int) -> list[asyncio
 async def test_watches_wait_longer_than_other_calls(trial: Trial) -> None:
     database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, wait_seconds=0.05))
     release = threading.Event()
-    busy = start(database.read(release.wait), user="user")
+    busy = start(database.read(until(database, release)), user="user")
 
     watches = start_watches(database, user="user", number=600)
     assert (await refusal(start(database.read(one(database)), user="user"))).reason == "DATABASE_LIMIT"
@@ -365,7 +376,7 @@ async def test_watches_wait_longer_than_other_calls(trial: Trial) -> None:
 async def test_waiting_watches_take_no_places_of_other_calls(trial: Trial) -> None:
     database = trial.open(DatabaseLimits(connections=2, connections_per_user=1, wait_seconds=60.0))
     release = threading.Event()
-    busy = start(database.read(release.wait), user="greedy")
+    busy = start(database.read(until(database, release)), user="greedy")
 
     watches = start_watches(database, user="greedy", number=600)
     calls = [start(database.read(one(database)), user=user) for user in ("greedy", "other")]

@@ -99,7 +99,7 @@ def call_headers(
         **metadata,
     }
     block = b"".join(
-        b"\x00" + _text(name.encode()) + _text(value.encode()) for name, value in headers.items()
+        b"\x00" + literal(name.encode()) + literal(value.encode()) for name, value in headers.items()
     )
     parts = [block[start : start + _MAX_FRAME_BYTES] for start in range(0, len(block), _MAX_FRAME_BYTES)]
     return b"".join(
@@ -113,7 +113,7 @@ def call_headers(
     )
 
 
-def _text(value: bytes) -> bytes:
+def literal(value: bytes) -> bytes:
     """Return a literal of HPACK with its length (RFC 7541, sections 5.1 and 5.2)."""
     if len(value) < 127:
         return bytes([len(value)]) + value

@@ -33,6 +33,8 @@ _REPOSITORY = Path(__file__).parents[2]
 _START_SECONDS = 30.0
 _COMMAND_SECONDS = 60.0
 _OUTPUT_LINES = 200
+_COMMAND_LINE = "avatar_creator_server.cli"
+"""The module of the service's program."""
 _CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
 _TOKEN_SECONDS = 3600
 
@@ -119,6 +121,7 @@ class ServiceProcess(GuardedProcess):
         directory: Path,
         target: str = "",
         fault: str = "",
+        module: str = _COMMAND_LINE,
     ) -> None:
         """Start it; `wait_until_ready` waits until it works.
 
@@ -129,11 +132,12 @@ class ServiceProcess(GuardedProcess):
             directory: its working directory, and the folder of its log file.
             target: the address it will listen on, `host:port`, if it is a server.
             fault: the fault that `tests.support.fault_point` causes, and the point of its work.
+            module: the module that runs as the program, with the command as its argument.
         """
         self.name = name
         self.target = target
         super().__init__(
-            [*(_program() if not fault else _program_with(fault)), command],
+            [*(_program(module) if not fault else _program_with(fault)), command],
             log=directory / f"{name}.log",
             directory=directory,
             environment=_environment(settings),
@@ -260,9 +264,14 @@ class Deployment:
         server.wait_until_ready()
         return server
 
-    def start_worker(self, *, fault: str = "", **settings: str) -> ServiceProcess:
-        """Start one more worker and wait until it is ready; as `start_server`."""
-        worker = self._spawn_worker(settings, fault)
+    def start_worker(
+        self, *, fault: str = "", module: str = _COMMAND_LINE, **settings: str
+    ) -> ServiceProcess:
+        """Start one more worker and wait until it is ready; as `start_server`.
+
+        `module` is another program that runs a worker, for example one with a provider of its own.
+        """
+        worker = self._spawn_worker(settings, fault, module)
         worker.wait_until_ready()
         return worker
 
@@ -327,20 +336,23 @@ class Deployment:
         self.servers.append(server)
         return server
 
-    def _spawn_worker(self, settings: Mapping[str, str], fault: str = "") -> ServiceProcess:
+    def _spawn_worker(
+        self, settings: Mapping[str, str], fault: str = "", module: str = _COMMAND_LINE
+    ) -> ServiceProcess:
         worker = ServiceProcess(
             f"worker-{len(self.workers) + 1}",
             "worker",
             settings={**self.settings, **settings},
             directory=self.directory,
             fault=fault,
+            module=module,
         )
         self.workers.append(worker)
         return worker
 
 
-def _program() -> list[str]:
-    return [sys.executable, "-m", "avatar_creator_server.cli"]
+def _program(module: str = _COMMAND_LINE) -> list[str]:
+    return [sys.executable, "-m", module]
 
 
 def _program_with(fault: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 import grpc
 from structlog.testing import capture_logs
 
-from avatar_creator_server.api.interceptors.access_log import (
+from avatar_creator_server.api.access_log import (
     REFUSALS_PER_SECOND,
     REFUSALS_PER_USER,
     AccessLog,

@@ -96,7 +96,7 @@ class Server:
     async def begin(self, method: str, call: Call) -> None:
         """Let a call take its turn and keep it."""
         set_identity(Identity(Caller(call.user), is_ops=False, expires=0))
-        await self._held.enter_async_context(self.calls.admit(method, call))
+        self._held.callback(self.calls.end, method, await self.calls.begin(method, call))
 
     async def refusal_in_turn(self, method: str, call: Call) -> AvatarCreatorError:
         """Return the error of a call that is refused at its turn."""

@@ -15,11 +15,10 @@ from PIL import Image, ImageChops, ImageFile, ImageStat
 from structlog.testing import capture_logs
 
 from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images.picture import MAX_IMAGE_BYTES, Picture
 from avatar_creator_server.images.processing import (
-    MAX_IMAGE_BYTES,
     MAX_IMAGE_PIXELS,
     THUMBNAIL_SIZE,
-    Picture,
     accept_upload,
     encode_png,
     make_thumbnail,

@@ -70,8 +70,9 @@ def test_rows_may_be_written_before_a_change_and_after_changes_of_new_tables(sta
     assert list(violations("9999_later", statements, atomic=True)) == []
 
 
-def test_only_concurrent_work_may_run_outside_a_transaction() -> None:
+def test_only_concurrent_work_and_batches_may_run_outside_a_transaction() -> None:
     concurrent = "CREATE INDEX CONCURRENTLY avatars_name ON avatars (name)"
+    batch = "WITH batch AS (SELECT id FROM avatars LIMIT 9) INSERT INTO ratings SELECT id, 1 FROM batch"
     change = "ALTER TABLE avatars ADD COLUMN rating INTEGER"
-    assert list(violations("9999_later", [concurrent], atomic=False)) == []
-    assert len(list(violations("9999_later", [change], atomic=False))) == 1
+    assert list(violations("9999_later", [concurrent, batch], atomic=False)) == []
+    assert len(list(violations("9999_later", [change, FILL], atomic=False))) == 2

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_creator_server.errors import InvalidArgumentError
-from avatar_creator_server.images.processing import Picture, accept_upload, make_thumbnail
+from avatar_creator_server.images.picture import Picture
+from avatar_creator_server.images.processing import accept_upload, make_thumbnail
 from tests import pictures
 
 MUTATED = settings(max_examples=150, deadline=None, derandomize=True, print_blob=True)

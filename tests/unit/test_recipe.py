@@ -11,14 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageEnhance, PngImagePlugin
 
+from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
 from avatar_creator_server.generations.recipes.embedding import RECIPE_NAMESPACE, png_with_recipe
-from avatar_creator_server.generations.recipes.recipe import (
-    Recipe,
-    colour_difference,
-    pixels_sha256,
-    this_software,
-)
-from avatar_creator_server.images.processing import Picture, accept_upload, encode_png, make_thumbnail
+from avatar_creator_server.generations.recipes.recipe import Recipe, this_software
+from avatar_creator_server.images.picture import Picture
+from avatar_creator_server.images.processing import accept_upload, encode_png, make_thumbnail
 from tests import pictures
 
 PROMPT = 'Zoë & "Łukasz" <b>]]>, 中文 🙂'

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops
 
 import avatar_creator_server.demo
-from avatar_creator_server.generations.recipes.recipe import colour_difference, pixels_sha256
+from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError, Reference, Reports

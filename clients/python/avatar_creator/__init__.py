@@ -1,24 +1,8 @@
 """Typed client of Avatar Creator: `AvatarCreator`, `AsyncAvatarCreator`, their resources and their errors."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from avatar_creator._async.avatars import AsyncAvatars
-from avatar_creator._async.client import AsyncAvatarCreator
-from avatar_creator._async.connection import AsyncToken
-from avatar_creator._async.generations import AsyncGenerations
-from avatar_creator._async.items import AsyncItems
-from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
-from avatar_creator._async.projects import AsyncProjects
-from avatar_creator._async.usage import AsyncUsage
-from avatar_creator._requests.calls import Page
-from avatar_creator._sync.avatars import Avatars
-from avatar_creator._sync.client import AvatarCreator
-from avatar_creator._sync.connection import Token
-from avatar_creator._sync.generations import Generations
-from avatar_creator._sync.items import Items
-from avatar_creator._sync.presets import Personas, Presets
-from avatar_creator._sync.projects import Projects
-from avatar_creator._sync.usage import Usage
 from avatar_creator.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -44,9 +28,6 @@ from avatar_creator.errors import (
     UnimplementedError,
     UnknownError,
 )
-from avatar_creator.parameters import GenerationParameters
-from avatar_creator.pictures import Picture, UploadProgress
-from avatar_creator.retries import Backoff
 from avatar_creator.v1.attributes_pb2 import (
     AgeRange,
     Attributes,
@@ -178,15 +159,71 @@ __all__ = [
     "__version__",
 ]
 
+if TYPE_CHECKING:
+    from avatar_creator._async.avatars import AsyncAvatars
+    from avatar_creator._async.client import AsyncAvatarCreator
+    from avatar_creator._async.connection import AsyncToken
+    from avatar_creator._async.generations import AsyncGenerations
+    from avatar_creator._async.items import AsyncItems
+    from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
+    from avatar_creator._async.projects import AsyncProjects
+    from avatar_creator._async.usage import AsyncUsage
+    from avatar_creator._requests.calls import Page
+    from avatar_creator._sync.avatars import Avatars
+    from avatar_creator._sync.client import AvatarCreator
+    from avatar_creator._sync.connection import Token
+    from avatar_creator._sync.generations import Generations
+    from avatar_creator._sync.items import Items
+    from avatar_creator._sync.presets import Personas, Presets
+    from avatar_creator._sync.projects import Projects
+    from avatar_creator._sync.usage import Usage
+    from avatar_creator.parameters import GenerationParameters
+    from avatar_creator.pictures import Picture, UploadProgress
+    from avatar_creator.retries import Backoff
+
+_LAZY = {
+    "AsyncAvatarCreator": "_async.client",
+    "AsyncAvatars": "_async.avatars",
+    "AsyncGenerations": "_async.generations",
+    "AsyncItems": "_async.items",
+    "AsyncPersonas": "_async.presets",
+    "AsyncPresets": "_async.presets",
+    "AsyncProjects": "_async.projects",
+    "AsyncToken": "_async.connection",
+    "AsyncUsage": "_async.usage",
+    "AvatarCreator": "_sync.client",
+    "Avatars": "_sync.avatars",
+    "Backoff": "retries",
+    "GenerationParameters": "parameters",
+    "Generations": "_sync.generations",
+    "Items": "_sync.items",
+    "Page": "_requests.calls",
+    "Personas": "_sync.presets",
+    "Picture": "pictures",
+    "Presets": "_sync.presets",
+    "Projects": "_sync.projects",
+    "Token": "_sync.connection",
+    "UploadProgress": "pictures",
+    "Usage": "_sync.usage",
+}
+"""Modules of the names that are imported at their first use: most programs need only one of the clients."""
+
 __version__: str
 """Version of the distribution `avatar-creator-client`."""
 
 if not TYPE_CHECKING:  # type checkers would take any name for an attribute of this package
 
-    def __getattr__(name: str) -> str:
+    def __getattr__(name: str) -> object:
+        if name in _LAZY:
+            value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+            globals()[name] = value
+            return value
         if name == "__version__":
             # Imported only here, because the import takes about 50 ms.
             from importlib.metadata import version
 
             return version("avatar-creator-client")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 _CONTRACT = "/avatar_creator.v1."
 
@@ -59,8 +60,9 @@ CLASS_OF_RPC = {
 """The class of every RPC of the contract, by its name."""
 
 
+@cache
 def class_of(method: str) -> CallClass:
-    """Return the class of an RPC, given its path."""
+    """Return the class of an RPC, given its path. Only for RPCs that exist, because the answer is cached."""
     if method.startswith(_CONTRACT):
         return CLASS_OF_RPC.get(method.rpartition("/")[2], CallClass.UNBOUNDED)
     return _CLASS_OF_PATH.get(method, CallClass.UNBOUNDED)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import cast
@@ -16,10 +14,10 @@ from grpc.aio import EOF
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import current_caller, mark_refused, user_for_log
+from avatar_creator_server.api.authentication import Authentication
 from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.call_classes import CallClass, class_of
-from avatar_creator_server.api.interceptors.authentication import Authentication
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.api.unread_answers import UnreadAnswers
 from avatar_creator_server.errors import (
@@ -228,9 +226,8 @@ class Calls:
             self._require_read_answers(method, owner)
         return request
 
-    @asynccontextmanager
-    async def admit(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Wait for the turn of a call, and hold it until the call ends.
+    async def begin(self, method: str, context: Context) -> str:
+        """Wait for the turn of a call, and return the user, or the machine, that has it until `end`.
 
         Raises:
             ResourceExhaustedError: The user has too many calls of this class.
@@ -239,8 +236,7 @@ class Calls:
         class_ = class_of(method)
         turns = self._turns.get(class_)
         if turns is None:
-            yield
-            return
+            return ""
         user_id = _machine_of(context) if class_ is CallClass.ANONYMOUS_STREAM else current_caller().user_id
         try:
             await turns.begin(user_id, context.time_remaining())
@@ -250,8 +246,15 @@ class Calls:
         try:
             # Answers that were sent while this call waited count too.
             self._require_read_answers(method, user_id)
-            yield
-        finally:
+        except AvatarCreatorError:
+            turns.end(user_id)
+            raise
+        return user_id
+
+    def end(self, method: str, user_id: str) -> None:
+        """End the turn that `begin` has given to the user."""
+        turns = self._turns.get(class_of(method))
+        if turns is not None:
             turns.end(user_id)
 
     def _require_read_answers(self, method: str, user_id: str) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 import avatar_creator_server
 from avatar_creator.v1 import (
@@ -36,15 +36,12 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.api.access_log import AccessLog
+from avatar_creator_server.api.authentication import Authentication
 from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.calls import Calls
 from avatar_creator_server.api.claims import ClaimRules
-from avatar_creator_server.api.interceptors.access_log import AccessLog
-from avatar_creator_server.api.interceptors.authentication import Authentication
-from avatar_creator_server.api.interceptors.context import ContextInterceptor
-from avatar_creator_server.api.interceptors.decoding import DecodingInterceptor
-from avatar_creator_server.api.interceptors.errors import translate_errors
-from avatar_creator_server.api.interceptors.shedding import SheddingInterceptor
+from avatar_creator_server.api.handlers import Handlers, Steps
 from avatar_creator_server.api.servicers.avatars import AvatarService
 from avatar_creator_server.api.servicers.generations import GenerationService
 from avatar_creator_server.api.servicers.health import HealthService
@@ -56,9 +53,10 @@ from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
 from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
+from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
-from avatar_creator_server.shared.memory import MemoryReturn
+from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -76,8 +74,6 @@ MAX_METADATA_BYTES = 64 * 1024
 """Size of a call's metadata from which gRPC itself refuses the call."""
 
 _OPTIONS: Sequence[tuple[str, Any]] = (
-    # With SO_REUSEPORT a second server could share the port: each would silently get part of the calls.
-    ("grpc.so_reuseport", 0),
     # After a restart all watchers reconnect at once: a shorter accept queue would refuse some of them.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
@@ -116,24 +112,16 @@ SERVICE_NAMES = tuple(
 """Full names of the services in the contract."""
 
 
-class _OneQueue:
-    """Adds the handlers of a service without registering its methods in gRPC.
-
-    gRPC keeps a queue of arrived calls for each registered method, and its server waits for all of these
-    queues after each call. With one queue for all methods, each refusal costs a fifth less.
-    """
-
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
-        """Do nothing: the generic handlers serve these methods too."""
-
-
 class AvatarServer:
     """One listening server over a `Core`."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, shares_port: bool = False) -> None:
+        """Create a server that listens, and that accepts no call yet.
+
+        Args:
+            core: The parts of the process.
+            shares_port: True if other processes of the same server listen on the same port.
+        """
         settings = core.settings
         authentication = Authentication(
             TokenVerifier(
@@ -152,25 +140,20 @@ class AvatarServer:
         memory = MemoryReturn()
         self._transfers = Transfers(settings, memory)
         calls = Calls(settings, authentication, self._transfers, memory)
-        self._health = HealthService(
-            core.database, core.notifier, core.circuit_breakers, core.workers, SERVICE_NAMES
-        )
+        self._health = HealthService(core.availability, core.notifier, SERVICE_NAMES)
         self._server = grpc.aio.server(
-            interceptors=[
-                SheddingInterceptor(calls, self._backlog, access_log),
-                ContextInterceptor(access_log.log_call),
-                ContextInterceptor(translate_errors),
-                ContextInterceptor(authentication.require_token),
-                DecodingInterceptor(calls.receive, calls.admit),
-            ],
             options=(
                 *_OPTIONS,
+                # Not by default: a second server would share the port, and silently get part of the calls.
+                ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
                 ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
                 ("grpc.max_allowed_incoming_connections", _possible_connections(settings.connections)),
             ),
         )
-        self._add_services()
+        self._server.add_generic_rpc_handlers(
+            (self._handlers(Steps(self._backlog, calls, authentication, access_log)),)
+        )
         self._port = self._listen(settings)
         self._listen_for_probes()
 
@@ -205,8 +188,9 @@ class AvatarServer:
         self._access_log.report_not_logged()
         log.info("server_stopped")
 
-    def _add_services(self) -> None:
-        core, server = self._core, cast(grpc.aio.Server, _OneQueue(self._server))
+    def _handlers(self, steps: Steps) -> Handlers:
+        core, handlers = self._core, Handlers(steps)
+        server = cast(grpc.aio.Server, handlers)
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
             ProjectService(core.projects, core.project_deletion, core.avatars), server
         )
@@ -221,9 +205,11 @@ class AvatarServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         if core.settings.reflection == "on":
-            reflection.enable_server_reflection(
-                (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME), self._server
+            names = (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(names), server
             )
+        return handlers
 
     def _listen(self, settings: Settings) -> int:
         address = settings.listen_address
@@ -269,12 +255,15 @@ class StoppedAtStartError(Exception):
 
 
 @asynccontextmanager
-async def running(settings: Settings, finish: asyncio.Event | None = None) -> AsyncIterator[AvatarServer]:
+async def running(
+    settings: Settings, finish: asyncio.Event | None = None, process: ServerProcess | None = None
+) -> AsyncIterator[AvatarServer]:
     """Run a server while the context is open, with a worker in the same process if the service is embedded.
 
     Args:
         settings: The settings.
-        finish: Event that ends the wait for a free connection to the database.
+        finish: Event that ends the wait for a free connection to the database, and for the other processes.
+        process: This process, if it is one of several of the server.
 
     Raises:
         StoppedAtStartError: `finish` was set before the server could start.
@@ -295,24 +284,27 @@ async def running(settings: Settings, finish: asyncio.Event | None = None) -> As
             await core.workers.remove_all()
         # Create the worker first, so that a missing dependency fails before the server accepts calls.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
-        server = AvatarServer(core)
+        server = AvatarServer(core, shares_port=process is not None)
         serve_metrics(
             settings.metrics_address, QueueCollector(core.database, core.circuit_breakers, core.workers)
         )
         # The worker is there before the first call, or that call would warn that there is none.
         await stack.enter_async_context(worker)
+        if process is not None and not await process.wait_for_others(finish or asyncio.Event()):
+            raise StoppedAtStartError
         await server.start()
         stack.push_async_callback(server.stop)
         yield server
 
 
-async def serve(settings: Settings, finish: asyncio.Event) -> None:
+async def serve(settings: Settings, finish: asyncio.Event, process: ServerProcess | None = None) -> None:
     """Serve until `finish` is set.
 
-    Raises the errors that `running` raises.
+    Takes the arguments and raises the errors of `running`.
     """
     with suppress(StoppedAtStartError):
-        async with running(settings, finish):
+        async with running(settings, finish, process):
+            collect_less_often()
             await finish.wait()
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from grpc.aio import InternalError
 
 from avatar_creator_server.api.access import token_seconds_left
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.errors import AvatarCreatorError, TooSlowError, UnauthenticatedError
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.images.spool import Spool, SpooledFile
@@ -75,7 +75,7 @@ class Pace:
         """
         try:
             async with asyncio.timeout_at(self._deadline()):
-                await context.write(response)
+                await context.write(response.SerializeToString())
         except TimeoutError as error:
             raise self._end() from error
         except InternalError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.errors import (
     OVERLOADED_RETRY_SECONDS,
     AvatarCreatorError,

@@ -7,8 +7,11 @@ The error lists every rule that the request breaks.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.message import Message
 
 from avatar_creator_server.api.validation_rules import (
@@ -192,21 +195,55 @@ def refuse(violations: Sequence[FieldViolation]) -> None:
         raise InvalidArgumentError("INVALID_FIELD", "; ".join(sentences), violations=listed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """The checks of a field."""
+
+    field: str
+    rules: tuple[Rule, ...]
+    """Rules of the whole value."""
+    entry_rules: tuple[Rule, ...]
+    """Rules of each entry of a list."""
+    is_repeated: bool
+    has_presence: bool
+    enum: EnumDescriptor | None
+    has_message: bool
+    """True if the field is a message with rules of its own."""
+
+
+@cache
+def _checks_of(message: Descriptor) -> Sequence[_Checks]:
+    """Return the checks of a message, without the fields that have no rules."""
+    rules = RULES.get(message.name, {})
+    checks = [
+        _Checks(
+            field.name,
+            rules.get(field.name, ()),
+            rules.get(f"{field.name}[]", ()),
+            is_repeated=field.is_repeated,
+            has_presence=field.has_presence,
+            enum=field.enum_type,
+            has_message=field.message_type is not None and field.message_type.name in RULES,
+        )
+        for field in message.fields
+    ]
+    return [each for each in checks if each.rules or each.entry_rules or each.enum or each.has_message]
+
+
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
-    rules = RULES.get(message.DESCRIPTOR.name, {})
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        place = path + field.name
-        for rule in rules.get(field.name, ()):
+    for checks in _checks_of(message.DESCRIPTOR):
+        value = getattr(message, checks.field)
+        place = path + checks.field
+        for rule in checks.rules:
             yield from _apply(rule, value, place)
-        if field.is_repeated:
+        if checks.is_repeated:
             for index, entry in enumerate(value[:_MAX_ENTRIES_CHECKED]):
                 entry_place = f"{place}[{index}]"
-                for rule in rules.get(f"{field.name}[]", ()):
+                for rule in checks.entry_rules:
                     yield from _apply(rule, entry, entry_place)
-                yield from _violations_inside(field, entry, entry_place)
-        elif not field.has_presence or message.HasField(field.name):
-            yield from _violations_inside(field, value, place)
+                yield from _violations_inside(checks, entry, entry_place)
+        elif not checks.has_presence or message.HasField(checks.field):
+            yield from _violations_inside(checks, value, place)
 
 
 def _apply(rule: Rule, value: Any, place: str) -> Iterator[FieldViolation]:
@@ -215,11 +252,11 @@ def _apply(rule: Rule, value: Any, place: str) -> Iterator[FieldViolation]:
         yield FieldViolation(place, description)
 
 
-def _violations_inside(field: Any, value: Any, place: str) -> Iterator[FieldViolation]:
-    if field.enum_type is not None:
-        if value not in field.enum_type.values_by_number:
-            yield FieldViolation(place, f"must be a value of {field.enum_type.name} (got {value})")
-    elif field.message_type is not None and field.message_type.name in RULES:
+def _violations_inside(checks: _Checks, value: Any, place: str) -> Iterator[FieldViolation]:
+    if checks.enum is not None:
+        if value not in checks.enum.values_by_number:
+            yield FieldViolation(place, f"must be a value of {checks.enum.name} (got {value})")
+    elif checks.has_message:
         yield from _violations(value, f"{place}.")
 
 

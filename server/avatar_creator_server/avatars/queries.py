@@ -1,15 +1,17 @@
-"""The queries that read avatars. All run on a database thread."""
+"""The queries that read avatars. All run in a database job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from peewee import JOIN, OP, SQL, Expression, NodeList, fn
+from peewee import JOIN, PostgresqlDatabase, Select, Tuple, fn
 
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
+from avatar_creator_server.avatars.search import Search, SearchForm, in_query, in_scope
 from avatar_creator_server.database import models
 from avatar_creator_server.database.compiled_queries import (
     Columns,
@@ -23,14 +25,25 @@ from avatar_creator_server.database.compiled_queries import (
     parameters,
 )
 from avatar_creator_server.database.json_columns import from_json
-from avatar_creator_server.database.text_search import contained, fold
+from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
 
-_FILTERED = ("gender", "age_range", "style", "ethnicity_folded")
-"""Columns that a list can compare with a value."""
+_NEARBY = 1000
+"""Number of avatars that a list compares with its filters before it asks an index which ones pass."""
+
+
+class _Part(StrEnum):
+    """A part of a list. Each is a range of one index, in the order of the list."""
+
+    NEWEST_FIRST = "newest_first"
+    """The whole list, newest first."""
+    USED = "used"
+    """The avatars with a use, last used first."""
+    UNUSED = "unused"
+    """The avatars without a use, newest first. They follow the used ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +51,11 @@ class _ListForm:
     """The properties of a list that change the text of its query."""
 
     sees_all: bool
-    in_project: bool
-    source_types: int
-    filtered: tuple[str, ...]
-    """The filtered ones of `_FILTERED`."""
-    words: int
-    last_used_first: bool
-    after: str
-    """`""` for the first page, `id`, `used` or `unused`: the kind of the avatar before the page."""
+    search: SearchForm
+    is_postgresql: bool
+    part: _Part
+    is_first: bool
+    """True for the first page of the part."""
 
 
 def read_avatar(caller: Caller, avatar_id: str) -> Avatar | None:
@@ -97,33 +107,43 @@ def list_avatars(
     """
     if filters.project_id:
         require_project(caller, filters.project_id)
-    equal = {
-        "gender": filters.gender,
-        "age_range": filters.age_range,
-        "style": filters.style,
-        # A text that folds to nothing is not an ethnicity, and must not find any avatar.
-        "ethnicity_folded": fold(filters.ethnicity) or filters.ethnicity,
-    }
-    words = [contained(word) for word in filters.query.split()]
-    after, before = _place(filters, cursor)
-    form = _ListForm(
-        sees_all=caller.sees_all,
-        in_project=bool(filters.project_id),
-        source_types=len(filters.source_types),
-        filtered=tuple(column for column in _FILTERED if equal[column]),
-        words=len(words),
-        last_used_first=filters.last_used_first,
-        after=after,
-    )
-    return _list(form).rows(
-        user_id=caller.user_id,
-        project_id=filters.project_id,
-        limit=limit,
-        **equal,
-        **before,
-        **numbered("source_type", filters.source_types),
-        **numbered("word", words),
-    )
+    search = Search.of_filters(filters, "" if caller.sees_all else caller.user_id)
+    values = {"user_id": caller.user_id, "project_id": filters.project_id, **search.values()}
+    is_postgresql = isinstance(database_proxy.obj, PostgresqlDatabase)
+    use_index = search.form.can_use_index(is_postgresql) and _has_many(search.scope, values)
+    found: list[Avatar] = []
+    for part, before in _parts(filters, cursor):
+        form = _ListForm(
+            sees_all=caller.sees_all,
+            search=search.form,
+            is_postgresql=is_postgresql,
+            part=part,
+            is_first=not before,
+        )
+        read = _read_few_of_many if use_index else _read_in_order
+        found += read(form, limit=limit - len(found), **values, **before)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _has_many(scope: str, values: dict[str, Any]) -> bool:
+    """Return whether there are more than `_NEARBY` avatars to choose from."""
+    return not scope or bool(_beyond(scope).rows(**values))
+
+
+def _read_in_order(form: _ListForm, **values: Any) -> list[Avatar]:
+    return _list(form).rows(**values)
+
+
+def _read_few_of_many(form: _ListForm, *, limit: int, **values: Any) -> list[Avatar]:
+    """Read the first of many avatars that pass the filters.
+
+    If many pass, they are soon found in the order of the list. If few pass, an index finds them, and they can
+    be sorted.
+    """
+    nearby = _nearby(form).rows(limit=limit, **values)
+    return nearby if len(nearby) == limit else _found(form).rows(limit=limit, **values)
 
 
 def cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:
@@ -133,21 +153,25 @@ def cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:
     return [last.last_used_time.isoformat() if last.last_used_time else "", last.id]
 
 
-def _place(filters: AvatarFilter, cursor: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
-    """Return the kind of the avatar before the page, and its values."""
-    if cursor is None:
-        return "", {}
-    last = {"last_id": cursor[-1]}
+def _parts(filters: AvatarFilter, cursor: Sequence[str] | None) -> list[tuple[_Part, dict[str, Any]]]:
+    """Return the parts of a list that follow a cursor, each with the values of the avatar before it."""
+    before = {} if cursor is None else {"last_id": cursor[-1]}
     if not filters.last_used_first:
-        return "id", last
-    if not cursor[0]:
-        return "unused", last
-    return "used", last | {"last_used": datetime.fromisoformat(cursor[0])}
+        return [(_Part.NEWEST_FIRST, before)]
+    if cursor is None:
+        return [(_Part.USED, {}), (_Part.UNUSED, {})]
+    last_used = cursor[0]
+    if not last_used:
+        return [(_Part.UNUSED, before)]
+    return [
+        (_Part.USED, before | {"last_used": datetime.fromisoformat(last_used)}),
+        (_Part.UNUSED, {}),
+    ]
 
 
 @compiled
 def _avatar(sees_all: bool) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")))
+    return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")), by_key=True)
 
 
 @compiled
@@ -156,7 +180,8 @@ def _avatar_id(sees_all: bool) -> CompiledQuery[str]:
     query = avatar.select(avatar.id).where(
         avatar.id == parameter("avatar_id"), in_no_deleted_project(avatar.project, caller)
     )
-    return CompiledQuery(caller.found(query, avatar.user_id), by_name(lambda row: str(row.id)))
+    query = caller.found(query, avatar.user_id)
+    return CompiledQuery(query, by_name(lambda row: str(row.id)), by_key=True)
 
 
 @compiled
@@ -168,54 +193,84 @@ def _locked(is_postgresql: bool) -> CompiledQuery[LockedAvatar]:
         in_no_deleted_project(avatar.project, caller),
     )
     if not is_postgresql:
-        return CompiledQuery(query, by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC))))
+        read = by_name(lambda row: LockedAvatar(row.usage_count, datetime.now(UTC)))
+        return CompiledQuery(query, read, by_key=True)
     # Outside the locking query, which would read the clock before it waits for the lock.
     locked = query.for_update().cte("locked", materialized=True)
     return CompiledQuery(
         locked.select_from(locked.c.usage_count, fn.clock_timestamp().alias("time")),
         by_name(lambda row: LockedAvatar(row.usage_count, row.time.astimezone(UTC))),
+        by_key=True,
     )
 
 
 @compiled
 def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))))
+    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))), by_key=True)
 
 
 @compiled
 def _list(form: _ListForm) -> CompiledQuery[Avatar]:
-    avatar = models.Avatar
-    query = _avatars(form.sees_all)
-    if form.in_project:
-        query = query.where(avatar.project == parameter("project_id"))
-    if form.source_types:
-        query = query.where(avatar.source_type.in_(parameters("source_type", form.source_types)))
-    for column in form.filtered:
-        query = query.where(getattr(avatar, column) == parameter(column))
-    for word in parameters("word", form.words):
-        query = query.where(Expression(avatar.search_text, OP.ILIKE, NodeList((word, SQL("ESCAPE '!'")))))
-    if form.after:
-        query = query.where(_is_after(form.after))
-    if form.last_used_first:
-        query = query.order_by(avatar.last_used_time.desc(nulls="LAST"), avatar.id.desc())
-    else:
-        query = query.order_by(avatar.id.desc())
-    return _query(query.limit(parameter("limit")))
+    return _query(_passing(form, *in_scope(form.search.scope, models.Avatar)))
 
 
-def _is_after(after: str) -> Any:
+@compiled
+def _beyond(scope: str) -> CompiledQuery[str]:
+    """Return the query for the avatar after the newest `_NEARBY` ones of a user or a project."""
     avatar = models.Avatar
-    older = avatar.id < parameter("last_id")
-    if after == "id":
-        return older
-    if after == "unused":
-        return avatar.last_used_time.is_null() & older
-    last_used = parameter("last_used", avatar.last_used_time)
-    return (
-        (avatar.last_used_time < last_used)
-        | ((avatar.last_used_time == last_used) & older)
-        | avatar.last_used_time.is_null()
+    query = avatar.select(avatar.id).where(*in_scope(scope, avatar)).order_by(avatar.id.desc())
+    return CompiledQuery(query.offset(_NEARBY).limit(1), by_name(lambda row: str(row.id)))
+
+
+@compiled
+def _nearby(form: _ListForm) -> CompiledQuery[Avatar]:
+    """Return the query for those that pass of the next avatars, without a look at any later ones."""
+    avatar = models.Avatar.alias("next_avatar")
+    next_avatars = avatar.select().where(*in_scope(form.search.scope, avatar), *_range(form, avatar))
+    nearby = next_avatars.order_by(*_order(form.part, avatar)).limit(_NEARBY).alias("nearby")
+    passing = Select([nearby], [nearby.c.id]).where(*form.search.conditions(nearby.c))
+    page = passing.order_by(*_order(form.part, nearby.c)).limit(parameter("limit"))
+    return _query(
+        _with_files()
+        .where(in_query(models.Avatar.id, page, form.is_postgresql))
+        .order_by(*_order(form.part, models.Avatar))
     )
+
+
+@compiled
+def _found(form: _ListForm) -> CompiledQuery[Avatar]:
+    """Return the query for those avatars that pass, which an index finds."""
+    return _query(_passing(form, form.search.is_found(models.Avatar.id, form.is_postgresql)))
+
+
+def _passing(form: _ListForm, *conditions: Any) -> Any:
+    avatar = models.Avatar
+    passing = _with_files().where(*conditions, *_range(form, avatar), *form.search.conditions(avatar))
+    return passing.order_by(*_order(form.part, avatar)).limit(parameter("limit"))
+
+
+def _range(form: _ListForm, avatar: Any) -> Iterator[Any]:
+    """Yield the conditions for the avatars of a part after the cursor, without its scope and its filters."""
+    caller = caller_of_form(form.sees_all, parameter("user_id"))
+    yield in_no_deleted_project(avatar.project, caller)
+    place: Any = parameter("last_id")
+    columns: Any = avatar.id
+    match form.part:
+        case _Part.UNUSED:
+            yield avatar.last_used_time.is_null()
+        case _Part.USED if form.is_first:
+            yield avatar.last_used_time.is_null(False)
+        case _Part.USED:
+            columns = Tuple(avatar.last_used_time, avatar.id)
+            place = Tuple(parameter("last_used", models.Avatar.last_used_time), place)
+    if not form.is_first:
+        yield columns < place
+
+
+def _order(part: _Part, avatar: Any) -> list[Any]:
+    # The unused ones too: a condition that a column is null does not let PostgreSQL skip it in an order.
+    columns = [avatar.id] if part is _Part.NEWEST_FIRST else [avatar.last_used_time, avatar.id]
+    return [column.desc() for column in columns]
 
 
 _IMAGE, _THUMBNAIL = models.File.alias("image"), models.File.alias("thumbnail")
@@ -224,19 +279,23 @@ _IMAGE, _THUMBNAIL = models.File.alias("image"), models.File.alias("thumbnail")
 def _avatars(sees_all: bool) -> Any:
     """Return the query for all avatars that a caller may see, with their files."""
     caller = caller_of_form(sees_all, parameter("user_id"))
-    avatars_of_all_users = (
+    return caller.found(_with_files(), models.Avatar.user_id).where(
+        in_no_deleted_project(models.Avatar.project, caller)
+    )
+
+
+def _with_files() -> Any:
+    """Return the query for the avatars of all users, with their files."""
+    return (
         models.Avatar.select(models.Avatar, _IMAGE, _THUMBNAIL)
         .join(_IMAGE, on=(models.Avatar.image_file == _IMAGE.id))
         .switch(models.Avatar)
         .join(_THUMBNAIL, JOIN.LEFT_OUTER, on=(models.Avatar.thumbnail_file == _THUMBNAIL.id))
     )
-    return caller.found(avatars_of_all_users, models.Avatar.user_id).where(
-        in_no_deleted_project(models.Avatar.project, caller)
-    )
 
 
-def _query(query: Any) -> CompiledQuery[Avatar]:
-    return CompiledQuery(query, _reader)
+def _query(query: Any, *, by_key: bool = False) -> CompiledQuery[Avatar]:
+    return CompiledQuery(query, _reader, by_key=by_key)
 
 
 def _reader(columns: Columns) -> Callable[[Row], Avatar]:

@@ -92,6 +92,8 @@ class Upload:
     attributes: Attributes
     content_type: str
     """The declared type of the picture; empty if none."""
+    defer_thumbnail: bool
+    """True if the caller does not wait for the thumbnail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ class Avatars:
         """Make an avatar from a picture, or return the one that an earlier call with the same key made.
 
         Closes the received file as soon as the picture is stored. Then waits up to `THUMBNAIL_WAIT_SECONDS`
-        for a worker to make the thumbnail.
+        for a worker to make the thumbnail, unless the caller does not.
 
         Raises:
             InvalidArgumentError: The bytes are not an acceptable picture.
@@ -212,19 +214,30 @@ class Avatars:
             file = await self._store_received(caller.user_id, received, upload.content_type)
         received.close()
         new_avatar_id = models.new_id()
+        if upload.defer_thumbnail:
+            return await self._add(caller, key, upload, file, new_avatar_id)
         # Wait for the event from before the job exists, so that it cannot be missed.
         async with self._thumbnail_waiter.expect(new_avatar_id) as arrival:
-            try:
-                avatar = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
-            except BaseException:
-                await self._files.discard([file.id])
-                raise
+            avatar = await self._add(caller, key, upload, file, new_avatar_id)
             if avatar.id != new_avatar_id:
-                await self._files.discard([file.id])
                 return avatar
-            await self._notifier.notify_job()
             await arrival(THUMBNAIL_WAIT_SECONDS)
         return await self._read_thumbnail(caller, avatar)
+
+    async def _add(
+        self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile, new_avatar_id: str
+    ) -> Avatar:
+        """Insert the avatar of a file, or discard the file and return the avatar of an earlier call."""
+        try:
+            avatar = await self._database.write(self._insert, caller, key, upload, file, new_avatar_id)
+        except BaseException:
+            await self._files.discard([file.id])
+            raise
+        if avatar.id == new_avatar_id:
+            await self._notifier.notify_job()
+        else:
+            await self._files.discard([file.id])
+        return avatar
 
     async def _read_thumbnail(self, caller: Caller, uploaded: Avatar) -> Avatar:
         """Return an uploaded avatar with its thumbnail, or as it was stored if it cannot be read now.
@@ -370,7 +383,7 @@ class Avatars:
     ) -> Avatar:
         """Insert the avatar and return it, or return the one that an earlier call made."""
         now = self._database.now()
-        earlier_id = get_or_reserve(key, avatar_id, now)
+        earlier_id = get_or_reserve(self._database, key, avatar_id)
         if earlier_id is not None:
             return self._get(caller, earlier_id)
         lock_project(self._database, caller.user_id, upload.project_id, ProjectLock.CHANGE)

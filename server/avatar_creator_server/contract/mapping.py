@@ -41,6 +41,10 @@ MAX_LEVELS = 20
 _MAX_EXACT_INTEGER = 2**53
 """Largest number up to which a double can represent every whole number."""
 
+_SECONDS_PER_DAY = 24 * 60 * 60
+_NANOS_PER_MICRO = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 _ATTRIBUTE_ENUMS: dict[str, Any] = {
     "gender": attributes_pb2.Gender,
     "age_range": attributes_pb2.AgeRange,
@@ -79,9 +83,11 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
     """Encode an instant."""
     if instant is None:
         return None
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message
+    # `FromDatetime` of protobuf takes four times as long.
+    since = instant - _EPOCH
+    return Timestamp(
+        seconds=since.days * _SECONDS_PER_DAY + since.seconds, nanos=since.microseconds * _NANOS_PER_MICRO
+    )
 
 
 def instant_of(message: Message, field: str) -> datetime | None:
@@ -109,7 +115,11 @@ def persona_from_proto(message: persona_pb2.Persona) -> Persona:
 
 def attributes_to_proto(attributes: Attributes) -> attributes_pb2.Attributes:
     """Encode attributes."""
-    numbers = {field: number_of(enum, getattr(attributes, field)) for field, enum in _ATTRIBUTE_ENUMS.items()}
+    numbers = {
+        field: number_of(enum, word)
+        for field, enum in _ATTRIBUTE_ENUMS.items()
+        if (word := getattr(attributes, field))
+    }
     return attributes_pb2.Attributes(ethnicity=attributes.ethnicity, **numbers)  # type: ignore[arg-type]
 
 

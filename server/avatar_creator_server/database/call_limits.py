@@ -31,7 +31,7 @@ def set_call_limits(user_id: str, seconds: float | None, *, is_patient: bool = F
     """Set the limits of the current call.
 
     Args:
-        user_id: The user who makes the call, and whose share of the database threads it uses.
+        user_id: The user who makes the call, and whose share of the database connections it uses.
         seconds: Seconds for which the caller waits; None if there is no limit.
         is_patient: True if the call may wait longer than others for its turn.
     """

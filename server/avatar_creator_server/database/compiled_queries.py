@@ -146,14 +146,24 @@ class Statement(NamedTuple):
 
     sql: str
     values: list[Any]
+    by_key: bool
+    """See `CompiledStatement`."""
 
 
 class CompiledStatement:
     """A statement that is built, with places for values."""
 
-    def __init__(self, query: Any) -> None:
-        """Take a query with `parameter`s, which is built with the first run."""
+    def __init__(self, query: Any, *, by_key: bool = False) -> None:
+        """Take a query with `parameter`s, which is built with the first run.
+
+        Args:
+            query: The query.
+            by_key: True for a query that finds each row by its key, so that one plan is the best for all
+                values. PostgreSQL keeps that plan. To plan a query takes it several times as long as to run
+                it, but the best plan of a list depends on the user, and on how many rows the user has.
+        """
         self._query = query
+        self._by_key = by_key
         self._statements: dict[type[Any], tuple[str, list[Any]]] = {}
 
     def given(self, **values: Any) -> Statement:
@@ -163,26 +173,29 @@ class CompiledStatement:
         if statement is None:
             statement = self._statements[kind] = self._query.sql()
         sql, places = statement
-        return Statement(sql, list(_filled(places, values)))
+        return Statement(sql, list(_filled(places, values)), self._by_key)
 
     def run(self, **values: Any) -> Any:
-        """Run the statement on this database thread, and return the driver's cursor."""
-        return database_proxy.obj.execute_sql(*self.given(**values))
+        """Run the statement in this database job, and return the driver's cursor."""
+        return run_together(self.given(**values))
 
 
 class CompiledInsert(CompiledStatement):
     """The INSERT of one row, with a place for each column."""
 
-    def __init__(self, model: Any, change: Callable[[Any], Any] = lambda query: query) -> None:
+    def __init__(
+        self, model: Any, change: Callable[[Any], Any] = lambda query: query, **expressions: Any
+    ) -> None:
         """Take the model of the table.
 
         Args:
             model: The model.
             change: Adds to the INSERT what it does at a conflict, and what it returns.
+            expressions: Values of columns that the database computes, by name of column.
         """
-        self._fields = model._meta.sorted_fields
+        self._fields = [field for field in model._meta.sorted_fields if field.column_name not in expressions]
         places = {field: parameter(field.column_name, field) for field in self._fields}
-        super().__init__(change(model.insert(places)))
+        super().__init__(change(model.insert(places, **expressions)), by_key=True)
         self._names = frozenset(field.column_name for field in self._fields)
 
     def given(self, **values: Any) -> Statement:
@@ -199,18 +212,21 @@ class CompiledInsert(CompiledStatement):
 class CompiledQuery(CompiledStatement, Generic[T]):
     """A SELECT that is built, and the function that reads its rows."""
 
-    def __init__(self, query: Any, read: Callable[[Columns], Callable[[Row], T]]) -> None:
+    def __init__(
+        self, query: Any, read: Callable[[Columns], Callable[[Row], T]], *, by_key: bool = False
+    ) -> None:
         """Take a query with `parameter`s, which is built with the first run.
 
         Args:
             query: The query.
             read: Returns the function that reads a row.
+            by_key: See `CompiledStatement`.
         """
-        super().__init__(query)
+        super().__init__(query, by_key=by_key)
         self._read = read(Columns(query))
 
     def rows(self, **values: Any) -> list[T]:
-        """Run the query on this database thread with these values of its parameters."""
+        """Run the query in this database job with these values of its parameters."""
         return list(map(self._read, self.run(**values)))
 
     def first(self, **values: Any) -> T | None:
@@ -223,13 +239,16 @@ def run_together(*statements: Statement) -> Any:
 
     PostgreSQL receives all of them at once, so they cost one round trip. After one fails, no later one runs.
     """
-    database = database_proxy.obj
-    if isinstance(database, peewee.PostgresqlDatabase):
-        sql = "; ".join(statement.sql for statement in statements)
-        return database.execute_sql(sql, [value for statement in statements for value in statement.values])
-    for statement in statements:
-        cursor = database.execute_sql(*statement)
-    return cursor
+    return database_proxy.obj.execute_together(statements)
+
+
+def run_later(*statements: Statement) -> None:
+    """Run statements of the current transaction whose results are not needed.
+
+    PostgreSQL receives them together with the next statement, or with the commit, so they cost no round trip.
+    The locks that they take are held for a shorter time. An error appears there too.
+    """
+    database_proxy.obj.execute_later(statements)
 
 
 def compiled(build: Callable[P, T]) -> Callable[P, T]:

@@ -1,27 +1,39 @@
-"""The database: a limited number of threads with one connection each, transactions, and its clock."""
+"""The database: jobs on a limited number of connections, transactions, and its clock."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
 
 import peewee
-import psycopg2
 import structlog
 from peewee import PostgresqlDatabase, SqliteDatabase, fn
 
 from avatar_creator_server.database.call_limits import CallLimits, current_call_limits
-from avatar_creator_server.database.jobs import BACKGROUND, Job, JobThread, require_job_going
+from avatar_creator_server.database.compiled_queries import Statement
+from avatar_creator_server.database.jobs import (
+    BACKGROUND,
+    Job,
+    JobGreenlet,
+    JobRunner,
+    JobThread,
+    require_job_going,
+)
 from avatar_creator_server.database.models.base import database_proxy
+from avatar_creator_server.database.postgresql import (
+    CONNECTION_OPTIONS,
+    PLAN_LOST,
+    DirectPostgresql,
+    PooledPostgresql,
+    Postgresql,
+)
 from avatar_creator_server.database.problems import NO_FREE_CONNECTION, has_no_free_connection
 from avatar_creator_server.errors import TooSlowError, UnavailableError
 from avatar_creator_server.fair_queue import FairQueue, UserLimit
@@ -34,46 +46,29 @@ Q = TypeVar("Q", bound=peewee.Select)
 
 log = structlog.get_logger()
 
-THREADS = 8
-"""Number of threads that run queries, unless the settings say otherwise."""
+CONNECTIONS = 8
+"""Number of connections of a process, unless the settings say otherwise."""
 
 _SQLITE_BUSY_SECONDS = 10.0
 _SQLITE_FORMAT = b"SQLite format 3\0"
 """The first bytes of a database file, unless it is new and empty."""
-TIMEOUTS = {
-    # A process that freezes in a transaction must not keep its rows locked.
-    "idle_in_transaction_session_timeout": "10s",
-    "statement_timeout": "30s",
-}
-"""PostgreSQL's settings that limit a transaction and a statement."""
-
-CONNECTION_OPTIONS: dict[str, Any] = {
-    "connect_timeout": 5,
-    # Without these, a server that no longer answers blocks each thread until the kernel gives up.
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-}
-"""Options of a connection for libpq alone, in seconds; `tcp_user_timeout` is in milliseconds."""
-
 _CONNECTION_LOST = ("08", "53300", "57P", "25P03", "25006")
 """Prefixes of the error codes for a lost connection, and for a server that has become a standby.
 A pooler ends the connection of a client for which PostgreSQL has no free connection.
 
 Source: PostgreSQL's manual, appendix A."""
-_TEMPORARY = ("40", "53", "57")
+_TEMPORARY = ("40", "53", "57", *PLAN_LOST)
 """Prefixes of the error codes after which the same call can succeed a moment later: the server rolled the
-transaction back, cancelled the query, or is out of resources."""
+transaction back, cancelled the query, is out of resources, or cannot use a plan that it has kept."""
 _RETRY_AFTER_SECONDS = 1.0
 _CANCEL_AGAIN_SECONDS = 0.1
 """Delay before the next attempt to end a statement: the one before may have come between two statements."""
 _FREE_CONNECTION_SECONDS = (0.5, 10.0)
 """First and longest delay of a starting process before it asks again for a free connection."""
 _WAITING_FACTOR = 256
-"""Maximum number of waiting calls, of all users and of one, as a multiple of their threads."""
+"""Maximum number of waiting calls, of all users and of one, as a multiple of their connections."""
 _PATIENT_SECONDS = 60.0
-"""Maximum time that a watch waits for a thread."""
+"""Maximum time that a watch waits for a connection."""
 _REFUSALS_LOGGED_SECONDS = 10.0
 """Interval at which the log says again that there is no free connection."""
 
@@ -82,76 +77,14 @@ _REFUSALS_LOGGED_SECONDS = 10.0
 class DatabaseLimits:
     """The limits of one process at its database."""
 
-    connections: int = THREADS
-    """Number of threads that run queries, with one connection each. One more connection is for the health."""
-    connections_per_user: int = THREADS // 2
-    """Maximum number of these threads that one user holds at the same time."""
+    connections: int = CONNECTIONS
+    """Number of connections for queries. One more connection is for the health."""
+    connections_per_user: int = CONNECTIONS // 2
+    """Maximum number of these connections that one user holds at the same time."""
     read_seconds: float = 10.0
     """Maximum time of a read that a caller waits for."""
     wait_seconds: float = 5.0
-    """Maximum time that a call waits for a thread."""
-
-
-class _Postgresql(PostgresqlDatabase):
-    field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
-
-    _BEGIN: tuple[str, ...] = ("BEGIN",)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._of_this_thread = threading.local()
-
-    def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
-        """Begin a transaction and read the clock, in one round trip."""
-        cursor = self.execute_sql("; ".join((*self._BEGIN, "SELECT clock_timestamp()")))
-        (self._of_this_thread.begin_time,) = cursor.fetchone()
-
-    @property
-    def begin_time(self) -> datetime:
-        """The time at which this thread's transaction began."""
-        begin_time: datetime = self._of_this_thread.begin_time
-        return begin_time.astimezone(UTC)
-
-    def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Run a statement, unless the thread's job was stopped."""
-        require_job_going()
-        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
-
-
-class _DirectPostgresql(_Postgresql):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._sessions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-
-    def _connect(self) -> Any:
-        connection = super()._connect()  # type: ignore[misc]  # missing in its stub
-        settings = "".join(f"SET {name} = '{value}'; " for name, value in TIMEOUTS.items())
-        with connection.cursor() as cursor:
-            # Not the process id of the connection, which a pooler in session mode invents.
-            cursor.execute(f"{settings}SELECT pg_backend_pid()")
-            (self._sessions[connection],) = cursor.fetchone()
-        return connection
-
-    def end_statement(self, connection: Any) -> None:
-        """End the statement that runs on another thread's connection."""
-        # Not by the driver's `cancel`: it connects to PostgreSQL, and stops all threads of Python until then.
-        self.execute_sql("SELECT pg_cancel_backend(%s)", (self._sessions[connection],))
-
-
-class _PooledPostgresql(_Postgresql):
-    """PostgreSQL behind a pooler that gives the session of a transaction to another client afterwards.
-
-    A setting of a session would apply to that client, so only transactions have settings. The role of the
-    database has the timeouts for single statements.
-    """
-
-    _BEGIN = ("BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in TIMEOUTS.items()))
-
-    def end_statement(self, connection: Any) -> None:
-        """End the statement that runs on another thread's connection."""
-        # The pooler knows the session. It gives that session to no other client before it has passed this on.
-        with contextlib.suppress(psycopg2.Error):
-            connection.cancel()
+    """Maximum time that a call waits for a connection."""
 
 
 class _Sqlite(SqliteDatabase):
@@ -162,12 +95,22 @@ class _Sqlite(SqliteDatabase):
         require_job_going()
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
+    def execute_together(self, statements: Sequence[Statement]) -> Any:
+        """Run statements in their order, and return the driver's cursor of the last one."""
+        for statement in statements:
+            cursor = self.execute_sql(statement.sql, statement.values)
+        return cursor
+
+    def execute_later(self, statements: Sequence[Statement]) -> None:
+        """Run statements whose results are not needed."""
+        self.execute_together(statements)
+
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""
         connection.interrupt()
 
 
-_AnyDatabase: TypeAlias = _DirectPostgresql | _PooledPostgresql | _Sqlite
+_AnyDatabase: TypeAlias = DirectPostgresql | PooledPostgresql | _Sqlite
 
 
 def open_database(url: str, *, pooled: bool = False) -> _AnyDatabase:
@@ -184,9 +127,9 @@ def open_database(url: str, *, pooled: bool = False) -> _AnyDatabase:
     if url.startswith(POSTGRESQL):
         # A pooler starts its sessions with the application name of one client, and others see it.
         database = (
-            _PooledPostgresql(url, **CONNECTION_OPTIONS)
+            PooledPostgresql(url, **CONNECTION_OPTIONS)
             if pooled
-            else _DirectPostgresql(url, application_name="avatar-creator", **CONNECTION_OPTIONS)
+            else DirectPostgresql(url, application_name="avatar-creator", **CONNECTION_OPTIONS)
         )
     else:
         path = Path(sqlite_path(url))
@@ -220,7 +163,7 @@ def _require_sqlite_file(path: Path) -> None:
 
 
 class Database:
-    """Runs functions that query the database in its own threads, with turns between users.
+    """Runs functions that query the database as jobs, one on each connection, with turns between users.
 
     A call that is cancelled stops its read: the running statement ends, and no other begins. A write that has
     begun goes on. Its caller does not know whether it was committed, and must read to find out.
@@ -247,17 +190,14 @@ class Database:
             waiting_factor=_WAITING_FACTOR,
             background=BACKGROUND,
         )
-        self._threads: list[JobThread] = []
-        self._idle: list[JobThread] = []
-        self._monitor: JobThread | None = None
-        """Thread with a connection of its own, for what must work while all other threads are busy."""
+        self._runners: list[JobRunner] = []
+        self._idle: list[JobRunner] = []
+        self._monitor: JobRunner | None = None
+        """Runner with a connection of its own, for what must work while all others are busy."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idling = asyncio.Event()
-        self._connections: set[Any] = set()
-        self._lock = threading.Lock()
         self._outages = 0
         self._refusal_log_time = -math.inf
-        self._of_this_thread = threading.local()
 
     @property
     def is_postgresql(self) -> bool:
@@ -272,7 +212,7 @@ class Database:
             ResourceExhaustedError: The user has too many calls at the database.
             UnavailableError: The database does not answer, or all users have too many calls at it.
         """
-        return await self._on_thread(lambda: function(*args, **kwargs), reads=True)
+        return await self._run_in_turn(lambda: function(*args, **kwargs), reads=True)
 
     def read_blocking(self, function: Callable[[], T], *, seconds: float) -> T:
         """Run `function`, which only reads, and block the calling thread. Not for an event loop's thread.
@@ -300,7 +240,7 @@ class Database:
             with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
                 return function(*args, **kwargs)
 
-        return await self._on_thread(in_transaction, reads=False)
+        return await self._run_in_turn(in_transaction, reads=False)
 
     def locked(self, query: Q, *, of: Sequence[Any] = (), skip_locked: bool = False) -> Q:
         """Return the query with a lock on the rows that it reads, until the current transaction ends.
@@ -323,7 +263,7 @@ class Database:
     def now(self) -> datetime:
         """Return the time that is the same for all processes: PostgreSQL's, or the machine's with SQLite.
 
-        Only a function that runs on a database thread may call it.
+        Only a function that runs in a database job may call it.
         """
         if not self.is_postgresql:
             return datetime.now(UTC)
@@ -332,22 +272,31 @@ class Database:
         return value.astimezone(UTC)
 
     def begin_time(self) -> datetime:
-        """Return the time at which the current write began, without a round trip; on SQLite the time now."""
+        """Return the time at which the current write began; on SQLite the time now."""
         database = self.peewee
-        return database.begin_time if isinstance(database, _Postgresql) else datetime.now(UTC)
+        return database.begin_time if isinstance(database, Postgresql) else datetime.now(UTC)
 
     async def ping(self) -> None:
-        """Check that the database answers, on a connection of its own: other work may keep all others busy.
+        """Check that the database answers, as `probe` does.
 
         Raises:
             UnavailableError: The database does not answer.
         """
-        job = self._new_job(lambda: self.peewee.execute_sql("SELECT 1").fetchone(), BACKGROUND, reads=False)
+        await self.probe(lambda: self.peewee.execute_sql("SELECT 1").fetchone())
+
+    async def probe(self, function: Callable[[], T]) -> T:
+        """Run a short read on a connection of its own: other work may keep all others busy.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        job = self._new_job(function, BACKGROUND, reads=False)
         self._put_on_monitor(job)
         try:
-            await job.future
+            result: T = await job.future
         finally:
             job.stop()
+        return result
 
     async def wait_for_free_connection(self, finish: asyncio.Event | None = None) -> bool:
         """Connect the current thread to PostgreSQL; wait as long as PostgreSQL has no free connection.
@@ -383,13 +332,14 @@ class Database:
         while not self._turns.is_idle:
             self._idling.clear()
             await self._idling.wait()
-        threads = [*self._threads, *([self._monitor] if self._monitor is not None else [])]
-        await asyncio.gather(*(asyncio.to_thread(thread.end) for thread in threads))
-        self._threads, self._idle, self._monitor = [], [], None
-        for connection in self._connections:
-            connection.close()
+        runners = [*self._runners, *([self._monitor] if self._monitor is not None else [])]
+        await asyncio.gather(*(runner.end() for runner in runners))
+        self._runners, self._idle, self._monitor = [], [], None
+        for runner in runners:
+            if runner.connection is not None:
+                runner.connection.close()
 
-    async def _on_thread(self, function: Callable[[], T], *, reads: bool) -> T:
+    async def _run_in_turn(self, function: Callable[[], T], *, reads: bool) -> T:
         limits = current_call_limits()
         limits = limits or CallLimits(BACKGROUND, math.inf, is_patient=True)
         job = self._new_job(function, limits.user_id, reads=reads, deadline=limits.deadline)
@@ -429,11 +379,11 @@ class Database:
             job.timer = self._running_loop.call_later(seconds, self._end_slow_read, job)
         if self._idle:
             # The one that ended last: its connection is open, so that a quiet server needs few.
-            thread = self._idle.pop()
+            runner = self._idle.pop()
         else:
-            thread = JobThread(f"database-{len(self._threads)}", self._work)
-            self._threads.append(thread)
-        thread.put(job)
+            runner = self._new_runner()
+            self._runners.append(runner)
+        runner.put(job)
 
     def _refuse(self, job: Job) -> None:
         """Refuse a job that has waited for a turn until now."""
@@ -488,22 +438,23 @@ class Database:
 
     def _put_on_monitor(self, job: Job) -> None:
         if self._monitor is None:
-            self._monitor = JobThread("database-monitor", self._work)
+            self._monitor = self._new_runner()
         self._monitor.put(job)
 
-    def _work(self, thread: JobThread, job: Job) -> None:
-        """Run a job on its thread, and report to the event loop."""
+    def _new_runner(self) -> JobRunner:
+        kind = JobGreenlet if self.is_postgresql else JobThread
+        return kind(self._run, self._finish)
+
+    def _run(self, runner: JobRunner, job: Job) -> None:
+        """Run a job on its runner."""
         try:
-            job.result = self._connected(job)
+            job.result = self._connected(runner, job)
         except BaseException as error:  # the caller receives it
             job.error = error
         job.ended = True
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the event loop has been closed
-            self._loop.call_soon_threadsafe(self._finish, thread, job)
 
-    def _finish(self, thread: JobThread, job: Job) -> None:
-        """Give the caller the result, and the thread to the next job."""
+    def _finish(self, runner: JobRunner, job: Job) -> None:
+        """Give the caller the result, and the runner to the next job."""
         if job.timer is not None:
             job.timer.cancel()
         if not job.future.done():
@@ -512,15 +463,16 @@ class Database:
             else:
                 job.future.set_result(job.result)
         job.result = job.error = None
-        if thread is self._monitor:
+        if runner is self._monitor:
             return
-        self._idle.append(thread)
+        self._idle.append(runner)
         following = self._turns.end(job.user_id)
         while following is not None and not self._is_awaited(following):
             following.ended = True
             following = self._turns.end(following.user_id)
         if following is not None:
-            self._dispatch(following)
+            # Not at once, because each job that never waits would nest the calls deeper.
+            self._running_loop.call_soon(self._dispatch, following)
         elif self._turns.is_idle:
             self._idling.set()
 
@@ -530,19 +482,17 @@ class Database:
             job.future.set_exception(_deadline_passed())
         return not job.future.done()
 
-    def _connected(self, job: Job) -> Any:
+    def _connected(self, runner: JobRunner, job: Job) -> Any:
         try:
-            self._connect()
-            job.connection = self.peewee.connection()
+            job.connection = self._connect(runner)
             return job.run()
         except (peewee.DatabaseError, peewee.InterfaceError) as error:
             lost, temporary = self._classify(error)
             if lost:
                 # A pooler ends the connection of a stopped job that waits for a session.
-                if not self.peewee.is_closed() and not job.is_stopped:
-                    with self._lock:
-                        self._outages += 1
-                self._forget_connection()
+                if runner.connection is not None and not job.is_stopped:
+                    self._outages += 1
+                self._forget_connection(runner)
             elif not temporary:
                 raise
             problem = "is unavailable"
@@ -555,16 +505,17 @@ class Database:
                 retry_after=_RETRY_AFTER_SECONDS,
             ) from error
 
-    def _connect(self) -> None:
-        """Connect this thread, and connect it again if another thread has lost its connection since."""
-        outages = self._outages
-        if outages != getattr(self._of_this_thread, "outages", outages):
-            self._forget_connection()
-        if self.peewee.is_closed():
-            self.peewee.connect()
-            self._of_this_thread.outages = outages
-            with self._lock:
-                self._connections.add(self.peewee.connection())
+    def _connect(self, runner: JobRunner) -> Any:
+        """Return the runner's connection. Connect again if this or another runner has lost its connection."""
+        connection = runner.connection
+        if connection is not None:
+            if runner.outages == self._outages and not (self.is_postgresql and connection.closed):
+                return connection
+            self._forget_connection(runner)
+        runner.outages = self._outages
+        self.peewee.connect()
+        runner.connection = self.peewee.connection()
+        return runner.connection
 
     def _classify(self, error: Exception) -> tuple[bool, bool]:
         """Return whether the connection is lost, and whether the same call can succeed a moment later."""
@@ -586,12 +537,10 @@ class Database:
             self._refusal_log_time = now
             log.warning("database_connection_refused", problem=NO_FREE_CONNECTION)
 
-    def _forget_connection(self) -> None:
-        if self.peewee.is_closed():
-            return
-        with self._lock:
-            self._connections.discard(self.peewee.connection())
-        self.peewee.close()
+    def _forget_connection(self, runner: JobRunner) -> None:
+        if runner.connection is not None:
+            runner.connection = None
+            self.peewee.close()
 
 
 def _deadline_passed() -> TooSlowError:

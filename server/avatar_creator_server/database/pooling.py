@@ -9,7 +9,8 @@ from typing import Any
 import peewee
 import psycopg2
 
-from avatar_creator_server.database.connection import CONNECTION_OPTIONS, TIMEOUTS, Database
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.postgresql import CONNECTION_OPTIONS, TIMEOUTS
 from avatar_creator_server.settings import SettingsError
 
 _PROBES = 20
@@ -66,7 +67,7 @@ def require_direct(url: str) -> None:
 def missing_timeouts(database: Database) -> tuple[str, list[str]]:
     """Return the quoted name of the role, and the timeouts that its new sessions do not have.
 
-    Only a function that runs on a database thread may call it.
+    Only a function that runs in a database job may call it.
     """
     # Not the current values, which another client of the same session may have set.
     rows = database.peewee.execute_sql(
@@ -75,6 +76,23 @@ def missing_timeouts(database: Database) -> tuple[str, list[str]]:
         (tuple(TIMEOUTS),),
     ).fetchall()
     return (rows[0][0] if rows else "", [name for _, name in rows])
+
+
+def allowed_connections(database: Database) -> int:
+    """Return how many connections PostgreSQL allows the role of the service at most, in all.
+
+    Only a function that runs on a database thread may call it.
+    """
+    (allowed,) = database.peewee.execute_sql(
+        # LEAST ignores NULL, and -1 means no limit.
+        "SELECT LEAST("
+        " current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int"
+        " - COALESCE(current_setting('reserved_connections', true)::int, 0),"  # since PostgreSQL 16
+        " (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user),"
+        " (SELECT NULLIF(datconnlimit, -1) FROM pg_database WHERE datname = current_database()))"
+    ).fetchone()
+    return int(allowed)
 
 
 def _session(connection: Any) -> int:

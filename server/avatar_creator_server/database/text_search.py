@@ -15,6 +15,6 @@ def fold(text: str) -> str:
 
 
 def contained(word: str) -> str:
-    """Return the pattern of LIKE, with `!` as its escape character, for texts that contain a word."""
-    escaped = fold(word).replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    """Return the pattern of LIKE, with `!` as its escape character, for texts that contain a folded word."""
+    escaped = word.replace("!", "!!").replace("%", "!%").replace("_", "!_")
     return f"%{escaped}%"

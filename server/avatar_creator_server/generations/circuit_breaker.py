@@ -7,13 +7,12 @@ circuit is half-open: one attempt may use the route. If that attempt is refused 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import RouteCircuit
-from avatar_creator_server.errors import UnavailableError
 
 OPENING_REASONS = frozenset({"PROVIDER_CREDENTIALS", "PROVIDER_CREDIT"})
 """Reasons that open the circuit: the provider refuses the service itself, not one request."""
@@ -39,27 +38,19 @@ class OpenCircuit:
 class CircuitBreakers:
     """The circuit breakers of all routes, shared by all processes through the database."""
 
-    def __init__(self, database: Database, routes: Collection[str]) -> None:
+    def __init__(self, database: Database, routes: Sequence[str]) -> None:
         self._database = database
-        self._routes = routes
+        self.routes = routes
+        """Names of this service's routes."""
 
     async def list_open(self) -> list[OpenCircuit]:
         """Return the open circuits of this service's routes."""
         return await self._database.read(self.read_open)
 
     def read_open(self) -> list[OpenCircuit]:
-        """Return what `list_open` returns, on a database thread."""
-        rows = RouteCircuit.select().where(RouteCircuit.route.in_(self._routes))
+        """Return what `list_open` returns, in a database job."""
+        rows = RouteCircuit.select().where(RouteCircuit.route.in_(self.routes))
         return [_read(row) for row in rows.order_by(RouteCircuit.route)]
-
-    async def require_closed(self) -> None:
-        """Check that no circuit is open.
-
-        Raises:
-            UnavailableError: A circuit is open; says why.
-        """
-        for circuit in await self.list_open():
-            raise UnavailableError(circuit.reason, f"route {circuit.route}: {circuit.message}")
 
     async def allow(self, route: str) -> OpenCircuit | None:
         """Return None if an attempt may use the route, else the open circuit.

@@ -6,33 +6,40 @@ with a less urgent one. So no priority can delay another one without end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, Case, Value, fn
+from peewee import JOIN, Case, fn
 
-from avatar_creator_server.database.compiled_queries import CompiledInsert, Statement, compiled
+from avatar_creator_server.database.compiled_queries import (
+    Columns,
+    CompiledInsert,
+    CompiledQuery,
+    Row,
+    Statement,
+    compiled,
+    parameter,
+)
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
-from avatar_creator_server.database.models.states import PRIORITIES, GenerationPriority, GenerationState
+from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn, UserQueue
+from avatar_creator_server.database.models.generation import is_delayed, is_queued, is_running
+from avatar_creator_server.database.models.states import PRIORITIES, GenerationPriority
 from avatar_creator_server.projects.service import in_no_deleted_project
 
 SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
 """Join condition between a generation and the turn of its user."""
 
-_INTERACTIVE = PRIORITIES.index(GenerationPriority.INTERACTIVE)
-_BULK = PRIORITIES.index(GenerationPriority.BULK)
+INTERACTIVE = PRIORITIES.index(GenerationPriority.INTERACTIVE)
+NORMAL = PRIORITIES.index(GenerationPriority.NORMAL)
+BULK = PRIORITIES.index(GenerationPriority.BULK)
 
 _CLAIM_TIMES = (ClaimTurn.claim_time, ClaimTurn.normal_claim_time, ClaimTurn.bulk_claim_time)
 """Time of a user's last claim, for each of `PRIORITIES`."""
 
 _CANDIDATES = 50
-"""Number of users from which a claim for a waiting user chooses: other workers may hold some turns."""
-
-_URGENCY = Case(None, [(AvatarGeneration.state == GenerationState.PROCESSING, 0)], AvatarGeneration.priority)
-"""A due generation in PROCESSING has lost its worker, and may be paid for: it is as urgent as possible."""
+"""Number of queues from which a claim chooses: other workers may hold some turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,9 @@ class Shares:
             more_urgent: Number of more urgent generations.
             less_urgent: Number of less urgent generations whose users are waiting.
         """
-        if priority == _INTERACTIVE:
+        if priority == INTERACTIVE:
             return same + min(less_urgent, same // self.urgent_claims)
-        if priority == _BULK:
+        if priority == BULK:
             return same + more_urgent
         return same + min(more_urgent, (same + 1) * self.urgent_claims)
 
@@ -87,14 +94,30 @@ def take_next(
     Returns:
         The locked row; None if no unlocked generation is due.
     """
-    # Without the work of a deleted project, which its removal ends.
-    due = (AvatarGeneration.due_time <= now) & in_no_deleted_project(AvatarGeneration.project)
-    taken = _take_waiting(database, due, now, shares) if for_waiting else None
+    taken = None
+    if for_waiting:
+        taken = _next_waiting(database.is_postgresql).first(now=now, long_ago=now - shares.bulk_wait)
     if taken is None:
-        taken = _take_most_urgent(database, due)
+        taken = _next_urgent(database.is_postgresql).first(now=now)
+    if taken is None:
+        # Other workers hold all turns, or a version without turns wrote the work.
+        taken = _take_of_any_user(database.is_postgresql, now)
     if taken is not None:
         _record_turn(database, taken, now)
     return taken
+
+
+def end_delays(database: Database, now: datetime, limit: int) -> int:
+    """Queue up to `limit` generations whose retry is due, in the current transaction; return their number."""
+    row, queue = AvatarGeneration, UserQueue
+    due: Any = row.select(row.id, row.user_id).where(is_delayed(row), row.due_time <= now)
+    rows = list(database.locked(due.order_by(row.due_time).limit(limit), skip_locked=True))
+    if rows:
+        # The queues change at the commit. Locked in one order, or two sweepers could deadlock.
+        queues = queue.select(queue.priority).where(queue.user_id.in_({each.user_id for each in rows}))
+        list(database.locked(queues.order_by(queue.user_id, queue.priority)))
+        row.update(delay_over=True).where(row.id.in_([each.id for each in rows])).execute()
+    return len(rows)
 
 
 def entered_turns(user_id: str, now: datetime) -> Statement:
@@ -110,114 +133,141 @@ def _enter_turns() -> CompiledInsert:
 def enter_missing_turns() -> None:
     """Let users take turns whose work was written by a version without turns, in the current transaction."""
     waiting = (
-        AvatarGeneration.select(AvatarGeneration.user_id, fn.MIN(AvatarGeneration.create_time))
-        .join(ClaimTurn, JOIN.LEFT_OUTER, on=SAME_USER)
-        .where(AvatarGeneration.due_time.is_null(False), ClaimTurn.user_id.is_null())
-        .group_by(AvatarGeneration.user_id)
+        UserQueue.select(UserQueue.user_id, fn.MIN(UserQueue.turn_time))
+        .join(ClaimTurn, JOIN.LEFT_OUTER, on=(ClaimTurn.user_id == UserQueue.user_id))
+        .where(UserQueue.head_id.is_null(False), ClaimTurn.user_id.is_null())
+        .group_by(UserQueue.user_id)
     )
     ClaimTurn.insert_from(waiting, [ClaimTurn.user_id, ClaimTurn.claim_time]).on_conflict(
         action="IGNORE"
     ).execute()
 
 
-def turn_time(database: Database) -> Any:
-    """Return the SQL expression for the time since which a generation has waited for its user's turn."""
-    return _turn_time(database, AvatarGeneration.priority, AvatarGeneration.create_time)
-
-
-def order_by_claims(pending: Any, now: datetime, shares: Shares) -> Any:
-    """Return the query for the order in which one worker would claim pending generations.
-
-    Args:
-        pending: Columns of the pending generations: `id`, `priority`, `ready` (due time, or `now` if it is
-            past), `nth` (rank among those of the same user, priority and `ready`) and `turn` (`turn_time`).
-        now: The current time.
-        shares: Shares of the claims.
-
-    Returns:
-        `id`, `ready`, `urgency_place` and `claim_place`. Sorted by `ready`, then by `claim_place` and then by
-        `urgency_place`, the rows are in the order of the claims.
-    """
-    c = pending
-    # After its first claim, a user's next bulk generation is no longer waiting.
-    first = (c.priority < _BULK) | (c.nth == 1)
-    is_in_turn = (c.ready == time_value(now)) & first & _is_waiting(c.priority, c.turn, now, shares)
-    waiting = Case(None, [(is_in_turn, 1)], 0)
-    urgency_place = fn.ROW_NUMBER().over(order_by=[c.ready, c.priority, c.nth, c.turn, c.id])
-    waiting_place = fn.ROW_NUMBER().over(partition_by=[waiting], order_by=[c.nth, c.turn, c.id])
-    # Doubled, so that the first claim for a waiting user lies between two whole places: after
-    # `urgent_claims` others.
-    by_urgency, by_waiting = urgency_place * 2, waiting_place * (2 * shares.urgent_claims) + 1
-    claim_place = Case(None, [((waiting == 1) & (by_waiting < by_urgency), by_waiting)], by_urgency)
-    return AvatarGeneration.select(
-        c.id, c.ready, urgency_place.alias("urgency_place"), claim_place.alias("claim_place")
-    )
-
-
-def _turn_time(database: Database, priority: Any, created: Any) -> Any:
+def _turn_time(is_postgresql: bool, priority: Any, created: Any) -> Any:
     claimed = Case(priority, list(enumerate(_CLAIM_TIMES)))
-    return database.latest(fn.COALESCE(claimed, created), created)
+    latest = fn.GREATEST if is_postgresql else fn.MAX
+    return latest(fn.COALESCE(claimed, created), created)
 
 
-def _is_waiting(priority: Any, turn: Any, now: datetime, shares: Shares) -> Any:
-    """Return the SQL condition for the first pending generation of a user to be waiting; see `Shares`."""
-    waits_long = turn <= time_value(now - shares.bulk_wait)
-    return (priority > _INTERACTIVE) & ((priority < _BULK) | waits_long)
+@compiled
+def _next_urgent(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
+    """Return the query that locks the first generation of the most urgent queues.
+
+    A generation in PROCESSING that is due has lost its worker, and may be paid for: it is as urgent as
+    possible.
+    """
+    row, queue = AvatarGeneration, UserQueue
+    turn = _turn_time(is_postgresql, row.priority, row.create_time)
+    lost = row.select(row.id, turn.alias("turn")).join(ClaimTurn, on=SAME_USER).where(_is_lost(row))
+    first = queue.select(fn.MIN(queue.priority)).where(queue.head_id.is_null(False))
+    urgency = Case(None, [(fn.EXISTS(row.select(row.id).where(_is_lost(row))), INTERACTIVE)], first)
+    return _first_of(_everyone(lost) + _heads(queue.priority == urgency), is_postgresql)
 
 
-def time_value(instant: datetime) -> Any:
-    """Return an instant as an SQL value that compares with times of generations."""
-    return Value(instant, converter=AvatarGeneration.due_time.db_value)
+@compiled
+def _next_waiting(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
+    """Return the query that locks the first generation of the user who has waited longest; see `Shares`."""
+    queue = UserQueue
+    # Not one condition for both: each is a range of the index in the order of the turns.
+    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
+    bulk = _heads((queue.priority == BULK) & waits_long)
+    return _first_of(_heads(queue.priority == NORMAL) + bulk, is_postgresql)
 
 
-def _take_waiting(database: Database, due: Any, now: datetime, shares: Shares) -> AvatarGeneration | None:
-    row = AvatarGeneration
-    # The first generation of each user and priority, which is much less to join and sort than all due work.
-    firsts: Any = (
-        row.select(
-            fn.MIN(row.id).alias("id"),
-            row.user_id,
-            row.priority,
-            fn.MIN(row.create_time).alias("create_time"),
-        )
-        .where(due, row.state == GenerationState.PENDING, row.priority > _INTERACTIVE)
-        .group_by(row.user_id, row.priority)
-        .alias("firsts")
-    )
-    turn = _turn_time(database, firsts.c.priority, firsts.c.create_time)
-    longest_waiting = (
-        row.select(firsts.c.id)
-        .from_(firsts)
-        .join(ClaimTurn, on=(ClaimTurn.user_id == firsts.c.user_id))
-        .where(_is_waiting(firsts.c.priority, turn, now, shares))
-        .order_by(turn, firsts.c.id)
+def _is_lost(row: Any) -> Any:
+    return is_running(row) & (row.due_time <= parameter("now", row.due_time))
+
+
+def _heads(which: Any) -> Any:
+    """Return the query for the first generations of these queues, in the order of their turns."""
+    queue, row, first = UserQueue, AvatarGeneration, AvatarGeneration.alias()
+    of_queue = (first.user_id == queue.user_id) & (first.priority == queue.priority)
+    # Not `head_id`: the project of that one may be deleted, and its removal has not ended it yet.
+    head = first.select(first.id).where(of_queue, _is_open(first), is_queued(first))
+    return _everyone(
+        queue.select(row.id, queue.turn_time.alias("turn"))
+        .join(row, on=(row.id == head.order_by(first.id).limit(1)))
+        .where(queue.head_id.is_null(False), which)
+        .order_by(queue.turn_time, queue.head_id)
         .limit(_CANDIDATES)
     )
-    rows = row.select().join(ClaimTurn, on=SAME_USER).where(due, row.id.in_(longest_waiting))
-    return _first(database, rows, (turn_time(database), row.id), of=(ClaimTurn, row))
 
 
-def _take_most_urgent(database: Database, due: Any) -> AvatarGeneration | None:
-    order = (_URGENCY, turn_time(database), AvatarGeneration.id)
-    row = AvatarGeneration.select()
-    urgent = AvatarGeneration.select(fn.MIN(_URGENCY)).where(due)
-    # The turn is locked too, so that concurrent workers take from different users. It is locked first,
-    # because a row stays locked when SKIP LOCKED skips the row it is joined with.
-    most_urgent = row.join(ClaimTurn, on=SAME_USER).where(due, urgent == _URGENCY)
-    taken = _first(database, most_urgent, order, of=(ClaimTurn, AvatarGeneration))
-    if taken is None:
-        # Other workers hold all turns, or a version without turns wrote the work.
-        any_user = row.join(ClaimTurn, JOIN.LEFT_OUTER, on=SAME_USER).where(due)
-        taken = _first(database, any_user, order, of=(AvatarGeneration,))
+def _everyone(query: Any) -> Any:
+    """Return a query as a part of a compound: SQLite has no order and no limit in the parts themselves."""
+    inner = query.alias("inner")
+    return AvatarGeneration.select(inner.c.id, inner.c.turn).from_(inner)
+
+
+def _is_open(row: Any) -> Any:
+    """Return the condition that a generation is due, and not of a deleted project, whose removal ends it."""
+    return (row.due_time <= parameter("now", row.due_time)) & in_no_deleted_project(row.project)
+
+
+def _first_of(candidates: Any, is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
+    """Return the query that locks the first candidate that no other worker has locked, with its turn.
+
+    The turn is locked too, so that concurrent workers take from different users. It is locked first, because
+    a row stays locked when SKIP LOCKED skips the row it is joined with.
+    """
+    row, candidate = AvatarGeneration, candidates.alias("candidate")
+    query = (
+        row.select()
+        .join(candidate, on=(candidate.c.id == row.id))
+        .join(ClaimTurn, on=SAME_USER)
+        .where(_is_open(row), is_queued(row) | is_running(row))
+        .order_by(candidate.c.turn, row.id)
+    )
+    return _locking(query, is_postgresql, ClaimTurn, row)
+
+
+def _locking(query: Any, is_postgresql: bool, *tables: Any) -> CompiledQuery[AvatarGeneration]:
+    """Return the query for the first row that is not locked, with a lock on the rows of these tables."""
+    query = query.limit(1)
+    if is_postgresql:
+        query = query.for_update(of=tables, skip_locked=True)
+    return CompiledQuery(query, _read_row)
+
+
+def _read_row(columns: Columns) -> Callable[[Row], AvatarGeneration]:
+    fields: Any = AvatarGeneration._meta
+    getters = {
+        field.name: columns.getter(field.column_name, AvatarGeneration) for field in fields.sorted_fields
+    }
+    return lambda row: AvatarGeneration(**{name: get(row) for name, get in getters.items()})
+
+
+def _take_of_any_user(is_postgresql: bool, now: datetime) -> AvatarGeneration | None:
+    """Lock the next generation of any user, even if another worker holds the turn of that user."""
+    taken = _next_lost(is_postgresql).first(now=now)
+    for user_id, priority in () if taken else _first_queues().rows():
+        taken = _next_in_queue(is_postgresql).first(now=now, user_id=user_id, priority=priority)
+        if taken is not None:
+            break
     return taken
 
 
-def _first(
-    database: Database, rows: Any, order: Sequence[Any], *, of: Sequence[Any]
-) -> AvatarGeneration | None:
-    found: AvatarGeneration | None
-    found = database.locked(rows.order_by(*order).limit(1), of=of, skip_locked=True).first()
-    return found
+@compiled
+def _next_lost(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
+    row = AvatarGeneration
+    query = row.select().where(_is_open(row), is_running(row)).order_by(row.due_time)
+    return _locking(query, is_postgresql, row)
+
+
+@compiled
+def _first_queues() -> CompiledQuery[Row]:
+    queue = UserQueue
+    query = queue.select(queue.user_id, queue.priority).where(queue.head_id.is_null(False))
+    in_order = query.order_by(queue.priority, queue.turn_time, queue.head_id).limit(_CANDIDATES)
+    return CompiledQuery(in_order, lambda _: tuple)
+
+
+@compiled
+def _next_in_queue(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
+    row = AvatarGeneration
+    of_queue = (row.user_id == parameter("user_id")) & (row.priority == parameter("priority"))
+    query = row.select().where(of_queue, _is_open(row), is_queued(row)).order_by(row.id)
+    return _locking(query, is_postgresql, row)
 
 
 def _record_turn(database: Database, taken: AvatarGeneration, now: datetime) -> None:

@@ -44,7 +44,7 @@ class GenerationPlanner:
         return request.enhanced_prompt or self._build(request.prompt, request.persona, request.attributes)
 
     def complete(self, caller: Caller, request: GenerationRequest) -> GenerationRequest:
-        """Return the request with everything filled in that it refers to. Runs on a database thread.
+        """Return the request with everything filled in that it refers to. Runs in a database job.
 
         Raises:
             NotFoundError: There is no such preset or persona example, or the user has no such avatar or

@@ -1,4 +1,4 @@
-"""Queries for generations that several modules share. All run on a database thread."""
+"""Queries for generations that several modules share. All run in a database job."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def active_ids(caller: Caller, project_id: str) -> Any:
     )
 
 
-def compiled_generations(query: Any) -> CompiledQuery[Generation]:
-    """Compile a query made from `all_generations` or `generations_of`."""
-    return CompiledQuery(query, by_name(lambda row: Generation.from_row(row, row.avatar_id)))
+def compiled_generations(query: Any, *, by_key: bool = False) -> CompiledQuery[Generation]:
+    """Compile a query made from `all_generations` or `generations_of`; `by_key` as in `CompiledQuery`."""
+    return CompiledQuery(query, by_name(lambda row: Generation.from_row(row, row.avatar_id)), by_key=by_key)
 
 
 def read_rows(query: Any) -> list[Generation]:
@@ -83,9 +83,8 @@ def read_generations(caller: Caller, generation_ids: Sequence[str]) -> list[Gene
 @compiled
 def _generations(sees_all: bool, count: int) -> CompiledQuery[Generation]:
     caller = caller_of_form(sees_all, parameter("user_id"))
-    return compiled_generations(
-        generations_of(caller).where(AvatarGeneration.id.in_(parameters("id", count)))
-    )
+    query = generations_of(caller).where(AvatarGeneration.id.in_(parameters("id", count)))
+    return compiled_generations(query, by_key=True)
 
 
 def with_avatars() -> Any:

@@ -36,7 +36,7 @@ class QueueFigures:
 
 
 def read_queue_figures(database: Database) -> QueueFigures:
-    """Read the figures for all users together, on a database thread."""
+    """Read the figures for all users together, in a database job."""
     now = database.now()
     depth, oldest, leases = _read_unfinished(now)
     attempt = GenerationAttempt

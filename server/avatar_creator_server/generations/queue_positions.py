@@ -5,50 +5,60 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import accumulate
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from peewee import JOIN, PeeweeException, fn
+from peewee import JOIN, Case, PeeweeException, Tuple, fn
 
 from avatar_creator_server.database.call_limits import start_shared
+from avatar_creator_server.database.compiled_queries import (
+    CompiledQuery,
+    by_name,
+    compiled,
+    numbered,
+    padded,
+    parameter,
+    parameters,
+)
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn
+from avatar_creator_server.database.models import AvatarGeneration, UserQueue
+from avatar_creator_server.database.models.generation import is_delayed, is_queued
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationState
 from avatar_creator_server.errors import AvatarCreatorError
-from avatar_creator_server.generations.claims import (
-    SAME_USER,
-    Shares,
-    order_by_claims,
-    time_value,
-    turn_time,
-)
-from avatar_creator_server.generations.durations import count_running, in_state, median_seconds
+from avatar_creator_server.generations.claim_order import ClaimOrder, Lengths
+from avatar_creator_server.generations.claims import BULK, NORMAL, Shares
+from avatar_creator_server.generations.durations import count_running, median_seconds
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.workers import LiveWorkers, Workers
 
 log = structlog.get_logger()
 
 LONG_QUEUE = 100
-"""Number of pending generations above which answers share a reading that is up to `MAX_AGE_SECONDS` old."""
+"""Number of queued generations above which answers share a reading that is up to `MAX_AGE_SECONDS` old."""
 MAX_AGE_SECONDS = 1.0
-"""Age of a reading, from its end, after which answers wait for the next one. A queue that takes more than
-half of this time to read has twice the time that it takes instead."""
+"""Age of a reading, from its end, after which answers wait for the next one."""
 
 _PATIENCE_SECONDS = 2.0
 """Maximum time that an answer waits for a reading. Then it has the last one, or no position."""
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_AFTER_ALL_IDS = "g"
+"""A text that sorts after every id, because ids have hexadecimal digits."""
+
+QueueKey = tuple[str, int]
+"""User and priority of a queue."""
 
 
 class QueuePositions:
     """Adds queue positions to generations.
 
-    A reading of the queue takes as long as the queue is. So answers share readings, and never is there more
-    than one at a time. While the queue is short, a reading begins after the call, so that it has the effects
-    of earlier calls. While the queue is long, a reading serves all answers of a second.
+    Answers share readings of the queue, and never is there more than one at a time. A reading begins after
+    the call, so that it has the effects of earlier calls. While the queue is long, a reading serves all
+    answers of a second about the same generations.
     """
 
     def __init__(self, database: Database, workers: Workers, shares: Shares) -> None:
@@ -56,10 +66,8 @@ class QueuePositions:
         self._workers = workers
         self._shares = shares
         self._turn = asyncio.Lock()
-        self._running: asyncio.Task[_Queue] | None = None
-        self._next: asyncio.Task[_Queue] | None = None
-        self._last: _Queue | None = None
-        self._arrivals = _Arrivals()
+        self._next: _Batch | None = None
+        self._known: dict[str | QueueKey, _Queue] = {}
 
     async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
         """Return the generations, with queue position and expected time on the pending ones.
@@ -70,19 +78,15 @@ class QueuePositions:
         pending = [generation for generation in generations if generation.state == GenerationState.PENDING]
         if not pending:
             return list(generations)
-        asked_at = time.monotonic()
         try:
-            queue = await self._read(asked_at)
+            queues = await self._read(generation.id for generation in pending)
             workers = await self._workers.live()
         except (AvatarCreatorError, PeeweeException) as error:
             log.warning("queue_read_failed", error=repr(error))
             return list(generations)
-        if queue is None:
-            return list(generations)
-        positions = queue.positions_of(pending, asked_at, self._arrivals)
         return [
-            queue.with_position(generation, positions[generation.id], workers)
-            if generation.id in positions
+            queue.with_position(generation, workers)
+            if generation.state == GenerationState.PENDING and (queue := queues.get(generation.id))
             else generation
             for generation in generations
         ]
@@ -95,128 +99,95 @@ class QueuePositions:
         Returns:
             None until one has completed, while no worker is alive, and if the queue cannot be read in time.
         """
+        key = user_id, PRIORITIES.index(priority)
         try:
-            queue = await self._read(time.monotonic())
+            queue = (await self._read([key])).get(key)
         except (AvatarCreatorError, PeeweeException) as error:
             log.warning("queue_read_failed", error=repr(error))
             return None
         if queue is None or workers.warning:
             return None
-        last_position = queue.new_position(user_id, PRIORITIES.index(priority), count)
-        return queue.expected_seconds(last_position, workers)
+        return queue.expected_seconds(queue.new_position(key, count), workers)
 
-    async def _read(self, asked_at: float) -> _Queue | None:
-        """Return a reading for a caller who asks now; None if there is none in time.
+    async def _read(self, subjects: Iterable[str | QueueKey]) -> Mapping[str | QueueKey, _Queue]:
+        """Return a reading about each of these generations, by id, and queues; less if there is none in time.
 
         Raises:
             AvatarCreatorError, PeeweeException: The queue cannot be read.
         """
-        last = self._last
-        if last is None or not last.is_long:
-            reading = self._begin()
-        elif last.age(asked_at) <= last.max_age_seconds:
-            if last.age(asked_at) >= last.max_age_seconds / 2:
-                self._join_or_begin()
-            return last
-        else:
-            reading = self._join_or_begin()
+        subjects = set(subjects)
+        known = {subject: self._known[subject] for subject in subjects if subject in self._known}
+        now = time.monotonic()
+        if len(known) == len(subjects) and all(queue.serves(now) for queue in known.values()):
+            return known
+        batch = self._next
+        if batch is None:
+            batch = self._next = _Batch()
+            batch.reading = start_shared(self._read_next(batch), name="queue-positions")
+        batch.subjects |= subjects
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await asyncio.shield(reading)
+                return dict.fromkeys(subjects, await asyncio.shield(batch.reading))
         except TimeoutError:
-            return self._last
+            return known
 
-    def _join_or_begin(self) -> asyncio.Task[_Queue]:
-        return self._running or self._begin()
-
-    def _begin(self) -> asyncio.Task[_Queue]:
-        """Return the next reading. It begins after this moment, when the running one has ended."""
-        if self._next is None:
-            self._next = start_shared(self._read_next(), name="queue-positions")
-        return self._next
-
-    async def _read_next(self) -> _Queue:
+    async def _read_next(self, batch: _Batch) -> _Queue:
+        """Read the queue for a batch. Callers join the batch until its reading begins."""
         async with self._turn:
-            self._running, self._next = self._next, None
-            try:
-                began_at = time.monotonic()
-                found = await self._database.read(_read_queue, self._database, self._shares)
-                self._last = replace(found, began_at=began_at, ended_at=time.monotonic())
-                self._arrivals.forget(before=began_at)
-                return self._last
-            finally:
-                self._running = None
+            self._next = None
+            ids = [subject for subject in batch.subjects if isinstance(subject, str)]
+            keys = [subject for subject in batch.subjects if not isinstance(subject, str)]
+            found = await self._database.read(_read_queue, self._database, self._shares, ids, keys)
+            now = time.monotonic()
+            queue = replace(found, ended_at=now)
+            self._known = {key: each for key, each in self._known.items() if each.serves(now)}
+            if queue.is_long:
+                self._known |= dict.fromkeys(batch.subjects, queue)
+            return queue
+
+
+@dataclass
+class _Batch:
+    """What the callers of the next reading ask about."""
+
+    subjects: set[str | QueueKey] = field(default_factory=set)
+    reading: asyncio.Task[_Queue] = field(init=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Queue:
-    """The queue at one moment."""
+    """The queue at one moment, as far as the callers asked about it."""
 
+    order: ClaimOrder
     positions: Mapping[str, int]
     """Number of generations ahead of each pending one, by id."""
-    due_by_user: Mapping[int, Mapping[str, int]]
-    """Number of due generations of each user, by priority."""
-    ahead: Mapping[int, Sequence[int]]
-    """Number of due generations that are at most the nth of their user, by priority and n."""
+    queues: Mapping[QueueKey, _UserQueue]
     median_seconds: float | None
     running: int
     now: datetime
-    shares: Shares
-    began_at: float = 0.0
     ended_at: float = 0.0
 
     @property
     def is_long(self) -> bool:
-        """True if a reading takes too long for each answer to have its own."""
-        return len(self.positions) > LONG_QUEUE
+        """True if answers share the reading for a while."""
+        return self.order.total > LONG_QUEUE
 
-    @property
-    def max_age_seconds(self) -> float:
-        """Age at which the reading is too old. The next one begins at half of it, and so ends before."""
-        return max(MAX_AGE_SECONDS, 2 * (self.ended_at - self.began_at))
+    def serves(self, now: float) -> bool:
+        """Return whether the reading still answers a caller who asks now."""
+        return now - self.ended_at <= MAX_AGE_SECONDS
 
-    def age(self, now: float) -> float:
-        """Return the time since the reading."""
-        return now - self.ended_at
+    def new_position(self, key: QueueKey, count: int) -> int:
+        """Return the position of the last of `count` new generations of a user."""
+        queue = self.queues.get(key)
+        length = queue.length if queue else 0
+        earlier = queue.earlier if queue else self.order.lengths.get(key[1], Lengths())
+        head_id = queue.head_id if queue else ""
+        return self.order.position(key[1], length + count, earlier, own=count - 1, head_id=head_id)
 
-    def positions_of(
-        self, pending: Sequence[Generation], read_at: float, arrivals: _Arrivals
-    ) -> dict[str, int]:
-        """Return the positions of generations that were pending at `read_at`."""
-        found: dict[str, int] = {}
-        for generation in sorted(pending, key=lambda each: each.id):
-            position = self.positions.get(generation.id)
-            if position is None:
-                position = self._missing_position(generation, read_at, arrivals)
-            found[generation.id] = position
-        return found
-
-    def _missing_position(self, generation: Generation, read_at: float, arrivals: _Arrivals) -> int:
-        if self.began_at >= read_at:
-            return 0  # Claimed between the two reads, so none was ahead of it.
-        retry_time = generation.next_attempt_time
-        if generation.attempt_number and retry_time is not None and retry_time > self.now:
-            return len(self.positions)  # It waits for its retry, behind all that are due.
-        nth = arrivals.rank(generation, read_at)
-        return self.new_position(generation.user_id, PRIORITIES.index(generation.priority), nth)
-
-    def new_position(self, user_id: str, priority: int, nth: int) -> int:
-        """Return the position of the nth new generation of a user: it is the last of its user, and users
-        take turns."""
-        sooner = sum(sum(users.values()) for urgency, users in self.due_by_user.items() if urgency < priority)
-        own = self.due_by_user.get(priority, {}).get(user_id, 0)
-        place = own + nth
-        ahead = self.ahead.get(priority, [0])
-        of_others = ahead[min(place, len(ahead) - 1)] - own
-        return self.shares.claims_before(
-            priority,
-            same=of_others + place - 1,
-            more_urgent=sooner,
-            less_urgent=sum(self.due_by_user.get(priority + 1, {}).values()),
-        )
-
-    def with_position(self, generation: Generation, position: int, workers: LiveWorkers) -> Generation:
-        """Return the generation with its position and expected time."""
+    def with_position(self, generation: Generation, workers: LiveWorkers) -> Generation:
+        """Return a generation that was pending with its position and expected time."""
+        # If the reading lacks it, it was claimed between the two reads, so none was ahead of it.
+        position = self.positions.get(generation.id, 0)
         if workers.warning:
             warnings = (*generation.warnings, workers.warning)
             return replace(generation, queue_position=position, warnings=warnings)
@@ -234,84 +205,220 @@ class _Queue:
         return math.ceil(delay + rounds * self.median_seconds)
 
 
-class _Arrivals:
-    """Generations that are newer than the last reading, and have had an answer."""
+@dataclass(frozen=True, slots=True)
+class _UserQueue:
+    """A queue that a caller asked about."""
 
-    def __init__(self) -> None:
-        self._times: dict[tuple[str, str], dict[str, float]] = {}
-
-    def rank(self, generation: Generation, now: float) -> int:
-        """Add a generation, and return the number of its user's new generations up to it."""
-        times = self._times.setdefault((generation.user_id, generation.priority), {})
-        times.setdefault(generation.id, now)
-        return sum(generation_id <= generation.id for generation_id in times)
-
-    def forget(self, *, before: float) -> None:
-        """Remove those that a reading of this time has, if they are still pending."""
-        self._times = {
-            key: kept
-            for key, times in self._times.items()
-            if (kept := {each: arrival for each, arrival in times.items() if arrival >= before})
-        }
+    length: int
+    head_id: str
+    earlier: Lengths
+    """Lengths of the queues of the same priority whose turn is earlier."""
 
 
-def _read_queue(database: Database, shares: Shares) -> _Queue:
+def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Sequence[QueueKey]) -> _Queue:
+    """Read the positions of these generations, and these queues."""
     now = database.now()
-    due_by_user = _read_due(now)
+    order = _read_order(shares, now)
+    asked = _asked(len(padded(ids))).rows(**numbered("id", padded(ids))) if ids else []
+    queued = [row for row in asked if row.is_queued]
+    users = sorted({*(user_id for user_id, _ in keys), *(row.user_id for row in queued)})
+    queues = _read_queues(order, users) if users else {}
+    after: dict[QueueKey, int] = defaultdict(int)
+    positions = {}
+    for row in queued:
+        key = row.user_id, row.priority
+        after[key] += row.after
+        nth = max(row.length - after[key], 1)
+        queue = queues.get(key)
+        positions[row.id] = order.position(
+            row.priority, nth, queue.earlier if queue else Lengths(), head_id=row.head_id
+        )
+    if len(queued) < len(asked):
+        delayed = padded([row.id for row in asked if not row.is_queued])
+        ahead = order.total
+        for row in _delayed(len(delayed)).rows(**numbered("id", delayed), beginning=_BEGINNING):
+            ahead += row.ahead
+            positions[row.id] = ahead
     return _Queue(
-        positions=_read_positions(database, now, shares),
-        due_by_user=due_by_user,
-        ahead={priority: _ahead(users) for priority, users in due_by_user.items()},
+        order=order,
+        positions=positions,
+        queues=queues,
         median_seconds=median_seconds(),
         running=count_running(),
         now=now,
+    )
+
+
+def _read_order(shares: Shares, now: datetime) -> ClaimOrder:
+    counts: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    bulk_waiting = 0
+    long_ago = now - shares.bulk_wait
+    for row in _lengths().rows(long_ago=long_ago):
+        counts[row.priority].append((row.length, row.queues))
+        bulk_waiting += row.queues if row.is_waiting else 0
+    return ClaimOrder(
+        lengths={priority: Lengths(of_priority) for priority, of_priority in counts.items()},
+        bulk_waiting=bulk_waiting,
+        waiting_heads=_waiting_heads().rows(long_ago=long_ago) if bulk_waiting else (),
         shares=shares,
     )
 
 
-def _read_due(now: datetime) -> dict[int, dict[str, int]]:
-    row = AvatarGeneration
-    counts = (
-        in_state(GenerationState.PENDING, row.priority, row.user_id, fn.COUNT(row.id))
-        .where(row.due_time <= now)
-        .group_by(row.priority, row.user_id)
-        .tuples()
+def _read_queues(order: ClaimOrder, users: Sequence[str]) -> dict[QueueKey, _UserQueue]:
+    asked = padded(users)
+    values = numbered("user", asked)
+    earlier: dict[int, Counter[int]] = defaultdict(Counter)
+    found: dict[QueueKey, tuple[int, str]] = {}
+    between: dict[QueueKey, Counter[int]] = defaultdict(Counter)
+    for row in _queues(len(asked)).rows(**values):
+        found[row.user_id, row.priority] = row.length, row.head_id
+    if any(order.lengths[priority].at_least(1) > 1 for _, priority in found if priority in order.lengths):
+        for row in _between(len(asked)).rows(**values, beginning=_BEGINNING):
+            between[row.user_id, row.priority][row.length] = row.queues
+    queues = {}
+    for key, (length, head_id) in found.items():
+        # In the order of the turns, so each has all that the one before it has.
+        earlier[key[1]] += between[key]
+        queues[key] = _UserQueue(length, head_id, Lengths(earlier[key[1]].items()))
+    return queues
+
+
+@compiled
+def _lengths() -> CompiledQuery[Any]:
+    """Return the query for the number of queues of each length."""
+    queue = UserQueue
+    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
+    is_waiting = Case(None, [((queue.priority == BULK) & waits_long, 1)], 0)
+    query = queue.select(
+        queue.priority, is_waiting.alias("is_waiting"), queue.length, fn.COUNT(queue.user_id).alias("queues")
     )
-    due: dict[int, dict[str, int]] = {}
-    for priority, user_id, number in counts:
-        due.setdefault(priority, {})[user_id] = number
-    return due
+    groups = query.where(queue.head_id.is_null(False)).group_by(queue.priority, is_waiting, queue.length)
+    return CompiledQuery(groups, by_name(lambda row: row))
 
 
-def _ahead(users: Mapping[str, int]) -> list[int]:
-    """Return the number of generations that are at most the nth of their user, by n from 0."""
-    with_number = Counter(users.values())
-    most = max(with_number)
-    # Number of users with at least n generations, for n from 1.
-    at_least = list(accumulate(with_number[number] for number in range(most, 0, -1)))[::-1]
-    return [0, *accumulate(at_least)]
+@compiled
+def _waiting_heads() -> CompiledQuery[tuple[str, int]]:
+    """Return the query for the heads of the normal queues, and of the bulk queues that are waiting."""
+    queue = UserQueue
+    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
+    is_waiting = (queue.priority == NORMAL) | ((queue.priority == BULK) & waits_long)
+    query = queue.select(queue.head_id, queue.priority).where(queue.head_id.is_null(False), is_waiting)
+    return CompiledQuery(query.order_by(queue.turn_time, queue.head_id), lambda _: tuple)
 
 
-def _read_positions(database: Database, now: datetime, shares: Shares) -> dict[str, int]:
-    """Return the number of pending generations ahead of each; those that are not due yet come last."""
-    row = AvatarGeneration
-    ready = database.latest(row.due_time, time_value(now))
-    nth = fn.ROW_NUMBER().over(partition_by=[ready, row.priority, row.user_id], order_by=[row.id])
-    columns = (
-        row.id,
-        row.priority,
-        ready.alias("ready"),
-        nth.alias("nth"),
-        turn_time(database).alias("turn"),
+@compiled
+def _asked(count: int) -> CompiledQuery[Any]:
+    """Return the query for pending generations, the last one first, with their queues.
+
+    `after` is the number of queued generations after each one, up to and with the next one of the result.
+    """
+    row, queue, later = AvatarGeneration, UserQueue, AvatarGeneration.alias()
+    queued = Case(None, [(is_queued(row), 1)], 0)
+    of_queue = [row.user_id, row.priority, queued]
+    asked = (
+        row.select(
+            row.id,
+            row.user_id,
+            row.priority,
+            queued.alias("is_queued"),
+            fn.LEAD(row.id, 1, _AFTER_ALL_IDS)
+            .over(partition_by=of_queue, order_by=[row.id])
+            .alias("next_id"),
+        )
+        .where(row.id.in_(parameters("id", count)), is_queued(row) | is_delayed(row))
+        .alias("asked")
     )
-    pending = (
-        in_state(GenerationState.PENDING, *columns)
-        .join(ClaimTurn, JOIN.LEFT_OUTER, on=SAME_USER)
-        .alias("pending")
+    c = asked.c
+    after = later.select(fn.COUNT(later.id)).where(
+        is_queued(later),
+        later.user_id == c.user_id,
+        later.priority == c.priority,
+        later.id > c.id,
+        later.id <= c.next_id,
+        c.is_queued == 1,
     )
-    ordered = order_by_claims(pending.c, now, shares).from_(pending).alias("ordered")
-    c = ordered.c
-    queue: Any = row.select(c.id).from_(ordered).order_by(c.ready, c.claim_place, c.urgency_place)
-    # From the driver's cursor: peewee would take longer for the rows than PostgreSQL for the order.
-    rows = database.peewee.execute(queue).fetchall()
-    return {generation_id: number for number, (generation_id,) in enumerate(rows)}
+    query = (
+        queue.select(
+            c.id, c.user_id, c.priority, c.is_queued, after.alias("after"), queue.length, queue.head_id
+        )
+        .from_(asked)
+        .join(queue, JOIN.LEFT_OUTER, on=((queue.user_id == c.user_id) & (queue.priority == c.priority)))
+        .order_by(c.id.desc())
+    )
+    return CompiledQuery(query, by_name(lambda row: row))
+
+
+@compiled
+def _delayed(count: int) -> CompiledQuery[Any]:
+    """Return the query for generations that wait for their retry, by its time.
+
+    `ahead` is the number of those that come before each one, from the one before it in the result.
+    """
+    row, other = AvatarGeneration, AvatarGeneration.alias()
+    in_order = [row.due_time, row.id]
+    asked = (
+        row.select(
+            row.id,
+            row.due_time,
+            fn.LAG(row.due_time, 1, parameter("beginning", row.due_time))
+            .over(order_by=in_order)
+            .alias("time"),
+            fn.LAG(row.id, 1, "").over(order_by=in_order).alias("before_id"),
+        )
+        .where(row.id.in_(parameters("id", count)), is_delayed(row))
+        .alias("asked")
+    )
+    c = asked.c
+    place = Tuple(other.due_time, other.id)
+    ahead = other.select(fn.COUNT(other.id)).where(
+        is_delayed(other), place >= Tuple(c.time, c.before_id), place < Tuple(c.due_time, c.id)
+    )
+    query = row.select(c.id, ahead.alias("ahead")).from_(asked).order_by(c.due_time, c.id)
+    return CompiledQuery(query, by_name(lambda row: row))
+
+
+def _of_users(count: int) -> Any:
+    return UserQueue.head_id.is_null(False) & UserQueue.user_id.in_(parameters("user", count))
+
+
+@compiled
+def _queues(count: int) -> CompiledQuery[Any]:
+    """Return the query for the queues of users, in the order of their turns."""
+    queue = UserQueue
+    query = queue.select(queue.user_id, queue.priority, queue.length, queue.head_id).where(_of_users(count))
+    return CompiledQuery(query.order_by(queue.turn_time, queue.head_id), by_name(lambda row: row))
+
+
+@compiled
+def _between(count: int) -> CompiledQuery[Any]:
+    """Return the query for the lengths of the queues before each of users, from the one before it."""
+    queue, other = UserQueue, UserQueue.alias()
+    turns = {"partition_by": [queue.priority], "order_by": [queue.turn_time, queue.head_id]}
+    asked = (
+        queue.select(
+            queue.user_id,
+            queue.priority,
+            queue.turn_time,
+            queue.head_id,
+            fn.LAG(queue.turn_time, 1, parameter("beginning", queue.turn_time)).over(**turns).alias("time"),
+            fn.LAG(queue.head_id, 1, "").over(**turns).alias("before_id"),
+        )
+        .where(_of_users(count))
+        .alias("asked")
+    )
+    c = asked.c
+    place = Tuple(other.turn_time, other.head_id)
+    query = (
+        queue.select(
+            c.user_id, c.priority, other.length.alias("length"), fn.COUNT(other.user_id).alias("queues")
+        )
+        .from_(asked)
+        .join(other, on=(other.priority == c.priority))
+        .where(
+            other.head_id.is_null(False),
+            place >= Tuple(c.time, c.before_id),
+            place < Tuple(c.turn_time, c.head_id),
+        )
+        .group_by(c.user_id, c.priority, other.length)
+    )
+    return CompiledQuery(query, by_name(lambda row: row))

@@ -11,7 +11,7 @@ from avatar_creator_server import metrics
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
     compiled,
-    run_together,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
@@ -36,7 +36,6 @@ from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.queries import (
     generations_of,
     read_generation,
-    read_generations,
     read_rows,
 )
 from avatar_creator_server.generations.queue_positions import QueuePositions
@@ -276,7 +275,7 @@ class Generations:
         count: int,
     ) -> list[Generation]:
         first_id = new_id()
-        earlier_id = get_or_reserve(key, first_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, first_id)
         if earlier_id is not None:
             return _created_together(caller, earlier_id)
         now = lock_project(self._database, caller.user_id, request.project_id, ProjectLock.ADD)
@@ -288,15 +287,15 @@ class Generations:
         count_choices(request)
         group_id = first_id if count > 1 else ""
         ids = [first_id, *(new_id() for _ in range(count - 1))]
-        self._insert(planner, caller.user_id, ids, request, now, app_id=caller.app_id, group_id=group_id)
-        found = {each.id: each for each in read_generations(caller, ids)}
-        return [found[generation_id] for generation_id in ids]
+        return self._insert(
+            planner, caller.user_id, ids, request, now, app_id=caller.app_id, group_id=group_id
+        )
 
     def _retry(
         self, planner: GenerationPlanner, caller: Caller, key: RequestKey, generation_id: str
     ) -> Generation:
         new_generation_id = new_id()
-        earlier_id = get_or_reserve(key, new_generation_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, new_generation_id)
         if earlier_id is not None:
             return read_generation(caller, earlier_id)
         before = read_generation(caller, generation_id)
@@ -311,7 +310,7 @@ class Generations:
         self._moderation.refuse_denied(request.texts)
         planner.require_still_reproducible(caller, request)
         planner.require_supported(request)
-        self._insert(
+        [created] = self._insert(
             planner,
             before.user_id,
             [new_generation_id],
@@ -321,7 +320,7 @@ class Generations:
             group_id=before.group_id,
             retry_of=before.id,
         )
-        return read_generation(caller, new_generation_id)
+        return created
 
     def _insert(
         self,
@@ -334,8 +333,8 @@ class Generations:
         app_id: str,
         group_id: str,
         retry_of: str = "",
-    ) -> None:
-        """Insert generations that are due at `now`, with consecutive seeds.
+    ) -> list[Generation]:
+        """Insert generations that are due at `now`, with consecutive seeds, and return them.
 
         Runs in the current transaction, which has held the project's lock since `now`.
 
@@ -372,17 +371,20 @@ class Generations:
             **reference_columns(request.reference_avatar_ids),
         }
         price = planner.price_of(request)
+        created = []
         for number, generation_id in enumerate(ids):
-            seed = (first_seed + number) % SEED_COUNT
-            run_together(
-                _insert_generation().given(id=generation_id, seed_used=seed, **shared),
+            values = {**shared, "id": generation_id, "seed_used": (first_seed + number) % SEED_COUNT}
+            run_later(
+                _insert_generation().given(**values),
                 spending.reserved(user_id, generation_id, price, now),
             )
-        run_together(
+            created.append(Generation.from_row(AvatarGeneration(**values), avatar_id=None))
+        run_later(
             entered_turns(user_id, now),
             statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),
         )
         spending.require_within(self._limits, user_id, now)
+        return created
 
     def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
         """Return the cancelled generation, and whether that stopped an attempt."""

@@ -15,8 +15,12 @@ class GenerationUpdate:
     generation_id: str
     revision: int
     ended: bool
-    message: Any
-    """The state in the form that watchers receive. Only the codec knows the type."""
+    response: Any
+    """The state in the form that watchers of one generation receive. Only the codec knows the type.
+
+    All watchers share it, so nothing may change it."""
+    response_of_several: Any
+    """The same for watchers of several generations."""
 
 
 class GenerationCodec(Protocol):

@@ -44,14 +44,20 @@ _FALSE_HINT_PAUSE_SECONDS = 0.05
 
 
 class _Slot:
-    """The updates that one watch has not sent yet: the latest state of each generation, then the end."""
+    """The updates that one watch has not sent yet: the latest state of each generation, then the end.
+
+    There may be thousands of them, so they have few objects.
+    """
+
+    __slots__ = ("_end", "_known", "_latest", "_offered", "_taker", "since")
 
     def __init__(self, known_revisions: Mapping[str, int]) -> None:
         self._known = known_revisions
         self._offered: dict[str, int] = {}
         self._latest: dict[str, GenerationUpdate] = {}
         self._end: AvatarCreatorError | None = None
-        self._filled = asyncio.Event()
+        self._taker: asyncio.Future[None] | None = None
+        """Done when there is something to take; None while no reader waits."""
         self.since: datetime | None = None
         """Time from which the re-read reports changes of a project; None until the snapshot was read."""
 
@@ -76,22 +82,61 @@ class _Slot:
             # To the back: a watch resumes by time, so states must leave in the order of their changes.
             self._latest.pop(update.generation_id, None)
             self._latest[update.generation_id] = update
-            self._filled.set()
+            self._wake_taker()
 
     def end(self, error: AvatarCreatorError) -> None:
         """End the watch with `error` after the waiting states."""
         self._end = error
-        self._filled.set()
+        self._wake_taker()
+
+    def expire(self) -> None:
+        """End the watch, because the caller's token expires: a client must show a valid token to go on."""
+        self.end(UnauthenticatedError("TOKEN_EXPIRED", "the token has expired"))
 
     async def take(self) -> GenerationUpdate:
-        """Wait for a state and return the one that has waited longest."""
-        while True:
-            await self._filled.wait()
-            if self._latest:
-                return self._latest.pop(next(iter(self._latest)))
+        """Wait for a state and return the one that has waited longest. One caller at a time."""
+        while not self._latest:
             if self._end is not None:
                 raise self._end
-            self._filled.clear()
+            self._taker = asyncio.get_running_loop().create_future()
+            try:
+                await self._taker
+            finally:
+                self._taker = None
+        return self._latest.pop(next(iter(self._latest)))
+
+    def _wake_taker(self) -> None:
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+
+
+class _OpenWatch:
+    """Keeps a slot under its ids, until the watch is closed, and ends it when the caller's token expires."""
+
+    __slots__ = ("_expiry", "_ids", "_slot", "_slots")
+
+    def __init__(self, slots: _Slots, ids: Sequence[str], slot: _Slot, *, seconds: float) -> None:
+        """Open the watch.
+
+        Args:
+            slots: The slots of all watches of its kind.
+            ids: The watched ids.
+            slot: The slot.
+            seconds: Seconds until the token expires.
+        """
+        self._slots, self._ids, self._slot = slots, ids, slot
+        self._expiry = asyncio.get_running_loop().call_later(seconds, slot.expire)
+        slots.add(ids, slot)
+        WATCHES.inc()
+
+    def __enter__(self) -> None:
+        """Keep the watch open while the context is."""
+
+    def __exit__(self, *_: object) -> None:
+        """Close the watch."""
+        WATCHES.dec()
+        self._slots.remove(self._ids, self._slot)
+        self._expiry.cancel()
 
 
 class _Slots:
@@ -100,21 +145,17 @@ class _Slots:
     def __init__(self) -> None:
         self._by_id: defaultdict[str, set[_Slot]] = defaultdict(set)
 
-    @contextlib.contextmanager
-    def holding(self, ids: Iterable[str], slot: _Slot) -> Iterator[None]:
-        """Keep the slot under these ids while the context is open."""
-        watched = list(ids)
-        for watched_id in watched:
+    def add(self, ids: Iterable[str], slot: _Slot) -> None:
+        """Add the slot under these ids."""
+        for watched_id in ids:
             self._by_id[watched_id].add(slot)
-        WATCHES.inc()
-        try:
-            yield
-        finally:
-            WATCHES.dec()
-            for watched_id in watched:
-                self._by_id[watched_id].discard(slot)
-                if not self._by_id[watched_id]:
-                    del self._by_id[watched_id]
+
+    def remove(self, ids: Iterable[str], slot: _Slot) -> None:
+        """Remove the slot from these ids."""
+        for watched_id in ids:
+            self._by_id[watched_id].discard(slot)
+            if not self._by_id[watched_id]:
+                del self._by_id[watched_id]
 
     def of(self, watched_id: str) -> Sequence[_Slot]:
         """Return the slots under this id."""
@@ -186,7 +227,7 @@ class GenerationWatches:
         """
         slot = _Slot(known_revisions)
         # Registered before the snapshot is read, so that no change falls between the two.
-        with self._by_generation.holding(known_revisions, slot), _ending_after(seconds, slot):
+        with _OpenWatch(self._by_generation, tuple(known_revisions), slot, seconds=seconds):
             self._refuse_while_draining()
             self._offer(slot, await self._feed.batch_get(caller, list(known_revisions)))
             unfinished = set(known_revisions)
@@ -214,7 +255,7 @@ class GenerationWatches:
             UnavailableError: This server is shutting down.
         """
         slot = _Slot({})
-        with self._by_project.holding([project_id], slot), _ending_after(seconds, slot):
+        with _OpenWatch(self._by_project, (project_id,), slot, seconds=seconds):
             self._refuse_while_draining()
             snapshot = await self._feed.snapshot_of_project(caller, project_id, changed_since)
             slot.since = snapshot.complete_since
@@ -371,17 +412,6 @@ def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
     remaining = iter(list(ids))
     while batch := list(islice(remaining, _IDS_PER_QUERY)):
         yield batch
-
-
-@contextlib.contextmanager
-def _ending_after(seconds: float, slot: _Slot) -> Iterator[None]:
-    """End the watch when the caller's token expires: a client must show a valid token to go on."""
-    expired = UnauthenticatedError("TOKEN_EXPIRED", "the token has expired")
-    expiry = asyncio.get_running_loop().call_later(seconds, slot.end, expired)
-    try:
-        yield
-    finally:
-        expiry.cancel()
 
 
 def _end_deleted(slots: _Slots, kind: str, ids: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -112,7 +113,7 @@ class Workers:
         return await self._database.read(self.read_all)
 
     def read_all(self) -> list[WorkerRecord]:
-        """Return what `list_all` returns, on a database thread."""
+        """Return what `list_all` returns, in a database job."""
         now = self._database.now()
         rows = RunningWorker.select().order_by(RunningWorker.last_seen_time.desc(), RunningWorker.name)
         return [read_row(WorkerRecord, row, unseen=now - row.last_seen_time) for row in rows]
@@ -130,11 +131,25 @@ class Workers:
                 look = self._look
                 if look is None or not (look.serves(asked_at) or look.began_at >= asked_at):
                     look = await asyncio.shield(start_shared(self._look_again(), name="workers"))
+        return self._live(look)
+
+    def _live(self, look: _Look) -> LiveWorkers:
         return LiveWorkers(look.slots, "" if look.slots else self._warning(look))
+
+    def note(self, workers: Sequence[WorkerRecord], began_at: float) -> LiveWorkers:
+        """Take the rows of all workers that someone has just read, and return the live ones as `live`.
+
+        Args:
+            workers: The workers.
+            began_at: Time of `time.monotonic` when the read began.
+        """
+        return self._live(self._take(workers, began_at))
 
     async def _look_again(self) -> _Look:
         began_at = time.monotonic()
-        workers = await self._database.read(self.read_all)
+        return self._take(await self._database.read(self.read_all), began_at)
+
+    def _take(self, workers: Sequence[WorkerRecord], began_at: float) -> _Look:
         seen_at = {
             worker.name: began_at - worker.unseen.total_seconds()
             for worker in workers

@@ -13,6 +13,7 @@ from io import BytesIO
 from PIL import Image, ImageChops
 
 from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.images.jpeg_decoder import JpegDecoder
 from avatar_creator_server.images.metadata.jpeg import (
     DQT,
     END_OF_IMAGE,
@@ -21,6 +22,7 @@ from avatar_creator_server.images.metadata.jpeg import (
     jpeg_segments,
 )
 from avatar_creator_server.images.metadata.stripped import JpegScans, StrippedPicture, corrupt_error
+from avatar_creator_server.images.whole_jpeg import is_plainly_whole
 
 _FILLERS = (bytes(range(0xFE, 0x00, -1)), *(bytes((each,)) * 255 for each in (0x00, 0x55, 0xAA)))
 """Bytes to add after a scan, with each value of the first two bits. None is FF, which would start a
@@ -53,6 +55,8 @@ def with_whole_scans(stripped: StrippedPicture, scans: JpegScans) -> StrippedPic
         InvalidArgumentError: IMAGE_CORRUPT if a scan ends before its last pixel.
         OSError: The file cannot be decoded.
     """
+    if scans.has_end and is_plainly_whole(stripped, scans):
+        return stripped
     half = max(1, stripped.width // 2), max(1, stripped.height // 2)
     decoded, (*earlier_have_junk, last_has_junk) = _decode(stripped.data, scans, half)
     # libjpeg does not read bytes after a complete scan, but decodes bytes after a short scan as pixels. So
@@ -76,48 +80,9 @@ def with_whole_scans(stripped: StrippedPicture, scans: JpegScans) -> StrippedPic
     return replace(stripped, data=stripped.data[:end] + END_OF_IMAGE)
 
 
-class _Decoder:
-    """libjpeg, fed piece by piece, which shows how much of each piece it takes."""
-
-    def __init__(self, data: bytes, size: tuple[int, int]) -> None:
-        self._image = Image.open(BytesIO(data), formats=("JPEG",))
-        self._image.draft(None, size)
-        self._image.load_prepare()
-        name, extents, _, arguments = self._image.tile[0]
-        # Pillow's own loop over a file does not show how much the decoder took.
-        self._decoder = Image._getdecoder(self._image.mode, name, arguments, self._image.decoderconfig)
-        self._decoder.setimage(self._image.im, extents)
-        self._left = b""
-        self.has_finished = False
-        """True after the last row of pixels."""
-
-    def feed(self, piece: bytes) -> bool:
-        """Add bytes, and return whether libjpeg took all of them, except for fill bytes.
-
-        Raises:
-            OSError: The bytes cannot be decoded.
-        """
-        if self.has_finished:
-            return True
-        self._left += piece
-        taken, error = self._decoder.decode(self._left)
-        if taken < 0:
-            if error:
-                raise OSError(f"the decoder failed with code {error}")
-            self.has_finished = True
-            return True
-        self._left = self._left[taken:]
-        return not self._left.rstrip(b"\xff")
-
-    def decoded(self) -> Image.Image:
-        """Return the picture of a decoder that has finished."""
-        self._image.tile = []  # Nothing is left to load.
-        return self._image
-
-
 def _decode(data: bytes, scans: JpegScans, size: tuple[int, int]) -> tuple[Image.Image, list[bool]]:
     """Return the picture, at about this size, and for each scan whether bytes follow its pixels."""
-    decoder = _Decoder(data, size)
+    decoder = JpegDecoder(data, size)
     has_junk = []
     at = 0
     for start, end in zip(scans.starts, scans.ends, strict=True):
@@ -129,7 +94,7 @@ def _decode(data: bytes, scans: JpegScans, size: tuple[int, int]) -> tuple[Image
     decoder.feed(data[at:])
     if not decoder.has_finished:
         raise _short_scan_error()
-    return decoder.decoded(), has_junk
+    return decoder.pixels, has_junk
 
 
 def _end_of_last_scan(data: bytes, scans: JpegScans) -> int:
@@ -167,7 +132,7 @@ def _read_to(data: bytes, start: int, end: int) -> int:
     libjpeg decodes from several bytes at once, but skips bytes after the last scan one by one.
     """
     size = 1, 1
-    decoder = _Decoder(data, size)
+    decoder = JpegDecoder(data, size)
     decoder.feed(data[:start])
     at = start
     while at < end:
@@ -177,7 +142,7 @@ def _read_to(data: bytes, start: int, end: int) -> int:
         if all(takes):
             break
         at += _PIECE + _RUN
-    decoder = _Decoder(data, size)
+    decoder = JpegDecoder(data, size)
     decoder.feed(data[:at])
     taken_in_a_row = 0
     tail = data[at:end] + _FILLERS[0]

@@ -18,10 +18,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
-from avatar_creator_server.database.connection import TIMEOUTS
 from avatar_creator_server.database.migrator import SchemaError, require_current
-from avatar_creator_server.database.pooling import Pooling, missing_timeouts
+from avatar_creator_server.database.pooling import Pooling, allowed_connections, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
+from avatar_creator_server.database.postgresql import TIMEOUTS
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.queue_metrics import read_queue_figures
@@ -131,7 +131,8 @@ async def _check_pooling(core: Core) -> CheckResult:
         found = "PostgreSQL does not accept a second connection"
         return CheckResult("database", False, found, _more_connections(core))
     through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
-    found = f"PostgreSQL{through}, schema up to date"
+    connections, advice = await _describe_connections(core, pooling)
+    found = f"PostgreSQL{through}, schema up to date{connections}"
     if settings.pooled and missing:
         statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
         return CheckResult(
@@ -147,15 +148,47 @@ async def _check_pooling(core: Core) -> CheckResult:
             f"{found}; DATABASE_POOLER is not set, so this service changes the timeouts of other clients",
             "set DATABASE_POOLER=transaction, and MIGRATE_DATABASE_URL for `avatar-creator migrate`",
         )
-    return CheckResult("database", True, found)
+    return CheckResult("database", True, found, advice)
+
+
+async def _describe_connections(core: Core, pooling: Pooling) -> tuple[str, str]:
+    """Return what is remarkable about the connections of this server and all workers, and advice."""
+    settings = core.settings
+    try:
+        allowed, workers = await core.database.read(
+            lambda: (allowed_connections(core.database), core.workers.read_all())
+        )
+    except (AvatarCreatorError, PeeweeException):
+        return "", ""
+    processes, live = settings.server_processes, sum(not worker.lost for worker in workers)
+    # The supervisor of several processes has a connection too, for the metrics of the queue.
+    own = 1 if processes > 1 and settings.metrics_address else 0
+    needed = (processes + live) * _connections_of_process(settings) + own
+    found = (
+        f"; {processes:,} process(es) of this server and {live:,} worker(s) open up to {needed:,} connections"
+    )
+    if pooling is not Pooling.NONE:
+        # Its limit, such as PgBouncer's max_client_conn, is visible only in its own console.
+        return f"{found} to the pooler, which must allow so many clients" if processes > 1 else "", ""
+    if needed <= allowed:
+        return "", ""
+    return (
+        f"{found}, and PostgreSQL allows {allowed:,}",
+        "lower DATABASE_CONNECTIONS or SERVER_PROCESSES, raise PostgreSQL's max_connections, or use a pooler",
+    )
+
+
+def _connections_of_process(settings: Settings) -> int:
+    # One more than there are threads, because the health has a connection of its own.
+    return settings.database_connections + 1
 
 
 def _more_connections(core: Core) -> str:
-    # One more than there are threads, because the health has a connection of its own.
-    needed = core.settings.database_connections + 1
+    needed = _connections_of_process(core.settings)
+    server = "server" if core.settings.server_processes == 1 else "process of a server"
     return (
-        f"allow more connections in PostgreSQL or its pooler, or lower DATABASE_CONNECTIONS: each server and "
-        f"each worker needs up to {needed:,}"
+        "allow more connections in PostgreSQL or its pooler, or lower DATABASE_CONNECTIONS: "
+        f"each {server} and each worker needs up to {needed:,}"
     )
 
 

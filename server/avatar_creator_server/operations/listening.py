@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from contextlib import closing
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from avatar_creator_server.addresses import bracketed, parse_address
 from avatar_creator_server.settings import SettingsError, system_reason
@@ -34,8 +36,77 @@ def listen_error(variable: str, address: str) -> SettingsError | None:
     """Return the error that says why a process cannot listen on `address`; None if it can."""
     chosen = parse_address(address)
     problem = _bind_problem(chosen.host, chosen.port)
-    if problem is None:
-        return None
+    return None if problem is None else _error(variable, address, problem)
+
+
+@contextmanager
+def claimed(variable: str, address: str) -> Iterator[int]:
+    """Claim an address for several processes of one server while the context is open, and yield its port.
+
+    The processes listen there with `SO_REUSEPORT`. Every other server gets the error that the address is in
+    use, also while none of the processes listens.
+
+    Raises:
+        SettingsError: The address is in use, or this system does not share ports between processes.
+    """
+    if sys.platform != "linux":
+        raise SettingsError(
+            "SERVER_PROCESSES (serve --processes) needs Linux, which shares a port between processes: run "
+            "one process"
+        )
+    require_own_address(variable, address)
+    chosen = parse_address(address)
+    port, problem = chosen.port, OSError()
+    with ExitStack() as claims:
+        is_claimed = False
+        for family, host in _places(chosen.host):
+            try:
+                port = _claim(family, host, port, claims)
+                is_claimed = True
+            except OSError as error:
+                problem = error
+        if not is_claimed:
+            raise _error(variable, address, problem)
+        yield port
+
+
+def _claim(family: socket.AddressFamily, host: str, port: int, claims: ExitStack) -> int:
+    """Bind a socket that does not listen, and next to which only our processes can bind theirs.
+
+    Raises:
+        OSError: The place is in use.
+    """
+    claim = claims.enter_context(closing(socket.socket(family, socket.SOCK_STREAM)))
+    if family == socket.AF_INET6:
+        claim.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    # Connections that the last server has closed do not count. Another socket that listens does.
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    claim.bind((host, port))
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    port = int(claim.getsockname()[1])
+    # Another supervisor may have bound its socket too, before that last option. Of a name, there is only one.
+    name = claims.enter_context(closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
+    name.bind(f"\0avatar-creator-server-{host}-{port}")
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return port
+
+
+def _places(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """Return the families and addresses at which gRPC listens for a host.
+
+    For gRPC, both `0.0.0.0` and `::` are all addresses of both families, if the system has IPv6.
+    Source: `ListenerContainerAddWildcardAddresses` in gRPC's `posix_engine_listener_utils.cc`.
+    """
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    places: list[tuple[socket.AddressFamily, str]] = list(
+        dict.fromkeys((family, str(place[0])) for family, _, _, _, place in found)
+    )
+    if {place for _, place in places} & {"0.0.0.0", "::"}:
+        return [(socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")]
+    return places
+
+
+def _error(variable: str, address: str, problem: OSError) -> SettingsError:
     reason = system_reason(problem)
     if problem.errno == errno.EADDRINUSE:
         reason += "; is another server running there?"

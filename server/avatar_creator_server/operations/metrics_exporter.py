@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import structlog
 from peewee import PeeweeException
-from prometheus_client import REGISTRY, disable_created_metrics, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metrics, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from avatar_creator_server.addresses import parse_address
@@ -127,8 +129,13 @@ def _gauge(name: str, description: str, value: float) -> Metric:
     return GaugeMetricFamily(f"avatar_creator_{name}", description, value=value)
 
 
-def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
+def serve_metrics(address: str, queue: QueueCollector | None = None, *, shared: Path | None = None) -> None:
     """Serve the metrics at `host:port` until the process ends; do nothing if the address is empty.
+
+    Args:
+        address: The address, or an empty text.
+        queue: The metrics of the queue, for a server.
+        shared: Folder in which several processes keep their metrics, instead of the metrics of this process.
 
     Raises:
         SettingsError: the address cannot be listened on.
@@ -137,11 +144,15 @@ def serve_metrics(address: str, queue: QueueCollector | None = None) -> None:
         return
     require_own_address("METRICS_ADDRESS", address)
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = REGISTRY
+    if shared is not None:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(shared))  # type: ignore[no-untyped-call]
     if queue is not None:
-        REGISTRY.register(queue)
+        registry.register(queue)
     chosen = parse_address(address)
     try:
-        server, _ = start_http_server(chosen.port, chosen.host)
+        server, _ = start_http_server(chosen.port, chosen.host, registry)
     except OSError as error:
         raise listen_error("METRICS_ADDRESS", address) or SettingsError(
             f"cannot listen on METRICS_ADDRESS {address}: {system_reason(error)}"

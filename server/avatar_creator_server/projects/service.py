@@ -15,6 +15,7 @@ from avatar_creator_server.database.compiled_queries import (
     by_name,
     compiled,
     parameter,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
@@ -78,12 +79,13 @@ def _locked(lock: ProjectLock | None) -> CompiledQuery[datetime]:
         IS_NOT_DELETED,
     )
     if lock is None:
-        return CompiledQuery(query, by_name(lambda _: datetime.now(UTC)))
+        return CompiledQuery(query, by_name(lambda _: datetime.now(UTC)), by_key=True)
     # Outside the locking query, which would read the clock before it waits for the lock.
     locked = query.for_update(lock.value).cte("locked", materialized=True)
     return CompiledQuery(
         locked.select_from(fn.clock_timestamp().alias("time")),
         by_name(lambda row: row.time.astimezone(UTC)),
+        by_key=True,
     )
 
 
@@ -103,7 +105,8 @@ def _existing(sees_all: bool) -> CompiledQuery[str]:
         AvatarProject.id == parameter("project_id"), IS_NOT_DELETED
     )
     caller = caller_of_form(sees_all, parameter("user_id"))
-    return CompiledQuery(caller.found(query, AvatarProject.user_id), by_name(lambda row: str(row.id)))
+    query = caller.found(query, AvatarProject.user_id)
+    return CompiledQuery(query, by_name(lambda row: str(row.id)), by_key=True)
 
 
 def count_avatars(project_id: str, change: int) -> None:
@@ -157,19 +160,21 @@ class Projects:
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.begin_time()
         project_id = new_id()
-        earlier_id = get_or_reserve(key, project_id, now)
+        earlier_id = get_or_reserve(self._database, key, project_id)
         if earlier_id is not None:
             return self._get(caller, earlier_id)
         project = Project(
             project_id, caller.user_id, name, description, 0, "", create_time=now, update_time=now
         )
-        _insert_project().run(
-            id=project.id,
-            user_id=project.user_id,
-            name=project.name,
-            description=project.description,
-            create_time=now,
-            update_time=now,
+        run_later(
+            _insert_project().given(
+                id=project.id,
+                user_id=project.user_id,
+                name=project.name,
+                description=project.description,
+                create_time=now,
+                update_time=now,
+            )
         )
         return project
 
@@ -201,9 +206,8 @@ def _insert_project() -> CompiledInsert:
 
 @compiled
 def _project(sees_all: bool) -> CompiledQuery[Project]:
-    return CompiledQuery(
-        _projects(sees_all).where(AvatarProject.id == parameter("project_id")), by_name(Project.from_row)
-    )
+    query = _projects(sees_all).where(AvatarProject.id == parameter("project_id"))
+    return CompiledQuery(query, by_name(Project.from_row), by_key=True)
 
 
 @compiled

@@ -148,6 +148,8 @@ class Settings(BaseSettings):
 
     listen_address: _Address = "127.0.0.1:50051"
     """Address on which the server listens, `host:port`."""
+    server_processes: int = Field(default=1, ge=1, le=64)
+    """Number of processes of a server. They share the address, so that a server can use several cores."""
     data_path: _FilePath = Path("avatar-creator-data")
     """Folder for the embedded service's SQLite database and generated secret."""
     upload_path: _FilePath = Path("uploads")
@@ -162,13 +164,13 @@ class Settings(BaseSettings):
     migrate_database_url: Annotated[str, _if_set(parse_postgresql_url)] = ""
     """Address of PostgreSQL itself, for `migrate`; `database_url` if empty."""
     database_connections: int = Field(default=8, ge=1, le=1000)
-    """Number of threads of a process that query the database, with one connection each."""
+    """Number of connections of a process to the database."""
     database_connections_per_user: int = Field(default=4, ge=1, le=1000)
-    """Maximum number of these threads that one user holds at the same time."""
+    """Maximum number of these connections that one user holds at the same time."""
     database_read_seconds: float = Field(default=10, gt=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
     """Maximum time of a read in a call, in seconds. The call's deadline can end it sooner."""
     database_wait_seconds: float = Field(default=5, ge=0, le=_SECONDS_PER_DAY, allow_inf_nan=False)
-    """Maximum time that a call waits for a database thread before it is refused."""
+    """Maximum time that a call waits for a database connection before it is refused."""
     redis_url: Annotated[str, _if_set(parse_redis_url)] = ""
     """URL of Redis: `redis://:password@host:port/0`, `rediss://…` with TLS, or `unix:///path`."""
     redis_host: Annotated[str, _if_set(parse_host)] = ""
@@ -500,6 +502,12 @@ class Settings(BaseSettings):
                 raise SettingsError(
                     "STORAGE_URL is set, but the database is SQLite on this machine's disk: set DATABASE_URL "
                     "and REDIS_URL too, or unset STORAGE_URL to run the embedded service"
+                )
+            if self.server_processes > 1:
+                raise SettingsError(
+                    f"SERVER_PROCESSES (serve --processes) is {self.server_processes}, but the database is "
+                    "SQLite, which only one process can use: set DATABASE_URL to a PostgreSQL database, or "
+                    "run one process"
                 )
         elif not self.redis:
             raise SettingsError(

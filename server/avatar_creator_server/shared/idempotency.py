@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from peewee import fn
+
 from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled
+from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import IdempotencyKey
 from avatar_creator_server.errors import AlreadyExistsError
 
@@ -27,7 +30,7 @@ class RequestKey:
     """SHA-256 of the request without its `request_id`."""
 
 
-def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str | None:
+def get_or_reserve(database: Database, key: RequestKey, new_resource_id: str) -> str | None:
     """Reserve the key for a new resource, in the current transaction.
 
     Returns:
@@ -39,13 +42,13 @@ def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str 
     """
     if not key.request_id:
         return None
-    reserved = _reserve().run(
+    reserved = _reserve(database.is_postgresql).run(
         user_id=key.user_id,
         method=key.method,
         request_id=key.request_id,
         body_hash=key.body_hash,
         resource_id=new_resource_id,
-        create_time=now,
+        **({} if database.is_postgresql else {"create_time": database.begin_time()}),
     )
     if reserved.fetchone() is not None:
         return None
@@ -60,9 +63,12 @@ def get_or_reserve(key: RequestKey, new_resource_id: str, now: datetime) -> str 
 
 
 @compiled
-def _reserve() -> CompiledInsert:
+def _reserve(is_postgresql: bool) -> CompiledInsert:
     return CompiledInsert(
-        IdempotencyKey, lambda query: query.on_conflict_ignore().returning(IdempotencyKey.resource_id)
+        IdempotencyKey,
+        lambda query: query.on_conflict_ignore().returning(IdempotencyKey.resource_id),
+        # To read the clock of PostgreSQL would cost a round trip.
+        **({"create_time": fn.now()} if is_postgresql else {}),
     )
 
 

@@ -109,7 +109,7 @@ class Pager:
 
         Args:
             scope: User, list name and arguments of the list.
-            query: Reads at most so many items after a cursor, on a database thread.
+            query: Reads at most so many items after a cursor, in a database job.
             cursor_of: Returns the cursor of an item.
             page_size: Maximum number of items; 0 means `default_size`, more than `max_size` means that.
             page_token: Empty for the first page.

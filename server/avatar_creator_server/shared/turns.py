@@ -79,12 +79,13 @@ class Turns:
             ResourceExhaustedError: The user has too many turns, or too many waiting calls.
             UnavailableError: All turns are taken, most of them by others, or the deadline cannot be met.
         """
+        if (seconds_left is None or seconds_left > 0) and self._queue.begin_at_once(user_id):
+            return
         error = self.refusal(user_id, seconds_left)
         if error is not None:
             raise error
         call = _Call(user_id, asyncio.get_running_loop().create_future())
-        if self._queue.begin(call):
-            return
+        self._queue.begin(call)
         try:
             async with asyncio.timeout(
                 self._wait_seconds if seconds_left is None else min(self._wait_seconds, seconds_left)

@@ -17,7 +17,7 @@ from avatar_creator_server.database.compiled_queries import (
     Statement,
     compiled,
     parameter,
-    run_together,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarGeneration, DailyUploads, UserStatistics
@@ -51,7 +51,7 @@ def count(
     """
     if uploads:
         _add_uploads(user_id, uploads)
-    run_together(counted(user_id, avatars=avatars, usages=usages, generations=generations))
+    run_later(counted(user_id, avatars=avatars, usages=usages, generations=generations))
 
 
 def counted(

@@ -19,7 +19,7 @@ from avatar_creator_server.database.compiled_queries import (
     by_name,
     compiled,
     parameter,
-    run_together,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
@@ -160,7 +160,7 @@ class Usage:
 
     def _record(self, caller: Caller, key: RequestKey, use: Use) -> tuple[UsageRecord, int]:
         usage_id = new_id()
-        earlier_id = get_or_reserve(key, usage_id, self._database.begin_time())
+        earlier_id = get_or_reserve(self._database, key, usage_id)
         if earlier_id is not None:
             return self._recorded(caller, earlier_id)
         # The time after the lock, so that the time of the last use never goes back.
@@ -171,7 +171,7 @@ class Usage:
             create_time=avatar.lock_time,
             **(asdict(use) | {"app_name": use.shown_app_name}),
         )
-        run_together(
+        run_later(
             _insert_use().given(**asdict(record)),
             _count_of_avatar().given(avatar_id=use.avatar_id, now=avatar.lock_time),
             *_counts_by_app(use, avatar.lock_time),
@@ -284,7 +284,8 @@ def _count_of_avatar() -> CompiledStatement:
     return CompiledStatement(
         Avatar.update(
             usage_count=Avatar.usage_count + 1, last_used_time=parameter("now", Avatar.last_used_time)
-        ).where(Avatar.id == parameter("avatar_id"))
+        ).where(Avatar.id == parameter("avatar_id")),
+        by_key=True,
     )
 
 

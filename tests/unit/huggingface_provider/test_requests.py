@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from avatar_creator_server.errors import UnavailableError
-from avatar_creator_server.images.processing import Picture
+from avatar_creator_server.images.picture import Picture
 from avatar_creator_tasks.providers.base import (
     ProviderError,
     Reference,

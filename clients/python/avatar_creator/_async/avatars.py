@@ -29,6 +29,7 @@ class AsyncAvatars(AsyncNamespace):
         persona: Persona | None = None,
         attributes: Attributes | None = None,
         content_type: str = "",
+        defer_thumbnail: bool = False,
         on_progress: UploadProgress | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -46,6 +47,8 @@ class AsyncAvatars(AsyncNamespace):
             attributes: Appearance of the person.
             content_type: `image/jpeg`, `image/png` or `image/webp`, or another name of that type, such as
                 `image/jpg`. Empty lets the service detect the type.
+            defer_thumbnail: True returns as soon as the picture is stored, without waiting for the
+                thumbnail. `thumbnail_pending` is then true, and a worker makes the thumbnail soon after.
             on_progress: Called with the bytes sent and the total bytes, which are None if a file object has
                 no known size. It runs on the event loop. A retry starts again at the first byte.
             request_id: UUID of this logical call; None creates one.
@@ -60,7 +63,9 @@ class AsyncAvatars(AsyncNamespace):
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
         """
-        metadata = requests.upload_avatar(project_id, name, persona, attributes, content_type, request_id)
+        metadata = requests.upload_avatar(
+            project_id, name, persona, attributes, content_type, defer_thumbnail, request_id
+        )
         return await self._connection.upload(metadata, PictureSource(picture), on_progress, timeout)
 
     async def get(self, avatar_id: str, *, timeout: float | None = None) -> Avatar:

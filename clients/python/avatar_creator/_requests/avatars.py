@@ -34,6 +34,7 @@ def upload_avatar(
     persona: Persona | None,
     attributes: Attributes | None,
     content_type: str,
+    defer_thumbnail: bool,
     request_id: str | None,
 ) -> UploadAvatarMetadata:
     return UploadAvatarMetadata(
@@ -42,6 +43,7 @@ def upload_avatar(
         persona=persona,
         attributes=attributes,
         content_type=content_type,
+        defer_thumbnail=defer_thumbnail,
         request_id=given_or_new(request_id),
     )
 

@@ -30,6 +30,7 @@ class Avatars(Namespace):
         persona: Persona | None = None,
         attributes: Attributes | None = None,
         content_type: str = "",
+        defer_thumbnail: bool = False,
         on_progress: UploadProgress | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -47,6 +48,8 @@ class Avatars(Namespace):
             attributes: Appearance of the person.
             content_type: `image/jpeg`, `image/png` or `image/webp`, or another name of that type, such as
                 `image/jpg`. Empty lets the service detect the type.
+            defer_thumbnail: True returns as soon as the picture is stored, without waiting for the
+                thumbnail. `thumbnail_pending` is then true, and a worker makes the thumbnail soon after.
             on_progress: Called with the bytes sent and the total bytes, which are None if a file object has
                 no known size. It runs on another thread. A retry starts again at the first byte.
             request_id: UUID of this logical call; None creates one.
@@ -61,7 +64,9 @@ class Avatars(Namespace):
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
         """
-        metadata = requests.upload_avatar(project_id, name, persona, attributes, content_type, request_id)
+        metadata = requests.upload_avatar(
+            project_id, name, persona, attributes, content_type, defer_thumbnail, request_id
+        )
         return self._connection.upload(metadata, PictureSource(picture), on_progress, timeout)
 
     def get(self, avatar_id: str, *, timeout: float | None = None) -> Avatar:

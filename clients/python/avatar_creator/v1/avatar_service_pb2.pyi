@@ -121,6 +121,7 @@ class UploadAvatarMetadata(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEFER_THUMBNAIL_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project that the avatar will belong to."""
     name: _builtins.str
@@ -134,6 +135,10 @@ class UploadAvatarMetadata(_message.Message):
     request_id: _builtins.str
     """Idempotency key, a UUID; see `CreateProjectRequest.request_id`. The body that it covers is this metadata and the
     SHA-256 of the picture's bytes.
+    """
+    defer_thumbnail: _builtins.bool
+    """Whether the service makes the thumbnail only after it has answered. The avatar then comes back with
+    `thumbnail_pending`, as soon as its picture is stored. A worker makes the thumbnail soon after.
     """
     @_builtins.property
     def persona(self) -> _persona_pb2.Persona:
@@ -152,10 +157,11 @@ class UploadAvatarMetadata(_message.Message):
         attributes: _attributes_pb2.Attributes | None = ...,
         content_type: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        defer_thumbnail: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "persona", b"persona"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "content_type", b"content_type", "name", b"name", "persona", b"persona", "project_id", b"project_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "content_type", b"content_type", "defer_thumbnail", b"defer_thumbnail", "name", b"name", "persona", b"persona", "project_id", b"project_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,8 +86,8 @@ class AvatarServiceServicer(object):
         """Create an avatar from a picture. Idempotent by `request_id`.
 
         The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
-        call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
-        back with `thumbnail_pending`.
+        call waits up to 2 seconds for a worker to make the thumbnail, unless `defer_thumbnail` is set. If no worker makes
+        it in time, the avatar comes back with `thumbnail_pending`.
 
         The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
         is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.

@@ -41,8 +41,8 @@ class AvatarServiceStub:
     """Create an avatar from a picture. Idempotent by `request_id`.
 
     The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
-    call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
-    back with `thumbnail_pending`.
+    call waits up to 2 seconds for a worker to make the thumbnail, unless `defer_thumbnail` is set. If no worker makes
+    it in time, the avatar comes back with `thumbnail_pending`.
 
     The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
     is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.
@@ -92,8 +92,8 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
     """Create an avatar from a picture. Idempotent by `request_id`.
 
     The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
-    call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
-    back with `thumbnail_pending`.
+    call waits up to 2 seconds for a worker to make the thumbnail, unless `defer_thumbnail` is set. If no worker makes
+    it in time, the avatar comes back with `thumbnail_pending`.
 
     The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
     is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.
@@ -146,8 +146,8 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         """Create an avatar from a picture. Idempotent by `request_id`.
 
         The first message has the metadata, all later ones have chunks of the file; 64 to 256 KiB a chunk work best. The
-        call waits up to 2 seconds for a worker to make the thumbnail. If no worker makes it in time, the avatar comes
-        back with `thumbnail_pending`.
+        call waits up to 2 seconds for a worker to make the thumbnail, unless `defer_thumbnail` is set. If no worker makes
+        it in time, the avatar comes back with `thumbnail_pending`.
 
         The stored picture is upright and has no metadata. The service accepts a file with all its pixels, even if its end
         is missing, a trailer follows it, or a part that decoders ignore is damaged, and stores it without that damage.

@@ -15,8 +15,8 @@ from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.persona_pb2 import Persona
 from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
 from avatar_creator_server.api.answers import count_fitting, fit
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.field_masks import written_paths
-from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.transfers import Pace, Transfers
 from avatar_creator_server.api.validation import validate
@@ -24,7 +24,7 @@ from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.avatars.service import AvatarChanges, Avatars, Upload
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.errors import InvalidArgumentError
-from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
+from avatar_creator_server.images.picture import MAX_IMAGE_BYTES
 from avatar_creator_server.images.spool import SpooledFile
 from avatar_creator_server.shared.paging import Page
 
@@ -60,6 +60,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
                 persona=mapping.persona_from_proto(metadata.persona),
                 attributes=mapping.attributes_from_proto(metadata.attributes),
                 content_type=metadata.content_type,
+                defer_thumbnail=metadata.defer_thumbnail,
             )
             key = request_key("UploadAvatar", metadata.request_id, metadata, file.sha256())
             avatar = await self._avatars.upload(caller, key, upload, file)

@@ -14,7 +14,7 @@ from avatar_creator_server.api.access import (
     token_seconds_left,
 )
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
@@ -116,7 +116,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         async for update in self._watches.watch(
             privileged_caller(request), known, seconds=token_seconds_left()
         ):
-            yield pb.WatchGenerationResponse(generation=update.message)
+            yield update.response
 
     async def WatchGenerations(
         self, request: pb.WatchGenerationsRequest, context: Context
@@ -133,7 +133,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
             known = {target.generation_id: target.known_revision for target in request.targets}
             updates = self._watches.watch(caller, known, seconds=seconds)
         async for update in updates:
-            yield pb.WatchGenerationsResponse(generation=update.message)
+            yield update.response_of_several
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context

@@ -13,11 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from avatar_creator_server.api.interceptors.context import Context
-from avatar_creator_server.database.connection import Database
-from avatar_creator_server.errors import NotFoundError
-from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
-from avatar_creator_server.generations.workers import Workers
+from avatar_creator_server.api.context import Context
+from avatar_creator_server.errors import NotFoundError, UnavailableError
+from avatar_creator_server.generations.availability import Availability, AvailabilityReader
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 
 log = structlog.get_logger()
@@ -44,16 +42,12 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
 
     def __init__(
         self,
-        database: Database,
+        availability: AvailabilityReader,
         notifier: WorkerNotifier,
-        circuit_breakers: CircuitBreakers,
-        workers: Workers,
         service_names: Sequence[str],
     ) -> None:
-        self._database = database
+        self._availability = availability
         self._notifier = notifier
-        self._circuit_breakers = circuit_breakers
-        self._workers = workers
         self._names_of_database = ("", *service_names)
         names = (*self._names_of_database, "queue", "provider", "worker")
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
@@ -118,12 +112,25 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             await self._check()
 
     async def _check(self) -> None:
-        database, queue, provider, worker = await asyncio.gather(
-            self._status_of("database", self._database.ping),
+        found: Availability | None = None
+
+        async def read_availability() -> None:
+            nonlocal found
+            found = await self._availability.read()
+
+        async def require_closed_circuits() -> None:
+            for circuit in found.open_circuits if found else ():
+                raise UnavailableError(circuit.reason, f"route {circuit.route}: {circuit.message}")
+
+        database, queue = await asyncio.gather(
+            self._status_of("database", read_availability),
             self._status_of("queue", self._notifier.ping),
-            self._status_of("provider", self._circuit_breakers.require_closed),
-            self._status_of_workers(),
         )
+        provider = worker = NOT_SERVING
+        if found is not None:
+            provider = await self._status_of("provider", require_closed_circuits)
+            # Logs nothing: a service may run without workers for hours, for example at night.
+            worker = SERVING if found.workers.slots else NOT_SERVING
         services = dict.fromkeys(self._names_of_database, database)
         await self._set({**services, "queue": queue, "provider": provider, "worker": worker})
 
@@ -141,15 +148,6 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             self._failed.remove(name)
             log.info("health_check_recovered", name=name)
         return SERVING
-
-    async def _status_of_workers(self) -> int:
-        # Logs nothing: a service may run without workers for hours, for example at night.
-        try:
-            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
-                live = await self._workers.live()
-        except Exception:  # the check of the database logs why
-            return NOT_SERVING
-        return SERVING if live.slots else NOT_SERVING
 
     async def _set(self, statuses: dict[str, int]) -> None:
         if statuses != self._statuses:

@@ -6,7 +6,7 @@ from avatar_creator.v1 import preset_service_pb2 as pb
 from avatar_creator.v1 import preset_service_pb2_grpc as pb_grpc
 from avatar_creator_server.api.access import current_caller
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
 from avatar_creator_server.presets.service import Gallery

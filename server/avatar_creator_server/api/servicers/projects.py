@@ -6,8 +6,8 @@ from avatar_creator.v1 import avatar_project_service_pb2 as pb
 from avatar_creator.v1 import avatar_project_service_pb2_grpc as pb_grpc
 from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
 from avatar_creator_server.api.answers import fit
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.field_masks import written_paths
-from avatar_creator_server.api.interceptors.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.servicers.avatars import encode_avatars
 from avatar_creator_server.api.validation import validate

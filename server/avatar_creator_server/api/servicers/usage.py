@@ -13,7 +13,7 @@ from avatar_creator.v1 import usage_service_pb2 as pb
 from avatar_creator.v1 import usage_service_pb2_grpc as pb_grpc
 from avatar_creator_server.api.access import current_caller, privileged_caller, resolve_list_owner
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping

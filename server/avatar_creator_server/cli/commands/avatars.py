@@ -65,10 +65,19 @@ def upload(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the new avatar.", show_default="the file's name")
     ] = "",
+    defer_thumbnail: Annotated[
+        bool, typer.Option("--defer-thumbnail", help="Do not wait for the thumbnail.")
+    ] = False,
 ) -> None:
     """Upload a picture as a new avatar."""
     with _upload_progress(session, file) as on_progress:
-        avatar = session.client.avatars.upload(project, file, name=name or file.stem, on_progress=on_progress)
+        avatar = session.client.avatars.upload(
+            project,
+            file,
+            name=name or file.stem,
+            defer_thumbnail=defer_thumbnail,
+            on_progress=on_progress,
+        )
     session.print_result(avatar, lambda uploaded: f"Uploaded {uploaded.name} ({uploaded.id}).")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -28,20 +29,56 @@ _errors = Console(stderr=True, highlight=False)
 
 _LONGEST_TOKEN_SECONDS = 100 * 365 * 86_400
 
+_SERVE_PROCESS = "serve-process"
+
 Role = Literal["ops"]
+T = TypeVar("T")
 
 
 @commands.command(rich_help_panel=_PANEL)
-def serve() -> None:
+def serve(
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Processes that share the port, for as many cores; with PostgreSQL only.",
+            show_default="SERVER_PROCESSES, or 1",
+        ),
+    ] = None,
+) -> None:
     """Start the gRPC server on LISTEN_ADDRESS; without DATABASE_URL and REDIS_URL it includes a worker."""
-    from avatar_creator_server.api.server import serve as serve_until
     from avatar_creator_server.operations.private_files import tighten_permissions
     from avatar_creator_server.shared.memory import keep_few_arenas
 
     keep_few_arenas()
-    settings = _settings()
+    settings = _settings(**({} if processes is None else {"server_processes": processes}))
     tighten_permissions(settings)
+    # Each case imports what it needs: the supervisor needs no gRPC.
+    if settings.server_processes > 1:
+        from avatar_creator_server.operations.supervisor import supervise
+
+        # The working folder of the service has no modules.
+        command = (sys.executable, "-P", "-m", "avatar_creator_server.cli", _SERVE_PROCESS)
+        code = _run_until_signal(lambda finish: supervise(settings, command, os.environ, finish))
+        raise typer.Exit(code)
+    from avatar_creator_server.api.server import serve as serve_until
+
     _run_until_signal(lambda finish: serve_until(settings, finish))
+
+
+@commands.command(_SERVE_PROCESS, hidden=True)
+def serve_process(number: int) -> None:
+    """Serve as one of several processes; `serve` starts it."""
+    from avatar_creator_server.operations.server_process import ServerProcess
+
+    process = ServerProcess(number)  # before the import of the server, which imports the metrics
+
+    from avatar_creator_server.api.server import serve as serve_until
+    from avatar_creator_server.shared.memory import keep_few_arenas
+
+    keep_few_arenas()
+    settings = _settings(process=number)
+    _run_until_signal(lambda finish: serve_until(settings, finish, process))
 
 
 @commands.command(rich_help_panel=_PANEL)
@@ -266,26 +303,26 @@ def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | No
         raise typer.Exit(1)
 
 
-def _settings() -> Settings:
+def _settings(*, process: int | None = None, **replacements: Any) -> Settings:
     from avatar_creator_server.logs import configure_logging
     from avatar_creator_server.operations.private_files import create_private_files
     from avatar_creator_server.redaction import Redactor
     from avatar_creator_server.settings import Settings
 
     create_private_files()
-    settings = Settings.load()
-    configure_logging(settings.log_level, Redactor(os.environ))
+    settings = Settings.load(**replacements)
+    configure_logging(settings.log_level, Redactor(os.environ), process=process)
     return settings
 
 
-def _run_until_signal(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+def _run_until_signal(run: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
     import uvloop
 
-    async def until_signal() -> None:
+    async def until_signal() -> T:
         finish = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, finish.set)
-        await run(finish)
+        return await run(finish)
 
-    uvloop.run(until_signal())
+    return uvloop.run(until_signal())

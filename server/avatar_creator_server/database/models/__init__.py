@@ -12,6 +12,7 @@ from avatar_creator_server.database.models.generation import (
     ClaimTurn,
     GenerationAttempt,
     GenerationRecipe,
+    UserQueue,
 )
 from avatar_creator_server.database.models.idempotency import IdempotencyKey
 from avatar_creator_server.database.models.model_mapping import ModelMapping
@@ -29,6 +30,7 @@ TABLES: tuple[type[BaseModel], ...] = (
     AvatarPreset,
     PersonaExample,
     AvatarGeneration,
+    UserQueue,
     ClaimTurn,
     GenerationAttempt,
     GenerationRecipe,
@@ -71,6 +73,7 @@ __all__ = [
     "PersonaExample",
     "RouteCircuit",
     "RunningWorker",
+    "UserQueue",
     "UserStatistics",
     "least_id",
     "new_id",

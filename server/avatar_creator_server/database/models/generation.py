@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from peewee import (
     SQL,
     BigIntegerField,
     BooleanField,
+    CompositeKey,
     ForeignKeyField,
     IntegerField,
     JSONField,
@@ -15,7 +18,7 @@ from peewee import (
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
 from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.project import AvatarProject
-from avatar_creator_server.database.models.states import LOST_OUTCOMES, AttemptOutcome
+from avatar_creator_server.database.models.states import LOST_OUTCOMES, AttemptOutcome, GenerationState
 
 
 class AvatarGeneration(BaseModel):
@@ -82,6 +85,8 @@ class AvatarGeneration(BaseModel):
     due_time = UtcDateTimeField(null=True)
     """Time from which a worker may claim the generation: the time of the next attempt while pending, the end
     of the lease while processing, and null after the end. One column, so one index range has all due work."""
+    delay_over = BooleanField(default=False, constraints=[SQL("DEFAULT FALSE")])
+    """True once a sweeper has found that the delay of the retry is over, until the next claim."""
     create_time = UtcDateTimeField()
     start_time = UtcDateTimeField(null=True)
     end_time = UtcDateTimeField(null=True)
@@ -93,6 +98,37 @@ class AvatarGeneration(BaseModel):
 
     class Meta:
         table_name = "avatar_generations"
+
+
+def is_queued(row: Any) -> Any:
+    """Return the condition that a generation is queued: it is pending, and due for a claim.
+
+    It was due when it was last written, or a sweeper has found that the delay of its retry is over. So the
+    database can count and index the queued ones: no row of theirs changes by time alone.
+
+    Args:
+        row: `AvatarGeneration` or an alias of it.
+    """
+    return _is_unfinished(row, GenerationState.PENDING) & _was_due(row)
+
+
+def is_delayed(row: Any) -> Any:
+    """Return the condition that a generation is pending, and not queued: it waits for its retry."""
+    return _is_unfinished(row, GenerationState.PENDING) & ~_was_due(row)
+
+
+def is_running(row: Any) -> Any:
+    """Return the condition that a worker runs a generation, or has been lost while it did."""
+    return _is_unfinished(row, GenerationState.PROCESSING)
+
+
+def _is_unfinished(row: Any, state: GenerationState) -> Any:
+    # The state is a part of the SQL, because SQLite uses a partial index only if it sees the condition.
+    return row.due_time.is_null(False) & (row.state == SQL(f"'{state}'"))
+
+
+def _was_due(row: Any) -> Any:
+    return (row.due_time <= row.update_time) | row.delay_over
 
 
 _G = AvatarGeneration
@@ -113,6 +149,39 @@ _G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avata
 _G.add_index(_G.index(_G.group_id, _G.id, where=(_G.group_id != ""), name="avatar_generations_group"))
 _G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))
 _G.add_index(_G.index(_G.persona_example, name="avatar_generations_persona_example"))
+_G.add_index(_G.index(_G.user_id, _G.priority, _G.id, where=is_queued(_G), name="avatar_generations_queued"))
+_G.add_index(_G.index(_G.due_time, where=is_delayed(_G), name="avatar_generations_delayed"))
+_G.add_index(_G.index(_G.due_time, where=is_running(_G), name="avatar_generations_running"))
+
+
+class UserQueue(BaseModel):
+    """The queued generations of a user and priority. Triggers of the database keep these rows."""
+
+    user_id = TextField()
+    priority = IntegerField()
+    """Index into `avatar_creator_server.database.models.states.PRIORITIES`."""
+    length = IntegerField()
+    """Number of queued generations; see `is_queued`."""
+    head_id = TextField(null=True)
+    """Id of the first one; null if the queue is empty."""
+    turn_time = UtcDateTimeField(null=True)
+    """Time of the user's last claim of this priority, or of the creation of the first generation if that is
+    later; null if the queue is empty."""
+
+    class Meta:
+        table_name = "user_queues"
+        primary_key = CompositeKey("user_id", "priority")
+
+
+UserQueue.add_index(
+    UserQueue.index(
+        UserQueue.priority,
+        UserQueue.turn_time,
+        UserQueue.head_id,
+        where=UserQueue.head_id.is_null(False),
+        name="user_queues_turns",
+    )
+)
 
 
 class ClaimTurn(BaseModel):

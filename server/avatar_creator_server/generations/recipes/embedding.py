@@ -23,7 +23,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from avatar_creator_server.generations.recipes.recipe import Recipe
-from avatar_creator_server.images.processing import Picture, encode_png
+from avatar_creator_server.images.picture import Picture
+from avatar_creator_server.images.processing import encode_png
 from avatar_creator_server.model_table import Guidance, find_model
 
 RECIPE_NAMESPACE = "urn:uuid:ac495a74-680f-4f78-b193-00885e545934#"

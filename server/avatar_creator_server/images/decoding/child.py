@@ -23,6 +23,7 @@ from avatar_creator_server.images import processing as images
 from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, draft_scale, require_few_scans
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata import content_type_of, strip_metadata
+from avatar_creator_server.images.picture import MAX_IMAGE_BYTES, Picture
 from avatar_creator_server.logs import configure_logging
 from avatar_creator_server.redaction import Redactor
 from avatar_creator_server.shared.memory import return_free_memory
@@ -106,7 +107,7 @@ def reduced(image: Image.Image, width: int, height: int) -> Image.Image:
     return image if factor == 1 else image.reduce(factor)
 
 
-def _picture(picture: images.Picture) -> tuple[dict[str, Any], bytes]:
+def _picture(picture: Picture) -> tuple[dict[str, Any], bytes]:
     return {
         "content_type": picture.content_type,
         "width": picture.width,
@@ -124,7 +125,7 @@ def _cost(header: dict[str, Any], content: bytes) -> Cost:
     """
     is_upload = header["task"] == "accept"
     content_type = content_type_of(content)
-    if is_upload and (content_type is None or len(content) > images.MAX_IMAGE_BYTES):
+    if is_upload and (content_type is None or len(content) > MAX_IMAGE_BYTES):
         return _NO_COST
     if content_type is None:
         raise ValueError("not a stored picture")

@@ -14,17 +14,19 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from PIL import Image
 
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError, overloaded_error
 from avatar_creator_server.images.decoding.cost import MIB, too_expensive
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
 from avatar_creator_server.images.metadata.stripped import corrupt_error
-from avatar_creator_server.images.processing import Picture
+from avatar_creator_server.images.picture import Picture
 from avatar_creator_server.shared.turns import Turns
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 log = structlog.get_logger()
 
@@ -406,6 +408,8 @@ def _picture(answered: tuple[dict[str, Any], bytes]) -> Picture:
 
 
 def _pixels(answered: tuple[dict[str, Any], bytes]) -> Image.Image:
+    from PIL import Image  # A server needs no pixels.
+
     answer, pixels = answered
     with _distrust():
         width, height = answer["width"], answer["height"]

@@ -26,7 +26,9 @@ DQT, SOS = 0xDB, 0xDA
 _EOI, _COM = 0xD9, 0xFE
 _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 _PROGRESSIVE = 0xC2
-_HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, _PROGRESSIVE})
+SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1})
+"""Frames with Huffman coding whose scans have whole coefficients: baseline and extended sequential."""
+_HUFFMAN_FRAMES = SEQUENTIAL_FRAMES | {_PROGRESSIVE}
 _FRAMES = _HUFFMAN_FRAMES | {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _TABLES = frozenset({0xC4, 0xCC, DQT, 0xDC, 0xDD})
 """DHT, DAC, DQT, DNL, DRI."""

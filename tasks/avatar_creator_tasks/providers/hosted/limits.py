@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avatar_creator_server.images.processing import MAX_IMAGE_BYTES
+from avatar_creator_server.images.picture import MAX_IMAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

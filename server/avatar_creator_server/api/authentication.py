@@ -5,12 +5,9 @@ It also sets the limits of the call at the database: the user's share of it, and
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from avatar_creator_server.api.access import set_identity
 from avatar_creator_server.api.call_classes import CallClass, class_of
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.database.call_limits import set_call_limits
 from avatar_creator_server.errors import UnauthenticatedError
@@ -21,25 +18,27 @@ HEALTH = "/grpc.health.v1."
 _SERVICES_WITHOUT_TOKEN = (HEALTH, "/grpc.reflection.")
 
 
+def needs_token(method: str) -> bool:
+    """Return whether each call of an RPC must have a token."""
+    return not method.startswith(_SERVICES_WITHOUT_TOKEN)
+
+
 class Authentication:
     """Refuses calls without a valid token, and sets the identity and limits of the others."""
 
     def __init__(self, tokens: TokenVerifier) -> None:
         self._tokens = tokens
 
-    @asynccontextmanager
-    async def require_token(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Verify the token of one call.
+    def require_token(self, method: str, context: Context) -> None:
+        """Verify the token of the current call.
 
         Raises:
             UnauthenticatedError: The call has no token, or the token is not accepted.
         """
-        if not method.startswith(_SERVICES_WITHOUT_TOKEN):
-            identity = self._tokens.verify(_bearer_token(context))
-            set_identity(identity)
-            is_watch = class_of(method) is CallClass.WATCH
-            set_call_limits(identity.caller.user_id, context.time_remaining(), is_patient=is_watch)
-        yield
+        identity = self._tokens.verify(_bearer_token(context))
+        set_identity(identity)
+        is_watch = class_of(method) is CallClass.WATCH
+        set_call_limits(identity.caller.user_id, context.time_remaining(), is_patient=is_watch)
 
     def known_user_id(self, context: Context) -> str | None:
         """Return the user of a call whose token was verified before; None if that is not certain."""

@@ -1,31 +1,26 @@
-"""Latency of each promised operation, compared with a call that does nothing on the same server.
+"""Promises: the latency of each operation that the replaced system promised, next to its promise.
 
-`make bench` runs it on PostgreSQL, Redis and one worker. Read the ratios: the milliseconds are valid only for
-this machine. The limits are the promises of the system that this one replaced.
+A client of the package calls, one call after the other, a service with one worker. These limits alone are
+times, because the system that this one replaced promised times.
 """
 
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rich.console import Console
 from rich.table import Table
 
 from avatar_creator import AvatarCreator, GenerationState
 from avatar_creator_server.demo.run import PHOTOGRAPH
-from tests.support.postgres import Postgres
-from tests.support.redis import Redis
-from tests.support.service import Deployment
+from bench.lab import USER, Lab
 
-CALLS = 200
-SLOW_CALLS = 20
+CALLS = 60
+SLOW_CALLS = 8
 
 
 def median_milliseconds(operation: Callable[[], object], calls: int) -> float:
@@ -43,7 +38,7 @@ def median_milliseconds(operation: Callable[[], object], calls: int) -> float:
     return statistics.median(times[-calls:])
 
 
-def measure(target: str, client: AvatarCreator) -> list[tuple[str, float, float]]:
+def _latencies(target: str, client: AvatarCreator) -> list[tuple[str, float, float]]:
     """Return each operation with its promised limit and its median in milliseconds, the null call first."""
     project = client.projects.create("Bench")
     avatars = [client.avatars.upload(project.id, PHOTOGRAPH, name=f"Face {n}") for n in range(20)]
@@ -95,29 +90,17 @@ def measure(target: str, client: AvatarCreator) -> list[tuple[str, float, float]
     ]
 
 
-def main() -> None:
-    """Start a deployment, measure, and print the table."""
-    console = Console(width=110)
-    postgres, redis = Postgres.start(), Redis.start()
-    with tempfile.TemporaryDirectory() as folder:
-        deployment = Deployment.distributed(Path(folder), postgres.create_database(), redis.url(1))
-        try:
-            deployment.run_command("migrate")
-            deployment.start_server()
-            deployment.start_worker()
-            with deployment.client("bench") as client:
-                rows = measure(deployment.target, client)
-        finally:
-            deployment.close()
-            redis.close()
-            postgres.close()
-    table = Table("operation", "median ms", "times a null call", "promised ms", "times faster")
+def measure(lab: Lab) -> Table:
+    """Measure, and return the table."""
+    with lab.deployment() as deployment:
+        deployment.start_server()
+        deployment.start_worker()
+        with deployment.client(USER) as client:
+            rows = _latencies(deployment.target, client)
+    title = "Promises of the replaced system"
+    table = Table("operation", "median ms", "times a null call", "promised ms", "times faster", title=title)
     null = rows[0][2]
     for name, promised, median in rows:
         faster = f"{promised / median:.0f}" if promised else ""
         table.add_row(name, f"{median:.1f}", f"{median / null:.1f}", str(promised or ""), faster)
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()
+    return table

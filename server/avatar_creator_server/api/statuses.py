@@ -1,12 +1,10 @@
-"""Translation of exceptions into a gRPC status with `google.rpc` details, for all calls."""
+"""The gRPC status of each exception, with `google.rpc` details."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from bisect import bisect_left
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote
@@ -15,9 +13,9 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc.aio import AbortError, InternalError
+from grpc.aio import InternalError
 
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 from avatar_creator_server.errors import (
     AlreadyExistsError,
     AvatarCreatorError,
@@ -56,28 +54,6 @@ STATUS_OF: dict[type[AvatarCreatorError], grpc.StatusCode] = {
 }
 
 
-@asynccontextmanager
-async def translate_errors(method: str, context: Context) -> AsyncIterator[None]:
-    """End the call with the status and details of the error that it raises.
-
-    An unexpected exception is a defect. The caller receives INTERNAL with an incident id, and the log has the
-    traceback.
-    """
-    try:
-        yield
-    except AbortError:
-        # Raised by `context.abort`: the call has its status already.
-        raise
-    except AvatarCreatorError as error:
-        await abort(context, status_of(error))
-    except Exception:
-        incident_id = uuid.uuid4().hex
-        log.exception("incident_recorded", method=method, incident_id=incident_id)
-        info = _error_info("INTERNAL", {"incident_id": incident_id})
-        message = f"internal error: report the incident {incident_id} to the operator"
-        await abort(context, _status(grpc.StatusCode.INTERNAL, message, [info]))
-
-
 @dataclass(frozen=True, slots=True)
 class Status:
     """The status with which a call ends."""
@@ -90,6 +66,19 @@ class Status:
 def status_of(error: AvatarCreatorError) -> Status:
     """Return the status of an expected error."""
     return _status(STATUS_OF[type(error)], error.message, _details(error))
+
+
+def status_of_defect(method: str) -> Status:
+    """Log the exception that is being handled, and return the status of its call.
+
+    An unexpected exception is a defect. The caller receives INTERNAL with an incident id, and the log has the
+    traceback.
+    """
+    incident_id = uuid.uuid4().hex
+    log.exception("incident_recorded", method=method, incident_id=incident_id)
+    info = _error_info("INTERNAL", {"incident_id": incident_id})
+    message = f"internal error: report the incident {incident_id} to the operator"
+    return _status(grpc.StatusCode.INTERNAL, message, [info])
 
 
 async def abort(context: Context, status: Status) -> NoReturn:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import grpc
 import structlog
+from prometheus_client import Counter, Histogram
 
 from avatar_creator_server import metrics
 from avatar_creator_server.api.access import is_refused, user_for_log
+from avatar_creator_server.api.authentication import HEALTH
 from avatar_creator_server.api.call_classes import CallClass, class_of
-from avatar_creator_server.api.interceptors.authentication import HEALTH
-from avatar_creator_server.api.interceptors.context import Context
+from avatar_creator_server.api.context import Context
 
 log = structlog.get_logger()
 
@@ -30,53 +31,51 @@ _REFUSED = frozenset({"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"})
 _WITHOUT_PROBLEM = frozenset({"OK", "CANCELLED"})
 
 
+# Prometheus would look for the series of its labels at each call. Methods are only those that exist.
+@cache
+def _ended(method: str, code: str) -> Counter:
+    return metrics.REQUESTS.labels(method, code)
+
+
+@cache
+def _latency(method: str) -> Histogram | None:
+    """Return the histogram of a method; None if its calls last as long as their callers like."""
+    if class_of(method) in (CallClass.WATCH, CallClass.ANONYMOUS_STREAM):
+        return None
+    return metrics.REQUEST_SECONDS.labels(method)
+
+
 class AccessLog:
     """Logs and counts the calls of one server."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._second = 0
-        self._logged: Counter[str] = Counter()
+        self._logged: collections.Counter[str] = collections.Counter()
         """Refusals that were logged in this second, by user."""
         self._not_logged = 0
 
-    @asynccontextmanager
-    async def log_call(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Log method, user, code and duration when the call ends, and count it."""
-        started = time.perf_counter()
-        cancelled = False
-        try:
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
-            cancelled = True
-            raise
-        finally:
-            code = grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context)
-            seconds = time.perf_counter() - started
-            metrics.REQUESTS.labels(method, code).inc()
-            if class_of(method) not in (CallClass.WATCH, CallClass.ANONYMOUS_STREAM):
-                metrics.REQUEST_SECONDS.labels(method).observe(seconds)
-            self._log(method, code, seconds)
+    def log_call(self, method: str, context: Context, seconds: float, *, is_cancelled: bool) -> None:
+        """Log method, user, code and duration of a call that has ended, and count it."""
+        code = grpc.StatusCode.CANCELLED.name if is_cancelled else _code_name(context)
+        _ended(method, code).inc()
+        latency = _latency(method)
+        if latency is not None:
+            latency.observe(seconds)
+        user = user_for_log()
+        is_refusal = is_refused() or code in _REFUSED or (not user and code not in _WITHOUT_PROBLEM)
+        if is_refusal and not self._may_log_refusal(user):
+            return
+        # Health checks come several times a second, from every load balancer.
+        is_health = method.startswith(HEALTH) and code in _WITHOUT_PROBLEM
+        write = log.debug if is_health else log.info
+        write("call_finished", method=method, user=user, code=code, milliseconds=round(seconds * 1000, 1))
 
     def log_refusal(self, method: str, user: str, code: grpc.StatusCode) -> None:
         """Log and count a call that was refused before anything else."""
-        metrics.REQUESTS.labels(method, code.name).inc()
+        _ended(method, code.name).inc()
         if self._may_log_refusal(user):
             log.info("call_finished", method=method, user=user, code=code.name, milliseconds=0.0)
-
-    def _log(self, method: str, code: str, seconds: float) -> None:
-        user = user_for_log()
-        entry = {
-            "method": method,
-            "user": user,
-            "code": code,
-            "milliseconds": round(seconds * 1000, 1),
-        }
-        is_refusal = is_refused() or code in _REFUSED or (not user and code not in _WITHOUT_PROBLEM)
-        if method.startswith(HEALTH) and code in _WITHOUT_PROBLEM:
-            log.debug("call_finished", **entry)  # several a second, from every load balancer
-        elif not is_refusal or self._may_log_refusal(user):
-            log.info("call_finished", **entry)
 
     def report_not_logged(self) -> None:
         """Log how many refusals had no room in the log since the last report."""

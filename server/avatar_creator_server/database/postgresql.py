@@ -1,0 +1,380 @@
+"""PostgreSQL: connections of threads, and asynchronous connections of greenlets on the event loop.
+
+psycopg2 supports both. An asynchronous connection never blocks: while a statement runs, its greenlet is
+paused. Source: psycopg2's manual, "Asynchronous support".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import re
+import select
+import socket
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg2
+from peewee import DatabaseError, PostgresqlDatabase, _ConnectionState
+from psycopg2.extensions import POLL_OK, POLL_WRITE, parse_dsn
+from psycopg2.extensions import connection as PlainConnection
+from psycopg2.extensions import cursor as PlainCursor
+
+from avatar_creator_server.database.compiled_queries import Statement
+from avatar_creator_server.database.jobs import JobGreenlet, current_greenlet
+
+TIMEOUTS = {
+    # A process that freezes in a transaction must not keep its rows locked.
+    "idle_in_transaction_session_timeout": "10s",
+    "statement_timeout": "30s",
+}
+"""PostgreSQL's settings that limit a transaction and a statement."""
+
+_CONNECT_SECONDS = 5
+_SILENT_MILLISECONDS = 10_000
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "connect_timeout": _CONNECT_SECONDS,
+    # Without these, a server that no longer answers blocks each statement until the kernel gives up.
+    "tcp_user_timeout": _SILENT_MILLISECONDS,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+}
+"""Options of a connection for libpq alone, in seconds; `tcp_user_timeout` is in milliseconds."""
+
+_UNREACHABLE_MILLISECONDS = 4_000
+"""Maximum time for which an address may not answer, before libpq tries the next one. An asynchronous
+connection ignores `connect_timeout`, so this must be less than the maximum of a connection."""
+
+
+PLAN_LOST = ("0A000", "26000")
+"""Error codes for a statement whose plan PostgreSQL cannot use again: a migration has changed the type of a
+column, or something has ended the kept plans of the session."""
+
+_PLACE = re.compile("%[%s]")
+"""A place for a value, or a percent sign, in a statement for the driver."""
+
+
+class AsynchronousConnection(PlainConnection):
+    """A connection that pauses its greenlet, not its thread, while it waits for PostgreSQL."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kept_plans: dict[str, str] = {}
+        """Calls of the statements whose plans PostgreSQL keeps for this connection, by statement."""
+        self._plan_count = 0
+        self._greenlet: JobGreenlet | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_awaited = False
+        self._descriptor = -1
+
+    def attach(self, greenlet: JobGreenlet) -> None:
+        """Wait on the event loop from now on, for the jobs of a greenlet."""
+        self._greenlet = greenlet
+        self._loop = asyncio.get_running_loop()
+        # The driver no longer knows it once the connection is lost.
+        self._descriptor = self.fileno()
+        self._loop.add_reader(self._descriptor, self._on_ready)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
+        self._loop = None
+        super().close()
+
+    def wait(self) -> None:
+        """Wait until the statement that was sent has ended.
+
+        Raises:
+            psycopg2.Error: The statement failed, or the connection is lost.
+        """
+        while (wanted := self.poll()) != POLL_OK:
+            if self._greenlet is None or self._loop is None:
+                self._block(wanted)
+                continue
+            if wanted == POLL_WRITE:
+                self._loop.add_writer(self._descriptor, self._on_ready)
+            self._is_awaited = True
+            self._greenlet.pause()
+            if wanted == POLL_WRITE and self._loop is not None:
+                self._loop.remove_writer(self._descriptor)
+
+    def keep_plan(self, sql: str) -> tuple[str, str]:
+        """Return the command to keep the plan of a statement, and the one that calls the statement."""
+        self._plan_count += 1
+        places = itertools.count(1)
+        text = _PLACE.sub(lambda found: found[0] if found[0] == "%%" else f"${next(places)}", sql)
+        name = f"plan_{self._plan_count}"
+        values = ", ".join(["%s"] * (next(places) - 1))
+        return f"PREPARE {name} AS {text}", f"EXECUTE {name} ({values})" if values else f"EXECUTE {name}"
+
+    def _block(self, wanted: int) -> None:
+        """Block the thread, which connects, until the server makes progress."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT if wanted == POLL_WRITE else select.POLLIN)
+        if not poll.poll(_CONNECT_SECONDS * 1000):
+            raise psycopg2.OperationalError("connection to server failed: timeout expired")
+
+    def _on_ready(self) -> None:
+        if self._is_awaited:
+            self._is_awaited = False
+            assert self._greenlet is not None
+            self._greenlet.resume()
+            return
+        # No statement runs: the server says something about the session, or has ended it.
+        try:
+            self.poll()
+        except psycopg2.Error:
+            self.close()
+
+
+class _PausingCursor(PlainCursor):
+    """A cursor of an asynchronous connection, whose `execute` returns when the statement has ended."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """Run a statement."""
+        super().execute(query, vars)
+        connection: Any = self.connection
+        connection.wait()
+
+
+class _State(_ConnectionState):
+    """Peewee's connection and transactions, and what a transaction has not sent yet."""
+
+    def reset(self) -> None:
+        """Forget the connection."""
+        super().reset()
+        self.unsent: list[Statement] = []
+        self.has_begun = False
+        """True if the current transaction has sent anything."""
+
+
+class _StateOfThread(_State, threading.local):
+    pass
+
+
+class Postgresql(PostgresqlDatabase):
+    """PostgreSQL: a transaction sends as many statements as possible together."""
+
+    field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
+
+    _BEGIN: tuple[str, ...] = ("BEGIN",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._of_threads = _StateOfThread()
+        super().__init__(*args, **kwargs)
+        # Peewee would keep the lock while a greenlet that connects is paused, and the next one would block.
+        self._lock = contextlib.nullcontext()
+
+    @property
+    def _state(self) -> _State:
+        """The state of the current greenlet, or of the current thread."""
+        greenlet = current_greenlet()
+        if greenlet is None:
+            return self._of_threads
+        state: _State | None = greenlet.of_database
+        if state is None:
+            state = greenlet.of_database = _State()
+        return state
+
+    @_state.setter
+    def _state(self, of_peewee: object) -> None:
+        """Ignore the state that Peewee makes."""
+
+    def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
+        """Begin a transaction with its first statement."""
+        state = self._state
+        state.unsent = [_plain(sql) for sql in self._BEGIN]
+        state.has_begun = False
+
+    @property
+    def begin_time(self) -> datetime:
+        """The time at which the current transaction began."""
+        begin_time: datetime = self.execute_sql("SELECT now()").fetchone()[0]
+        return begin_time.astimezone(UTC)
+
+    def commit(self) -> None:
+        """Commit, together with the last statements of the transaction."""
+        if self._state.has_begun or len(self._state.unsent) > len(self._BEGIN):
+            self.execute_sql("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back."""
+        state = self._state
+        state.unsent = []
+        if state.has_begun:
+            self.execute_sql("ROLLBACK")
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement, unless the current job was stopped."""
+        if self._state.unsent:
+            return self.execute_together([_plain(sql, params)])
+        return self._send(sql, params)
+
+    def execute_later(self, statements: Sequence[Statement]) -> None:
+        """Run statements together with the next one of the transaction, or with its commit."""
+        if self.in_transaction():
+            self._state.unsent += statements
+        else:
+            self.execute_together(statements)
+
+    def execute_together(self, statements: Sequence[Statement]) -> Any:
+        """Run statements in their order in one round trip, and return the driver's cursor of the last one."""
+        state = self._state
+        if state.unsent:
+            statements = [*state.unsent, *statements]
+            state.unsent = []
+            state.has_begun = True
+        return self._execute_all(statements)
+
+    def _execute_all(self, statements: Sequence[Statement]) -> Any:
+        return self._execute_texts([statement.sql for statement in statements], statements)
+
+    def _execute_texts(self, texts: Sequence[str], statements: Sequence[Statement]) -> Any:
+        values = [value for statement in statements for value in statement.values]
+        text = "; ".join(texts)
+        # Without values, the driver reads no places for them.
+        return self._send(text if values else text.replace("%%", "%"), values)
+
+    def _send(self, sql: str, params: Any) -> Any:
+        greenlet = current_greenlet()
+        if greenlet is not None and greenlet.job is not None:
+            greenlet.job.require_going()
+        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+
+    def _connect(self) -> Any:
+        greenlet = current_greenlet()
+        if greenlet is None:
+            connection = super()._connect()  # type: ignore[misc]  # missing in its stub
+            self._begin_session(connection)
+            return connection
+        # On a thread, because libpq blocks while it resolves the host's name and makes the TLS connection.
+        connection = greenlet.in_thread(self._connect_asynchronously)
+        connection.attach(greenlet)
+        return connection
+
+    def _connect_asynchronously(self) -> AsynchronousConnection:
+        try:
+            return self._open()
+        except psycopg2.OperationalError:
+            if "," not in parse_dsn(self.database).get("host", ""):
+                raise
+        # One of several hosts may accept connections and not answer. Only a connection that blocks goes on to
+        # the next host then, so it finds the right one.
+        with contextlib.closing(super()._connect()) as found:  # type: ignore[misc]  # missing in its stub
+            host, port = found.info.host, found.info.port
+        return self._open(host=host, port=port)
+
+    def _open(self, **place: Any) -> AsynchronousConnection:
+        options = {
+            **self.connect_params,
+            **place,
+            "tcp_user_timeout": _UNREACHABLE_MILLISECONDS,
+            "connection_factory": AsynchronousConnection,
+            "cursor_factory": _PausingCursor,
+        }
+        adapter: Any = self._adapter  # type: ignore[attr-defined]  # missing in its stub
+        connection: AsynchronousConnection = adapter.connect(self, async_=True, **options)
+        try:
+            connection.wait()
+            _set_silent_time(connection)
+            self._begin_session(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _begin_session(self, connection: Any) -> None:
+        """Prepare a new connection."""
+
+    def end_statement(self, connection: Any) -> None:
+        """End the statement that runs on another connection."""
+        raise NotImplementedError
+
+
+class DirectPostgresql(Postgresql):
+    """PostgreSQL without a pooler in transaction mode."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sessions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+    def _begin_session(self, connection: Any) -> None:
+        settings = "".join(f"SET {name} = '{value}'; " for name, value in TIMEOUTS.items())
+        with connection.cursor() as cursor:
+            # Not the process id of the connection, which a pooler in session mode invents.
+            cursor.execute(f"{settings}SELECT pg_backend_pid()")
+            (self._sessions[connection],) = cursor.fetchone()
+
+    def _execute_all(self, statements: Sequence[Statement]) -> Any:
+        """Run statements. PostgreSQL keeps the plans of those that find rows by key."""
+        connection = self._state.conn
+        if not isinstance(connection, AsynchronousConnection):
+            return super()._execute_all(statements)
+        texts: list[str] = []
+        kept: dict[str, str] = {}
+        for statement in statements:
+            text = statement.sql
+            if statement.by_key:
+                text = connection.kept_plans.get(statement.sql) or kept.get(statement.sql, "")
+                if not text:
+                    keep, text = connection.keep_plan(statement.sql)
+                    kept[statement.sql] = text
+                    texts.append(keep)
+            texts.append(text)
+        try:
+            cursor = self._execute_texts(texts, statements)
+        except DatabaseError as error:
+            if getattr(error.__context__, "pgcode", None) not in PLAN_LOST:
+                raise
+            connection.kept_plans.clear()
+            if self.in_transaction():
+                raise
+            return super()._execute_all(statements)
+        connection.kept_plans.update(kept)
+        return cursor
+
+    def end_statement(self, connection: Any) -> None:
+        """End the statement that runs on another connection."""
+        # Not by the driver's `cancel`: it connects to PostgreSQL, and stops all threads of Python until then.
+        self.execute_sql("SELECT pg_cancel_backend(%s)", (self._sessions[connection],))
+
+
+class PooledPostgresql(Postgresql):
+    """PostgreSQL behind a pooler that gives the session of a transaction to another client afterwards.
+
+    A setting of a session would apply to that client, so only transactions have settings. The role of the
+    database has the timeouts for single statements.
+    """
+
+    _BEGIN = ("BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in TIMEOUTS.items()))
+
+    def end_statement(self, connection: Any) -> None:
+        """End the statement that runs on another connection."""
+        # The pooler knows the session. It gives that session to no other client before it has passed this on.
+        with contextlib.suppress(psycopg2.Error):
+            connection.cancel()
+
+
+def _plain(sql: str, params: Any = None) -> Statement:
+    """Return a statement whose plan is not kept.
+
+    Without values of its own, it may have percent signs that the driver would read as places for values.
+    """
+    return Statement(sql if params else sql.replace("%", "%%"), list(params or ()), by_key=False)
+
+
+def _set_silent_time(connection: AsynchronousConnection) -> None:
+    """Give the server the usual time to answer, now that the connection is made."""
+    with socket.socket(fileno=connection.fileno()) as connected:
+        try:
+            if connected.family != socket.AF_UNIX:
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_MILLISECONDS)
+        finally:
+            connected.detach()

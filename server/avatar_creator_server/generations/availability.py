@@ -1,0 +1,99 @@
+"""The availability of drawing: the open circuits and the workers, read with one statement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from peewee import JOIN, SQL, Join, Select, fn
+
+from avatar_creator_server.database.compiled_queries import (
+    Columns,
+    CompiledQuery,
+    Row,
+    compiled,
+    numbered,
+    parameters,
+)
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import RouteCircuit, RunningWorker
+from avatar_creator_server.database.models.base import database_proxy
+from avatar_creator_server.generations.circuit_breaker import CircuitBreakers, OpenCircuit
+from avatar_creator_server.generations.workers import LiveWorkers, WorkerRecord, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """The state of what a service needs to draw."""
+
+    open_circuits: Sequence[OpenCircuit]
+    """Open circuits of the service's routes."""
+    workers: LiveWorkers
+    """Live workers with the service's provider."""
+
+
+class AvailabilityReader:
+    """Reads the availability for the health checks."""
+
+    def __init__(self, database: Database, circuit_breakers: CircuitBreakers, workers: Workers) -> None:
+        self._database = database
+        self._circuit_breakers = circuit_breakers
+        self._workers = workers
+
+    async def read(self) -> Availability:
+        """Read the availability, on the database connection of the health checks.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        began_at = time.monotonic()
+        circuits, workers = await self._database.probe(self._read)
+        return Availability(circuits, self._workers.note(workers, began_at))
+
+    def _read(self) -> tuple[list[OpenCircuit], list[WorkerRecord]]:
+        routes = self._circuit_breakers.routes
+        query = _query(self._database.is_postgresql, len(routes))
+        rows = query.rows(**numbered("route", routes))
+        # Each worker comes once with each circuit.
+        circuits = {circuit.route: circuit for circuit, _ in rows if circuit}
+        workers = {worker.name: worker for _, worker in rows if worker}
+        return list(circuits.values()), list(workers.values())
+
+
+_Found = tuple[OpenCircuit | None, WorkerRecord | None]
+
+
+@compiled
+def _query(is_postgresql: bool, routes: int) -> CompiledQuery[_Found]:
+    always = SQL("1 = 1")
+    is_ours = RouteCircuit.route.in_(parameters("route", routes))
+    # A table of one row: there may be no worker and no circuit.
+    tables: Any = Select(columns=[SQL("1").alias("one")]).alias("one_row")
+    tables = Join(tables, RunningWorker, JOIN.LEFT_OUTER, on=always)
+    tables = Join(tables, RouteCircuit, JOIN.LEFT_OUTER, on=is_ours)
+    time_of_statement = fn.statement_timestamp() if is_postgresql else SQL("NULL")
+    columns = [
+        *RunningWorker._meta.sorted_fields,
+        *RouteCircuit._meta.sorted_fields,
+        time_of_statement.alias("now"),
+    ]
+    query = Select([tables], columns).order_by(RouteCircuit.route).bind(database_proxy)
+    return CompiledQuery(query, _reader)
+
+
+def _reader(columns: Columns) -> Callable[[Row], _Found]:
+    now = columns.getter("now")
+    route, name = columns.getter("route", RouteCircuit), columns.getter("name", RunningWorker)
+    last_seen_time = columns.getter("last_seen_time", RunningWorker)
+
+    def unseen(row: Row) -> timedelta:
+        # SQLite has no clock of its own.
+        since: timedelta = (now(row) or datetime.now(UTC)) - last_seen_time(row)
+        return since
+
+    circuit = columns.reader(OpenCircuit, RouteCircuit)
+    worker = columns.reader(WorkerRecord, RunningWorker, unseen=unseen)
+    return lambda row: (circuit(row) if route(row) else None, worker(row) if name(row) else None)
