@@ -127,7 +127,7 @@ class GenerationFeed:
                 row.project == project_id, row.due_time.is_null(), row.update_time >= complete_since
             )
             # The caller may read the project, so all its generations.
-            rows = all_generations().where(row.id.in_(active_ids(project_id).union_all(changed)))
+            rows = all_generations().where(row.id.in_(active_ids(caller, project_id).union_all(changed)))
             found = read_rows(rows.order_by(row.update_time, row.id))
             ended_before = [
                 generation
