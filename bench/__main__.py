@@ -59,19 +59,21 @@ GROUPS: tuple[tuple[tuple[str, ...], _Measure], ...] = (
 def measure(lab: Lab, rows: Sequence[str], say: _Say) -> list[Result]:
     """Measure these rows and return the results in the order of the table.
 
-    A row that fails costs the rows of its group that come after it, and no others; `say` receives the error.
+    A row that fails has no result, and `say` receives its error. The rows after it start again.
     """
     results: dict[str, Result] = {}
     for group, function in GROUPS:
-        chosen = [row for row in group if row in rows]
-        if not chosen:
-            continue
-        try:
-            for result in function(lab, chosen):
-                results[result.goal.name] = result
-                say(result.goal.name)
-        except Exception:
-            say(traceback.format_exc())
+        remaining = [row for row in group if row in rows]
+        while remaining:
+            try:
+                for result in function(lab, remaining):
+                    results[result.goal.name] = result
+                    say(result.goal.name)
+                break
+            except Exception:
+                say(traceback.format_exc())
+                # The rows come in this order, so the first one without a result has failed.
+                remaining = [row for row in remaining if row not in results][1:]
     return [results[goal.name] for goal in GOALS if goal.name in results]
 
 

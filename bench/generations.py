@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench import hand_worker
 from bench.goals import BY_NAME
 from bench.lab import USER, Lab, Scale
 from bench.load import cpu_seconds
-from bench.results import Result, interleaved, of_pairs
+from bench.results import Result, interleaved, of_more_processes, of_pairs
 from tests.support.child_process import ChildProcess
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
@@ -35,6 +36,7 @@ _SEEN = {Scale.TINY: 2, Scale.SHORT: 15, Scale.FULL: 50}
 """Generations of one measurement of the time until PROCESSING."""
 _MADE = {Scale.TINY: 4, Scale.SHORT: 50, Scale.FULL: 200}
 """Generations of one measurement of the workers' speed."""
+_CREATORS = 4
 _SECONDS = 60.0
 _PROCESSING = generation_pb2.GENERATION_STATE_PROCESSING
 _COMPLETED = generation_pb2.GENERATION_STATE_COMPLETED
@@ -181,8 +183,7 @@ def _workers(lab: Lab, deployment: Deployment, project_id: str, first: ServicePr
         return speed
 
     pairs = interleaved(two, one, lab.pairs)
-    note = f"{statistics.median(busy):.0f} % of the machine's CPU busy"
-    yield of_pairs(BY_NAME["workers"], pairs, unit="/s", note=note)
+    yield of_more_processes(BY_NAME["workers"], pairs, busy)
     yield Result(BY_NAME["generation-cpu"], statistics.median(cpu), unit="ms", note="of a worker")
 
 
@@ -193,15 +194,13 @@ def _tree(process: ServiceProcess) -> list[int]:
 
 def _speed(deployment: Deployment, project_id: str, number: int) -> float:
     """Create generations, and return how many of them workers complete in a second."""
-    request = pb.CreateGenerationRequest(project_id=project_id, prompt="a face")
-    request.options.width = request.options.height = _SIDE
-    metadata = (("authorization", f"Bearer {deployment.token(USER)}"),)
     count = "SELECT count(*) AS unfinished FROM avatar_generations WHERE due_time IS NOT NULL"
-    with grpc.insecure_channel(deployment.target) as channel:
-        stub = generation_service_pb2_grpc.GenerationServiceStub(channel)
+    with deployment.client(USER) as client, ThreadPoolExecutor(_CREATORS) as creators:
+
+        def create(_: int) -> None:
+            client.generations.create(project_id, prompt="a face", width=_SIDE, height=_SIDE)
+
         started = time.perf_counter()
-        calls = [stub.CreateGeneration.future(request, metadata=metadata) for _ in range(number)]
-        for call in calls:
-            call.result()
+        list(creators.map(create, range(number)))
         wait_until(lambda: deployment.execute(count)[0]["unfinished"] == 0, _SECONDS)
         return number / (time.perf_counter() - started)

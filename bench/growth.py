@@ -71,6 +71,7 @@ _USES = "uses of the avatar"
 _ALL = "avatars of all users"
 
 Call = Callable[[], Awaitable[Any]]
+_Pairs = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,21 @@ _ROWS: dict[str, tuple[str, Callable[[Size], int]]] = {
 ROWS = tuple(_ROWS)
 
 _CLAIMS = ("claim", "claim-waiting")
+_CLAIMS_OF_TURN = 4
+"""Claims after which the order begins again: the last of them is for a waiting user (`URGENT_CLAIMS`)."""
 _FRESH = ("queue-place", "queue-page", "estimate")
 """Rows that would answer from memory the second time, so each measurement has new parts of the service."""
 
 
 def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
-    """Measure these of `ROWS`, at each size."""
+    """Measure these of `ROWS`, at each size.
+
+    Raises:
+        ExceptionGroup: Some rows failed. All others have been yielded.
+    """
     sizes = SIZES[lab.scale]
-    found: dict[str, list[list[tuple[float, float]]]] = {row: [] for row in rows}
+    found: dict[str, list[_Pairs]] = {row: [] for row in rows}
+    failures: list[Exception] = []
     for size in sizes:
         url = lab.database()
         fill(
@@ -138,50 +146,88 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
             queued=size.queued,
         )
         with lab.deployment(url) as deployment:
-            for row, pairs in asyncio.run(_measure(deployment, rows, lab.pairs)).items():
-                found[row].append(pairs)
+            for row, pairs in asyncio.run(_measure(deployment, list(found), lab.pairs)).items():
+                if isinstance(pairs, Exception):
+                    failures.append(pairs)
+                    del found[row]
+                else:
+                    found[row].append(pairs)
         lab.postgres.drop_database(url)
-    for row in rows:
+    for row, by_size in found.items():
         counted, count_of = _ROWS[row]
         medians, baselines = (
-            [statistics.median(pair[side] for pair in pairs) for pairs in found[row]] for side in (0, 1)
+            [statistics.median(pair[side] for pair in pairs) for pairs in by_size] for side in (0, 1)
         )
         curve = Curve([count_of(size) for size in sizes], medians, baselines, counted)
         yield of_pairs(
             BY_NAME[row],
-            found[row][-1],
+            by_size[-1],
             unit="ms",
             note=f"{' → '.join(map(figure, medians))} ms at {' / '.join(map(figure, curve.sizes))} {counted}",
             curve=curve,
         )
+    if failures:
+        raise ExceptionGroup("rows failed", failures)
 
 
-async def _measure(
-    deployment: Deployment, rows: Sequence[str], pairs: int
-) -> dict[str, list[tuple[float, float]]]:
+async def _measure(deployment: Deployment, rows: Sequence[str], pairs: int) -> dict[str, _Pairs | Exception]:
+    """Return the pairs of each row, or its error."""
     data = _read(deployment)
     core = _wire(deployment)
-    point: Call = lambda: core.avatars.get(_CALLER, data.avatar_ids[0])  # noqa: E731
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, _Pairs | Exception] = {}
     try:
-        await point()
+        measured = _Measured(deployment, data, core, await _calls(core, data), pairs)
+        await measured.point()
         await core.generations.get(_CALLER, data.pending_ids[0])
-        calls = await _calls(core, data)
-        for row in rows:
-            if row not in (*_CLAIMS, *_FRESH):
-                await calls[row]()
-                found[row] = [(await _best_ms(calls[row]), await _best_ms(point)) for _ in range(pairs)]
-        for row in rows:
-            if row in _FRESH:
-                found[row] = [
-                    (await _first_ms(deployment, data, row), await _best_ms(point)) for _ in range(pairs)
-                ]
-        if set(rows) & set(_CLAIMS):
-            claims = await _claims(core, point, pairs)
-            found |= {row: claims[row] for row in rows if row in claims}
+        # Claims last, because they change the queue.
+        for row in sorted(rows, key=lambda row: row in _CLAIMS):
+            try:
+                found[row] = await measured.pairs_of(row)
+            except Exception as error:
+                error.add_note(f"the row is {row}")
+                found[row] = error
     finally:
         await core.close()
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A filled database, and the service's parts that use it."""
+
+    deployment: Deployment
+    data: _Data
+    core: Core
+    calls: dict[str, Call]
+    count: int
+    """Number of pairs."""
+
+    async def point(self) -> None:
+        """Read one avatar by its id."""
+        await self.core.avatars.get(_CALLER, self.data.avatar_ids[0])
+
+    async def pairs_of(self, row: str) -> _Pairs:
+        """Return the pairs of a row."""
+        if row in _CLAIMS:
+            return await self._claims(waiting=row == "claim-waiting")
+        if row in _FRESH:
+            return [
+                (await _first_ms(self.deployment, self.data, row), await _best_ms(self.point))
+                for _ in range(self.count)
+            ]
+        call = self.calls[row]
+        await call()
+        return [(await _best_ms(call), await _best_ms(self.point)) for _ in range(self.count)]
+
+    async def _claims(self, *, waiting: bool) -> _Pairs:
+        """Claim due generations, of which every fourth claim is for a waiting user."""
+        found = []
+        for number in range(1 + self.count):
+            took = [await _once_ms(lambda: self.core.leases.claim("bench")) for _ in range(_CLAIMS_OF_TURN)]
+            ours = took[-1] if waiting else min(took[:-1])
+            if number:  # the first claims build their statements
+                found.append((ours, await _best_ms(self.point)))
+        return found
 
 
 def _wire(deployment: Deployment) -> Core:
@@ -257,18 +303,6 @@ async def _first_ms(deployment: Deployment, data: _Data, row: str) -> float:
         return await _once_ms(calls[row])
     finally:
         await core.close()
-
-
-async def _claims(core: Core, point: Call, pairs: int) -> dict[str, list[tuple[float, float]]]:
-    """Claim due generations, of which every fourth claim is for a waiting user."""
-    found: dict[str, list[tuple[float, float]]] = {row: [] for row in _CLAIMS}
-    for number in range(1 + pairs):
-        in_order = [await _once_ms(lambda: core.leases.claim("bench")) for _ in range(3)]
-        for_waiting = await _once_ms(lambda: core.leases.claim("bench"))
-        if number:
-            found["claim"].append((min(in_order), await _best_ms(point)))
-            found["claim-waiting"].append((for_waiting, await _best_ms(point)))
-    return found
 
 
 async def _best_ms(call: Call) -> float:

@@ -57,6 +57,7 @@ class Connection:
         """
         host, _, port = target.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), 10)
+        self._socket.settimeout(None)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._headers, self._later_headers = _headers(target, path, metadata)
         self._next_id = 1
@@ -65,6 +66,7 @@ class Connection:
         self._received = bytearray()
         self._out = bytearray()
         self._held: deque[tuple[int, bytes]] = deque()
+        self._running: set[int] = set()
         self._with_message: set[int] = set()
         self._parts: dict[int, bytes] = {}
         self.message_bytes = 0
@@ -81,6 +83,7 @@ class Connection:
     def call(self, message: bytes) -> int:
         """Begin a call with one request, which `flush` sends, and return its number."""
         number, self._next_id = self._next_id, self._next_id + 2
+        self._running.add(number)
         self._out += frame(HEADERS, END_HEADERS, self._headers, number)
         self._headers = self._later_headers
         self._held.append((number, b"\x00" + len(message).to_bytes(4) + message))
@@ -147,7 +150,10 @@ class Connection:
             self._window += int.from_bytes(payload)
         elif kind == GOAWAY:
             raise ClosedError(payload[8:].decode(errors="replace"))
-        if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
+        is_end = kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM)
+        # A server that answers before it has seen the end of the request resets the stream after its end.
+        if is_end and number in self._running:
+            self._running.discard(number)
             has_message = number in self._with_message
             self._with_message.discard(number)
             ended(number, has_message and kind != RST_STREAM)

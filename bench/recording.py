@@ -14,7 +14,8 @@ _CHUNK_BYTES = 64 * 1024
 _SSL_REQUEST, _GSS_REQUEST = 80_877_103, 80_877_104
 """Codes of the requests before a session, each answered with one byte (PostgreSQL's manual, section 54.7)."""
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_PREPARE = re.compile(r"\s*PREPARE\b", re.IGNORECASE)
+_PREPARE = re.compile(r"PREPARE \w+ AS .*?(?=; (?:PREPARE|EXECUTE) |$)", re.DOTALL)
+"""A statement that prepares another. It has places for values, and so no text that could look like SQL."""
 
 
 @dataclass(slots=True)
@@ -37,7 +38,9 @@ class Session:
 
     def forget(self) -> None:
         """Forget the transactions so far, except what they prepared."""
-        self.prepared += [text for each in self.transactions for text in each if _PREPARE.match(text)]
+        for transaction in self.transactions:
+            for statement in transaction:
+                self.prepared += _PREPARE.findall(statement)
         self.transactions = [[]]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.table import Table
 
 TOLERANCE = 0.2
 """Part of a ratio that it may lose before `bench-check` fails."""
+
+_FULL_PERCENT = 95.0
+"""Percentage of busy CPU from which more processes cannot do more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Result:
     unit: str = ""
     """Unit of `ours` and `theirs`."""
     note: str = ""
+    is_bounded_by_machine: bool = False
+    """True if the goal is also reached because all cores were busy."""
     curve: Curve | None = None
     pairs: Sequence[tuple[float, float]] = field(default=())
 
@@ -68,6 +73,8 @@ class Result:
     @property
     def is_met(self) -> bool:
         """True if the goal is reached."""
+        if self.is_bounded_by_machine:
+            return True
         if self.goal.more_is_better:
             return self.figure >= self.goal.limit
         return self.figure <= self.goal.limit
@@ -105,7 +112,20 @@ def of_pairs(
     """Return the result of pairs of the service's figure and the baseline's."""
     ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
-    return Result(goal, ours, theirs, ratio, unit, note, curve, tuple(pairs))
+    return Result(goal, ours, theirs, ratio, unit, note, curve=curve, pairs=tuple(pairs))
+
+
+def of_more_processes(goal: Goal, pairs: Sequence[tuple[float, float]], busy: Sequence[float]) -> Result:
+    """Return the result of pairs of the speeds of several processes and of one.
+
+    Args:
+        goal: The row.
+        pairs: Speeds.
+        busy: Percentage of the machine's CPU that was busy with several processes.
+    """
+    percent = statistics.median(busy)
+    result = of_pairs(goal, pairs, unit="/s", note=f"{percent:.0f} % of the machine's CPU busy")
+    return replace(result, is_bounded_by_machine=percent >= _FULL_PERCENT)
 
 
 def interleaved(

@@ -18,8 +18,8 @@ import psutil
 from avatar_creator.v1 import avatar_project_service_pb2 as project_pb
 from avatar_creator.v1 import generation_service_pb2 as pb
 from bench.goals import BY_NAME
-from bench.lab import Baseline, Lab, Scale, baseline, rpc
-from bench.load import Target, answer_of, full_speed
+from bench.lab import USER, Baseline, Lab, Scale, baseline, rpc
+from bench.load import Target, answer_of, cpu_seconds, full_speed
 from bench.results import Result, interleaved, of_pairs
 from bench.watch_process import Watch
 from tests.support.child_process import ChildProcess
@@ -46,17 +46,15 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
         with (
             _service(lab) as (deployment, project_id),
             _null() as null,
-            _both(deployment, project_id, null, _WATCHERS[lab.scale]) as (ours, theirs),
+            _both(deployment, project_id, null, _WATCHERS[lab.scale]) as fans,
         ):
             if "watchers" in rows:
-                pairs = interleaved(ours, theirs, lab.pairs)
-                yield of_pairs(BY_NAME["watchers"], pairs, unit="ms")
+                yield fans.measure(lab, "watchers")
             if "watchers-later" in rows:
                 list_projects = project_pb.ListProjectsRequest()
                 used = rpc(deployment, "AvatarProjectService/ListProjects", list_projects)
                 full_speed(used, _CALLS[lab.scale], at_once=8)
-                pairs = interleaved(ours, theirs, lab.pairs)
-                yield of_pairs(BY_NAME["watchers-later"], pairs, unit="ms")
+                yield fans.measure(lab, "watchers-later")
     if "watcher-memory" in rows:
         count = _IDLE_WATCHERS[lab.scale]
         pairs = interleaved(
@@ -72,7 +70,7 @@ def _service(lab: Lab) -> Iterator[tuple[Deployment, str]]:
     """Yield a service without a worker, and a project with one generation that waits."""
     with lab.deployment() as deployment:
         deployment.start_server()
-        with deployment.client("bench") as client:
+        with deployment.client(USER) as client:
             project_id = client.projects.create("Bench").id
         answer_of(*_creation(deployment, project_id))
         yield deployment, project_id
@@ -90,11 +88,32 @@ def _null() -> Iterator[Baseline]:
         yield null
 
 
+class _Fans:
+    """Watchers of the service and of null streams, and what an event costs both."""
+
+    def __init__(self, ours: Callable[[], float], theirs: Callable[[], float], pids: tuple[int, int]) -> None:
+        """Take the functions that cause an event and return the time until all watchers have it."""
+        self._sides = tuple(zip((ours, theirs), pids, strict=True))
+
+    def measure(self, lab: Lab, row: str) -> Result:
+        """Measure interleaved pairs."""
+        cpu: tuple[list[float], list[float]] = ([], [])
+
+        def fan_out_ms(side: int) -> float:
+            event, pid = self._sides[side]
+            before = cpu_seconds([pid])
+            took = statistics.median(event() for _ in range(_EVENTS))
+            cpu[side].append((cpu_seconds([pid]) - before) / _EVENTS * 1000)
+            return took * 1000
+
+        pairs = interleaved(lambda: fan_out_ms(0), lambda: fan_out_ms(1), lab.pairs)
+        ours, theirs = map(statistics.median, cpu)
+        return of_pairs(BY_NAME[row], pairs, unit="ms", note=f"CPU {ours:.0f} ms, baseline {theirs:.0f}")
+
+
 @contextlib.contextmanager
-def _both(
-    deployment: Deployment, project_id: str, null: Baseline, count: int
-) -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
-    """Yield the functions that cause events and return the time until all watchers have them, in ms."""
+def _both(deployment: Deployment, project_id: str, null: Baseline, count: int) -> Iterator[_Fans]:
+    """Open watches of the service and null streams."""
     request = pb.WatchGenerationsRequest(project_id=project_id)
     with (
         _watching(rpc(deployment, _WATCH, request), count) as ours,
@@ -102,7 +121,11 @@ def _both(
         _sending(*_creation(deployment, project_id)) as create,
         _sending(null.target("Event"), b"") as send,
     ):
-        yield lambda: _fan_out_ms(create, ours), lambda: _fan_out_ms(send, theirs)
+        yield _Fans(
+            lambda: _seconds(create, ours),
+            lambda: _seconds(send, theirs),
+            (deployment.servers[0].pid, null.pid),
+        )
 
 
 @contextlib.contextmanager
@@ -113,14 +136,12 @@ def _sending(target: Target, message: bytes) -> Iterator[Callable[[], Any]]:
         yield lambda: call.future(message, metadata=tuple(target.metadata.items()))
 
 
-def _fan_out_ms(send: Callable[[], Any], received: Callable[[], float]) -> float:
-    took = []
-    for _ in range(_EVENTS):
-        started = time.perf_counter()
-        call = send()
-        took.append((received() - started) * 1000)
-        call.result()
-    return statistics.median(took)
+def _seconds(send: Callable[[], Any], received: Callable[[], float]) -> float:
+    started = time.perf_counter()
+    call = send()
+    seconds = received() - started
+    call.result()
+    return seconds
 
 
 @contextlib.contextmanager
