@@ -21,7 +21,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from bench import calls, footprint, generations, growth, pictures, promises, watchers
+from bench import calls, footprint, generations, growth, memory, pictures, promises, watchers
 from bench.goals import GOALS
 from bench.lab import Lab, Scale
 from bench.load import generator
@@ -129,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
         "--docs", action="store_true", help="write the table and the plots into docs/performance.md"
     )
     parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="measure only the memory after 10,000 and 100,000 calls; fail if it has grown",
+    )
+    parser.add_argument(
         "--record", action="store_true", help="make the ratios those that --check compares with"
     )
     parser.add_argument(
@@ -147,6 +152,8 @@ def main() -> None:
     if unknown := [row for row in rows if row not in names]:
         sys.exit(f"there is no row {', '.join(unknown)}; the rows are {', '.join(names)}")
     signal.signal(signal.SIGTERM, _stop)
+    if arguments.memory:
+        memory.main()
     started = time.monotonic()
     progress = Console(stderr=True)
 
