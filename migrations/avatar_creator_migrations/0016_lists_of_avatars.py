@@ -39,9 +39,9 @@ def up(migrator: Any, db: Database) -> None:
         last_id = ""
         while last_id is not None:
             (last_id,) = db.execute_sql(_ADD_BATCH, (last_id,)).fetchone()
-        # Without a list of new entries, which every search would have to read from its beginning to its end.
+        # Every search reads the index's list of new entries, in kB, from its beginning to its end.
         build_index(
             db,
             "avatar_search_tokens",
-            f"avatar_search USING gin (avatar_search_tokens({_COLUMNS})) WITH (fastupdate = off)",
+            f"avatar_search USING gin (avatar_search_tokens({_COLUMNS})) WITH (gin_pending_list_limit = 256)",
         )

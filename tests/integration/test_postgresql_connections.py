@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import peewee
 import psutil
@@ -187,19 +188,36 @@ async def test_large_results_arrive_in_large_tls_records(database_url: str) -> N
             await database.close()
 
 
-async def test_the_event_loop_goes_on_while_a_server_does_not_answer() -> None:
-    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
-    database = Database(f"postgresql://user:secret@127.0.0.1:{port}/name")
+@pytest.fixture
+async def silent_port() -> AsyncIterator[int]:
+    """The port of a server that accepts connections and does not answer."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    yield int(server.sockets[0].getsockname()[1])
+    server.close()
+
+
+async def test_the_event_loop_goes_on_while_a_server_does_not_answer(silent_port: int) -> None:
+    database = Database(f"postgresql://user:secret@127.0.0.1:{silent_port}/name")
+    reading = asyncio.create_task(database.ping())
+    turns = 0
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+
+    with pytest.raises(UnavailableError):
+        await reading
+    assert turns > 1
+    await database.close()
+
+
+async def test_another_host_is_used_while_the_first_one_does_not_answer(
+    database_url: str, silent_port: int
+) -> None:
+    parts = urlsplit(database_url)
+    login, _, address = parts.netloc.rpartition("@")
+    hosts = f"{login}@127.0.0.1:{silent_port},{address}"
+    database = Database(urlunsplit(parts._replace(netloc=hosts)), limits=ONE_CONNECTION)
     try:
-        reading = asyncio.create_task(database.ping())
-        turns = 0
-        while not reading.done():
-            turns += 1
-            await asyncio.sleep(0.01)
-        with pytest.raises(UnavailableError):
-            await reading
-        assert turns > 1
+        assert await database.read(query(database, "SELECT 1")) == [(1,)]
     finally:
-        silent.close()
         await database.close()

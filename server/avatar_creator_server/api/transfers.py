@@ -75,7 +75,7 @@ class Pace:
         """
         try:
             async with asyncio.timeout_at(self._deadline()):
-                await context.write(response)
+                await context.write(response.SerializeToString())
         except TimeoutError as error:
             raise self._end() from error
         except InternalError as error:

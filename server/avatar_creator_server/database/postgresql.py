@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg2
 from peewee import DatabaseError, PostgresqlDatabase, _ConnectionState
-from psycopg2.extensions import POLL_OK, POLL_WRITE
+from psycopg2.extensions import POLL_OK, POLL_WRITE, parse_dsn
 from psycopg2.extensions import connection as PlainConnection
 from psycopg2.extensions import cursor as PlainCursor
 
@@ -260,8 +260,21 @@ class Postgresql(PostgresqlDatabase):
         return connection
 
     def _connect_asynchronously(self) -> AsynchronousConnection:
+        try:
+            return self._open()
+        except psycopg2.OperationalError:
+            if "," not in parse_dsn(self.database).get("host", ""):
+                raise
+        # One of several hosts may accept connections and not answer. Only a connection that blocks goes on to
+        # the next host then, so it finds the right one.
+        with contextlib.closing(super()._connect()) as found:  # type: ignore[misc]  # missing in its stub
+            host, port = found.info.host, found.info.port
+        return self._open(host=host, port=port)
+
+    def _open(self, **place: Any) -> AsynchronousConnection:
         options = {
             **self.connect_params,
+            **place,
             "tcp_user_timeout": _UNREACHABLE_MILLISECONDS,
             "connection_factory": AsynchronousConnection,
             "cursor_factory": _PausingCursor,

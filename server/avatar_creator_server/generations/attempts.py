@@ -17,7 +17,7 @@ MAX_ATTEMPTS = 100
 """Maximum number of attempts in the history of a generation: each shutdown of its worker adds one."""
 
 
-def is_attempt(generation_id: str, attempt_number: int) -> tuple[Any, ...]:
+def is_attempt(generation_id: Any, attempt_number: Any) -> tuple[Any, ...]:
     """Return the conditions that select one attempt at a generation."""
     return (
         GenerationAttempt.generation == generation_id,

@@ -135,7 +135,9 @@ class GenerationLeases:
 
         def transition() -> None:
             renewed = (
-                AvatarGeneration.update(due_time=self._database.now() + LEASE).where(*owned(lease)).execute()
+                AvatarGeneration.update(due_time=self._database.begin_time() + LEASE)
+                .where(*owned(lease))
+                .execute()
             )
             if not renewed and self._ended_before(lease) is None:
                 raise LeaseLostError
@@ -154,7 +156,7 @@ class GenerationLeases:
         def transition() -> Generation:
             return update_generation(
                 lease,
-                self._database.now(),
+                self._database.begin_time(),
                 stage=stage,
                 progress_percent=percent,
                 progress_estimated=estimated,
@@ -179,13 +181,13 @@ class GenerationLeases:
             is_repeated = read_attempt(lease).outcome == AttemptOutcome.SUBMITTING
             generation = update_generation(
                 lease,
-                self._database.now(),
+                self._database.begin_time(),
                 stage=GenerationStage.DRAWING,
                 progress_percent=DRAWING_PERCENT[0],
                 progress_estimated=estimated,
                 provider=route.provider,
                 provider_prompt=provider_prompt,
-                price_micros=AvatarGeneration.price_micros + (0 if is_repeated else price_micros),
+                added={"price_micros": 0 if is_repeated else price_micros},
             )
             update_attempt(
                 lease,
@@ -446,8 +448,8 @@ class GenerationLeases:
             state=GenerationState.PENDING,
             stage=GenerationStage.QUEUED,
             progress_percent=0,
-            release_count=AvatarGeneration.release_count + 1,
             due_time=now,
+            added={"release_count": 1},
         )
         outcome = (
             AttemptOutcome.SUBMIT_UNKNOWN if is_unanswered(read_attempt(lease)) else AttemptOutcome.RELEASED
@@ -485,7 +487,7 @@ class GenerationLeases:
             lease,
             now,
             **next_state,
-            price_micros=AvatarGeneration.price_micros - refunded - refunded_earlier,
+            added={"price_micros": -refunded - refunded_earlier},
             error_reason=failure.reason,
             error_message=failure.message,
         )

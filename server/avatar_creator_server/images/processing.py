@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from io import BytesIO
+from typing import Any
 
 import structlog
 from PIL import Image, ImageOps, PngImagePlugin
@@ -36,6 +37,10 @@ log = structlog.get_logger()
 MAX_IMAGE_PIXELS = 50_000_000
 THUMBNAIL_SIZE = 300
 """Width and height of a thumbnail, in pixels."""
+_THUMBNAIL_OPTIONS: dict[str, Any] = {"quality": 85, "method": 2}
+"""Options of the WebP encoder. Method 4, its default, takes up to twice as long for 4 % fewer bytes."""
+_PNG_LEVEL = 4
+"""Compression of a generated PNG. Level 6, the default, takes up to twice as long for 3 to 7 % less."""
 _HEADROOM = (0.5, 0.4)
 """Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 _PLAIN_GRAY = (128, 128, 128)
@@ -135,18 +140,18 @@ def make_thumbnail(data: bytes) -> Picture:
     """
     exact = exact_png(data)
     if exact is not None:
-        return _encoded(exact.square(THUMBNAIL_SIZE), "image/webp", quality=85, method=4)
+        return _encoded(exact.square(THUMBNAIL_SIZE), "image/webp", **_THUMBNAIL_OPTIONS)
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         image.draft(None, (2 * THUMBNAIL_SIZE, 2 * THUMBNAIL_SIZE))
         profile: bytes | None = image.info.get("icc_profile")
         square = ImageOps.fit(_continuous(image), (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS)
-    return _encoded(_in_srgb(square, profile), "image/webp", quality=85, method=4)
+    return _encoded(_in_srgb(square, profile), "image/webp", **_THUMBNAIL_OPTIONS)
 
 
 def plain_thumbnail() -> Picture:
     """Make the thumbnail of a picture that costs too much to decode: a plain gray."""
     plain = Image.new("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE), _PLAIN_GRAY)
-    return _encoded(plain, "image/webp", quality=85, method=4)
+    return _encoded(plain, "image/webp", **_THUMBNAIL_OPTIONS)
 
 
 def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Image:
@@ -184,8 +189,9 @@ def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:
     """
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        return _encoded(plain, "image/png", pnginfo=texts)
-    return _encoded(image, "image/png", image.info.get("icc_profile"), pnginfo=texts)
+        return _encoded(plain, "image/png", pnginfo=texts, compress_level=_PNG_LEVEL)
+    profile = image.info.get("icc_profile")
+    return _encoded(image, "image/png", profile, pnginfo=texts, compress_level=_PNG_LEVEL)
 
 
 def _with_every_pixel(stripped: StrippedPicture) -> StrippedPicture:

@@ -13,6 +13,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from avatar_creator_server.database.call_limits import as_background
+from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, File, new_id
 from avatar_creator_server.database.models.states import FileState, JobKind
@@ -301,21 +302,20 @@ class Files:
         return len(users)
 
     def _insert_staged(self, file_id: str, user_id: str, key: str, picture: Picture) -> StoredFile:
-        now = self._database.now()
-        return StoredFile.from_row(
-            File.create(
-                id=file_id,
-                user_id=user_id,
-                key=key,
-                state=FileState.STAGED,
-                content_type=picture.content_type,
-                size_bytes=len(picture.data),
-                sha256=picture.sha256,
-                width=picture.width,
-                height=picture.height,
-                create_time=now,
-            )
+        row = File(
+            id=file_id,
+            user_id=user_id,
+            key=key,
+            state=FileState.STAGED,
+            content_type=picture.content_type,
+            size_bytes=len(picture.data),
+            sha256=picture.sha256,
+            width=picture.width,
+            height=picture.height,
+            create_time=self._database.begin_time(),
         )
+        _insert().run(**row.__data__)
+        return StoredFile.from_row(row)
 
     @staticmethod
     def _find_released(user_id: str) -> dict[str, str]:
@@ -327,6 +327,11 @@ class Files:
             .limit(FILES_PER_JOB)
         )
         return {row.id: row.key for row in rows}
+
+
+@compiled
+def _insert() -> CompiledInsert:
+    return CompiledInsert(File)
 
 
 def _storage_unavailable(message: str, cause: Exception | None = None) -> UnavailableError:
