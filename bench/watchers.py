@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
             if "watchers-later" in rows:
                 list_projects = project_pb.ListProjectsRequest()
                 used = rpc(deployment, "AvatarProjectService/ListProjects", list_projects)
-                full_speed(used, _CALLS[lab.scale], at_once=8)
+                full_speed(replace(used, at_once=8), _CALLS[lab.scale])
                 yield fans.measure(lab, "watchers-later")
     if "watcher-memory" in rows:
         count = _IDLE_WATCHERS[lab.scale]
