@@ -85,6 +85,14 @@ class _Slot:
             self._latest[update.generation_id] = update
             self._wake_taker()
 
+    def offer_snapshot(self, updates: Iterable[GenerationUpdate]) -> None:
+        """Offer the states of a snapshot, before those that were offered while it was read."""
+        later, self._latest = self._latest, {}
+        for update in updates:
+            self.offer(update)
+        for generation_id, update in later.items():
+            self._latest[generation_id] = self._latest.pop(generation_id, update)
+
     def end(self, error: AvatarCreatorError) -> None:
         """End the watch with `error` after the waiting states."""
         self._end = error
@@ -268,8 +276,7 @@ class GenerationWatches:
             slot.since = snapshot.complete_since
             for generation_id, revision in snapshot.ended_before:
                 slot.skip(generation_id, revision)
-            for state in states:
-                slot.offer(state)
+            slot.offer_snapshot(states)
             self._projects_read_time = self._projects_read_time or snapshot.read_time
             while True:
                 yield await slot.take()
