@@ -110,18 +110,20 @@ STATED = (
         "avatars_project|avatar_generations_project|avatar_generations_user_state|Heap Scan avatar",
         "A deletion counts the rows of its project once, to subtract them from the statistics.",
     ),
-    Stated("metrics", "quick_work", "A scrape counts the background jobs: 1 ms for 5,000."),
-    # Claims, places in the queue and the queue's metrics.
     Stated(
-        "^(CreateProject, again|CreateGeneration|EstimateGeneration|metrics|worker)",
-        "avatar_generations_due|Subquery Scan reads|claim_turns|sorts",
-        "The order of claims depends on all due generations.",
+        "^metrics",
+        "quick_work|avatar_generations_due",
+        "A scrape counts the background jobs and the due generations: 1 ms for 5,000 jobs.",
     ),
-    # Lists of avatars.
+    Stated(
+        "Generation",
+        "avatar_generations_queued reads",
+        "A place in the queue counts the user's own queue, from the index alone; the limit allows 50.",
+    ),
     Stated(
         "^ListAvatars",
-        "",
-        "A list of avatars by words, attributes or last use reads all avatars of the user.",
+        "avatar_search",
+        "A frequent attribute of a list by last use: the index has all avatars that have the attribute.",
     ),
 )
 """The findings that are no defects. The first one that fits counts."""
