@@ -188,12 +188,15 @@ async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> No
         assert server.calls.refusal(GET, Call("single"), far_behind) is None
 
 
-async def test_only_the_refusal_of_a_user_with_time_left_is_kept_back() -> None:
+async def test_only_the_refusal_of_a_read_or_write_with_time_left_is_kept_back() -> None:
     async with Server() as server:
         error = overloaded_error("full")
-        own = asyncio.create_task(server.calls.keep_back(Refusal("many", error), Call(seconds_left=20.0)))
-        await server.calls.keep_back(Refusal("", error), Call())
-        await server.calls.keep_back(Refusal("many", error), Call(seconds_left=0.9))
+        own = asyncio.create_task(
+            server.calls.keep_back(GET, Refusal("many", error), Call(seconds_left=20.0))
+        )
+        await server.calls.keep_back(GET, Refusal("", error), Call())
+        await server.calls.keep_back(GET, Refusal("many", error), Call(seconds_left=0.9))
+        await server.calls.keep_back(WATCH, Refusal("many", error), Call())
 
         assert not own.done()
         await own
@@ -202,7 +205,7 @@ async def test_only_the_refusal_of_a_user_with_time_left_is_kept_back() -> None:
 async def test_the_refusals_that_are_kept_back_are_bounded() -> None:
     async with Server() as server:
         refusal = Refusal("many", overloaded_error("full"))
-        tasks = [asyncio.create_task(server.calls.keep_back(refusal, Call())) for _ in range(2_000)]
+        tasks = [asyncio.create_task(server.calls.keep_back(GET, refusal, Call())) for _ in range(2_000)]
         await asyncio.sleep(0)
 
         kept = [task for task in tasks if not task.done()]
@@ -211,7 +214,7 @@ async def test_the_refusals_that_are_kept_back_are_bounded() -> None:
         for task in kept:
             task.cancel()
         await asyncio.wait(kept)
-        again = asyncio.create_task(server.calls.keep_back(refusal, Call()))
+        again = asyncio.create_task(server.calls.keep_back(GET, refusal, Call()))
         await asyncio.sleep(0)
         assert not again.done(), "calls that were given up still count"
         await again

@@ -174,8 +174,10 @@ class Calls:
             error = turns.refusal(user_id, seconds_left)
         return _refusal_of(user_id, error)
 
-    async def keep_back(self, refusal: Refusal, context: Context) -> None:
-        """Wait before the refusal of a user's call is sent, unless the deadline of the call is near."""
+    async def keep_back(self, method: str, refusal: Refusal, context: Context) -> None:
+        """Wait before the refusal of a user's read or write is sent, unless its deadline is near."""
+        if class_of(method) not in (CallClass.READ, CallClass.WRITE):
+            return
         seconds_left = context.time_remaining()
         is_near = seconds_left is not None and seconds_left < 2 * _KEPT_BACK_SECONDS
         if not refusal.user_id or is_near or self._kept_back >= _KEPT_BACK:
