@@ -288,4 +288,7 @@ async def test_claims_and_places_do_not_read_a_long_queue(
                 assert rows_read(node["Plans"][0]) < 4 * OWN, (sql, node)
             used.add(node.get("Index Name"))
 
-    assert {"avatar_generations_queued", "user_queues_turns"} <= used
+    # SQLite finds the first pending generation of a user by the index of the states as well.
+    by_state = {"avatar_generations_user_state"} if studios[0].service.deployment.is_embedded else set()
+    assert "user_queues_turns" in used
+    assert used & ({"avatar_generations_queued"} | by_state)

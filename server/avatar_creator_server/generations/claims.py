@@ -17,10 +17,12 @@ from avatar_creator_server.database.compiled_queries import (
     Columns,
     CompiledInsert,
     CompiledQuery,
+    CompiledStatement,
     Row,
     Statement,
     compiled,
     parameter,
+    run_later,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn, UserQueue
@@ -103,7 +105,7 @@ def take_next(
         # Other workers hold all turns, or a version without turns wrote the work.
         taken = _take_of_any_user(database.is_postgresql, now)
     if taken is not None:
-        _record_turn(database, taken, now)
+        run_later(_turn(database.is_postgresql, taken.priority).given(user_id=taken.user_id, now=now))
     return taken
 
 
@@ -270,9 +272,16 @@ def _next_in_queue(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
     return _locking(query, is_postgresql, row)
 
 
-def _record_turn(database: Database, taken: AvatarGeneration, now: datetime) -> None:
-    # SKIP LOCKED, or two workers that take from each other's users would deadlock.
-    free = ClaimTurn.select(ClaimTurn.user_id).where(ClaimTurn.user_id == taken.user_id)
-    ClaimTurn.update({_CLAIM_TIMES[taken.priority]: now}).where(
-        ClaimTurn.user_id.in_(database.locked(free, skip_locked=True))
-    ).execute()
+@compiled
+def _turn(is_postgresql: bool, priority: int) -> CompiledStatement:
+    """Return the statement that records a user's claim of this priority.
+
+    It skips a turn that another worker has locked, or two workers that take from each other's users would
+    deadlock.
+    """
+    turn = ClaimTurn
+    free = turn.select(turn.user_id).where(turn.user_id == parameter("user_id"))
+    if is_postgresql:
+        free = free.for_update(skip_locked=True)
+    now = parameter("now", turn.claim_time)
+    return CompiledStatement(turn.update({_CLAIM_TIMES[priority]: now}).where(turn.user_id.in_(free)))

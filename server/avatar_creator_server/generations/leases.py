@@ -14,6 +14,13 @@ import structlog
 
 from avatar_creator_server import metrics
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
+from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
+    CompiledStatement,
+    compiled,
+    parameter,
+    run_later,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt, new_id
 from avatar_creator_server.database.models.states import (
@@ -371,15 +378,17 @@ class GenerationLeases:
         row.start_time = row.start_time or now
         row.due_time = now + LEASE
         row.delay_over = False
-        row.save()
-        GenerationAttempt.create(
-            generation=row.id,
-            attempt_number=row.attempt_number,
-            outcome=AttemptOutcome.RUNNING,
-            worker=worker,
-            provider_request_id=resume_request_id,
-            route=resume_route,
-            start_time=now,
+        run_later(
+            _claimed().given(of_id=row.id, **{name: getattr(row, name) for name in _CHANGED_BY_A_CLAIM}),
+            _attempt().given(
+                generation_id=row.id,
+                attempt_number=row.attempt_number,
+                outcome=AttemptOutcome.RUNNING,
+                worker=worker,
+                provider_request_id=resume_request_id,
+                route=resume_route,
+                start_time=now,
+            ),
         )
         spending.spend(row.user_id, row.app_id, price_micros, now)
         statistics.count_move(row.user_id, state_before, GenerationState.PROCESSING)
@@ -535,6 +544,37 @@ class GenerationLeases:
         if generation.ended:
             spending.settle(generation.id, generation.price_micros)
         spending.spend(generation.user_id, generation.app_id, read_attempt(lease).price_micros, now)
+
+
+_CHANGED_BY_A_CLAIM = (
+    "epoch",
+    "revision",
+    "update_time",
+    "worker_lost_count",
+    "state",
+    "stage",
+    "progress_percent",
+    "progress_estimated",
+    "attempt_number",
+    "error_reason",
+    "error_message",
+    "start_time",
+    "due_time",
+    "delay_over",
+)
+
+
+@compiled
+def _claimed() -> CompiledStatement:
+    """Return the UPDATE of a generation that is claimed, whose row is locked."""
+    row, fields = AvatarGeneration, AvatarGeneration._meta.fields
+    changes = {fields[name]: parameter(name, fields[name]) for name in _CHANGED_BY_A_CLAIM}
+    return CompiledStatement(row.update(changes).where(row.id == parameter("of_id")), by_key=True)
+
+
+@compiled
+def _attempt() -> CompiledInsert:
+    return CompiledInsert(GenerationAttempt)
 
 
 def _source_type(generation: Generation) -> str:

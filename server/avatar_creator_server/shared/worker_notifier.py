@@ -79,6 +79,24 @@ class RedisBroker(RedisStreamBroker):
             socket_connect_timeout=_SEND_SECONDS,
             **keepalive(url),
         )
+        self._redis = Redis(connection_pool=self.connection_pool)
+
+    async def kick(self, message: BrokerMessage) -> None:
+        """Add a message to the stream. The base class makes a client for each message."""
+        await self._redis.xadd(
+            self.queue_name,
+            {b"data": message.message},
+            maxlen=self.maxlen,
+            approximate=self.approximate,
+        )
+
+    async def ping(self) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            RedisError, OSError: Redis does not answer.
+        """
+        await self._redis.ping()
 
     async def startup(self) -> None:
         """Start without a connection, so that a process can start while Redis is unavailable."""
@@ -100,8 +118,10 @@ class RedisBroker(RedisStreamBroker):
     async def shutdown(self) -> None:
         """Leave the consumer group and disconnect."""
         with contextlib.suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(_SEND_SECONDS), Redis(connection_pool=self.connection_pool) as redis:
-                await redis.xgroup_delconsumer(self.queue_name, self.consumer_group_name, self.consumer_name)
+            async with asyncio.timeout(_SEND_SECONDS):
+                await self._redis.xgroup_delconsumer(
+                    self.queue_name, self.consumer_group_name, self.consumer_name
+                )
         await super().shutdown()
 
     def _wake_up(self) -> bytes:
@@ -110,27 +130,26 @@ class RedisBroker(RedisStreamBroker):
         return self.formatter.dumps(message).message
 
     async def _read(self) -> AsyncGenerator[None, None]:
-        async with Redis(connection_pool=self.connection_pool) as redis:
-            while True:
-                # A broken connection can stay open although no data passes through it.
-                async with asyncio.timeout(_SILENCE_SECONDS):
-                    streams: Any = await redis.xreadgroup(
-                        self.consumer_group_name,
-                        self.consumer_name,
-                        {self.queue_name: ">"},
-                        count=1,
-                        block=self.block,
-                        noack=True,
-                    )
-                for _stream, messages in streams:
-                    for message_id, _fields in messages:
-                        async with asyncio.timeout(_SILENCE_SECONDS):
-                            await redis.xdel(self.queue_name, message_id)
-                        yield
+        while True:
+            # A broken connection can stay open although no data passes through it.
+            async with asyncio.timeout(_SILENCE_SECONDS):
+                streams: Any = await self._redis.xreadgroup(
+                    self.consumer_group_name,
+                    self.consumer_name,
+                    {self.queue_name: ">"},
+                    count=1,
+                    block=self.block,
+                    noack=True,
+                )
+            for _stream, messages in streams:
+                for message_id, _fields in messages:
+                    yield
+                    async with asyncio.timeout(_SILENCE_SECONDS):
+                        await self._redis.xdel(self.queue_name, message_id)
 
 
 async def _nothing_to_acknowledge() -> None:
-    """Do nothing: the reader has already deleted the message."""
+    """Do nothing: the reader deletes the message."""
 
 
 class WorkerNotifier:
@@ -166,8 +185,7 @@ class WorkerNotifier:
         """
         if isinstance(self.generations, RedisBroker):
             async with asyncio.timeout(_SEND_SECONDS):
-                async with Redis(connection_pool=self.generations.connection_pool) as redis:
-                    await redis.ping()
+                await self.generations.ping()
 
     async def close(self) -> None:
         """Disconnect."""
