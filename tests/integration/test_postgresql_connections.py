@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import peewee
@@ -13,12 +14,26 @@ import psutil
 import psycopg2
 import pytest
 
+from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
 from avatar_creator_server.database.compiled_queries import Statement, run_later, run_together
 from avatar_creator_server.database.connection import Database, DatabaseLimits
+from avatar_creator_server.database.models import File, new_id
+from avatar_creator_server.database.models.states import FileState, SourceType
 from avatar_creator_server.errors import UnavailableError
+from avatar_creator_server.people.person import Attributes, Persona
+from avatar_creator_server.projects.records import Project
+from avatar_creator_server.projects.service import Projects
+from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.idempotency import RequestKey
+from avatar_creator_server.shared.paging import Pager, PageTokens
+from avatar_creator_server.usage.records import UsageRecord
+from avatar_creator_server.usage.service import Usage, Use
 from tests.support.pgbouncer import PgBouncer
+from tests.support.round_trips import RoundTrips
 from tests.support.tls_proxy import tls_proxy
 from tests.support.waiting import wait_until
+
+T = TypeVar("T")
 
 ONE_CONNECTION = DatabaseLimits(connections=1, connections_per_user=1)
 
@@ -162,6 +177,70 @@ async def test_an_error_of_a_statement_for_later_rolls_the_transaction_back(data
 async def test_a_transaction_without_statements_is_no_transaction(database: Database) -> None:
     assert await database.write(lambda: "nothing") == "nothing"
     assert await database.read(name_of(1)) == "one"
+
+
+async def round_trips(proxy: RoundTrips, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, int]:
+    """Return the result of work, and the number of its round trips once the plans are kept."""
+    await work()
+    before = proxy.count
+    result = await work()
+    return result, proxy.count - before
+
+
+def new_key(user: str, *, is_idempotent: bool) -> RequestKey:
+    """Return the key of a new call."""
+    return RequestKey(user, "Call", str(uuid.uuid4()) if is_idempotent else "", "hash")
+
+
+def insert_an_avatar(database: Database, user: str, project_id: str) -> str:
+    """Insert an avatar, and return its id."""
+    avatar_id, file_id, now = new_id(), new_id(), database.now()
+    File.create(
+        id=file_id,
+        user_id=user,
+        key=file_id,
+        state=FileState.OWNED,
+        content_type="image/png",
+        size_bytes=1,
+        sha256="",
+        width=1,
+        height=1,
+        create_time=now,
+    )
+    new = NewAvatar(
+        avatar_id, user, project_id, "Face", file_id, SourceType.UPLOADED, Persona(), Attributes()
+    )
+    insert_avatar(new, now)
+    return avatar_id
+
+
+async def test_frequent_calls_take_few_round_trips(database_url: str, user: str) -> None:
+    caller = Caller(user)
+    async with RoundTrips.counted(database_url) as proxy:
+        database = Database(proxy.url, limits=ONE_CONNECTION)
+        pager = Pager(database, PageTokens(lambda: "secret"))
+        projects, usage = Projects(database, pager), Usage(database, pager)
+
+        def create(is_idempotent: bool) -> Coroutine[Any, Any, Project]:
+            key = new_key(user, is_idempotent=is_idempotent)
+            return projects.create(caller, key, name="Trips", description="")
+
+        def record(is_idempotent: bool) -> Coroutine[Any, Any, tuple[UsageRecord, int]]:
+            use = Use(avatar_id, "app", "", "open", "", "", {})
+            return usage.record(caller, new_key(user, is_idempotent=is_idempotent), use)
+
+        try:
+            project, created = await round_trips(proxy, lambda: create(False))
+            avatar_id = await database.write(insert_an_avatar, database, user, project.id)
+
+            assert created == 2
+            assert (await round_trips(proxy, lambda: create(True)))[1] == 3
+            assert (await round_trips(proxy, lambda: projects.get(caller, project.id)))[1] == 1
+            (_, count), recorded = await round_trips(proxy, lambda: record(False))
+            assert (recorded, count) == (2, 2)
+            assert (await round_trips(proxy, lambda: record(True)))[1] == 3
+        finally:
+            await database.close()
 
 
 # Connections
