@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check docs wheels clean
+.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -88,6 +88,9 @@ bench: .venv/.development ## Print the speed of everything beside baselines and 
 
 bench-check: .venv/.development ## Fail if a ratio of make bench is a fifth worse than the recorded one, in three runs
 	$(BIN)/python -m bench --check
+
+plans: .venv/.development ## Explain every statement of the service on a database with a million avatars; AVATARS=20000 takes fewer
+	$(BIN)/python -m bench.plans $(AVATARS)
 
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build

@@ -53,6 +53,8 @@ class Filled:
     """Generations of the largest user that have ended, by state."""
     pending: list[str]
     """Waiting generations of the largest user."""
+    large_project: tuple[str, str]
+    """Another user, and that user's largest project."""
     new_avatar_ids: list[str]
     """An avatar of the largest user whose picture is in the storage."""
 
@@ -73,6 +75,10 @@ class Filled:
             return ids(f"SELECT id FROM avatar_generations WHERE user_id = %s AND state = '{state}'")
 
         project_id = ids("SELECT id FROM avatar_projects WHERE user_id = %s ORDER BY avatar_count DESC")[0]
+        [large] = deployment.execute(
+            "SELECT user_id, id FROM avatar_projects WHERE user_id != %s ORDER BY avatar_count DESC LIMIT 1",
+            LARGEST_USER,
+        )
         uploaded = largest.avatars.upload(project_id, PHOTOGRAPH, name="Reference")
         return cls(
             deployment,
@@ -84,6 +90,7 @@ class Filled:
             project_id=project_id,
             ended={COMPLETED: ended("completed"), FAILED: ended("failed"), CANCELLED: ended("cancelled")},
             pending=ended("pending"),
+            large_project=(large["user_id"], large["id"]),
             new_avatar_ids=[uploaded.id],
         )
 
@@ -123,13 +130,10 @@ def _watch_project(filled: Filled, since: datetime | None) -> None:
 
 
 def _delete_large(filled: Filled) -> None:
-    """Delete the largest project of another user, which is too large to be removed at once."""
-    [row] = filled.deployment.execute(
-        "SELECT id, user_id FROM avatar_projects WHERE user_id != %s ORDER BY avatar_count DESC LIMIT 1",
-        LARGEST_USER,
-    )
-    with filled.deployment.client(row["user_id"]) as owner:
-        owner.projects.delete(row["id"])
+    """Delete a project that is too large to be removed at once."""
+    owner, project_id = filled.large_project
+    with filled.deployment.client(owner) as client:
+        client.projects.delete(project_id)
 
 
 def _delete_small(filled: Filled) -> None:

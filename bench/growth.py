@@ -1,7 +1,8 @@
 """Growth: how long the service's reads and claims take as its data grows.
 
-The service's own functions run in this process on filled databases, one after the other. The baseline is the
-read of one avatar by its id, on the same database in the same moments.
+The service's own functions run in this process on filled databases, one after the other. The figure is the
+time that PostgreSQL takes for all statements of a call, seen at its socket. The baseline is the read of one
+avatar by its id, on the same database in the same moments.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from avatar_creator_server.shared.caller import Caller
 from bench.filling import LARGEST_USER, RARE_APP, RARE_WORD, fill
 from bench.goals import BY_NAME
 from bench.lab import Lab, Scale
+from bench.recording import Recorder, recording
 from bench.results import Curve, Result, figure, of_pairs
 from tests.support.service import Deployment
 
@@ -71,6 +73,7 @@ _USES = "uses of the avatar"
 _ALL = "avatars of all users"
 
 Call = Callable[[], Awaitable[Any]]
+Clock = Callable[[], float]
 _Pairs = list[tuple[float, float]]
 
 
@@ -123,7 +126,8 @@ _CLAIMS = ("claim", "claim-waiting")
 _CLAIMS_OF_TURN = 4
 """Claims after which the order begins again: the last of them is for a waiting user (`URGENT_CLAIMS`)."""
 _FRESH = ("queue-place", "queue-page", "estimate")
-"""Rows that would answer from memory the second time, so each measurement has new parts of the service."""
+"""Rows that would answer from memory the second time, so each measurement has new parts of the service. They
+compute in Python too, so their time is the whole one."""
 
 
 def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
@@ -145,8 +149,9 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
             uses=size.uses,
             queued=size.queued,
         )
-        with lab.deployment(url) as deployment:
-            for row, pairs in asyncio.run(_measure(deployment, list(found), lab.pairs)).items():
+        with lab.deployment(url) as deployment, recording(url) as recorder:
+            measured = asyncio.run(_measure(deployment, recorder, list(found), lab.pairs))
+            for row, pairs in measured.items():
                 if isinstance(pairs, Exception):
                     failures.append(pairs)
                     del found[row]
@@ -170,13 +175,15 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
         raise ExceptionGroup("rows failed", failures)
 
 
-async def _measure(deployment: Deployment, rows: Sequence[str], pairs: int) -> dict[str, _Pairs | Exception]:
+async def _measure(
+    deployment: Deployment, recorder: Recorder, rows: Sequence[str], pairs: int
+) -> dict[str, _Pairs | Exception]:
     """Return the pairs of each row, or its error."""
     data = _read(deployment)
-    core = _wire(deployment)
+    core = _wire(deployment, recorder)
     found: dict[str, _Pairs | Exception] = {}
     try:
-        measured = _Measured(deployment, data, core, await _calls(core, data), pairs)
+        measured = _Measured(deployment, recorder, data, core, await _calls(core, data), pairs)
         await measured.point()
         await core.generations.get(_CALLER, data.pending_ids[0])
         # Claims last, because they change the queue.
@@ -196,6 +203,7 @@ class _Measured:
     """A filled database, and the service's parts that use it."""
 
     deployment: Deployment
+    recorder: Recorder
     data: _Data
     core: Core
     calls: dict[str, Call]
@@ -211,30 +219,47 @@ class _Measured:
         if row in _CLAIMS:
             return await self._claims(waiting=row == "claim-waiting")
         if row in _FRESH:
-            return [
-                (await _first_ms(self.deployment, self.data, row), await _best_ms(self.point))
-                for _ in range(self.count)
-            ]
+            return [(await self._first_ms(row), await self._point_ms()) for _ in range(self.count)]
         call = self.calls[row]
         await call()
-        return [(await _best_ms(call), await _best_ms(self.point)) for _ in range(self.count)]
+        return [(await _best_ms(call, self._sql), await self._point_ms()) for _ in range(self.count)]
+
+    def _sql(self) -> float:
+        """Return the time that PostgreSQL took for all statements so far: the clock of most rows."""
+        return self.recorder.seconds
+
+    async def _point_ms(self) -> float:
+        return await _best_ms(self.point, self._sql)
+
+    async def _first_ms(self, row: str) -> float:
+        """Return the whole time of a call with new parts of the service, which have read no queue yet."""
+        core = _wire(self.deployment, self.recorder)
+        try:
+            await core.avatars.get(_CALLER, self.data.avatar_ids[0])  # connects
+            calls = await _calls(core, self.data)
+            return await _once_ms(calls[row], time.perf_counter)
+        finally:
+            await core.close()
 
     async def _claims(self, *, waiting: bool) -> _Pairs:
         """Claim due generations, of which every fourth claim is for a waiting user."""
         found = []
         for number in range(1 + self.count):
-            took = [await _once_ms(lambda: self.core.leases.claim("bench")) for _ in range(_CLAIMS_OF_TURN)]
+            took = [
+                await _once_ms(lambda: self.core.leases.claim("bench"), self._sql)
+                for _ in range(_CLAIMS_OF_TURN)
+            ]
             ours = took[-1] if waiting else min(took[:-1])
             if number:  # the first claims build their statements
-                found.append((ours, await _best_ms(self.point)))
+                found.append((ours, await self._point_ms()))
         return found
 
 
-def _wire(deployment: Deployment) -> Core:
+def _wire(deployment: Deployment, recorder: Recorder) -> Core:
     settings = deployment.settings
     return Core.wire(
         Settings.load(
-            database_url=settings["DATABASE_URL"],
+            database_url=recorder.url,
             redis_url=settings["REDIS_URL"],
             jwt_secret=settings["JWT_SECRET"],
             upload_path=deployment.upload_path,
@@ -295,28 +320,18 @@ async def _calls(core: Core, data: _Data) -> dict[str, Call]:
     }
 
 
-async def _first_ms(deployment: Deployment, data: _Data, row: str) -> float:
-    """Return the time of a call with new parts, which have read no queue yet."""
-    core = _wire(deployment)
-    try:
-        calls = await _calls(core, data)
-        return await _once_ms(calls[row])
-    finally:
-        await core.close()
-
-
-async def _best_ms(call: Call) -> float:
+async def _best_ms(call: Call, clock: Clock) -> float:
     """Return the shortest time of several calls: other programs of the machine only make them longer."""
-    took = [await _once_ms(call)]
+    took = [await _once_ms(call, clock)]
     while len(took) < _REPEATS and took[-1] < _SLOW_SECONDS * 1000:
-        took.append(await _once_ms(call))
+        took.append(await _once_ms(call, clock))
     return min(took)
 
 
-async def _once_ms(call: Call) -> float:
-    started = time.perf_counter()
+async def _once_ms(call: Call, clock: Clock) -> float:
+    started = clock()
     await call()
-    return (time.perf_counter() - started) * 1000
+    return (clock() - started) * 1000
 
 
 def _read(deployment: Deployment) -> _Data:

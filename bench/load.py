@@ -19,15 +19,16 @@ import psutil
 
 from bench.load_process import Load, Seen
 from tests.support.child_process import run
+from tests.support.waiting import let_pass
 
-AT_ONCE = 32
-"""Calls in flight."""
 _SECONDS = 300.0
 _H2LOAD_RATE = re.compile(r"finished in ([0-9.]+)(ms|us|s), ([0-9.]+) req/s")
 _H2LOAD_FAILED = re.compile(r"(\d+) failed, (\d+) errored, (\d+) timeout")
 _H2LOAD_DATA = re.compile(r"\((\d+)\) data")
 _PREFIX_BYTES = 5
-_TRIES = 3
+_TRIES = 4
+_PAUSE_SECONDS = 2.5
+"""Time in which a server that has refused calls recovers; after each try, one more."""
 _MOST_REFUSED = 0.05
 """Largest part of the calls that a server may refuse: one that falls behind for a moment does."""
 
@@ -48,6 +49,8 @@ class Target:
     processes: tuple[int, ...]
     """Processes of the server, whose CPU time is counted."""
     connections: int = 1
+    at_once: int = 32
+    """Calls in flight, on all connections together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,13 @@ def answer_of(target: Target, message: bytes) -> bytes:
     return answer
 
 
-def full_speed(target: Target, calls: int, *, at_once: int = AT_ONCE) -> Speed:
-    """Keep so many calls in flight, on the target's number of connections, and return the speed.
+def full_speed(target: Target, calls: int) -> Speed:
+    """Keep the target's number of calls in flight, and return the speed.
 
     Raises:
         LoadError: The server refused many calls.
     """
-    return _repeated(lambda: _full_speed(target, calls, at_once), target)
+    return _repeated(lambda: _full_speed(target, calls), target)
 
 
 def at_rate(target: Target, calls: int, per_second: float) -> Speed:
@@ -98,7 +101,7 @@ def at_rate(target: Target, calls: int, per_second: float) -> Speed:
 def enough_calls(target: Target, seconds: float, *, probe: int = 100) -> int:
     """Warm the server up, and return how many calls it answers in so many seconds."""
     for _ in range(2):
-        seen = _full_speed(target, probe, AT_ONCE)
+        seen = _full_speed(target, probe)
     return max(probe, round(probe / seen.seconds * seconds))
 
 
@@ -110,7 +113,8 @@ def cpu_seconds(processes: Sequence[int]) -> float:
 
 def _repeated(load: Callable[[], Seen], target: Target) -> Speed:
     """Run a load, and again if the server refused many calls, as it does while others keep it busy."""
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
+        let_pass(number * _PAUSE_SECONDS)
         before = cpu_seconds(target.processes)
         seen = load()
         calls = seen.answers + seen.failures
@@ -120,20 +124,20 @@ def _repeated(load: Callable[[], Seen], target: Target) -> Speed:
     raise LoadError(f"{target.path} refused {seen.failures:,} of {calls:,} calls")
 
 
-def _full_speed(target: Target, calls: int, at_once: int) -> Seen:
+def _full_speed(target: Target, calls: int) -> Seen:
     # h2load sends the same request every time.
     program = shutil.which("h2load") if len(target.messages) == 1 else None
-    return _h2load(program, target, calls, at_once) if program else _own(target, calls, at_once=at_once)
+    return _h2load(program, target, calls) if program else _own(target, calls)
 
 
-def _own(target: Target, calls: int, *, at_once: int = AT_ONCE, per_second: float = 0.0) -> Seen:
+def _own(target: Target, calls: int, *, per_second: float = 0.0) -> Seen:
     load = Load(
         target.address,
         target.path,
         dict(target.metadata),
         [message.hex() for message in target.messages],
         calls,
-        at_once,
+        target.at_once,
         per_second,
         target.connections,
     )
@@ -148,7 +152,7 @@ def _own(target: Target, calls: int, *, at_once: int = AT_ONCE, per_second: floa
     return Seen(**json.loads(finished.stdout))
 
 
-def _h2load(program: str, target: Target, calls: int, at_once: int) -> Seen:
+def _h2load(program: str, target: Target, calls: int) -> Seen:
     [message] = target.messages
     headers = {"content-type": "application/grpc", "te": "trailers", **target.metadata}
     with tempfile.NamedTemporaryFile() as request:
@@ -159,7 +163,7 @@ def _h2load(program: str, target: Target, calls: int, at_once: int) -> Seen:
                 program,
                 f"--requests={calls}",
                 f"--clients={target.connections}",
-                f"--max-concurrent-streams={at_once // target.connections}",
+                f"--max-concurrent-streams={target.at_once // target.connections}",
                 f"--data={request.name}",
                 *(f"--header={name}: {value}" for name, value in headers.items()),
                 f"http://{target.address}{target.path}",

@@ -143,9 +143,14 @@ def _picture() -> bytes:
     return written.getvalue()
 
 
-if __name__ == "__main__":
-    found = measure([int(each) for each in sys.argv[1:]] or CALLS)
+def main(calls: Sequence[int] = CALLS) -> None:
+    """Measure, print the table, and exit with status 1 if a process has grown."""
+    found = measure(calls)
     print("| calls | server MiB | worker MiB |\n|---|---|---|")
     for reading in found:
         print(f"| {reading.calls:,} | {reading.server_mib:.1f} | {reading.worker_mib:.1f} |")
     sys.exit(has_grown(found))
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or CALLS)

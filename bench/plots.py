@@ -64,7 +64,7 @@ def draw(result: Result, path: Path) -> None:
         for (x, y), value in zip(points, values, strict=True):
             pen.ellipse([x - 5, y - 5, x + 5, y + 5], color)
             pen.text((x, y - 9), f"{value:.3g}", color, small, anchor="mb")
-    label = (points[-1][0] + 8, up.place(curve.baselines[-1]) + 10)
+    label = (_WIDTH - _RIGHT, up.place(min(curve.baselines)) + 10)
     pen.text(label, goal.baseline, _GRAY, small, anchor="ra")
     pen.text((_LEFT, 18), goal.measure, _BLACK, large)
     middle = (_LEFT + _WIDTH - _RIGHT) / 2

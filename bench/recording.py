@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
@@ -24,16 +25,24 @@ class Session:
 
     transactions: list[list[str]] = field(default_factory=lambda: [[]])
     """Statements by transaction, the running one last."""
+    seconds: float = 0.0
+    """Time that PostgreSQL took for the statements so far."""
     prepared: list[str] = field(default_factory=list)
     """Statements of forgotten transactions that prepared others."""
+
+    _sent_at: float = 0.0
 
     def sent(self, statement: str) -> None:
         """Add a statement to the running transaction."""
         self.transactions[-1].append(statement)
+        self._sent_at = time.perf_counter()
 
-    def is_idle(self) -> None:
-        """End the running transaction."""
-        if self.transactions[-1]:
+    def answered(self, *, is_idle: bool) -> None:
+        """Take the time of a statement, and end the transaction if there is none any longer."""
+        if self._sent_at:
+            self.seconds += time.perf_counter() - self._sent_at
+            self._sent_at = 0.0
+        if is_idle and self.transactions[-1]:
             self.transactions.append([])
 
     def forget(self) -> None:
@@ -65,6 +74,11 @@ class Recorder:
     def count(self) -> int:
         """Number of statements so far."""
         return sum(len(each) for session in list(self.sessions) for each in list(session.transactions))
+
+    @property
+    def seconds(self) -> float:
+        """Time that PostgreSQL took for all statements so far."""
+        return sum(session.seconds for session in list(self.sessions))
 
     def transaction_with(self, text: str) -> tuple[list[str], list[str]]:
         """Return the statements of the first transaction that has this text, and what its session prepared.
@@ -169,9 +183,8 @@ class _Answers:
             size = 1 + int.from_bytes(self._bytes[place + 1 : place + 5])
             if len(self._bytes) < place + size:
                 break
-            # ReadyForQuery, outside a transaction.
-            if self._bytes[place : place + 1] == b"Z" and self._bytes[place + 5 : place + 6] == b"I":
-                self._session.is_idle()
+            if self._bytes[place : place + 1] == b"Z":  # ReadyForQuery, and I outside a transaction
+                self._session.answered(is_idle=self._bytes[place + 5 : place + 6] == b"I")
             place += size
         del self._bytes[:place]
 

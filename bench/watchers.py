@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ _CALLS = {Scale.TINY: 100, Scale.SHORT: 10_000, Scale.FULL: 50_000}
 """Calls that a server has answered when it is long in use."""
 _WATCH = "GenerationService/WatchGenerations"
 _MESSAGE_BYTES = 700
-"""Size of a null stream's message, about that of a new generation."""
+"""Size of an idle null stream's only message, about that of a new generation."""
 _MEMORY_PAIRS = 3
 """Pairs of measurements of memory: each needs servers that have just started."""
 
@@ -45,7 +45,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
     if "watchers" in rows or "watchers-later" in rows:
         with (
             _service(lab) as (deployment, project_id),
-            _null() as null,
+            _null(_first_message(deployment, project_id)) as null,
             _both(deployment, project_id, null, _WATCHERS[lab.scale]) as fans,
         ):
             if "watchers" in rows:
@@ -53,7 +53,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
             if "watchers-later" in rows:
                 list_projects = project_pb.ListProjectsRequest()
                 used = rpc(deployment, "AvatarProjectService/ListProjects", list_projects)
-                full_speed(used, _CALLS[lab.scale], at_once=8)
+                full_speed(replace(used, at_once=8), _CALLS[lab.scale])
                 yield fans.measure(lab, "watchers-later")
     if "watcher-memory" in rows:
         count = _IDLE_WATCHERS[lab.scale]
@@ -83,9 +83,18 @@ def _creation(deployment: Deployment, project_id: str) -> tuple[Target, bytes]:
 
 
 @contextlib.contextmanager
-def _null() -> Iterator[Baseline]:
-    with baseline({"Watch": {"kind": "stream", "answer": bytes(_MESSAGE_BYTES).hex()}}) as null:
+def _null(message: bytes) -> Iterator[Baseline]:
+    with baseline({"Watch": {"kind": "stream", "answer": message.hex()}}) as null:
         yield null
+
+
+def _first_message(deployment: Deployment, project_id: str) -> bytes:
+    """Return the first message of a watch: the null streams send as much."""
+    target = rpc(deployment, _WATCH, pb.WatchGenerationsRequest(project_id=project_id))
+    with grpc.insecure_channel(target.address) as channel:
+        call: Any = channel.unary_stream(target.path)
+        message: bytes = next(call(target.messages[0], metadata=tuple(target.metadata.items())))
+    return message
 
 
 class _Fans:
@@ -183,7 +192,7 @@ def _memory_of_service(lab: Lab, count: int) -> float:
 
 
 def _memory_of_null(count: int) -> float:
-    with _null() as null:
+    with _null(bytes(_MESSAGE_BYTES)) as null:
         return _memory_kib(null.pid, null.target("Watch"), count)
 
 

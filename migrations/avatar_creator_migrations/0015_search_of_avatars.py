@@ -109,7 +109,7 @@ _POSTGRESQL = (
     """,
 )
 
-# SQLite may give the rows of `avatars` other numbers, and the index of words needs numbers that stay.
+# SQLite may give the rows of `avatars` other numbers, and the index of words needs a number that stays.
 _SQLITE = (
     f"""
     CREATE TABLE avatar_search (

@@ -1,4 +1,4 @@
-"""Indexes for the lists of avatars: by last use, and by words and attributes.
+"""Indexes for the lists of avatars: of a project by last use, and by words and attributes.
 
 The service does not start before the existing avatars are in the table for searches. They are added in
 batches, because each batch keeps its avatars locked.
@@ -14,10 +14,6 @@ from avatar_creator_migrations.indexes import build_index
 
 atomic = False
 
-INDEXES = {
-    "avatars_project_last_used": "avatars (project_id, last_used_time, id)",
-    "avatars_last_used": "avatars (last_used_time, id)",
-}
 _COLUMNS = "user_id, project_id, source_type, gender, age_range, style, ethnicity_folded, search_text"
 
 # FOR KEY SHARE leaves out an avatar that is being deleted. A row that is there already is a later one.
@@ -33,8 +29,7 @@ _ADD_BATCH = f"""
 
 def up(migrator: Any, db: Database) -> None:
     """Build the indexes, and add the existing avatars to the table for searches."""
-    for name, definition in INDEXES.items():
-        build_index(db, name, definition)
+    build_index(db, "avatars_project_last_used", "avatars (project_id, last_used_time, id)")
     if isinstance(db, PostgresqlDatabase):
         last_id = ""
         while last_id is not None:

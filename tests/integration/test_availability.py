@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from avatar_creator_server.database.compiled_queries import Statement
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.migrator import migrate
 from avatar_creator_server.database.models import RunningWorker
@@ -96,14 +97,20 @@ async def test_a_read_is_one_statement_and_calls_that_follow_need_none(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await trial.add_worker("one")
-    execute: Any = trial.database.peewee.execute_sql
-    statements: list[str] = []
+    database: Any = trial.database.peewee
+    execute, execute_together = database.execute_sql, database.execute_together
+    sent: set[str] = set()
 
     def recorded(sql: str, *arguments: Any, **options: Any) -> Any:
-        statements.append(sql)
+        sent.add(sql)
         return execute(sql, *arguments, **options)
 
-    monkeypatch.setattr(trial.database.peewee, "execute_sql", recorded)
+    def recorded_together(statements: Sequence[Statement]) -> Any:
+        sent.update(statement.sql for statement in statements)
+        return execute_together(statements)
+
+    monkeypatch.setattr(database, "execute_sql", recorded)
+    monkeypatch.setattr(database, "execute_together", recorded_together)
     await trial.reader.read()
     await trial.workers.live()
-    assert len(statements) == 1
+    assert len(sent) == 1

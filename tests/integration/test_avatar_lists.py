@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import product
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import uuid_utils
-from peewee import PostgresqlDatabase
 
 from avatar_creator.v1 import avatar_project_service_pb2 as projects_pb
 from avatar_creator.v1 import avatar_service_pb2 as avatars_pb
-from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
+from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
-from avatar_creator_server.avatars.queries import list_avatars
-from avatar_creator_server.avatars.records import AvatarFilter
-from avatar_creator_server.database.connection import open_database
-from avatar_creator_server.shared.caller import Caller
 from tests import pictures
 from tests.contract.calls import Calls
 from tests.support.rows import Row, copy_row
@@ -110,7 +102,9 @@ class Gallery:
         """Rename some avatars, delete others, and delete a project."""
         ids = [row["id"] for row in self.rows()]
         for avatar_id in self.random.sample(ids, 20):
-            changed = Avatar(id=avatar_id, name=f"{RARE} Éva", attributes={"age_range": "AGE_RANGE_SENIOR"})
+            changed = Avatar(
+                id=avatar_id, name=f"{RARE} Éva", attributes=Attributes(age_range=AgeRange.AGE_RANGE_SENIOR)
+            )
             self.calls.avatars.UpdateAvatar(avatars_pb.UpdateAvatarRequest(avatar=changed))
         for avatar_id in self.random.sample(ids, 20):
             self.calls.avatars.DeleteAvatar(avatars_pb.DeleteAvatarRequest(avatar_id=avatar_id))
@@ -204,3 +198,41 @@ def test_a_list_has_exactly_the_avatars_that_pass_its_filters(gallery: Gallery) 
 
     # There were lists without avatars, with few of many, and of several pages.
     assert {0, PAGE + 1} < numbers
+
+
+# Avatars of an earlier version
+
+UNDO_0015 = {
+    "embedded": (
+        "DROP TRIGGER avatar_search_insert",
+        "DROP TRIGGER avatar_search_update",
+        "DROP TRIGGER avatar_search_delete",
+        "DROP TABLE avatar_search_words",
+        "DROP TABLE avatar_search",
+        "DROP INDEX avatars_project_last_used",
+    ),
+    "distributed": (
+        "DROP TRIGGER avatar_search_write ON avatars",
+        "DROP TABLE avatar_search",
+        "DROP FUNCTION avatar_search_write, avatar_search_tokens, avatar_search_wanted",
+        "DROP INDEX avatars_project_last_used",
+    ),
+}
+"""Statements that undo migrations 0015 and 0016."""
+
+
+def test_the_migration_adds_the_avatars_of_an_earlier_version(gallery: Gallery) -> None:
+    deployment = gallery.deployment
+    for statement in UNDO_0015["embedded" if deployment.is_embedded else "distributed"]:
+        deployment.execute(statement)
+    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0015%' OR name LIKE '0016%'")
+    gallery.fill()
+
+    outcome = deployment.run_command("migrate")
+
+    assert outcome.returncode == 0, outcome.stderr
+    assert "applied 0016" in outcome.stdout
+    ids = sorted((row["id"] for row in gallery.rows() if "quetzal" in row["search_text"]), reverse=True)
+    assert len(ids) in range(1, PAGE)
+    assert gallery.listed({"query": RARE}) == ids
+    assert gallery.listed({"gender": Gender.GENDER_NON_BINARY}) == ids

@@ -22,7 +22,7 @@ def test_the_benchmark_prints_each_chosen_row_next_to_its_baseline(tmp_path: Pat
             *(sys.executable, "-m", "bench", "--tiny", "--pairs", "1", "--markdown"),
             *("--rows", *ROWS, "--json", written, "--plots", tmp_path),
         ],
-        timeout=120,
+        timeout=240,
         directory=REPOSITORY,
     )
 

@@ -87,6 +87,8 @@ def test_the_service_leaves_no_state_in_the_session_of_another_client(
         tmp_path, single.url(database_url), redis_url, DATABASE_POOLER="transaction"
     )
     with other_client(single, database_url) as other, closing(deployment):
+        # The settings of PL/pgSQL, in which the triggers are written, appear with its first use.
+        other.query("DO $$ BEGIN END $$; SELECT 1")
         before = other.session_state()
         (session,) = other.query("SELECT pg_backend_pid()")
         deployment.start()

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_ENTRY = re.compile(r"^\d{4}-\d\d-\d\d [\d:.]+ \w+ \[\d+\] (\w+): +(.*)$")
+_ENTRY = re.compile(r"^\d{4}-\d\d-\d\d [\d:.]+ \w+ \[(\d+)\] (\w+): +(.*)$")
 _STATEMENT = re.compile(r"(?:statement|execute [^:]*): (.*)", re.DOTALL)
-_PREPARED = re.compile(r"prepare: (.*)", re.DOTALL)
+_PREPARE = re.compile(r"PREPARE (\w+)(?: \([^)]*\))? AS (.*)", re.DOTALL | re.IGNORECASE)
+_EXECUTE = re.compile(r"EXECUTE (\w+)", re.IGNORECASE)
 _VALUES = re.compile(r"(?:P|p)arameters: (.*)", re.DOTALL)
+_PLACE = re.compile(r"\$\d+")
 _VALUE = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
 
 _TOKEN = re.compile(
@@ -33,7 +35,9 @@ class Received:
     @property
     def form(self) -> str:
         """The text without its values, which is the same for statements that differ only in these."""
-        text = _TOKEN.sub(lambda token: token[0] if token["name"] else "?", self.prepared or self.sql)
+        prepare = _PREPARE.match(self.prepared)
+        sql = prepare[2] if prepare else self.sql
+        text = _TOKEN.sub(lambda token: token[0] if token["name"] else "?", _PLACE.sub("1", sql))
         return _REPEATED.sub(r"\1, …", " ".join(text.split()))
 
     @property
@@ -51,6 +55,8 @@ class StatementLog:
         """Take the file. Only statements that arrive from now on are read."""
         self._path = path
         self._place = path.stat().st_size
+        self._prepared: dict[tuple[str, str], str] = {}
+        """The PREPARE of each session and name."""
 
     def read_new(self) -> list[Received]:
         """Return the statements since the last call, oldest first, without BEGIN, COMMIT and the like."""
@@ -61,26 +67,26 @@ class StatementLog:
         self._place += len(complete)
         return [
             received
-            for received in _received(complete.decode(errors="replace"))
+            for received in self._received(complete.decode(errors="replace"))
             if received.sql.split(maxsplit=1)[0].upper()
             in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "EXECUTE")
         ]
 
-
-def _received(text: str) -> Iterator[Received]:
-    entries = list(_entries(text))
-    for number, (level, message) in enumerate(entries):
-        found = _STATEMENT.match(message) if level == "LOG" else None
-        if found is None:
-            continue
-        sql, prepared = found[1], ""
-        detail = entries[number + 1] if number + 1 < len(entries) else ("", "")
-        if detail[0] == "DETAIL" and (prepare := _PREPARED.match(detail[1])):
-            prepared = prepare[1]
-        elif detail[0] == "DETAIL" and (values := _VALUES.match(detail[1])):
-            sql = _with_values(sql, values[1])
-        for part in _parts(sql):
-            yield Received(part, prepared)
+    def _received(self, text: str) -> Iterator[Received]:
+        entries = list(_entries(text))
+        for number, (session, level, message) in enumerate(entries):
+            found = _STATEMENT.match(message) if level == "LOG" else None
+            if found is None:
+                continue
+            sql = found[1]
+            following = entries[number + 1] if number + 1 < len(entries) else ("", "", "")
+            if following[1] == "DETAIL" and (values := _VALUES.match(following[2])):
+                sql = _with_values(sql, values[1])
+            for part in _parts(sql):
+                if prepare := _PREPARE.match(part):
+                    self._prepared[session, prepare[1]] = part
+                execute = _EXECUTE.match(part)
+                yield Received(part, self._prepared[session, execute[1]] if execute else "")
 
 
 def _with_values(sql: str, values: str) -> str:
@@ -88,19 +94,19 @@ def _with_values(sql: str, values: str) -> str:
     return re.sub(r"\$(\d+)", lambda place: given[place[1]], sql)
 
 
-def _entries(text: str) -> Iterator[tuple[str, str]]:
-    """Yield level and message of each entry. The further lines of a message begin with a tab."""
-    level, lines = "", list[str]()
+def _entries(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield session, level and message of each entry. The further lines of a message begin with a tab."""
+    session, level, lines = "", "", list[str]()
     for line in text.splitlines():
         if line.startswith("\t"):
             lines.append(line[1:])
             continue
         if level:
-            yield level, "\n".join(lines)
+            yield session, level, "\n".join(lines)
         entry = _ENTRY.match(line)
-        level, lines = (entry[1], [entry[2]]) if entry else ("", [])
+        session, level, lines = (entry[1], entry[2], [entry[3]]) if entry else ("", "", [])
     if level:
-        yield level, "\n".join(lines)
+        yield session, level, "\n".join(lines)
 
 
 def _parts(sql: str) -> Iterator[str]:

@@ -13,7 +13,12 @@ import pytest
 from avatar_creator_server.api.access import set_identity
 from avatar_creator_server.api.calls import Calls, Refusal
 from avatar_creator_server.api.tokens import Identity
-from avatar_creator_server.errors import AvatarCreatorError, ResourceExhaustedError, UnavailableError
+from avatar_creator_server.errors import (
+    AvatarCreatorError,
+    ResourceExhaustedError,
+    UnavailableError,
+    overloaded_error,
+)
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.caller import Caller
@@ -181,6 +186,35 @@ async def test_an_overloaded_server_refuses_users_who_have_calls_already() -> No
         assert server.calls.refusal(WATCH, Call("single"), far_behind) is None
         assert server.calls.refusal(CREATE, Call("single"), far_behind).error.reason == "OVERLOADED"
         assert server.calls.refusal(GET, Call("single"), far_behind) is None
+
+
+async def test_only_the_refusal_of_a_user_with_time_left_is_kept_back() -> None:
+    async with Server() as server:
+        error = overloaded_error("full")
+        own = asyncio.create_task(server.calls.keep_back(Refusal("many", error), Call(seconds_left=20.0)))
+        await server.calls.keep_back(Refusal("", error), Call())
+        await server.calls.keep_back(Refusal("many", error), Call(seconds_left=0.9))
+
+        assert not own.done()
+        await own
+
+
+async def test_the_refusals_that_are_kept_back_are_bounded() -> None:
+    async with Server() as server:
+        refusal = Refusal("many", overloaded_error("full"))
+        tasks = [asyncio.create_task(server.calls.keep_back(refusal, Call())) for _ in range(2_000)]
+        await asyncio.sleep(0)
+
+        kept = [task for task in tasks if not task.done()]
+
+        assert 0 < len(kept) <= 1_000
+        for task in kept:
+            task.cancel()
+        await asyncio.wait(kept)
+        again = asyncio.create_task(server.calls.keep_back(refusal, Call()))
+        await asyncio.sleep(0)
+        assert not again.done(), "calls that were given up still count"
+        await again
 
 
 async def test_an_overloaded_server_does_not_begin_a_call_without_time_left() -> None:

@@ -43,6 +43,11 @@ _ARRIVING_REQUESTS = 512
 _ARRIVING_REQUESTS_PER_USER = 16
 _WAITING_REQUESTS_FACTOR = 16
 """Calls whose request is not read yet, as a multiple of those that arrive: enough for a burst of one user."""
+_KEPT_BACK_SECONDS = 0.5
+"""Time for which the refusal of a user's call is kept back. Clients that ignore the delay in a refusal, and
+call again at once, would otherwise call so often that refusals alone fill the server."""
+_KEPT_BACK = 1_000
+"""Refusals that are kept back at the same time. One takes about 10 KiB."""
 _LEAST_SECONDS_LEFT = 0.1
 """Time until its deadline that a call must have after it waited in the backlog of an overloaded server."""
 _LARGE_REQUEST_BYTES = 64 * 1024
@@ -97,6 +102,7 @@ class Calls:
             most_bytes=settings.unread_answers_mib * _MIB,
             most_bytes_per_user=settings.unread_answers_mib_per_user * _MIB,
         )
+        self._kept_back = 0
         self._request_seconds = settings.request_seconds
         self._arriving = Turns(
             "arriving requests",
@@ -167,6 +173,18 @@ class Calls:
         if error is None and turns is not None:
             error = turns.refusal(user_id, seconds_left)
         return _refusal_of(user_id, error)
+
+    async def keep_back(self, refusal: Refusal, context: Context) -> None:
+        """Wait before the refusal of a user's call is sent, unless the deadline of the call is near."""
+        seconds_left = context.time_remaining()
+        is_near = seconds_left is not None and seconds_left < 2 * _KEPT_BACK_SECONDS
+        if not refusal.user_id or is_near or self._kept_back >= _KEPT_BACK:
+            return
+        self._kept_back += 1
+        try:
+            await asyncio.sleep(_KEPT_BACK_SECONDS)
+        finally:
+            self._kept_back -= 1
 
     def _has_call(self, class_: CallClass, user_id: str) -> bool:
         """Return whether the user has a call of this class that runs or waits."""

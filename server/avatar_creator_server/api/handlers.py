@@ -154,8 +154,9 @@ class _Handler:
         if status is None:
             status = statuses[error.reason, error.message] = status_of(error)
         self._steps.calls.count_refusal(self._method, error)
-        self._steps.calls.send(0, context, user_id=user_id)
         self._steps.access_log.log_refusal(self._method, user_id, status.code)
+        await self._steps.calls.keep_back(refusal, context)
+        self._steps.calls.send(0, context, user_id=user_id)
         await abort(context, status)
 
     async def _answer(self, raws: AsyncIterator[bytes], context: Context) -> bytes:

@@ -142,8 +142,13 @@ def _read_few_of_many(form: _ListForm, *, limit: int, **values: Any) -> list[Ava
     If many pass, they are soon found in the order of the list. If few pass, an index finds them, and they can
     be sorted.
     """
-    nearby = _nearby(form).rows(limit=limit, **values)
-    return nearby if len(nearby) == limit else _found(form).rows(limit=limit, **values)
+    # All users' avatars have no index by last use. PostgreSQL would choose it for the list of one user too,
+    # whose avatars may come late in it.
+    if form.search.scope or form.part is _Part.NEWEST_FIRST:
+        nearby = _nearby(form).rows(limit=limit, **values)
+        if len(nearby) == limit:
+            return nearby
+    return _found(form).rows(limit=limit, **values)
 
 
 def cursor_of(filters: AvatarFilter, last: Avatar) -> list[str]:

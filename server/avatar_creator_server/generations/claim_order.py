@@ -16,7 +16,7 @@ from avatar_creator_server.generations.claims import BULK, INTERACTIVE, NORMAL, 
 
 
 class Lengths:
-    """How many queues have each length."""
+    """Number of queues of each length."""
 
     def __init__(self, counts: Iterable[tuple[int, int]] = ()) -> None:
         """Take lengths and the number of queues with each; a length may come several times."""

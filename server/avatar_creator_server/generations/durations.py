@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Any
 
+from peewee import SQL
+
+from avatar_creator_server.database.compiled_queries import (
+    CompiledQuery,
+    Row,
+    by_name,
+    compiled,
+    parameter,
+)
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
-from avatar_creator_server.database.models.states import AttemptOutcome, GenerationState
+from avatar_creator_server.database.models.generation import is_running
+from avatar_creator_server.database.models.states import AttemptOutcome
 
 _RECENT_ATTEMPTS = 50
 """Number of recent successful attempts that estimates are based on."""
@@ -32,30 +41,32 @@ def seconds_by_route(route: str) -> tuple[float, float] | None:
 
 def count_running() -> int:
     """Return the number of generations that run now, also in workers of a version that writes no row."""
-    return int(in_state(GenerationState.PROCESSING).count())
-
-
-def in_state(state: GenerationState, *columns: Any) -> Any:
-    """Return the query for unfinished generations in a state."""
-    # An ended row has no due time; without this condition the partial index of due work cannot be used.
-    return AvatarGeneration.select(*columns).where(
-        AvatarGeneration.due_time.is_null(False), AvatarGeneration.state == state
-    )
+    return len(_running().rows())
 
 
 def _recent_seconds(route: str | None) -> list[float]:
     """Return the durations of recent successful attempts, shortest first; of one route if named."""
+    return sorted(_recent(of_route=route is not None).rows(**({"route": route} if route is not None else {})))
+
+
+@compiled
+def _running() -> CompiledQuery[Row]:
+    row = AvatarGeneration
+    return CompiledQuery(row.select(row.id).where(is_running(row)), lambda _: tuple)
+
+
+@compiled
+def _recent(of_route: bool) -> CompiledQuery[float]:
     attempt = GenerationAttempt
-    recent: Any = (
+    recent = (
         attempt.select(attempt.start_time, attempt.end_time)
-        .where(attempt.outcome == AttemptOutcome.SUCCEEDED)
+        .where(attempt.outcome == SQL(f"'{AttemptOutcome.SUCCEEDED}'"))
         .order_by(attempt.end_time.desc())
         .limit(_RECENT_ATTEMPTS)
-        .tuples()
     )
-    if route is not None:
-        recent = recent.where(attempt.route == route)
-    return sorted((end - start).total_seconds() for start, end in recent)
+    if of_route:
+        recent = recent.where(attempt.route == parameter("route"))
+    return CompiledQuery(recent, by_name(lambda row: (row.end_time - row.start_time).total_seconds()))
 
 
 def _rank(part: float, length: int) -> int:

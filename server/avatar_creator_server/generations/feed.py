@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from avatar_creator_server.database.compiled_queries import (
     CompiledQuery,
+    by_name,
     compiled,
     numbered,
     padded,
+    parameter,
     parameters,
 )
 from avatar_creator_server.database.connection import Database
@@ -21,7 +24,6 @@ from avatar_creator_server.generations.queries import (
     all_generations,
     compiled_generations,
     read_generations,
-    read_rows,
 )
 from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.records import Generation
@@ -30,7 +32,7 @@ from avatar_creator_server.projects.service import (
     in_no_deleted_project,
     require_project,
 )
-from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.caller import Caller, caller_of_form
 
 LATE_COMMITS = timedelta(seconds=30)
 """Maximum delay between the `update_time` of a row and its commit. No transaction may take longer."""
@@ -44,10 +46,12 @@ class ProjectSnapshot:
     """Time of the read, by the database's clock."""
     complete_since: datetime
     """Every change committed after the read has a later `update_time` than this."""
-    states: list[Generation]
-    """Generations that have not ended, and those that changed since the requested time."""
-    ended_before: list[Generation]
-    """Generations that ended within `LATE_COMMITS` before the requested time. A re-read must skip them."""
+    ids: list[str]
+    """Generations that have not ended, and those that changed since the requested time, in the order of their
+    changes."""
+    ended_before: list[tuple[str, int]]
+    """Ids and revisions of the generations that ended within `LATE_COMMITS` before the requested time. A
+    re-read must skip them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,9 @@ class GenerationFeed:
     async def snapshot_of_project(
         self, caller: Caller, project_id: str, changed_since: datetime | None
     ) -> ProjectSnapshot:
-        """Read the unfinished generations of a project, and those that changed at or after `changed_since`.
+        """Find the unfinished generations of a project, and those that changed at or after `changed_since`.
+
+        There may be so many that no single job should read them whole.
 
         Raises:
             NotFoundError: The user has no such project.
@@ -122,24 +128,19 @@ class GenerationFeed:
             now = self._database.now()
             reported_since = now if changed_since is None else _before_late_commits(changed_since)
             complete_since = min(_before_late_commits(now), reported_since)
-            row = AvatarGeneration
-            changed = row.select(row.id).where(
-                row.project == project_id, row.due_time.is_null(), row.update_time >= complete_since
-            )
             # The caller may read the project, so all its generations.
-            rows = all_generations().where(row.id.in_(active_ids(project_id).union_all(changed)))
-            found = read_rows(rows.order_by(row.update_time, row.id))
-            ended_before = [
-                generation
-                for generation in found
-                if generation.ended and generation.update_time < reported_since
-            ]
-            skipped = {generation.id for generation in ended_before}
-            states = [generation for generation in found if generation.id not in skipped]
-            return ProjectSnapshot(now, complete_since, states, ended_before)
+            found = _changed(caller.sees_all).rows(
+                user_id=caller.user_id, project_id=project_id, complete_since=complete_since
+            )
+            snapshot = ProjectSnapshot(now, complete_since, [], [])
+            for row in found:
+                if row.has_ended and row.update_time < reported_since:
+                    snapshot.ended_before.append((row.id, row.revision))
+                else:
+                    snapshot.ids.append(row.id)
+            return snapshot
 
-        snapshot = await self._database.read(query)
-        return replace(snapshot, states=await self._queue_positions.with_positions(snapshot.states))
+        return await self._database.read(query)
 
     async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
         """Read the current revision of each existing generation, for all users."""
@@ -185,6 +186,10 @@ class GenerationFeed:
 
         return await self._database.read(query)
 
+    async def with_positions(self, generation_ids: Sequence[str]) -> list[Generation]:
+        """Read what `get_many_unscoped` reads, with queue position and expected time."""
+        return await self._queue_positions.with_positions(await self.get_many_unscoped(generation_ids))
+
     async def get_many_unscoped(self, generation_ids: Sequence[str]) -> list[Generation]:
         """Read the existing ones of these generations, for all users, in the order of their changes."""
 
@@ -193,6 +198,22 @@ class GenerationFeed:
             return _latest(len(ids)).rows(**numbered("id", ids))
 
         return await self._database.read(query)
+
+
+@compiled
+def _changed(sees_all: bool) -> CompiledQuery[Any]:
+    row, caller = AvatarGeneration, caller_of_form(sees_all, parameter("user_id"))
+    ended = row.select(row.id).where(
+        row.project == parameter("project_id"),
+        row.due_time.is_null(),
+        row.update_time >= parameter("complete_since", row.update_time),
+    )
+    query = (
+        row.select(row.id, row.revision, row.update_time, row.due_time.is_null().alias("has_ended"))
+        .where(row.id.in_(active_ids(caller, parameter("project_id")).union_all(ended)))
+        .order_by(row.update_time, row.id)
+    )
+    return CompiledQuery(query, by_name(lambda row: row))
 
 
 @compiled

@@ -95,7 +95,7 @@ def _generation_update(changed: tuple[str, ...], added: tuple[str, ...]) -> Comp
     values |= {fields[name]: fields[name] + parameter(name) for name in added}
     query = AvatarGeneration.update(values).where(*_owned(parameter("of_id"), parameter("of_epoch")))
     query = query.returning(*AvatarGeneration._meta.sorted_fields)
-    return CompiledQuery(query, by_name(lambda row: Generation.from_row(row, None)))
+    return CompiledQuery(query, by_name(lambda row: Generation.from_row(row, None)), by_key=True)
 
 
 @compiled
@@ -106,5 +106,6 @@ def _attempt_update(changed: tuple[str, ...]) -> CompiledStatement:
     return CompiledStatement(
         GenerationAttempt.update(values).where(
             *is_attempt(parameter("of_id"), parameter("of_number")), is_open
-        )
+        ),
+        by_key=True,
     )

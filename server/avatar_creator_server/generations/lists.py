@@ -18,11 +18,7 @@ from avatar_creator_server.database.compiled_queries import (
 )
 from avatar_creator_server.database.models import AvatarGeneration, least_id
 from avatar_creator_server.database.models.states import ENDED_STATES
-from avatar_creator_server.generations.queries import (
-    all_generations,
-    compiled_generations,
-    generations_of,
-)
+from avatar_creator_server.generations.queries import compiled_generations, with_avatars
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
@@ -86,21 +82,30 @@ def _query(sees_all: bool, given: tuple[str, ...], states: tuple[bool, ...]) -> 
         states: Whether each of the wanted states is one of `ENDED_STATES`; empty for all states.
     """
     row, caller = AvatarGeneration, caller_of_form(sees_all, parameter("user_id"))
-    wanted = [
-        [*_conditions(given), _in_state(number, ended=ended)] for number, ended in enumerate(states)
-    ] or [_conditions(given)]
-    if len(wanted) == 1:
-        query = generations_of(caller).where(*wanted[0])
-    else:
-        # The database reads the newest of each state in order, because no single range of an index has all.
-        found = row.select(row.id).where(in_no_deleted_project(row.project, caller))
-        newest = [
-            _newest(caller.found(found, row.user_id).where(*conditions)).alias(f"of_state_{number}")
-            for number, conditions in enumerate(wanted)
-        ]
-        branches: list[Any] = [row.select(SQL("id")).from_(branch) for branch in newest]
-        query = all_generations().where(row.id.in_(reduce(lambda some, more: some.union_all(more), branches)))
-    return compiled_generations(_newest(query))
+    if len(states) <= 1:
+        ended = states[0] if states else None
+        return compiled_generations(_newest(_matching(with_avatars(), caller, given, ended)))
+    # The database reads the newest of each state in order, because no single range of an index has them all.
+    newest = [
+        _newest(_matching(row.select(row.id), caller, given, ended, number)).alias(f"of_state_{number}")
+        for number, ended in enumerate(states)
+    ]
+    branches: list[Any] = [row.select(SQL("id")).from_(branch) for branch in newest]
+    found = row.id.in_(reduce(lambda some, more: some.union_all(more), branches))
+    return compiled_generations(_newest(with_avatars().where(found)))
+
+
+def _matching(query: Any, caller: Caller, given: Sequence[str], ended: bool | None, number: int = 0) -> Any:
+    """Restrict a query to the generations of a list in one state, or in any if `ended` is None."""
+    row = AvatarGeneration
+    query = query.where(in_no_deleted_project(row.project, caller), *_conditions(given))
+    if ended is not None:
+        query = query.where(row.state == parameter(f"state{number}"))
+    # All of a project belong to one user, so the project is enough where an index of the project fits.
+    if not caller.sees_all and ("project_id" not in given or ended is False):
+        return caller.found(query, row.user_id)
+    # Without a user, only partial indexes have the states, and the query must repeat their condition.
+    return query if ended is None else query.where(row.due_time.is_null(ended))
 
 
 def _conditions(given: Sequence[str]) -> list[Any]:
@@ -116,12 +121,6 @@ def _conditions(given: Sequence[str]) -> list[Any]:
         "last_id": row.id < parameter("last_id"),
     }
     return [conditions[name] for name in given]
-
-
-def _in_state(number: int, *, ended: bool) -> Any:
-    row = AvatarGeneration
-    # An ended generation has no due time; a partial index is used only if the query says so.
-    return (row.state == parameter(f"state{number}")) & row.due_time.is_null(ended)
 
 
 def _newest(query: Any) -> Any:

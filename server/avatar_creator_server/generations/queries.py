@@ -26,25 +26,24 @@ from avatar_creator_server.shared.caller import Caller, caller_of_form
 
 def all_generations() -> Any:
     """Return the query for the generations of all users, each with the id of its avatar."""
-    return _with_avatars().where(in_no_deleted_project(AvatarGeneration.project))
+    return with_avatars().where(in_no_deleted_project(AvatarGeneration.project))
 
 
 def generations_of(caller: Caller) -> Any:
     """Return the query for the generations that the caller may read."""
-    return caller.found(_with_avatars(), AvatarGeneration.user_id).where(
+    return caller.found(with_avatars(), AvatarGeneration.user_id).where(
         in_no_deleted_project(AvatarGeneration.project, caller)
     )
 
 
-def active_ids(project_id: str) -> Any:
-    """Return the query for the ids of the waiting and running generations of a project."""
+def active_ids(caller: Caller, project_id: str) -> Any:
+    """Return the query for the ids of the waiting and running generations of one of the caller's projects."""
     row, project = AvatarGeneration, AvatarProject
-    # By the user, because an index has the states of each user's generations.
     owner = project.select(project.user_id).where(project.id == project_id)
     return row.select(row.id).where(
-        row.user_id == owner,
+        # An index has the states of each user's generations.
+        row.user_id == (owner if caller.sees_all else caller.user_id),
         row.state.in_(ACTIVE_STATES),
-        row.due_time.is_null(False),
         row.project == project_id,
     )
 
@@ -88,7 +87,8 @@ def _generations(sees_all: bool, count: int) -> CompiledQuery[Generation]:
     return compiled_generations(query, by_key=True)
 
 
-def _with_avatars() -> Any:
+def with_avatars() -> Any:
+    """Return the query for all generations, also of deleted projects, each with the id of its avatar."""
     return AvatarGeneration.select(AvatarGeneration, Avatar.id.alias("avatar_id")).join(
         Avatar, JOIN.LEFT_OUTER, on=(Avatar.generation == AvatarGeneration.id)
     )

@@ -9,7 +9,13 @@ from typing import Any
 from peewee import Case, fn
 
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob, GenerationAttempt
+from avatar_creator_server.database.models import (
+    AvatarGeneration,
+    BackgroundJob,
+    GenerationAttempt,
+    UserQueue,
+)
+from avatar_creator_server.database.models.generation import is_delayed, is_running
 from avatar_creator_server.database.models.states import LOST_OUTCOMES, PRIORITIES, GenerationState
 
 _LOST_SINCE = timedelta(hours=1)
@@ -63,22 +69,30 @@ def _read_unfinished(
     now: datetime,
 ) -> tuple[dict[tuple[str, str], int], dict[str, float], dict[bool, int]]:
     """Return depth, age of the oldest due, and number of leases by whether they have expired."""
-    row = AvatarGeneration
-    due = Case(None, [(row.due_time <= now, 1)], 0)
+    row, queue = AvatarGeneration, UserQueue
     depth: dict[tuple[str, str], int] = {}
     oldest: dict[str, float] = {}
+    queued: Any = queue.select(queue.priority, fn.SUM(queue.length)).where(queue.head_id.is_null(False))
+    for priority, number in queued.group_by(queue.priority).tuples():
+        depth[PRIORITIES[priority], "due"] = number
+    for priority, is_due, number in _count_due(now, is_delayed(row), row.priority):
+        key = PRIORITIES[priority], "due" if is_due else "waiting"
+        depth[key] = depth.get(key, 0) + number
+    for priority, name in enumerate(PRIORITIES):
+        if (name, "due") in depth:
+            # Not MIN, for which SQLite reads all rows: the first row in the order of the index.
+            pending = (row.due_time <= now) & (row.state == GenerationState.PENDING)
+            due = row.select(row.due_time).where(pending, row.priority == priority)
+            first = due.order_by(row.due_time).first()
+            oldest |= {name: (now - first.due_time).total_seconds()} if first else {}
     leases = {True: 0, False: 0}
-    groups: Any = (
-        row.select(row.state, row.priority, due, fn.COUNT(row.id), fn.MIN(row.due_time))
-        .where(row.due_time.is_null(False))
-        .group_by(row.state, row.priority, due)
-        .tuples()
-    )
-    for state, priority, is_due, number, earliest in groups:
-        if state == GenerationState.PROCESSING:
-            leases[bool(is_due)] += number
-            continue
-        depth[PRIORITIES[priority], "due" if is_due else "waiting"] = number
-        if is_due:
-            oldest[PRIORITIES[priority]] = (now - earliest).total_seconds()
+    for is_due, number in _count_due(now, is_running(row)):
+        leases[bool(is_due)] += number
     return depth, oldest, leases
+
+
+def _count_due(now: datetime, which: Any, *groups: Any) -> Any:
+    """Return the query for numbers of generations, by these columns and by whether they are due."""
+    row = AvatarGeneration
+    due = Case(None, [(row.due_time <= now, 1)], 0)
+    return row.select(*groups, due, fn.COUNT(row.id)).where(which).group_by(*groups, due).tuples()

@@ -25,7 +25,6 @@ from avatar_creator_server.errors import (
 )
 from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.generations.feed import GenerationFeed
-from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate
 from avatar_creator_server.metrics import WATCHES
 from avatar_creator_server.shared.caller import Caller
@@ -37,6 +36,8 @@ REREAD_SECONDS = 2.0
 """Interval between re-reads: the maximum delay of a watcher when the bus loses a message."""
 
 _IDS_PER_QUERY = 500
+_STATES_PER_QUERY = 100
+"""Whole generations that one job reads: the event loop does nothing else in that time."""
 _MAX_HINTS = 10_000
 """Maximum number of ids of each kind that wait for a query. The re-read finds others."""
 _FALSE_HINT_PAUSE_SECONDS = 0.05
@@ -61,9 +62,9 @@ class _Slot:
         self.since: datetime | None = None
         """Time from which the re-read reports changes of a project; None until the snapshot was read."""
 
-    def skip(self, generation: Generation) -> None:
+    def skip(self, generation_id: str, revision: int) -> None:
         """Do not send this state or an earlier one."""
-        self._offered[generation.id] = max(generation.revision, self._offered.get(generation.id, 0))
+        self._offered[generation_id] = max(revision, self._offered.get(generation_id, 0))
 
     def is_behind(self, generation_id: str, revision: int) -> bool:
         """Return whether the slot has received no state of this revision or a later one."""
@@ -83,6 +84,14 @@ class _Slot:
             self._latest.pop(update.generation_id, None)
             self._latest[update.generation_id] = update
             self._wake_taker()
+
+    def offer_snapshot(self, updates: Iterable[GenerationUpdate]) -> None:
+        """Offer the states of a snapshot, before those that were offered while it was read."""
+        later, self._latest = self._latest, {}
+        for update in updates:
+            self.offer(update)
+        for generation_id, update in later.items():
+            self._latest[generation_id] = self._latest.pop(generation_id, update)
 
     def end(self, error: AvatarCreatorError) -> None:
         """End the watch with `error` after the waiting states."""
@@ -116,7 +125,7 @@ class _OpenWatch:
     __slots__ = ("_expiry", "_ids", "_slot", "_slots")
 
     def __init__(self, slots: _Slots, ids: Sequence[str], slot: _Slot, *, seconds: float) -> None:
-        """Open the watch.
+        """Create the watch.
 
         Args:
             slots: The slots of all watches of its kind.
@@ -126,11 +135,11 @@ class _OpenWatch:
         """
         self._slots, self._ids, self._slot = slots, ids, slot
         self._expiry = asyncio.get_running_loop().call_later(seconds, slot.expire)
-        slots.add(ids, slot)
-        WATCHES.inc()
 
     def __enter__(self) -> None:
-        """Keep the watch open while the context is."""
+        """Open the watch."""
+        self._slots.add(self._ids, self._slot)
+        WATCHES.inc()
 
     def __exit__(self, *_: object) -> None:
         """Close the watch."""
@@ -229,7 +238,8 @@ class GenerationWatches:
         # Registered before the snapshot is read, so that no change falls between the two.
         with _OpenWatch(self._by_generation, tuple(known_revisions), slot, seconds=seconds):
             self._refuse_while_draining()
-            self._offer(slot, await self._feed.batch_get(caller, list(known_revisions)))
+            for generation in await self._feed.batch_get(caller, list(known_revisions)):
+                slot.offer(self._codec.update(generation))
             unfinished = set(known_revisions)
             while unfinished:
                 update = await slot.take()
@@ -258,10 +268,15 @@ class GenerationWatches:
         with _OpenWatch(self._by_project, (project_id,), slot, seconds=seconds):
             self._refuse_while_draining()
             snapshot = await self._feed.snapshot_of_project(caller, project_id, changed_since)
+            states = [
+                self._codec.update(generation)
+                for ids in _batches(snapshot.ids, _STATES_PER_QUERY)
+                for generation in await self._feed.with_positions(ids)
+            ]
             slot.since = snapshot.complete_since
-            for generation in snapshot.ended_before:
-                slot.skip(generation)
-            self._offer(slot, snapshot.states)
+            for generation_id, revision in snapshot.ended_before:
+                slot.skip(generation_id, revision)
+            slot.offer_snapshot(states)
             self._projects_read_time = self._projects_read_time or snapshot.read_time
             while True:
                 yield await slot.take()
@@ -292,10 +307,6 @@ class GenerationWatches:
     def _refuse_while_draining(self) -> None:
         if self._draining:
             raise _draining()
-
-    def _offer(self, slot: _Slot, generations: Iterable[Generation]) -> None:
-        for generation in generations:
-            slot.offer(self._codec.update(generation))
 
     def _on_changed(self, payload: bytes) -> None:
         hint = ChangeHint.decode(payload)
@@ -368,17 +379,20 @@ class GenerationWatches:
         if not watched or self._projects_read_time is None:
             self._projects_read_time = None
             return
-        changes = await self._feed.changes_in(watched, self._projects_read_time)
-        _end_deleted(self._by_project, "project", set(watched) - changes.project_ids)
-        await self._catch_up(
-            generation_id
-            for project_id, generation_id, revision in changes.revisions
-            if any(
-                slot.since is not None and slot.is_behind(generation_id, revision)
-                for slot in self._by_project.of(project_id)
+        read_times = []
+        for ids in _batches(watched):
+            changes = await self._feed.changes_in(ids, self._projects_read_time)
+            _end_deleted(self._by_project, "project", set(ids) - changes.project_ids)
+            await self._catch_up(
+                generation_id
+                for project_id, generation_id, revision in changes.revisions
+                if any(
+                    slot.since is not None and slot.is_behind(generation_id, revision)
+                    for slot in self._by_project.of(project_id)
+                )
             )
-        )
-        self._projects_read_time = changes.read_time
+            read_times.append(changes.read_time)
+        self._projects_read_time = min(read_times)
 
     async def _catch_up(self, generation_ids: Iterable[str], *, is_hinted: bool = False) -> int:
         """Read these generations, offer them to their watchers, and return how many were news to any.
@@ -389,7 +403,7 @@ class GenerationWatches:
                 snapshot: it may have missed the change.
         """
         news = 0
-        for ids in _batches(generation_ids):
+        for ids in _batches(generation_ids, _STATES_PER_QUERY):
             for generation in await self._feed.get_many_unscoped(ids):
                 slots = [
                     *self._by_generation.of(generation.id),
@@ -407,10 +421,10 @@ class GenerationWatches:
         return news
 
 
-def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+def _batches(ids: Iterable[str], size: int = _IDS_PER_QUERY) -> Iterator[list[str]]:
     """Yield the ids in lists for one query each."""
     remaining = iter(list(ids))
-    while batch := list(islice(remaining, _IDS_PER_QUERY)):
+    while batch := list(islice(remaining, size)):
         yield batch
 
 

@@ -316,10 +316,9 @@ class Generation(_message.Message):
     Set only while PENDING, in responses and in the first message of a watch. It can change without a new revision, so
     later messages of a watch do not have it. New generations can push it back.
 
-    While more than 100 generations are pending, all responses of a server share one reading of the queue. It is at most
-    a second old, or twice as old as the time that a very long queue takes to read. A generation that is newer than that reading has the position that it would get at the time of
-    the reading, behind its user's earlier generations. Absent if the queue cannot be read in time: the response does
-    not fail because of that.
+    While more than 100 generations are due, all responses of a server within a second can share one reading of the
+    queue, if they are about the same generation. Absent if the queue cannot be read in time: the response does not fail
+    because of that.
     """
     expected_seconds: _builtins.int
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.

@@ -73,7 +73,6 @@ Avatar.add_index(Avatar.index(Avatar.user_id, Avatar.id, name="avatars_user"))
 Avatar.add_index(
     Avatar.index(Avatar.user_id, Avatar.last_used_time, Avatar.id, name="avatars_user_last_used")
 )
-Avatar.add_index(Avatar.index(Avatar.last_used_time, Avatar.id, name="avatars_last_used"))
 Avatar.add_index(Avatar.index(Avatar.project, Avatar.id, name="avatars_project"))
 Avatar.add_index(
     Avatar.index(Avatar.project, Avatar.last_used_time, Avatar.id, name="avatars_project_last_used")

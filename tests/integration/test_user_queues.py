@@ -1,0 +1,291 @@
+"""Queues of the users, which the database keeps: they are the truth, and claims and places use them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import peewee
+import psycopg2
+import pytest
+
+from avatar_creator import GenerationPriority
+from tests.support.generations import row_of
+from tests.support.in_process import InProcessService
+from tests.support.rows import copy_row
+from tests.support.scripted_provider import ScriptedProvider
+from tests.support.service import Deployment
+from tests.support.studio import Studio
+
+PRIORITIES = [value for value in GenerationPriority.values() if value]
+
+OTHERS = 2000
+ROWS = 20_000
+OWN = 500
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+async def studios(request: pytest.FixtureRequest, user: str) -> AsyncIterator[list[Studio]]:
+    """Three users without a worker: once on SQLite, and once on PostgreSQL and Redis."""
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(
+            InProcessService.serving(request.getfixturevalue(request.param))
+        )
+        clients = [await stack.enter_async_context(service.client(f"{user}-{n}")) for n in range(3)]
+        yield [Studio(service, client, (await client.projects.create("Queue")).id) for client in clients]
+
+
+def kept(deployment: Deployment) -> list[tuple[Any, ...]]:
+    """Return the queues that the database keeps: user, priority, length, first id and time of the turn."""
+    rows = deployment.execute("SELECT * FROM user_queues WHERE length <> 0 OR head_id IS NOT NULL")
+    return sorted(
+        (row["user_id"], row["priority"], row["length"], row["head_id"], row["turn_time"]) for row in rows
+    )
+
+
+def counted(deployment: Deployment) -> list[tuple[Any, ...]]:
+    """Return the same, computed from the generations and the turns."""
+    turns = {row["user_id"]: row for row in deployment.rows("claim_turns")}
+    queues: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in sorted(deployment.rows("avatar_generations"), key=lambda row: row["id"]):
+        was_due = row["due_time"] and (row["due_time"] <= row["update_time"] or row["delay_over"])
+        if row["state"] == "pending" and was_due:
+            queues.setdefault((row["user_id"], row["priority"]), []).append(row)
+    columns = ("claim_time", "normal_claim_time", "bulk_claim_time")
+    return sorted(
+        (
+            user_id,
+            priority,
+            len(rows),
+            rows[0]["id"],
+            max(rows[0]["create_time"], turns[user_id][columns[priority]] or rows[0]["create_time"]),
+        )
+        for (user_id, priority), rows in queues.items()
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_the_queues_are_the_truth_after_any_changes(studios: list[Studio], seed: int) -> None:
+    random = Random(seed)
+    deployment = studios[0].service.deployment
+
+    def set_times(generation_id: str, **times: datetime) -> None:
+        columns = ", ".join(f"{column} = %s" for column in times)
+        deployment.execute(
+            f"UPDATE avatar_generations SET {columns} WHERE id = %s", *times.values(), generation_id
+        )
+
+    created: list[tuple[Studio, str]] = []
+    for _ in range(40):
+        studio = random.choice(studios)
+        change = random.choice(
+            ["create", "create", "create", "cancel", "retry", "delay", "end delay", "move"]
+        )
+        if change == "create" or not created:
+            generation = await studio.create_generation(priority=random.choice(PRIORITIES))
+            created.append((studio, generation.id))
+            continue
+        owner, generation_id = random.choice(created)
+        state = row_of(deployment, generation_id)["state"]
+        now = datetime.now(UTC)
+        if change == "cancel":
+            await owner.client.generations.cancel(generation_id)
+        elif change == "retry" and state == "cancelled":
+            created.append((owner, (await owner.client.generations.retry(generation_id)).id))
+        elif change == "delay" and state == "pending":
+            set_times(generation_id, due_time=now + timedelta(hours=1))
+        elif change == "end delay" and state == "pending":
+            set_times(generation_id, due_time=now - timedelta(hours=1))
+        elif change == "move":
+            set_times(generation_id, create_time=now - timedelta(seconds=random.randrange(1000)))
+        assert kept(deployment) == counted(deployment), change
+    await studios[0].client.projects.delete(studios[0].project_id)
+    assert kept(deployment) == counted(deployment)
+
+    provider = ScriptedProvider()
+    async with studios[0].service.working(provider):
+        for number in range(sum(length for _, _, length, _, _ in kept(deployment))):
+            drawing = await provider.next_drawing()
+            if number % 2:
+                drawing.fail(RuntimeError("once"))
+            else:
+                drawing.succeed()
+    assert kept(deployment) == counted(deployment)
+
+
+async def test_a_retry_is_queued_once_its_delay_is_over(studios: list[Studio]) -> None:
+    studio = studios[0]
+    deployment = studio.service.deployment
+    generation = await studio.create_generation()
+    # As a failed attempt leaves it, long ago: it was not due when it was last written.
+    deployment.execute(
+        "UPDATE avatar_generations SET update_time = %s, due_time = %s",
+        datetime.now(UTC) - timedelta(hours=2),
+        datetime.now(UTC) - timedelta(hours=1),
+    )
+    assert kept(deployment) == []
+    later = await studio.create_generation()
+    read = await studio.client.generations.get(generation.id)
+    assert (read.queue_position, later.queue_position) == (1, 0)
+
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        for _ in range(2):
+            (await provider.next_drawing()).succeed()
+        await studio.wait_for_end(generation.id)
+
+    assert not row_of(deployment, generation.id)["delay_over"]
+
+
+async def test_places_of_retries_are_the_order_of_their_times(studios: list[Studio]) -> None:
+    deployment = studios[0].service.deployment
+    generations = [await studio.create_generation() for studio in studios for _ in range(2)]
+    now = datetime.now(UTC)
+    for generation, hours in zip(generations, [3, None, 1, 4, None, 1], strict=True):
+        if hours:
+            deployment.execute(
+                "UPDATE avatar_generations SET due_time = %s WHERE id = %s",
+                now + timedelta(hours=hours),
+                generation.id,
+            )
+
+    read = {}
+    for studio in studios:
+        async for generation in studio.client.generations.list():
+            read[generation.id] = generation.queue_position
+
+    assert [read[generation.id] for generation in generations] == [4, 0, 2, 5, 1, 3]
+
+
+async def test_a_generation_of_a_deleted_project_delays_no_other_of_its_user(studios: list[Studio]) -> None:
+    studio = studios[0]
+    deployment = studio.service.deployment
+    doomed = (await studio.client.projects.create("Doomed")).id
+    for _ in range(2):
+        await studio.client.generations.create(doomed, "a portrait")
+    generation = await studio.create_generation()
+    # As the deletion of a large project leaves it, until background jobs have ended its generations.
+    deployment.execute(
+        "UPDATE avatar_projects SET delete_time = %s, subtracted = %s WHERE id = %s",
+        datetime.now(UTC),
+        json.dumps({"usages": 0, "generations": {}}),
+        doomed,
+    )
+
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        (await provider.next_drawing()).succeed()
+        await studio.wait_for_end(generation.id)
+
+
+async def test_a_worker_takes_the_next_generation_of_a_user_whose_turn_another_one_holds(
+    distributed: Deployment, user: str
+) -> None:
+    async with InProcessService.serving(distributed) as service, service.client(user) as client:
+        studio = Studio(service, client, (await client.projects.create("Held")).id)
+        held, free = [await studio.create_generation() for _ in range(2)]
+        provider = ScriptedProvider()
+        with closing(psycopg2.connect(distributed.settings["DATABASE_URL"])) as other:
+            other.cursor().execute("SELECT 1 FROM claim_turns FOR UPDATE")
+            other.cursor().execute("SELECT 1 FROM avatar_generations WHERE id = %s FOR UPDATE", (held.id,))
+            async with service.working(provider):
+                (await provider.next_drawing()).succeed()
+                await studio.wait_for_end(free.id)
+        assert row_of(distributed, held.id)["attempt_number"] == 0
+
+
+class LongQueue:
+    """A queue of 20,000 generations of 2,000 users, and the statements that use it."""
+
+    def __init__(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.studio = studio
+        self._deployment = studio.service.deployment
+        self._monkeypatch = monkeypatch
+        self._statements: dict[str, Any] = {}
+
+    async def fill(self) -> None:
+        """Copy a pending generation of the user to others."""
+        generation = await self.studio.create_generation()
+        user_id = row_of(self._deployment, generation.id)["user_id"]
+        copies = [
+            {
+                "id": f"{generation.id[:-6]}{number:06d}",
+                "user_id": user_id if number < OWN else f"other-{number % OTHERS}",
+            }
+            for number in range(ROWS)
+        ]
+        copy_row(self._deployment, "avatar_generations", {"id": generation.id}, copies)
+        turns = [{"user_id": f"other-{number}"} for number in range(OTHERS)]
+        copy_row(self._deployment, "claim_turns", {"user_id": user_id}, turns)
+        self._deployment.execute("ANALYZE")
+
+    def record(self) -> None:
+        """Record the statements from now on."""
+        run: Any = peewee.Database.execute_sql
+
+        def recorded(database: Any, sql: str, params: Any = None) -> Any:
+            self._statements[sql] = params
+            return run(database, sql, params)
+
+        self._monkeypatch.setattr(peewee.Database, "execute_sql", recorded)
+
+    def plans(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield each recorded query of the queue with its plan."""
+        self._monkeypatch.undo()
+        explain = "EXPLAIN QUERY PLAN" if self._deployment.is_embedded else "EXPLAIN (ANALYZE, FORMAT JSON)"
+        for sql, params in self._statements.items():
+            if sql.startswith("SELECT") and re.search("user_queues|avatar_generations", sql):
+                yield sql, self._deployment.execute(f"{explain} {sql}", *(params or ()))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a plan of PostgreSQL."""
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    """Return the number of rows that a node of a plan has read."""
+    return float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * int(node["Actual Loops"])
+
+
+async def test_claims_and_places_do_not_read_a_long_queue(
+    studios: list[Studio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = LongQueue(studios[0], monkeypatch)
+    await queue.fill()
+    queue.record()
+    client = studios[0].client
+    page = [generation async for generation in client.generations.list(page_size=OWN)]
+    assert len({generation.queue_position for generation in page}) == OWN + 1
+    await client.generations.get(page[0].id)
+    await client.generations.estimate(studios[0].project_id, "a portrait")
+    provider = ScriptedProvider()
+    provider.max_concurrency = 1
+    async with studios[0].service.working(provider):
+        for _ in range(5):
+            (await provider.next_drawing()).fail(RuntimeError("once"))
+
+    used = set()
+    for sql, plan in queue.plans():
+        if studios[0].service.deployment.is_embedded:
+            details = [row["detail"] for row in plan]
+            aliases = re.findall(r'"avatar_generations" AS "(\w+)"', sql)
+            scanned = [each for each in details if re.match(rf"SCAN ({'|'.join(aliases)})\b", each)]
+            assert not aliases or scanned == [], (sql, details)
+            used |= {name for each in details for name in re.findall(r"INDEX (\w+)", each)}
+            continue
+        for node in nodes(plan[0]["QUERY PLAN"][0]["Plan"]):
+            if node.get("Relation Name") == "avatar_generations":
+                assert rows_read(node) < 4 * OWN, (sql, node)
+            if "Sort" in node["Node Type"]:
+                assert rows_read(node["Plans"][0]) < 4 * OWN, (sql, node)
+            used.add(node.get("Index Name"))
+
+    assert {"avatar_generations_queued", "user_queues_turns"} <= used
