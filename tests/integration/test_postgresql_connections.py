@@ -253,6 +253,8 @@ async def test_a_statement_for_later_belongs_to_its_savepoint(database: Database
         run_later(insert(3, "three"))
         with pytest.raises(LookupError):
             in_savepoint(insert(4, "four"), fails=True)
+        with pytest.raises(LookupError):
+            in_savepoint(insert(1, "one again"), fails=True)
         with pytest.raises(peewee.IntegrityError):
             in_savepoint(insert(1, "one again"))
         in_savepoint(insert(5, "five"))
@@ -544,3 +546,4 @@ def test_peewee_has_the_parts_that_are_replaced() -> None:
     assert hasattr(database._lock, "__enter__"), why
     assert callable(database._adapter.connect), why
     assert callable(database._connect), why
+    assert isinstance(database.savepoint(), peewee._savepoint), why

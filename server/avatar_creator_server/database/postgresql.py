@@ -21,7 +21,14 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg2
-from peewee import DatabaseError, InterfaceError, InternalError, PostgresqlDatabase, _ConnectionState
+from peewee import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    PostgresqlDatabase,
+    _ConnectionState,
+    _savepoint,
+)
 from psycopg2.extensions import POLL_OK, POLL_WRITE, parse_dsn
 from psycopg2.extensions import connection as PlainConnection
 from psycopg2.extensions import cursor as PlainCursor
@@ -175,6 +182,16 @@ class _State(_ConnectionState):
         """True if the current transaction has sent anything."""
 
 
+class _Savepoint(_savepoint):
+    """A savepoint of a transaction that sends statements together."""
+
+    def rollback(self, begin: bool = True) -> None:
+        """Roll back to the savepoint."""
+        # They were added after the savepoint, which has sent all earlier ones.
+        self.db.forget_unsent()
+        super().rollback(begin)
+
+
 class _StateOfThread(_State, threading.local):
     pass
 
@@ -246,6 +263,14 @@ class Postgresql(PostgresqlDatabase):
             if not state.conn.closed:
                 raise
 
+    def savepoint(self) -> _Savepoint:
+        """Return a savepoint, which its context begins and ends."""
+        return _Savepoint(self)
+
+    def forget_unsent(self) -> None:
+        """Forget what the transaction has not sent."""
+        self._state.unsent = []
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run a statement after the unsent ones, and return the driver's cursor.
 
@@ -257,11 +282,8 @@ class Postgresql(PostgresqlDatabase):
         return self._send(sql, params)
 
     def execute_later(self, statements: Sequence[Statement]) -> None:
-        """Run statements together with the next one of the transaction, or with its commit.
-
-        At once in a savepoint: its end decides whether they count.
-        """
-        if self.transaction_depth() == 1:
+        """Run statements together with the next one of the transaction, or with its commit."""
+        if self.in_transaction():
             self._state.unsent += statements
         else:
             self.execute_together(statements)
