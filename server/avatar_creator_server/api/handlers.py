@@ -69,9 +69,10 @@ class Handlers(grpc.GenericRpcHandler):
             RuntimeError: A service has no methods.
         """
         if self._expected:
+            services = ", ".join(sorted(self._expected))
             raise RuntimeError(
-                f"no methods of {', '.join(sorted(self._expected))} were added: generate its code again, with "
-                "a newer grpcio-tools, whose code calls add_registered_method_handlers"
+                f"no methods of {services} were added: generate the code again with a newer "
+                "grpcio-tools, whose code calls add_registered_method_handlers"
             )
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.ServiceRpcHandler]) -> None:

@@ -66,6 +66,8 @@ PLAN_LOST = ("0A000", "26000", "42P05")
 column, or the session has lost its kept plans, or has kept another connection's. The last two happen behind
 a pooler in transaction mode that the settings do not name."""
 
+_SILENT = "connection to server failed: timeout expired"
+
 _PLACE = re.compile("%[%s]")
 """A place for a value, or a percent sign, in a statement for the driver."""
 
@@ -120,7 +122,7 @@ class AsynchronousConnection(PlainConnection):
         poll = select.poll()
         poll.register(self.fileno(), select.POLLOUT if wanted == POLL_WRITE else select.POLLIN)
         if not poll.poll(_CONNECT_SECONDS * 1000):
-            raise psycopg2.OperationalError("connection to server failed: timeout expired")
+            raise psycopg2.OperationalError(_SILENT)
 
     def _on_ready(self) -> None:
         if self._is_awaited:
@@ -325,8 +327,8 @@ class Postgresql(PostgresqlDatabase):
         places = _resolved(self.database)
         try:
             return self._open(**places)
-        except psycopg2.OperationalError:
-            if "," not in places.get("hostaddr", ""):
+        except psycopg2.OperationalError as error:
+            if _SILENT not in str(error) or "," not in places.get("hostaddr", ""):
                 raise
         # One of several addresses may accept connections and not answer. Only a connection that blocks goes
         # on to the next address then, so it finds the right one.
