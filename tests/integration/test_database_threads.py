@@ -223,6 +223,15 @@ async def test_ending_a_read_never_ends_the_next_statement_of_its_thread(trial: 
         assert await start(database.read(one(database)), user="user") == 1
 
 
+async def test_an_iterator_that_ends_in_a_read_is_an_error_of_this_read_alone(trial: Trial) -> None:
+    database = trial.open(DatabaseLimits(connections=1, connections_per_user=1))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await database.read(lambda: next(iter([])))
+
+    assert await database.read(one(database)) == 1
+
+
 # Writes
 
 

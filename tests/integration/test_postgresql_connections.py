@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import closing
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +17,7 @@ import peewee
 import psutil
 import psycopg2
 import pytest
+from structlog.testing import capture_logs
 
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
 from avatar_creator_server.database.compiled_queries import Statement, run_later, run_together
@@ -28,6 +33,7 @@ from avatar_creator_server.shared.idempotency import RequestKey
 from avatar_creator_server.shared.paging import Pager, PageTokens
 from avatar_creator_server.usage.records import UsageRecord
 from avatar_creator_server.usage.service import Usage, Use
+from tests.support.certificate import Certificate
 from tests.support.pgbouncer import PgBouncer
 from tests.support.round_trips import RoundTrips
 from tests.support.tls_proxy import tls_proxy
@@ -124,16 +130,70 @@ async def test_a_read_goes_on_without_its_plan_after_a_migration_or_a_reset(
     assert await database.read(name_of(2)) == "two"
 
 
-async def test_a_write_that_has_lost_a_plan_is_unavailable_once(
+async def test_a_write_goes_on_if_its_first_statements_have_lost_a_plan(
     database: Database, database_url: str
 ) -> None:
+    def write() -> Any:
+        run_later(Statement("UPDATE named SET name = name || '!' WHERE number = 2", [], by_key=False))
+        return name_of(1)()
+
     assert await database.read(name_of(1)) == "one"
     execute(database_url, "ALTER TABLE named ALTER name TYPE text")
 
-    with pytest.raises(UnavailableError):
-        await database.write(name_of(1))
+    assert await database.write(write) == "one"
+    assert await database.read(name_of(2)) == "two!"
+
+
+async def test_a_write_that_loses_a_plan_later_is_unavailable_once(
+    database: Database, database_url: str
+) -> None:
+    def write() -> Any:
+        database.peewee.execute_sql("INSERT INTO named VALUES (3, 'three')")
+        return name_of(1)()
+
+    assert await database.read(name_of(1)) == "one"
+    execute(database_url, "ALTER TABLE named ALTER name TYPE text")
+
+    with pytest.raises(UnavailableError, match="could not complete this call"):
+        await database.write(write)
+
+    assert await database.write(write) == "one"
+    assert await database.read(name_of(3)) == "three"
+
+
+async def test_a_statement_that_fails_has_one_plan(database: Database) -> None:
+    for _ in range(3):
+        with pytest.raises(peewee.IntegrityError):
+            await database.write(lambda: run_together(insert(1, "one again")))
+
+    assert len(await kept_plans(database)) == 1
+
+
+async def test_a_statement_that_cannot_be_planned_leaves_the_other_plans(database: Database) -> None:
+    wrong = Statement("SELECT nothing FROM named WHERE number = %s", [1], by_key=True)
+    for _ in range(2):
+        with pytest.raises(peewee.ProgrammingError):
+            await database.read(lambda: run_together(by_key(1), wrong))
 
     assert await database.write(name_of(1)) == "one"
+    assert len(await kept_plans(database)) == 1
+
+
+async def test_a_kept_plan_never_runs_another_statement(
+    pgbouncer: PgBouncer, database_url: str, database: Database
+) -> None:
+    """Share a session between two connections, through a pooler that the settings do not name."""
+    first, second = (Database(pgbouncer.url(database_url), limits=ONE_CONNECTION) for _ in range(2))
+    text = Statement("SELECT 'another, 100%%' WHERE %s = 1", [1], by_key=True)
+    try:
+        for _ in range(2):
+            assert await first.read(name_of(1)) == "one"
+            assert await second.read(lambda: run_together(text).fetchone()[0]) == "another, 100%"
+            assert await second.write(name_of(2)) == "two"
+            assert await first.write(name_of(2)) == "two"
+    finally:
+        await first.close()
+        await second.close()
 
 
 # Statements that are sent together
@@ -143,7 +203,7 @@ async def test_statements_for_later_run_in_their_order_and_before_a_query(databa
     def write() -> list[Any]:
         run_later(insert(3, "three"))
         run_later(Statement("UPDATE named SET name = name || %s WHERE number = 3", ["!"], by_key=False))
-        return query(database, "SELECT name, '100%' FROM named WHERE number = 3")()
+        return query(database, "SELECT name, '100%%' FROM named WHERE number = 3")()
 
     assert await database.write(write) == [("three!", "100%")]
 
@@ -176,7 +236,45 @@ async def test_an_error_of_a_statement_for_later_rolls_the_transaction_back(data
 
 async def test_a_transaction_without_statements_is_no_transaction(database: Database) -> None:
     assert await database.write(lambda: "nothing") == "nothing"
-    assert await database.read(name_of(1)) == "one"
+
+    # Each read has a transaction of its own, so its time is another one.
+    times = [await database.read(query(database, "SELECT now()")) for _ in range(2)]
+    assert times[0] != times[1]
+
+
+async def test_a_statement_for_later_belongs_to_its_savepoint(database: Database) -> None:
+    def in_savepoint(statement: Statement, *, fails: bool = False) -> None:
+        with database.peewee.atomic():
+            run_later(statement)
+            if fails:
+                raise LookupError
+
+    def write() -> None:
+        run_later(insert(3, "three"))
+        with pytest.raises(LookupError):
+            in_savepoint(insert(4, "four"), fails=True)
+        with pytest.raises(LookupError):
+            in_savepoint(insert(1, "one again"), fails=True)
+        with pytest.raises(peewee.IntegrityError):
+            in_savepoint(insert(1, "one again"))
+        in_savepoint(insert(5, "five"))
+
+    await database.write(write)
+
+    numbers = await database.read(query(database, "SELECT number FROM named ORDER BY 1"))
+    assert numbers == [(1,), (2,), (3,), (5,)]
+
+
+async def test_a_write_that_hides_an_error_is_not_committed_in_silence(database: Database) -> None:
+    def write() -> None:
+        database.peewee.execute_sql("INSERT INTO named VALUES (3, 'three')")
+        with pytest.raises(peewee.IntegrityError):
+            database.peewee.execute_sql("INSERT INTO named VALUES (1, 'one again')")
+
+    with pytest.raises(peewee.InternalError, match="ROLLBACK"):
+        await database.write(write)
+
+    assert await database.read(query(database, "SELECT count(*) FROM named")) == [(2,)]
 
 
 async def round_trips(proxy: RoundTrips, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, int]:
@@ -258,6 +356,44 @@ async def test_a_connection_that_ended_while_it_was_idle_costs_no_call(
     assert await database.read(name_of(1)) == "one"
 
 
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_the_log_says_once_why_connections_were_lost(
+    database_url: str, database: Database, kind: str
+) -> None:
+    end = query(database, "SELECT pg_terminate_backend(pg_backend_pid())")
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="is unavailable"):
+                await (database.read(end) if kind == "read" else database.write(end))
+
+    [lost] = [entry for entry in logs if entry["event"] == "database_connection_lost"]
+    assert "terminating connection" in lost["error"]
+
+
+async def test_a_write_that_a_pooler_gives_no_session_has_no_free_connection(database_url: str) -> None:
+    with closing(PgBouncer(database_url, pool_size=1, settings={"query_wait_timeout": "1"})) as pooler:
+        limits = DatabaseLimits(connections=2, connections_per_user=2)
+        database = Database(pooler.url(database_url), pooled=True, limits=limits)
+        holds, ends = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def hold() -> None:
+            while not ends.is_set():
+                database.peewee.execute_sql("SELECT 1")
+                loop.call_soon(holds.set)
+
+        try:
+            holding = asyncio.create_task(database.write(hold))
+            await holds.wait()
+            with capture_logs() as logs, pytest.raises(UnavailableError, match="no free connection"):
+                await database.write(query(database, "SELECT 1"))
+            assert [entry["event"] for entry in logs] == ["database_connection_refused"]
+            ends.set()
+            await holding
+        finally:
+            await database.close()
+
+
 async def test_large_results_arrive_in_large_tls_records(database_url: str) -> None:
     async with tls_proxy(database_url) as url:
         database = Database(url, limits=ONE_CONNECTION)
@@ -302,3 +438,112 @@ async def test_another_host_is_used_while_the_first_one_does_not_answer(
         assert await database.read(query(database, "SELECT 1")) == [(1,)]
     finally:
         await database.close()
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The addresses of names for this process, in place of the machine's. An answer takes a while."""
+    addresses: dict[str, list[str]] = {}
+    of_machine = socket.getaddrinfo
+
+    def resolve(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if host not in addresses:
+            return of_machine(host, port, *args, **kwargs)
+        time.sleep(0.2)
+        if not addresses[host]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [each for name in addresses[host] for each in of_machine(name, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return addresses
+
+
+async def test_the_event_loop_goes_on_while_a_name_is_resolved(
+    database_url: str, names: dict[str, list[str]]
+) -> None:
+    # libpq cannot resolve it, so that this fails if libpq gets no address.
+    names["database.invalid"] = ["127.0.0.1"]
+    database = Database(database_url.replace("127.0.0.1", "database.invalid"), limits=ONE_CONNECTION)
+    pinging = asyncio.create_task(database.ping())
+    turns = 0
+    while not pinging.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    try:
+        await pinging
+        assert turns > 1
+    finally:
+        await database.close()
+
+
+async def test_a_name_with_several_addresses_leads_to_the_first_one_that_answers(
+    database_url: str, names: dict[str, list[str]], silent_port: int
+) -> None:
+    parts = urlsplit(database_url)
+    login = parts.netloc.rpartition("@")[0]
+    names["unknown.invalid"] = []
+    # Nothing listens at the first address.
+    names["database.invalid"] = ["127.0.0.2", "127.0.0.1"]
+    hosts = f"{login}@127.0.0.1:{silent_port},unknown.invalid:{silent_port},database.invalid:{parts.port}"
+    database = Database(urlunsplit(parts._replace(netloc=hosts)), limits=ONE_CONNECTION)
+    try:
+        assert await database.read(query(database, "SELECT inet_server_addr()")) == [("127.0.0.1",)]
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize(("name", "is_trusted"), [("database.invalid", True), ("other.invalid", False)])
+async def test_a_certificate_must_have_the_name_of_the_host_and_not_its_address(
+    database_url: str, names: dict[str, list[str]], tmp_path: Path, name: str, is_trusted: bool
+) -> None:
+    names["database.invalid"] = ["127.0.0.1"]
+    certificate = Certificate.make(name)
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(certificate.certificate)
+    async with tls_proxy(database_url, certificate) as url:
+        named = url.replace("127.0.0.1", "database.invalid").replace("sslmode=require", "sslmode=verify-full")
+        database = Database(f"{named}&sslrootcert={file}", limits=ONE_CONNECTION)
+        try:
+            if is_trusted:
+                await database.ping()
+            else:
+                with capture_logs() as logs, pytest.raises(UnavailableError):
+                    await database.ping()
+                assert "does not match host name" in logs[0]["error"]
+        finally:
+            await database.close()
+
+
+async def test_a_name_without_an_address_is_an_outage_with_its_cause(names: dict[str, list[str]]) -> None:
+    names["database.invalid"] = []
+    database = Database("postgresql://user:secret@database.invalid/name", limits=ONE_CONNECTION)
+    with capture_logs() as logs, pytest.raises(UnavailableError):
+        await database.ping()
+    await database.close()
+
+    [lost] = logs
+    assert 'could not translate host name "database.invalid"' in lost["error"]
+
+
+async def test_a_unix_socket_has_no_address(tmp_path: Path) -> None:
+    database = Database(f"postgresql://user@/name?host={tmp_path}", limits=ONE_CONNECTION)
+    with capture_logs() as logs, pytest.raises(UnavailableError):
+        await database.ping()
+    await database.close()
+
+    [lost] = logs
+    assert f'on socket "{tmp_path}/.s.PGSQL.5432" failed' in lost["error"]
+
+
+def test_peewee_has_the_parts_that_are_replaced() -> None:
+    database: Any = peewee.PostgresqlDatabase("name")
+
+    why = "database/postgresql.py replaces this part of Peewee, which is not public: read its new source"
+    assert isinstance(database._state, peewee._ConnectionState), why
+    assert vars(peewee._ConnectionState()).keys() == {
+        "closed", "conn", "ctx", "transactions", "commit_callbacks",
+    }, why  # fmt: skip
+    assert hasattr(database._lock, "__enter__"), why
+    assert callable(database._adapter.connect), why
+    assert callable(database._connect), why
+    assert isinstance(database.savepoint(), peewee._savepoint), why

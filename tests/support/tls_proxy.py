@@ -17,10 +17,15 @@ _CHUNK_BYTES = 1 << 20
 
 
 @asynccontextmanager
-async def tls_proxy(database_url: str) -> AsyncIterator[str]:
-    """Run the proxy while the context is open; the value is the URL of the database through it."""
+async def tls_proxy(database_url: str, certificate: Certificate | None = None) -> AsyncIterator[str]:
+    """Run the proxy while the context is open; the value is the URL of the database through it.
+
+    Args:
+        database_url: URL of the database without TLS.
+        certificate: The proxy's certificate; a new one for 127.0.0.1 if None.
+    """
     parts = urlsplit(database_url)
-    context = _context()
+    context = _context(certificate or Certificate.make())
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,8 +56,7 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
     target.close()
 
 
-def _context() -> ssl.SSLContext:
-    made = Certificate.make()
+def _context(made: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "certificate.pem"

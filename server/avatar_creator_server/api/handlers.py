@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -57,14 +57,33 @@ class Handlers(grpc.GenericRpcHandler):
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._expected: set[str] = set()
+        """The services whose methods have not been added."""
 
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Do nothing: `add_registered_method_handlers` receives the same methods."""
+    def require_all(self) -> None:
+        """Refuse to serve if a servicer was added without its methods.
+
+        The code that `grpcio-tools` generates adds them; that of an old version of it does not.
+
+        Raises:
+            RuntimeError: A service has no methods.
+        """
+        if self._expected:
+            services = ", ".join(sorted(self._expected))
+            raise RuntimeError(
+                f"no methods of {services} were added: generate the code again with a newer "
+                "grpcio-tools, whose code calls add_registered_method_handlers"
+            )
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.ServiceRpcHandler]) -> None:
+        """Expect the methods of services, which only `add_registered_method_handlers` receives one by one."""
+        self._expected.update(str(each.service_name()) for each in handlers)
 
     def add_registered_method_handlers(
         self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
         """Add the methods of a service."""
+        self._expected.discard(service)
         for name, handler in handlers.items():
             method = f"/{service}/{name}"
             self._handlers[method] = _Handler(method, handler, self._steps).as_grpc()

@@ -209,6 +209,7 @@ class AvatarServer:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
                 reflection.aio.ReflectionServicer(names), server
             )
+        handlers.require_all()
         return handlers
 
     def _listen(self, settings: Settings) -> int:

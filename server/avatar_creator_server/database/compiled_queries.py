@@ -246,7 +246,8 @@ def run_later(*statements: Statement) -> None:
     """Run statements of the current transaction whose results are not needed.
 
     PostgreSQL receives them together with the next statement, or with the commit, so they cost no round trip.
-    The locks that they take are held for a shorter time. An error appears there too.
+    The locks that they take are held for a shorter time. An error appears there too, or at the end of their
+    savepoint. Outside a transaction, the statements run at once.
     """
     database_proxy.obj.execute_later(statements)
 

@@ -34,7 +34,7 @@ from avatar_creator_server.database.postgresql import (
     PooledPostgresql,
     Postgresql,
 )
-from avatar_creator_server.database.problems import NO_FREE_CONNECTION, has_no_free_connection
+from avatar_creator_server.database.problems import NO_FREE_CONNECTION, has_no_free_connection, sql_state
 from avatar_creator_server.errors import TooSlowError, UnavailableError
 from avatar_creator_server.fair_queue import FairQueue, UserLimit
 from avatar_creator_server.settings import SettingsError, system_reason
@@ -70,7 +70,7 @@ _WAITING_FACTOR = 256
 _PATIENT_SECONDS = 60.0
 """Maximum time that a watch waits for a connection."""
 _REFUSALS_LOGGED_SECONDS = 10.0
-"""Interval at which the log says again that there is no free connection."""
+"""Interval at which the log says again that there is no free connection, or why connections are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,7 @@ class Database:
         self._idling = asyncio.Event()
         self._outages = 0
         self._refusal_log_time = -math.inf
+        self._outage_log_time = -math.inf
 
     @property
     def is_postgresql(self) -> bool:
@@ -490,15 +491,17 @@ class Database:
             lost, temporary = self._classify(error)
             if lost:
                 # A pooler ends the connection of a stopped job that waits for a session.
-                if runner.connection is not None and not job.is_stopped:
-                    self._outages += 1
+                if not job.is_stopped:
+                    self._outages += runner.connection is not None
                 self._forget_connection(runner)
             elif not temporary:
                 raise
-            problem = "is unavailable"
+            problem = "is unavailable" if lost else "could not complete this call"
             if has_no_free_connection(error):
                 self._log_refusal()
                 problem = "has no free connection for this server"
+            elif lost and not job.is_stopped:
+                self._log_outage(error)
             raise UnavailableError(
                 "DATABASE_UNAVAILABLE",
                 f"the database {problem}; try again soon",
@@ -524,12 +527,19 @@ class Database:
             return False, isinstance(error, peewee.OperationalError) and any(
                 word in str(error) for word in words
             )
-        code = getattr(error.__cause__ or error.__context__, "pgcode", None)
+        code = sql_state(error)
         if code is None:
             # Without an answer of PostgreSQL, the driver raises one of its general errors.
             general = (peewee.OperationalError, peewee.InterfaceError, peewee.DatabaseError)
             return type(error) in general, False
         return code.startswith(_CONNECTION_LOST), code.startswith(_TEMPORARY)
+
+    def _log_outage(self, error: Exception) -> None:
+        """Log why a connection was lost or could not be made, once for all connections of an outage."""
+        now = time.monotonic()
+        if now - self._outage_log_time >= _REFUSALS_LOGGED_SECONDS:
+            self._outage_log_time = now
+            log.warning("database_connection_lost", code=sql_state(error), error=str(error).strip())
 
     def _log_refusal(self) -> None:
         now = time.monotonic()

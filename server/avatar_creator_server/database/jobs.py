@@ -89,12 +89,15 @@ class Job:
 
         Raises:
             StoppedError: The job was stopped.
+            RuntimeError: The function raised StopIteration, which a future cannot keep.
         """
         if self._stopped:
             raise StoppedError
         assert self.runner is not None
         try:
             return self._function()
+        except StopIteration as error:
+            raise RuntimeError("a database job raised StopIteration") from error
         finally:
             with self.runner.ending:
                 self.ended = True

@@ -18,6 +18,7 @@ from playhouse.migrations import Runner
 import avatar_creator_migrations
 from avatar_creator_server.database import seed_data
 from avatar_creator_server.database.models import TABLES
+from avatar_creator_server.database.problems import sql_state
 
 HISTORY_TABLE = "avatar_creator_migrations"
 _ADVISORY_LOCK = 0x41564154  # "AVAT". Other users of the database must not use the same number.
@@ -72,7 +73,7 @@ class MigrationRunner(Runner):  # type: ignore[misc]  # playhouse has no stubs
                     run(name, module, direction, fake)
                 return
             except peewee.OperationalError as error:
-                if getattr(error.__cause__ or error.__context__, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                if sql_state(error) != _LOCK_NOT_AVAILABLE:
                     raise
                 if time.monotonic() + delay > give_up_at:
                     raise SchemaError(

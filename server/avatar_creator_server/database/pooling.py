@@ -81,7 +81,7 @@ def missing_timeouts(database: Database) -> tuple[str, list[str]]:
 def allowed_connections(database: Database) -> int:
     """Return how many connections PostgreSQL allows the role of the service at most, in all.
 
-    Only a function that runs on a database thread may call it.
+    Only a function that runs in a database job may call it.
     """
     (allowed,) = database.peewee.execute_sql(
         # LEAST ignores NULL, and -1 means no limit.

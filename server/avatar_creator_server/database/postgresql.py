@@ -15,17 +15,27 @@ import socket
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg2
-from peewee import DatabaseError, PostgresqlDatabase, _ConnectionState
+from peewee import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    PostgresqlDatabase,
+    _ConnectionState,
+    _savepoint,
+)
 from psycopg2.extensions import POLL_OK, POLL_WRITE, parse_dsn
 from psycopg2.extensions import connection as PlainConnection
 from psycopg2.extensions import cursor as PlainCursor
 
 from avatar_creator_server.database.compiled_queries import Statement
 from avatar_creator_server.database.jobs import JobGreenlet, current_greenlet
+from avatar_creator_server.database.problems import sql_state
 
 TIMEOUTS = {
     # A process that freezes in a transaction must not keep its rows locked.
@@ -51,9 +61,12 @@ _UNREACHABLE_MILLISECONDS = 4_000
 connection ignores `connect_timeout`, so this must be less than the maximum of a connection."""
 
 
-PLAN_LOST = ("0A000", "26000")
-"""Error codes for a statement whose plan PostgreSQL cannot use again: a migration has changed the type of a
-column, or something has ended the kept plans of the session."""
+PLAN_LOST = ("0A000", "26000", "42P05")
+"""Error codes for a statement whose plan PostgreSQL cannot use or keep: a migration has changed the type of a
+column, or the session has lost its kept plans, or has kept another connection's. The last two happen behind
+a pooler in transaction mode that the settings do not name."""
+
+_SILENT = "connection to server failed: timeout expired"
 
 _PLACE = re.compile("%[%s]")
 """A place for a value, or a percent sign, in a statement for the driver."""
@@ -66,7 +79,6 @@ class AsynchronousConnection(PlainConnection):
         super().__init__(*args, **kwargs)
         self.kept_plans: dict[str, str] = {}
         """Calls of the statements whose plans PostgreSQL keeps for this connection, by statement."""
-        self._plan_count = 0
         self._greenlet: JobGreenlet | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_awaited = False
@@ -105,21 +117,12 @@ class AsynchronousConnection(PlainConnection):
             if wanted == POLL_WRITE and self._loop is not None:
                 self._loop.remove_writer(self._descriptor)
 
-    def keep_plan(self, sql: str) -> tuple[str, str]:
-        """Return the command to keep the plan of a statement, and the one that calls the statement."""
-        self._plan_count += 1
-        places = itertools.count(1)
-        text = _PLACE.sub(lambda found: found[0] if found[0] == "%%" else f"${next(places)}", sql)
-        name = f"plan_{self._plan_count}"
-        values = ", ".join(["%s"] * (next(places) - 1))
-        return f"PREPARE {name} AS {text}", f"EXECUTE {name} ({values})" if values else f"EXECUTE {name}"
-
     def _block(self, wanted: int) -> None:
         """Block the thread, which connects, until the server makes progress."""
         poll = select.poll()
         poll.register(self.fileno(), select.POLLOUT if wanted == POLL_WRITE else select.POLLIN)
         if not poll.poll(_CONNECT_SECONDS * 1000):
-            raise psycopg2.OperationalError("connection to server failed: timeout expired")
+            raise psycopg2.OperationalError(_SILENT)
 
     def _on_ready(self) -> None:
         if self._is_awaited:
@@ -132,6 +135,32 @@ class AsynchronousConnection(PlainConnection):
             self.poll()
         except psycopg2.Error:
             self.close()
+
+
+class _Plan(NamedTuple):
+    """The commands for a statement whose plan PostgreSQL keeps."""
+
+    sql: str
+    """The statement for the driver."""
+    keep: str
+    """The command that keeps the plan."""
+    call: str
+    """The command for the driver that runs the statement by its plan."""
+
+
+@lru_cache(maxsize=4096)
+def _plan_of(sql: str) -> _Plan:
+    """Return the commands that keep and use the plan of a statement.
+
+    Its name depends on the statement alone, so that it never calls another statement in a session that
+    several connections use.
+    """
+    places = itertools.count(1)
+    text = _PLACE.sub(lambda found: found[0] if found[0] == "%%" else f"${next(places)}", sql)
+    name = f"plan_{blake2b(text.encode(), digest_size=8).hexdigest()}"
+    values = ", ".join(["%s"] * (next(places) - 1))
+    call = f"EXECUTE {name} ({values})" if values else f"EXECUTE {name}"
+    return _Plan(sql, f"PREPARE {name} AS {text}", call)
 
 
 class _PausingCursor(PlainCursor):
@@ -153,6 +182,16 @@ class _State(_ConnectionState):
         self.unsent: list[Statement] = []
         self.has_begun = False
         """True if the current transaction has sent anything."""
+
+
+class _Savepoint(_savepoint):
+    """A savepoint of a transaction that sends statements together."""
+
+    def rollback(self, begin: bool = True) -> None:
+        """Roll back to the savepoint."""
+        # They were added after the savepoint, which has sent all earlier ones.
+        self.db.forget_unsent()
+        super().rollback(begin)
 
 
 class _StateOfThread(_State, threading.local):
@@ -200,19 +239,46 @@ class Postgresql(PostgresqlDatabase):
         return begin_time.astimezone(UTC)
 
     def commit(self) -> None:
-        """Commit, together with the last statements of the transaction."""
-        if self._state.has_begun or len(self._state.unsent) > len(self._BEGIN):
-            self.execute_sql("COMMIT")
+        """Commit, together with the last statements of the transaction.
+
+        Raises:
+            peewee.InternalError: PostgreSQL rolled back, because an earlier statement had failed.
+        """
+        state = self._state
+        if not state.has_begun and len(state.unsent) == len(self._BEGIN):
+            state.unsent = []
+            return
+        answer = self.execute_sql("COMMIT").statusmessage
+        if answer != "COMMIT":
+            state.has_begun = False
+            raise InternalError(f"PostgreSQL answered {answer} to COMMIT: a statement before it had failed")
 
     def rollback(self) -> None:
-        """Roll back."""
+        """Roll back. A lost connection has done so, and the error that says why it was lost stays."""
         state = self._state
         state.unsent = []
-        if state.has_begun:
+        if not state.has_begun:
+            return
+        try:
             self.execute_sql("ROLLBACK")
+        except (DatabaseError, InterfaceError):
+            if not state.conn.closed:
+                raise
+
+    def savepoint(self) -> _Savepoint:
+        """Return a savepoint, which its context begins and ends."""
+        return _Savepoint(self)
+
+    def forget_unsent(self) -> None:
+        """Forget what the transaction has not sent."""
+        self._state.unsent = []
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Run a statement, unless the current job was stopped."""
+        """Run a statement after the unsent ones, and return the driver's cursor.
+
+        Raises:
+            StoppedError: The current job only reads, and was stopped.
+        """
         if self._state.unsent:
             return self.execute_together([_plain(sql, params)])
         return self._send(sql, params)
@@ -237,12 +303,10 @@ class Postgresql(PostgresqlDatabase):
         return self._execute_texts([statement.sql for statement in statements], statements)
 
     def _execute_texts(self, texts: Sequence[str], statements: Sequence[Statement]) -> Any:
-        values = [value for statement in statements for value in statement.values]
-        text = "; ".join(texts)
-        # Without values, the driver reads no places for them.
-        return self._send(text if values else text.replace("%%", "%"), values)
+        return self._send("; ".join(texts), [value for statement in statements for value in statement.values])
 
     def _send(self, sql: str, params: Any) -> Any:
+        """Send text to PostgreSQL as it is, without the unsent statements, unless the job was stopped."""
         greenlet = current_greenlet()
         if greenlet is not None and greenlet.job is not None:
             greenlet.job.require_going()
@@ -254,22 +318,24 @@ class Postgresql(PostgresqlDatabase):
             connection = super()._connect()  # type: ignore[misc]  # missing in its stub
             self._begin_session(connection)
             return connection
-        # On a thread, because libpq blocks while it resolves the host's name and makes the TLS connection.
+        # On a thread, because libpq blocks while it makes the TLS connection.
         connection = greenlet.in_thread(self._connect_asynchronously)
         connection.attach(greenlet)
         return connection
 
     def _connect_asynchronously(self) -> AsynchronousConnection:
+        places = _resolved(self.database)
         try:
-            return self._open()
-        except psycopg2.OperationalError:
-            if "," not in parse_dsn(self.database).get("host", ""):
+            return self._open(**places)
+        except psycopg2.OperationalError as error:
+            if _SILENT not in str(error) or "," not in places.get("hostaddr", ""):
                 raise
-        # One of several hosts may accept connections and not answer. Only a connection that blocks goes on to
-        # the next host then, so it finds the right one.
-        with contextlib.closing(super()._connect()) as found:  # type: ignore[misc]  # missing in its stub
-            host, port = found.info.host, found.info.port
-        return self._open(host=host, port=port)
+        # One of several addresses may accept connections and not answer. Only a connection that blocks goes
+        # on to the next address then, so it finds the right one.
+        adapter: Any = self._adapter  # type: ignore[attr-defined]  # missing in its stub
+        with contextlib.closing(adapter.connect(self, **self.connect_params | places)) as found:
+            place = {"host": found.info.host, "port": found.info.port, "hostaddr": _peer_address(found)}
+        return self._open(**place)
 
     def _open(self, **place: Any) -> AsynchronousConnection:
         options = {
@@ -317,28 +383,34 @@ class DirectPostgresql(Postgresql):
         connection = self._state.conn
         if not isinstance(connection, AsynchronousConnection):
             return super()._execute_all(statements)
-        texts: list[str] = []
-        kept: dict[str, str] = {}
-        for statement in statements:
-            text = statement.sql
-            if statement.by_key:
-                text = connection.kept_plans.get(statement.sql) or kept.get(statement.sql, "")
-                if not text:
-                    keep, text = connection.keep_plan(statement.sql)
-                    kept[statement.sql] = text
-                    texts.append(keep)
-            texts.append(text)
         try:
-            cursor = self._execute_texts(texts, statements)
+            return self._execute_by_plans(connection, statements)
         except DatabaseError as error:
-            if getattr(error.__context__, "pgcode", None) not in PLAN_LOST:
+            if sql_state(error) not in PLAN_LOST:
                 raise
             connection.kept_plans.clear()
             if self.in_transaction():
-                raise
+                if statements[0].sql != self._BEGIN[0]:
+                    raise
+                # They are the first ones of the transaction, so nothing else is undone.
+                statements = [_plain("ROLLBACK"), *statements]
             return super()._execute_all(statements)
-        connection.kept_plans.update(kept)
-        return cursor
+
+    def _execute_by_plans(self, connection: AsynchronousConnection, statements: Sequence[Statement]) -> Any:
+        kept = connection.kept_plans
+        by_key = dict.fromkeys(statement.sql for statement in statements if statement.by_key)
+        if new := [_plan_of(sql) for sql in by_key if sql not in kept]:
+            # Alone, because PostgreSQL keeps a plan even if a later statement fails.
+            # All are kept again if it is not certain which ones PostgreSQL has kept.
+            texts = [plan.keep for plan in new] if kept else ["DEALLOCATE ALL", *(plan.keep for plan in new)]
+            try:
+                self._send("; ".join(texts), None)
+            except BaseException:
+                kept.clear()
+                raise
+            kept.update((plan.sql, plan.call) for plan in new)
+        texts = [kept[statement.sql] if statement.by_key else statement.sql for statement in statements]
+        return self._execute_texts(texts, statements)
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another connection."""
@@ -363,11 +435,67 @@ class PooledPostgresql(Postgresql):
 
 
 def _plain(sql: str, params: Any = None) -> Statement:
-    """Return a statement whose plan is not kept.
+    """Return a statement whose plan is not kept."""
+    return Statement(sql, list(params or ()), by_key=False)
 
-    Without values of its own, it may have percent signs that the driver would read as places for values.
+
+def _resolved(url: str) -> dict[str, str]:
+    """Return the hosts of a URL with the addresses of their names, as parameters of a connection.
+
+    libpq resolves names too. For an asynchronous connection, psycopg2 keeps Python's global lock until then,
+    and so stops all threads. libpq still needs the names, for TLS. A name with several addresses is repeated,
+    because libpq tries each of them. Source: PostgreSQL's manual, "Specifying Multiple Hosts" and `hostaddr`.
+
+    Raises:
+        psycopg2.OperationalError: No name has an address.
     """
-    return Statement(sql if params else sql.replace("%", "%%"), list(params or ()), by_key=False)
+    parameters = parse_dsn(url)
+    if "hostaddr" in parameters:
+        return {"hostaddr": parameters["hostaddr"]}
+    if "host" not in parameters:
+        return {}
+    hosts = parameters["host"].split(",")
+    ports = parameters.get("port", "").split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        return {}  # libpq says what is wrong.
+    found: list[tuple[str, str, str]] = []
+    problem = ""
+    for host, port in zip(hosts, ports, strict=True):
+        try:
+            found += ((host, address, port) for address in _addresses(host))
+        except (OSError, UnicodeError) as error:
+            problem = f'could not translate host name "{host}" to address: {error}'
+    if not found:
+        raise psycopg2.OperationalError(problem)
+    names, addresses, numbers = (",".join(values) for values in zip(*found, strict=True))
+    places = {"host": names, "hostaddr": addresses}
+    return {**places, "port": numbers} if "port" in parameters else places
+
+
+def _addresses(host: str) -> list[str]:
+    """Return the addresses of a host in their order; an empty one for a Unix socket, which has none."""
+    if host.startswith(("/", "@")) or not host:
+        return [""]
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(_numeric(address) for *_, address in found))
+
+
+def _numeric(address: Any) -> str:
+    """Return the host of a socket's address in numbers, with the network interface if it needs one."""
+    return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+
+
+def _peer_address(connection: PlainConnection) -> str:
+    """Return the address of the server; empty for a Unix socket."""
+    with socket.socket(fileno=connection.fileno()) as connected:
+        try:
+            if connected.family == socket.AF_UNIX:
+                return ""
+            return _numeric(connected.getpeername())
+        finally:
+            connected.detach()
 
 
 def _set_silent_time(connection: AsynchronousConnection) -> None:

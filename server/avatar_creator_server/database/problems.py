@@ -51,6 +51,11 @@ def database_problem(error: BaseException) -> str:
     return next(found, "it reports an error")
 
 
+def sql_state(error: BaseException) -> str | None:
+    """Return PostgreSQL's error code behind an error of peewee; None if PostgreSQL gave no answer."""
+    return getattr(error.__cause__ or error.__context__, "pgcode", None)
+
+
 def has_no_free_connection(error: BaseException) -> bool:
     """Return whether PostgreSQL or its pooler refused a connection because it has none left.
 
