@@ -51,10 +51,11 @@ def waiting_since(cursor: Any) -> Any:
     return found[0] if found else None
 
 
-def is_waiting(cursor: Any, backend: int) -> bool:
-    """Return whether a session waits for a lock."""
+def has_looked_for_deadlock(cursor: Any, backend: int) -> bool:
+    """Return whether a session that waits for a lock has looked for a deadlock, which it does once."""
     cursor.execute(
-        "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'",
+        "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        " AND clock_timestamp() - query_start > 2 * current_setting('deadlock_timeout')::interval",
         (backend,),
     )
     return cursor.fetchone() is not None
@@ -138,7 +139,7 @@ def test_a_deadlock_does_not_end_a_migration(distributed: Deployment, user: str,
     distributed.start_server()
     with distributed.client(user) as client:
         project = client.projects.create("Locked")
-        avatars = [client.avatars.upload(project.id, pictures.png()).id for _ in range(3)]
+        avatars = [client.avatars.upload(project.id, pictures.png(), name=name).id for name in "ABC"]
     url = distributed.settings["DATABASE_URL"]
     lock = "SELECT 1 FROM avatars WHERE id = %s FOR UPDATE"
     with (
@@ -147,15 +148,13 @@ def test_a_deadlock_does_not_end_a_migration(distributed: Deployment, user: str,
         connected(url, autocommit=False) as second,
     ):
         other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0017%'")
-        # Only the migration looks for a deadlock.
-        second.execute("SET LOCAL deadlock_timeout = '1h'")
         first.execute(lock, (avatars[1],))
         second.execute(lock, (avatars[2],))
 
         migration = migrating(url, tmp_path)
         wait_until(lambda: waiting_since(other), 30.0)
         second_wait = InBackground(lambda: second.execute(lock, (avatars[0],)))
-        wait_until(partial(is_waiting, other, second.connection.info.backend_pid), 30.0)
+        wait_until(partial(has_looked_for_deadlock, other, second.connection.info.backend_pid), 30.0)
         # Now the migration waits for the third avatar, and that one's transaction for the migration.
         first.connection.rollback()
         second_wait.outcome(30.0)

@@ -72,7 +72,7 @@ def count_wrong_queues() -> int:
     """
     queue, row = UserQueue, AvatarGeneration
     kept = queue.select(queue.user_id, queue.priority, queue.length.alias("number"))
-    counted = row.select(row.user_id, row.priority, -fn.COUNT(row.id)).where(is_queued(row))
+    counted = row.select(row.user_id, row.priority, fn.COUNT(row.id) * -1).where(is_queued(row))
     both: Any = (kept + counted.group_by(row.user_id, row.priority)).alias("both")
     wrong: Any = queue.select(both.c.user_id).from_(both).group_by(both.c.user_id, both.c.priority)
     return int(wrong.having(fn.SUM(both.c.number) != 0).count())
