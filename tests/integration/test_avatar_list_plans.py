@@ -124,21 +124,20 @@ def database(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield database
 
 
-def _statements(database: Any, caller: Caller, filters: AvatarFilter, cursor: Any) -> list[tuple[str, Any]]:
+def _statements(caller: Caller, filters: AvatarFilter, cursor: Any) -> list[tuple[str, Any]]:
     """Read a page of a list, and return the statements that read avatars."""
     statements: list[tuple[str, Any]] = []
-    execute = database.execute_sql
+    execute: Any = Database.execute_sql
 
-    def record(sql: str, values: Any = None) -> Any:
+    def record(database: Any, sql: str, values: Any = None) -> Any:
         if '"avatars"' in sql:
             statements.append((sql, values))
-        return execute(sql, values)
+        return execute(database, sql, values)
 
-    database.execute_sql = record
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        # All of our databases end there, also with statements that they send together.
+        patch.setattr(Database, "execute_sql", record)
         list_avatars(caller, filters, PAGE, cursor)
-    finally:
-        del database.execute_sql
     return statements
 
 
@@ -190,7 +189,7 @@ def test_an_unfiltered_page_is_a_range_of_an_index_at_every_depth(
     database: Any, caller: Caller, filters: AvatarFilter, index: str
 ) -> None:
     for cursor in _cursors(database, caller, filters):
-        statements = _statements(database, caller, filters, cursor)
+        statements = _statements(caller, filters, cursor)
         assert statements
         for statement in statements:
             assert f"{index} " in _used_indexes(database, *statement, sorted_rows=0) + " "
@@ -223,7 +222,7 @@ def test_an_index_finds_the_few_of_many_that_pass(
 
         used = [
             _used_indexes(database, *statement, sorted_rows=PAGE)
-            for statement in _statements(database, caller, filters, cursor)
+            for statement in _statements(caller, filters, cursor)
         ]
 
         if isinstance(database, PostgresqlDatabase):
@@ -239,6 +238,6 @@ def test_an_index_finds_the_few_of_many_that_pass(
 def test_postgresql_looks_up_short_words_too(on_postgresql: str, word: str) -> None:
     database = open_database(on_postgresql)
     with database.connection_context():
-        statements = _statements(database, USER, AvatarFilter(query=word), None)
+        statements = _statements(USER, AvatarFilter(query=word), None)
         used = [_used_indexes(database, *statement, sorted_rows=PAGE) for statement in statements]
     assert any("avatar_search_tokens" in indexes for indexes in used)
