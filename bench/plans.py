@@ -92,6 +92,12 @@ STATED = (
         "first row of the list, so 50,000 waiting generations cost some milliseconds once.",
     ),
     Stated(
+        "ListAvatars, of all users, last used first",
+        "",
+        "An operator's list. PostgreSQL would read an index for it also for the list of one user, whose avatars "
+        "may come late in it.",
+    ),
+    Stated(
         "WatchGenerations, of a project",
         "",
         "The first answer has all unfinished generations of the project, in the order of their changes.",
