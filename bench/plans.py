@@ -94,8 +94,8 @@ STATED = (
     Stated(
         "ListAvatars, of all users, last used first",
         "",
-        "An operator's list. PostgreSQL would read an index for it also for the list of one user, whose avatars "
-        "may come late in it.",
+        "An operator's list. PostgreSQL would read an index for it also for the list of one user, whose "
+        "avatars may come late in it.",
     ),
     Stated(
         "WatchGenerations, of a project",
