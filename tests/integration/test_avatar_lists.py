@@ -202,7 +202,7 @@ def test_a_list_has_exactly_the_avatars_that_pass_its_filters(gallery: Gallery) 
 
 # Avatars of an earlier version
 
-UNDO_0015 = {
+UNDO_0016 = {
     "embedded": (
         "DROP TRIGGER avatar_search_insert",
         "DROP TRIGGER avatar_search_update",
@@ -218,20 +218,20 @@ UNDO_0015 = {
         "DROP INDEX avatars_project_last_used",
     ),
 }
-"""Statements that undo migrations 0015 and 0016."""
+"""Statements that undo migrations 0016 and 0017."""
 
 
 def test_the_migration_adds_the_avatars_of_an_earlier_version(gallery: Gallery) -> None:
     deployment = gallery.deployment
-    for statement in UNDO_0015["embedded" if deployment.is_embedded else "distributed"]:
+    for statement in UNDO_0016["embedded" if deployment.is_embedded else "distributed"]:
         deployment.execute(statement)
-    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0015%' OR name LIKE '0016%'")
+    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0016%' OR name LIKE '0017%'")
     gallery.fill()
 
     outcome = deployment.run_command("migrate")
 
     assert outcome.returncode == 0, outcome.stderr
-    assert "applied 0016" in outcome.stdout
+    assert "applied 0017" in outcome.stdout
     ids = sorted((row["id"] for row in gallery.rows() if "quetzal" in row["search_text"]), reverse=True)
     assert len(ids) in range(1, PAGE)
     assert gallery.listed({"query": RARE}) == ids

@@ -14,8 +14,9 @@ import pytest
 
 from avatar_creator_server.database.connection import open_database
 from avatar_creator_server.database.migrator import MigrationRunner, SchemaError
+from tests import pictures
 from tests.support.background import InBackground
-from tests.support.service import run_command
+from tests.support.service import Deployment, run_command
 from tests.support.waiting import wait_until
 
 UNDO_0006 = """
@@ -48,6 +49,16 @@ def waiting_since(cursor: Any) -> Any:
     )
     found = cursor.fetchone()
     return found[0] if found else None
+
+
+def has_looked_for_deadlock(cursor: Any, backend: int) -> bool:
+    """Return whether a session that waits for a lock has looked for a deadlock, which it does once."""
+    cursor.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        " AND clock_timestamp() - query_start > 2 * current_setting('deadlock_timeout')::interval",
+        (backend,),
+    )
+    return cursor.fetchone() is not None
 
 
 def later_wait(cursor: Any, earlier: Any) -> Any:
@@ -122,6 +133,37 @@ def test_two_migrations_at_once_do_not_wait_for_each_other_forever(database_url:
         outcomes = [migration.outcome(60.0) for migration in both]
         assert [outcome.returncode for outcome in outcomes] == [0, 0]
         assert sorted("applied 0007" in outcome.stdout for outcome in outcomes) == [False, True]
+
+
+def test_a_deadlock_does_not_end_a_migration(distributed: Deployment, user: str, tmp_path: Path) -> None:
+    distributed.start_server()
+    with distributed.client(user) as client:
+        project = client.projects.create("Locked")
+        avatars = [client.avatars.upload(project.id, pictures.png(), name=name).id for name in "ABC"]
+    url = distributed.settings["DATABASE_URL"]
+    lock = "SELECT 1 FROM avatars WHERE id = %s FOR UPDATE"
+    with (
+        connected(url) as other,
+        connected(url, autocommit=False) as first,
+        connected(url, autocommit=False) as second,
+    ):
+        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0017%'")
+        first.execute(lock, (avatars[1],))
+        second.execute(lock, (avatars[2],))
+
+        migration = migrating(url, tmp_path)
+        wait_until(lambda: waiting_since(other), 30.0)
+        second_wait = InBackground(lambda: second.execute(lock, (avatars[0],)))
+        wait_until(partial(has_looked_for_deadlock, other, second.connection.info.backend_pid), 30.0)
+        # Now the migration waits for the third avatar, and that one's transaction for the migration.
+        first.connection.rollback()
+        second_wait.outcome(30.0)
+        second.connection.rollback()
+
+        outcome = migration.outcome(60.0)
+        assert outcome.returncode == 0, outcome.stderr
+        assert "deadlock_detected" in outcome.stderr
+        assert "applied 0017" in outcome.stdout
 
 
 def test_a_migration_gives_up_with_a_sentence_that_says_what_to_do(database_url: str) -> None:

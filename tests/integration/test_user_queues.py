@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,6 +16,8 @@ import psycopg2
 import pytest
 
 from avatar_creator import GenerationPriority
+from tests import pictures
+from tests.support.doctor import checks_of
 from tests.support.generations import row_of
 from tests.support.in_process import InProcessService
 from tests.support.rows import copy_row
@@ -23,6 +26,14 @@ from tests.support.service import Deployment
 from tests.support.studio import Studio
 
 PRIORITIES = [value for value in GenerationPriority.values() if value]
+
+INTERACTIVE = GenerationPriority.GENERATION_PRIORITY_INTERACTIVE
+CANDIDATES = 50
+"""Number of queues from which a claim chooses."""
+
+_RESTORES = r"\n## Restores\n.*?```sql\n(.*?)```"
+_GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
+(RESTORE_SQL,) = re.findall(_RESTORES, _GUIDE.read_text(), re.DOTALL)
 
 OTHERS = 2000
 ROWS = 20_000
@@ -142,6 +153,46 @@ async def test_a_retry_is_queued_once_its_delay_is_over(studios: list[Studio]) -
     assert not row_of(deployment, generation.id)["delay_over"]
 
 
+async def test_a_generation_that_an_earlier_version_fails_again_is_not_queued(studios: list[Studio]) -> None:
+    deployment = studios[0].service.deployment
+    await studios[0].create_generation()
+    now = datetime.now(UTC)
+    delayed = "state = 'pending', update_time = %s, due_time = %s"
+    ended = now - timedelta(hours=1)
+    # As this version queues a retry, and as 0.1.0, which does not know `delay_over`, claims and fails it.
+    deployment.execute(
+        f"UPDATE avatar_generations SET {delayed}, delay_over = TRUE", now - timedelta(hours=2), ended
+    )
+    assert [length for _, _, length, _, _ in kept(deployment)] == [1]
+    deployment.execute("UPDATE avatar_generations SET state = 'processing', update_time = %s", now)
+    deployment.execute(f"UPDATE avatar_generations SET {delayed}", now, now + timedelta(hours=1))
+    assert kept(deployment) == counted(deployment) == []
+
+
+async def test_urgent_queues_that_cannot_be_claimed_keep_no_other_waiting(studios: list[Studio]) -> None:
+    studio = studios[0]
+    deployment = studio.service.deployment
+    urgent = await studio.create_generation(priority=INTERACTIVE)
+    user_id = row_of(deployment, urgent.id)["user_id"]
+    others = [f"{user_id}-other-{number}" for number in range(CANDIDATES + 1)]
+    copies = [
+        {"id": f"{urgent.id[:-6]}{number:06d}", "user_id": other} for number, other in enumerate(others)
+    ]
+    copy_row(deployment, "avatar_generations", {"id": urgent.id}, copies)
+    copy_row(deployment, "claim_turns", {"user_id": user_id}, [{"user_id": other} for other in others])
+    deployment.execute(
+        "UPDATE avatar_generations SET delay_over = TRUE, due_time = %s",
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    assert len(kept(deployment)) == len(others) + 1
+    generation = await studio.create_generation()
+
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        (await provider.next_drawing()).succeed()
+        await studio.wait_for_end(generation.id)
+
+
 async def test_places_of_retries_are_the_order_of_their_times(studios: list[Studio]) -> None:
     deployment = studios[0].service.deployment
     generations = [await studio.create_generation() for studio in studios for _ in range(2)]
@@ -197,6 +248,33 @@ async def test_a_worker_takes_the_next_generation_of_a_user_whose_turn_another_o
                 (await provider.next_drawing()).succeed()
                 await studio.wait_for_end(free.id)
         assert row_of(distributed, held.id)["attempt_number"] == 0
+
+
+async def test_restored_rows_without_queues_are_found_and_the_documented_sql_fills_the_queues(
+    distributed: Deployment, user: str
+) -> None:
+    async with InProcessService.serving(distributed) as service, service.client(user) as client:
+        studio = Studio(service, client, (await client.projects.create("Restored")).id)
+        for priority in PRIORITIES:
+            await studio.create_generation(priority=priority)
+        await client.avatars.upload(studio.project_id, pictures.png(), name="Quetzal")
+
+        def stored() -> list[list[str]]:
+            return [sorted(map(str, distributed.rows(name))) for name in tables]
+
+        tables = "user_queues", "avatar_search"
+        before = stored()
+        for name in tables:
+            distributed.execute(f"DELETE FROM {name}")
+        found = checks_of(distributed.run_command("doctor").stdout)["generations"]
+        assert found.result == "failed"
+        assert "3 queue(s) of users have another length" in found.found
+
+        distributed.execute(RESTORE_SQL)
+
+        assert stored() == before
+        found = checks_of(distributed.run_command("doctor").stdout)["generations"]
+        assert "another length" not in found.found
 
 
 class LongQueue:

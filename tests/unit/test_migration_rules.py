@@ -70,6 +70,35 @@ def test_rows_may_be_written_before_a_change_and_after_changes_of_new_tables(sta
     assert list(violations("9999_later", statements, atomic=True)) == []
 
 
+TRIGGER = "CREATE CONSTRAINT TRIGGER rated AFTER INSERT ON avatars FOR EACH ROW EXECUTE FUNCTION rate()"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["LOCK TABLE files, avatars IN SHARE ROW EXCLUSIVE MODE", CHANGE],
+        ["UPDATE avatars SET rating = 1", CHANGE],
+        ["DELETE FROM avatars", TRIGGER],
+        [TRIGGER, CHANGE],
+    ],
+)
+def test_a_lock_does_not_become_stronger(statements: list[str]) -> None:
+    (violation,) = violations("9999_later", statements, atomic=True)
+    assert "IN SHARE ROW EXCLUSIVE MODE first" in violation or "IN ACCESS EXCLUSIVE MODE first" in violation
+
+
+def test_a_lock_may_be_followed_by_weaker_ones_and_by_those_of_other_tables() -> None:
+    lock = "LOCK TABLE avatars IN SHARE ROW EXCLUSIVE MODE"
+    fill = "INSERT INTO ratings SELECT id, 1 FROM avatars"
+    created = "CREATE TABLE ratings (id TEXT)"
+    for statements in (
+        [lock, created, fill, TRIGGER],
+        [CHANGE, TRIGGER],
+        [lock, "ALTER TABLE files ADD a INT"],
+    ):
+        assert list(violations("9999_later", statements, atomic=True)) == []
+
+
 def test_only_concurrent_work_and_batches_may_run_outside_a_transaction() -> None:
     concurrent = "CREATE INDEX CONCURRENTLY avatars_name ON avatars (name)"
     batch = "WITH batch AS (SELECT id FROM avatars LIMIT 9) INSERT INTO ratings SELECT id, 1 FROM batch"

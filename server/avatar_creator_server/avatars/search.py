@@ -1,7 +1,7 @@
 """The filters of a list of avatars, and the indexes that find the few of many avatars that pass them.
 
 The table `avatar_search` has the words and attributes of all avatars. Triggers of the database keep it up to
-date: see migration 0015.
+date: see migration 0016.
 """
 
 from __future__ import annotations

@@ -30,8 +30,9 @@ _RETRY_SECONDS = (0.5, 10.0)
 """First and longest delay before the next attempt; each is twice as long as the one before."""
 _LOCK_PATIENCE_SECONDS = 300.0
 """Total time for which a migration tries to get its locks."""
-_LOCK_NOT_AVAILABLE = "55P03"
-"""Error code of an attempt that waited too long. Source: PostgreSQL's manual, appendix A."""
+_NO_LOCK = {"55P03": "lock_not_available", "40P01": "deadlock_detected"}
+"""Error codes of an attempt that waited too long, or waited for a transaction that waited for it, and their
+names. Source: PostgreSQL's manual, appendix A."""
 
 log = structlog.get_logger()
 
@@ -49,7 +50,8 @@ class MigrationRunner(Runner):  # type: ignore[misc]  # playhouse has no stubs
     A migration that changes a table must wait until running transactions no longer use the table, and every
     later query of the table waits behind it. So each attempt waits half a second at most, and is rolled back
     and repeated if that is too short. A migration with `atomic = False` only builds and drops indexes
-    concurrently, and no query waits for that.
+    concurrently and writes rows in batches, and no query waits long for that. It has no limit for its waits.
+    A deadlock with other transactions is one more reason to repeat either of them.
     """
 
     def __init__(
@@ -61,19 +63,22 @@ class MigrationRunner(Runner):  # type: ignore[misc]  # playhouse has no stubs
 
     def _run(self, name: str, module: Any, direction: str, fake: bool = False) -> None:
         run = super()._run
-        if not isinstance(self.database, PostgresqlDatabase) or not getattr(module, "atomic", True):
+        if not isinstance(self.database, PostgresqlDatabase):
             run(name, module, direction, fake)
             return
         give_up_at = time.monotonic() + self._patience_seconds
         delay, longest = _RETRY_SECONDS
         while True:
             try:
-                with self.database.atomic():
-                    self.database.execute_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                if getattr(module, "atomic", True):
+                    with self.database.atomic():
+                        self.database.execute_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                        run(name, module, direction, fake)
+                else:
                     run(name, module, direction, fake)
                 return
             except peewee.OperationalError as error:
-                if sql_state(error) != _LOCK_NOT_AVAILABLE:
+                if sql_state(error) not in _NO_LOCK:
                     raise
                 if time.monotonic() + delay > give_up_at:
                     raise SchemaError(
@@ -81,7 +86,12 @@ class MigrationRunner(Runner):  # type: ignore[misc]  # playhouse has no stubs
                         "another transaction keeps locked: end that transaction (pg_stat_activity lists it), "
                         "and run `avatar-creator migrate` again"
                     ) from error
-                log.info("migration_postponed", migration=name, seconds=delay)
+                log.info(
+                    "migration_postponed",
+                    migration=name,
+                    reason=_NO_LOCK[str(sql_state(error))],
+                    seconds=delay,
+                )
             time.sleep(random.uniform(delay / 2, delay))
             delay = min(2 * delay, longest)
 

@@ -183,9 +183,7 @@ def _is_lost(row: Any) -> Any:
 def _heads(which: Any) -> Any:
     """Return the query for the first generations of these queues, in the order of their turns."""
     queue, row, first = UserQueue, AvatarGeneration, AvatarGeneration.alias()
-    of_queue = (first.user_id == queue.user_id) & (first.priority == queue.priority)
-    # Not `head_id`: the project of that one may be deleted, and its removal has not ended it yet.
-    head = first.select(first.id).where(of_queue, _is_open(first), is_queued(first))
+    head = _open_in_queue(first)
     return _everyone(
         queue.select(row.id, queue.turn_time.alias("turn"))
         .join(row, on=(row.id == head.order_by(first.id).limit(1)))
@@ -193,6 +191,16 @@ def _heads(which: Any) -> Any:
         .order_by(queue.turn_time, queue.head_id)
         .limit(_CANDIDATES)
     )
+
+
+def _open_in_queue(first: Any) -> Any:
+    """Return the query for the ids of a queue's generations that can be claimed.
+
+    Its first one need not be `head_id`: the project of that one may be deleted, and its removal has not ended
+    it yet.
+    """
+    of_queue = (first.user_id == UserQueue.user_id) & (first.priority == UserQueue.priority)
+    return first.select(first.id).where(of_queue, _is_open(first), is_queued(first))
 
 
 def _everyone(query: Any) -> Any:
@@ -242,7 +250,7 @@ def _read_row(columns: Columns) -> Callable[[Row], AvatarGeneration]:
 def _take_of_any_user(is_postgresql: bool, now: datetime) -> AvatarGeneration | None:
     """Lock the next generation of any user, even if another worker holds the turn of that user."""
     taken = _next_lost(is_postgresql).first(now=now)
-    for user_id, priority in () if taken else _first_queues().rows():
+    for user_id, priority in () if taken else _first_queues().rows(now=now):
         taken = _next_in_queue(is_postgresql).first(now=now, user_id=user_id, priority=priority)
         if taken is not None:
             break
@@ -259,7 +267,9 @@ def _next_lost(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
 @compiled
 def _first_queues() -> CompiledQuery[Row]:
     queue = UserQueue
-    query = queue.select(queue.user_id, queue.priority).where(queue.head_id.is_null(False))
+    # Without the second condition, queues of which nothing can be claimed could keep all others waiting.
+    is_open = fn.EXISTS(_open_in_queue(AvatarGeneration.alias()))
+    query = queue.select(queue.user_id, queue.priority).where(queue.head_id.is_null(False), is_open)
     in_order = query.order_by(queue.priority, queue.turn_time, queue.head_id).limit(_CANDIDATES)
     return CompiledQuery(in_order, lambda _: tuple)
 

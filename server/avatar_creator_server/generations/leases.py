@@ -377,7 +377,6 @@ class GenerationLeases:
         row.error_reason = row.error_message = ""
         row.start_time = row.start_time or now
         row.due_time = now + LEASE
-        row.delay_over = False
         run_later(
             _claimed().given(of_id=row.id, **{name: getattr(row, name) for name in _CHANGED_BY_A_CLAIM}),
             _attempt().given(
@@ -560,7 +559,6 @@ _CHANGED_BY_A_CLAIM = (
     "error_message",
     "start_time",
     "due_time",
-    "delay_over",
 )
 
 

@@ -15,7 +15,7 @@ from avatar_creator_server.database.models import (
     GenerationAttempt,
     UserQueue,
 )
-from avatar_creator_server.database.models.generation import is_delayed, is_running
+from avatar_creator_server.database.models.generation import is_delayed, is_queued, is_running
 from avatar_creator_server.database.models.states import LOST_OUTCOMES, PRIORITIES, GenerationState
 
 _LOST_SINCE = timedelta(hours=1)
@@ -63,6 +63,19 @@ def read_queue_figures(database: Database) -> QueueFigures:
         jobs_depth=jobs_depth,
         jobs_oldest_seconds=(now - (oldest_job or now)).total_seconds(),
     )
+
+
+def count_wrong_queues() -> int:
+    """Return the number of the users' queues whose length is not that of their generations.
+
+    None is wrong, unless rows were restored or copied without the triggers that keep the queues.
+    """
+    queue, row = UserQueue, AvatarGeneration
+    kept = queue.select(queue.user_id, queue.priority, queue.length.alias("number"))
+    counted = row.select(row.user_id, row.priority, fn.COUNT(row.id) * -1).where(is_queued(row))
+    both: Any = (kept + counted.group_by(row.user_id, row.priority)).alias("both")
+    wrong: Any = queue.select(both.c.user_id).from_(both).group_by(both.c.user_id, both.c.priority)
+    return int(wrong.having(fn.SUM(both.c.number) != 0).count())
 
 
 def _read_unfinished(

@@ -25,13 +25,14 @@ _SMALLEST = 1, 1
 def is_plainly_whole(picture: StrippedPicture, scans: JpegScans) -> bool:
     """Return whether one decoding, at an eighth of the size, shows that the only scan is whole.
 
-    Then it has every pixel, and at most a few bytes follow the last one: those that libjpeg reads ahead, as
-    many as `with_whole_scans` leaves too. False says nothing about the picture.
+    Then it has every pixel, and only a few bytes follow the last one: at most those that libjpeg reads ahead.
+    The slower search in `jpeg_scans.py` may remove some of these. False says nothing about the picture.
 
     The picture is decoded as if it had one more row of blocks. libjpeg leaves all blocks at zero after the
     first one that lacks a bit (`insufficient_data` in its jdhuff.c), and zeros are one flat color. So if the
     additional row has two colors, no block before it lacks a bit. libjpeg writes a row of blocks as soon as
-    it has them. So if the last row is not there without the last byte, no more than those bytes follow it.
+    it has them, but may have read up to 18 bytes beyond the last bit (`_READ_AHEAD` in `jpeg_scans.py`). So
+    if the last row is not there without the last byte, no more than those bytes follow it.
 
     Raises:
         OSError: The picture cannot be decoded.

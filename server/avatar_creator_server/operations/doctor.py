@@ -24,7 +24,7 @@ from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.postgresql import TIMEOUTS
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
-from avatar_creator_server.generations.queue_metrics import read_queue_figures
+from avatar_creator_server.generations.queue_metrics import count_wrong_queues, read_queue_figures
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.apps_check import check_apps
@@ -255,6 +255,7 @@ def _ago(unseen: timedelta) -> str:
 async def _check_generations(core: Core) -> CheckResult:
     try:
         figures = await within_limit(lambda: core.database.read(read_queue_figures, core.database))
+        wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
     except (AvatarCreatorError, TimeoutError, PeeweeException):
         return CheckResult("generations", True, "unknown until the database answers and has its tables")
     due, waiting = (
@@ -273,6 +274,10 @@ async def _check_generations(core: Core) -> CheckResult:
             if core.settings.embedded
             else "check that `avatar-creator worker` is running"
         )
+        return CheckResult("generations", False, found, fix)
+    if wrong_queues:
+        found += f"; {wrong_queues:,} queue(s) of users have another length than their generations"
+        fix = "fill the table user_queues again, with the SQL under Restores in the operations guide"
         return CheckResult("generations", False, found, fix)
     return CheckResult("generations", True, found)
 

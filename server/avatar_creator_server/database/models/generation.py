@@ -86,7 +86,8 @@ class AvatarGeneration(BaseModel):
     """Time from which a worker may claim the generation: the time of the next attempt while pending, the end
     of the lease while processing, and null after the end. One column, so one index range has all due work."""
     delay_over = BooleanField(default=False, constraints=[SQL("DEFAULT FALSE")])
-    """True once a sweeper has found that the delay of the retry is over, until the next claim."""
+    """True once a sweeper has found that the delay of the retry is over, until the next claim. A trigger
+    resets it, because earlier versions leave it set."""
     create_time = UtcDateTimeField()
     start_time = UtcDateTimeField(null=True)
     end_time = UtcDateTimeField(null=True)

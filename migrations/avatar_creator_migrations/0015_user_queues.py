@@ -4,7 +4,8 @@ Triggers keep these rows, so that processes of the previous version keep them to
 run at the commit. So a queue stays locked for the shortest time, and after everything else that a transaction
 locks.
 
-Servers and workers of the previous version ignore `delay_over`: the sweepers of this version set it.
+No lock of this migration on a table is stronger than its first one: a transaction that waits for the first
+could hold what a stronger one waits for.
 """
 
 from __future__ import annotations
@@ -36,24 +37,23 @@ TURN_TIME = """
 ))
 """
 
-FILL = """
-INSERT INTO user_queues (user_id, priority, length, head_id, turn_time)
-SELECT head.user_id, head.priority, queued.length, head.id, {turn_time}
-FROM (
-    SELECT COUNT(*) AS length, MIN(id) AS head_id FROM avatar_generations
-    WHERE due_time IS NOT NULL AND state = 'pending' AND due_time <= update_time
-    GROUP BY user_id, priority
-) AS queued
-JOIN avatar_generations AS head ON head.id = queued.head_id
-LEFT JOIN claim_turns AS turn ON turn.user_id = head.user_id
-"""
-
-COLUMN = "ALTER TABLE avatar_generations ADD COLUMN delay_over {bool} NOT NULL DEFAULT FALSE"
-
 QUEUED = """
 ({row}.due_time IS NOT NULL AND {row}.state = 'pending'
     AND ({row}.due_time <= {row}.update_time OR {row}.delay_over))
 """.strip()
+
+FILL = """
+INSERT INTO user_queues (user_id, priority, length, head_id, turn_time)
+SELECT unfinished.user_id, unfinished.priority, unfinished.length, head.id, {turn_time}
+FROM (
+    SELECT user_id, priority, COUNT(*) FILTER (WHERE {queued}) AS length,
+        MIN(id) FILTER (WHERE {queued}) AS head_id
+    FROM avatar_generations AS generation WHERE due_time IS NOT NULL GROUP BY user_id, priority
+) AS unfinished
+LEFT JOIN avatar_generations AS head ON head.id = unfinished.head_id
+LEFT JOIN claim_turns AS turn ON turn.user_id = head.user_id
+"""
+"""An empty queue has a row too. Two sweepers that add rows for the same users could deadlock."""
 
 ADD_QUEUE = """
     INSERT INTO user_queues (user_id, priority, length) VALUES ({row}.user_id, {row}.priority, 0)
@@ -78,6 +78,12 @@ CHANGES = {
     "moved": ("UPDATE", "{old} AND {new} AND OLD.create_time <> NEW.create_time", "NEW", "0"),
 }
 """Changes of a generation: event, condition, row, and difference of the queue's length."""
+
+TURN_CHANGED = """
+head_id IS NOT NULL AND CASE priority WHEN 0 THEN OLD.claim_time {differs} NEW.claim_time
+    WHEN 1 THEN OLD.normal_claim_time {differs} NEW.normal_claim_time
+    ELSE OLD.bulk_claim_time {differs} NEW.bulk_claim_time END
+"""
 
 FUNCTION = """
 CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -104,15 +110,14 @@ END
 
 
 def up(migrator: Any, db: Database) -> None:
-    """Fill the table while others only read, then add the column and the triggers, whose locks are short."""
+    """Fill the table and add the triggers while others only read."""
     is_postgresql = isinstance(db, PostgresqlDatabase)
     turn_time = TURN_TIME.format(latest="GREATEST" if is_postgresql else "MAX").strip()
     db.execute_sql(TABLE.format(time="TIMESTAMPTZ" if is_postgresql else "TEXT"))
     db.execute_sql(INDEX)
     if is_postgresql:
         db.execute_sql("LOCK TABLE avatar_generations, claim_turns IN SHARE ROW EXCLUSIVE MODE")
-    db.execute_sql(FILL.format(turn_time=turn_time))
-    db.execute_sql(COLUMN.format(bool="BOOLEAN" if is_postgresql else "INTEGER"))
+    db.execute_sql(FILL.format(turn_time=turn_time, queued=QUEUED.format(row="generation")))
 
     def change_queue(row: str, difference: str, which: str) -> str:
         queued = QUEUED.format(row="head")
@@ -133,6 +138,7 @@ def up(migrator: Any, db: Database) -> None:
             body=add + change_queue(row, difference, f"priority = {row}.priority"),
         )
     # A claim of a lost worker's generation changes the turn, and no queue.
+    turn_changed = TURN_CHANGED.format(differs="IS DISTINCT FROM" if is_postgresql else "IS NOT").strip()
     _add_trigger(
         db,
         "user_queues_turn",
@@ -140,7 +146,7 @@ def up(migrator: Any, db: Database) -> None:
         table="claim_turns",
         condition="TRUE",
         row="NEW",
-        body=change_queue("NEW", "0", "head_id IS NOT NULL"),
+        body=change_queue("NEW", "0", turn_changed),
     )
 
 

@@ -2,7 +2,7 @@
 
 The triggers belong to the database, so processes of the previous version write the table too. It is a table
 of its own, because PostgreSQL would write all entries of a row in the large index again at every use of an
-avatar. Migration 0016 adds the existing avatars on PostgreSQL.
+avatar. Migration 0017 adds the existing avatars on PostgreSQL.
 
 PostgreSQL's index holds numbers, which it compares much faster than texts: one for each piece of the text of
 one, two or three letters, and one for each attribute, of all users, of the avatar's user and of its project.
@@ -25,8 +25,12 @@ def _of(row: str) -> str:
     return ", ".join(f"{row}.{column}" for column in _COLUMNS)
 
 
-# The letters of a piece have 21 bits each. All numbers of attributes are negative.
-_TRAIT_TOKEN = "('x' || left(md5(scope || '/' || trait), 16))::BIT(64)::BIGINT | (-9223372036854775808)"
+# The letters of a piece have 21 bits each. All numbers of attributes are negative. Not MD5, which OpenSSL
+# refuses on a machine in FIPS mode.
+_TRAIT_TOKEN = (
+    "('x' || left(encode(sha256(convert_to(scope || '/' || trait, 'UTF8')), 'hex'), 16))::BIT(64)::BIGINT"
+    " | (-9223372036854775808)"
+)
 
 _POSTGRESQL = (
     f"""
