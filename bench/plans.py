@@ -92,6 +92,12 @@ STATED = (
         "first row of the list, so 50,000 waiting generations cost some milliseconds once.",
     ),
     Stated(
+        "ListAvatars, of all users, last used first",
+        "",
+        "An operator's list. PostgreSQL would read an index for it also for the list of one user, whose "
+        "avatars may come late in it.",
+    ),
+    Stated(
         "WatchGenerations, of a project",
         "",
         "The first answer has all unfinished generations of the project, in the order of their changes.",
@@ -115,6 +121,11 @@ STATED = (
         "^metrics",
         "quick_work|avatar_generations_due",
         "A scrape counts the background jobs and the due generations: 1 ms for 5,000 jobs.",
+    ),
+    Stated(
+        "^doctor",
+        "avatar_generations_queued|user_queues|Subquery Scan|sorts",
+        "A comparison of all queues with their generations, from the index alone: 30 ms for 300,000.",
     ),
     Stated(
         "Generation",

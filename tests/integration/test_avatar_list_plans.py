@@ -129,12 +129,13 @@ def _statements(caller: Caller, filters: AvatarFilter, cursor: Any) -> list[tupl
     statements: list[tuple[str, Any]] = []
     execute: Any = Database.execute_sql
 
-    def record(database: Database, sql: str, values: Any = None) -> Any:
+    def record(database: Any, sql: str, values: Any = None) -> Any:
         if '"avatars"' in sql:
             statements.append((sql, values))
         return execute(database, sql, values)
 
     with pytest.MonkeyPatch.context() as patch:
+        # All of our databases end there, also with statements that they send together.
         patch.setattr(Database, "execute_sql", record)
         list_avatars(caller, filters, PAGE, cursor)
     return statements

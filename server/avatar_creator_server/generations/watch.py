@@ -238,8 +238,9 @@ class GenerationWatches:
         # Registered before the snapshot is read, so that no change falls between the two.
         with _OpenWatch(self._by_generation, tuple(known_revisions), slot, seconds=seconds):
             self._refuse_while_draining()
-            for generation in await self._feed.batch_get(caller, list(known_revisions)):
-                slot.offer(self._codec.update(generation))
+            slot.offer_snapshot(
+                map(self._codec.update, await self._feed.batch_get(caller, list(known_revisions)))
+            )
             unfinished = set(known_revisions)
             while unfinished:
                 update = await slot.take()
@@ -267,19 +268,25 @@ class GenerationWatches:
         slot = _Slot({})
         with _OpenWatch(self._by_project, (project_id,), slot, seconds=seconds):
             self._refuse_while_draining()
-            snapshot = await self._feed.snapshot_of_project(caller, project_id, changed_since)
-            states = [
-                self._codec.update(generation)
-                for ids in _batches(snapshot.ids, _STATES_PER_QUERY)
-                for generation in await self._feed.with_positions(ids)
-            ]
-            slot.since = snapshot.complete_since
-            for generation_id, revision in snapshot.ended_before:
-                slot.skip(generation_id, revision)
-            slot.offer_snapshot(states)
-            self._projects_read_time = self._projects_read_time or snapshot.read_time
+            await self._offer_project(slot, caller, project_id, changed_since)
             while True:
                 yield await slot.take()
+
+    async def _offer_project(
+        self, slot: _Slot, caller: Caller, project_id: str, changed_since: datetime | None
+    ) -> None:
+        """Offer the first states of a watch of a project. An open watch does not keep them."""
+        snapshot = await self._feed.snapshot_of_project(caller, project_id, changed_since)
+        states = [
+            self._codec.update(generation)
+            for ids in _batches(snapshot.ids, _STATES_PER_QUERY)
+            for generation in await self._feed.with_positions(ids)
+        ]
+        slot.since = snapshot.complete_since
+        for generation_id, revision in snapshot.ended_before:
+            slot.skip(generation_id, revision)
+        slot.offer_snapshot(states)
+        self._projects_read_time = self._projects_read_time or snapshot.read_time
 
     async def start(self) -> None:
         """Subscribe to the bus, and start to read. The bus must start after this."""
