@@ -111,6 +111,17 @@ async def test_a_new_generation_has_the_position_that_a_reading_finds_later(queu
     assert at_once == later
 
 
+async def test_new_generations_share_a_reading_of_the_queue_that_they_join(queue: LongQueue) -> None:
+    await queue.studio.create_generation()
+    before = len(queue.readings)
+
+    created = [await queue.studio.create_generation() for _ in range(20)]
+
+    assert len(queue.readings) - before < 20, "one for each second, and not one for each generation"
+    positions = [generation.queue_position for generation in created]
+    assert positions == sorted(set(positions))
+
+
 async def test_an_estimate_shares_the_reading(queue: LongQueue) -> None:
     generation = await queue.studio.create_generation()
     await wait_for_next_reading(queue, generation.id)

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -62,7 +62,7 @@ class QueuePositions:
 
     Answers share readings of the queue, and never is there more than one at a time. A reading begins after
     the call, so that it has the effects of earlier calls. While the queue is long, a reading serves all
-    answers of a second about the same generations.
+    answers of a second about the same generations, and about new ones behind the same user's.
     """
 
     def __init__(self, database: Database, workers: Workers, shares: Shares) -> None:
@@ -72,6 +72,7 @@ class QueuePositions:
         self._turn = asyncio.Lock()
         self._next: _Batch | None = None
         self._known: dict[str | QueueKey, _Queue] = {}
+        """The last long reading about each generation and queue, oldest first."""
 
     async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
         """Return the generations, with queue position and expected time on the pending ones.
@@ -83,7 +84,7 @@ class QueuePositions:
         if not pending:
             return list(generations)
         try:
-            queues = await self._read(generation.id for generation in pending)
+            queues = await self._read([generation.id for generation in pending])
             workers = await self._workers.live()
         except (AvatarCreatorError, PeeweeException) as error:
             log.warning("queue_read_failed", error=repr(error))
@@ -94,6 +95,22 @@ class QueuePositions:
             else generation
             for generation in generations
         ]
+
+    async def with_new_positions(self, generations: Sequence[Generation]) -> list[Generation]:
+        """Return what `with_positions` does, for generations of one user and priority that a call created.
+
+        A call that was repeated may have created them earlier.
+        """
+        first = generations[0]
+        queue = self._known.get((first.user_id, PRIORITIES.index(first.priority)))
+        if queue is None or not queue.serves(time.monotonic()) or not queue.place_new(generations):
+            return await self.with_positions(generations)
+        try:
+            workers = await self._workers.live()
+        except (AvatarCreatorError, PeeweeException) as error:
+            log.warning("queue_read_failed", error=repr(error))
+            return list(generations)
+        return [queue.with_position(generation, workers) for generation in generations]
 
     async def expected_seconds(
         self, user_id: str, priority: str, count: int, workers: LiveWorkers
@@ -111,15 +128,14 @@ class QueuePositions:
             return None
         if queue is None or workers.warning:
             return None
-        return queue.expected_seconds(queue.new_position(key, count), workers)
+        return queue.expected_seconds(queue.new_position(key, queue.added[key] + count), workers)
 
-    async def _read(self, subjects: Iterable[str | QueueKey]) -> Mapping[str | QueueKey, _Queue]:
+    async def _read(self, subjects: Collection[str | QueueKey]) -> Mapping[str | QueueKey, _Queue]:
         """Return a reading about each of these generations, by id, and queues; less if there is none in time.
 
         Raises:
             AvatarCreatorError, PeeweeException: The queue cannot be read.
         """
-        subjects = set(subjects)
         known = {subject: self._known[subject] for subject in subjects if subject in self._known}
         now = time.monotonic()
         if len(known) == len(subjects) and all(queue.serves(now) for queue in known.values()):
@@ -128,7 +144,7 @@ class QueuePositions:
         if batch is None:
             batch = self._next = _Batch()
             batch.reading = start_shared(self._read_next(batch), name="queue-positions")
-        batch.subjects |= subjects
+        batch.subjects.update(subjects)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 return dict.fromkeys(subjects, await asyncio.shield(batch.reading))
@@ -144,9 +160,12 @@ class QueuePositions:
             found = await self._database.read(_read_queue, self._database, self._shares, ids, keys)
             now = time.monotonic()
             queue = replace(found, ended_at=now)
-            self._known = {key: each for key, each in self._known.items() if each.serves(now)}
             if queue.is_long:
-                self._known |= dict.fromkeys(batch.subjects, queue)
+                for subject in (*batch.subjects, *queue.queues):
+                    self._known.pop(subject, None)
+                    self._known[subject] = queue
+            while self._known and not self._known[oldest := next(iter(self._known))].serves(now):
+                del self._known[oldest]
             return queue
 
 
@@ -163,13 +182,17 @@ class _Queue:
     """The queue at one moment, as far as the callers asked about it."""
 
     order: ClaimOrder
-    positions: Mapping[str, int]
+    positions: dict[str, int]
     """Number of generations ahead of each pending one, by id."""
     queues: Mapping[QueueKey, _UserQueue]
     median_seconds: float | None
     running: int
     now: datetime
+    end_time: datetime
+    """The database's time at the end of the reading."""
     ended_at: float = 0.0
+    added: Counter[QueueKey] = field(default_factory=Counter)
+    """Number of generations that have joined each queue since."""
 
     @property
     def is_long(self) -> bool:
@@ -179,6 +202,23 @@ class _Queue:
     def serves(self, now: float) -> bool:
         """Return whether the reading still answers a caller who asks now."""
         return now - self.ended_at <= MAX_AGE_SECONDS
+
+    def place_new(self, generations: Sequence[Generation]) -> bool:
+        """Add the positions of generations of one queue, unless they may have been there before the end.
+
+        Returns:
+            False if their positions need another reading.
+        """
+        if all(generation.id in self.positions for generation in generations):
+            return True
+        first = generations[0]
+        key = first.user_id, PRIORITIES.index(first.priority)
+        if first.attempt_number or first.create_time <= self.end_time or key not in self.queues:
+            return False
+        for generation in generations:
+            self.added[key] += 1
+            self.positions[generation.id] = self.new_position(key, self.added[key])
+        return True
 
     def new_position(self, key: QueueKey, count: int) -> int:
         """Return the position of the last of `count` new generations of a user."""
@@ -250,6 +290,7 @@ def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Se
         median_seconds=median_seconds(),
         running=count_running(),
         now=now,
+        end_time=database.now() if order.total > LONG_QUEUE else now,
     )
 
 

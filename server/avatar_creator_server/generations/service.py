@@ -264,7 +264,7 @@ class Generations:
             *(self._notifier.notify_generation() for _ in created),
             *(self._events.publish_changed(generation) for generation in created),
         )
-        return await self._queue_positions.with_positions(created)
+        return await self._queue_positions.with_new_positions(created)
 
     def _create(
         self,

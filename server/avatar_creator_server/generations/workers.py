@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from peewee import SQL, fn
+
 from avatar_creator_server.database.call_limits import start_shared
+from avatar_creator_server.database.compiled_queries import Columns, CompiledQuery, Row, compiled
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import RunningWorker
-from avatar_creator_server.database.records import read_row
 
 RENEW_SECONDS = 10.0
 """Interval at which a worker renews its row."""
@@ -114,9 +116,7 @@ class Workers:
 
     def read_all(self) -> list[WorkerRecord]:
         """Return what `list_all` returns, in a database job."""
-        now = self._database.now()
-        rows = RunningWorker.select().order_by(RunningWorker.last_seen_time.desc(), RunningWorker.name)
-        return [read_row(WorkerRecord, row, unseen=now - row.last_seen_time) for row in rows]
+        return _workers(self._database.is_postgresql).rows()
 
     async def live(self) -> LiveWorkers:
         """Return the live workers of this service's provider.
@@ -193,6 +193,22 @@ class _Look:
     def serves(self, now: float) -> bool:
         """Return whether the look still answers a caller who asks now."""
         return self.slots > 0 and now - self.began_at < _FRESH_SECONDS
+
+
+@compiled
+def _workers(is_postgresql: bool) -> CompiledQuery[WorkerRecord]:
+    row = RunningWorker
+    # SQLite has no clock of its own.
+    now = fn.clock_timestamp() if is_postgresql else SQL("NULL")
+    query = row.select(*row._meta.sorted_fields, now.alias("now"))
+
+    def reader(columns: Columns) -> Callable[[Row], WorkerRecord]:
+        time_of, seen = columns.getter("now"), columns.getter("last_seen_time", row)
+        return columns.reader(
+            WorkerRecord, row, unseen=lambda found: (time_of(found) or datetime.now(UTC)) - seen(found)
+        )
+
+    return CompiledQuery(query.order_by(row.last_seen_time.desc(), row.name), reader, by_key=True)
 
 
 def delete_lost(now: datetime) -> None:
