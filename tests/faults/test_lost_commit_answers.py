@@ -44,7 +44,7 @@ def proxied(
     [
         pytest.param(b'"generation_recipes"', id="of_the_completion"),
         pytest.param(b"'submitting'", id="of_the_submission", marks=pytest.mark.slow),
-        pytest.param(b'"provider_request_id" = \'', id="of_the_request_id", marks=pytest.mark.slow),
+        pytest.param(b'"provider_request_id" = $1', id="of_the_request_id", marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_looks_up_whether_its_commit_happened(

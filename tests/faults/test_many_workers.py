@@ -110,7 +110,7 @@ def test_workers_that_freeze_while_claiming_do_not_delay_urgent_generations(
     for _ in range(2):
         # The worker freezes in its transaction. The first one has also locked its user's turn, the second one
         # only a generation.
-        fault = "suspend before avatar_creator_server.database.models.generation:GenerationAttempt.create"
+        fault = "suspend after avatar_creator_server.generations.leases:GenerationLeases._claim found"
         frozen.append(queue.start_worker(fault=fault))
         wait_until(frozen[-1].is_suspended, 20.0)
 
