@@ -235,21 +235,17 @@ def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
         value = getattr(message, checks.field)
         place = path + checks.field
         for rule in checks.rules:
-            yield from _apply(rule, value, place)
+            if (problem := rule(value)) is not None:
+                yield FieldViolation(place, problem)
         if checks.is_repeated:
             for index, entry in enumerate(value[:_MAX_ENTRIES_CHECKED]):
-                entry_place = f"{place}[{index}]"
                 for rule in checks.entry_rules:
-                    yield from _apply(rule, entry, entry_place)
-                yield from _violations_inside(checks, entry, entry_place)
+                    if (problem := rule(entry)) is not None:
+                        yield FieldViolation(f"{place}[{index}]", problem)
+                if checks.enum is not None or checks.has_message:
+                    yield from _violations_inside(checks, entry, f"{place}[{index}]")
         elif not checks.has_presence or message.HasField(checks.field):
             yield from _violations_inside(checks, value, place)
-
-
-def _apply(rule: Rule, value: Any, place: str) -> Iterator[FieldViolation]:
-    description = rule(value)
-    if description is not None:
-        yield FieldViolation(place, description)
 
 
 def _violations_inside(checks: _Checks, value: Any, place: str) -> Iterator[FieldViolation]:

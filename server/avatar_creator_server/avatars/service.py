@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.database import models
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import JobKind, SourceType
+from avatar_creator_server.database.records import field_names
 from avatar_creator_server.database.text_search import fold
 from avatar_creator_server.errors import AvatarCreatorError, FailedPreconditionError, NotFoundError
 from avatar_creator_server.images.decoding.decoders import Decoders
@@ -60,6 +62,8 @@ _MAX_DELETED_USES = 500
 _THUMBNAIL_RETRY_AFTER_SECONDS = 2.0
 _THUMBNAILS_AT_ONCE = 16
 """Thumbnails of a page that are read at the same time: the storage starts a thread for each local file."""
+
+_filter_values = attrgetter(*field_names(AvatarFilter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +283,7 @@ class Avatars:
             InvalidArgumentError: The page token does not belong to this list.
         """
         return await self._pager.read(
-            (caller.user_id, caller.sees_all, "avatars", *asdict(filters).values()),
+            (caller.user_id, caller.sees_all, "avatars", *_filter_values(filters)),
             lambda limit, cursor: list_avatars(caller, filters, limit, cursor),
             lambda last: cursor_of(filters, last),
             page_size=page_size,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
@@ -26,20 +26,28 @@ from avatar_creator.v1 import (
     usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
+from avatar_creator_server.database.records import field_names
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
-from avatar_creator_server.images.records import PictureModeration, StoredFile
+from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.presets.records import PersonaExample, Preset
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.statistics.records import DailySpend
 from avatar_creator_server.usage.records import AppUsage, UsageRecord
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MAX_LEVELS = 20
 """Maximum depth of the metadata of a use. Protobuf decoders refuse messages nested deeper than 100 levels."""
 
 _MAX_EXACT_INTEGER = 2**53
 """Largest number up to which a double can represent every whole number."""
+
+_Values = Any
+"""Values of a message by name of field; None for no message. The types of Protobuf do not know that a field
+accepts them."""
 
 _SECONDS_PER_DAY = 24 * 60 * 60
 _NANOS_PER_MICRO = 1000
@@ -65,7 +73,9 @@ def word_of(enum: Any, number: int) -> str:
 
 def number_of(enum: Any, word: str) -> int:
     """Return the enum value of a word in any case; zero for no word, and for one of a later version."""
-    return _numbers(enum).get(word.lower(), 0)
+    numbers = _numbers(enum)
+    # Stored words are in lower case.
+    return numbers.get(word) or numbers.get(word.lower(), 0)
 
 
 @cache
@@ -81,13 +91,65 @@ def _numbers(enum: Any) -> Mapping[str, int]:
 
 def timestamp(instant: datetime | None) -> Timestamp | None:
     """Encode an instant."""
+    return Timestamp(**_time(instant)) if instant else None
+
+
+# The functions that follow return the values of a message, for a field of another one. Given the message
+# itself, Protobuf would encode and decode it to copy it, which takes longer than all else here.
+
+
+def _time(instant: datetime | None) -> _Values:
     if instant is None:
         return None
-    # `FromDatetime` of protobuf takes four times as long.
+    # `FromDatetime` of Protobuf takes four times as long.
     since = instant - _EPOCH
-    return Timestamp(
-        seconds=since.days * _SECONDS_PER_DAY + since.seconds, nanos=since.microseconds * _NANOS_PER_MICRO
-    )
+    return {
+        "seconds": since.days * _SECONDS_PER_DAY + since.seconds,
+        "nanos": since.microseconds * _NANOS_PER_MICRO,
+    }
+
+
+def _persona(persona: Persona) -> _Values:
+    return {
+        "name": persona.name,
+        "age": persona.age,
+        "personality": persona.personality,
+        "background": persona.background,
+    }
+
+
+def _attributes(attributes: Attributes) -> _Values:
+    values: dict[str, Any] = {"ethnicity": attributes.ethnicity}
+    for field, numbers in _attribute_numbers():
+        if word := getattr(attributes, field):
+            values[field] = numbers.get(word, 0)
+    return values
+
+
+@cache
+def _attribute_numbers() -> list[tuple[str, Mapping[str, int]]]:
+    return [(field, _numbers(enum)) for field, enum in _ATTRIBUTE_ENUMS.items()]
+
+
+def _image(file: StoredFile) -> _Values:
+    return {
+        "content_type": file.content_type,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "width": file.width,
+        "height": file.height,
+    }
+
+
+def _values(record: DataclassInstance | None) -> _Values:
+    """Return the values of a record without nested ones, whose fields have the names of the message's."""
+    return {name: getattr(record, name) for name in field_names(type(record))} if record else None
+
+
+def _error(reason: str, message: str) -> _Values:
+    if not reason:
+        return None
+    return {"reason": number_of(error_reason_pb2.ErrorReason, reason), "message": message}
 
 
 def instant_of(message: Message, field: str) -> datetime | None:
@@ -100,12 +162,7 @@ def instant_of(message: Message, field: str) -> datetime | None:
 
 def persona_to_proto(persona: Persona) -> persona_pb2.Persona:
     """Encode a persona."""
-    return persona_pb2.Persona(
-        name=persona.name,
-        age=persona.age,
-        personality=persona.personality,
-        background=persona.background,
-    )
+    return persona_pb2.Persona(**_persona(persona))
 
 
 def persona_from_proto(message: persona_pb2.Persona) -> Persona:
@@ -115,12 +172,7 @@ def persona_from_proto(message: persona_pb2.Persona) -> Persona:
 
 def attributes_to_proto(attributes: Attributes) -> attributes_pb2.Attributes:
     """Encode attributes."""
-    numbers = {
-        field: number_of(enum, word)
-        for field, enum in _ATTRIBUTE_ENUMS.items()
-        if (word := getattr(attributes, field))
-    }
-    return attributes_pb2.Attributes(ethnicity=attributes.ethnicity, **numbers)  # type: ignore[arg-type]
+    return attributes_pb2.Attributes(**_attributes(attributes))
 
 
 def attributes_from_proto(message: attributes_pb2.Attributes) -> Attributes:
@@ -138,20 +190,14 @@ def project_to_proto(project: Project) -> avatar_project_pb2.AvatarProject:
         description=project.description,
         avatar_count=project.avatar_count,
         cover_avatar_id=project.cover_avatar_id,
-        create_time=timestamp(project.create_time),
-        update_time=timestamp(project.update_time),
+        create_time=_time(project.create_time),
+        update_time=_time(project.update_time),
     )
 
 
 def image_to_proto(file: StoredFile) -> avatar_pb2.Image:
     """Encode the record of a stored picture."""
-    return avatar_pb2.Image(
-        content_type=file.content_type,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        width=file.width,
-        height=file.height,
-    )
+    return avatar_pb2.Image(**_image(file))
 
 
 def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.Avatar:
@@ -161,28 +207,24 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         user_id=avatar.user_id,
         project_id=avatar.project_id,
         name=avatar.name,
-        image=image_to_proto(avatar.image),
-        thumbnail=image_to_proto(avatar.thumbnail) if avatar.thumbnail else None,
+        image=_image(avatar.image),
+        thumbnail=_image(avatar.thumbnail) if avatar.thumbnail else None,
         thumbnail_pending=avatar.thumbnail is None,
         thumbnail_data=thumbnail_data,
         source_type=number_of(avatar_pb2.SourceType, avatar.source_type),  # type: ignore[arg-type]
-        persona=persona_to_proto(avatar.persona),
-        attributes=attributes_to_proto(avatar.attributes),
+        persona=_persona(avatar.persona),
+        attributes=_attributes(avatar.attributes),
         generation_prompt=avatar.generation_prompt,
         seed_used=avatar.seed_used,
         generation_id=avatar.generation_id,
         reference_avatar_id=first(avatar.reference_avatar_ids),
         reference_avatar_ids=avatar.reference_avatar_ids,
-        picture_moderation=_picture_moderation(avatar.picture_moderation),
+        picture_moderation=_values(avatar.picture_moderation),
         usage_count=avatar.usage_count,
-        last_used_time=timestamp(avatar.last_used_time),
-        create_time=timestamp(avatar.create_time),
-        update_time=timestamp(avatar.update_time),
+        last_used_time=_time(avatar.last_used_time),
+        create_time=_time(avatar.create_time),
+        update_time=_time(avatar.update_time),
     )
-
-
-def _picture_moderation(verdict: PictureModeration | None) -> avatar_pb2.PictureModeration | None:
-    return avatar_pb2.PictureModeration(**asdict(verdict)) if verdict else None
 
 
 def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
@@ -217,12 +259,12 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         progress_estimated=generation.progress_estimated,
         attempt_number=generation.attempt_number,
         retry_count=generation.retry_count,
-        next_attempt_time=timestamp(generation.next_attempt_time),
+        next_attempt_time=_time(generation.next_attempt_time),
         avatar_name=generation.avatar_name,
         prompt=generation.prompt,
-        persona=persona_to_proto(generation.persona),
-        attributes=attributes_to_proto(generation.attributes),
-        options=generation_pb2.GenerationOptions(**asdict(options)),
+        persona=_persona(generation.persona),
+        attributes=_attributes(generation.attributes),
+        options=_values(options),
         enhanced_prompt=generation.enhanced_prompt,
         negative_prompt=generation.negative_prompt,
         provider=generation.provider,
@@ -234,10 +276,10 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         preset_id=generation.preset_id,
         persona_example_id=generation.persona_example_id,
         retry_of=generation.retry_of,
-        create_time=timestamp(generation.create_time),
-        start_time=timestamp(generation.start_time),
-        end_time=timestamp(generation.end_time),
-        update_time=timestamp(generation.update_time),
+        create_time=_time(generation.create_time),
+        start_time=_time(generation.start_time),
+        end_time=_time(generation.end_time),
+        update_time=_time(generation.update_time),
         queue_position=generation.queue_position,
         expected_seconds=generation.expected_seconds,
         app_id=generation.app_id,
@@ -245,14 +287,10 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         reference_avatar_id=first(generation.reference_avatar_ids),
         reference_avatar_ids=generation.reference_avatar_ids,
         reproduce_of=generation.reproduce_of,
-        reproduction=(
-            generation_pb2.Reproduction(**asdict(generation.reproduction))
-            if generation.reproduction
-            else None
-        ),
+        reproduction=_values(generation.reproduction),
         price_micros=generation.price_micros,
         priority=priority,  # type: ignore[arg-type]
-        picture_moderation=_picture_moderation(generation.picture_moderation),
+        picture_moderation=_values(generation.picture_moderation),
     )
 
 
@@ -278,8 +316,8 @@ def attempt_to_proto(attempt: Attempt) -> generation_pb2.GenerationAttempt:
         provider_request_id=attempt.provider_request_id,
         possibly_charged=attempt.possibly_charged,
         error=_error(attempt.error_reason, attempt.error_message),
-        start_time=timestamp(attempt.start_time),
-        end_time=timestamp(attempt.end_time),
+        start_time=_time(attempt.start_time),
+        end_time=_time(attempt.end_time),
     )
 
 
@@ -333,7 +371,7 @@ def usage_to_proto(usage: UsageRecord) -> usage_pb2.UsageRecord:
         reference_id=usage.reference_id,
         reference_type=usage.reference_type,
         metadata=ParseDict(usage.metadata, Struct()),
-        create_time=timestamp(usage.create_time),
+        create_time=_time(usage.create_time),
     )
 
 
@@ -343,8 +381,8 @@ def app_usage_to_proto(usage: AppUsage) -> usage_pb2.AppUsageSummary:
         app_id=usage.app_id,
         app_name=usage.app_name,
         usage_count=usage.usage_count,
-        first_used_time=timestamp(usage.first_used_time),
-        last_used_time=timestamp(usage.last_used_time),
+        first_used_time=_time(usage.first_used_time),
+        last_used_time=_time(usage.last_used_time),
         actions=[
             usage_pb2.ActionCount(action=action, usage_count=number) for action, number in usage.actions
         ],
@@ -370,8 +408,8 @@ def preset_to_proto(preset: Preset) -> preset_pb2.AvatarPreset:
         description=preset.description,
         category=preset.category,
         prompt=preset.prompt,
-        persona=persona_to_proto(preset.persona),
-        attributes=attributes_to_proto(preset.attributes),
+        persona=_persona(preset.persona),
+        attributes=_attributes(preset.attributes),
         popularity=preset.popularity,
         image_data=preset.image,
     )
@@ -384,15 +422,6 @@ def persona_example_to_proto(example: PersonaExample) -> persona_pb2.PersonaExam
         name=example.name,
         description=example.description,
         category=example.category,
-        persona=persona_to_proto(example.persona),
+        persona=_persona(example.persona),
         use_count=example.use_count,
-    )
-
-
-def _error(reason: str, message: str) -> generation_pb2.GenerationError | None:
-    if not reason:
-        return None
-    return generation_pb2.GenerationError(
-        reason=number_of(error_reason_pb2.ErrorReason, reason),  # type: ignore[arg-type]
-        message=message,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
@@ -104,11 +104,8 @@ class Columns:
             name: Name of the column, or of the alias of an expression.
             source: Model, or alias of a model; None for an expression.
         """
-        place, field = self._places[source, name]
-        if not isinstance(field, UtcDateTimeField | peewee.JSONField | peewee.BooleanField):
-            return itemgetter(place)
-        decode = field.python_value
-        return lambda row: decode(row[place])
+        place, decode = self._places[source, name][0], self._decoder(name, source)
+        return itemgetter(place) if decode is None else lambda row: decode(row[place])
 
     def reader(self, kind: type[R], source: Any, **given: Callable[[Row], Any]) -> Callable[[Row], R]:
         """Return the function that makes a record of a row.
@@ -118,8 +115,7 @@ class Columns:
             source: Model, or alias of a model, whose columns have the names of the fields.
             given: Functions that read the other fields from a row.
         """
-        getters = [given.get(name) or self.getter(name, source) for name in field_names(kind)]
-        return lambda row: kind(*[get(row) for get in getters])
+        return self._maker(kind, [(name, source) for name in field_names(kind)], given)
 
     def named(self) -> Callable[[Row], Any]:
         """Return the function that gives a row's values the names of their columns, as attributes.
@@ -127,8 +123,34 @@ class Columns:
         For queries of one model, and expressions with an alias.
         """
         kind: Any = namedtuple("Row", [name for _, name in self._places])  # type: ignore[misc]
-        getters = [self.getter(name, source) for source, name in self._places]
-        return lambda row: kind(*[get(row) for get in getters])
+        return self._maker(kind, [(name, source) for source, name in self._places], {})
+
+    def _decoder(self, name: str, source: Any) -> Callable[[Any], Any] | None:
+        """Return the function that decodes the values of a column; None if the driver does."""
+        field = self._places[source, name][1]
+        decodes = isinstance(field, UtcDateTimeField | peewee.JSONField | peewee.BooleanField)
+        return field.python_value if decodes else None  # type: ignore[union-attr]
+
+    def _maker(
+        self,
+        kind: Callable[..., T],
+        columns: Sequence[tuple[str, Any]],
+        given: Mapping[str, Callable[[Row], Any]],
+    ) -> Callable[[Row], T]:
+        """Return the function that makes a value of a row's columns, each by its name and its source."""
+        # Written out as `dataclass` does, because a call for each column would be most of the work.
+        names: dict[str, Any] = {"kind": kind}
+        arguments = []
+        for number, (name, source) in enumerate(columns):
+            if name in given:
+                names[f"get{number}"] = given[name]
+                arguments.append(f"get{number}(row)")
+                continue
+            place, decode = self._places[source, name][0], self._decoder(name, source)
+            names[f"decode{number}"] = decode
+            arguments.append(f"decode{number}(row[{place}])" if decode else f"row[{place}]")
+        make: Callable[[Row], T] = eval(f"lambda row: kind({', '.join(arguments)})", names)
+        return make
 
 
 def by_name(read: Callable[[Any], T]) -> Callable[[Columns], Callable[[Row], T]]:

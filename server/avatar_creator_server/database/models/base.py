@@ -46,10 +46,10 @@ class UtcDateTimeField(Field):
         """Decode to an aware datetime in UTC."""
         if value is None:
             return None
-        if isinstance(value, str):
-            return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-        assert isinstance(value, datetime)
-        return value.astimezone(UTC)
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        assert isinstance(value, str)
+        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
 class IdField(TextField):
