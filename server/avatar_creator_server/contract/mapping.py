@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -26,6 +25,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
+from avatar_creator_server.database.records import field_values
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
 from avatar_creator_server.images.records import PictureModeration, StoredFile
@@ -182,7 +182,7 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
 
 
 def _picture_moderation(verdict: PictureModeration | None) -> avatar_pb2.PictureModeration | None:
-    return avatar_pb2.PictureModeration(**asdict(verdict)) if verdict else None
+    return avatar_pb2.PictureModeration(**field_values(verdict)) if verdict else None
 
 
 def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
@@ -222,7 +222,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         prompt=generation.prompt,
         persona=persona_to_proto(generation.persona),
         attributes=attributes_to_proto(generation.attributes),
-        options=generation_pb2.GenerationOptions(**asdict(options)),
+        options=generation_pb2.GenerationOptions(**field_values(options)),
         enhanced_prompt=generation.enhanced_prompt,
         negative_prompt=generation.negative_prompt,
         provider=generation.provider,
@@ -246,7 +246,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
         reference_avatar_ids=generation.reference_avatar_ids,
         reproduce_of=generation.reproduce_of,
         reproduction=(
-            generation_pb2.Reproduction(**asdict(generation.reproduction))
+            generation_pb2.Reproduction(**field_values(generation.reproduction))
             if generation.reproduction
             else None
         ),
@@ -259,7 +259,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
 def recipe_to_proto(recipe: Recipe) -> generation_pb2.Recipe:
     """Encode a recipe."""
     return generation_pb2.Recipe(
-        **asdict(recipe),
+        **field_values(recipe),
         reference_avatar_id=first(recipe.reference_avatar_ids),
         reference_sha256=first(recipe.reference_sha256s),
     )
