@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
-from avatar_creator_server.database.records import field_names
+from avatar_creator_server.database.records import field_names, field_values
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
 from avatar_creator_server.images.records import StoredFile
@@ -297,7 +296,7 @@ def generation_to_proto(generation: Generation) -> generation_pb2.Generation:
 def recipe_to_proto(recipe: Recipe) -> generation_pb2.Recipe:
     """Encode a recipe."""
     return generation_pb2.Recipe(
-        **asdict(recipe),
+        **field_values(recipe),
         reference_avatar_id=first(recipe.reference_avatar_ids),
         reference_sha256=first(recipe.reference_sha256s),
     )

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import peewee
@@ -35,9 +36,9 @@ R = TypeVar("R", bound="DataclassInstance")
 class _Parameter:
     """The place of a value that each run gives."""
 
-    def __init__(self, name: str, encode: Callable[[Any], Any] | None) -> None:
+    def __init__(self, name: str, field: peewee.Field | None) -> None:
         self.name = name
-        self.encode = encode
+        self.field = field
 
 
 def parameter(name: str, field: peewee.Field | None = None) -> Any:
@@ -48,14 +49,15 @@ def parameter(name: str, field: peewee.Field | None = None) -> Any:
         field: Field whose encoding the value needs, such as a time; None for a text or a number.
     """
     # The converter False keeps Peewee from encoding the place itself.
-    return peewee.Value(_Parameter(name, _encoder(field)), converter=False)
+    return peewee.Value(_Parameter(name, field), converter=False)
 
 
 def _encoder(field: peewee.Field | None) -> Callable[[Any], Any] | None:
+    """Return the function that encodes values of a field for the current kind of database, if any."""
     match field:
         case peewee.JSONField():
             return _json  # Peewee's own encoding is a part of a query, not a value.
-        case UtcDateTimeField():
+        case UtcDateTimeField() if not database_proxy.for_update:  # SQLite
             return field.db_value
         case _:
             return None
@@ -172,6 +174,26 @@ class Statement(NamedTuple):
     """See `CompiledStatement`."""
 
 
+class _Built(NamedTuple):
+    """A statement for one kind of database."""
+
+    sql: str
+    constants: list[Any]
+    """The values of the statement, with None in the places of those that each run gives."""
+    given: list[tuple[int, str, Callable[[Any], Any] | None]]
+    """Place, name and encoding of each value that a run gives."""
+
+    @classmethod
+    def of(cls, sql: str, values: list[Any]) -> _Built:
+        """Take what Peewee has built."""
+        given = [
+            (place, value.name, _encoder(value.field))
+            for place, value in enumerate(values)
+            if isinstance(value, _Parameter)
+        ]
+        return cls(sql, [None if isinstance(value, _Parameter) else value for value in values], given)
+
+
 class CompiledStatement:
     """A statement that is built, with places for values."""
 
@@ -186,16 +208,22 @@ class CompiledStatement:
         """
         self._query = query
         self._by_key = by_key
-        self._statements: dict[type[Any], tuple[str, list[Any]]] = {}
+        self._built: dict[type[Any], _Built] = {}
 
     def given(self, **values: Any) -> Statement:
         """Return the statement with these values of its parameters."""
+        return self._filled(values)
+
+    def _filled(self, values: dict[str, Any]) -> Statement:
         kind = type(database_proxy.obj)
-        statement = self._statements.get(kind)
-        if statement is None:
-            statement = self._statements[kind] = self._query.sql()
-        sql, places = statement
-        return Statement(sql, list(_filled(places, values)), self._by_key)
+        built = self._built.get(kind)
+        if built is None:
+            built = self._built[kind] = _Built.of(*self._query.sql())
+        filled = built.constants.copy()
+        for place, name, encode in built.given:
+            value = values[name]
+            filled[place] = value if encode is None else encode(value)
+        return Statement(built.sql, filled, self._by_key)
 
     def run(self, **values: Any) -> Any:
         """Run the statement in this database job, and return the driver's cursor."""
@@ -215,20 +243,32 @@ class CompiledInsert(CompiledStatement):
             change: Adds to the INSERT what it does at a conflict, and what it returns.
             expressions: Values of columns that the database computes, by name of column.
         """
-        self._fields = [field for field in model._meta.sorted_fields if field.column_name not in expressions]
-        places = {field: parameter(field.column_name, field) for field in self._fields}
+        fields = [field for field in model._meta.sorted_fields if field.column_name not in expressions]
+        places = {field: parameter(field.column_name, field) for field in fields}
         super().__init__(change(model.insert(places, **expressions)), by_key=True)
-        self._names = frozenset(field.column_name for field in self._fields)
+        self._defaults = {field.column_name: field.default for field in fields}
 
     def given(self, **values: Any) -> Statement:
         """Return the statement with these values by name of column, and the defaults of the others."""
-        if unknown := values.keys() - self._names:
+        return self._filled(self._complete(values))
+
+    def row(self, **values: Any) -> Any:
+        """Return the row that `given` inserts, with its columns as attributes."""
+        return SimpleNamespace(**self._complete(values))
+
+    def of_row(self, row: Any) -> Statement:
+        """Return the statement that inserts a row of `row`."""
+        return self._filled(vars(row))
+
+    def _complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        missing = self._defaults.keys() - values.keys()
+        if len(missing) + len(values) != len(self._defaults):
+            unknown = values.keys() - self._defaults.keys()
             raise ValueError(f"the statement has no {', '.join(sorted(unknown))}")
-        for field in self._fields:
-            if field.column_name not in values:
-                default = field.default
-                values[field.column_name] = default() if callable(default) else default
-        return super().given(**values)
+        for name in missing:
+            default = self._defaults[name]
+            values[name] = default() if callable(default) else default
+        return values
 
 
 class CompiledQuery(CompiledStatement, Generic[T]):
@@ -277,12 +317,3 @@ def run_later(*statements: Statement) -> None:
 def compiled(build: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function that builds a statement, so that it runs once for each combination of arguments."""
     return lru_cache(maxsize=_FORMS)(build)  # type: ignore[return-value]  # lru_cache has no ParamSpec
-
-
-def _filled(places: list[Any], values: dict[str, Any]) -> Iterator[Any]:
-    for place in places:
-        if isinstance(place, _Parameter):
-            value = values[place.name]
-            yield value if place.encode is None else place.encode(value)
-        else:
-            yield place

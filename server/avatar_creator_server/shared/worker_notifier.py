@@ -15,7 +15,6 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqMessage
-from taskiq.kicker import AsyncKicker
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisStreamBroker
 
@@ -108,9 +107,10 @@ class RedisBroker(RedisStreamBroker):
             try:
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     await self._declare_consumer_group()
-                wake_up = self._wake_up()
+                # Anything may have written the one in the stream.
+                wake_up = _wake_up(self, self.queue_name)
                 async for _ in self._read():
-                    yield AckableMessage(data=wake_up, ack=_nothing_to_acknowledge)
+                    yield AckableMessage(data=wake_up.message, ack=_nothing_to_acknowledge)
             except (RedisError, OSError) as error:
                 log.warning("wake_up_stream_disconnected", stream=self.queue_name, error=repr(error))
             await asyncio.sleep(random.uniform(*_RECONNECT_SECONDS))
@@ -123,11 +123,6 @@ class RedisBroker(RedisStreamBroker):
                     self.queue_name, self.consumer_group_name, self.consumer_name
                 )
         await super().shutdown()
-
-    def _wake_up(self) -> bytes:
-        """Return the message that stands for each one in the stream. Anything may have written that one."""
-        message = TaskiqMessage(task_id="wake-up", task_name=self.queue_name, labels={}, args=[], kwargs={})
-        return self.formatter.dumps(message).message
 
     async def _read(self) -> AsyncGenerator[None, None]:
         while True:
@@ -148,6 +143,12 @@ class RedisBroker(RedisStreamBroker):
                         await self._redis.xdel(self.queue_name, message_id)
 
 
+def _wake_up(broker: AsyncBroker, task_name: str) -> BrokerMessage:
+    """Return the message that stands for each wake-up of a task."""
+    message = TaskiqMessage(task_id="wake-up", task_name=task_name, labels={}, args=[], kwargs={})
+    return broker.formatter.dumps(message)
+
+
 async def _nothing_to_acknowledge() -> None:
     """Do nothing: the reader deletes the message."""
 
@@ -158,6 +159,9 @@ class WorkerNotifier:
     def __init__(self, generations: AsyncBroker, background_jobs: AsyncBroker) -> None:
         self.generations = generations.with_serializer(JSONSerializer())
         self.background_jobs = background_jobs.with_serializer(JSONSerializer())
+        # Made once, because all wake-ups of a task are equal.
+        self._for_generation = _wake_up(self.generations, GENERATION_TASK)
+        self._for_job = _wake_up(self.background_jobs, JOB_TASK)
 
     @classmethod
     def in_process(cls) -> WorkerNotifier:
@@ -171,11 +175,11 @@ class WorkerNotifier:
 
     async def notify_generation(self) -> None:
         """Wake a worker up, because a generation may be due."""
-        await self._send(self.generations, GENERATION_TASK)
+        await self._send(self.generations, self._for_generation)
 
     async def notify_job(self) -> None:
         """Wake a worker up, because a background job may be due."""
-        await self._send(self.background_jobs, JOB_TASK)
+        await self._send(self.background_jobs, self._for_job)
 
     async def ping(self) -> None:
         """Check that Redis answers. A notifier within one process needs no check.
@@ -192,10 +196,10 @@ class WorkerNotifier:
         await self.generations.shutdown()
         await self.background_jobs.shutdown()
 
-    async def _send(self, broker: AsyncBroker, task_name: str) -> None:
+    async def _send(self, broker: AsyncBroker, message: BrokerMessage) -> None:
         try:
             async with asyncio.timeout(_SEND_SECONDS):
-                await AsyncKicker[[], None](task_name, broker, {}).kiq()
+                await broker.kick(message)
         except Exception as error:  # of any type: the sweeper finds the work
             WAKE_UPS_NOT_SENT.inc()
-            log.warning("wake_up_send_failed", task=task_name, error=repr(error))
+            log.warning("wake_up_send_failed", task=message.task_name, error=repr(error))

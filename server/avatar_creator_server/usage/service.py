@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from avatar_creator_server.database.compiled_queries import (
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, AvatarAppAction, AvatarAppUsage, AvatarUsage, new_id
+from avatar_creator_server.database.records import field_values
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.spending import read_spending
 from avatar_creator_server.projects.service import in_no_deleted_project
@@ -169,10 +170,10 @@ class Usage:
             id=usage_id,
             user_id=caller.user_id,
             create_time=avatar.lock_time,
-            **(asdict(use) | {"app_name": use.shown_app_name}),
+            **(field_values(use) | {"app_name": use.shown_app_name}),
         )
         run_later(
-            _insert_use().given(**asdict(record)),
+            _insert_use().given(**field_values(record)),
             _count_of_avatar().given(avatar_id=use.avatar_id, now=avatar.lock_time),
             *_counts_by_app(use, avatar.lock_time),
             statistics.counted(caller.user_id, usages=1),
