@@ -25,7 +25,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
-from avatar_creator_server.database.records import field_names, field_values
+from avatar_creator_server.database.records import field_values
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
 from avatar_creator_server.images.records import StoredFile
@@ -142,7 +142,7 @@ def _image(file: StoredFile) -> _Values:
 
 def _values(record: DataclassInstance | None) -> _Values:
     """Return the values of a record without nested ones, whose fields have the names of the message's."""
-    return {name: getattr(record, name) for name in field_names(type(record))} if record else None
+    return field_values(record) if record else None
 
 
 def _error(reason: str, message: str) -> _Values:
