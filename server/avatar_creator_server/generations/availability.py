@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, SQL, Join, Select, fn
+from peewee import JOIN, SQL, Join, Select
 
 from avatar_creator_server.database.compiled_queries import (
     Columns,
@@ -22,7 +21,13 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import RouteCircuit, RunningWorker
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers, OpenCircuit
-from avatar_creator_server.generations.workers import LiveWorkers, WorkerRecord, Workers
+from avatar_creator_server.generations.workers import (
+    LiveWorkers,
+    WorkerRecord,
+    Workers,
+    worker_columns,
+    worker_reader,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +79,12 @@ def _query(is_postgresql: bool, routes: int) -> CompiledQuery[_Found]:
     tables: Any = Select(columns=[SQL("1").alias("one")]).alias("one_row")
     tables = Join(tables, RunningWorker, JOIN.LEFT_OUTER, on=always)
     tables = Join(tables, RouteCircuit, JOIN.LEFT_OUTER, on=is_ours)
-    time_of_statement = fn.statement_timestamp() if is_postgresql else SQL("NULL")
-    columns = [
-        *RunningWorker._meta.sorted_fields,
-        *RouteCircuit._meta.sorted_fields,
-        time_of_statement.alias("now"),
-    ]
+    columns = [*worker_columns(is_postgresql), *RouteCircuit._meta.sorted_fields]
     query = Select([tables], columns).order_by(RouteCircuit.route).bind(database_proxy)
     return CompiledQuery(query, _reader)
 
 
 def _reader(columns: Columns) -> Callable[[Row], _Found]:
-    now = columns.getter("now")
     route, name = columns.getter("route", RouteCircuit), columns.getter("name", RunningWorker)
-    last_seen_time = columns.getter("last_seen_time", RunningWorker)
-
-    def unseen(row: Row) -> timedelta:
-        # SQLite has no clock of its own.
-        since: timedelta = (now(row) or datetime.now(UTC)) - last_seen_time(row)
-        return since
-
-    circuit = columns.reader(OpenCircuit, RouteCircuit)
-    worker = columns.reader(WorkerRecord, RunningWorker, unseen=unseen)
+    circuit, worker = columns.reader(OpenCircuit, RouteCircuit), worker_reader(columns)
     return lambda row: (circuit(row) if route(row) else None, worker(row) if name(row) else None)

@@ -198,17 +198,23 @@ class _Look:
 @compiled
 def _workers(is_postgresql: bool) -> CompiledQuery[WorkerRecord]:
     row = RunningWorker
+    query = row.select(*worker_columns(is_postgresql)).order_by(row.last_seen_time.desc(), row.name)
+    return CompiledQuery(query, worker_reader, by_key=True)
+
+
+def worker_columns(is_postgresql: bool) -> list[Any]:
+    """Return the columns that `worker_reader` reads."""
     # SQLite has no clock of its own.
-    now = fn.clock_timestamp() if is_postgresql else SQL("NULL")
-    query = row.select(*row._meta.sorted_fields, now.alias("now"))
+    now = fn.statement_timestamp() if is_postgresql else SQL("NULL")
+    return [*RunningWorker._meta.sorted_fields, now.alias("now")]
 
-    def reader(columns: Columns) -> Callable[[Row], WorkerRecord]:
-        time_of, seen = columns.getter("now"), columns.getter("last_seen_time", row)
-        return columns.reader(
-            WorkerRecord, row, unseen=lambda found: (time_of(found) or datetime.now(UTC)) - seen(found)
-        )
 
-    return CompiledQuery(query.order_by(row.last_seen_time.desc(), row.name), reader, by_key=True)
+def worker_reader(columns: Columns) -> Callable[[Row], WorkerRecord]:
+    """Return the function that reads a worker from a row with `worker_columns`."""
+    now, seen = columns.getter("now"), columns.getter("last_seen_time", RunningWorker)
+    return columns.reader(
+        WorkerRecord, RunningWorker, unseen=lambda row: (now(row) or datetime.now(UTC)) - seen(row)
+    )
 
 
 def delete_lost(now: datetime) -> None:
