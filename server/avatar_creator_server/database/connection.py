@@ -69,7 +69,7 @@ _WAITING_FACTOR = 256
 """Maximum number of waiting calls, of all users and of one, as a multiple of their connections."""
 _PATIENT_SECONDS = 60.0
 """Maximum time that a watch waits for a connection."""
-_REFUSALS_LOGGED_SECONDS = 10.0
+_LOGGED_SECONDS = 10.0
 """Interval at which the log says again that there is no free connection, or why connections are lost."""
 
 
@@ -197,8 +197,8 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idling = asyncio.Event()
         self._outages = 0
-        self._refusal_log_time = -math.inf
-        self._outage_log_time = -math.inf
+        self._log_times: dict[str, float] = {}
+        """Time of `time.monotonic` at which the log last had each event that it says rarely."""
 
     @property
     def is_postgresql(self) -> bool:
@@ -535,17 +535,18 @@ class Database:
         return code.startswith(_CONNECTION_LOST), code.startswith(_TEMPORARY)
 
     def _log_outage(self, error: Exception) -> None:
-        """Log why a connection was lost or could not be made, once for all connections of an outage."""
-        now = time.monotonic()
-        if now - self._outage_log_time >= _REFUSALS_LOGGED_SECONDS:
-            self._outage_log_time = now
-            log.warning("database_connection_lost", code=sql_state(error), error=str(error).strip())
+        """Log why a connection was lost or could not be made."""
+        self._log_rarely("database_connection_lost", code=sql_state(error), error=str(error).strip())
 
     def _log_refusal(self) -> None:
+        self._log_rarely("database_connection_refused", problem=NO_FREE_CONNECTION)
+
+    def _log_rarely(self, event: str, **fields: Any) -> None:
+        """Log a warning once for all connections that have the same problem."""
         now = time.monotonic()
-        if now - self._refusal_log_time >= _REFUSALS_LOGGED_SECONDS:
-            self._refusal_log_time = now
-            log.warning("database_connection_refused", problem=NO_FREE_CONNECTION)
+        if now - self._log_times.get(event, -math.inf) >= _LOGGED_SECONDS:
+            self._log_times[event] = now
+            log.warning(event, **fields)
 
     def _forget_connection(self, runner: JobRunner) -> None:
         if runner.connection is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -142,7 +143,7 @@ def require_job_going() -> None:
         job.require_going()
 
 
-class JobRunner:
+class JobRunner(ABC):
     """Runs jobs one after the other, in the order in which it gets them."""
 
     ending: AbstractContextManager[Any]
@@ -165,13 +166,13 @@ class JobRunner:
         self._finish = finish
         self._loop = asyncio.get_running_loop()
 
+    @abstractmethod
     def put(self, job: Job) -> None:
         """Run the job when the earlier ones have ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def end(self) -> None:
         """Wait until all jobs have ended, and end the runner."""
-        raise NotImplementedError
 
 
 class JobThread(JobRunner):

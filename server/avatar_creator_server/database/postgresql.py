@@ -374,10 +374,6 @@ class Postgresql(PostgresqlDatabase):
     def _begin_session(self, connection: Any) -> None:
         """Prepare a new connection."""
 
-    def end_statement(self, connection: Any) -> None:
-        """End the statement that runs on another connection."""
-        raise NotImplementedError
-
 
 class DirectPostgresql(Postgresql):
     """PostgreSQL without a pooler in transaction mode."""
