@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -134,6 +134,24 @@ class Calls:
             except grpc.RpcError as error:
                 if refusal_of(error).reason != "GENERATION_FINISHED":
                     raise
+
+    def list_avatar_ids(
+        self,
+        filters: Mapping[str, Any],
+        page_size: int,
+        between: Callable[[list[str]], None] = lambda _: None,
+    ) -> list[str]:
+        """Return the ids of all pages. Call `between` with the ids so far after each page except the last."""
+        found: list[str] = []
+        request = avatar_service_pb2.ListAvatarsRequest(**filters, page_size=page_size)
+        while True:
+            answer = self.avatars.ListAvatars(request)
+            found += [avatar.id for avatar in answer.avatars]
+            if not answer.next_page_token:
+                return found
+            assert len(answer.avatars) == page_size
+            between(found)
+            request.page_token = answer.next_page_token
 
     def record_usage(self, avatar_id: str, **fields: Any) -> UsageRecord:
         """Record a use of an avatar."""

@@ -390,16 +390,7 @@ class Crowd:
 
     def listed(self, filters: Row, between: Callable[[list[str]], None] = lambda _: None) -> list[str]:
         """Return the ids of all pages. Call `between` with the ids so far after each page except the last."""
-        found: list[str] = []
-        request = avatars_pb.ListAvatarsRequest(**filters, page_size=PAGE)
-        while True:
-            answer = self.calls.avatars.ListAvatars(request)
-            found += [avatar.id for avatar in answer.avatars]
-            if not answer.next_page_token:
-                return found
-            assert len(answer.avatars) == PAGE
-            between(found)
-            request.page_token = answer.next_page_token
+        return self.calls.list_avatar_ids(filters, PAGE, between)
 
     def filters(self) -> list[tuple[Row, Callable[[Row], bool]]]:
         """Return each filter with a function that says which rows pass it."""

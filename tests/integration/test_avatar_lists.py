@@ -158,15 +158,7 @@ class Gallery:
 
     def listed(self, filters: Row) -> list[str]:
         """Return the ids of all pages of a list."""
-        found: list[str] = []
-        request = avatars_pb.ListAvatarsRequest(**filters, page_size=PAGE)
-        while True:
-            answer = self.calls.avatars.ListAvatars(request)
-            found += [avatar.id for avatar in answer.avatars]
-            if not answer.next_page_token:
-                return found
-            assert len(answer.avatars) == PAGE
-            request.page_token = answer.next_page_token
+        return self.calls.list_avatar_ids(filters, PAGE)
 
 
 @pytest.fixture(params=["embedded", "distributed"])
