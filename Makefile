@@ -83,7 +83,7 @@ test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny 
 live: .venv/.development ## Compare the real providers with the fakes, with your key and for less than a dollar; it asks before it spends
 	$(BIN)/python -m tests.live
 
-bench: .venv/.development ## Print the speed of everything beside baselines and goals; B=--full for large sizes
+bench: .venv/.development ## Print the speed of everything next to baselines and goals; B=--full for large sizes
 	$(BIN)/python -m bench $(B)
 
 bench-check: .venv/.development ## Fail if a ratio of make bench is a fifth worse than the recorded one, in three runs

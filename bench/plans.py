@@ -110,7 +110,7 @@ STATED = (
     Stated(
         "ListGenerations, of a project, active",
         "",
-        "Unfinished generations are found by user, and a user may have no more than the limit allows.",
+        "Unfinished generations are found by user, and a limit bounds how many a user has.",
     ),
     Stated(
         "DeleteProject, large|worker",

@@ -32,7 +32,7 @@ def is_plainly_whole(picture: StrippedPicture, scans: JpegScans) -> bool:
     first one that lacks a bit (`insufficient_data` in its jdhuff.c), and zeros are one flat color. So if the
     additional row has two colors, no block before it lacks a bit. libjpeg writes a row of blocks as soon as
     it has them, but may have read up to 18 bytes beyond the last bit (`_READ_AHEAD` in `jpeg_scans.py`). So
-    if the last row is not there without the last byte, no more than those bytes follow it.
+    if the last row is not there without the last byte, at most those bytes follow it.
 
     Raises:
         OSError: The picture cannot be decoded.
