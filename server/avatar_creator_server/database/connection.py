@@ -198,7 +198,7 @@ class Database:
         self._idling = asyncio.Event()
         self._outages = 0
         self._log_times: dict[str, float] = {}
-        """Time of `time.monotonic` at which the log last had each event that it says rarely."""
+        """Time of `time.monotonic` at which each problem of all connections was last logged."""
 
     @property
     def is_postgresql(self) -> bool:
@@ -536,17 +536,20 @@ class Database:
 
     def _log_outage(self, error: Exception) -> None:
         """Log why a connection was lost or could not be made."""
-        self._log_rarely("database_connection_lost", code=sql_state(error), error=str(error).strip())
+        if self._is_to_be_logged("outage"):
+            log.warning("database_connection_lost", code=sql_state(error), error=str(error).strip())
 
     def _log_refusal(self) -> None:
-        self._log_rarely("database_connection_refused", problem=NO_FREE_CONNECTION)
+        if self._is_to_be_logged("refusal"):
+            log.warning("database_connection_refused", problem=NO_FREE_CONNECTION)
 
-    def _log_rarely(self, event: str, **fields: Any) -> None:
-        """Log a warning once for all connections that have the same problem."""
+    def _is_to_be_logged(self, problem: str) -> bool:
+        """Return whether a problem was not logged lately: all connections have it at the same time."""
         now = time.monotonic()
-        if now - self._log_times.get(event, -math.inf) >= _LOGGED_SECONDS:
-            self._log_times[event] = now
-            log.warning(event, **fields)
+        if now - self._log_times.get(problem, -math.inf) < _LOGGED_SECONDS:
+            return False
+        self._log_times[problem] = now
+        return True
 
     def _forget_connection(self, runner: JobRunner) -> None:
         if runner.connection is not None:
