@@ -93,18 +93,22 @@ class GenerationRunner:
         self._current_routes = core.current_routes
         self._provider = provider
         self._moderator = moderator
+        self._claims: set[asyncio.Task[Lease | None]] = set()
+        """The claims that have not ended."""
 
     async def run_one(self) -> bool:
         """Claim the next due generation and run it; return False if no generation is due."""
         claim = asyncio.create_task(self._leases.claim(self._worker))
+        self._claims.add(claim)
+        claim.add_done_callback(self._claims.discard)
         try:
             lease = await asyncio.shield(claim)
         except asyncio.CancelledError:
-            # The claim goes on in its thread. Without a release, no worker would draw until the lease ends.
+            # The claim goes on. Without a release, no worker would draw until the lease ends.
             with contextlib.suppress(AvatarCreatorError):
                 lease = await claim
                 if lease is not None:
-                    await self._settle(self._leases.release(lease))
+                    await self._release(lease)
             raise
         if lease is None:
             return False
@@ -127,7 +131,7 @@ class GenerationRunner:
             await self._files.discard([file.id for file in held.files])
             stopped = held.failure_at_stop()
             if stopped is None:
-                await self._settle(self._leases.release(lease))
+                await self._release(lease)
                 log.info("generation_released")
             else:
                 log.warning("generation_attempt_failed", reason=stopped.reason, error=stopped.message)
@@ -478,6 +482,12 @@ class GenerationRunner:
                     log.warning("lease_renewal_failed", error=error.message)
                 if hinted:  # A true hint has ended the loop, and many forged ones must cost few renewals.
                     await asyncio.sleep(_FALSE_HINT_PAUSE_SECONDS)
+
+    async def _release(self, lease: Lease) -> None:
+        """Return a generation to the queue, after the claims of other slots: none of them must take it."""
+        if self._claims:
+            await asyncio.wait(self._claims)
+        await self._settle(self._leases.release(lease))
 
     @staticmethod
     async def _settle(transition: Awaitable[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -15,6 +16,8 @@ from avatar_creator import (
     GenerationAttempt,
     NotFoundError,
 )
+from avatar_creator_server.generations.lease_records import Lease
+from avatar_creator_server.generations.leases import GenerationLeases
 from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import (
     CANCELLED,
@@ -368,6 +371,37 @@ async def test_two_of_ten_queued_generations_are_drawn_at_once_oldest_first(stud
         ended = [await studio.wait_for_end(generation.id) for generation in generations]
 
     assert {generation.state for generation in ended} == {COMPLETED}
+
+
+async def test_a_claim_that_goes_on_at_shutdown_does_not_take_what_the_worker_releases(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = ScriptedProvider()
+    claim, release = GenerationLeases.claim, GenerationLeases.release
+    claims, released = 0, asyncio.Event()
+
+    async def second_claim_is_late(leases: GenerationLeases, worker: str) -> Lease | None:
+        nonlocal claims
+        claims += 1
+        if claims == 2:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(released.wait(), 1.0)
+        return await claim(leases, worker)
+
+    async def release_and_say(leases: GenerationLeases, lease: Lease) -> None:
+        await release(leases, lease)
+        released.set()
+
+    monkeypatch.setattr(GenerationLeases, "claim", second_claim_is_late)
+    monkeypatch.setattr(GenerationLeases, "release", release_and_say)
+    # Before the worker starts, which then wakes both of its slots.
+    generation = await studio.create_generation()
+    async with studio.service.working(provider):
+        await provider.next_drawing()
+        await studio.eventually(lambda: claims == 2)
+
+    assert len(await studio.attempts(generation.id)) == 1
+    assert (await studio.client.generations.get(generation.id)).state == PENDING
 
 
 async def test_an_unfinished_generation_is_released_at_shutdown_and_uses_no_retry(studio: Studio) -> None:
