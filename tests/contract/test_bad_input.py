@@ -1008,7 +1008,7 @@ def test_a_preset_fills_an_empty_prompt_and_the_fields_left_out(disposable: Owne
     attributes.ethnicity = "Martian"
     assert (generation.prompt, generation.preset_id) == (preset.prompt, preset.id)
     assert (generation.persona, generation.attributes) == (persona, attributes)
-    assert disposable.send("GetPreset", {}).preset.popularity == preset.popularity + 1
+    assert disposable.send("GetPreset", {}).preset.usage_count == preset.usage_count + 1
 
 
 def test_a_refused_generation_does_not_change_popularity(owner: Owner) -> None:

@@ -63,7 +63,7 @@ class CreateGenerationRequest(_message.Message):
     `source_type` FROM_REFERENCE.
 
     The same as `reference_avatar_ids` with this one id. Only one of the two fields can be set. If the service's route
-    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
+    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED.
     """
     reproduce_generation_id: _builtins.str
     """Id of a COMPLETED generation of the caller whose recipe to run again. `Generation.reproduction` then compares the
@@ -98,7 +98,7 @@ class CreateGenerationRequest(_message.Message):
         several pictures keep the person better than with one. The model receives the pictures in this order.
 
         Only one of this field and `reference_avatar_id` can be set. If the service's route takes fewer references, the
-        call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED; the message names the maximum.
+        call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED; the message names the maximum.
         """
 
     def __init__(

@@ -95,7 +95,7 @@ class GenerationServiceServicer(object):
         Errors:
         - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
         - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-        - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+        - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
         - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
         - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
         - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -180,7 +180,7 @@ class GenerationServiceServicer(object):
 
         Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
         reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-        OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+        OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

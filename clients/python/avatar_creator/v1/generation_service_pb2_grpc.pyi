@@ -45,7 +45,7 @@ class GenerationServiceStub:
     Errors:
     - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
     - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-    - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+    - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
     - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
     - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
     - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -100,7 +100,7 @@ class GenerationServiceStub:
 
     Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
     reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-    OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+    OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
 @_typing.type_check_only
@@ -120,7 +120,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Errors:
     - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
     - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-    - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+    - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
     - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
     - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
     - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -175,7 +175,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
     reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-    OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+    OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -198,7 +198,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
         - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-        - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+        - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
         - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
         - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
         - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -295,7 +295,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
         reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-        OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+        OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
