@@ -19,7 +19,6 @@ UNDO_0002 = (
     "DROP TABLE daily_uploads",
     "DROP INDEX generation_attempts_succeeded",
     "DROP INDEX avatar_usage_history_newest",
-    "DROP INDEX avatar_generations_project_changed",
     "CREATE INDEX avatar_usage_history_avatar ON avatar_usage_history (avatar_id, id)",
     "DELETE FROM avatar_presets",
     "ALTER TABLE avatar_presets DROP COLUMN image",

@@ -28,6 +28,7 @@ from avatar_creator_server.api.validation_rules import (
     specified,
     text,
     timestamp,
+    user_id,
     user_id_filter,
 )
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
@@ -116,11 +117,12 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
+    "WatchTargets": {"targets": (not_empty, max_entries(100))},
+    "WatchAll": {"user_id": (user_id,)},
     "WatchGenerationsRequest": {
-        "targets": (max_entries(100),),
-        "project_id": (OPTIONAL_ID,),
+        "project_id": (ID,),
         "changed_since": (timestamp,),
-        "group_id": (OPTIONAL_ID,),
+        "group_id": (ID,),
     },
     "CancelGenerationRequest": {"generation_id": (ID,)},
     "RetryGenerationRequest": {"generation_id": (ID,), "request_id": (request_id,)},
@@ -232,6 +234,8 @@ def _checks_of(message: Descriptor) -> Sequence[_Checks]:
 
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
     for checks in _checks_of(message.DESCRIPTOR):
+        if checks.has_presence and not message.HasField(checks.field):
+            continue
         value = getattr(message, checks.field)
         place = path + checks.field
         for rule in checks.rules:
@@ -244,7 +248,7 @@ def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
                         yield FieldViolation(f"{place}[{index}]", problem)
                 if checks.enum is not None or checks.has_message:
                     yield from _violations_inside(checks, entry, f"{place}[{index}]")
-        elif not checks.has_presence or message.HasField(checks.field):
+        else:
             yield from _violations_inside(checks, value, place)
 
 

@@ -122,16 +122,22 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         self, request: pb.WatchGenerationsRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationsResponse]:
         validate(request, *_violations_of_watch(request))
-        caller, seconds = privileged_caller(request), token_seconds_left()
-        if request.project_id:
-            since = mapping.instant_of(request, "changed_since")
-            updates = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
-        elif request.group_id:
-            ids = await self._feed.ids_of_group(caller, request.group_id)
-            updates = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
-        else:
-            known = {target.generation_id: target.known_revision for target in request.targets}
-            updates = self._watches.watch(caller, known, seconds=seconds)
+        seconds, since = token_seconds_left(), mapping.instant_of(request, "changed_since")
+        match request.WhichOneof("selector"):
+            case "all":
+                user_id = resolve_list_owner(request.all).user_id
+                updates = self._watches.watch_user(user_id, since, seconds=seconds)
+            case "project_id":
+                caller = privileged_caller(request)
+                updates = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
+            case "group_id":
+                caller = privileged_caller(request)
+                ids = await self._feed.ids_of_group(caller, request.group_id)
+                updates = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
+            case _:
+                caller = privileged_caller(request)
+                known = {target.generation_id: target.known_revision for target in request.targets.targets}
+                updates = self._watches.watch(caller, known, seconds=seconds)
         async for update in updates:
             yield update.response_of_several
 
@@ -197,10 +203,11 @@ def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -
 
 def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
     """Yield the violations that depend on several fields of a watch."""
-    if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
-        yield FieldViolation("targets", "give exactly one of targets, project_id and group_id")
-    if request.HasField("changed_since") and not request.project_id:
-        yield FieldViolation("changed_since", "needs a project_id")
-    ids = [target.generation_id for target in request.targets[:100]]
+    selector = request.WhichOneof("selector")
+    if selector is None:
+        yield FieldViolation("targets", "give one of targets, project_id, group_id and all")
+    if request.HasField("changed_since") and selector not in ("project_id", "all"):
+        yield FieldViolation("changed_since", "needs a project_id or all")
+    ids = [target.generation_id for target in request.targets.targets[:100]]
     if len(set(ids)) < len(ids):
-        yield FieldViolation("targets", "must name each generation only once")
+        yield FieldViolation("targets.targets", "must name each generation only once")
