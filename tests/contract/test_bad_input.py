@@ -448,6 +448,12 @@ LIMITS: list[Limits] = [
     ("ListAvatars", "query", search_limits("query")),
     ("ListAvatars", "project_id", ([{"project_id": ""}], [{"project_id": "x" * 101}, {"project_id": "a\0"}])),
     ("UpdateAvatar", "avatar.id", id_limits("avatar.id")),
+    ("UpdateProject", "request_id", request_id_limits("request_id")),
+    ("UpdateAvatar", "request_id", request_id_limits("request_id")),
+    *(
+        (rpc, "expected_revision", ([], [{"expected_revision": value} for value in (-1, -(2**63))]))
+        for rpc in ("UpdateProject", "UpdateAvatar")
+    ),
     (
         "UpdateAvatar",
         "avatar.name",
@@ -1447,6 +1453,7 @@ def test_an_avatar_update_writes_the_fields_of_the_mask_or_the_populated_ones(
     assert calls.avatars.GetAvatar(avatars_pb.GetAvatarRequest(avatar_id=avatar_id)).avatar == answer
     assert (_nanoseconds(answer) > _nanoseconds(before)) == bool(changed)
     expected.update_time.CopyFrom(answer.update_time)
+    expected.revision = before.revision + bool(changed)
     # An empty message and an absent message mean the same.
     for avatar in (answer, expected):
         avatar.persona.SetInParent()

@@ -75,6 +75,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "GetProjectRequest": {"project_id": (ID,)},
     "ListProjectsRequest": {"page_size": (not_negative,), "user_id": (user_id_filter,)},
+    "UpdateProjectRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
     "DeleteProjectRequest": {"project_id": (ID,)},
     "UploadAvatarMetadata": {"project_id": (ID,), "name": (NAME,), "request_id": (request_id,)},
     "GetAvatarRequest": {"avatar_id": (ID,)},
@@ -88,6 +89,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "query": (SEARCH,),
         "user_id": (user_id_filter,),
     },
+    "UpdateAvatarRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
     "DeleteAvatarRequest": {"avatar_id": (ID,)},
     "DownloadImageRequest": {"avatar_id": (ID,)},
     "CreateGenerationRequest": {
@@ -168,18 +170,19 @@ def validate(request: Message, *further: FieldViolation) -> None:
     refuse([*_violations(request, ""), *further])
 
 
-def violations_of(resource: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
+def violations_of(message: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
     """Return the violations in some fields of a message.
 
     Args:
-        resource: The message.
-        place: Path of the message in its request. Each violation's path begins with it.
+        message: The message.
+        place: Path of the message in its request, with a dot at the end; empty for the request itself. Each
+            violation's path begins with it.
         only: Paths, in the message, of the fields to check.
     """
     return [
         violation
-        for violation in _violations(resource, f"{place}.")
-        if _without_index(violation.field.removeprefix(f"{place}.")) in only
+        for violation in _violations(message, place)
+        if _without_index(violation.field.removeprefix(place)) in only
     ]
 
 

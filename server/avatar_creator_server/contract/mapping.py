@@ -192,6 +192,7 @@ def project_to_proto(project: Project) -> avatar_project_pb2.AvatarProject:
         cover_avatar_id=project.cover_avatar_id,
         create_time=_time(project.create_time),
         update_time=_time(project.update_time),
+        revision=project.revision,
     )
 
 
@@ -224,6 +225,7 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         last_used_time=_time(avatar.last_used_time),
         create_time=_time(avatar.create_time),
         update_time=_time(avatar.update_time),
+        revision=avatar.revision,
     )
 
 

@@ -24,6 +24,7 @@ from avatar_creator_server.projects.records import Project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.revisions import FIRST_REVISION, require_revision
 
 IS_NOT_DELETED = AvatarProject.delete_time.is_null()
 """Condition of a query of projects. A deleted project has a row until a background job has removed its
@@ -149,13 +150,22 @@ class Projects:
             page_token=page_token,
         )
 
-    async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
-        """Change `name`, `description` or both.
+    async def update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        project_id: str,
+        changes: Mapping[str, str],
+        *,
+        expected_revision: int,
+    ) -> Project:
+        """Change `name`, `description` or both, unless this call did it before.
 
         Raises:
             NotFoundError: The user has no such project.
+            AbortedError: The project has another revision than `expected_revision`, which is not 0.
         """
-        return await self._database.write(self._update, caller, project_id, changes)
+        return await self._database.write(self._update, caller, key, project_id, changes, expected_revision)
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         now = self._database.begin_time()
@@ -164,7 +174,15 @@ class Projects:
         if earlier_id is not None:
             return self._get(caller, earlier_id)
         project = Project(
-            project_id, caller.user_id, name, description, 0, "", create_time=now, update_time=now
+            project_id,
+            caller.user_id,
+            name,
+            description,
+            0,
+            "",
+            create_time=now,
+            update_time=now,
+            revision=FIRST_REVISION,
         )
         run_later(
             _insert_project().given(
@@ -174,6 +192,7 @@ class Projects:
                 description=project.description,
                 create_time=now,
                 update_time=now,
+                revision=project.revision,
             )
         )
         return project
@@ -185,12 +204,23 @@ class Projects:
             raise NotFoundError("project", project_id)
         return project
 
-    def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
+    def _update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        project_id: str,
+        changes: Mapping[str, str],
+        expected_revision: int,
+    ) -> Project:
+        if get_or_reserve(self._database, key, project_id) is not None:
+            return self._get(caller, project_id)
         lock_project(self._database, caller.user_id, project_id, ProjectLock.CHANGE)
+        if expected_revision:
+            require_revision("project", self._get(caller, project_id).revision, expected_revision)
         if changes:
-            AvatarProject.update(**changes, update_time=self._database.now()).where(
-                AvatarProject.id == project_id
-            ).execute()
+            AvatarProject.update(
+                **changes, update_time=self._database.now(), revision=AvatarProject.revision + 1
+            ).where(AvatarProject.id == project_id).execute()
         return self._get(caller, project_id)
 
 

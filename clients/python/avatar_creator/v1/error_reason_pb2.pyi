@@ -207,6 +207,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Retry: yes, at once; another server, or this one after its restart, answers.
     - Example: `WatchGeneration` while the operator installs a new version.
     """
+    ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 23
+    """The project or avatar has another revision than the `expected_revision` of the update: someone has changed it since
+    the caller read it. The call changed nothing.
+
+    - Status: ABORTED.
+    - Metadata: `current_revision`: the revision that the project or avatar has now.
+    - Retry: no; read it again, and repeat the change if it still makes sense.
+    - Example: `UpdateAvatar` with `expected_revision` 3, after another program has changed the name.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 24
     """The service has a bug. It reveals only the incident id; the operators find the details in the log.
 
@@ -642,6 +651,15 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
 - Metadata: none.
 - Retry: yes, at once; another server, or this one after its restart, answers.
 - Example: `WatchGeneration` while the operator installs a new version.
+"""
+ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 23
+"""The project or avatar has another revision than the `expected_revision` of the update: someone has changed it since
+the caller read it. The call changed nothing.
+
+- Status: ABORTED.
+- Metadata: `current_revision`: the revision that the project or avatar has now.
+- Retry: no; read it again, and repeat the change if it still makes sense.
+- Example: `UpdateAvatar` with `expected_revision` 3, after another program has changed the name.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 """The service has a bug. It reveals only the incident id; the operators find the details in the log.
