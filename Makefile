@@ -51,7 +51,9 @@ check: .venv/.development build/protos/.generated ## Check everything about the 
 	$(BIN)/buf breaking --against protos/baseline.binpb
 	diff --recursive --exclude=__pycache__ --exclude=__init__.py \
 		build/protos/avatar_creator/v1 clients/python/avatar_creator/v1 \
-		|| (echo "The generated stubs are stale: run 'make protos'." && exit 1)
+		&& diff build/protos/rpcs.py clients/python/avatar_creator/rpcs.py \
+		&& cmp build/protos/contract.binpb server/avatar_creator_server/contract/contract.binpb \
+		|| (echo "The generated files are stale: run 'make protos'." && exit 1)
 	$(BIN)/python clients/python/generate_sync.py --check
 	$(BIN)/python -m tests.check_english
 	$(BIN)/python -m tests.check_schema
@@ -61,9 +63,11 @@ format: .venv/.development ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: build/protos/.generated ## Generate the client's stubs from the contract
+protos: build/protos/.generated ## Generate the client's stubs, its table of RPCs and the server's descriptor set from the contract
 	rm -f clients/python/avatar_creator/v1/*_pb2*
 	cp build/protos/avatar_creator/v1/* clients/python/avatar_creator/v1/
+	cp build/protos/rpcs.py clients/python/avatar_creator/rpcs.py
+	cp build/protos/contract.binpb server/avatar_creator_server/contract/contract.binpb
 
 baseline: .venv/.development ## Make today's contract the one that later changes must not break
 	$(BIN)/buf build --output protos/baseline.binpb
@@ -148,12 +152,7 @@ $(PGBOUNCER): tests/support/unpack_pgbouncer.sh
 	.venv-protos/bin/python -m pip install --quiet --disable-pip-version-check --requirement protos/requirements.txt
 	touch $@
 
-build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) $(wildcard protos_third_party/google/*/*.proto) .venv-protos/.installed
+build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) $(wildcard protos_third_party/google/*/*.proto) protos/generate.py .venv-protos/.installed
 	rm -rf build/protos && mkdir -p build/protos
-	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos --proto_path=protos_third_party \
-		--plugin=protoc-gen-mypy=.venv-protos/bin/protoc-gen-mypy \
-		--python_out=build/protos --mypy_out=quiet:build/protos protos/avatar_creator/v1/*.proto
-	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos --proto_path=protos_third_party \
-		--plugin=protoc-gen-mypy_grpc=.venv-protos/bin/protoc-gen-mypy_grpc \
-		--grpc_python_out=build/protos --mypy_grpc_out=quiet:build/protos protos/avatar_creator/v1/*_service.proto
+	.venv-protos/bin/python protos/generate.py build/protos
 	touch $@

@@ -9,10 +9,11 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.options_pb2 import FieldLimits
 from avatar_creator_server.api.answers import MAX_ITEM_BYTES, count_fitting, fit
 from avatar_creator_server.api.server import SERVICE_NAMES
-from avatar_creator_server.api.validation import MAX_REFERENCES
-from avatar_creator_server.api.validation_rules import MAX_ENCODED_BYTES
+from avatar_creator_server.api.validation_rules import max_encoded_bytes
+from avatar_creator_server.contract.field_options import limits_of
 from avatar_creator_server.generations.attempts import MAX_ATTEMPTS
 from avatar_creator_server.shared.paging import MAX_PAGE_SIZE, Page
 from avatar_creator_server.usage.service import MAX_ACTIONS, MAX_APPS, MAX_SPENDING
@@ -20,93 +21,29 @@ from avatar_creator_server.usage.service import MAX_ACTIONS, MAX_APPS, MAX_SPEND
 CLIENT_LIMIT_BYTES = 4 * 1024 * 1024
 """Default of `grpc.max_receive_message_length` in clients."""
 
-PAGED = {
-    "GetProjectResponse.avatars": 20,
+PAGES = {
+    "GetProjectResponse.avatars",
+    "GetStatsResponse.spending",
+    "ListAvatarsResponse.avatars",
+    "ListGenerationsResponse.generations",
+    "ListPersonaExamplesResponse.persona_examples",
+    "ListPresetsResponse.presets",
+    "ListProjectsResponse.projects",
+    "ListUsageResponse.usages",
+    "SummarizeUsageResponse.apps",
+}
+"""The items of each page. Together they have at most `MAX_ITEM_BYTES`, or are one item."""
+
+ENTRIES = {
+    "AppUsageSummary.actions": MAX_ACTIONS,
+    "GetGenerationResponse.attempts": MAX_ATTEMPTS,
     "GetStatsResponse.spending": MAX_SPENDING,
     "ListAvatarsResponse.avatars": MAX_PAGE_SIZE,
-    "ListGenerationsResponse.generations": MAX_PAGE_SIZE,
-    "ListPersonaExamplesResponse.persona_examples": MAX_PAGE_SIZE,
-    "ListPresetsResponse.presets": MAX_PAGE_SIZE,
-    "ListProjectsResponse.projects": MAX_PAGE_SIZE,
-    "ListUsageResponse.usages": MAX_PAGE_SIZE,
     "SummarizeUsageResponse.apps": MAX_APPS,
 }
-"""Maximum number of items of each page. Together they have at most `MAX_ITEM_BYTES`, or are one item."""
+"""Numbers of entries that the service keeps to, which the contract must state."""
 
-REPEATED = {
-    "AppUsageSummary.actions": MAX_ACTIONS,
-    "Avatar.reference_avatar_ids": MAX_REFERENCES,
-    # With thumbnails as far as they fit, and at least one; see the test below.
-    "BatchGetAvatarsResponse.avatars": 100,
-    "BatchGetAvatarsResponse.missing_avatar_ids": 100,
-    "BatchGetAvatarsResponse.omitted_thumbnail_avatar_ids": 100,
-    "CreateGenerationResponse.variations": 7,
-    # One for each option that the route does not support, a cut prompt, what the provider changed, no worker.
-    "EstimateGenerationResponse.warnings": 20,
-    "Generation.reference_avatar_ids": MAX_REFERENCES,
-    "Generation.warnings": 20,
-    "GetGenerationResponse.attempts": MAX_ATTEMPTS,
-    "GetStatsResponse.generations": 5,
-    "Persona.personality": 12,
-    "Recipe.provider_facts": 20,
-    "Recipe.reference_avatar_ids": MAX_REFERENCES,
-    "Recipe.reference_sha256s": MAX_REFERENCES,
-}
-"""Maximum number of entries of other repeated fields."""
-
-SENTENCE = 1000
-PROMPT = 5000
-"""A prompt of 2,000 characters, a persona's name and personality, the words of all attributes, and ours."""
-CHARACTERS = {
-    "ActionCount.action": 120,
-    "AppUsageSummary.app_id": 120,
-    "AppUsageSummary.app_name": 120,
-    "Attributes.ethnicity": 60,
-    "Avatar.generation_prompt": 2000,
-    "Avatar.name": 120,
-    "AvatarPreset.description": 2000,
-    "AvatarPreset.prompt": 2000,
-    "AvatarProject.description": 2000,
-    "DailySpend.app_id": 120,
-    "EstimateGenerationResponse.warnings": SENTENCE,
-    "Generation.app_id": 120,
-    "Generation.enhanced_prompt": PROMPT,
-    "Generation.negative_prompt": 2000,
-    "Generation.prompt": 2000,
-    "Generation.provider_prompt": PROMPT,
-    "Generation.warnings": SENTENCE,
-    "GenerationError.message": SENTENCE,
-    "GenerationOptions.negative_prompt": 2000,
-    "Persona.background": 4000,
-    "Persona.name": 120,
-    "Persona.personality": 60,
-    "PersonaExample.description": 2000,
-    "Recipe.enhanced_prompt": PROMPT,
-    "Recipe.lora": SENTENCE,
-    "Recipe.lora_weight_file": SENTENCE,
-    "Recipe.model": SENTENCE,
-    "Recipe.negative_prompt": 2000,
-    "Recipe.provider_prompt": PROMPT,
-    "UsageRecord.action": 120,
-    "UsageRecord.app_id": 120,
-    "UsageRecord.app_name": 120,
-    "UsageRecord.reference_type": 120,
-    "UsageRecord.reference_id": 200,
-}
-"""Maximum number of characters of the texts that can be long, each of up to 4 bytes."""
-
-OTHER_TEXT_BYTES = 300
-"""Maximum size of ids, hashes, words, names of workers and facts of a provider."""
-PAGE_TOKEN_BYTES = 3000
-"""Maximum size of a page token, which has the sort keys of an item in JSON and base64."""
-
-BYTES = {
-    # 300x300 pixels of noise with transparency.
-    "Avatar.thumbnail_data": 300 * 300 * 4,
-    "AvatarPreset.image_data": 300 * 300 * 4,
-    "DownloadImageResponse.chunk": 256 * 1024,
-}
-
+USER_ID_BYTES = 128
 MAX_NUMBER_BYTES = 10
 MAX_HEADER_BYTES = 8
 """Number and length of a field."""
@@ -121,7 +58,7 @@ def rpcs() -> Iterator[Any]:
 def largest(message: Any, *, without: frozenset[str] = frozenset()) -> int:
     """Return the maximum size of an encoded message, except fields named in `without`."""
     if message.full_name == "google.protobuf.Struct":
-        return MAX_ENCODED_BYTES
+        return max_encoded_bytes(limits_of("UsageRecord.metadata").max_bytes)
     return sum(
         _largest_field(field) for field in message.fields if f"{message.name}.{field.name}" not in without
     )
@@ -129,21 +66,25 @@ def largest(message: Any, *, without: frozenset[str] = frozenset()) -> int:
 
 def _largest_field(field: Any) -> int:
     place = f"{field.containing_type.name}.{field.name}"
-    if place in PAGED:
+    if place in PAGES:
         return max(MAX_ITEM_BYTES, largest(field.message_type)) + MAX_HEADER_BYTES
-    count = REPEATED[place] if field.is_repeated else 1
-    return count * (MAX_HEADER_BYTES + _largest_value(field, place))
+    if field.containing_type.file.package != "avatar_creator.v1":
+        return MAX_HEADER_BYTES + MAX_NUMBER_BYTES
+    limits = limits_of(place)
+    count = limits.max_entries if field.is_repeated else 1
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return count * (3 * MAX_HEADER_BYTES + 2 * 4 * limits.max_length)
+    return count * (MAX_HEADER_BYTES + _largest_value(field, limits))
 
 
-def _largest_value(field: Any, place: str) -> int:
+def _largest_value(field: Any, limits: FieldLimits) -> int:
     if field.message_type is not None:
         return largest(field.message_type)
     if field.type == field.TYPE_STRING:
-        if field.name == "next_page_token":
-            return PAGE_TOKEN_BYTES
-        return 4 * CHARACTERS[place] if place in CHARACTERS else OTHER_TEXT_BYTES
+        # Characters have up to 4 bytes.
+        return 4 * limits.max_length or USER_ID_BYTES
     if field.type == field.TYPE_BYTES:
-        return BYTES[place]
+        return limits.max_bytes
     return MAX_NUMBER_BYTES
 
 
@@ -161,14 +102,12 @@ def test_a_batch_of_avatars_leaves_room_for_a_thumbnail() -> None:
     one = largest(avatar, without=frozenset({"Avatar.thumbnail_data"}))
     ids = largest(batch, without=frozenset({"BatchGetAvatarsResponse.avatars"}))
 
-    assert 100 * one + ids + BYTES["Avatar.thumbnail_data"] < CLIENT_LIMIT_BYTES
+    assert 100 * one + ids + limits_of("Avatar.thumbnail_data").max_bytes < CLIENT_LIMIT_BYTES
 
 
-def test_the_tables_name_fields_of_the_contract() -> None:
-    find = descriptor_pool.Default().FindMessageTypeByName
-    for place in (*PAGED, *REPEATED, *CHARACTERS, *BYTES):
-        message, _, field = place.partition(".")
-        assert field in find(f"avatar_creator.v1.{message}").fields_by_name, place
+def test_the_contract_states_the_numbers_of_entries_that_the_service_keeps_to() -> None:
+    assert {place: limits_of(place).max_entries for place in ENTRIES} == ENTRIES
+    assert all(limits_of(place).max_entries for place in PAGES)
 
 
 def project_of(size: int) -> AvatarProject:

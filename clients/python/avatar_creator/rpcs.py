@@ -1,4 +1,5 @@
-"""Every RPC of the contract: its path, its response class and whether the client may retry it."""
+# Generated from protos by `make protos`. Do not edit: change the contract instead.
+"""Every RPC of the contract: its path, its response class, its deadline and whether it may be retried."""
 
 from __future__ import annotations
 
@@ -17,6 +18,11 @@ from avatar_creator.v1 import (
 
 Response = TypeVar("Response", bound=Message)
 
+CALL_SECONDS = 10.0
+"""Default deadline of a call, in seconds."""
+TRANSFER_SECONDS = 60.0
+"""Default deadline of a call that carries a picture or changes many resources, in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rpc(Generic[Response]):
@@ -31,7 +37,7 @@ class Rpc(Generic[Response]):
     retryable: bool
     """True if a second call is safe after UNAVAILABLE, when the first one may have succeeded."""
     transfer: bool = False
-    """True if the call carries a picture and therefore has the longer default deadline."""
+    """True if the call has the longer default deadline."""
 
     @property
     def path(self) -> str:
@@ -39,58 +45,79 @@ class Rpc(Generic[Response]):
         return f"/avatar_creator.v1.{self.service}/{self.method}"
 
 
-_PROJECTS = "AvatarProjectService"
-_AVATARS = "AvatarService"
-_GENERATIONS = "GenerationService"
-_USAGE = "UsageService"
-_PRESETS = "PresetService"
+CREATE_PROJECT = Rpc(
+    "AvatarProjectService", "CreateProject", avatar_project_service_pb2.CreateProjectResponse, retryable=True
+)
+GET_PROJECT = Rpc(
+    "AvatarProjectService", "GetProject", avatar_project_service_pb2.GetProjectResponse, retryable=True
+)
+LIST_PROJECTS = Rpc(
+    "AvatarProjectService", "ListProjects", avatar_project_service_pb2.ListProjectsResponse, retryable=True
+)
+UPDATE_PROJECT = Rpc(
+    "AvatarProjectService", "UpdateProject", avatar_project_service_pb2.UpdateProjectResponse, retryable=True
+)
+DELETE_PROJECT = Rpc(
+    "AvatarProjectService", "DeleteProject", avatar_project_service_pb2.DeleteProjectResponse, retryable=False
+)
 
-# The client retries reads; calls with a request_id, which it always sets; and cancels, which return the same
-# result the second time. It retries deletes only if the service has not begun them: the second one would fail
-# with NOT_FOUND although the first one succeeded.
-
-CREATE_PROJECT = Rpc(_PROJECTS, "CreateProject", avatar_project_service_pb2.CreateProjectResponse, True)
-GET_PROJECT = Rpc(_PROJECTS, "GetProject", avatar_project_service_pb2.GetProjectResponse, True)
-LIST_PROJECTS = Rpc(_PROJECTS, "ListProjects", avatar_project_service_pb2.ListProjectsResponse, True)
-UPDATE_PROJECT = Rpc(_PROJECTS, "UpdateProject", avatar_project_service_pb2.UpdateProjectResponse, True)
-DELETE_PROJECT = Rpc(_PROJECTS, "DeleteProject", avatar_project_service_pb2.DeleteProjectResponse, False)
-
-UPLOAD_AVATAR = Rpc(_AVATARS, "UploadAvatar", avatar_service_pb2.UploadAvatarResponse, True, transfer=True)
-GET_AVATAR = Rpc(_AVATARS, "GetAvatar", avatar_service_pb2.GetAvatarResponse, True)
-BATCH_GET_AVATARS = Rpc(_AVATARS, "BatchGetAvatars", avatar_service_pb2.BatchGetAvatarsResponse, True)
-LIST_AVATARS = Rpc(_AVATARS, "ListAvatars", avatar_service_pb2.ListAvatarsResponse, True)
-UPDATE_AVATAR = Rpc(_AVATARS, "UpdateAvatar", avatar_service_pb2.UpdateAvatarResponse, True)
-DELETE_AVATAR = Rpc(_AVATARS, "DeleteAvatar", avatar_service_pb2.DeleteAvatarResponse, False)
-DOWNLOAD_IMAGE = Rpc(_AVATARS, "DownloadImage", avatar_service_pb2.DownloadImageResponse, True, transfer=True)
+UPLOAD_AVATAR = Rpc(
+    "AvatarService", "UploadAvatar", avatar_service_pb2.UploadAvatarResponse, retryable=True, transfer=True
+)
+GET_AVATAR = Rpc("AvatarService", "GetAvatar", avatar_service_pb2.GetAvatarResponse, retryable=True)
+BATCH_GET_AVATARS = Rpc(
+    "AvatarService", "BatchGetAvatars", avatar_service_pb2.BatchGetAvatarsResponse, retryable=True
+)
+LIST_AVATARS = Rpc("AvatarService", "ListAvatars", avatar_service_pb2.ListAvatarsResponse, retryable=True)
+UPDATE_AVATAR = Rpc("AvatarService", "UpdateAvatar", avatar_service_pb2.UpdateAvatarResponse, retryable=True)
+DELETE_AVATAR = Rpc("AvatarService", "DeleteAvatar", avatar_service_pb2.DeleteAvatarResponse, retryable=False)
+DOWNLOAD_IMAGE = Rpc(
+    "AvatarService", "DownloadImage", avatar_service_pb2.DownloadImageResponse, retryable=True, transfer=True
+)
 
 CREATE_GENERATION = Rpc(
-    _GENERATIONS, "CreateGeneration", generation_service_pb2.CreateGenerationResponse, True
+    "GenerationService", "CreateGeneration", generation_service_pb2.CreateGenerationResponse, retryable=True
 )
 ESTIMATE_GENERATION = Rpc(
-    _GENERATIONS, "EstimateGeneration", generation_service_pb2.EstimateGenerationResponse, True
+    "GenerationService",
+    "EstimateGeneration",
+    generation_service_pb2.EstimateGenerationResponse,
+    retryable=True,
 )
-GET_GENERATION = Rpc(_GENERATIONS, "GetGeneration", generation_service_pb2.GetGenerationResponse, True)
-LIST_GENERATIONS = Rpc(_GENERATIONS, "ListGenerations", generation_service_pb2.ListGenerationsResponse, True)
-WATCH_GENERATION = Rpc(_GENERATIONS, "WatchGeneration", generation_service_pb2.WatchGenerationResponse, True)
+GET_GENERATION = Rpc(
+    "GenerationService", "GetGeneration", generation_service_pb2.GetGenerationResponse, retryable=True
+)
+LIST_GENERATIONS = Rpc(
+    "GenerationService", "ListGenerations", generation_service_pb2.ListGenerationsResponse, retryable=True
+)
+WATCH_GENERATION = Rpc(
+    "GenerationService", "WatchGeneration", generation_service_pb2.WatchGenerationResponse, retryable=True
+)
 WATCH_GENERATIONS = Rpc(
-    _GENERATIONS, "WatchGenerations", generation_service_pb2.WatchGenerationsResponse, True
+    "GenerationService", "WatchGenerations", generation_service_pb2.WatchGenerationsResponse, retryable=True
 )
 CANCEL_GENERATION = Rpc(
-    _GENERATIONS, "CancelGeneration", generation_service_pb2.CancelGenerationResponse, True
+    "GenerationService", "CancelGeneration", generation_service_pb2.CancelGenerationResponse, retryable=True
 )
-RETRY_GENERATION = Rpc(_GENERATIONS, "RetryGeneration", generation_service_pb2.RetryGenerationResponse, True)
+RETRY_GENERATION = Rpc(
+    "GenerationService", "RetryGeneration", generation_service_pb2.RetryGenerationResponse, retryable=True
+)
 
-RECORD_USAGE = Rpc(_USAGE, "RecordUsage", usage_service_pb2.RecordUsageResponse, True)
-LIST_USAGE = Rpc(_USAGE, "ListUsage", usage_service_pb2.ListUsageResponse, True)
-SUMMARIZE_USAGE = Rpc(_USAGE, "SummarizeUsage", usage_service_pb2.SummarizeUsageResponse, True)
-GET_STATS = Rpc(_USAGE, "GetStats", usage_service_pb2.GetStatsResponse, True)
-
-LIST_PRESETS = Rpc(_PRESETS, "ListPresets", preset_service_pb2.ListPresetsResponse, True)
-GET_PRESET = Rpc(_PRESETS, "GetPreset", preset_service_pb2.GetPresetResponse, True)
+LIST_PRESETS = Rpc("PresetService", "ListPresets", preset_service_pb2.ListPresetsResponse, retryable=True)
+GET_PRESET = Rpc("PresetService", "GetPreset", preset_service_pb2.GetPresetResponse, retryable=True)
 LIST_PERSONA_EXAMPLES = Rpc(
-    _PRESETS, "ListPersonaExamples", preset_service_pb2.ListPersonaExamplesResponse, True
+    "PresetService", "ListPersonaExamples", preset_service_pb2.ListPersonaExamplesResponse, retryable=True
 )
-GET_PERSONA_EXAMPLE = Rpc(_PRESETS, "GetPersonaExample", preset_service_pb2.GetPersonaExampleResponse, True)
+GET_PERSONA_EXAMPLE = Rpc(
+    "PresetService", "GetPersonaExample", preset_service_pb2.GetPersonaExampleResponse, retryable=True
+)
+
+RECORD_USAGE = Rpc("UsageService", "RecordUsage", usage_service_pb2.RecordUsageResponse, retryable=True)
+LIST_USAGE = Rpc("UsageService", "ListUsage", usage_service_pb2.ListUsageResponse, retryable=True)
+SUMMARIZE_USAGE = Rpc(
+    "UsageService", "SummarizeUsage", usage_service_pb2.SummarizeUsageResponse, retryable=True
+)
+GET_STATS = Rpc("UsageService", "GetStats", usage_service_pb2.GetStatsResponse, retryable=True)
 
 ALL: tuple[Rpc[Any], ...] = tuple(value for value in vars().values() if isinstance(value, Rpc))
 

@@ -8,9 +8,9 @@ from typing import Any
 from google.protobuf.message import Message
 
 from avatar_creator_server.api.validation import refuse, violations_of
+from avatar_creator_server.contract.field_options import limits_of
 from avatar_creator_server.errors import FieldViolation
 
-_MAX_PATHS = 100
 _MAX_PATHS_IN_ERROR = 3
 _MAX_PATH_CHARACTERS_IN_ERROR = 60
 
@@ -31,10 +31,9 @@ def written_paths(request: Any, place: str, *, writable: Sequence[str]) -> list[
     """
     resource: Message = getattr(request, place)
     requested = list(dict.fromkeys(request.update_mask.paths))
-    if len(requested) > _MAX_PATHS:
-        refuse(
-            [FieldViolation("update_mask", f"must have at most {_MAX_PATHS} paths (got {len(requested):,})")]
-        )
+    most = limits_of(f"{request.DESCRIPTOR.name}.update_mask").max_entries
+    if len(requested) > most:
+        refuse([FieldViolation("update_mask", f"must have at most {most} paths (got {len(requested):,})")])
     if requested:
         written = [path for path in writable if any(_covers(one, path) for one in requested)]
     else:

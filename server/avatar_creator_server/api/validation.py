@@ -1,7 +1,6 @@
-"""Validation of requests: one table with every limit of the contract.
+"""Validation of requests by the limits that the contract's fields have as options.
 
-The table gives the rules of each field of a message. A message inside a message is checked by its own rules.
-The error lists every rule that the request breaks.
+A message inside a message is checked by its own limits. The error lists every limit that the request breaks.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from avatar_creator.v1.options_pb2 import TextFormat
 from avatar_creator_server.api.validation_rules import (
     Rule,
     distinct,
@@ -31,129 +31,25 @@ from avatar_creator_server.api.validation_rules import (
     user_id,
     user_id_filter,
 )
+from avatar_creator_server.contract.field_options import FieldOptions, field_options, limits_of
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 
 _MAX_VIOLATIONS = 20
 """Maximum number of violations in one error. Errors travel in headers, which must be small."""
 
-MAX_REFERENCES = 8
-"""Maximum number of references of a generation. No model takes more; most routes take fewer."""
-
 _MAX_ENTRIES_CHECKED = 100
-"""Number of entries of a list that are checked. No list of the contract may have more."""
+"""Number of entries of a list that are checked. No list of a request may have more."""
 
-NAME = text(120, required=True)
-ID = text(100, required=True)
-OPTIONAL_ID = text(100)
-DESCRIPTION = text(2000, multiline=True)
-SEARCH = search(200, max_words=8)
-"""Words of a search. The database compares each word with each row, so their number decides the time."""
+NAME = text(limits_of("CreateProjectRequest.name").max_length, required=True)
+"""Rule of the names of projects and avatars, and of the ids of apps."""
 
-RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
-    "Persona": {
-        "name": (text(120),),
-        "age": (number(1, 120),),
-        "personality": (max_entries(12),),
-        "personality[]": (text(60, required=True),),
-        "background": (text(4000, multiline=True),),
-    },
-    "Attributes": {"ethnicity": (text(60),)},
-    "GenerationOptions": {
-        "width": (number(256, 1440, multiple_of=16),),
-        "height": (number(256, 1440, multiple_of=16),),
-        "steps": (number(1, 50),),
-        "guidance_scale": (fraction(1.0, 20.0),),
-        "negative_prompt": (text(2000, multiline=True),),
-        "reference_strength": (fraction(0.0, 1.0),),
-    },
-    "AvatarProject": {"id": (ID,), "name": (NAME,), "description": (DESCRIPTION,)},
-    "Avatar": {"id": (ID,), "name": (NAME,)},
-    "CreateProjectRequest": {
-        "name": (NAME,),
-        "description": (DESCRIPTION,),
-        "request_id": (request_id,),
-    },
-    "GetProjectRequest": {"project_id": (ID,)},
-    "ListProjectsRequest": {"page_size": (not_negative,), "user_id": (user_id_filter,)},
-    "UpdateProjectRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
-    "DeleteProjectRequest": {"project_id": (ID,)},
-    "UploadAvatarMetadata": {"project_id": (ID,), "name": (NAME,), "request_id": (request_id,)},
-    "GetAvatarRequest": {"avatar_id": (ID,)},
-    "BatchGetAvatarsRequest": {"avatar_ids": (not_empty, max_entries(100)), "avatar_ids[]": (ID,)},
-    "ListAvatarsRequest": {
-        "project_id": (OPTIONAL_ID,),
-        "page_size": (not_negative,),
-        "source_types": (max_entries(10),),
-        "source_types[]": (specified,),
-        "ethnicity": (text(60),),
-        "query": (SEARCH,),
-        "user_id": (user_id_filter,),
-    },
-    "UpdateAvatarRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
-    "DeleteAvatarRequest": {"avatar_id": (ID,)},
-    "DownloadImageRequest": {"avatar_id": (ID,)},
-    "CreateGenerationRequest": {
-        "project_id": (ID,),
-        "prompt": (text(2000, multiline=True),),
-        "avatar_name": (text(120),),
-        "preset_id": (OPTIONAL_ID,),
-        "persona_example_id": (OPTIONAL_ID,),
-        "request_id": (request_id,),
-        "reference_avatar_id": (OPTIONAL_ID,),
-        "reference_avatar_ids": (max_entries(MAX_REFERENCES), distinct),
-        "reference_avatar_ids[]": (ID,),
-        "reproduce_generation_id": (OPTIONAL_ID,),
-        "variation_count": (number(1, 8),),
-    },
-    "EstimateGenerationRequest": {},
-    "GetGenerationRequest": {"generation_id": (ID,)},
-    "ListGenerationsRequest": {
-        "project_id": (OPTIONAL_ID,),
-        "states": (max_entries(10),),
-        "states[]": (specified,),
-        "create_time_from": (timestamp,),
-        "create_time_to": (timestamp,),
-        "page_size": (not_negative,),
-        "user_id": (user_id_filter,),
-        "group_id": (OPTIONAL_ID,),
-    },
-    "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
-    "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
-    "WatchTargets": {"targets": (not_empty, max_entries(100))},
-    "WatchAll": {"user_id": (user_id,)},
-    "WatchGenerationsRequest": {
-        "project_id": (ID,),
-        "changed_since": (timestamp,),
-        "group_id": (ID,),
-    },
-    "CancelGenerationRequest": {"generation_id": (ID,)},
-    "RetryGenerationRequest": {"generation_id": (ID,), "request_id": (request_id,)},
-    "RecordUsageRequest": {
-        "avatar_id": (ID,),
-        "app_id": (text(120),),
-        "app_name": (text(120),),
-        "action": (NAME,),
-        "reference_id": (text(200),),
-        "reference_type": (text(120),),
-        "metadata": (small_json,),
-        "request_id": (request_id,),
-    },
-    "ListUsageRequest": {
-        "avatar_id": (ID,),
-        "app_id": (text(120),),
-        "action": (text(120),),
-        "page_size": (not_negative,),
-    },
-    "SummarizeUsageRequest": {"avatar_id": (ID,), "page_size": (not_negative,)},
-    "GetStatsRequest": {"user_id": (user_id_filter,)},
-    "ListPresetsRequest": {
-        "category": (text(60),),
-        "query": (SEARCH,),
-        "page_size": (not_negative,),
-    },
-    "GetPresetRequest": {"preset_id": (ID,)},
-    "ListPersonaExamplesRequest": {"category": (text(60),), "page_size": (not_negative,)},
-    "GetPersonaExampleRequest": {"persona_example_id": (ID,)},
+_RULES_OF_FORMATS: dict[TextFormat.ValueType, tuple[Rule, ...]] = {
+    TextFormat.TEXT_FORMAT_UUID: (request_id,),
+    TextFormat.TEXT_FORMAT_USER_ID: (user_id,),
+    TextFormat.TEXT_FORMAT_USER_ID_OR_ALL: (user_id_filter,),
+    # The calls check them, with reasons of their own.
+    TextFormat.TEXT_FORMAT_PAGE_TOKEN: (),
+    TextFormat.TEXT_FORMAT_MEDIA_TYPE: (),
 }
 
 
@@ -213,26 +109,70 @@ class _Checks:
     has_presence: bool
     enum: EnumDescriptor | None
     has_message: bool
-    """True if the field is a message with rules of its own."""
+    """True if the field is a message with checks of its own."""
 
 
 @cache
 def _checks_of(message: Descriptor) -> Sequence[_Checks]:
     """Return the checks of a message, without the fields that have no rules."""
-    rules = RULES.get(message.name, {})
-    checks = [
-        _Checks(
-            field.name,
-            rules.get(field.name, ()),
-            rules.get(f"{field.name}[]", ()),
-            is_repeated=field.is_repeated,
-            has_presence=field.has_presence,
-            enum=field.enum_type,
-            has_message=field.message_type is not None and field.message_type.name in RULES,
+    checks = []
+    for field in message.fields:
+        options = field_options()[f"{message.name}.{field.name}"]
+        if "OUTPUT_ONLY" in options.behaviors:
+            continue
+        nested = field.message_type
+        checks.append(
+            _Checks(
+                field.name,
+                _rules_of_list(options) if field.is_repeated else _rules_of_value(field, options),
+                _rules_of_value(field, options) if field.is_repeated else (),
+                is_repeated=field.is_repeated,
+                has_presence=field.has_presence,
+                enum=field.enum_type,
+                has_message=nested is not None
+                and nested.file.package == message.file.package
+                # An own message without checks costs nothing.
+                and bool(_checks_of(nested)),
+            )
         )
-        for field in message.fields
-    ]
     return [each for each in checks if each.rules or each.entry_rules or each.enum or each.has_message]
+
+
+def _rules_of_list(options: FieldOptions) -> tuple[Rule, ...]:
+    rules: list[Rule] = [not_empty] if "REQUIRED" in options.behaviors else []
+    if options.limits.max_entries:
+        rules.append(max_entries(options.limits.max_entries))
+    if options.limits.distinct:
+        rules.append(distinct)
+    return tuple(rules)
+
+
+def _rules_of_value(field: FieldDescriptor, options: FieldOptions) -> tuple[Rule, ...]:
+    """Return the rules of a single value, or of each entry of a list."""
+    limits = options.limits
+    if field.message_type is not None:
+        match field.message_type.full_name:
+            case "google.protobuf.Timestamp":
+                return (timestamp,)
+            case "google.protobuf.Struct":
+                return (small_json(limits.max_bytes),)
+        return ()
+    if field.enum_type is not None:
+        return (specified,) if field.is_repeated else ()
+    if field.type == field.TYPE_STRING:
+        if limits.format:
+            return _RULES_OF_FORMATS[limits.format]
+        if limits.max_words:
+            return (search(limits.max_length, max_words=limits.max_words),)
+        # An entry of a list, and the text that a `oneof` has, cannot be empty either.
+        required = field.is_repeated or field.containing_oneof is not None
+        required = required or not options.behaviors.isdisjoint(("REQUIRED", "IDENTIFIER"))
+        return (text(limits.max_length, required=required, multiline=limits.multiline),)
+    if limits.HasField("maximum"):
+        if field.cpp_type == field.CPPTYPE_DOUBLE:
+            return (fraction(limits.minimum, limits.maximum),)
+        return (number(int(limits.minimum), int(limits.maximum), multiple_of=limits.multiple_of or 1),)
+    return (not_negative,) if limits.HasField("minimum") else ()
 
 
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:

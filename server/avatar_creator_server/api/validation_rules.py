@@ -1,4 +1,4 @@
-"""Rules for single values. The table of limits in `validation` is made of these."""
+"""Rules for single values. `validation` makes them from the limits of the contract."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ The text says what is allowed and what the request has, without the name of the 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """The characters of Unicode's category Cc. A pattern finds one in a twentieth of the time of a loop."""
 _CONTROL_CHARACTERS_OTHER_THAN_LINE_BREAKS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_MAX_JSON_BYTES = 8192
-MAX_ENCODED_BYTES = 8 * _MAX_JSON_BYTES
-"""More bytes than any `Struct` with `_MAX_JSON_BYTES` has: a list of zeros has 11 bytes where JSON has 2."""
+_ENCODED_BYTES = 8
+"""Bytes of a `Struct` for each byte of JSON, at most: a list of zeros has 11 bytes where JSON has 2."""
 
 
 def text(max_length: int, *, required: bool = False, multiline: bool = False) -> Rule:
@@ -126,18 +125,27 @@ def user_id(value: str) -> str | None:
     return None if not value or is_user_id(value) else "must be a user id"
 
 
-def small_json(value: Struct) -> str | None:
-    """Allow content that JSON can express and PostgreSQL can store, up to 8 KiB as JSON without spaces."""
-    if value.ByteSize() > MAX_ENCODED_BYTES:
-        return f"must have at most {_MAX_JSON_BYTES:,} bytes as JSON"
-    try:
-        content = metadata_from_proto(value)
-    except ValueError as error:
-        return str(error)
-    length = len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
-    if length > _MAX_JSON_BYTES:
-        return f"must have at most {_MAX_JSON_BYTES:,} bytes as JSON (got {length:,})"
-    return None
+def small_json(max_bytes: int) -> Rule:
+    """Allow content that JSON can express and PostgreSQL can store, of this length as JSON without spaces."""
+
+    def check(value: Struct) -> str | None:
+        if value.ByteSize() > max_encoded_bytes(max_bytes):
+            return f"must have at most {max_bytes:,} bytes as JSON"
+        try:
+            content = metadata_from_proto(value)
+        except ValueError as error:
+            return str(error)
+        length = len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+        return (
+            f"must have at most {max_bytes:,} bytes as JSON (got {length:,})" if length > max_bytes else None
+        )
+
+    return check
+
+
+def max_encoded_bytes(max_json_bytes: int) -> int:
+    """Return a length that no encoded `Struct` exceeds if its JSON does not exceed `max_json_bytes`."""
+    return _ENCODED_BYTES * max_json_bytes
 
 
 def timestamp(value: Timestamp) -> str | None:

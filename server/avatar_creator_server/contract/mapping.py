@@ -26,6 +26,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
 )
 from avatar_creator_server.avatars.records import Avatar
+from avatar_creator_server.contract.field_options import limits_of
 from avatar_creator_server.database.records import field_values
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
@@ -39,7 +40,7 @@ from avatar_creator_server.usage.records import AppUsage, UsageRecord
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-MAX_LEVELS = 20
+MAX_LEVELS = limits_of("RecordUsageRequest.metadata").max_levels
 """Maximum depth of the metadata of a use. Protobuf decoders refuse messages nested deeper than 100 levels."""
 
 _MAX_EXACT_INTEGER = 2**53

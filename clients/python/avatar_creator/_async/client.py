@@ -18,6 +18,7 @@ from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
 from avatar_creator._async.projects import AsyncProjects
 from avatar_creator._async.usage import AsyncUsage
 from avatar_creator.retries import Backoff
+from avatar_creator.rpcs import CALL_SECONDS, TRANSFER_SECONDS
 
 
 class AsyncAvatarCreator:
@@ -55,8 +56,8 @@ class AsyncAvatarCreator:
         root_certificates: bytes | None = None,
         proxy: str | None = None,
         channel: grpc.aio.Channel | None = None,
-        timeout: float = 10.0,
-        transfer_timeout: float = 60.0,
+        timeout: float = CALL_SECONDS,
+        transfer_timeout: float = TRANSFER_SECONDS,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: AsyncSleep = asyncio.sleep,

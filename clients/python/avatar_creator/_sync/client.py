@@ -18,6 +18,7 @@ from avatar_creator._sync.presets import Personas, Presets
 from avatar_creator._sync.projects import Projects
 from avatar_creator._sync.usage import Usage
 from avatar_creator.retries import Backoff
+from avatar_creator.rpcs import CALL_SECONDS, TRANSFER_SECONDS
 
 
 class AvatarCreator:
@@ -55,8 +56,8 @@ class AvatarCreator:
         root_certificates: bytes | None = None,
         proxy: str | None = None,
         channel: grpc.Channel | None = None,
-        timeout: float = 10.0,
-        transfer_timeout: float = 60.0,
+        timeout: float = CALL_SECONDS,
+        transfer_timeout: float = TRANSFER_SECONDS,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = time.sleep,

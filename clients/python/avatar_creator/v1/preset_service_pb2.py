@@ -26,13 +26,21 @@ from avatar_creator.v1 import persona_pb2 as avatar__creator_dot_v1_dot_persona_
 from avatar_creator.v1 import preset_pb2 as avatar__creator_dot_v1_dot_preset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&avatar_creator/v1/preset_service.proto\x12\x11\x61vatar_creator.v1\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1e\x61vatar_creator/v1/preset.proto\"t\n\x12ListPresetsRequest\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x16\n\x0einclude_images\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x13ListPresetsResponse\x12\x30\n\x07presets\x18\x01 \x03(\x0b\x32\x1f.avatar_creator.v1.AvatarPreset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetPresetRequest\x12\x11\n\tpreset_id\x18\x01 \x01(\t\"D\n\x11GetPresetResponse\x12/\n\x06preset\x18\x01 \x01(\x0b\x32\x1f.avatar_creator.v1.AvatarPreset\"U\n\x1aListPersonaExamplesRequest\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x1bListPersonaExamplesResponse\x12;\n\x10persona_examples\x18\x01 \x03(\x0b\x32!.avatar_creator.v1.PersonaExample\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x18GetPersonaExampleRequest\x12\x1a\n\x12persona_example_id\x18\x01 \x01(\t\"W\n\x19GetPersonaExampleResponse\x12:\n\x0fpersona_example\x18\x01 \x01(\x0b\x32!.avatar_creator.v1.PersonaExample2\xab\x03\n\rPresetService\x12\\\n\x0bListPresets\x12%.avatar_creator.v1.ListPresetsRequest\x1a&.avatar_creator.v1.ListPresetsResponse\x12V\n\tGetPreset\x12#.avatar_creator.v1.GetPresetRequest\x1a$.avatar_creator.v1.GetPresetResponse\x12t\n\x13ListPersonaExamples\x12-.avatar_creator.v1.ListPersonaExamplesRequest\x1a..avatar_creator.v1.ListPersonaExamplesResponse\x12n\n\x11GetPersonaExample\x12+.avatar_creator.v1.GetPersonaExampleRequest\x1a,.avatar_creator.v1.GetPersonaExampleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&avatar_creator/v1/preset_service.proto\x12\x11\x61vatar_creator.v1\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1e\x61vatar_creator/v1/preset.proto\"t\n\x12ListPresetsRequest\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x16\n\x0einclude_images\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"`\n\x13ListPresetsResponse\x12\x30\n\x07presets\x18\x01 \x03(\x0b\x32\x1f.avatar_creator.v1.AvatarPreset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetPresetRequest\x12\x11\n\tpreset_id\x18\x01 \x01(\t\"D\n\x11GetPresetResponse\x12/\n\x06preset\x18\x01 \x01(\x0b\x32\x1f.avatar_creator.v1.AvatarPreset\"U\n\x1aListPersonaExamplesRequest\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x1bListPersonaExamplesResponse\x12;\n\x10persona_examples\x18\x01 \x03(\x0b\x32!.avatar_creator.v1.PersonaExample\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x18GetPersonaExampleRequest\x12\x1a\n\x12persona_example_id\x18\x01 \x01(\t\"W\n\x19GetPersonaExampleResponse\x12:\n\x0fpersona_example\x18\x01 \x01(\x0b\x32!.avatar_creator.v1.PersonaExample2\xbf\x03\n\rPresetService\x12\x61\n\x0bListPresets\x12%.avatar_creator.v1.ListPresetsRequest\x1a&.avatar_creator.v1.ListPresetsResponse\"\x03\x90\x02\x01\x12[\n\tGetPreset\x12#.avatar_creator.v1.GetPresetRequest\x1a$.avatar_creator.v1.GetPresetResponse\"\x03\x90\x02\x01\x12y\n\x13ListPersonaExamples\x12-.avatar_creator.v1.ListPersonaExamplesRequest\x1a..avatar_creator.v1.ListPersonaExamplesResponse\"\x03\x90\x02\x01\x12s\n\x11GetPersonaExample\x12+.avatar_creator.v1.GetPersonaExampleRequest\x1a,.avatar_creator.v1.GetPersonaExampleResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.preset_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PRESETSERVICE'].methods_by_name['ListPresets']._loaded_options = None
+  _globals['_PRESETSERVICE'].methods_by_name['ListPresets']._serialized_options = b'\220\002\001'
+  _globals['_PRESETSERVICE'].methods_by_name['GetPreset']._loaded_options = None
+  _globals['_PRESETSERVICE'].methods_by_name['GetPreset']._serialized_options = b'\220\002\001'
+  _globals['_PRESETSERVICE'].methods_by_name['ListPersonaExamples']._loaded_options = None
+  _globals['_PRESETSERVICE'].methods_by_name['ListPersonaExamples']._serialized_options = b'\220\002\001'
+  _globals['_PRESETSERVICE'].methods_by_name['GetPersonaExample']._loaded_options = None
+  _globals['_PRESETSERVICE'].methods_by_name['GetPersonaExample']._serialized_options = b'\220\002\001'
   _globals['_LISTPRESETSREQUEST']._serialized_start=126
   _globals['_LISTPRESETSREQUEST']._serialized_end=242
   _globals['_LISTPRESETSRESPONSE']._serialized_start=244
@@ -50,5 +58,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPERSONAEXAMPLERESPONSE']._serialized_start=711
   _globals['_GETPERSONAEXAMPLERESPONSE']._serialized_end=798
   _globals['_PRESETSERVICE']._serialized_start=801
-  _globals['_PRESETSERVICE']._serialized_end=1228
+  _globals['_PRESETSERVICE']._serialized_end=1248
 # @@protoc_insertion_point(module_scope)

@@ -23,6 +23,7 @@ from avatar_creator_server.api.validation import validate
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.avatars.service import AvatarChanges, Avatars, Upload
 from avatar_creator_server.contract import mapping
+from avatar_creator_server.contract.field_options import limits_of
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.picture import MAX_IMAGE_BYTES
 from avatar_creator_server.images.spool import SpooledFile
@@ -31,7 +32,7 @@ from avatar_creator_server.shared.paging import Page
 MAX_CHUNKS = 20_000
 """Maximum number of chunks in an upload: single bytes would keep the server busy for nothing."""
 
-_MAX_CHUNK_BYTES = 1024 * 1024 - 1
+_MAX_CHUNK_BYTES = limits_of("UploadAvatarRequest.chunk").max_bytes
 
 _WRITABLE = (
     "name",
