@@ -98,7 +98,7 @@ plans: .venv/.development ## Explain every statement of the service on a databas
 
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build
-	$(BIN)/buf build --exclude-imports --output build/contract.json
+	$(BIN)/buf build --exclude-imports --path protos/avatar_creator --output build/contract.json
 	.venv-docs/bin/python -m docs.site build/contract.json build/docs
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	.venv-docs/bin/python -m docs.site.check build/site

@@ -21,7 +21,15 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     """The contract of this repository."""
     image = tmp_path_factory.mktemp("contract") / "contract.json"
     buf = Path(sys.executable).parent / "buf"
-    command: list[str | Path] = [buf, "build", "--exclude-imports", "--output", image]
+    command: list[str | Path] = [
+        buf,
+        "build",
+        "--exclude-imports",
+        "--path",
+        "protos/avatar_creator",
+        "--output",
+        image,
+    ]
     run(command, timeout=60.0, directory=REPOSITORY).check_returncode()
     return Contract.read(image)
 

@@ -671,7 +671,7 @@ class Recipe(_message.Message):
     most significant byte first.
     """
     software: _builtins.str
-    """Name and version of the service. Example: `avatar-creator 0.1.0`."""
+    """Name and version of the service. Example: `avatar-creator 0.2.0`."""
     picture_classifier: _builtins.str
     """Classifier that checked the picture: the name of its folder, or the host of its address. Empty if none has. The
     file of the picture does not contain it.
