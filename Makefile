@@ -48,7 +48,8 @@ check: .venv/.development build/protos/.generated ## Check everything about the 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
-	$(BIN)/buf breaking --against protos/baseline.binpb
+	$(BIN)/buf build --path protos/avatar_creator --output build/contract-now.binpb
+	$(BIN)/buf breaking build/contract-now.binpb --against protos/baseline.binpb --exclude-imports
 	diff --recursive --exclude=__pycache__ --exclude=__init__.py \
 		build/protos/avatar_creator/v1 clients/python/avatar_creator/v1 \
 		&& diff build/protos/rpcs.py clients/python/avatar_creator/rpcs.py \
@@ -70,7 +71,7 @@ protos: build/protos/.generated ## Generate the client's stubs, its table of RPC
 	cp build/protos/contract.binpb server/avatar_creator_server/contract/contract.binpb
 
 baseline: .venv/.development ## Make today's contract the one that later changes must not break
-	$(BIN)/buf build --output protos/baseline.binpb
+	$(BIN)/buf build --path protos/avatar_creator --output protos/baseline.binpb
 
 models-table: .venv/.development ## Write docs/models.md from the table of models
 	$(BIN)/python -m docs.site.models
