@@ -30,6 +30,8 @@ from avatar_creator_server.api.validation_rules import (
     timestamp,
     user_id,
     user_id_filter,
+    user_id_or_empty,
+    user_or_all,
 )
 from avatar_creator_server.contract.field_options import FieldOptions, field_options, limits_of
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
@@ -43,14 +45,15 @@ _MAX_ENTRIES_CHECKED = 100
 NAME = text(limits_of("CreateProjectRequest.name").max_length, required=True)
 """Rule of the names of projects and avatars, and of the ids of apps."""
 
-_RULES_OF_FORMATS: dict[TextFormat.ValueType, tuple[Rule, ...]] = {
-    TextFormat.TEXT_FORMAT_UUID: (request_id,),
-    TextFormat.TEXT_FORMAT_USER_ID: (user_id,),
-    TextFormat.TEXT_FORMAT_USER_ID_OR_ALL: (user_id_filter,),
+_RULES_OF_FORMATS: dict[TextFormat.ValueType, tuple[Rule | None, Rule | None]] = {
+    TextFormat.TEXT_FORMAT_UUID: (request_id, request_id),
+    TextFormat.TEXT_FORMAT_USER_ID: (user_id_or_empty, user_id),
+    TextFormat.TEXT_FORMAT_USER_ID_OR_ALL: (user_id_filter, user_or_all),
     # The calls check them, with reasons of their own.
-    TextFormat.TEXT_FORMAT_PAGE_TOKEN: (),
-    TextFormat.TEXT_FORMAT_MEDIA_TYPE: (),
+    TextFormat.TEXT_FORMAT_PAGE_TOKEN: (None, None),
+    TextFormat.TEXT_FORMAT_MEDIA_TYPE: (None, None),
 }
+"""Rules of a text with a form: where it may be empty, and where not."""
 
 
 def validate(request: Message, *further: FieldViolation) -> None:
@@ -160,13 +163,14 @@ def _rules_of_value(field: FieldDescriptor, options: FieldOptions) -> tuple[Rule
     if field.enum_type is not None:
         return (specified,) if field.is_repeated else ()
     if field.type == field.TYPE_STRING:
-        if limits.format:
-            return _RULES_OF_FORMATS[limits.format]
-        if limits.max_words:
-            return (search(limits.max_length, max_words=limits.max_words),)
         # An entry of a list, and the text that a `oneof` has, cannot be empty either.
         required = field.is_repeated or field.containing_oneof is not None
         required = required or not options.behaviors.isdisjoint(("REQUIRED", "IDENTIFIER"))
+        if limits.format:
+            rule = _RULES_OF_FORMATS[limits.format][required]
+            return () if rule is None else (rule,)
+        if limits.max_words:
+            return (search(limits.max_length, max_words=limits.max_words),)
         return (text(limits.max_length, required=required, multiline=limits.multiline),)
     if limits.HasField("maximum"):
         if field.cpp_type == field.CPPTYPE_DOUBLE:

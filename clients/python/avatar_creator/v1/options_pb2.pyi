@@ -28,13 +28,13 @@ class _TextFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextFormat
     TEXT_FORMAT_UNSPECIFIED: _TextFormat.ValueType  # 0
     """Any text."""
     TEXT_FORMAT_UUID: _TextFormat.ValueType  # 1
-    """A UUID in its usual notation, or an empty text. Upper and lower case mean the same."""
+    """A UUID in its usual notation. Upper and lower case mean the same."""
     TEXT_FORMAT_USER_ID: _TextFormat.ValueType  # 2
     """Id of a user: 1 to 128 letters, digits and `._@|:+-`, the first one a letter, a digit, `_` or `-`; not `-` alone.
-    Empty: the caller.
+    An empty text means the caller, unless the field is REQUIRED.
     """
     TEXT_FORMAT_USER_ID_OR_ALL: _TextFormat.ValueType  # 3
-    """Id of a user, `-` for all users, or an empty text for the caller."""
+    """Id of a user, or `-` for all users. An empty text means the caller, unless the field is REQUIRED."""
     TEXT_FORMAT_PAGE_TOKEN: _TextFormat.ValueType  # 4
     """A page token. A text that is none fails with the reason PAGE_TOKEN_INVALID."""
     TEXT_FORMAT_MEDIA_TYPE: _TextFormat.ValueType  # 5
@@ -46,13 +46,13 @@ class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
 TEXT_FORMAT_UNSPECIFIED: TextFormat.ValueType  # 0
 """Any text."""
 TEXT_FORMAT_UUID: TextFormat.ValueType  # 1
-"""A UUID in its usual notation, or an empty text. Upper and lower case mean the same."""
+"""A UUID in its usual notation. Upper and lower case mean the same."""
 TEXT_FORMAT_USER_ID: TextFormat.ValueType  # 2
 """Id of a user: 1 to 128 letters, digits and `._@|:+-`, the first one a letter, a digit, `_` or `-`; not `-` alone.
-Empty: the caller.
+An empty text means the caller, unless the field is REQUIRED.
 """
 TEXT_FORMAT_USER_ID_OR_ALL: TextFormat.ValueType  # 3
-"""Id of a user, `-` for all users, or an empty text for the caller."""
+"""Id of a user, or `-` for all users. An empty text means the caller, unless the field is REQUIRED."""
 TEXT_FORMAT_PAGE_TOKEN: TextFormat.ValueType  # 4
 """A page token. A text that is none fails with the reason PAGE_TOKEN_INVALID."""
 TEXT_FORMAT_MEDIA_TYPE: TextFormat.ValueType  # 5
@@ -65,7 +65,8 @@ class FieldLimits(_message.Message):
 
     The service refuses a request that breaks one, with INVALID_ARGUMENT, reason INVALID_FIELD. `google.api.field_behavior`
     says more: a text that is REQUIRED or an IDENTIFIER must not be blank, and a list that is REQUIRED must not be empty.
-    So must an entry of a list, and a text of a `oneof`, not be blank. No entry of a list of enum values is UNSPECIFIED.
+    An entry of a list, and a text of a `oneof`, must not be blank either. No entry of a list of enum values is
+    UNSPECIFIED.
 
     In a response, the limits say how large a field can become, for clients that reserve space for it.
     """
