@@ -105,6 +105,10 @@ class _Sqlite(SqliteDatabase):
         """Run statements whose results are not needed."""
         self.execute_together(statements)
 
+    def execute_last(self, statements: Sequence[Statement]) -> Any:
+        """Run the last statements of a transaction, and return the driver's cursor of the last one."""
+        return self.execute_together(statements)
+
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""
         connection.interrupt()

@@ -260,7 +260,8 @@ class Postgresql(PostgresqlDatabase):
             peewee.InternalError: PostgreSQL rolled back, because an earlier statement had failed.
         """
         state = self._state
-        if not state.has_begun and len(state.unsent) == len(self._BEGIN):
+        if not state.has_begun and len(state.unsent) <= len(self._BEGIN):
+            # Nothing was sent, or PostgreSQL has committed with the last statements.
             state.unsent = []
             return
         answer = self.execute_sql("COMMIT").statusmessage
@@ -312,6 +313,19 @@ class Postgresql(PostgresqlDatabase):
             statements = [*state.unsent, *statements]
             state.unsent = []
             state.has_begun = True
+        return self._execute_all(statements)
+
+    def execute_last(self, statements: Sequence[Statement]) -> Any:
+        """Run the last statements of a transaction, and return the driver's cursor of the last one.
+
+        PostgreSQL makes one transaction of statements that arrive together. Source: PostgreSQL's manual,
+        "Multiple Statements in a Simple Query".
+        """
+        state = self._state
+        if not self.in_transaction() or state.has_begun:
+            return self.execute_together(statements)
+        statements = [*state.unsent[1:], *statements]  # without BEGIN
+        state.unsent = []
         return self._execute_all(statements)
 
     def _execute_all(self, statements: Sequence[Statement]) -> Any:
@@ -400,7 +414,7 @@ class DirectPostgresql(Postgresql):
             if sql_state(error) not in PLAN_LOST:
                 raise
             connection.kept_plans.clear()
-            if self.in_transaction():
+            if self.in_transaction() and self._state.has_begun:
                 if statements[0].sql != self._BEGIN[0]:
                     raise
                 # They are the first ones of the transaction, so nothing else is undone.
