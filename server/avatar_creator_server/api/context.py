@@ -14,6 +14,9 @@ Context: TypeAlias = ServicerContext[Any, Any]
 async def send(context: Context, response: bytes) -> None:
     """Send an encoded response of a stream; wait until the reader has made room for it.
 
+    An RPC that sends its responses itself returns nothing. gRPC allows this, but its types know only an RPC
+    that yields them.
+
     Raises:
         CancelledError: The reader is gone. gRPC would log a traceback for each.
     """

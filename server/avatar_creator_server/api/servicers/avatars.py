@@ -136,7 +136,9 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         await self._avatars.delete(current_caller(), request.avatar_id)
         return pb.DeleteAvatarResponse()
 
-    async def DownloadImage(self, request: pb.DownloadImageRequest, context: Context) -> None:
+    async def DownloadImage(  # type: ignore[override]  # see `send`
+        self, request: pb.DownloadImageRequest, context: Context
+    ) -> None:
         validate(request)
         async with self._transfers.download(current_caller().user_id, context) as pace:
             file, chunks = await self._avatars.open_image(

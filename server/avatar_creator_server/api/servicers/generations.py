@@ -109,18 +109,19 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         generations, page = fit(page, mapping.generation_to_proto)
         return pb.ListGenerationsResponse(generations=generations, next_page_token=page.next_page_token)
 
-    async def WatchGeneration(self, request: pb.WatchGenerationRequest, context: Context) -> None:
+    async def WatchGeneration(  # type: ignore[override]  # see `send`
+        self, request: pb.WatchGenerationRequest, context: Context
+    ) -> None:
         validate(request)
         caller, known = privileged_caller(request), {request.generation_id: request.known_revision}
         del request  # an open watch does not keep it
         await self._watches.watch(
-            caller,
-            known,
-            lambda update: send(context, update.response),
-            seconds=token_seconds_left(),
+            caller, known, lambda update: send(context, update.response), seconds=token_seconds_left()
         )
 
-    async def WatchGenerations(self, request: pb.WatchGenerationsRequest, context: Context) -> None:
+    async def WatchGenerations(  # type: ignore[override]  # see `send`
+        self, request: pb.WatchGenerationsRequest, context: Context
+    ) -> None:
         validate(request, *_violations_of_watch(request))
         caller, seconds = privileged_caller(request), token_seconds_left()
 
