@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import grpc
 import pytest
 
 from avatar_creator import AsyncAvatarCreator, Generation, NotFoundError
+from avatar_creator.v1 import generation_service_pb2 as pb
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST, progress_never_falls
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
+from tests.support.waiting import wait_until
 
 TIMEOUT_SECONDS = 20.0
 
@@ -24,6 +29,7 @@ class Studio:
 
     service: InProcessService
     client: AsyncAvatarCreator
+    user: str
     project_id: str
 
     async def create_generation(self, project_id: str = "") -> Generation:
@@ -52,7 +58,7 @@ async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Stu
     deployment = request.getfixturevalue(request.param)
     async with InProcessService.serving(deployment) as service, service.client(user) as client:
         project = await client.projects.create("Watched")
-        yield Studio(service, client, project.id)
+        yield Studio(service, client, user, project.id)
 
 
 async def test_the_watch_of_several_generations_ends_when_all_have_ended(studio: Studio) -> None:
@@ -227,3 +233,36 @@ async def test_deleting_the_project_ends_its_watch_with_not_found(
 
 async def _all(states: AsyncIterator[Generation]) -> list[Generation]:
     return [state async for state in states]
+
+
+async def test_open_watches_keep_no_message_in_memory(studio: Studio) -> None:
+    generation = await studio.create_generation()
+    requests = {
+        "WatchGeneration": pb.WatchGenerationRequest(generation_id=generation.id).SerializeToString(),
+        "WatchGenerations": pb.WatchGenerationsRequest(project_id=studio.project_id).SerializeToString(),
+    }
+    messages_of_watches = (
+        pb.WatchGenerationRequest,
+        pb.WatchGenerationsRequest,
+        pb.WatchGenerationResponse,
+        pb.WatchGenerationsResponse,
+    )
+    deployment = studio.service.deployment
+    metadata = (("authorization", f"Bearer {deployment.token(studio.user)}"),)
+    async with grpc.aio.insecure_channel(deployment.target) as channel:
+        # Requests and responses are bytes here, so all messages are those of the server.
+        watches: list[Any] = []
+        for rpc, request in requests.items():
+            open_watch: Any = channel.unary_stream(f"/avatar_creator.v1.GenerationService/{rpc}")
+            watches.append(open_watch(request, metadata=metadata))
+        for watch in watches:
+            assert generation.id.encode() in await watch.read()
+
+        def are_gone() -> bool:
+            return not any(isinstance(each, messages_of_watches) for each in gc.get_objects())
+
+        await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")
+        await studio.cancel(generation)
+        for watch in watches:
+            assert generation.id.encode() in await watch.read()
+        await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")

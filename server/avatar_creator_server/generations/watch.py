@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -25,7 +25,7 @@ from avatar_creator_server.errors import (
 )
 from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.generations.feed import GenerationFeed
-from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate
+from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate, SendUpdate
 from avatar_creator_server.metrics import WATCHES
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus, decode_ids
@@ -219,14 +219,15 @@ class GenerationWatches:
         self._projects_read_time: datetime | None = None
 
     async def watch(
-        self, caller: Caller, known_revisions: Mapping[str, int], *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield the current state of each generation, then every later one. End when all have ended.
+        self, caller: Caller, known_revisions: Mapping[str, int], send: SendUpdate, *, seconds: float
+    ) -> None:
+        """Send the current state of each generation, then every later one. End when all have ended.
 
         Args:
             caller: The user who watches.
             known_revisions: Revision that the client knows, by generation id; 0 if it knows none. A known
                 state is not sent again, except a final one.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -246,18 +247,26 @@ class GenerationWatches:
                 update = await slot.take()
                 if update.ended:
                     unfinished.discard(update.generation_id)
-                yield update
+                await send(update)
+                del update  # an open watch does not keep what it has sent
 
     async def watch_project(
-        self, caller: Caller, project_id: str, changed_since: datetime | None, *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield a project's unfinished and recently changed generations, then every change and new
-        generation.
+        self,
+        caller: Caller,
+        project_id: str,
+        changed_since: datetime | None,
+        send: SendUpdate,
+        *,
+        seconds: float,
+    ) -> None:
+        """Send a project's unfinished and recently changed generations, then every change and new
+        generation, until an error ends the watch.
 
         Args:
             caller: The user who watches.
             project_id: The project.
             changed_since: Time of the newest change that the client knows; None on a first watch.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -270,7 +279,7 @@ class GenerationWatches:
             self._refuse_while_draining()
             await self._offer_project(slot, caller, project_id, changed_since)
             while True:
-                yield await slot.take()
+                await send(await slot.take())
 
     async def _offer_project(
         self, slot: _Slot, caller: Caller, project_id: str, changed_since: datetime | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Iterator
 
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
@@ -14,7 +14,7 @@ from avatar_creator_server.api.access import (
     token_seconds_left,
 )
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.context import Context
+from avatar_creator_server.api.context import Context, send
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
@@ -24,6 +24,7 @@ from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.request import GenerationRequest
 from avatar_creator_server.generations.service import Generations
+from avatar_creator_server.generations.updates import GenerationUpdate
 from avatar_creator_server.generations.watch import GenerationWatches
 
 _ALLOWED_WITH_A_RECIPE = frozenset(
@@ -108,32 +109,38 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         generations, page = fit(page, mapping.generation_to_proto)
         return pb.ListGenerationsResponse(generations=generations, next_page_token=page.next_page_token)
 
-    async def WatchGeneration(
+    async def WatchGeneration(  # type: ignore[override]  # see `send`
         self, request: pb.WatchGenerationRequest, context: Context
-    ) -> AsyncIterator[pb.WatchGenerationResponse]:
+    ) -> None:
         validate(request)
-        known = {request.generation_id: request.known_revision}
-        async for update in self._watches.watch(
-            privileged_caller(request), known, seconds=token_seconds_left()
-        ):
-            yield update.response
+        caller, known = privileged_caller(request), {request.generation_id: request.known_revision}
+        del request  # an open watch does not keep it
+        await self._watches.watch(
+            caller, known, lambda update: send(context, update.response), seconds=token_seconds_left()
+        )
 
-    async def WatchGenerations(
+    async def WatchGenerations(  # type: ignore[override]  # see `send`
         self, request: pb.WatchGenerationsRequest, context: Context
-    ) -> AsyncIterator[pb.WatchGenerationsResponse]:
+    ) -> None:
         validate(request, *_violations_of_watch(request))
         caller, seconds = privileged_caller(request), token_seconds_left()
+
+        def send_update(update: GenerationUpdate) -> Awaitable[None]:
+            return send(context, update.response_of_several)
+
         if request.project_id:
             since = mapping.instant_of(request, "changed_since")
-            updates = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
-        elif request.group_id:
-            ids = await self._feed.ids_of_group(caller, request.group_id)
-            updates = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
+            watching = self._watches.watch_project(
+                caller, request.project_id, since, send_update, seconds=seconds
+            )
         else:
-            known = {target.generation_id: target.known_revision for target in request.targets}
-            updates = self._watches.watch(caller, known, seconds=seconds)
-        async for update in updates:
-            yield update.response_of_several
+            if request.group_id:
+                known = dict.fromkeys(await self._feed.ids_of_group(caller, request.group_id), 0)
+            else:
+                known = {target.generation_id: target.known_revision for target in request.targets}
+            watching = self._watches.watch(caller, known, send_update, seconds=seconds)
+        del request  # an open watch does not keep it
+        await watching
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
