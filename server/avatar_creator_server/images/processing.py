@@ -41,8 +41,8 @@ THUMBNAIL_SIZE = 300
 _THUMBNAIL_OPTIONS: dict[str, Any] = {"quality": 85, "method": 2}
 """Options of the WebP encoder. Method 4, its default, takes up to twice as long for 4 % fewer bytes."""
 _PNG_OPTIONS: dict[str, Any] = {"compress_type": zlib.Z_RLE}
-"""Compression of a generated PNG. This strategy takes half the time of level 4, for files that are 2 % smaller
-for photographs and 4 % larger for drawings. zlib's manual describes it as made for PNG."""
+"""Compression of a generated PNG. zlib's manual recommends this strategy for PNG: it takes half the time of
+level 4, for photographs that are up to 2 % smaller and drawings that are up to 4 % larger."""
 _HEADROOM = (0.5, 0.4)
 """Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 _PLAIN_GRAY = (128, 128, 128)
