@@ -31,7 +31,7 @@ from avatar_creator_server.generations.leases import (
 )
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
-from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
+from avatar_creator_server.generations.recipes.comparison import color_difference, pixels_sha256
 from avatar_creator_server.generations.recipes.embedding import png_with_recipe
 from avatar_creator_server.generations.recipes.recipe import Recipe, this_software
 from avatar_creator_server.generations.records import (
@@ -327,7 +327,7 @@ class GenerationRunner:
             for violation in route.unsupported_options(generation.options, has_reference=has_reference)
         ]
         if dropped and generation.options.strict:
-            raise _error_before_request("OPTION_NOT_HONOURED", "; ".join(dropped))
+            raise _error_before_request("OPTION_NOT_SUPPORTED", "; ".join(dropped))
         changed = _changed_choice(choice, route) if choice is not None else ""
         warnings = [changed, *dropped, route.notice]
         return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
@@ -454,7 +454,7 @@ class GenerationRunner:
         if source.image is not None:
             original = await self._original(lease.generation.user_id, source.image, portrait.image.size)
             if original is not None:
-                difference = await asyncio.to_thread(colour_difference, original, portrait.image)
+                difference = await asyncio.to_thread(color_difference, original, portrait.image)
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
     async def _original(self, user_id: str, file: StoredFile, size: tuple[int, int]) -> Image.Image | None:

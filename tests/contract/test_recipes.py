@@ -119,7 +119,7 @@ def test_a_reproduction_has_the_same_pixels(shared_client: AvatarCreator, projec
     assert last.avatar_name == "Again"
     assert last.seed_used == first.seed_used
     assert last.reproduction.identical_pixels
-    assert last.reproduction.colour_difference == 0
+    assert last.reproduction.color_difference == 0
     assert pixels_of(picture_of(shared_client, last)) == pixels_of(picture_of(shared_client, first))
 
 
@@ -132,7 +132,7 @@ def test_a_reproduction_is_compared_with_the_recipe_if_the_picture_is_gone(
     *_, last = shared_client.generations.watch(again.id, timeout=30.0)
 
     assert last.reproduction.identical_pixels
-    assert not last.reproduction.HasField("colour_difference")
+    assert not last.reproduction.HasField("color_difference")
 
 
 def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
@@ -147,7 +147,7 @@ def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
 
     assert last.state == COMPLETED
     assert last.reproduction.identical_pixels
-    assert not last.reproduction.HasField("colour_difference")
+    assert not last.reproduction.HasField("color_difference")
 
 
 def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
@@ -198,7 +198,7 @@ def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreat
             project_id, "a woman", reference_avatar_ids=[first.avatar_id, second.avatar_id]
         )
 
-    assert refusal.value.reason == "OPTION_NOT_HONOURED"
+    assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
     assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
     [violation] = refusal.value.field_violations
     assert violation.field == "reference_avatar_ids"
@@ -293,7 +293,7 @@ def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_e
     for place, call in calls.items():
         with pytest.raises(InvalidArgumentError) as refusal:
             call(project_id, "a woman", strict=True, **SMALL, **parameters)
-        assert refusal.value.reason == "OPTION_NOT_HONOURED"
+        assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
         assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
         assert [violation.field for violation in refusal.value.field_violations] == [
             f"{place}prompt",

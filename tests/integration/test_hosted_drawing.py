@@ -312,7 +312,7 @@ def test_a_reproduction_has_the_same_pixels(hosted: Hosted, router: RouterFake, 
         again = wait_for_end(client, client.generations.reproduce(first.id, project_id=project.id).id)
 
     assert again.reproduction.identical_pixels
-    assert again.reproduction.colour_difference == 0
+    assert again.reproduction.color_difference == 0
     one, other = router.submissions()
     assert one["body"] == other["body"]
 

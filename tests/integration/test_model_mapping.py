@@ -350,7 +350,7 @@ async def test_a_strict_generation_is_not_drawn_without_what_it_asked_for(
         failed = await studio.wait_for_end(created.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, 0)
-    assert failed.error.reason == ErrorReason.ERROR_REASON_OPTION_NOT_HONOURED
+    assert failed.error.reason == ErrorReason.ERROR_REASON_OPTION_NOT_SUPPORTED
     assert NO_LORA_APP in failed.error.message
 
 

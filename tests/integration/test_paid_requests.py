@@ -426,7 +426,7 @@ async def test_a_reproduction_completes_although_the_storage_does_not_return_the
 
     assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
     assert completed.reproduction.identical_pixels
-    assert not completed.reproduction.HasField("colour_difference")
+    assert not completed.reproduction.HasField("color_difference")
     assert "reproduction_not_compared" in {entry["event"] for entry in logs}
 
 

@@ -1,4 +1,4 @@
-"""Watches of several generations, or of a whole project, on one stream."""
+"""Watches of several generations, or of a whole project or user, on one stream."""
 
 from __future__ import annotations
 
@@ -209,6 +209,60 @@ async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studi
         since = max(since, state.update_time.ToDatetime(tzinfo=UTC))
 
     assert received[-1] == oldest.id
+
+
+async def test_the_watch_of_a_user_has_all_projects_but_no_other_user(studio: Studio, user: str) -> None:
+    await studio.cancel(await studio.create_generation())
+    elsewhere = await studio.client.projects.create("Elsewhere")
+    unfinished = [await studio.create_generation(), await studio.create_generation(elsewhere.id)]
+    watch = studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS)
+
+    async with studio.service.client(f"not-{user}") as other, aclosing(watch) as states:
+        assert [await anext(states) for _ in unfinished] == unfinished
+        strangers = await other.projects.create("Not watched")
+        await other.generations.create(strangers.id, "a portrait", width=SMALLEST, height=SMALLEST)
+        changed = await studio.cancel(unfinished[1])
+        assert await anext(states) == changed
+        studio.change_unannounced(unfinished[0])
+        reread = await anext(states)
+        later = await studio.client.projects.create("Later")
+        new = await studio.create_generation(later.id)
+        received = await anext(states)
+
+    assert (reread.id, reread.revision) == (unfinished[0].id, unfinished[0].revision + 3)
+    assert (received.id, received.state) == (new.id, PENDING)
+
+
+async def test_the_watch_of_a_user_resumes_without_a_gap(studio: Studio) -> None:
+    elsewhere = await studio.client.projects.create("Elsewhere")
+    seen, unfinished = await studio.create_generation(), await studio.create_generation(elsewhere.id)
+    seen = await studio.cancel(seen)
+    missed = await studio.cancel(await studio.create_generation(elsewhere.id))
+    since = seen.update_time.ToDatetime(tzinfo=UTC)
+
+    async with aclosing(
+        studio.client.generations.watch_many(changed_since=since, timeout=TIMEOUT_SECONDS)
+    ) as states:
+        received = [await anext(states) for _ in range(3)]
+
+    assert [(state.id, state.state) for state in received] == [
+        (unfinished.id, PENDING),
+        (seen.id, CANCELLED),
+        (missed.id, CANCELLED),
+    ]
+
+
+async def test_the_watch_of_a_user_goes_on_when_a_project_is_deleted(studio: Studio) -> None:
+    deleted = await studio.client.projects.create("Deleted")
+    gone = await studio.create_generation(deleted.id)
+
+    async with aclosing(studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS)) as states:
+        assert (await anext(states)).id == gone.id
+        await studio.client.projects.delete(deleted.id)
+        new = await studio.create_generation()
+        received = await anext(states)
+
+    assert received.id == new.id
 
 
 @pytest.mark.parametrize("with_generations", [True, False])

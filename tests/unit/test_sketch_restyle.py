@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops
 
 import avatar_creator_server.demo
-from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
+from avatar_creator_server.generations.recipes.comparison import color_difference, pixels_sha256
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError, Reference, Reports
@@ -73,7 +73,7 @@ def test_strength_zero_keeps_the_picture() -> None:
 
 def test_a_higher_strength_changes_the_picture_more_within_limits() -> None:
     differences = [
-        colour_difference(restyled(strength=strength), photograph()) for strength in (0.2, 0.6, 1.0)
+        color_difference(restyled(strength=strength), photograph()) for strength in (0.2, 0.6, 1.0)
     ]
     assert 0 < differences[0] < differences[1] < differences[2] < 15
 

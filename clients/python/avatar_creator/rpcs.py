@@ -45,9 +45,9 @@ _GENERATIONS = "GenerationService"
 _USAGE = "UsageService"
 _PRESETS = "PresetService"
 
-# The client retries reads; calls with a request_id, which it always sets; updates, which write the same
-# values again; and cancels, which return the same result the second time. It retries deletes only if the
-# service has not begun them: the second one would fail with NOT_FOUND although the first one succeeded.
+# The client retries reads; calls with a request_id, which it always sets; and cancels, which return the same
+# result the second time. It retries deletes only if the service has not begun them: the second one would fail
+# with NOT_FOUND although the first one succeeded.
 
 CREATE_PROJECT = Rpc(_PROJECTS, "CreateProject", avatar_project_service_pb2.CreateProjectResponse, True)
 GET_PROJECT = Rpc(_PROJECTS, "GetProject", avatar_project_service_pb2.GetProjectResponse, True)

@@ -94,7 +94,7 @@ def _log_use_of_ops_role(request: Message) -> None:
         for field, value in request.ListFields()
         if field.name.endswith(("_id", "_ids")) and field.name != "request_id"
     }
-    targets = [target.generation_id for target in getattr(request, "targets", ())]
+    targets = [target.generation_id for target in getattr(getattr(request, "targets", None), "targets", ())]
     log.info(
         "ops_role_used",
         request=request.DESCRIPTOR.name,

@@ -28,6 +28,7 @@ from avatar_creator_server.api.validation_rules import (
     specified,
     text,
     timestamp,
+    user_id,
     user_id_filter,
 )
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
@@ -74,6 +75,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "GetProjectRequest": {"project_id": (ID,)},
     "ListProjectsRequest": {"page_size": (not_negative,), "user_id": (user_id_filter,)},
+    "UpdateProjectRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
     "DeleteProjectRequest": {"project_id": (ID,)},
     "UploadAvatarMetadata": {"project_id": (ID,), "name": (NAME,), "request_id": (request_id,)},
     "GetAvatarRequest": {"avatar_id": (ID,)},
@@ -87,6 +89,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "query": (SEARCH,),
         "user_id": (user_id_filter,),
     },
+    "UpdateAvatarRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
     "DeleteAvatarRequest": {"avatar_id": (ID,)},
     "DownloadImageRequest": {"avatar_id": (ID,)},
     "CreateGenerationRequest": {
@@ -116,11 +119,12 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
+    "WatchTargets": {"targets": (not_empty, max_entries(100))},
+    "WatchAll": {"user_id": (user_id,)},
     "WatchGenerationsRequest": {
-        "targets": (max_entries(100),),
-        "project_id": (OPTIONAL_ID,),
+        "project_id": (ID,),
         "changed_since": (timestamp,),
-        "group_id": (OPTIONAL_ID,),
+        "group_id": (ID,),
     },
     "CancelGenerationRequest": {"generation_id": (ID,)},
     "RetryGenerationRequest": {"generation_id": (ID,), "request_id": (request_id,)},
@@ -166,18 +170,19 @@ def validate(request: Message, *further: FieldViolation) -> None:
     refuse([*_violations(request, ""), *further])
 
 
-def violations_of(resource: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
+def violations_of(message: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
     """Return the violations in some fields of a message.
 
     Args:
-        resource: The message.
-        place: Path of the message in its request. Each violation's path begins with it.
+        message: The message.
+        place: Path of the message in its request, with a dot at the end; empty for the request itself. Each
+            violation's path begins with it.
         only: Paths, in the message, of the fields to check.
     """
     return [
         violation
-        for violation in _violations(resource, f"{place}.")
-        if _without_index(violation.field.removeprefix(f"{place}.")) in only
+        for violation in _violations(message, place)
+        if _without_index(violation.field.removeprefix(place)) in only
     ]
 
 
@@ -232,6 +237,8 @@ def _checks_of(message: Descriptor) -> Sequence[_Checks]:
 
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
     for checks in _checks_of(message.DESCRIPTOR):
+        if checks.has_presence and not message.HasField(checks.field):
+            continue
         value = getattr(message, checks.field)
         place = path + checks.field
         for rule in checks.rules:
@@ -244,7 +251,7 @@ def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
                         yield FieldViolation(f"{place}[{index}]", problem)
                 if checks.enum is not None or checks.has_message:
                     yield from _violations_inside(checks, entry, f"{place}[{index}]")
-        elif not checks.has_presence or message.HasField(checks.field):
+        else:
             yield from _violations_inside(checks, value, place)
 
 

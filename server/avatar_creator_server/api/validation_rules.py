@@ -121,6 +121,11 @@ def user_id_filter(value: str) -> str | None:
     return f"must be a user id, or {ALL_USERS} for all users"
 
 
+def user_id(value: str) -> str | None:
+    """Allow a user id, or an empty text."""
+    return None if not value or is_user_id(value) else "must be a user id"
+
+
 def small_json(value: Struct) -> str | None:
     """Allow content that JSON can express and PostgreSQL can store, up to 8 KiB as JSON without spaces."""
     if value.ByteSize() > MAX_ENCODED_BYTES:

@@ -6,6 +6,7 @@ from datetime import UTC
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 
 from avatar_creator import Avatar, Generation, Image
 
@@ -45,6 +46,11 @@ def local_time(message: Message, field: str) -> str:
         return ""
     timestamp: Timestamp = getattr(message, field)
     return timestamp.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def calendar_day(day: Date) -> str:
+    """Return a day as `2026-11-22`."""
+    return f"{day.year:04}-{day.month:02}-{day.day:02}"
 
 
 def dimensions(image: Image) -> str:

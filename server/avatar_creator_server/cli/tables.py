@@ -25,6 +25,7 @@ from avatar_creator import (
     UsageRecord,
 )
 from avatar_creator_server.cli.format import (
+    calendar_day,
     dimensions,
     dollars,
     enum_label,
@@ -196,7 +197,7 @@ def spending(days: Sequence[DailySpend]) -> Table:
     table = _table(_text_column("day"), "app", _number_column("attempts"), _number_column("price"))
     for spend in days:
         table.add_row(
-            printable(spend.day),
+            calendar_day(spend.day),
             _shortened(spend.app_id or "no app"),
             str(spend.attempt_count),
             dollars(spend.price_micros),
@@ -209,7 +210,10 @@ def presets(listed: Sequence[AvatarPreset]) -> Table:
     table = _table(_id_column(), _name_column(), _text_column("category"), _number_column("used"))
     for preset in listed:
         table.add_row(
-            printable(preset.id), _shortened(preset.name), _shortened(preset.category), str(preset.popularity)
+            printable(preset.id),
+            _shortened(preset.name),
+            _shortened(preset.category),
+            str(preset.usage_count),
         )
     return table
 
@@ -222,7 +226,7 @@ def personas(listed: Sequence[PersonaExample]) -> Table:
             printable(example.id),
             _shortened(example.name),
             _shortened(example.category),
-            str(example.use_count),
+            str(example.usage_count),
             _shortened(f"{example.persona.name}, {example.persona.age}"),
         )
     return table

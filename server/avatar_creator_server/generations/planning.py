@@ -158,7 +158,7 @@ def _unsupported_options(route: Route, request: GenerationRequest) -> list[Field
 
 def _unsupported(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:
     return InvalidArgumentError(
-        "OPTION_NOT_HONOURED",
+        "OPTION_NOT_SUPPORTED",
         "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
         metadata={"provider": route.provider, "route": route.name},
         violations=violations,

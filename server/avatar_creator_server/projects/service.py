@@ -23,8 +23,14 @@ from avatar_creator_server.database.models import Avatar, AvatarProject, Idempot
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
-from avatar_creator_server.shared.idempotency import RequestKey, earlier_resource_id, reservation
+from avatar_creator_server.shared.idempotency import (
+    RequestKey,
+    earlier_resource_id,
+    get_or_reserve,
+    reservation,
+)
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.revisions import FIRST_REVISION, require_revision
 
 IS_NOT_DELETED = AvatarProject.delete_time.is_null()
 """Condition of a query of projects. A deleted project has a row until a background job has removed its
@@ -150,13 +156,22 @@ class Projects:
             page_token=page_token,
         )
 
-    async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
-        """Change `name`, `description` or both.
+    async def update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        project_id: str,
+        changes: Mapping[str, str],
+        *,
+        expected_revision: int,
+    ) -> Project:
+        """Change `name`, `description` or both, unless this call did it before.
 
         Raises:
             NotFoundError: The user has no such project.
+            AbortedError: The project has another revision than `expected_revision`, which is not 0.
         """
-        return await self._database.write(self._update, caller, project_id, changes)
+        return await self._database.write(self._update, caller, key, project_id, changes, expected_revision)
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
         project_id, database = new_id(), self._database
@@ -165,6 +180,7 @@ class Projects:
             "user_id": caller.user_id,
             "name": name,
             "description": description,
+            "revision": FIRST_REVISION,
         }
         if key.request_id:
             inserted = run_last(
@@ -181,9 +197,17 @@ class Projects:
         row = inserted.fetchone()
         if row is None:
             return self._get(caller, earlier_resource_id(key))
-        time = AvatarProject.create_time.python_value(row[0])
+        time: Any = AvatarProject.create_time.python_value(row[0])
         return Project(
-            project_id, caller.user_id, name, description, 0, "", create_time=time, update_time=time
+            project_id,
+            caller.user_id,
+            name,
+            description,
+            0,
+            "",
+            create_time=time,
+            update_time=time,
+            revision=FIRST_REVISION,
         )
 
     @staticmethod
@@ -193,12 +217,23 @@ class Projects:
             raise NotFoundError("project", project_id)
         return project
 
-    def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
+    def _update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        project_id: str,
+        changes: Mapping[str, str],
+        expected_revision: int,
+    ) -> Project:
+        if get_or_reserve(self._database, key, project_id) is not None:
+            return self._get(caller, project_id)
         lock_project(self._database, caller.user_id, project_id, ProjectLock.CHANGE)
+        if expected_revision:
+            require_revision("project", self._get(caller, project_id).revision, expected_revision)
         if changes:
-            AvatarProject.update(**changes, update_time=self._database.now()).where(
-                AvatarProject.id == project_id
-            ).execute()
+            AvatarProject.update(
+                **changes, update_time=self._database.now(), revision=AvatarProject.revision + 1
+            ).where(AvatarProject.id == project_id).execute()
         return self._get(caller, project_id)
 
 
@@ -223,6 +258,7 @@ def _insert_reserved() -> CompiledStatement:
         project.name: parameter("name"),
         project.description: parameter("description"),
         project.avatar_count: 0,
+        project.revision: parameter("revision"),
         project.create_time: reserved.create_time,
         project.update_time: reserved.create_time,
     }

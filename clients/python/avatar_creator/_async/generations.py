@@ -281,36 +281,42 @@ class AsyncGenerations(AsyncNamespace):
         *,
         project_id: str = "",
         group_id: str = "",
+        user_id: str = "",
         changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
     ) -> AsyncGenerator[Generation, None]:
-        """Yield the states of several generations: up to 100 targets, a group, or a whole project.
+        """Yield the states of several generations: all of the caller's, a project, a group, or 100 targets.
 
         Each generation is watched as `watch` does. The watch of targets or of a group ends when all have
-        ended. The watch of a project sends the unfinished generations, then every change and every new
-        generation, until the caller closes it with `aclose()`. It misses no change while it reconnects.
+        ended. The watch of a project or of a user sends the unfinished generations, then every change and
+        every new generation, until the caller closes it with `aclose()`. It misses no change while it
+        reconnects.
 
         Args:
-            targets: Ids, or a mapping of ids to the highest revisions seen before.
-            project_id: The project to watch, instead of targets.
-            group_id: The group of variations to watch, instead of targets.
-            changed_since: With a project: also send generations that changed at or after this time, including
-                ended ones. To resume an earlier watch, give the newest `update_time` that it returned.
+            targets: Ids, or a mapping of ids to the highest revisions seen before. Without targets, project,
+                group and user, the watch is of all generations of the caller.
+            project_id: The project to watch.
+            group_id: The group of variations to watch.
+            user_id: For operators: the user whose generations to watch.
+            changed_since: With a project or user: also send generations that changed at or after this time,
+                including ended ones. To resume an earlier watch, give the newest `update_time` that it
+                returned.
             timeout: Seconds for the whole watch; None means no limit.
             reconnect_for: Seconds without a connection after which the watch fails. Any message restarts the
                 count.
 
         Raises:
-            ValueError: The arguments do not name exactly one of targets, project and group, or
-                `changed_since` has no time zone.
+            ValueError: The arguments name more than one of targets, project, group and user, or
+                `changed_since` has no time zone, or comes with targets or a group.
             NotFoundError: A target, the project or the group does not exist, or was deleted.
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generations continue.
         """
         return self._connection.watch(
-            watching.resume_point(targets, project_id, group_id, changed_since, datetime.now(UTC)),
+            watching.resume_point(targets, project_id, group_id, user_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )

@@ -103,10 +103,14 @@ def update_avatar(
     persona: Persona | None,
     attributes: Attributes | None,
     paths: Iterable[str] | None,
+    expected_revision: int,
+    request_id: str | None,
 ) -> Call[UpdateAvatarResponse, Avatar]:
     request = UpdateAvatarRequest(
         avatar=Avatar(id=avatar_id, name=name or "", persona=persona, attributes=attributes),
         update_mask=field_mask(paths, name=name, persona=persona, attributes=attributes),
+        expected_revision=expected_revision,
+        request_id=given_or_new(request_id),
     )
     return Call(rpcs.UPDATE_AVATAR, request, lambda response: response.avatar)
 

@@ -32,9 +32,11 @@ from avatar_creator.v1.generation_service_pb2 import (
     ListGenerationsResponse,
     RetryGenerationRequest,
     RetryGenerationResponse,
+    WatchAll,
     WatchGenerationRequest,
     WatchGenerationsRequest,
     WatchTarget,
+    WatchTargets,
 )
 
 
@@ -158,7 +160,7 @@ def watch_generations(known_revisions: Mapping[str, int]) -> WatchGenerationsReq
         WatchTarget(generation_id=generation_id, known_revision=revision)
         for generation_id, revision in known_revisions.items()
     ]
-    return WatchGenerationsRequest(targets=targets)
+    return WatchGenerationsRequest(targets=WatchTargets(targets=targets))
 
 
 def watch_group(group_id: str) -> WatchGenerationsRequest:
@@ -167,6 +169,10 @@ def watch_group(group_id: str) -> WatchGenerationsRequest:
 
 def watch_project(project_id: str, changed_since: Timestamp | None) -> WatchGenerationsRequest:
     return WatchGenerationsRequest(project_id=project_id, changed_since=changed_since)
+
+
+def watch_all(user_id: str, changed_since: Timestamp | None) -> WatchGenerationsRequest:
+    return WatchGenerationsRequest(all=WatchAll(user_id=user_id), changed_since=changed_since)
 
 
 def cancel_generation(generation_id: str) -> Call[CancelGenerationResponse, Generation]:

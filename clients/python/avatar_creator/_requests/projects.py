@@ -43,11 +43,17 @@ def list_projects(user_id: str) -> ListCall[ListProjectsResponse, AvatarProject]
 
 
 def update_project(
-    project_id: str, name: str | None, description: str | None
+    project_id: str,
+    name: str | None,
+    description: str | None,
+    expected_revision: int,
+    request_id: str | None,
 ) -> Call[UpdateProjectResponse, AvatarProject]:
     request = UpdateProjectRequest(
         project=AvatarProject(id=project_id, name=name or "", description=description or ""),
         update_mask=field_mask(None, name=name, description=description),
+        expected_revision=expected_revision,
+        request_id=given_or_new(request_id),
     )
     return Call(rpcs.UPDATE_PROJECT, request, lambda response: response.project)
 

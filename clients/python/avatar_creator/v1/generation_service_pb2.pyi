@@ -63,7 +63,7 @@ class CreateGenerationRequest(_message.Message):
     `source_type` FROM_REFERENCE.
 
     The same as `reference_avatar_ids` with this one id. Only one of the two fields can be set. If the service's route
-    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
+    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED.
     """
     reproduce_generation_id: _builtins.str
     """Id of a COMPLETED generation of the caller whose recipe to run again. `Generation.reproduction` then compares the
@@ -98,7 +98,7 @@ class CreateGenerationRequest(_message.Message):
         several pictures keep the person better than with one. The model receives the pictures in this order.
 
         Only one of this field and `reference_avatar_id` can be set. If the service's route takes fewer references, the
-        call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED; the message names the maximum.
+        call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED; the message names the maximum.
         """
 
     def __init__(
@@ -478,15 +478,66 @@ class WatchTarget(_message.Message):
 Global___WatchTarget: _TypeAlias = WatchTarget  # noqa: Y015
 
 @_typing.final
+class WatchTargets(_message.Message):
+    """Generations to watch, by id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
+        """1 to 100 generations. Each id may occur once."""
+
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___WatchTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTargets: _TypeAlias = WatchTargets  # noqa: Y015
+
+@_typing.final
+class WatchAll(_message.Message):
+    """All generations of a user, in all projects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Id of the user whose generations to watch; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAll: _TypeAlias = WatchAll  # noqa: Y015
+
+@_typing.final
 class WatchGenerationsRequest(_message.Message):
-    """Request to watch several generations. Exactly one of `targets`, `project_id` and `group_id` must be set."""
+    """Request to watch several generations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGETS_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
-    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project whose generations to watch."""
     group_id: _builtins.str
@@ -494,31 +545,38 @@ class WatchGenerationsRequest(_message.Message):
     all of them have ended.
     """
     @_builtins.property
-    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
-        """1 to 100 generations. Each id may occur once."""
+    def targets(self) -> Global___WatchTargets:
+        """Up to 100 generations, by id. The stream ends when all of them have ended."""
+
+    @_builtins.property
+    def all(self) -> Global___WatchAll:
+        """All generations of the caller, or of another user."""
 
     @_builtins.property
     def changed_since(self) -> _timestamp_pb2.Timestamp:
-        """Start time for a watch by `project_id`. The stream also has the generations that changed at or after this time, even
-        if they have ended.
+        """Start time for a watch by `project_id` or `all`. The stream also has the generations that changed at or after this
+        time, even if they have ended.
 
         To resume a watch, give the newest `update_time` that the client has seen. The client misses nothing, but may
-        receive some states again. Valid only with `project_id`.
+        receive some states again. Valid only with `project_id` or `all`.
         """
 
     def __init__(
         self,
         *,
-        targets: _abc.Iterable[Global___WatchTarget] | None = ...,
+        targets: Global___WatchTargets | None = ...,
         project_id: _builtins.str = ...,
-        changed_since: _timestamp_pb2.Timestamp | None = ...,
         group_id: _builtins.str = ...,
+        all: Global___WatchAll | None = ...,
+        changed_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "selector", b"selector", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "selector", b"selector", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["targets", "project_id", "group_id", "all"]  # noqa: Y015
+    _WhichOneofArgType_selector: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
 
 Global___WatchGenerationsRequest: _TypeAlias = WatchGenerationsRequest  # noqa: Y015
 

@@ -123,22 +123,28 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         self, request: pb.WatchGenerationsRequest, context: Context
     ) -> None:
         validate(request, *_violations_of_watch(request))
-        caller, seconds = privileged_caller(request), token_seconds_left()
+        seconds, since = token_seconds_left(), mapping.instant_of(request, "changed_since")
 
         def send_update(update: GenerationUpdate) -> Awaitable[None]:
             return send(context, update.response_of_several)
 
-        if request.project_id:
-            since = mapping.instant_of(request, "changed_since")
-            watching = self._watches.watch_project(
-                caller, request.project_id, since, send_update, seconds=seconds
-            )
-        else:
-            if request.group_id:
+        match request.WhichOneof("selector"):
+            case "all":
+                user_id = resolve_list_owner(request.all).user_id
+                watching = self._watches.watch_user(user_id, since, send_update, seconds=seconds)
+            case "project_id":
+                caller = privileged_caller(request)
+                watching = self._watches.watch_project(
+                    caller, request.project_id, since, send_update, seconds=seconds
+                )
+            case "group_id":
+                caller = privileged_caller(request)
                 known = dict.fromkeys(await self._feed.ids_of_group(caller, request.group_id), 0)
-            else:
-                known = {target.generation_id: target.known_revision for target in request.targets}
-            watching = self._watches.watch(caller, known, send_update, seconds=seconds)
+                watching = self._watches.watch(caller, known, send_update, seconds=seconds)
+            case _:
+                caller = privileged_caller(request)
+                known = {target.generation_id: target.known_revision for target in request.targets.targets}
+                watching = self._watches.watch(caller, known, send_update, seconds=seconds)
         del request  # an open watch does not keep it
         await watching
 
@@ -204,10 +210,11 @@ def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -
 
 def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
     """Yield the violations that depend on several fields of a watch."""
-    if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
-        yield FieldViolation("targets", "give exactly one of targets, project_id and group_id")
-    if request.HasField("changed_since") and not request.project_id:
-        yield FieldViolation("changed_since", "needs a project_id")
-    ids = [target.generation_id for target in request.targets[:100]]
+    selector = request.WhichOneof("selector")
+    if selector is None:
+        yield FieldViolation("targets", "give one of targets, project_id, group_id and all")
+    if request.HasField("changed_since") and selector not in ("project_id", "all"):
+        yield FieldViolation("changed_since", "needs a project_id or all")
+    ids = [target.generation_id for target in request.targets.targets[:100]]
     if len(set(ids)) < len(ids):
-        yield FieldViolation("targets", "must name each generation only once")
+        yield FieldViolation("targets.targets", "must name each generation only once")

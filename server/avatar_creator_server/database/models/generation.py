@@ -137,7 +137,8 @@ _G.add_index(_G.index(_G.user_id, _G.id, name="avatar_generations_user"))
 # A user's list by state, and the user's unfinished generations.
 _G.add_index(_G.index(_G.user_id, _G.state, _G.id, name="avatar_generations_user_state"))
 _G.add_index(_G.index(_G.project, _G.id, name="avatar_generations_project"))
-_G.add_index(_G.index(_G.project, _G.update_time, name="avatar_generations_project_changed"))
+# Watches read what has changed in a project or of a user.
+_G.add_index(_G.index(_G.user_id, _G.update_time, name="avatar_generations_user_changed"))
 # A project's list by state, and an operator's list. They have ended rows only, so that no renewal of a lease
 # writes them.
 _G.add_index(
