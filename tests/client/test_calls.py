@@ -10,23 +10,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from avatar_creator import (
-    AppUsageSummary,
-    Attributes,
-    Avatar,
-    AvatarPreset,
-    AvatarProject,
-    Generation,
-    GenerationAttempt,
-    GenerationOptions,
-    GenerationParameters,
-    GenerationPriority,
-    HairStyle,
-    Persona,
-    PersonaExample,
-    Recipe,
-    UsageRecord,
-)
+from avatar_creator import GenerationParameters
+from avatar_creator.v1.attributes_pb2 import Attributes, HairStyle
+from avatar_creator.v1.avatar_pb2 import Avatar
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import (
     CreateProjectResponse,
     GetProjectRequest,
@@ -44,6 +31,13 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UpdateAvatarRequest,
     UpdateAvatarResponse,
 )
+from avatar_creator.v1.generation_pb2 import (
+    Generation,
+    GenerationAttempt,
+    GenerationOptions,
+    GenerationPriority,
+    Recipe,
+)
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationRequest,
     CreateGenerationResponse,
@@ -52,12 +46,15 @@ from avatar_creator.v1.generation_service_pb2 import (
     GetGenerationRequest,
     GetGenerationResponse,
 )
+from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.preset_service_pb2 import (
     GetPersonaExampleRequest,
     GetPersonaExampleResponse,
     GetPresetRequest,
     GetPresetResponse,
 )
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
 from avatar_creator.v1.usage_service_pb2 import (
     GetStatsRequest,
     GetStatsResponse,

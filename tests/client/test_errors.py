@@ -18,11 +18,8 @@ from avatar_creator import (
     CallCancelledError,
     DataLossError,
     DeadlineExceededError,
-    ErrorReason,
     FailedPreconditionError,
     FieldViolation,
-    Generation,
-    GenerationError,
     GenerationFailedError,
     InternalError,
     InvalidArgumentError,
@@ -38,6 +35,8 @@ from avatar_creator import (
     UnknownError,
 )
 from avatar_creator.errors import ERROR_BY_CODE
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from avatar_creator.v1.generation_pb2 import Generation, GenerationError
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationResponse
 from tests.client.both_clients import Connector
 from tests.client.scripted_server import Failure, ScriptedServer, UntilClientLeaves

@@ -8,29 +8,22 @@ from typing import Any
 
 import pytest
 
-from avatar_creator import (
-    AgeRange,
-    Avatar,
-    AvatarOrder,
-    AvatarPreset,
-    AvatarProject,
-    Gender,
-    Generation,
-    GenerationState,
-    PersonaExample,
-    SourceType,
-    Style,
-    UsageRecord,
-)
+from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
+from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsResponse
 from avatar_creator.v1.avatar_service_pb2 import (
+    AvatarOrder,
     BatchGetAvatarsResponse,
     ListAvatarsRequest,
     ListAvatarsResponse,
 )
+from avatar_creator.v1.generation_pb2 import Generation, GenerationState
 from avatar_creator.v1.generation_service_pb2 import ListGenerationsRequest, ListGenerationsResponse
+from avatar_creator.v1.persona_pb2 import PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.preset_service_pb2 import ListPersonaExamplesResponse, ListPresetsResponse
-from avatar_creator.v1.usage_pb2 import AppUsageSummary
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
 from avatar_creator.v1.usage_service_pb2 import (
     DailySpend,
     GetStatsResponse,

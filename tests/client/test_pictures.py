@@ -10,18 +10,12 @@ from typing import Any
 import grpc
 import pytest
 
-from avatar_creator import (
-    Attributes,
-    Avatar,
-    DataLossError,
-    Gender,
-    Image,
-    ImageVariant,
-    InvalidArgumentError,
-    Persona,
-)
+from avatar_creator import DataLossError, InvalidArgumentError
 from avatar_creator.pictures import CHUNK_BYTES
-from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, UploadAvatarResponse
+from avatar_creator.v1.attributes_pb2 import Attributes, Gender
+from avatar_creator.v1.avatar_pb2 import Avatar, Image
+from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, ImageVariant, UploadAvatarResponse
+from avatar_creator.v1.persona_pb2 import Persona
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, Step, Unread
 
 PICTURE = bytes(range(256)) * 1025  # two full chunks and a smaller one

@@ -15,17 +15,15 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from avatar_creator import (
     Backoff,
     DeadlineExceededError,
-    ErrorReason,
-    Generation,
     GenerationCancelledError,
-    GenerationError,
     GenerationFailedError,
-    GenerationState,
     NotFoundError,
     Resource,
     UnauthenticatedError,
     UnavailableError,
 )
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from avatar_creator.v1.generation_pb2 import Generation, GenerationError, GenerationState
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
     WatchGenerationResponse,
