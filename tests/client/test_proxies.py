@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from avatar_creator import Backoff, DeadlineExceededError, Project, UnavailableError
+from avatar_creator import Backoff, DeadlineExceededError, UnavailableError
 from avatar_creator.proxies import proxy_options
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
 from tests.client.both_clients import Connector
 from tests.client.connect_proxy import VARIABLES, ConnectProxy, remove_proxy_variables
 from tests.client.scripted_server import ScriptedServer
 
-ANSWER = GetProjectResponse(project=Project(id="p1"))
+ANSWER = GetProjectResponse(project=AvatarProject(id="p1"))
 REMOTE = "avatars.invalid:50051"
 DEAD = "http://127.0.0.1:9"
 DIRECT = [("grpc.enable_http_proxy", 0)]
