@@ -143,8 +143,10 @@ __all__ = [
     "Recipe",
     "RecordUsageResponse",
     "Reproduction",
+    "RequestEvent",
     "Resource",
     "ResourceExhaustedError",
+    "ResponseEvent",
     "SkinTone",
     "SourceType",
     "Style",
@@ -177,6 +179,7 @@ if TYPE_CHECKING:
     from avatar_creator._sync.presets import Personas, Presets
     from avatar_creator._sync.projects import Projects
     from avatar_creator._sync.usage import Usage
+    from avatar_creator.hooks import RequestEvent, ResponseEvent
     from avatar_creator.parameters import GenerationParameters
     from avatar_creator.pictures import Picture, UploadProgress
     from avatar_creator.retries import Backoff
@@ -202,6 +205,8 @@ _LAZY = {
     "Picture": "pictures",
     "Presets": "_sync.presets",
     "Projects": "_sync.projects",
+    "RequestEvent": "hooks",
+    "ResponseEvent": "hooks",
     "Token": "_sync.connection",
     "UploadProgress": "pictures",
     "Usage": "_sync.usage",
