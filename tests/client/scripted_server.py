@@ -75,6 +75,8 @@ class Received:
     method: str
     metadata: dict[str, str]
     seconds_left: float
+    peer: str
+    """Address of the client's end of the connection."""
     requests: list[Any] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     """Set when the call has ended, from either side."""
@@ -136,6 +138,7 @@ class ScriptedServer:
                 method.name,
                 dict(context.invocation_metadata()),
                 context.time_remaining(),
+                context.peer(),
                 over=over,
             )
             self.calls.append(call)

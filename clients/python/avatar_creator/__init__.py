@@ -105,8 +105,10 @@ __all__ = [
     "Recipe",
     "RecordedUsage",
     "Reproduction",
+    "RequestEvent",
     "Resource",
     "ResourceExhaustedError",
+    "ResponseEvent",
     "SkinTone",
     "SourceType",
     "Stats",
@@ -159,6 +161,7 @@ if TYPE_CHECKING:
         SourceType,
         Style,
     )
+    from avatar_creator.hooks import RequestEvent, ResponseEvent
     from avatar_creator.parameters import GenerationParameters
     from avatar_creator.pictures import Picture, UploadProgress
     from avatar_creator.retries import Backoff
@@ -212,6 +215,8 @@ _LAZY = {
     "Picture": "pictures",
     "Presets": "_sync.presets",
     "Projects": "_sync.projects",
+    "RequestEvent": "hooks",
+    "ResponseEvent": "hooks",
     "Token": "_sync.connection",
     "UploadProgress": "pictures",
     "Usage": "_sync.usage",
