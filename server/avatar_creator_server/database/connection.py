@@ -242,7 +242,7 @@ class Database:
 
         def in_transaction() -> T:
             # SQLite must take the write lock at once: it cannot upgrade a read lock while others write.
-            with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
+            with self.peewee.transaction(*([] if self.is_postgresql else ["IMMEDIATE"])):
                 return function(*args, **kwargs)
 
         return await self._run_in_turn(in_transaction, reads=False)

@@ -32,7 +32,7 @@ class RequestKey:
     request_id: str
     """UUID of the call in lower case; empty for a call that is not idempotent."""
     body_hash: str
-    """SHA-256 of the request without its `request_id`."""
+    """SHA-256 of the request without its `request_id`; empty for a call that is not idempotent."""
 
 
 def get_or_reserve(database: Database, key: RequestKey, new_resource_id: str) -> str | None:
