@@ -79,7 +79,7 @@ def test_a_watch_survives_a_server_restart(
         states = watcher.states()
 
         assert states[0] == before
-        assert states[-1].state == COMPLETED.number
+        assert states[-1].state == COMPLETED
         revisions = [state.revision for state in states]
         assert revisions == sorted(set(revisions)), "a state was received twice"
         assert client.avatars.get(present(states[-1].avatar_id)).generation_id == generation.id
