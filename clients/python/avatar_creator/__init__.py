@@ -28,45 +28,6 @@ from avatar_creator.errors import (
     UnimplementedError,
     UnknownError,
 )
-from avatar_creator.v1.attributes_pb2 import (
-    AgeRange,
-    Attributes,
-    BodyType,
-    EyeColor,
-    Gender,
-    HairColor,
-    HairStyle,
-    Headwear,
-    SkinTone,
-    Style,
-)
-from avatar_creator.v1.avatar_pb2 import Avatar, Image, PictureModeration, SourceType
-from avatar_creator.v1.avatar_project_pb2 import AvatarProject
-from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
-from avatar_creator.v1.avatar_service_pb2 import AvatarOrder, BatchGetAvatarsResponse, ImageVariant
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import (
-    AttemptOutcome,
-    Generation,
-    GenerationAttempt,
-    GenerationError,
-    GenerationOptions,
-    GenerationPriority,
-    GenerationStage,
-    GenerationState,
-    Recipe,
-    Reproduction,
-)
-from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
-from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
-from avatar_creator.v1.preset_pb2 import AvatarPreset
-from avatar_creator.v1.usage_pb2 import ActionCount, AppUsageSummary, UsageRecord
-from avatar_creator.v1.usage_service_pb2 import (
-    DailySpend,
-    GenerationStateCount,
-    GetStatsResponse,
-    RecordUsageResponse,
-)
 
 __all__ = [
     "AbortedError",
@@ -85,22 +46,21 @@ __all__ = [
     "AsyncUsage",
     "AttemptOutcome",
     "Attributes",
+    "AttributesFields",
     "Avatar",
+    "AvatarBatch",
     "AvatarCreator",
     "AvatarCreatorError",
     "AvatarOrder",
-    "AvatarPreset",
-    "AvatarProject",
     "Avatars",
     "Backoff",
-    "BatchGetAvatarsResponse",
     "BodyType",
     "CallCancelledError",
     "DailySpend",
     "DataLossError",
     "DeadlineExceededError",
     "ErrorReason",
-    "EstimateGenerationResponse",
+    "Estimate",
     "EyeColor",
     "FailedPreconditionError",
     "FieldViolation",
@@ -109,8 +69,8 @@ __all__ = [
     "GenerationAttempt",
     "GenerationCancelledError",
     "GenerationEndedError",
-    "GenerationError",
     "GenerationFailedError",
+    "GenerationFailure",
     "GenerationOptions",
     "GenerationParameters",
     "GenerationPriority",
@@ -118,8 +78,6 @@ __all__ = [
     "GenerationState",
     "GenerationStateCount",
     "Generations",
-    "GetProjectResponse",
-    "GetStatsResponse",
     "HairColor",
     "HairStyle",
     "Headwear",
@@ -129,19 +87,23 @@ __all__ = [
     "InvalidArgumentError",
     "Items",
     "NotFoundError",
+    "OpenedProject",
     "OutOfRangeError",
     "Page",
     "PermissionDeniedError",
     "Persona",
     "PersonaExample",
+    "PersonaFields",
     "Personas",
     "Picture",
     "PictureModeration",
+    "Preset",
     "Presets",
+    "Project",
     "Projects",
     "QuotaViolation",
     "Recipe",
-    "RecordUsageResponse",
+    "RecordedUsage",
     "Reproduction",
     "RequestEvent",
     "Resource",
@@ -149,6 +111,7 @@ __all__ = [
     "ResponseEvent",
     "SkinTone",
     "SourceType",
+    "Stats",
     "Style",
     "Token",
     "UnauthenticatedError",
@@ -179,10 +142,57 @@ if TYPE_CHECKING:
     from avatar_creator._sync.presets import Personas, Presets
     from avatar_creator._sync.projects import Projects
     from avatar_creator._sync.usage import Usage
+    from avatar_creator.enums import (
+        AgeRange,
+        AttemptOutcome,
+        AvatarOrder,
+        BodyType,
+        ErrorReason,
+        EyeColor,
+        Gender,
+        GenerationPriority,
+        GenerationStage,
+        GenerationState,
+        HairColor,
+        HairStyle,
+        Headwear,
+        ImageVariant,
+        SkinTone,
+        SourceType,
+        Style,
+    )
     from avatar_creator.hooks import RequestEvent, ResponseEvent
     from avatar_creator.parameters import GenerationParameters
     from avatar_creator.pictures import Picture, UploadProgress
     from avatar_creator.retries import Backoff
+    from avatar_creator.values import (
+        ActionCount,
+        AppUsageSummary,
+        Attributes,
+        AttributesFields,
+        Avatar,
+        AvatarBatch,
+        DailySpend,
+        Estimate,
+        Generation,
+        GenerationAttempt,
+        GenerationFailure,
+        GenerationOptions,
+        GenerationStateCount,
+        Image,
+        OpenedProject,
+        Persona,
+        PersonaExample,
+        PersonaFields,
+        PictureModeration,
+        Preset,
+        Project,
+        Recipe,
+        RecordedUsage,
+        Reproduction,
+        Stats,
+        UsageRecord,
+    )
 
 _LAZY = {
     "AsyncAvatarCreator": "_async.client",
@@ -210,8 +220,62 @@ _LAZY = {
     "Token": "_sync.connection",
     "UploadProgress": "pictures",
     "Usage": "_sync.usage",
+    **dict.fromkeys(
+        (
+            "AgeRange",
+            "AttemptOutcome",
+            "AvatarOrder",
+            "BodyType",
+            "ErrorReason",
+            "EyeColor",
+            "Gender",
+            "GenerationPriority",
+            "GenerationStage",
+            "GenerationState",
+            "HairColor",
+            "HairStyle",
+            "Headwear",
+            "ImageVariant",
+            "SkinTone",
+            "SourceType",
+            "Style",
+        ),
+        "enums",
+    ),
+    **dict.fromkeys(
+        (
+            "ActionCount",
+            "AppUsageSummary",
+            "Attributes",
+            "AttributesFields",
+            "Avatar",
+            "AvatarBatch",
+            "DailySpend",
+            "Estimate",
+            "Generation",
+            "GenerationAttempt",
+            "GenerationFailure",
+            "GenerationOptions",
+            "GenerationStateCount",
+            "Image",
+            "OpenedProject",
+            "Persona",
+            "PersonaExample",
+            "PersonaFields",
+            "PictureModeration",
+            "Preset",
+            "Project",
+            "Recipe",
+            "RecordedUsage",
+            "Reproduction",
+            "Stats",
+            "UsageRecord",
+        ),
+        "values",
+    ),
 }
-"""Modules of the names that are imported at their first use: most programs need only one of the clients."""
+"""Modules of the names that are imported at their first use. Most programs need only one of the clients, and
+the values need protobuf."""
 
 __version__: str
 """Version of the distribution `avatar-creator-client`."""
