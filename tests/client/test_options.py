@@ -16,9 +16,7 @@ import avatar_creator
 from avatar_creator import (
     AsyncAvatarCreator,
     AvatarCreator,
-    AvatarProject,
     CallCancelledError,
-    Generation,
     NotFoundError,
     RequestEvent,
     ResponseEvent,
@@ -26,8 +24,10 @@ from avatar_creator import (
     UnavailableError,
 )
 from avatar_creator.v1.avatar_pb2 import Avatar
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import CreateProjectResponse, GetProjectResponse
 from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
+from avatar_creator.v1.generation_pb2 import Generation
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationResponse
 from tests.client.both_clients import Connector, FakeTime
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, UntilClientLeaves

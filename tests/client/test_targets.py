@@ -7,8 +7,9 @@ from typing import Any
 import grpc
 import pytest
 
-from avatar_creator import AvatarCreator, AvatarProject, UnauthenticatedError
+from avatar_creator import AvatarCreator, UnauthenticatedError
 from avatar_creator.targets import Target, choose_target
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
 from tests.client.both_clients import Connector
 from tests.client.scripted_server import ScriptedServer
