@@ -57,7 +57,26 @@ from avatar_creator.v1.generation_pb2 import (
     Recipe,
     Reproduction,
 )
-from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
+from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse, GenerationOrder
+from avatar_creator.v1.operations_pb2 import (
+    BulkFailure,
+    FailureCount,
+    GenerationLimits,
+    Queue,
+    QueueDepth,
+    QueuePause,
+    QueueRoute,
+    RunningAttempt,
+    UserActivity,
+    UserLimits,
+    Worker,
+    WorkerState,
+)
+from avatar_creator.v1.operations_service_pb2 import (
+    BulkCancelGenerationsResponse,
+    BulkRetryGenerationsResponse,
+    UserOrder,
+)
 from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
 from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.usage_pb2 import ActionCount, AppUsageSummary, UsageRecord
@@ -78,6 +97,7 @@ __all__ = [
     "AsyncAvatars",
     "AsyncGenerations",
     "AsyncItems",
+    "AsyncOperations",
     "AsyncPersonas",
     "AsyncPresets",
     "AsyncProjects",
@@ -95,6 +115,9 @@ __all__ = [
     "Backoff",
     "BatchGetAvatarsResponse",
     "BodyType",
+    "BulkCancelGenerationsResponse",
+    "BulkFailure",
+    "BulkRetryGenerationsResponse",
     "CallCancelledError",
     "DailySpend",
     "DataLossError",
@@ -103,6 +126,7 @@ __all__ = [
     "EstimateGenerationResponse",
     "EyeColor",
     "FailedPreconditionError",
+    "FailureCount",
     "FieldViolation",
     "Gender",
     "Generation",
@@ -111,7 +135,9 @@ __all__ = [
     "GenerationEndedError",
     "GenerationError",
     "GenerationFailedError",
+    "GenerationLimits",
     "GenerationOptions",
+    "GenerationOrder",
     "GenerationParameters",
     "GenerationPriority",
     "GenerationStage",
@@ -129,6 +155,7 @@ __all__ = [
     "InvalidArgumentError",
     "Items",
     "NotFoundError",
+    "Operations",
     "OutOfRangeError",
     "Page",
     "PermissionDeniedError",
@@ -139,12 +166,17 @@ __all__ = [
     "PictureModeration",
     "Presets",
     "Projects",
+    "Queue",
+    "QueueDepth",
+    "QueuePause",
+    "QueueRoute",
     "QuotaViolation",
     "Recipe",
     "RecordUsageResponse",
     "Reproduction",
     "Resource",
     "ResourceExhaustedError",
+    "RunningAttempt",
     "SkinTone",
     "SourceType",
     "Style",
@@ -156,6 +188,11 @@ __all__ = [
     "UploadProgress",
     "Usage",
     "UsageRecord",
+    "UserActivity",
+    "UserLimits",
+    "UserOrder",
+    "Worker",
+    "WorkerState",
     "__version__",
 ]
 
@@ -165,6 +202,7 @@ if TYPE_CHECKING:
     from avatar_creator._async.connection import AsyncToken
     from avatar_creator._async.generations import AsyncGenerations
     from avatar_creator._async.items import AsyncItems
+    from avatar_creator._async.operations import AsyncOperations
     from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
     from avatar_creator._async.projects import AsyncProjects
     from avatar_creator._async.usage import AsyncUsage
@@ -174,6 +212,7 @@ if TYPE_CHECKING:
     from avatar_creator._sync.connection import Token
     from avatar_creator._sync.generations import Generations
     from avatar_creator._sync.items import Items
+    from avatar_creator._sync.operations import Operations
     from avatar_creator._sync.presets import Personas, Presets
     from avatar_creator._sync.projects import Projects
     from avatar_creator._sync.usage import Usage
@@ -186,6 +225,7 @@ _LAZY = {
     "AsyncAvatars": "_async.avatars",
     "AsyncGenerations": "_async.generations",
     "AsyncItems": "_async.items",
+    "AsyncOperations": "_async.operations",
     "AsyncPersonas": "_async.presets",
     "AsyncPresets": "_async.presets",
     "AsyncProjects": "_async.projects",
@@ -197,6 +237,7 @@ _LAZY = {
     "GenerationParameters": "parameters",
     "Generations": "_sync.generations",
     "Items": "_sync.items",
+    "Operations": "_sync.operations",
     "Page": "_requests.calls",
     "Personas": "_sync.presets",
     "Picture": "pictures",

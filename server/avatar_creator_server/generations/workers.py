@@ -194,7 +194,7 @@ class Workers:
         return _workers(self._database.is_postgresql).rows()
 
     def read_working(self, limit: int, after: str) -> list[WorkingWorker]:
-        """Read workers of all providers by name, with what they run, in a database job; those after this name."""
+        """Read the workers after this name, by name, with what they run, in a database job."""
         workers = _workers_after(self._database.is_postgresql).rows(after=after, limit=limit)
         return self._with_attempts(workers)
 

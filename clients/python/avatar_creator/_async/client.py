@@ -14,6 +14,7 @@ from avatar_creator import channels
 from avatar_creator._async.avatars import AsyncAvatars
 from avatar_creator._async.connection import AsyncConnection, AsyncSleep, AsyncToken
 from avatar_creator._async.generations import AsyncGenerations
+from avatar_creator._async.operations import AsyncOperations
 from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
 from avatar_creator._async.projects import AsyncProjects
 from avatar_creator._async.usage import AsyncUsage
@@ -37,6 +38,7 @@ class AsyncAvatarCreator:
         usage: Uses of avatars by apps, and statistics.
         presets: Presets, which are ready-made starting points.
         personas: Persona examples.
+        operations: Operation of the service, with a token that has the role ops.
     """
 
     projects: AsyncProjects
@@ -45,6 +47,7 @@ class AsyncAvatarCreator:
     usage: AsyncUsage
     presets: AsyncPresets
     personas: AsyncPersonas
+    operations: AsyncOperations
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class AsyncAvatarCreator:
         self.usage = AsyncUsage(self._connection)
         self.presets = AsyncPresets(self._connection)
         self.personas = AsyncPersonas(self._connection)
+        self.operations = AsyncOperations(self._connection)
 
     async def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.

@@ -12,6 +12,7 @@ from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import generations as requests
 from avatar_creator.parameters import GenerationParameters
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import (
     Generation,
     GenerationAttempt,
@@ -19,7 +20,7 @@ from avatar_creator.v1.generation_pb2 import (
     GenerationState,
     Recipe,
 )
-from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
+from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse, GenerationOrder
 
 
 class AsyncGenerations(AsyncNamespace):
@@ -206,12 +207,15 @@ class AsyncGenerations(AsyncNamespace):
         states: Iterable[GenerationState.ValueType] = (),
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
+        error_reasons: Iterable[ErrorReason.ValueType] = (),
+        priorities: Iterable[GenerationPriority.ValueType] = (),
+        order: GenerationOrder.ValueType = GenerationOrder.GENERATION_ORDER_UNSPECIFIED,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
     ) -> AsyncItems[Generation]:
-        """Return an iterator over all generations that match every given filter, newest first.
+        """Return an iterator over all generations that match every given filter, newest or oldest first.
 
         Args:
             project_id: Only generations of this project; empty means all projects.
@@ -219,6 +223,10 @@ class AsyncGenerations(AsyncNamespace):
             states: Only generations in one of these states; empty means all.
             create_time_from: Only generations created at or after this time, which needs a time zone.
             create_time_to: Only generations created before this time, which needs a time zone.
+            error_reasons: Only generations that failed, or whose last attempt failed, with one of these
+                reasons; empty means all.
+            priorities: Only generations of one of these priorities; empty means all.
+            order: Order by creation time; UNSPECIFIED means newest first.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.
             user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
@@ -234,7 +242,15 @@ class AsyncGenerations(AsyncNamespace):
         """
         return self._list(
             requests.list_generations(
-                project_id, group_id, states, create_time_from, create_time_to, user_id
+                project_id,
+                group_id,
+                states,
+                create_time_from,
+                create_time_to,
+                user_id,
+                error_reasons,
+                priorities,
+                order,
             ),
             page_token,
             page_size,

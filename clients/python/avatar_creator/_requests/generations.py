@@ -11,6 +11,7 @@ from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
 from avatar_creator._requests.fields import at_least_one, avatar_ids, given_or_new, timestamp
 from avatar_creator.parameters import GenerationParameters
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import (
     Generation,
     GenerationAttempt,
@@ -26,6 +27,7 @@ from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
     EstimateGenerationRequest,
     EstimateGenerationResponse,
+    GenerationOrder,
     GetGenerationRequest,
     GetGenerationResponse,
     ListGenerationsRequest,
@@ -137,6 +139,9 @@ def list_generations(
     create_time_from: datetime | None,
     create_time_to: datetime | None,
     user_id: str,
+    error_reasons: Iterable[ErrorReason.ValueType],
+    priorities: Iterable[GenerationPriority.ValueType],
+    order: GenerationOrder.ValueType,
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
         project_id=project_id,
@@ -145,6 +150,9 @@ def list_generations(
         create_time_from=timestamp(create_time_from),
         create_time_to=timestamp(create_time_to),
         user_id=user_id,
+        error_reasons=error_reasons,
+        priorities=priorities,
+        order=order,
     )
     return ListCall(rpcs.LIST_GENERATIONS, request, lambda response: response.generations)
 

@@ -14,6 +14,7 @@ from avatar_creator import channels
 from avatar_creator._sync.avatars import Avatars
 from avatar_creator._sync.connection import Connection, Sleep, Token
 from avatar_creator._sync.generations import Generations
+from avatar_creator._sync.operations import Operations
 from avatar_creator._sync.presets import Personas, Presets
 from avatar_creator._sync.projects import Projects
 from avatar_creator._sync.usage import Usage
@@ -37,6 +38,7 @@ class AvatarCreator:
         usage: Uses of avatars by apps, and statistics.
         presets: Presets, which are ready-made starting points.
         personas: Persona examples.
+        operations: Operation of the service, with a token that has the role ops.
     """
 
     projects: Projects
@@ -45,6 +47,7 @@ class AvatarCreator:
     usage: Usage
     presets: Presets
     personas: Personas
+    operations: Operations
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class AvatarCreator:
         self.usage = Usage(self._connection)
         self.presets = Presets(self._connection)
         self.personas = Personas(self._connection)
+        self.operations = Operations(self._connection)
 
     def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.
