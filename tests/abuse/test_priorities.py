@@ -12,6 +12,7 @@ from avatar_creator import AvatarCreator, GenerationPriority
 from avatar_creator_tasks.worker import GENERATION_SLOTS
 from tests.abuse.witness import Witness
 from tests.support.generations import SMALLEST
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -45,7 +46,7 @@ class Attacker:
                 "a portrait",
                 width=SMALLEST,
                 height=SMALLEST,
-                priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE,
+                priority=GenerationPriority.INTERACTIVE,
             )
             self.created += 1
 
@@ -117,11 +118,11 @@ def test_a_first_bulk_generation_starts_after_its_wait(flooded: Deployment) -> N
             "a portrait",
             width=SMALLEST,
             height=SMALLEST,
-            priority=GenerationPriority.GENERATION_PRIORITY_BULK,
+            priority=GenerationPriority.BULK,
         )
         *_, generation = client.generations.watch(started.id, timeout=60)
 
-        waited = generation.start_time.ToDatetime() - generation.create_time.ToDatetime()
+        waited = present(generation.start_time) - generation.create_time
         assert waited.total_seconds() >= 2
         # Claims begin during the two seconds and end soon after them.
         all_claims = claims_before(flooded, generation.id, since="waiting.create_time")

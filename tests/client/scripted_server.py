@@ -16,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
+from avatar_creator.conversion import Value
 from avatar_creator.v1 import (
     avatar_project_service_pb2,
     avatar_project_service_pb2_grpc,
@@ -168,3 +169,10 @@ def _status(failure: Failure) -> Any:
         details=failure.message,
         trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
     )
+
+
+def messages_of(result: Any) -> Any:
+    """Return the messages that a result of the client came from."""
+    if isinstance(result, Value):
+        return result.message
+    return [each.message for each in result] if isinstance(result, tuple | list) else result

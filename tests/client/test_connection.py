@@ -15,17 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from avatar_creator import (
-    AsyncAvatarCreator,
-    AvatarCreator,
-    AvatarProject,
-    CallCancelledError,
-    Generation,
-    NotFoundError,
-)
+from avatar_creator import AsyncAvatarCreator, AvatarCreator, CallCancelledError, NotFoundError
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse, ListProjectsRequest
 from avatar_creator.v1.avatar_project_service_pb2_grpc import AvatarProjectServiceStub
 from avatar_creator.v1.avatar_service_pb2 import UploadAvatarResponse
+from avatar_creator.v1.generation_pb2 import Generation
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationResponse
 from tests.client.both_clients import Connector, FakeTime
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, UntilClientLeaves

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from avatar_creator import AvatarProject, Backoff, DeadlineExceededError, UnavailableError
+from avatar_creator import Backoff, DeadlineExceededError, UnavailableError
 from avatar_creator.proxies import proxy_options
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
 from tests.client.both_clients import Connector
 from tests.client.connect_proxy import VARIABLES, ConnectProxy, remove_proxy_variables

@@ -86,14 +86,14 @@ def test_a_connection_without_a_call_is_closed_but_not_one_with_a_watch(
     with Calls(service.target, service.token(user)) as calls:
         generation = calls.create_generation(calls.create_project().id)
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(watch).generation.state == PENDING
+        assert next(watch).generation.state == PENDING.number
 
         for _ in range(2):
             with connected(service.target, CLIENT, seconds=30) as idle:
                 wait_until_closed(idle)
 
         cancel(service, user, generation.id)
-        assert [answer.generation.state for answer in watch][-1] == CANCELLED
+        assert [answer.generation.state for answer in watch][-1] == CANCELLED.number
 
 
 def test_a_connection_has_a_limit_of_streams(service: Deployment) -> None:

@@ -19,6 +19,7 @@ from avatar_creator import (
     PermissionDeniedError,
 )
 from tests import pictures
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 PICTURE = pictures.png()
@@ -142,7 +143,7 @@ def test_a_new_avatar_has_no_uses(client: AvatarCreator, avatar_id: str) -> None
     assert list(client.usage.list(avatar_id)) == []
     assert list(client.usage.summarize(avatar_id)) == []
     avatar = client.avatars.get(avatar_id)
-    assert (avatar.usage_count, avatar.HasField("last_used_time")) == (0, False)
+    assert (avatar.usage_count, avatar.last_used_time is not None) == (0, False)
 
 
 def test_last_used_avatars_come_first_if_requested(client: AvatarCreator, avatar_id: str) -> None:
@@ -240,7 +241,7 @@ def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> N
     uploads = [client.avatars.upload(project.id, PICTURE, name=f"Face {number}").id for number in range(3)]
     generated = client.generations.create_and_wait(project.id, "a portrait", width=256, height=256)
     for avatar_id in (uploads[0], uploads[0], generated.avatar_id):
-        client.usage.record(avatar_id, action="show", app_id="gallery")
+        client.usage.record(present(avatar_id), action="show", app_id="gallery")
 
     def figures() -> tuple[int, int, int, float, dict[int, int]]:
         stats = client.usage.stats()
@@ -252,13 +253,13 @@ def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> N
             {entry.state: entry.generation_count for entry in stats.generations if entry.generation_count},
         )
 
-    completed = GenerationState.GENERATION_STATE_COMPLETED
+    completed = GenerationState.COMPLETED
     assert figures() == (4, 3, 3, 0.75, {completed: 1})
 
     client.avatars.delete(uploads[0])
     assert figures() == (3, 2, 1, 1 / 3, {completed: 1})
 
-    client.avatars.delete(generated.avatar_id)
+    client.avatars.delete(present(generated.avatar_id))
     assert figures() == (2, 2, 0, 0.0, {completed: 1})
 
     client.projects.delete(project.id)

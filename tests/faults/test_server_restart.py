@@ -19,6 +19,7 @@ from tests.contract.calls import TIMEOUT_SECONDS, Calls, refusal_of, upload_mess
 from tests.support.background import InBackground
 from tests.support.generations import COMPLETED, LARGEST, PENDING, row_of
 from tests.support.guarded_process import GuardedProcess
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
@@ -81,7 +82,7 @@ def test_a_watch_survives_a_server_restart(
         assert states[-1].state == COMPLETED
         revisions = [state.revision for state in states]
         assert revisions == sorted(set(revisions)), "a state was received twice"
-        assert client.avatars.get(states[-1].avatar_id).generation_id == generation.id
+        assert client.avatars.get(present(states[-1].avatar_id)).generation_id == generation.id
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_sigterm_ends_watches_and_finishes_other_calls_before_the_server_exits_w
     health = stub.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
     assert next(health).status == health_pb2.HealthCheckResponse.SERVING
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-    assert next(watch).generation.state == PENDING
+    assert next(watch).generation.state == PENDING.number
 
     rest_may_follow = threading.Event()
 
@@ -152,7 +153,7 @@ def test_a_project_watch_receives_the_changes_made_while_its_server_was_down(
         seen: list[Generation] = []
 
         def watch_project() -> None:
-            for state in client.generations.watch_many(project_id=project.id, timeout=60.0):
+            for state in client.generations.watch_many(project=project.id, timeout=60.0):
                 seen.append(state)
                 if len(_completed(seen)) == 3:
                     return

@@ -104,7 +104,7 @@ def test_a_watch_ends_with_its_token_and_resumes_with_a_new_one(distributed: Dep
         project_id = generation.project_id
         for refused in [
             InBackground(lambda: list(static_client.generations.watch(generation.id))),
-            InBackground(lambda: list(static_client.generations.watch_many(project_id=project_id))),
+            InBackground(lambda: list(static_client.generations.watch_many(project=project_id))),
         ]:
             expired = refused.outcome()
             assert isinstance(expired, UnauthenticatedError)
@@ -153,7 +153,7 @@ def test_each_stopped_reader_costs_the_memory_of_one_state(
             for _ in range(CHANGE_COUNT):
                 assert change(prompt=LONG_PROMPT).prompt == LONG_PROMPT
             state = change(state="cancelled")
-        assert state.state == CANCELLED
+        assert state.state == CANCELLED.number
         grown = process.memory_info().rss - before
 
         last_states = [list(watch)[-1].generation for watch in watches]

@@ -22,11 +22,12 @@ from avatar_creator import (
 )
 from tests.pictures import scene
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-DRAWING = GenerationStage.GENERATION_STAGE_DRAWING
+DRAWING = GenerationStage.DRAWING
 LARGE = 1024
 """Width and height in pixels. A step takes about half a second, so that a watcher sees each step."""
 SECONDS = 120.0
@@ -163,7 +164,7 @@ def test_a_cancelled_generation_stops_between_two_steps(
     assert cancelled.progress_percent < 30
     assert seconds_between(cancelled.end_time, next_one.end_time) < 20 * seconds_per_step
     [attempt] = client.generations.attempts(generation.id)
-    assert attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+    assert attempt.outcome == AttemptOutcome.CANCELLED
     wait_until(lambda: [row["state"] for row in drawing_service.rows("files")].count("staged") == 0)
 
 
@@ -229,15 +230,15 @@ def test_a_recipe_is_not_reproduced_at_another_speed(model: Path, user: str, tmp
         with exact.client(user) as client:
             project = client.projects.create("Speed")
             generation = draw(client)
-            reproduced = client.generations.reproduce(generation.id, project_id=project.id)
+            reproduced = client.generations.reproduce(generation.id, project=project.id)
             *_, last = client.generations.watch(reproduced.id, timeout=SECONDS)
     finally:
         exact.close()
-    assert last.reproduction.identical_pixels
+    assert present(last.reproduction).identical_pixels
     try:
         compiled.start()
         with compiled.client(user) as client, pytest.raises(FailedPreconditionError) as refusal:
-            client.generations.reproduce(generation.id, project_id=project.id)
+            client.generations.reproduce(generation.id, project=project.id)
     finally:
         compiled.close()
     assert refusal.value.reason == "NOT_REPRODUCIBLE"
@@ -258,5 +259,5 @@ def test_a_model_that_cannot_be_loaded_fails_at_the_first_attempt(user: str, tmp
     finally:
         deployment.close()
     assert last.state == FAILED
-    assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_GONE
+    assert present(last.error).reason == ErrorReason.PROVIDER_GONE
     assert last.attempt_number == 1

@@ -29,6 +29,7 @@ from tests import pictures
 from tests.support.child_process import ChildProcess
 from tests.support.generations import SMALLEST, make_due
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.threads import Threads
@@ -105,9 +106,9 @@ class OtherActions:
             example = self.examples[number % len(self.examples)]
             started.update([preset, preset, example])
             drawn = self.client.generations.create_and_wait(
-                project, preset_id=preset, width=SMALLEST, height=SMALLEST
+                project, preset=preset, width=SMALLEST, height=SMALLEST
             )
-            self.client.usage.record(drawn.avatar_id, action="try", app_id=APPS[0])
+            self.client.usage.record(present(drawn.avatar_id), action="try", app_id=APPS[0])
             # The cancellation comes before the drawing, during it, or too late.
             with suppress(FailedPreconditionError):
                 self.client.generations.cancel(
@@ -179,7 +180,7 @@ def test_concurrent_uses_are_listed_newest_first(client: AvatarCreator) -> None:
     times = [use.create_time.ToNanoseconds() for use in client.usage.list(avatar.id, page_size=37)]
     assert len(times) == 200
     assert times == sorted(times, reverse=True)
-    assert client.avatars.get(avatar.id).last_used_time.ToNanoseconds() == times[0]
+    assert present(client.avatars.get(avatar.id).last_used_time).ToNanoseconds() == times[0]
 
 
 Rows = dict[Any, Any]

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from avatar_creator import AvatarCreator, Generation, GenerationState
+from avatar_creator import AvatarCreator
+from avatar_creator.v1.generation_pb2 import Generation, GenerationState
 from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.shared.event_bus import (
     GENERATION_CANCELLED,
@@ -107,7 +108,7 @@ def test_a_forged_event_changes_nothing_for_a_watcher(
 def states_until_cancelled(client: AvatarCreator, project_id: str) -> list[GenerationState.ValueType]:
     """Watch the project until one of its generations is cancelled, and return all received states."""
     states = []
-    for state in client.generations.watch_many(project_id=project_id):
+    for state in client.generations.watch_many(project=project_id):
         states.append(state.state)
         if state.state == CANCELLED:
             break

@@ -145,5 +145,5 @@ async def test_a_generation_is_answered_while_the_queue_cannot_be_read(
     read = await queue.studio.client.generations.get(created.id)
 
     assert created.id == read.id
-    assert not created.HasField("queue_position")
-    assert not created.HasField("expected_seconds")
+    assert created.queue_position is None
+    assert created.expected_seconds is None

@@ -20,6 +20,7 @@ from avatar_creator import (
 from tests import pictures
 from tests.support.generations import COMPLETED
 from tests.support.huggingface_router import RouterFake
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 SIDE = 512
@@ -30,7 +31,7 @@ KREA_2 = "krea/Krea-2-Turbo"
 QWEN = "Qwen/Qwen-Image"
 UNKNOWN = "example/model"
 SARAH = Persona(name="Sarah", age=32, personality=["warm"])
-RED_HAIR = Attributes(gender=Gender.GENDER_FEMALE, hair_color=HairColor.HAIR_COLOR_RED)
+RED_HAIR = Attributes(gender=Gender.FEMALE, hair_color=HairColor.RED)
 INSTRUCTION = (
     "Make a professional studio photograph of the person in the picture: in a garden. The person is 32 years "
     "old, female and a middle-aged adult (30-50 years old). The person has red hair and a warm personality. "
@@ -158,14 +159,14 @@ def test_an_edited_reference_has_an_instruction_and_keeps_it_when_reproduced(
         edited, recipe = draw(client, reference_avatar_id=first.avatar_id, persona=SARAH, attributes=RED_HAIR)
         body = sent(router)["body"]
         project_id = client.projects.create("Again").id
-        again = client.generations.reproduce(edited.id, project_id=project_id)
+        again = client.generations.reproduce(edited.id, project=project_id)
         *_, again = client.generations.watch(again.id, timeout=60.0)
 
     assert body["prompt"] == recipe.provider_prompt == edited.provider_prompt == INSTRUCTION
     assert body["guidance_scale"] == 2.5
     assert recipe.enhanced_prompt == edited.enhanced_prompt
     assert edited.enhanced_prompt.startswith("Sarah, 32 years old, warm personality, female, ")
-    assert again.reproduction.identical_pixels
+    assert present(again.reproduction).identical_pixels
     assert sent(router)["body"] == body
     assert "LoRA" in " ".join(edited.warnings)
 
@@ -213,7 +214,7 @@ def test_the_prompt_can_be_sentences_and_a_reproduction_keeps_them(
     server = embedded.start_server(PROMPT_STYLE="tags")
     with AvatarCreator(server.target, token=embedded.token(user)) as client:
         project_id = client.projects.create("Again").id
-        again = client.generations.reproduce(generation.id, project_id=project_id)
+        again = client.generations.reproduce(generation.id, project=project_id)
         *_, again = client.generations.watch(again.id, timeout=60.0)
 
     assert recipe.provider_prompt == generation.enhanced_prompt == again.enhanced_prompt
@@ -276,7 +277,7 @@ def test_a_model_that_only_edits_refuses_a_request_without_a_reference(
     with AvatarCreator(server.target, token=distributed.token(user)) as client:
         project_id = client.projects.create("Models").id
         sarah = client.avatars.upload(project_id, pictures.png(), name="Sarah")
-        with_reference = client.generations.create(project_id, "a woman", reference_avatar_id=sarah.id)
+        with_reference = client.generations.create(project_id, "a woman", reference=sarah.id)
         refused = []
         for call in (client.generations.estimate, client.generations.create):
             with pytest.raises(InvalidArgumentError) as caught:

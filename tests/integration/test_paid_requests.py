@@ -24,14 +24,15 @@ from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
-RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
-RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
+RELEASED = AttemptOutcome.RELEASED
+RETRYABLE = AttemptOutcome.RETRYABLE
+SUCCEEDED = AttemptOutcome.SUCCEEDED
+UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
 PRICE = 35_000
 REFERENCE_PRICE = 25_000
 """Price of a picture by FLUX.1-Kontext without a LoRA."""
@@ -167,7 +168,7 @@ async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_conti
         await studio.retry_now(generation.id, attempt=1)
         failed = await studio.wait_for_end(generation.id)
 
-        assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
+        assert present(failed.error).reason == ErrorReason.PROVIDER_REJECTED
         assert failed.price_micros == REFERENCE_PRICE
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
 
@@ -202,7 +203,7 @@ async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_anot
         read = await studio.client.generations.recipe(generation.id)
         assert read is not None
         assert read.route == "fal-ai-reference"
-        again = await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+        again = await studio.client.generations.reproduce(generation.id, project=studio.project_id)
         (await provider.next_drawing()).succeed()
         assert (await studio.wait_for_end(again.id)).state == COMPLETED
     assert provider.cancelled == []
@@ -344,8 +345,8 @@ async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_st
                 failed = await studio.wait_for_end(generation.id)
 
         assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-        assert failed.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
-        assert "does not retry" in failed.error.message
+        assert present(failed.error).reason == ErrorReason.STORAGE_UNAVAILABLE
+        assert "does not retry" in present(failed.error).message
         [attempt] = await studio.attempts(generation.id)
         assert (attempt.possibly_charged, attempt.price_micros) == (True, PRICE)
         assert not provider.has_begun()
@@ -369,7 +370,7 @@ async def test_a_picture_of_a_single_request_that_the_worker_cannot_read_is_not_
         failed = await studio.wait_for_end(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-    assert "does not retry" in failed.error.message
+    assert "does not retry" in present(failed.error).message
 
 
 async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops_is_not_paid_twice(
@@ -385,8 +386,8 @@ async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops
         failed = await studio.client.generations.get(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-    assert failed.error.reason == ErrorReason.ERROR_REASON_WORKER_LOST
-    assert failed.error.message == (
+    assert present(failed.error).reason == ErrorReason.WORKER_LOST
+    assert present(failed.error).message == (
         "the worker stopped before it had stored the picture; a picture that may be paid for is lost, "
         "so the service does not retry"
     )
@@ -420,13 +421,13 @@ async def test_a_reproduction_completes_although_the_storage_does_not_return_the
             await studio.wait_for_end(original.id)
             for file in studio.service.deployment.files():
                 make_unreadable(file)
-            again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+            again = await studio.client.generations.reproduce(original.id, project=studio.project_id)
             (await provider.next_drawing()).succeed()
             completed = await studio.wait_for_end(again.id)
 
     assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
-    assert completed.reproduction.identical_pixels
-    assert not completed.reproduction.HasField("colour_difference")
+    assert present(completed.reproduction).identical_pixels
+    assert present(completed.reproduction).colour_difference is None
     assert "reproduction_not_compared" in {entry["event"] for entry in logs}
 
 
@@ -535,7 +536,7 @@ async def test_a_reproduction_that_can_no_longer_be_one_is_not_retried(
             )
             (await provider.next_drawing()).succeed()
             await studio.wait_for_end(original.id)
-        again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+        again = await studio.client.generations.reproduce(original.id, project=studio.project_id)
         await studio.client.generations.cancel(again.id)
         retried = await studio.client.generations.retry(again.id)
         assert retried.reproduce_of == original.id
@@ -563,5 +564,5 @@ async def test_a_prompt_that_was_denied_later_is_not_reproduced(
         await studio.wait_for_end(generation.id)
     async with serving(embedded, user, PROMPT_DENY_LIST_FILE=str(denied)) as studio:
         with pytest.raises(InvalidArgumentError) as refused:
-            await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+            await studio.client.generations.reproduce(generation.id, project=studio.project_id)
     assert refused.value.reason == "PROMPT_REFUSED"

@@ -23,6 +23,7 @@ from tests.support.hosted_fake.behavior import Stage
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
@@ -202,15 +203,17 @@ async def draw_once(client: AsyncAvatarCreator, project_id: str) -> tuple[Genera
     """Start a generation, wait for the end of its first attempt, and return its state and outcome."""
     created = await client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST)
     async for state in client.generations.watch(created.id, timeout=20.0):
-        if state.HasField("end_time") or state.HasField("error"):
+        if state.end_time is not None or state.error is not None:
             break
     [attempt] = await client.generations.attempts(created.id)
     name = GenerationState.Name(state.state).removeprefix("GENERATION_STATE_").lower()
-    if not state.HasField("end_time"):
-        wait = state.next_attempt_time.ToDatetime() - attempt.end_time.ToDatetime()
+    if state.end_time is None:
+        wait = present(state.next_attempt_time) - present(attempt.end_time)
         stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_").lower()
         name = f"{stage} {round(wait.total_seconds() / 10) * 10}"
-    reason = ErrorReason.Name(state.error.reason).removeprefix("ERROR_REASON_").removeprefix("PROVIDER_")
+    reason = (
+        ErrorReason.Name(present(state.error).reason).removeprefix("ERROR_REASON_").removeprefix("PROVIDER_")
+    )
     outcome = AttemptOutcome.Name(attempt.outcome).removeprefix("ATTEMPT_OUTCOME_").lower()
     found = Row(Behavior(), name, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0)
     assert state.price_micros == attempt.price_micros
@@ -218,7 +221,7 @@ async def draw_once(client: AsyncAvatarCreator, project_id: str) -> tuple[Genera
         assert attempt.possibly_charged
     assert KEY not in str(state)
     # A generation that waits for a retry would disturb the next row.
-    if not state.HasField("end_time"):
+    if state.end_time is None:
         await client.generations.cancel(created.id)
     return state, found
 
@@ -243,7 +246,7 @@ async def test_every_behavior_has_its_outcome(
                     count = router.count
                     line = (
                         f"{name:36} {found.state:22} {found.reason:16} {found.attempt:15}"
-                        f" {found.price:7} {count}  {state.error.message}"
+                        f" {found.price:7} {count}  {present(state.error).message}"
                     )
                     lines.append(line)
                     got = (found.state, found.reason, found.attempt, found.price, count)

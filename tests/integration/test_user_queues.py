@@ -27,7 +27,7 @@ from tests.support.studio import Studio
 
 PRIORITIES = [value for value in GenerationPriority.values() if value]
 
-INTERACTIVE = GenerationPriority.GENERATION_PRIORITY_INTERACTIVE
+INTERACTIVE = GenerationPriority.INTERACTIVE
 CANDIDATES = 50
 """Number of queues from which a claim chooses."""
 

@@ -125,7 +125,7 @@ async def test_the_watch_of_a_project_sends_unfinished_generations_then_changes_
     unfinished = [await studio.create_generation() for _ in range(2)]
     elsewhere = await studio.client.projects.create("Elsewhere")
     await studio.create_generation(elsewhere.id)
-    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
+    watch = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
 
     async with aclosing(watch) as states:
         assert [await anext(states) for _ in unfinished] == unfinished
@@ -143,7 +143,7 @@ async def test_changes_without_an_event_are_reread_and_earlier_ends_are_not_sent
 ) -> None:
     ended_before, unfinished = await studio.create_generation(), await studio.create_generation()
     await studio.cancel(ended_before)
-    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
+    watch = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
 
     async with aclosing(watch) as states:
         assert (await anext(states)).id == unfinished.id
@@ -162,9 +162,9 @@ async def test_a_watch_resumes_without_a_gap(studio: Studio) -> None:
     seen, unfinished = await studio.create_generation(), await studio.create_generation()
     seen = await studio.cancel(seen)
     missed = await studio.cancel(await studio.create_generation())
-    since = seen.update_time.ToDatetime(tzinfo=UTC)
+    since = seen.update_time
     watch = studio.client.generations.watch_many(
-        project_id=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
+        project=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
     )
 
     async with aclosing(watch) as states:
@@ -179,7 +179,7 @@ async def test_a_watch_resumes_without_a_gap(studio: Studio) -> None:
 
 async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studio: Studio) -> None:
     oldest, *others = [await studio.create_generation() for _ in range(4)]
-    since = oldest.update_time.ToDatetime(tzinfo=UTC)
+    since = oldest.update_time
     for other in others:
         await studio.cancel(other)
     # So long ago that the overlap at a resumption does not include them.
@@ -193,14 +193,14 @@ async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studi
 
     while len(set(received)) < 4:
         watch = studio.client.generations.watch_many(
-            project_id=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
+            project=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
         )
         async with aclosing(watch) as states:
             async for state in states:
                 if state.id not in received:
                     break
         received.append(state.id)
-        since = max(since, state.update_time.ToDatetime(tzinfo=UTC))
+        since = max(since, state.update_time)
 
     assert received[-1] == oldest.id
 
@@ -211,7 +211,7 @@ async def test_deleting_the_project_ends_its_watch_with_not_found(
 ) -> None:
     if with_generations:
         await studio.create_generation()
-    stream = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
+    stream = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
     following = asyncio.create_task(_all(stream))
     if with_generations:
         # The watch has started, so it sends this generation from its slot.

@@ -18,6 +18,7 @@ from avatar_creator_server.generations.prompt import (
 )
 from avatar_creator_server.people import vocabulary
 from avatar_creator_server.people.person import Attributes, Persona
+from tests.support.presence import present
 
 TOKENS = 512
 """Number of tokens that FLUX.1-dev reads."""
@@ -80,7 +81,7 @@ def test_a_generation_has_the_example_word_for_word(shared_client: AvatarCreator
     assert generation.prompt == "confident business woman"
     *_, ended = shared_client.generations.watch(generation.id)
     assert (ended.enhanced_prompt, ended.negative_prompt) == (EXAMPLE, NEGATIVE)
-    avatar = shared_client.avatars.get(ended.avatar_id)
+    avatar = shared_client.avatars.get(present(ended.avatar_id))
     assert avatar.generation_prompt == "confident business woman"
 
 

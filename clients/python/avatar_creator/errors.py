@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import Generation
+if TYPE_CHECKING:
+    from avatar_creator.values import Generation
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -220,8 +220,8 @@ class GenerationFailedError(GenerationEndedError):
     """The generation FAILED; `reason` and `message` come from its error."""
 
     def __init__(self, generation: Generation) -> None:
-        name = ErrorReason.Name(generation.error.reason) if _is_known(generation.error.reason) else ""
-        super().__init__(generation, generation.error.message, reason=name.removeprefix("ERROR_REASON_"))
+        error = generation.error
+        super().__init__(generation, error.message if error else "", reason=error.reason if error else "")
 
 
 class GenerationCancelledError(GenerationEndedError):
@@ -339,7 +339,3 @@ def _detail(detail: Any) -> dict[str, Any]:
         resource = error_details_pb2.ResourceInfo.FromString(detail.value)
         return {"resource": Resource(resource.resource_type, resource.resource_name)}
     return {}
-
-
-def _is_known(reason: int) -> bool:
-    return reason in ErrorReason.values()

@@ -32,7 +32,7 @@ class Rpc(Generic[Response]):
     retryable: bool
     """True if a second call is safe after UNAVAILABLE, when the first one may have succeeded."""
     transfer: bool = False
-    """True if the call carries a picture or changes many resources, and so has the longer default deadline."""
+    """True if the call carries a picture or changes many resources: it has the longer default deadline."""
 
     @property
     def path(self) -> str:

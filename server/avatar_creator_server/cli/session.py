@@ -13,13 +13,12 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import grpc
 import typer
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from rich.console import Console, RenderableType
 
 from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError, channels
+from avatar_creator.conversion import Value
 from avatar_creator.errors import from_rpc_error
 from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.cli.errors import CommandError
@@ -37,9 +36,9 @@ _CONNECT_SECONDS = 10.0
 _GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 """Beginnings of names that gRPC resolves: https://github.com/grpc/grpc/blob/master/doc/naming.md."""
 _TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-Result: TypeAlias = "Message | str | Sequence[Result] | Mapping[str, Result]"
+Result: TypeAlias = "Value[Any] | str | Sequence[Result] | Mapping[str, Result]"
 _Result = TypeVar("_Result", bound=Result)
-_Messages = TypeVar("_Messages", bound=Sequence[Message])
+_Values = TypeVar("_Values", bound=Sequence[Value[Any]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +78,16 @@ class Session:
             for line in captured.get().splitlines():
                 typer.echo(line.rstrip())
 
-    def print_list(self, items: _Messages, table: Callable[[_Messages], RenderableType]) -> None:
+    def print_list(self, items: _Values, table: Callable[[_Values], RenderableType]) -> None:
         """Print the items as the result."""
         if not items and not self.as_json:
             self.note("no results")
         else:
             self.print_result(items, table)
 
-    def print_json_line(self, message: Message) -> None:
-        """Print one message of several as a line of JSON."""
-        typer.echo(json.dumps(_document(message)))
+    def print_json_line(self, value: Value[Any]) -> None:
+        """Print one value of several as a line of JSON."""
+        typer.echo(json.dumps(_document(value)))
 
     def print_sentence(self, sentence: str) -> None:
         """Print a sentence for people on standard output."""
@@ -241,13 +240,8 @@ def _console(is_terminal: bool, *, stderr: bool = False) -> Console:
 
 def _document(result: Result) -> Any:
     match result:
-        case Message():
-            return MessageToDict(
-                result,
-                preserving_proto_field_name=True,
-                # A script that reads a count needs it also when it is 0.
-                always_print_fields_with_no_presence=True,
-            )
+        case Value():
+            return result.to_dict()
         case str():
             return result
         case Mapping():

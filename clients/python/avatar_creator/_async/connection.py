@@ -32,13 +32,12 @@ from avatar_creator.pictures import (
 )
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
-from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
     UploadAvatarResponse,
 )
-from avatar_creator.v1.generation_pb2 import Generation
+from avatar_creator.values import Avatar, Generation
 
 AsyncToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A bearer token, or a function, async or not, that the client calls before every attempt to get one."""
@@ -101,7 +100,7 @@ class AsyncConnection(BaseConnection):
                 stream.cancel()
 
         response = await self._with_retries(rpc, timeout, attempt, resendable=source.resendable)
-        return response.avatar
+        return Avatar.from_message(response.avatar)
 
     async def download(self, request: Message, timeout: float | None) -> bytes:
         """Download a picture and return its verified bytes."""
@@ -141,7 +140,7 @@ class AsyncConnection(BaseConnection):
                     async for message in stream:
                         reconnects.progressed()
                         if resume.is_new(message.generation):
-                            yield message.generation
+                            yield Generation.from_message(message.generation)
                         if resume.finished:
                             return
                 if resume.finished_if_closed:

@@ -8,13 +8,24 @@ from datetime import datetime
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import operations as requests
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import Generation, GenerationPriority, GenerationState
-from avatar_creator.v1.operations_pb2 import Queue, UserActivity, UserLimits, Worker
-from avatar_creator.v1.operations_service_pb2 import (
-    BulkCancelGenerationsResponse,
-    BulkRetryGenerationsResponse,
+from avatar_creator.enums import (
+    ErrorReason,
+    GenerationPriority,
+    GenerationPriorityWord,
+    GenerationState,
+    GenerationStateWord,
     UserOrder,
+    UserOrderWord,
+)
+from avatar_creator.values import (
+    BulkCancellation,
+    BulkRetry,
+    Generation,
+    Project,
+    Queue,
+    UserActivity,
+    UserLimits,
+    Worker,
 )
 
 
@@ -39,11 +50,11 @@ class AsyncOperations(AsyncNamespace):
         """
         return self._list(requests.list_workers(), page_token, page_size, timeout)
 
-    async def drain_worker(self, worker_name: str, *, timeout: float | None = None) -> Worker:
+    async def drain_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
         """Let a worker finish what it runs and take no more generations, until `resume_worker`.
 
         Args:
-            worker_name: Name of the worker.
+            worker: The worker, or its name.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -52,13 +63,13 @@ class AsyncOperations(AsyncNamespace):
         Raises:
             NotFoundError: There is no such worker.
         """
-        return await self._connection.call(requests.drain_worker(worker_name), timeout)
+        return await self._connection.call(requests.drain_worker(worker), timeout)
 
-    async def resume_worker(self, worker_name: str, *, timeout: float | None = None) -> Worker:
+    async def resume_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
         """Let a drained worker take generations again.
 
         Args:
-            worker_name: Name of the worker.
+            worker: The worker, or its name.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -67,7 +78,7 @@ class AsyncOperations(AsyncNamespace):
         Raises:
             NotFoundError: There is no such worker.
         """
-        return await self._connection.call(requests.resume_worker(worker_name), timeout)
+        return await self._connection.call(requests.resume_worker(worker), timeout)
 
     async def get_queue(self, *, timeout: float | None = None) -> Queue:
         """Return how much waits and runs, what is paused, and what failed in the last hour.
@@ -105,11 +116,11 @@ class AsyncOperations(AsyncNamespace):
         """
         return await self._connection.call(requests.resume_queue(route), timeout)
 
-    async def retry_now(self, generation_id: str, *, timeout: float | None = None) -> Generation:
+    async def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
         """Start the retry of a generation now that waits for the time of its next attempt.
 
         Args:
-            generation_id: Id of the generation.
+            generation: The generation, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -119,27 +130,29 @@ class AsyncOperations(AsyncNamespace):
             FailedPreconditionError: The generation is not pending.
             NotFoundError: The generation does not exist.
         """
-        return await self._connection.call(requests.retry_now(generation_id), timeout)
+        return await self._connection.call(requests.retry_now(generation), timeout)
 
     async def bulk_cancel(
         self,
         *,
         user_id: str,
-        project_id: str = "",
-        states: Iterable[GenerationState.ValueType] = (),
-        error_reasons: Iterable[ErrorReason.ValueType] = (),
-        priorities: Iterable[GenerationPriority.ValueType] = (),
+        project: Project | str = "",
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
         create_time_to: datetime | None = None,
         dry_run: bool = False,
         max_count: int = 0,
         timeout: float | None = None,
-    ) -> BulkCancelGenerationsResponse:
+    ) -> BulkCancellation:
         """Cancel the generations that match every given filter, oldest first.
 
         Args:
             user_id: The user whose generations to cancel, or `-` for all users.
-            project_id: Only generations of this project; empty means all.
-            states: Only generations in one of these states, PENDING or PROCESSING; empty means both.
+            project: Only generations of this project, or of the project with this id; empty means all.
+            states: PENDING or PROCESSING; empty means both.
             error_reasons: Only generations whose last attempt failed with one of these reasons; empty means
                 all generations.
             priorities: Only generations of one of these priorities; empty means all.
@@ -156,7 +169,7 @@ class AsyncOperations(AsyncNamespace):
             InvalidArgumentError: A state cannot be cancelled.
         """
         selection = requests.generation_filter(
-            user_id, project_id, states, error_reasons, priorities, create_time_to
+            user_id, project, states, error_reasons, priorities, create_time_to
         )
         return await self._connection.call(requests.bulk_cancel(selection, dry_run, max_count), timeout)
 
@@ -164,21 +177,23 @@ class AsyncOperations(AsyncNamespace):
         self,
         *,
         user_id: str,
-        project_id: str = "",
-        states: Iterable[GenerationState.ValueType] = (),
-        error_reasons: Iterable[ErrorReason.ValueType] = (),
-        priorities: Iterable[GenerationPriority.ValueType] = (),
+        project: Project | str = "",
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
         create_time_to: datetime | None = None,
         dry_run: bool = False,
         max_count: int = 0,
         timeout: float | None = None,
-    ) -> BulkRetryGenerationsResponse:
+    ) -> BulkRetry:
         """Retry the generations that match every given filter, oldest first, each at most once.
 
         Args:
             user_id: The user whose generations to retry, or `-` for all users.
-            project_id: Only generations of this project; empty means all.
-            states: Only generations in one of these states, FAILED or CANCELLED; empty means FAILED.
+            project: Only generations of this project, or of the project with this id; empty means all.
+            states: FAILED, CANCELLED or both; empty means FAILED.
             error_reasons: Only generations that failed with one of these reasons; empty means all.
             priorities: Only generations of one of these priorities; empty means all.
             create_time_to: Only generations created before this time, which must have a time zone.
@@ -195,14 +210,14 @@ class AsyncOperations(AsyncNamespace):
             InvalidArgumentError: A state cannot be retried.
         """
         selection = requests.generation_filter(
-            user_id, project_id, states, error_reasons, priorities, create_time_to
+            user_id, project, states, error_reasons, priorities, create_time_to
         )
         return await self._connection.call(requests.bulk_retry(selection, dry_run, max_count), timeout)
 
     def list_users(
         self,
         *,
-        order: UserOrder.ValueType = UserOrder.USER_ORDER_UNSPECIFIED,
+        order: UserOrder | UserOrderWord | None = None,
         since: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
@@ -211,7 +226,7 @@ class AsyncOperations(AsyncNamespace):
         """Return an iterator over the users with the most of something, largest number first.
 
         Args:
-            order: The number that counts; UNSPECIFIED means the length of the queue.
+            order: The number that counts; None means the length of the queue.
             since: Start of the period for failures and cost, with a time zone; None means 24 hours ago.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.

@@ -16,13 +16,12 @@ from avatar_creator.errors import AvatarCreatorError, UnavailableError, from_rpc
 from avatar_creator.pictures import PictureSource, ReceivedPicture, UploadProgress, save, upload_messages
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
-from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
     UploadAvatarResponse,
 )
-from avatar_creator.v1.generation_pb2 import Generation
+from avatar_creator.values import Avatar, Generation
 
 Token: TypeAlias = str | Callable[[], str]
 """A bearer token, or a function that the client calls before every attempt to get one."""
@@ -84,7 +83,8 @@ class Connection(BaseConnection):
                     raise failures[0] from None
                 raise
 
-        return self._with_retries(rpc, timeout, attempt, resendable=source.resendable).avatar
+        response = self._with_retries(rpc, timeout, attempt, resendable=source.resendable)
+        return Avatar.from_message(response.avatar)
 
     def download(self, request: Message, timeout: float | None) -> bytes:
         """Download a picture and return its verified bytes."""
@@ -123,7 +123,7 @@ class Connection(BaseConnection):
                 for message in stream:
                     reconnects.progressed()
                     if resume.is_new(message.generation):
-                        yield message.generation
+                        yield Generation.from_message(message.generation)
                     if resume.finished:
                         return
                 if resume.finished_if_closed:

@@ -9,13 +9,24 @@ from datetime import datetime
 from avatar_creator._requests import operations as requests
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import Generation, GenerationPriority, GenerationState
-from avatar_creator.v1.operations_pb2 import Queue, UserActivity, UserLimits, Worker
-from avatar_creator.v1.operations_service_pb2 import (
-    BulkCancelGenerationsResponse,
-    BulkRetryGenerationsResponse,
+from avatar_creator.enums import (
+    ErrorReason,
+    GenerationPriority,
+    GenerationPriorityWord,
+    GenerationState,
+    GenerationStateWord,
     UserOrder,
+    UserOrderWord,
+)
+from avatar_creator.values import (
+    BulkCancellation,
+    BulkRetry,
+    Generation,
+    Project,
+    Queue,
+    UserActivity,
+    UserLimits,
+    Worker,
 )
 
 
@@ -40,11 +51,11 @@ class Operations(Namespace):
         """
         return self._list(requests.list_workers(), page_token, page_size, timeout)
 
-    def drain_worker(self, worker_name: str, *, timeout: float | None = None) -> Worker:
+    def drain_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
         """Let a worker finish what it runs and take no more generations, until `resume_worker`.
 
         Args:
-            worker_name: Name of the worker.
+            worker: The worker, or its name.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -53,13 +64,13 @@ class Operations(Namespace):
         Raises:
             NotFoundError: There is no such worker.
         """
-        return self._connection.call(requests.drain_worker(worker_name), timeout)
+        return self._connection.call(requests.drain_worker(worker), timeout)
 
-    def resume_worker(self, worker_name: str, *, timeout: float | None = None) -> Worker:
+    def resume_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
         """Let a drained worker take generations again.
 
         Args:
-            worker_name: Name of the worker.
+            worker: The worker, or its name.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -68,7 +79,7 @@ class Operations(Namespace):
         Raises:
             NotFoundError: There is no such worker.
         """
-        return self._connection.call(requests.resume_worker(worker_name), timeout)
+        return self._connection.call(requests.resume_worker(worker), timeout)
 
     def get_queue(self, *, timeout: float | None = None) -> Queue:
         """Return how much waits and runs, what is paused, and what failed in the last hour.
@@ -106,11 +117,11 @@ class Operations(Namespace):
         """
         return self._connection.call(requests.resume_queue(route), timeout)
 
-    def retry_now(self, generation_id: str, *, timeout: float | None = None) -> Generation:
+    def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
         """Start the retry of a generation now that waits for the time of its next attempt.
 
         Args:
-            generation_id: Id of the generation.
+            generation: The generation, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -120,27 +131,29 @@ class Operations(Namespace):
             FailedPreconditionError: The generation is not pending.
             NotFoundError: The generation does not exist.
         """
-        return self._connection.call(requests.retry_now(generation_id), timeout)
+        return self._connection.call(requests.retry_now(generation), timeout)
 
     def bulk_cancel(
         self,
         *,
         user_id: str,
-        project_id: str = "",
-        states: Iterable[GenerationState.ValueType] = (),
-        error_reasons: Iterable[ErrorReason.ValueType] = (),
-        priorities: Iterable[GenerationPriority.ValueType] = (),
+        project: Project | str = "",
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
         create_time_to: datetime | None = None,
         dry_run: bool = False,
         max_count: int = 0,
         timeout: float | None = None,
-    ) -> BulkCancelGenerationsResponse:
+    ) -> BulkCancellation:
         """Cancel the generations that match every given filter, oldest first.
 
         Args:
             user_id: The user whose generations to cancel, or `-` for all users.
-            project_id: Only generations of this project; empty means all.
-            states: Only generations in one of these states, PENDING or PROCESSING; empty means both.
+            project: Only generations of this project, or of the project with this id; empty means all.
+            states: PENDING or PROCESSING; empty means both.
             error_reasons: Only generations whose last attempt failed with one of these reasons; empty means
                 all generations.
             priorities: Only generations of one of these priorities; empty means all.
@@ -157,7 +170,7 @@ class Operations(Namespace):
             InvalidArgumentError: A state cannot be cancelled.
         """
         selection = requests.generation_filter(
-            user_id, project_id, states, error_reasons, priorities, create_time_to
+            user_id, project, states, error_reasons, priorities, create_time_to
         )
         return self._connection.call(requests.bulk_cancel(selection, dry_run, max_count), timeout)
 
@@ -165,21 +178,23 @@ class Operations(Namespace):
         self,
         *,
         user_id: str,
-        project_id: str = "",
-        states: Iterable[GenerationState.ValueType] = (),
-        error_reasons: Iterable[ErrorReason.ValueType] = (),
-        priorities: Iterable[GenerationPriority.ValueType] = (),
+        project: Project | str = "",
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
         create_time_to: datetime | None = None,
         dry_run: bool = False,
         max_count: int = 0,
         timeout: float | None = None,
-    ) -> BulkRetryGenerationsResponse:
+    ) -> BulkRetry:
         """Retry the generations that match every given filter, oldest first, each at most once.
 
         Args:
             user_id: The user whose generations to retry, or `-` for all users.
-            project_id: Only generations of this project; empty means all.
-            states: Only generations in one of these states, FAILED or CANCELLED; empty means FAILED.
+            project: Only generations of this project, or of the project with this id; empty means all.
+            states: FAILED, CANCELLED or both; empty means FAILED.
             error_reasons: Only generations that failed with one of these reasons; empty means all.
             priorities: Only generations of one of these priorities; empty means all.
             create_time_to: Only generations created before this time, which must have a time zone.
@@ -196,14 +211,14 @@ class Operations(Namespace):
             InvalidArgumentError: A state cannot be retried.
         """
         selection = requests.generation_filter(
-            user_id, project_id, states, error_reasons, priorities, create_time_to
+            user_id, project, states, error_reasons, priorities, create_time_to
         )
         return self._connection.call(requests.bulk_retry(selection, dry_run, max_count), timeout)
 
     def list_users(
         self,
         *,
-        order: UserOrder.ValueType = UserOrder.USER_ORDER_UNSPECIFIED,
+        order: UserOrder | UserOrderWord | None = None,
         since: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
@@ -212,7 +227,7 @@ class Operations(Namespace):
         """Return an iterator over the users with the most of something, largest number first.
 
         Args:
-            order: The number that counts; UNSPECIFIED means the length of the queue.
+            order: The number that counts; None means the length of the queue.
             since: Start of the period for failures and cost, with a time zone; None means 24 hours ago.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.
