@@ -16,6 +16,7 @@ from avatar_creator import (
     AvatarOrder,
     Gender,
     GenerationPriority,
+    GenerationState,
     ImageVariant,
     SourceType,
     Style,
@@ -50,7 +51,7 @@ class Filled:
     """A page of avatars of the largest user."""
     project_id: str
     """The largest project of the largest user."""
-    ended: Mapping[int, list[str]]
+    ended: Mapping[GenerationState, list[str]]
     """Generations of the largest user that have ended, by state."""
     pending: list[str]
     """Waiting generations of the largest user."""
@@ -208,13 +209,13 @@ CALLS: dict[str, dict[str, Call]] = {
         "newest first": _avatars(),
         "last used first": _avatars(order=AvatarOrder.LAST_USED_FIRST),
         "last used first, of a gender": _avatars(order=AvatarOrder.LAST_USED_FIRST, gender=Gender.FEMALE),
-        "of a project": lambda filled: _avatars(project_id=filled.project_id)(filled),
+        "of a project": lambda filled: _avatars(project=filled.project_id)(filled),
         "of a project, last used first": lambda filled: _avatars(
-            project_id=filled.project_id, order=AvatarOrder.LAST_USED_FIRST
+            project=filled.project_id, order=AvatarOrder.LAST_USED_FIRST
         )(filled),
-        "of a project, with a rare word": lambda filled: _avatars(
-            project_id=filled.project_id, query=RARE_WORD
-        )(filled),
+        "of a project, with a rare word": lambda filled: _avatars(project=filled.project_id, query=RARE_WORD)(
+            filled
+        ),
         "uploaded": _avatars(source_types=[SourceType.UPLOADED]),
         "from a preset: none": _avatars(source_types=[SourceType.FROM_PRESET]),
         "of a gender": _avatars(gender=Gender.FEMALE),
@@ -248,8 +249,8 @@ CALLS: dict[str, dict[str, Call]] = {
         "interactive": _create(priority=GenerationPriority.INTERACTIVE),
         "normal": _create(),
         "bulk": _create(priority=GenerationPriority.BULK),
-        "from a reference": lambda filled: _create(reference_avatar_ids=filled.new_avatar_ids)(filled),
-        "from a preset": lambda filled: _create(preset_id=next(filled.largest.presets.list()).id)(filled),
+        "from a reference": lambda filled: _create(reference=filled.new_avatar_ids)(filled),
+        "from a preset": lambda filled: _create(preset=next(filled.largest.presets.list()))(filled),
         "variations": _group,
         "with a recipe": lambda filled: filled.largest.generations.reproduce(
             filled.ended[COMPLETED][0], project=filled.project_id
@@ -269,12 +270,12 @@ CALLS: dict[str, dict[str, Call]] = {
     },
     "GenerationService.ListGenerations": {
         "": _generations(),
-        "of a project": lambda filled: _generations(project_id=filled.project_id)(filled),
-        "of a project, failed": lambda filled: _generations(project_id=filled.project_id, states=[FAILED])(
+        "of a project": lambda filled: _generations(project=filled.project_id)(filled),
+        "of a project, failed": lambda filled: _generations(project=filled.project_id, states=[FAILED])(
             filled
         ),
         "of a project, active": lambda filled: _generations(
-            project_id=filled.project_id, states=[PENDING, PROCESSING]
+            project=filled.project_id, states=[PENDING, PROCESSING]
         )(filled),
         "pending": _generations(states=[PENDING]),
         "processing": _generations(states=[PROCESSING]),

@@ -11,7 +11,7 @@ import pytest
 from avatar_creator import AvatarCreator, GenerationPriority
 from avatar_creator_tasks.worker import GENERATION_SLOTS
 from tests.abuse.witness import Witness
-from tests.support.generations import SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -23,6 +23,8 @@ WAITING = 20
 """Number of interactive generations that each attacker keeps in the queue."""
 CLAIMS_PER_TURN = 4
 """One of so many claims of a worker is for a user who waits."""
+
+ENDED = (COMPLETED, FAILED, CANCELLED)
 
 
 class Attacker:
@@ -37,7 +39,9 @@ class Attacker:
         """Create a generation for each one that has ended, until `stop` is set."""
         while not stop.is_set():
             counts = self._client.usage.stats().generations
-            ended = sum(count.generation_count for count in counts if count.state > 2)
+            ended = sum(
+                count.generation_count for count in counts if count.state in (COMPLETED, FAILED, CANCELLED)
+            )
             if self.created - ended >= WAITING:
                 stop.wait(0.02)
                 continue

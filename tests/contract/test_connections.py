@@ -10,7 +10,7 @@ from itertools import count, islice
 import grpc
 import pytest
 
-from avatar_creator import AsyncAvatarCreator
+from avatar_creator import AsyncAvatarCreator, GenerationState
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, WatchGenerationRequest
 from tests.contract.calls import Calls, Refusal, refusal_of
@@ -115,7 +115,7 @@ async def test_a_client_keeps_calls_beyond_the_streams_of_its_connection_waiting
 
     async def watch(client: AsyncAvatarCreator) -> None:
         nonlocal open_watches
-        states: list[int] = []
+        states: list[GenerationState] = []
         async for state in client.generations.watch(generation.id):
             open_watches += not states
             states.append(state.state)

@@ -16,14 +16,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2 as rpc_details
 from PIL import Image
 
-from avatar_creator import AvatarCreator
-from avatar_creator.v1.avatar_pb2 import Avatar, PictureModeration, SourceType
+from avatar_creator import AvatarCreator, GenerationState
+from avatar_creator.v1.avatar_pb2 import Avatar, PictureModeration
 from avatar_creator.v1.avatar_service_pb2 import GetAvatarResponse, ListAvatarsResponse
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import (
     Generation,
     GenerationStage,
-    GenerationState,
     Recipe,
     Reproduction,
 )
@@ -65,18 +64,18 @@ def facts(sheet: str) -> dict[str, str]:
     return dict(re.split("  +", line.rstrip(), maxsplit=1) for line in sheet.splitlines())
 
 
-def state(number: int, state: GenerationState.ValueType, **fields: Any) -> Generation:
+def state(number: int, state: GenerationState, **fields: Any) -> Generation:
     """Return a state of the variation with this number."""
     stage = (
         GenerationStage.GENERATION_STAGE_DRAWING
-        if state == PROCESSING.number
+        if state == PROCESSING
         else GenerationStage.GENERATION_STAGE_ENDED
     )
     return Generation(
         **{
             "id": f"g{number}",
             "group_id": "g1",
-            "state": state,
+            "state": state.number,
             "stage": stage,
             "seed_used": 6 + number,
             "provider": "huggingface",
@@ -147,7 +146,7 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
 
     finished = command_line.run(*command, "--reference", sarah.id, "--strength", "0.3", "--watch")
     assert finished.returncode == 0, finished.stderr
-    (avatar,) = shared_client.avatars.list(source_types=[SourceType.SOURCE_TYPE_FROM_REFERENCE])
+    (avatar,) = shared_client.avatars.list(source_types="from_reference")
 
     assert avatar.reference_avatar_id == sarah.id
     assert facts(command_line.output("avatars", "show", avatar.id))["reference"] == sarah.id
@@ -201,18 +200,15 @@ def test_a_terminal_shows_the_progress_of_each_variation(
     server: ScriptedServer, scripted: CommandLine
 ) -> None:
     first, second = (
-        state(number, PENDING.number, avatar_id="", warnings=["it has no negative prompt"])
-        for number in (1, 2)
+        state(number, PENDING, avatar_id="", warnings=["it has no negative prompt"]) for number in (1, 2)
     )
     server.script("CreateGeneration", [CreateGenerationResponse(generation=first, variations=[second])])
     server.script(
         "WatchGenerations",
         watched(
-            state(1, PROCESSING.number, progress_percent=40),
-            state(
-                2, COMPLETED.number, progress_percent=100, price_micros=35_000, warnings=["words were cut"]
-            ),
-            state(1, COMPLETED.number, revision=3, progress_percent=100),
+            state(1, PROCESSING, progress_percent=40),
+            state(2, COMPLETED, progress_percent=100, price_micros=35_000, warnings=["words were cut"]),
+            state(1, COMPLETED, revision=3, progress_percent=100),
         ),
     )
 
@@ -234,7 +230,7 @@ def _waits(number: int, attempt: int, revision: int) -> Generation:
     refused = error(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, "no GPU is free")
     return state(
         number,
-        PENDING.number,
+        PENDING,
         attempt_number=attempt,
         revision=revision,
         queue_position=0,
@@ -247,12 +243,12 @@ def test_a_failed_attempt_is_shown_once_with_the_time_of_the_next_one(
     server: ScriptedServer, scripted: CommandLine
 ) -> None:
     for first, *states in (
-        (state(1, PENDING.number), _waits(1, 1, 2), _waits(1, 1, 3), _waits(1, 2, 4)),
+        (state(1, PENDING), _waits(1, 1, 2), _waits(1, 1, 3), _waits(1, 2, 4)),
         # A terminal shows the newest of the states that arrive together.
         (_waits(1, 2, 1),),
     ):
         server.script("CreateGeneration", [CreateGenerationResponse(generation=first)])
-        server.script("WatchGenerations", watched(*states, state(1, COMPLETED.number, revision=5)))
+        server.script("WatchGenerations", watched(*states, state(1, COMPLETED, revision=5)))
 
     finished = scripted.run("generate", "x", *OF_P1, "--watch")
     shown = scripted.terminal_output("generate", "x", *OF_P1, "--watch", columns=150)
@@ -274,12 +270,12 @@ def test_the_verdict_about_a_picture_is_printed_after_its_seed(
         {"flagged": True, "score": 0.5},
         {"score": 0.25},
     )
-    started = [state(number, PENDING.number) for number in (1, 2, 3)]
+    started = [state(number, PENDING) for number in (1, 2, 3)]
     server.script(
         "CreateGeneration", [CreateGenerationResponse(generation=started[0], variations=started[1:])]
     )
     ended = [
-        state(number, COMPLETED.number, picture_moderation=verdict)
+        state(number, COMPLETED, picture_moderation=verdict)
         for number, verdict in enumerate(verdicts, start=1)
     ]
     server.script("WatchGenerations", watched(*ended))
@@ -297,15 +293,13 @@ def test_failed_variations_are_reported_after_the_created_ones(
     server: ScriptedServer, scripted: CommandLine
 ) -> None:
     withheld = error(ErrorReason.ERROR_REASON_PROVIDER_NSFW, "the picture was withheld")
-    started = [state(number, PENDING.number) for number in (1, 2, 3)]
+    started = [state(number, PENDING) for number in (1, 2, 3)]
     server.script(
         "CreateGeneration", [CreateGenerationResponse(generation=started[0], variations=started[1:])]
     )
     server.script(
         "WatchGenerations",
-        watched(
-            state(1, FAILED.number, error=withheld), state(2, COMPLETED.number), state(3, CANCELLED.number)
-        ),
+        watched(state(1, FAILED, error=withheld), state(2, COMPLETED), state(3, CANCELLED)),
     )
 
     finished = scripted.run("generate", "x", *OF_P1, "--variations", "3", "--watch")
@@ -321,7 +315,7 @@ def test_failed_variations_are_reported_after_the_created_ones(
 def test_variations_without_watch_are_printed_one_on_each_line(
     server: ScriptedServer, scripted: CommandLine
 ) -> None:
-    first, second = (state(number, PENDING.number, queue_position=number) for number in (1, 2))
+    first, second = (state(number, PENDING, queue_position=number) for number in (1, 2))
     server.script("CreateGeneration", [CreateGenerationResponse(generation=first, variations=[second])])
 
     text = scripted.output("generate", "x", *OF_P1, "--variations", "2")
@@ -333,20 +327,18 @@ def test_variations_without_watch_are_printed_one_on_each_line(
 
 
 def test_json_has_each_state_of_each_variation(server: ScriptedServer, scripted: CommandLine) -> None:
-    first, second = (state(number, PENDING.number, warnings=["words were cut"]) for number in (1, 2))
+    first, second = (state(number, PENDING, warnings=["words were cut"]) for number in (1, 2))
     server.script("CreateGeneration", [CreateGenerationResponse(generation=first, variations=[second])])
     server.script(
         "WatchGenerations",
-        watched(
-            state(2, COMPLETED.number), state(1, PROCESSING.number), state(1, COMPLETED.number, revision=3)
-        ),
+        watched(state(2, COMPLETED), state(1, PROCESSING), state(1, COMPLETED, revision=3)),
     )
 
     finished = scripted.run("generate", "x", *OF_P1, "--variations", "2", "--watch", "--json")
 
     assert (finished.returncode, finished.stderr) == (0, "")
     states = [json.loads(line) for line in finished.stdout.splitlines()]
-    assert [(each["id"], each["revision"]) for each in states] == [("g2", "2"), ("g1", "2"), ("g1", "3")]
+    assert [(each["id"], each["revision"]) for each in states] == [("g2", 2), ("g1", 2), ("g1", 3)]
 
 
 def test_an_exceeded_limit_is_printed_with_the_time_to_retry(
@@ -383,7 +375,7 @@ def test_an_estimate_creates_nothing(command_line: CommandLine, shared_client: A
     assert finished.returncode == 0
     sheet = facts(finished.stdout)
     assert (sheet["price"], sheet["provider"], sheet["route"]) == ("$0.00", "sketch", "local")
-    assert (document["price_micros"], document["provider"]) == ("0", "sketch")
+    assert (document["price_micros"], document["provider"]) == (0, "sketch")
     assert finished.stderr.splitlines() == [
         f"note: using your newest project, Spring ({project.id})",
         *(f"note: {warning}" for warning in document["warnings"]),
@@ -467,7 +459,7 @@ def test_a_recipe_can_be_shown_and_reproduced(
 
 
 def test_several_references_are_sent_in_their_order(server: ScriptedServer, scripted: CommandLine) -> None:
-    started = CreateGenerationResponse(generation=state(1, PENDING.number))
+    started = CreateGenerationResponse(generation=state(1, PENDING))
     server.script("CreateGeneration", [started])
 
     scripted.output("generate", "calm", *OF_P1, "--reference", "a2", "--reference", "a1")
@@ -554,7 +546,7 @@ def test_a_recipe_is_printed_as_a_fact_sheet(server: ScriptedServer, scripted: C
     ids=["pending", "failed", "completed"],
 )
 def test_a_missing_recipe_is_an_error_with_its_cause(
-    current_state: GenerationState.ValueType, cause: str, server: ScriptedServer, scripted: CommandLine
+    current_state: GenerationState, cause: str, server: ScriptedServer, scripted: CommandLine
 ) -> None:
     answer = GetGenerationResponse(generation=state(1, current_state))
     server.script("GetGeneration", [answer], [answer])
@@ -585,8 +577,8 @@ def test_a_missing_recipe_is_an_error_with_its_cause(
 def test_a_reproduction_is_compared_with_the_original(
     reproduction: Reproduction | None, sentence: str, server: ScriptedServer, scripted: CommandLine
 ) -> None:
-    server.script("CreateGeneration", [CreateGenerationResponse(generation=state(1, PENDING.number))])
-    completed = state(1, COMPLETED.number, reproduce_of="g0", reproduction=reproduction)
+    server.script("CreateGeneration", [CreateGenerationResponse(generation=state(1, PENDING))])
+    completed = state(1, COMPLETED, reproduce_of="g0", reproduction=reproduction)
     server.script("WatchGenerations", watched(completed))
 
     text = scripted.output("reproduce", "g0", *OF_P1, "--watch")
@@ -617,7 +609,7 @@ def test_spending_is_printed_by_day_and_app(server: ScriptedServer, scripted: Co
         ["2026-11-22", "pose-generator", "2", "$0.07"],
         ["2026-11-21", "no app", "43", "$1.50"],
     ]
-    assert [spend["price_micros"] for spend in document["spending"]] == ["70000", "1500000"]
+    assert [spend["price_micros"] for spend in document["spending"]] == [70_000, 1_500_000]
 
 
 # Verdicts about pictures

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 
 from avatar_creator import (
     AlreadyExistsError,
@@ -65,7 +64,7 @@ def test_a_use_is_stored_as_it_was_recorded(client: AvatarCreator, user: str, av
         "set-7",
         "pose_set",
     )
-    assert MessageToDict(usage.metadata) == metadata
+    assert usage.to_dict()["metadata"] == metadata
     assert recorded.usage_count == 1
     assert list(client.usage.list(avatar_id)) == [usage]
     avatar = client.avatars.get(avatar_id)
@@ -77,8 +76,8 @@ def test_a_use_needs_only_an_app_and_an_action(client: AvatarCreator, avatar_id:
     usage = client.usage.record(avatar_id, action="show", app_id="gallery").usage
 
     assert usage.app_name == "gallery", "an app without a name has its id as name"
-    assert (usage.reference_id, usage.reference_type) == ("", "")
-    assert MessageToDict(usage.metadata) == {}
+    assert (usage.reference_id, usage.reference_type) == (None, None)
+    assert usage.metadata == {}
 
 
 def test_recording_a_use_does_not_change_the_avatar(client: AvatarCreator, avatar_id: str) -> None:
@@ -232,7 +231,7 @@ def test_statistics_of_a_new_user_are_zero(client: AvatarCreator) -> None:
     assert (stats.avatar_count, stats.recent_upload_count, stats.usage_count) == (0, 0, 0)
     assert stats.average_usage_per_avatar == 0.0
     assert [(entry.state, entry.generation_count) for entry in stats.generations] == [
-        (state, 0) for state in GenerationState.values() if state
+        (state, 0) for state in GenerationState
     ]
 
 
@@ -243,7 +242,7 @@ def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> N
     for avatar_id in (uploads[0], uploads[0], generated.avatar_id):
         client.usage.record(present(avatar_id), action="show", app_id="gallery")
 
-    def figures() -> tuple[int, int, int, float, dict[int, int]]:
+    def figures() -> tuple[int, int, int, float, dict[GenerationState, int]]:
         stats = client.usage.stats()
         return (
             stats.avatar_count,

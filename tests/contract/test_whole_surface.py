@@ -267,7 +267,7 @@ def watch_generations(studio: Studio) -> None:
     by_ids = list(studio.client.generations.watch_many(ids, timeout=30.0))
     assert {state.id: state.state for state in by_ids} == {ids[0]: COMPLETED, ids[1]: CANCELLED}
     by_project = studio.client.generations.watch_many(
-        project_id=studio.project_id, changed_since=studio.generation.update_time
+        project=studio.project_id, changed_since=studio.generation.update_time
     )
     received = next(state for state in by_project if state.id == studio.generation.id)
     by_project.close()
@@ -352,7 +352,7 @@ def get_stats(studio: Studio) -> None:
     assert stats.recent_upload_count == len(uploaded)
     generations = Counter(generation.state for generation in studio.client.generations.list(page_size=100))
     assert {count.state: count.generation_count for count in stats.generations} == {
-        state: generations[state] for state in GenerationState.values() if state
+        state: generations[state] for state in GenerationState
     }
 
 

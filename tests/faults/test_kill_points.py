@@ -26,7 +26,7 @@ class KillPoint:
     """A point at which a worker is killed, and the expected result."""
 
     fault: str
-    outcomes: tuple[int, ...]
+    outcomes: tuple[AttemptOutcome, ...]
     submissions: int
     """Total number of requests that the provider receives."""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import (
     AttemptOutcome,
@@ -80,10 +79,6 @@ def pixels(client: AvatarCreator, generation: Generation) -> str:
     return recipe_of(client, generation).pixels_sha256
 
 
-def seconds_between(one: Timestamp, other: Timestamp) -> float:
-    return (other.ToDatetime() - one.ToDatetime()).total_seconds()
-
-
 def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
     # Loads the model before the test.
     draw(client)
@@ -104,7 +99,7 @@ def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
 def test_the_recipe_contains_model_options_and_device(client: AvatarCreator, model: Path) -> None:
     recipe = recipe_of(client, draw(client))
     assert (recipe.provider, recipe.route, recipe.model) == ("diffusers", "local", str(model))
-    assert (recipe.lora, recipe.steps, recipe.seed) == ("", 4, 1)
+    assert (recipe.lora, recipe.steps, recipe.seed) == (None, 4, 1)
     assert recipe.provider_facts["device"] == "cpu"
     assert recipe.provider_facts["dtype"] == "float32"
     assert float(recipe.provider_facts["seconds_per_step"]) > 0
@@ -129,8 +124,8 @@ def test_a_reference_changes_the_pixels(client: AvatarCreator) -> None:
     project = client.projects.create("References")
     avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
     from_text = draw(client)
-    near = draw(client, reference_avatar_id=avatar.id, reference_strength=0.3)
-    far = draw(client, reference_avatar_id=avatar.id, reference_strength=0.8)
+    near = draw(client, reference=avatar.id, reference_strength=0.3)
+    far = draw(client, reference=avatar.id, reference_strength=0.8)
     assert len({pixels(client, generation) for generation in (from_text, near, far)}) == 3
     assert recipe_of(client, near).reference_strength == pytest.approx(0.3)
 
@@ -151,7 +146,7 @@ def test_a_cancelled_generation_stops_between_two_steps(
     # Each step is one percent.
     first = watcher.wait_for(lambda state: state.progress_percent > 20, timeout=SECONDS)
     later = watcher.wait_for(lambda state: state.progress_percent > first.progress_percent, timeout=SECONDS)
-    seconds_per_step = seconds_between(first.update_time, later.update_time) / (
+    seconds_per_step = (later.update_time - first.update_time).total_seconds() / (
         later.progress_percent - first.progress_percent
     )
     client.generations.cancel(generation.id)
@@ -162,7 +157,7 @@ def test_a_cancelled_generation_stops_between_two_steps(
     assert cancelled.state == CANCELLED
     # The next drawing received the model after the current step, not after all other steps.
     assert cancelled.progress_percent < 30
-    assert seconds_between(cancelled.end_time, next_one.end_time) < 20 * seconds_per_step
+    assert (present(next_one.end_time) - present(cancelled.end_time)).total_seconds() < 20 * seconds_per_step
     [attempt] = client.generations.attempts(generation.id)
     assert attempt.outcome == AttemptOutcome.CANCELLED
     wait_until(lambda: [row["state"] for row in drawing_service.rows("files")].count("staged") == 0)
@@ -204,16 +199,16 @@ def test_another_family_draws_from_its_own_defaults_and_references(
             avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
             plain = draw(client, steps=0)
             guided = draw(client, steps=0, guidance_scale=3.0, negative_prompt="cartoon")
-            drawn = draw(client, steps=0, reference_avatar_id=avatar.id)
+            drawn = draw(client, steps=0, reference=avatar.id)
             recipes = [recipe_of(client, one) for one in (plain, guided, drawn)]
     finally:
         deployment.close()
     assert [recipe.steps for recipe in recipes] == [4, 4, 4]
-    assert {recipe.guidance_scale for recipe in recipes} == {0.0}
-    assert {recipe.negative_prompt for recipe in recipes} == {""}
+    assert {recipe.guidance_scale for recipe in recipes} == {None}
+    assert {recipe.negative_prompt for recipe in recipes} == {None}
     assert {recipe.speed for recipe in recipes} == {"exact"}
     assert recipes[0].provider_facts["pipeline"] == "Flux2KleinPipeline"
-    assert plain.warnings == []
+    assert plain.warnings == ()
     # The model has neither option, so it draws the same picture, and the generation says so.
     assert recipes[1].pixels_sha256 == recipes[0].pixels_sha256
     assert {warning.split(" ignores ")[1] for warning in guided.warnings} == {

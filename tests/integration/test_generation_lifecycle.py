@@ -57,7 +57,7 @@ def busy(retry_after: timedelta = timedelta(0)) -> ProviderError:
     return ProviderError("PROVIDER_UNAVAILABLE", BUSY, retryable=True, retry_after=retry_after)
 
 
-def outcomes(attempts: list[GenerationAttempt]) -> list[int]:
+def outcomes(attempts: list[GenerationAttempt]) -> list[AttemptOutcome]:
     assert [attempt.attempt_number for attempt in attempts] == list(range(1, len(attempts) + 1))
     return [attempt.outcome for attempt in attempts]
 

@@ -289,7 +289,7 @@ def test_a_generation_with_a_reference_uses_the_route_that_supports_it(
         project = client.projects.create("Reference")
         first = wait_for_end(client, start(client, project.id).id)
         second = wait_for_end(
-            client, start(client, project.id, reference_avatar_id=first.avatar_id, reference_strength=0.3).id
+            client, start(client, project.id, reference=first.avatar_id, reference_strength=0.3).id
         )
         recipe = client.generations.recipe(second.id)
         avatar = client.avatars.get(present(second.avatar_id))

@@ -15,6 +15,7 @@ from avatar_creator_server.generations import queue_positions
 from avatar_creator_server.generations.queue_positions import LONG_QUEUE
 from tests.support.generations import SMALLEST
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
@@ -118,7 +119,7 @@ async def test_new_generations_share_a_reading_of_the_queue_that_they_join(queue
     created = [await queue.studio.create_generation() for _ in range(20)]
 
     assert len(queue.readings) - before < 20, "one for each second, and not one for each generation"
-    positions = [generation.queue_position for generation in created]
+    positions = [present(generation.queue_position) for generation in created]
     assert positions == sorted(set(positions))
 
 

@@ -119,7 +119,7 @@ def test_a_model_with_real_guidance_receives_the_default_negative_prompt(
     with serve(MODEL=QWEN) as client:
         first, recipe = draw(client)
         plain = sent(router)
-        edited, of_edit = draw(client, reference_avatar_id=first.avatar_id)
+        edited, of_edit = draw(client, reference=first.avatar_id)
 
     assert plain["path"] == "/fal-ai/fal-ai/qwen-image"
     assert (plain["body"]["num_inference_steps"], plain["body"]["guidance_scale"]) == (30, 2.5)
@@ -134,7 +134,7 @@ def test_the_first_megapixel_and_each_reference_have_their_price(serve: Serve, r
         first, _ = draw(client)
         large, _ = draw(client, width=1280, height=1024)
         second, _ = draw(client, seed=2)
-        both, recipe = draw(client, reference_avatar_ids=[first.avatar_id, second.avatar_id])
+        both, recipe = draw(client, reference=[first.avatar_id, second.avatar_id])
 
     assert (first.price_micros, large.price_micros, both.price_micros) == (30_000, 45_000, 60_000)
     assert len(sent(router)["body"]["image_urls"]) == 2
@@ -156,7 +156,7 @@ def test_an_edited_reference_has_an_instruction_and_keeps_it_when_reproduced(
 ) -> None:
     with serve() as client:
         first, _ = draw(client)
-        edited, recipe = draw(client, reference_avatar_id=first.avatar_id, persona=SARAH, attributes=RED_HAIR)
+        edited, recipe = draw(client, reference=first.avatar_id, persona=SARAH, attributes=RED_HAIR)
         body = sent(router)["body"]
         project_id = client.projects.create("Again").id
         again = client.generations.reproduce(edited.id, project=project_id)

@@ -106,7 +106,7 @@ async def lose_connection_with_reference(studio: Studio, provider: ScriptedProvi
     """Do the same for a generation that starts from the picture of an avatar."""
     scene = pictures.png(pictures.scene())
     reference = await studio.client.avatars.upload(studio.project_id, scene, name="Reference")
-    generation = await studio.create_generation(reference_avatar_id=reference.id)
+    generation = await studio.create_generation(reference=reference)
     await lose_connection(studio, provider, generation.id)
     return generation
 
@@ -132,8 +132,8 @@ async def test_a_running_request_is_fetched_although_its_reference_is_deleted(st
     assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
     assert [deleted in warning for warning in completed.warnings if "deleted" in warning] == [True]
     assert recipe is not None
-    assert recipe.reference_avatar_ids == [deleted]
-    assert recipe.reference_sha256s == [""]
+    assert recipe.reference_avatar_ids == (deleted,)
+    assert recipe.reference_sha256s == ("",)
     assert provider.cancelled == []
 
 
@@ -153,7 +153,7 @@ async def test_a_running_request_is_fetched_although_the_storage_does_not_return
 
     assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
     assert recipe is not None
-    assert recipe.reference_sha256s == [avatar.image.sha256]
+    assert recipe.reference_sha256s == (avatar.image.sha256,)
 
 
 async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(
@@ -181,7 +181,7 @@ async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_anot
         studio.project_id, pictures.png(pictures.scene()), name="Reference"
     )
     async with studio.service.working(provider):
-        generation = await studio.create_generation(reference_avatar_id=reference.id)
+        generation = await studio.create_generation(reference=reference)
         await lose_connection(studio, provider, generation.id)
     [row] = deployment.rows("generation_attempts")
     assert row["route"] == "fal-ai-reference"
@@ -498,7 +498,7 @@ async def test_a_circuit_closes_when_the_provider_accepts_a_request(
         drawing = await provider.next_drawing()
         drawing.submitted(REQUEST_ID)
         await studio.eventually(lambda: not deployment.rows("route_circuits"))
-        assert not (await studio.client.generations.get(probe.id)).HasField("end_time")
+        assert (await studio.client.generations.get(probe.id)).end_time is None
 
 
 async def test_the_circuit_of_an_unused_route_is_not_reported(embedded: Deployment, user: str) -> None:

@@ -31,7 +31,7 @@ class Town:
         self.studios = studios
         self._names: dict[str, str] = {}
 
-    async def create_generations(self, *names: str, priority: GenerationPriority.ValueType = NORMAL) -> None:
+    async def create_generations(self, *names: str, priority: GenerationPriority = NORMAL) -> None:
         """Create a generation for each name. The first letter of a name is its user."""
         for name in names:
             generation = await self.studios[name[0]].create_generation(avatar_name=name, priority=priority)

@@ -46,7 +46,7 @@ def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user:
             "UPDATE avatar_generations SET stage = 'of_a_later_version', error_reason = 'OF_A_LATER_VERSION'"
         )
         read = client.generations.get(generation.id)
-        assert (read.stage, present(read.error).reason) == (0, 0)
+        assert (read.stage.number, present(read.error).reason.number) == (0, 0)
 
         distributed.start_worker()
 

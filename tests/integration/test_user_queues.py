@@ -25,7 +25,7 @@ from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
-PRIORITIES = [value for value in GenerationPriority.values() if value]
+PRIORITIES = list(GenerationPriority)
 
 INTERACTIVE = GenerationPriority.INTERACTIVE
 CANDIDATES = 50

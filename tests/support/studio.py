@@ -46,7 +46,7 @@ class Studio:
             generation_id, lambda state: state.state == PENDING and state.attempt_number == attempt
         )
         failed = (await self.client.generations.attempts(generation_id))[attempt - 1]
-        return waiting, present(waiting.next_attempt_time) - present(failed.end_time).ToDatetime()
+        return waiting, present(waiting.next_attempt_time) - present(failed.end_time)
 
     async def attempts(self, generation_id: str) -> list[GenerationAttempt]:
         """Return the attempts at a generation, first to last."""
