@@ -39,6 +39,7 @@ __all__ = [
     "AsyncAvatars",
     "AsyncGenerations",
     "AsyncItems",
+    "AsyncOperations",
     "AsyncPersonas",
     "AsyncPresets",
     "AsyncProjects",
@@ -55,6 +56,9 @@ __all__ = [
     "Avatars",
     "Backoff",
     "BodyType",
+    "BulkCancellation",
+    "BulkFailure",
+    "BulkRetry",
     "CallCancelledError",
     "DailySpend",
     "DataLossError",
@@ -63,6 +67,7 @@ __all__ = [
     "Estimate",
     "EyeColor",
     "FailedPreconditionError",
+    "FailureCount",
     "FieldViolation",
     "Gender",
     "Generation",
@@ -71,7 +76,9 @@ __all__ = [
     "GenerationEndedError",
     "GenerationFailedError",
     "GenerationFailure",
+    "GenerationLimits",
     "GenerationOptions",
+    "GenerationOrder",
     "GenerationParameters",
     "GenerationPriority",
     "GenerationStage",
@@ -88,6 +95,7 @@ __all__ = [
     "Items",
     "NotFoundError",
     "OpenedProject",
+    "Operations",
     "OutOfRangeError",
     "Page",
     "PermissionDeniedError",
@@ -101,6 +109,10 @@ __all__ = [
     "Presets",
     "Project",
     "Projects",
+    "Queue",
+    "QueueDepth",
+    "QueuePause",
+    "QueueRoute",
     "QuotaViolation",
     "Recipe",
     "RecordedUsage",
@@ -108,7 +120,11 @@ __all__ = [
     "RequestEvent",
     "Resource",
     "ResourceExhaustedError",
+<<<<<<< HEAD
     "ResponseEvent",
+=======
+    "RunningAttempt",
+>>>>>>> operations
     "SkinTone",
     "SourceType",
     "Stats",
@@ -121,6 +137,11 @@ __all__ = [
     "UploadProgress",
     "Usage",
     "UsageRecord",
+    "UserActivity",
+    "UserLimits",
+    "UserOrder",
+    "Worker",
+    "WorkerState",
     "__version__",
 ]
 
@@ -130,6 +151,7 @@ if TYPE_CHECKING:
     from avatar_creator._async.connection import AsyncToken
     from avatar_creator._async.generations import AsyncGenerations
     from avatar_creator._async.items import AsyncItems
+    from avatar_creator._async.operations import AsyncOperations
     from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
     from avatar_creator._async.projects import AsyncProjects
     from avatar_creator._async.usage import AsyncUsage
@@ -139,6 +161,7 @@ if TYPE_CHECKING:
     from avatar_creator._sync.connection import Token
     from avatar_creator._sync.generations import Generations
     from avatar_creator._sync.items import Items
+    from avatar_creator._sync.operations import Operations
     from avatar_creator._sync.presets import Personas, Presets
     from avatar_creator._sync.projects import Projects
     from avatar_creator._sync.usage import Usage
@@ -150,6 +173,7 @@ if TYPE_CHECKING:
         ErrorReason,
         EyeColor,
         Gender,
+        GenerationOrder,
         GenerationPriority,
         GenerationStage,
         GenerationState,
@@ -160,6 +184,8 @@ if TYPE_CHECKING:
         SkinTone,
         SourceType,
         Style,
+        UserOrder,
+        WorkerState,
     )
     from avatar_creator.hooks import RequestEvent, ResponseEvent
     from avatar_creator.parameters import GenerationParameters
@@ -172,11 +198,16 @@ if TYPE_CHECKING:
         AttributesFields,
         Avatar,
         AvatarBatch,
+        BulkCancellation,
+        BulkFailure,
+        BulkRetry,
         DailySpend,
         Estimate,
+        FailureCount,
         Generation,
         GenerationAttempt,
         GenerationFailure,
+        GenerationLimits,
         GenerationOptions,
         GenerationStateCount,
         Image,
@@ -187,11 +218,19 @@ if TYPE_CHECKING:
         PictureModeration,
         Preset,
         Project,
+        Queue,
+        QueueDepth,
+        QueuePause,
+        QueueRoute,
         Recipe,
         RecordedUsage,
         Reproduction,
+        RunningAttempt,
         Stats,
         UsageRecord,
+        UserActivity,
+        UserLimits,
+        Worker,
     )
 
 _LAZY = {
@@ -199,6 +238,7 @@ _LAZY = {
     "AsyncAvatars": "_async.avatars",
     "AsyncGenerations": "_async.generations",
     "AsyncItems": "_async.items",
+    "AsyncOperations": "_async.operations",
     "AsyncPersonas": "_async.presets",
     "AsyncPresets": "_async.presets",
     "AsyncProjects": "_async.projects",
@@ -210,6 +250,7 @@ _LAZY = {
     "GenerationParameters": "parameters",
     "Generations": "_sync.generations",
     "Items": "_sync.items",
+    "Operations": "_sync.operations",
     "Page": "_requests.calls",
     "Personas": "_sync.presets",
     "Picture": "pictures",
@@ -229,6 +270,7 @@ _LAZY = {
             "ErrorReason",
             "EyeColor",
             "Gender",
+            "GenerationOrder",
             "GenerationPriority",
             "GenerationStage",
             "GenerationState",
@@ -239,6 +281,8 @@ _LAZY = {
             "SkinTone",
             "SourceType",
             "Style",
+            "UserOrder",
+            "WorkerState",
         ),
         "enums",
     ),
@@ -250,11 +294,16 @@ _LAZY = {
             "AttributesFields",
             "Avatar",
             "AvatarBatch",
+            "BulkCancellation",
+            "BulkFailure",
+            "BulkRetry",
             "DailySpend",
             "Estimate",
+            "FailureCount",
             "Generation",
             "GenerationAttempt",
             "GenerationFailure",
+            "GenerationLimits",
             "GenerationOptions",
             "GenerationStateCount",
             "Image",
@@ -265,11 +314,19 @@ _LAZY = {
             "PictureModeration",
             "Preset",
             "Project",
+            "Queue",
+            "QueueDepth",
+            "QueuePause",
+            "QueueRoute",
             "Recipe",
             "RecordedUsage",
             "Reproduction",
+            "RunningAttempt",
             "Stats",
             "UsageRecord",
+            "UserActivity",
+            "UserLimits",
+            "Worker",
         ),
         "values",
     ),

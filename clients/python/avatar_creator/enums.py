@@ -573,3 +573,49 @@ class ErrorReason(Word):
     CALL_LIMIT = "CALL_LIMIT", 48
     """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine
     has too many streams without a token: health watches and reflection."""
+    GENERATION_NOT_WAITING = "GENERATION_NOT_WAITING", 49
+    """The generation does not wait for the time of its next attempt, because it is not PENDING."""
+
+
+class GenerationOrder(Word):
+    """Sort order of a list of generations."""
+
+    NEWEST_FIRST = "newest_first", 1
+    """By creation time, newest first."""
+    OLDEST_FIRST = "oldest_first", 2
+    """By creation time, oldest first."""
+
+
+GenerationOrderWord: TypeAlias = Literal["newest_first", "oldest_first"]
+"""Words of `GenerationOrder`."""
+
+
+class WorkerState(Word):
+    """State of a worker."""
+
+    LIVE = "live", 1
+    """The worker takes generations."""
+    DRAINING = "draining", 2
+    """The worker finishes what it runs, and takes no more generations, until an operator resumes it."""
+    LOST = "lost", 3
+    """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the
+    database."""
+
+
+WorkerStateWord: TypeAlias = Literal["live", "draining", "lost"]
+"""Words of `WorkerState`."""
+
+
+class UserOrder(Word):
+    """Order of a list of users."""
+
+    QUEUE_DEPTH = "queue_depth", 1
+    """By `UserActivity.due_count`."""
+    FAILURES = "failures", 2
+    """By `UserActivity.failed_count`."""
+    SPENDING = "spending", 3
+    """By `UserActivity.price_micros`."""
+
+
+UserOrderWord: TypeAlias = Literal["queue_depth", "failures", "spending"]
+"""Words of `UserOrder`."""

@@ -30,6 +30,7 @@ from avatar_creator_server.api.validation_rules import (
     timestamp,
     user_id,
     user_id_filter,
+    user_or_all,
 )
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 
@@ -116,6 +117,10 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "page_size": (not_negative,),
         "user_id": (user_id_filter,),
         "group_id": (OPTIONAL_ID,),
+        "error_reasons": (max_entries(10),),
+        "error_reasons[]": (specified,),
+        "priorities": (max_entries(3),),
+        "priorities[]": (specified,),
     },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
@@ -154,6 +159,36 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "GetPresetRequest": {"preset_id": (ID,)},
     "ListPersonaExamplesRequest": {"category": (text(60),), "page_size": (not_negative,)},
     "GetPersonaExampleRequest": {"persona_example_id": (ID,)},
+    "GenerationFilter": {
+        "user_id": (user_or_all,),
+        "project_id": (OPTIONAL_ID,),
+        "states": (max_entries(10),),
+        "states[]": (specified,),
+        "error_reasons": (max_entries(10),),
+        "error_reasons[]": (specified,),
+        "priorities": (max_entries(3),),
+        "priorities[]": (specified,),
+        "create_time_to": (timestamp,),
+    },
+    "GenerationLimits": {
+        "concurrent": (not_negative,),
+        "per_minute": (not_negative,),
+        "per_day": (not_negative,),
+        "spend_per_day_micros": (not_negative,),
+    },
+    "ListWorkersRequest": {"page_size": (not_negative,)},
+    "DrainWorkerRequest": {"worker_name": (ID,)},
+    "ResumeWorkerRequest": {"worker_name": (ID,)},
+    "GetQueueRequest": {},
+    "PauseQueueRequest": {"route": (OPTIONAL_ID,), "note": (text(200),)},
+    "ResumeQueueRequest": {"route": (OPTIONAL_ID,)},
+    "RetryNowRequest": {"generation_id": (ID,)},
+    "BulkCancelGenerationsRequest": {"max_count": (number(1, 1000),)},
+    "BulkRetryGenerationsRequest": {"max_count": (number(1, 1000),)},
+    "ListUsersRequest": {"since": (timestamp,), "page_size": (not_negative,)},
+    "GetUserLimitsRequest": {"user_id": (user_id,)},
+    "SetUserLimitsRequest": {"user_id": (user_id,)},
+    "ClearUserLimitsRequest": {"user_id": (user_id,)},
 }
 
 

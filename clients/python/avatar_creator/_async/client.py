@@ -16,6 +16,7 @@ from avatar_creator import channels
 from avatar_creator._async.avatars import AsyncAvatars
 from avatar_creator._async.connection import AsyncConnection, AsyncSleep, AsyncToken
 from avatar_creator._async.generations import AsyncGenerations
+from avatar_creator._async.operations import AsyncOperations
 from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
 from avatar_creator._async.projects import AsyncProjects
 from avatar_creator._async.usage import AsyncUsage
@@ -44,6 +45,7 @@ class AsyncAvatarCreator:
         usage: Uses of avatars by apps, and statistics.
         presets: Presets, which are ready-made starting points.
         personas: Persona examples.
+        operations: Operation of the service, with a token that has the role ops.
     """
 
     projects: AsyncProjects
@@ -52,6 +54,7 @@ class AsyncAvatarCreator:
     usage: AsyncUsage
     presets: AsyncPresets
     personas: AsyncPersonas
+    operations: AsyncOperations
 
     def __init__(
         self,
@@ -136,6 +139,7 @@ class AsyncAvatarCreator:
             on_request=on_request,
             on_response=on_response,
         )
+<<<<<<< HEAD
         self._use(AsyncConnection(used, token=chosen_token, options=options, clock=clock, sleep=sleep))
 
     def with_options(
@@ -195,6 +199,15 @@ class AsyncAvatarCreator:
         if self._target is None:
             return f"{type(self).__name__}(channel=...)"
         return f"{type(self).__name__}({self._target.name!r}, tls={self._target.tls})"
+=======
+        self.projects = AsyncProjects(self._connection)
+        self.avatars = AsyncAvatars(self._connection)
+        self.generations = AsyncGenerations(self._connection)
+        self.usage = AsyncUsage(self._connection)
+        self.presets = AsyncPresets(self._connection)
+        self.personas = AsyncPersonas(self._connection)
+        self.operations = AsyncOperations(self._connection)
+>>>>>>> operations
 
     async def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.

@@ -21,6 +21,9 @@ from avatar_creator._requests.fields import (
     timestamp,
 )
 from avatar_creator.enums import (
+    ErrorReason,
+    GenerationOrder,
+    GenerationOrderWord,
     GenerationPriority,
     GenerationPriorityWord,
     GenerationState,
@@ -174,6 +177,11 @@ def list_generations(
     create_time_from: datetime | None,
     create_time_to: datetime | None,
     user_id: str,
+    error_reasons: ErrorReason | str | Iterable[ErrorReason | str],
+    priorities: GenerationPriority
+    | GenerationPriorityWord
+    | Iterable[GenerationPriority | GenerationPriorityWord],
+    order: GenerationOrder | GenerationOrderWord | None,
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
         project_id=id_of("project", Project, project),
@@ -182,6 +190,9 @@ def list_generations(
         create_time_from=timestamp(create_time_from),
         create_time_to=timestamp(create_time_to),
         user_id=user_id,
+        error_reasons=numbers_of("error_reasons", ErrorReason, error_reasons),
+        priorities=numbers_of("priorities", GenerationPriority, priorities),
+        order=number_of("order", GenerationOrder, order),
     )
     return ListCall(
         rpcs.LIST_GENERATIONS, request, lambda response: map(Generation.from_message, response.generations)

@@ -16,6 +16,7 @@ from avatar_creator import channels
 from avatar_creator._sync.avatars import Avatars
 from avatar_creator._sync.connection import Connection, Sleep, Token
 from avatar_creator._sync.generations import Generations
+from avatar_creator._sync.operations import Operations
 from avatar_creator._sync.presets import Personas, Presets
 from avatar_creator._sync.projects import Projects
 from avatar_creator._sync.usage import Usage
@@ -44,6 +45,7 @@ class AvatarCreator:
         usage: Uses of avatars by apps, and statistics.
         presets: Presets, which are ready-made starting points.
         personas: Persona examples.
+        operations: Operation of the service, with a token that has the role ops.
     """
 
     projects: Projects
@@ -52,6 +54,7 @@ class AvatarCreator:
     usage: Usage
     presets: Presets
     personas: Personas
+    operations: Operations
 
     def __init__(
         self,
@@ -136,6 +139,7 @@ class AvatarCreator:
             on_request=on_request,
             on_response=on_response,
         )
+<<<<<<< HEAD
         self._use(Connection(used, token=chosen_token, options=options, clock=clock, sleep=sleep))
 
     def with_options(
@@ -195,6 +199,15 @@ class AvatarCreator:
         if self._target is None:
             return f"{type(self).__name__}(channel=...)"
         return f"{type(self).__name__}({self._target.name!r}, tls={self._target.tls})"
+=======
+        self.projects = Projects(self._connection)
+        self.avatars = Avatars(self._connection)
+        self.generations = Generations(self._connection)
+        self.usage = Usage(self._connection)
+        self.presets = Presets(self._connection)
+        self.personas = Personas(self._connection)
+        self.operations = Operations(self._connection)
+>>>>>>> operations
 
     def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.

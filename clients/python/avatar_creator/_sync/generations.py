@@ -13,6 +13,9 @@ from avatar_creator._requests import generations as requests
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
 from avatar_creator.enums import (
+    ErrorReason,
+    GenerationOrder,
+    GenerationOrderWord,
     GenerationPriority,
     GenerationPriorityWord,
     GenerationState,
@@ -206,12 +209,17 @@ class Generations(Namespace):
         states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        order: GenerationOrder | GenerationOrderWord | None = None,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
     ) -> Items[Generation]:
-        """Return an iterator over all generations that match every given filter, newest first.
+        """Return an iterator over all generations that match every given filter, newest or oldest first.
 
         Args:
             project: Only generations of this project, or of the project with this id; empty means all.
@@ -219,6 +227,10 @@ class Generations(Namespace):
             states: Only generations in this state, or in one of these; empty means all.
             create_time_from: Only generations created at or after this time, which needs a time zone.
             create_time_to: Only generations created before this time, which needs a time zone.
+            error_reasons: Only generations that failed with this reason, or with one of these, or whose last
+                attempt did; empty means all.
+            priorities: Only generations of this priority, or of one of these; empty means all.
+            order: Order by creation time; None means newest first.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.
             user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
@@ -233,7 +245,17 @@ class Generations(Namespace):
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
         """
         return self._list(
-            requests.list_generations(project, group_id, states, create_time_from, create_time_to, user_id),
+            requests.list_generations(
+                project,
+                group_id,
+                states,
+                create_time_from,
+                create_time_to,
+                user_id,
+                error_reasons,
+                priorities,
+                order,
+            ),
             page_token,
             page_size,
             timeout,

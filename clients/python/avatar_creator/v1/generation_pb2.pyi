@@ -324,7 +324,7 @@ class Generation(_message.Message):
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
 
     Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
-    completed yet, and while no worker is alive: then `warnings` says for how long no worker has been seen.
+    completed yet, while no worker is alive, and while an operator has paused the queue or a route: `warnings` says so.
     """
     app_id: _builtins.str
     """Id of the app that the token named when the generation was created. Empty if it named none. The cost of the

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterator
 
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
 from avatar_creator_server.api.access import (
     current_caller,
@@ -102,6 +103,11 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
                 states=tuple(mapping.word_of(GenerationState, state) for state in request.states),
                 created_from=mapping.instant_of(request, "create_time_from"),
                 created_before=mapping.instant_of(request, "create_time_to"),
+                error_reasons=tuple(
+                    mapping.word_of(ErrorReason, reason).upper() for reason in request.error_reasons
+                ),
+                priorities=tuple(mapping.word_of(GenerationPriority, each) for each in request.priorities),
+                oldest_first=request.order == pb.GENERATION_ORDER_OLDEST_FIRST,
             ),
             page_size=request.page_size,
             page_token=request.page_token,
