@@ -120,11 +120,8 @@ __all__ = [
     "RequestEvent",
     "Resource",
     "ResourceExhaustedError",
-<<<<<<< HEAD
     "ResponseEvent",
-=======
     "RunningAttempt",
->>>>>>> operations
     "SkinTone",
     "SourceType",
     "Stats",

@@ -30,6 +30,7 @@ from avatar_creator_server.api.validation_rules import (
     timestamp,
     user_id,
     user_id_filter,
+    user_id_or_empty,
     user_or_all,
 )
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
@@ -125,7 +126,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTargets": {"targets": (not_empty, max_entries(100))},
-    "WatchAll": {"user_id": (user_id,)},
+    "WatchAll": {"user_id": (user_id_or_empty,)},
     "WatchGenerationsRequest": {
         "project_id": (ID,),
         "changed_since": (timestamp,),

@@ -122,18 +122,18 @@ def user_id_filter(value: str) -> str | None:
 
 
 def user_id(value: str) -> str | None:
-<<<<<<< HEAD
-    """Allow a user id, or an empty text."""
-    return None if not value or is_user_id(value) else "must be a user id"
-=======
     """Allow a user id."""
     return None if is_user_id(value) else "must be a user id"
+
+
+def user_id_or_empty(value: str) -> str | None:
+    """Allow a user id, or an empty text."""
+    return user_id(value) if value else None
 
 
 def user_or_all(value: str) -> str | None:
     """Allow a user id, or `-` for all users."""
     return user_id_filter(value) if value else f"must be a user id, or {ALL_USERS} for all users"
->>>>>>> operations
 
 
 def small_json(value: Struct) -> str | None:

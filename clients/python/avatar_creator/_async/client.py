@@ -139,7 +139,6 @@ class AsyncAvatarCreator:
             on_request=on_request,
             on_response=on_response,
         )
-<<<<<<< HEAD
         self._use(AsyncConnection(used, token=chosen_token, options=options, clock=clock, sleep=sleep))
 
     def with_options(
@@ -194,20 +193,12 @@ class AsyncAvatarCreator:
         self.usage = AsyncUsage(connection)
         self.presets = AsyncPresets(connection)
         self.personas = AsyncPersonas(connection)
+        self.operations = AsyncOperations(connection)
 
     def __repr__(self) -> str:
         if self._target is None:
             return f"{type(self).__name__}(channel=...)"
         return f"{type(self).__name__}({self._target.name!r}, tls={self._target.tls})"
-=======
-        self.projects = AsyncProjects(self._connection)
-        self.avatars = AsyncAvatars(self._connection)
-        self.generations = AsyncGenerations(self._connection)
-        self.usage = AsyncUsage(self._connection)
-        self.presets = AsyncPresets(self._connection)
-        self.personas = AsyncPersonas(self._connection)
-        self.operations = AsyncOperations(self._connection)
->>>>>>> operations
 
     async def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.

@@ -139,7 +139,6 @@ class AvatarCreator:
             on_request=on_request,
             on_response=on_response,
         )
-<<<<<<< HEAD
         self._use(Connection(used, token=chosen_token, options=options, clock=clock, sleep=sleep))
 
     def with_options(
@@ -194,20 +193,12 @@ class AvatarCreator:
         self.usage = Usage(connection)
         self.presets = Presets(connection)
         self.personas = Personas(connection)
+        self.operations = Operations(connection)
 
     def __repr__(self) -> str:
         if self._target is None:
             return f"{type(self).__name__}(channel=...)"
         return f"{type(self).__name__}({self._target.name!r}, tls={self._target.tls})"
-=======
-        self.projects = Projects(self._connection)
-        self.avatars = Avatars(self._connection)
-        self.generations = Generations(self._connection)
-        self.usage = Usage(self._connection)
-        self.presets = Presets(self._connection)
-        self.personas = Personas(self._connection)
-        self.operations = Operations(self._connection)
->>>>>>> operations
 
     def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.
