@@ -104,7 +104,7 @@ def test_a_watch_reports_how_the_generation_failed(
         for process in (cancelled, failed, interrupted):
             assert process.stdout is not None
             state = json.loads(process.stdout.readline())
-            assert state["state"] == "GENERATION_STATE_PENDING"
+            assert state["state"] == "pending"
             assert state["queue_position"] >= 0
             hold(state["id"])
             ids[process] = state["id"]
