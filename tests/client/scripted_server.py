@@ -91,7 +91,12 @@ class Received:
 class ScriptedServer:
     """A server that answers the n-th call of a method with the n-th script for it."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        credentials: grpc.ServerCredentials | None = None,
+        port: int | None = None,
+        host: str = "localhost",
+    ) -> None:
         """Start it on `port`, or on a free one.
 
         The kernel would choose a port that is free on ::1, and another process may have it on 127.0.0.1. A
@@ -107,7 +112,7 @@ class ScriptedServer:
                 register = getattr(services, f"add_{service.name}Servicer_to_server")
                 register(self._servicer(service, getattr(services, f"{service.name}Servicer")), self._server)
         self.port = free_port() if port is None else port
-        self.target = f"localhost:{self.port}"
+        self.target = f"{host}:{self.port}"
         if credentials is None:
             self._server.add_insecure_port(self.target)
         else:

@@ -76,8 +76,8 @@ def test_a_wrong_target_in_the_environment_names_the_variable(
     "target",
     [
         *("http://localhost:{port}", "http://localhost:{port}/", "GRPC://localhost:{port}"),
-        *("http://127.0.0.1:{port}", "http://[::1]:{port}", "[::1]:{port}", "::1:{port}"),
-        *("dns:///localhost:{port}", "dns:localhost:{port}", "ipv4:127.0.0.1:{port}", "ipv6:[::1]:{port}"),
+        *("http://127.0.0.1:{port}", "dns:///localhost:{port}", "dns:localhost:{port}"),
+        "ipv4:127.0.0.1:{port}",
     ],
 )
 def test_a_service_is_reached_by_each_form_of_its_address(
@@ -85,7 +85,18 @@ def test_a_service_is_reached_by_each_form_of_its_address(
 ) -> None:
     server.script("GetProject", [ANSWER])
 
-    assert connect(target.format(port=server.port)).projects.get("p1").id == "p1"
+    assert connect(target.format(port=server.port), retries=0).projects.get("p1").id == "p1"
+
+
+@pytest.mark.parametrize("target", ["http://[::1]:{port}", "[::1]:{port}", "::1:{port}", "ipv6:[::1]:{port}"])
+def test_a_service_is_reached_by_each_form_of_its_ipv6_address(connect: Connector, target: str) -> None:
+    # Which addresses "localhost" has depends on the resolver.
+    server = ScriptedServer(host="[::1]")
+    server.script("GetProject", [ANSWER])
+    try:
+        assert connect(target.format(port=server.port), retries=0).projects.get("p1").id == "p1"
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(

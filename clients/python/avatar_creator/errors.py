@@ -294,7 +294,10 @@ _WORDS_OF_GRPC = (
         "certificate has expired",
         "the certificate of the server has expired; its operators must renew it",
     ),
-    ("Hostname Verification", "the certificate of the server is for another host name; check the target"),
+    (
+        "Hostname Verification|not in peer certificate",
+        "the certificate of the server is for another host name; check the target",
+    ),
     (
         "CERTIFICATE_VERIFY_FAILED",
         "no trusted authority signed the certificate of the server; check `root_certificates`, or "
