@@ -54,7 +54,7 @@ def test_a_persona_example_has_the_values_of_its_file(client: AvatarCreator) -> 
 
 
 def test_a_list_has_pictures_only_if_requested(client: AvatarCreator) -> None:
-    assert [preset.image_data for preset in client.presets.list()] == [b""] * 24
+    assert [preset.image_data for preset in client.presets.list()] == [None] * 24
     for preset in client.presets.list(include_images=True):
         picture = Image.open(BytesIO(present(preset.image_data)))
         picture.load()

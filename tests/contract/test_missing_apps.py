@@ -244,7 +244,7 @@ def draw_from_reference(
     assert router.submissions()[-1]["model"] == app
     assert "loras" not in router.submissions()[-1]["body"]
     assert recipe is not None
-    assert (recipe.model, recipe.lora) == ("black-forest-labs/FLUX.1-Kontext-dev", "")
+    assert (recipe.model, recipe.lora) == ("black-forest-labs/FLUX.1-Kontext-dev", None)
 
 
 # doctor

@@ -54,8 +54,8 @@ def test_a_completed_generation_has_a_recipe(shared_client: AvatarCreator, proje
     recipe = shared_client.generations.recipe(generation.id)
 
     assert recipe is not None
-    assert (recipe.provider, recipe.route, recipe.model, recipe.seed) == ("sketch", "local", "", 11)
-    assert (recipe.width, recipe.height, recipe.steps, recipe.guidance_scale) == (256, 256, 0, 0.0)
+    assert (recipe.provider, recipe.route, recipe.model, recipe.seed) == ("sketch", "local", None, 11)
+    assert (recipe.width, recipe.height, recipe.steps, recipe.guidance_scale) == (256, 256, None, None)
     assert recipe.enhanced_prompt == recipe.provider_prompt == generation.enhanced_prompt
     assert recipe.software.startswith("avatar-creator ")
     assert recipe.pixels_sha256 == pixels_of(picture_of(shared_client, generation))
@@ -160,8 +160,8 @@ def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
         with pytest.raises(NotFoundError):
             other.generations.reproduce(first.id, project=theirs)
         references: tuple[dict[str, Any], ...] = (
-            {"reference_avatar_id": first.avatar_id},
-            {"reference_avatar_ids": [first.avatar_id]},
+            {"reference": first.avatar_id},
+            {"reference": [first.avatar_id]},
         )
         for reference in references:
             with pytest.raises(NotFoundError):
@@ -240,7 +240,7 @@ def test_variations_have_consecutive_seeds_and_are_listed_and_watched_as_a_group
 
     assert [generation.seed_used for generation in variations] == [2**32 - 2, 2**32 - 1, 0, 1]
     assert {generation.group_id for generation in variations} == {variations[0].id}
-    assert alone.group_id == ""
+    assert alone.group_id is None
     ids = {generation.id for generation in variations}
     assert {each.id for each in shared_client.generations.list(group_id=variations[0].id)} == ids
     ends = {}

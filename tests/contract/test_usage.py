@@ -153,7 +153,7 @@ def test_last_used_avatars_come_first_if_requested(client: AvatarCreator, avatar
     for used in (first, avatar_id, second, first):
         client.usage.record(used, action="show", app_id="gallery")
 
-    listed = client.avatars.list(project_id, order=2, page_size=1)  # type: ignore[arg-type]
+    listed = client.avatars.list(project_id, order="last_used_first", page_size=1)
 
     assert [avatar.id for avatar in listed] == [first, second, avatar_id, never]
 

@@ -131,7 +131,7 @@ def update_project(studio: Studio) -> None:
     project_id = studio.new_project()
     updated = studio.client.projects.update(project_id, description="Changed")
     assert (updated.id, updated.name, updated.description) == (project_id, "Another", "Changed")
-    assert updated.update_time.ToNanoseconds() > updated.create_time.ToNanoseconds()
+    assert updated.update_time > updated.create_time
 
 
 def delete_project(studio: Studio) -> None:
@@ -214,8 +214,8 @@ def create_generation(studio: Studio) -> None:
 
 def _create_generations_from_a_reference(studio: Studio) -> None:
     for reference in (
-        {"reference_avatar_id": studio.avatar.id},
-        {"reference_avatar_ids": [studio.avatar.id]},
+        {"reference": studio.avatar},
+        {"reference": [studio.avatar.id]},
     ):
         generation = studio.client.generations.create_and_wait(
             studio.project_id, "as a painting", width=SMALLEST, height=SMALLEST, **reference
@@ -276,7 +276,7 @@ def watch_generations(studio: Studio) -> None:
 
 def cancel_generation(studio: Studio) -> None:
     cancelled = studio.create_cancelled()
-    assert (cancelled.state, cancelled.avatar_id) == (CANCELLED, "")
+    assert (cancelled.state, cancelled.avatar_id) == (CANCELLED, None)
     assert studio.client.generations.cancel(cancelled.id) == cancelled
 
 

@@ -255,7 +255,7 @@ def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
 
         with pytest.raises(NotFoundError):
             client.avatars.get(present(generation.avatar_id))
-        assert client.generations.get(generation.id).avatar_id == ""
+        assert client.generations.get(generation.id).avatar_id is None
         assert client.projects.get(project.id).avatar_count == 0
         stats = client.usage.stats()
         assert (stats.avatar_count, stats.usage_count) == (0, 0)

@@ -81,7 +81,7 @@ async def test_failures_are_retried_after_10_and_100_seconds_until_a_success(stu
     assert completed.error is None
     attempts = await studio.attempts(generation.id)
     assert outcomes(attempts) == [RETRYABLE, RETRYABLE, SUCCEEDED]
-    assert [present(attempt.error).message for attempt in attempts] == [BUSY, BUSY, ""]
+    assert [attempt.error and attempt.error.message for attempt in attempts] == [BUSY, BUSY, None]
 
 
 async def test_a_generation_fails_with_the_last_reason_after_three_retries(studio: Studio) -> None:

@@ -152,7 +152,7 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
     assert recipe is not None
     assert (recipe.model, recipe.lora, recipe.lora_scale) == ("black-forest-labs/FLUX.1-dev", LORA, 1.0)
     assert (recipe.seed, recipe.steps, recipe.guidance_scale) == (7, 28, 3.5)
-    assert recipe.negative_prompt == ""
+    assert recipe.negative_prompt is None
     assert list(last.warnings) == []
 
 

@@ -332,7 +332,7 @@ async def test_a_worker_with_other_settings_chooses_again_and_says_so(
     assert used == (FLUX, "") == choice_of(databases, created.id)
     assert drawn.price_micros == PRICE
     assert recipe is not None
-    assert recipe.lora == ""
+    assert recipe.lora is None
     assert list(drawn.warnings) == [
         f"{CHANGED} fal-ai/flux-lora with the LoRA {LORA}, as they were when the generation was accepted: "
         "fal-ai/flux/dev draws the picture"

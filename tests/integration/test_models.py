@@ -95,7 +95,7 @@ def test_a_distilled_model_receives_no_guidance_and_no_negative_prompt(
     assert body["num_inference_steps"] == 4
     assert sent(router)["body"]["num_inference_steps"] == 8
     assert (plain.price_micros, list(plain.warnings)) == (5_000, [])
-    assert (recipe.model, recipe.steps, recipe.guidance_scale, recipe.lora) == (KLEIN, 4, 0.0, "")
+    assert (recipe.model, recipe.steps, recipe.guidance_scale, recipe.lora) == (KLEIN, 4, None, None)
     assert [
         next(word for word in ("negative", "guidance", "steps") if word in warning)
         for warning in asked.warnings
@@ -109,7 +109,7 @@ def test_a_model_whose_steps_cannot_be_chosen_receives_none(serve: Serve, router
     body = sent(router)["body"]
     assert "num_inference_steps" not in body
     assert body["acceleration"] == "none"
-    assert recipe.steps == 0
+    assert recipe.steps is None
     assert ["ignores the number of steps" in warning for warning in generation.warnings] == [True]
 
 
@@ -182,7 +182,7 @@ def test_an_unknown_model_draws_with_its_own_defaults_and_a_warning(serve: Serve
         "MODEL example/model is not in the service's table of models: it draws with its own steps and "
         "guidance, and the service does not know which options it ignores"
     ]
-    assert (recipe.model, recipe.steps, recipe.guidance_scale) == (UNKNOWN, 0, 0.0)
+    assert (recipe.model, recipe.steps, recipe.guidance_scale) == (UNKNOWN, None, None)
     asked = router.submissions()[-1]["body"]["parameters"]
     assert (asked["num_inference_steps"], asked["guidance_scale"], asked["negative_prompt"]) == (
         12,
@@ -199,9 +199,9 @@ def test_an_endpoint_for_a_distilled_model_is_asked_for_no_guidance(serve: Serve
 
     assert list(generation.warnings) == []
     parameters = router.submissions()[-1]["body"]["parameters"]
-    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, 0)
+    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, None)
     assert "negative_prompt" not in parameters
-    assert (recipe.steps, recipe.guidance_scale) == (9, 0)
+    assert (recipe.steps, recipe.guidance_scale) == (9, None)
 
 
 def test_the_prompt_can_be_sentences_and_a_reproduction_keeps_them(

@@ -226,7 +226,7 @@ async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
             await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
         first, second = await studio.attempts(generation.id)
     assert first.provider_request_id == REQUEST_ID
-    assert second.provider_request_id == ""
+    assert second.provider_request_id is None
 
 
 UNPRICED = {"HUGGINGFACE_ROUTE": "hf-inference"}

@@ -265,6 +265,7 @@ def _day(message: Any) -> date:
 
 
 def _from_struct(struct: Any) -> Mapping[str, Any]:
+    # Only the outer mapping is read-only: the JSON module takes no other kinds of mappings and lists inside.
     return MappingProxyType({name: _from_json_value(value) for name, value in struct.fields.items()})
 
 
@@ -272,9 +273,9 @@ def _from_json_value(value: Any) -> Any:
     kind = value.WhichOneof("kind")
     match kind:
         case "struct_value":
-            return _from_struct(value.struct_value)
+            return {name: _from_json_value(each) for name, each in value.struct_value.fields.items()}
         case "list_value":
-            return tuple(_from_json_value(each) for each in value.list_value.values)
+            return [_from_json_value(each) for each in value.list_value.values]
         case None | "null_value":
             return None
         case "number_value" if value.number_value.is_integer():
