@@ -190,7 +190,7 @@ OTHER_THINGS = frozenset(
 
 PRONOUNS = {"she": "female", "her": "female", "hers": "female", "he": "male", "his": "male", "him": "male"}
 LIKELY_GENDER = {"hijab": "female", "headscarf": "female", "peci": "male"}
-"""Gender of most people who wear it, if the attributes and the prompt say no more."""
+"""Gender of most people who wear it, unless the attributes or the prompt name a gender."""
 YOUNG_AND_OLD = {
     "young": ("young_adult", 1),
     "old": ("senior", 1),
