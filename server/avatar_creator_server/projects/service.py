@@ -181,7 +181,7 @@ class Projects:
         row = inserted.fetchone()
         if row is None:
             return self._get(caller, earlier_resource_id(key))
-        time = AvatarProject.create_time.python_value(row[0])
+        time: Any = AvatarProject.create_time.python_value(row[0])
         return Project(
             project_id, caller.user_id, name, description, 0, "", create_time=time, update_time=time
         )
