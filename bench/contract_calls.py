@@ -16,6 +16,7 @@ from avatar_creator import (
     AvatarOrder,
     Gender,
     GenerationPriority,
+    GenerationState,
     ImageVariant,
     SourceType,
     Style,
@@ -23,6 +24,7 @@ from avatar_creator import (
 from avatar_creator_server.demo.run import PHOTOGRAPH
 from bench.filling import DAYS, LARGEST_USER, RARE_APP, RARE_WORD
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 Call = Callable[["Filled"], object]
@@ -49,7 +51,7 @@ class Filled:
     """A page of avatars of the largest user."""
     project_id: str
     """The largest project of the largest user."""
-    ended: Mapping[int, list[str]]
+    ended: Mapping[GenerationState, list[str]]
     """Generations of the largest user that have ended, by state."""
     pending: list[str]
     """Waiting generations of the largest user."""
@@ -126,7 +128,7 @@ def _first_state(states: Any) -> None:
 
 
 def _watch_project(filled: Filled, since: datetime | None) -> None:
-    _first_state(filled.largest.generations.watch_many(project_id=filled.project_id, changed_since=since))
+    _first_state(filled.largest.generations.watch_many(project=filled.project_id, changed_since=since))
 
 
 def _delete_large(filled: Filled) -> None:
@@ -151,13 +153,13 @@ def _delete_avatar(filled: Filled) -> None:
 
 def _download(filled: Filled) -> None:
     avatar = filled.largest.avatars.upload(filled.project_id, PHOTOGRAPH, name="Sarah")
-    filled.largest.avatars.download(avatar.id, variant=ImageVariant.IMAGE_VARIANT_ORIGINAL)
+    filled.largest.avatars.download(avatar.id, variant=ImageVariant.ORIGINAL)
 
 
 def _group(filled: Filled) -> None:
     variations = filled.largest.generations.create_variations(filled.project_id, "a portrait", count=3)
-    several_pages(filled.largest.generations.list(group_id=variations[0].group_id))
-    _first_state(filled.largest.generations.watch_many(group_id=variations[0].group_id))
+    several_pages(filled.largest.generations.list(group_id=present(variations[0].group_id)))
+    _first_state(filled.largest.generations.watch_many(group_id=present(variations[0].group_id)))
 
 
 def _repeat(filled: Filled) -> None:
@@ -205,23 +207,21 @@ CALLS: dict[str, dict[str, Call]] = {
     },
     "AvatarService.ListAvatars": {
         "newest first": _avatars(),
-        "last used first": _avatars(order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST),
-        "last used first, of a gender": _avatars(
-            order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST, gender=Gender.GENDER_FEMALE
-        ),
-        "of a project": lambda filled: _avatars(project_id=filled.project_id)(filled),
+        "last used first": _avatars(order=AvatarOrder.LAST_USED_FIRST),
+        "last used first, of a gender": _avatars(order=AvatarOrder.LAST_USED_FIRST, gender=Gender.FEMALE),
+        "of a project": lambda filled: _avatars(project=filled.project_id)(filled),
         "of a project, last used first": lambda filled: _avatars(
-            project_id=filled.project_id, order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST
+            project=filled.project_id, order=AvatarOrder.LAST_USED_FIRST
         )(filled),
-        "of a project, with a rare word": lambda filled: _avatars(
-            project_id=filled.project_id, query=RARE_WORD
-        )(filled),
-        "uploaded": _avatars(source_types=[SourceType.SOURCE_TYPE_UPLOADED]),
-        "from a preset: none": _avatars(source_types=[SourceType.SOURCE_TYPE_FROM_PRESET]),
-        "of a gender": _avatars(gender=Gender.GENDER_FEMALE),
-        "children: none": _avatars(age_range=AgeRange.AGE_RANGE_CHILD),
-        "of a style": _avatars(style=Style.STYLE_FORMAL),
-        "of a style: none": _avatars(style=Style.STYLE_CREATIVE),
+        "of a project, with a rare word": lambda filled: _avatars(project=filled.project_id, query=RARE_WORD)(
+            filled
+        ),
+        "uploaded": _avatars(source_types=[SourceType.UPLOADED]),
+        "from a preset: none": _avatars(source_types=[SourceType.FROM_PRESET]),
+        "of a gender": _avatars(gender=Gender.FEMALE),
+        "children: none": _avatars(age_range=AgeRange.CHILD),
+        "of a style": _avatars(style=Style.FORMAL),
+        "of a style: none": _avatars(style=Style.CREATIVE),
         "of an ethnicity": _avatars(ethnicity="Nordic"),
         "of an ethnicity: none": _avatars(ethnicity="Martian"),
         "with a frequent word": _avatars(query="portrait"),
@@ -229,22 +229,16 @@ CALLS: dict[str, dict[str, Call]] = {
         "with two words": _avatars(query=f"{RARE_WORD} portrait"),
         "with an absent word": _avatars(query=_ABSENT_WORD),
         "with two letters": _avatars(query="qx"),
-        "with a rare word, last used first": _avatars(
-            query=RARE_WORD, order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST
-        ),
+        "with a rare word, last used first": _avatars(query=RARE_WORD, order=AvatarOrder.LAST_USED_FIRST),
         "of an ordinary user": _avatars("ordinary"),
-        "of an ordinary user, last used first": _avatars(
-            "ordinary", order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST
-        ),
+        "of an ordinary user, last used first": _avatars("ordinary", order=AvatarOrder.LAST_USED_FIRST),
         "of all users": _avatars("operator", user_id=ALL_USERS),
         "of all users, last used first": _avatars(
-            "operator", user_id=ALL_USERS, order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST
+            "operator", user_id=ALL_USERS, order=AvatarOrder.LAST_USED_FIRST
         ),
         "of all users, with a rare word": _avatars("operator", user_id=ALL_USERS, query=RARE_WORD),
         "of all users, with an absent word": _avatars("operator", user_id=ALL_USERS, query=_ABSENT_WORD),
-        "of all users, children: none": _avatars(
-            "operator", user_id=ALL_USERS, age_range=AgeRange.AGE_RANGE_CHILD
-        ),
+        "of all users, children: none": _avatars("operator", user_id=ALL_USERS, age_range=AgeRange.CHILD),
     },
     "AvatarService.UpdateAvatar": {
         "": lambda filled: filled.largest.avatars.update(filled.avatar_id, name="Sarah")
@@ -252,20 +246,20 @@ CALLS: dict[str, dict[str, Call]] = {
     "AvatarService.DeleteAvatar": {"": _delete_avatar},
     "AvatarService.DownloadImage": {"": _download},
     "GenerationService.CreateGeneration": {
-        "interactive": _create(priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE),
+        "interactive": _create(priority=GenerationPriority.INTERACTIVE),
         "normal": _create(),
-        "bulk": _create(priority=GenerationPriority.GENERATION_PRIORITY_BULK),
-        "from a reference": lambda filled: _create(reference_avatar_ids=filled.new_avatar_ids)(filled),
-        "from a preset": lambda filled: _create(preset_id=next(filled.largest.presets.list()).id)(filled),
+        "bulk": _create(priority=GenerationPriority.BULK),
+        "from a reference": lambda filled: _create(reference=filled.new_avatar_ids)(filled),
+        "from a preset": lambda filled: _create(preset=next(filled.largest.presets.list()))(filled),
         "variations": _group,
         "with a recipe": lambda filled: filled.largest.generations.reproduce(
-            filled.ended[COMPLETED][0], project_id=filled.project_id
+            filled.ended[COMPLETED][0], project=filled.project_id
         ),
     },
     "GenerationService.EstimateGeneration": {
         "normal": lambda filled: filled.largest.generations.estimate(filled.project_id, "a portrait"),
         "bulk": lambda filled: filled.largest.generations.estimate(
-            filled.project_id, "a portrait", priority=GenerationPriority.GENERATION_PRIORITY_BULK
+            filled.project_id, "a portrait", priority=GenerationPriority.BULK
         ),
     },
     "GenerationService.GetGeneration": {
@@ -276,12 +270,12 @@ CALLS: dict[str, dict[str, Call]] = {
     },
     "GenerationService.ListGenerations": {
         "": _generations(),
-        "of a project": lambda filled: _generations(project_id=filled.project_id)(filled),
-        "of a project, failed": lambda filled: _generations(project_id=filled.project_id, states=[FAILED])(
+        "of a project": lambda filled: _generations(project=filled.project_id)(filled),
+        "of a project, failed": lambda filled: _generations(project=filled.project_id, states=[FAILED])(
             filled
         ),
         "of a project, active": lambda filled: _generations(
-            project_id=filled.project_id, states=[PENDING, PROCESSING]
+            project=filled.project_id, states=[PENDING, PROCESSING]
         )(filled),
         "pending": _generations(states=[PENDING]),
         "processing": _generations(states=[PROCESSING]),

@@ -23,6 +23,7 @@ from PIL import Image
 
 from avatar_creator import AsyncAvatarCreator
 from bench.lab import Lab, Scale
+from tests.support.presence import present
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import let_pass, wait_until
 
@@ -88,7 +89,9 @@ class Calls:
         assert generation.avatar_id, generation.error
         reads: Sequence[Callable[[], Awaitable[object]]] = (
             lambda: client.avatars.get(avatar.id),
-            lambda: client.avatars.batch_get([avatar.id, generation.avatar_id], include_thumbnails=True),
+            lambda: client.avatars.batch_get(
+                [avatar.id, present(generation.avatar_id)], include_thumbnails=True
+            ),
             lambda: client.avatars.list(project.id, query="sar").page(),
             lambda: client.generations.get(generation.id),
             lambda: client.projects.open(project.id),

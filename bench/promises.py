@@ -59,7 +59,7 @@ def _latencies(target: str, client: AvatarCreator) -> list[tuple[str, float, flo
     def wait_until_claimed() -> Callable[[], object]:
         generation = client.generations.create(other.id, prompt="face", width=256, height=256)
         with closing(client.generations.watch(generation.id)) as states:
-            assert any(state.state != GenerationState.GENERATION_STATE_PENDING for state in states)
+            assert any(state.state != GenerationState.PENDING for state in states)
         # Wait for the end, so that the next generation finds a free slot.
         return lambda: list(client.generations.watch(generation.id))
 
@@ -68,7 +68,7 @@ def _latencies(target: str, client: AvatarCreator) -> list[tuple[str, float, flo
         with closing(client.generations.watch(generation.id)) as states:
             next(states)
             client.generations.cancel(generation.id)
-            assert any(state.state == GenerationState.GENERATION_STATE_CANCELLED for state in states)
+            assert any(state.state == GenerationState.CANCELLED for state in states)
 
     return [
         (name, promised, median_milliseconds(operation, calls))

@@ -8,7 +8,6 @@ It picks one of the user's avatars or has one generated, writes a picture for ea
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -16,35 +15,33 @@ from avatar_creator import (
     Avatar,
     AvatarCreator,
     AvatarCreatorError,
-    AvatarOrder,
     GenerationFailedError,
     InvalidArgumentError,
     ResourceExhaustedError,
 )
 
-TARGET = os.environ.get("AVATAR_CREATOR_TARGET", "localhost:50051")
 POSES = ("standing", "walking", "sitting")
 
 
 def pick_avatar(client: AvatarCreator, description: str) -> Avatar:
     """Return the matching avatar that was used last, or a new one if none matches."""
-    matching = client.avatars.list(query=description, order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST)
+    matching = client.avatars.list(query=description, order="last_used_first")
     if avatar := next(matching, None):
         return avatar
     project = next(client.projects.list(), None) or client.projects.create("Poses")
     generation = client.generations.create_and_wait(
-        project.id,
+        project,
         description,
         width=512,
         height=512,
         on_progress=lambda state: print(f"generating: {state.progress_percent} %"),
     )
-    return client.avatars.get(generation.avatar_id)
+    return client.avatars.get(generation.avatar_id or "")
 
 
 def write_poses(client: AvatarCreator, avatar: Avatar, folder: Path) -> None:
     """Write one picture for each pose. A real app draws the pose; this one writes the portrait."""
-    portrait = client.avatars.download(avatar.id)
+    portrait = client.avatars.download(avatar)
     suffix = avatar.image.content_type.replace("image/", ".")
     folder.mkdir(exist_ok=True)
     for pose in POSES:
@@ -53,13 +50,13 @@ def write_poses(client: AvatarCreator, avatar: Avatar, folder: Path) -> None:
 
 def main(description: str) -> None:
     """Make the poses, or exit with a message that says what the user can do."""
-    with AvatarCreator(TARGET, token=os.environ["AVATAR_CREATOR_TOKEN"]) as client:
+    with AvatarCreator() as client:
         try:
             avatar = pick_avatar(client, description)
             write_poses(client, avatar, Path("poses"))
             # The token names the app, so the call does not.
             recorded = client.usage.record(
-                avatar.id, action="generate_poses", app_name="Pose Generator", metadata={"poses": len(POSES)}
+                avatar, action="generate_poses", app_name="Pose Generator", metadata={"poses": len(POSES)}
             )
         except InvalidArgumentError as error:
             sys.exit("; ".join(f"{each.field}: {each.description}" for each in error.field_violations))

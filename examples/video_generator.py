@@ -11,21 +11,12 @@ from the video's name, so the service answers with what it made the first time.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import uuid
 from contextlib import aclosing
 from pathlib import Path
 
-from avatar_creator import (
-    AsyncAvatarCreator,
-    AvatarCreatorError,
-    Generation,
-    GenerationStage,
-    GenerationState,
-)
-
-TARGET = os.environ.get("AVATAR_CREATOR_TARGET", "localhost:50051")
+from avatar_creator import AsyncAvatarCreator, AvatarCreatorError, Generation
 
 
 def request_id(video: str, step: str) -> str:
@@ -39,24 +30,24 @@ async def generate_cast(client: AsyncAvatarCreator, video: str, roles: list[str]
     started = await asyncio.gather(
         *(
             client.generations.create(
-                project.id, role, width=512, height=512, request_id=request_id(video, f"role {number}")
+                project, role, width=512, height=512, request_id=request_id(video, f"role {number}")
             )
             for number, role in enumerate(roles)
         )
     )
     latest = {generation.id: generation for generation in started}
-    async with aclosing(client.generations.watch_many(list(latest))) as states:
+    async with aclosing(client.generations.watch_many(started)) as states:
         async for state in states:
             latest[state.id] = state
-            stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_")
-            print(f"{state.avatar_name}: {state.progress_percent} % {stage}")
+            print(f"{state.avatar_name}: {state.progress_percent} % {state.stage}")
     return list(latest.values())
 
 
 async def use_portrait(client: AsyncAvatarCreator, video: str, portrait: Generation) -> bool:
     """Download one portrait and record its use. Return False if there is no portrait."""
-    if portrait.state != GenerationState.GENERATION_STATE_COMPLETED:
-        print(f"no portrait of {portrait.avatar_name}: {portrait.error.message}", file=sys.stderr)
+    if not portrait.avatar_id:
+        cause = portrait.error.message if portrait.error else portrait.state
+        print(f"no portrait of {portrait.avatar_name}: {cause}", file=sys.stderr)
         return False
     await client.avatars.download(portrait.avatar_id, to=Path(video) / f"{portrait.avatar_id}.png")
     await client.usage.record(
@@ -73,7 +64,7 @@ async def use_portrait(client: AsyncAvatarCreator, video: str, portrait: Generat
 async def main(video: str, roles: list[str]) -> None:
     """Put the portraits into a folder named after the video, or exit with the reason."""
     await asyncio.to_thread(Path(video).mkdir, exist_ok=True)
-    async with AsyncAvatarCreator(TARGET, token=os.environ["AVATAR_CREATOR_TOKEN"]) as client:
+    async with AsyncAvatarCreator() as client:
         try:
             cast = await generate_cast(client, video, roles)
             used = await asyncio.gather(*(use_portrait(client, video, portrait) for portrait in cast))

@@ -11,7 +11,8 @@ import pytest
 from avatar_creator import AvatarCreator, GenerationPriority
 from avatar_creator_tasks.worker import GENERATION_SLOTS
 from tests.abuse.witness import Witness
-from tests.support.generations import SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -22,6 +23,8 @@ WAITING = 20
 """Number of interactive generations that each attacker keeps in the queue."""
 CLAIMS_PER_TURN = 4
 """One of so many claims of a worker is for a user who waits."""
+
+ENDED = (COMPLETED, FAILED, CANCELLED)
 
 
 class Attacker:
@@ -36,7 +39,9 @@ class Attacker:
         """Create a generation for each one that has ended, until `stop` is set."""
         while not stop.is_set():
             counts = self._client.usage.stats().generations
-            ended = sum(count.generation_count for count in counts if count.state > 2)
+            ended = sum(
+                count.generation_count for count in counts if count.state in (COMPLETED, FAILED, CANCELLED)
+            )
             if self.created - ended >= WAITING:
                 stop.wait(0.02)
                 continue
@@ -45,7 +50,7 @@ class Attacker:
                 "a portrait",
                 width=SMALLEST,
                 height=SMALLEST,
-                priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE,
+                priority=GenerationPriority.INTERACTIVE,
             )
             self.created += 1
 
@@ -117,11 +122,11 @@ def test_a_first_bulk_generation_starts_after_its_wait(flooded: Deployment) -> N
             "a portrait",
             width=SMALLEST,
             height=SMALLEST,
-            priority=GenerationPriority.GENERATION_PRIORITY_BULK,
+            priority=GenerationPriority.BULK,
         )
         *_, generation = client.generations.watch(started.id, timeout=60)
 
-        waited = generation.start_time.ToDatetime() - generation.create_time.ToDatetime()
+        waited = present(generation.start_time) - generation.create_time
         assert waited.total_seconds() >= 2
         # Claims begin during the two seconds and end soon after them.
         all_claims = claims_before(flooded, generation.id, since="waiting.create_time")

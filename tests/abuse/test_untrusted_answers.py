@@ -117,6 +117,6 @@ def create(client: AvatarCreator, project_id: str) -> Generation:
 def has_answers(client: AvatarCreator, generations: list[Generation]) -> bool:
     """Return whether at least one of the generations has an attempt that ended, or has failed."""
     return any(
-        client.generations.get(each.id).state == FAILED or client.generations.get(each.id).HasField("error")
+        client.generations.get(each.id).state == FAILED or client.generations.get(each.id).error is not None
         for each in generations
     )

@@ -10,23 +10,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from avatar_creator import (
-    AppUsageSummary,
-    Attributes,
-    Avatar,
-    AvatarPreset,
-    AvatarProject,
-    Generation,
-    GenerationAttempt,
-    GenerationOptions,
-    GenerationParameters,
-    GenerationPriority,
-    HairStyle,
-    Persona,
-    PersonaExample,
-    Recipe,
-    UsageRecord,
-)
+from avatar_creator import GenerationParameters, InvalidArgumentError, Project
+from avatar_creator.v1.attributes_pb2 import Attributes, HairStyle
+from avatar_creator.v1.avatar_pb2 import Avatar
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import (
     CreateProjectResponse,
     GetProjectRequest,
@@ -44,6 +31,13 @@ from avatar_creator.v1.avatar_service_pb2 import (
     UpdateAvatarRequest,
     UpdateAvatarResponse,
 )
+from avatar_creator.v1.generation_pb2 import (
+    Generation,
+    GenerationAttempt,
+    GenerationOptions,
+    GenerationPriority,
+    Recipe,
+)
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationRequest,
     CreateGenerationResponse,
@@ -52,12 +46,15 @@ from avatar_creator.v1.generation_service_pb2 import (
     GetGenerationRequest,
     GetGenerationResponse,
 )
+from avatar_creator.v1.persona_pb2 import Persona, PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.preset_service_pb2 import (
     GetPersonaExampleRequest,
     GetPersonaExampleResponse,
     GetPresetRequest,
     GetPresetResponse,
 )
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
 from avatar_creator.v1.usage_service_pb2 import (
     GetStatsRequest,
     GetStatsResponse,
@@ -65,7 +62,7 @@ from avatar_creator.v1.usage_service_pb2 import (
     SummarizeUsageRequest,
     SummarizeUsageResponse,
 )
-from tests.client.scripted_server import ScriptedServer
+from tests.client.scripted_server import ScriptedServer, messages_of
 
 PROJECT = AvatarProject(id="p1", name="Spring")
 AVATAR = Avatar(id="a1", name="Sarah")
@@ -84,8 +81,8 @@ EXAMPLE = PersonaExample(id="pe1")
 PARAMETERS: dict[str, Any] = {
     "prompt": "a portrait",
     "avatar_name": "Sarah",
-    "persona": Persona(age=30),
-    "attributes": SHORT_HAIR,
+    "persona": {"age": 30},
+    "attributes": {"hair_style": "short"},
     "width": 512,
     "height": 768,
     "seed": 0,
@@ -94,12 +91,11 @@ PARAMETERS: dict[str, Any] = {
     "negative_prompt": "glasses",
     "strict": True,
     "omit_recipe": True,
-    "preset_id": "pr1",
-    "persona_example_id": "pe1",
-    "reference_avatar_id": "a1",
-    "reference_avatar_ids": ["a2", "a3"],
+    "preset": "pr1",
+    "persona_example": "pe1",
+    "reference": ["a2", "a3"],
     "reference_strength": 0.25,
-    "priority": GenerationPriority.GENERATION_PRIORITY_BULK,
+    "priority": "bulk",
 }
 REQUEST = CreateGenerationRequest(
     project_id="p1",
@@ -120,7 +116,6 @@ REQUEST = CreateGenerationRequest(
     ),
     preset_id="pr1",
     persona_example_id="pe1",
-    reference_avatar_id="a1",
     reference_avatar_ids=["a2", "a3"],
     priority=GenerationPriority.GENERATION_PRIORITY_BULK,
 )
@@ -187,7 +182,7 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     "avatars.update": (
         "UpdateAvatar",
         lambda c: c.avatars.update(
-            "a1", persona=Persona(), attributes=SHORT_HAIR, expected_revision=3, request_id="r1"
+            "a1", persona={}, attributes={"hair_style": "short"}, expected_revision=3, request_id="r1"
         ),
         UpdateAvatarRequest(
             avatar=Avatar(id="a1", persona=Persona(), attributes=SHORT_HAIR),
@@ -221,7 +216,7 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "generations.reproduce": (
         "CreateGeneration",
-        lambda c: c.generations.reproduce("g0", project_id="p1", avatar_name="Sarah", request_id="r1"),
+        lambda c: c.generations.reproduce("g0", project="p1", avatar_name="Sarah", request_id="r1"),
         CreateGenerationRequest(
             project_id="p1", avatar_name="Sarah", reproduce_generation_id="g0", request_id="r1"
         ),
@@ -301,7 +296,7 @@ def test_a_call_sends_its_arguments_and_returns_the_resource(
 ) -> None:
     method, use, request, answer, result = CALLS[call]
     server.script(method, [answer])
-    assert use(client) == result
+    assert messages_of(use(client)) == result
     assert server.calls[0].request == request
 
 
@@ -320,19 +315,23 @@ def test_an_unknown_generation_parameter_is_an_error(
 
 @pytest.mark.parametrize(
     ("references", "problem"),
-    [("a1", "got one text"), ([PROJECT], "got a list of AvatarProject"), ([b"a1"], "got a list of bytes")],
+    [
+        (7, "got an int"),
+        ([Project.from_message(PROJECT)], "must be an id or an Avatar \\(got a Project\\)"),
+        ([b"a1"], "got a bytes"),
+    ],
 )
-def test_references_that_are_no_list_of_ids_are_an_error(
+def test_references_that_are_no_avatars_are_an_error(
     references: Any, problem: str, client: Any, server: ScriptedServer
 ) -> None:
-    with pytest.raises(TypeError, match=problem):
-        client.generations.create("p1", "a portrait", reference_avatar_ids=references)
+    with pytest.raises(InvalidArgumentError, match=problem):
+        client.generations.create("p1", "a portrait", reference=references)
     assert server.calls == []
 
 
 def test_a_project_is_created_with_a_description(client: Any, server: ScriptedServer) -> None:
     server.script("CreateProject", [CreateProjectResponse(project=PROJECT)])
-    assert client.projects.create("Spring", "all of it") == PROJECT
+    assert client.projects.create("Spring", "all of it") == Project.from_message(PROJECT)
     request = server.calls[0].request
     assert (request.name, request.description) == ("Spring", "all of it")
 
@@ -341,7 +340,8 @@ def test_a_usage_record_carries_metadata_of_the_app(client: Any, server: Scripte
     answer = RecordUsageResponse(usage=UsageRecord(id="u1"), usage_count=7)
     server.script("RecordUsage", [answer])
     metadata = {"poses": ["standing", "sitting"], "quality": {"score": 0.5, "checked": True}, "note": None}
-    assert client.usage.record("a1", action="generate_poses", app_id="poses", metadata=metadata) == answer
+    recorded = client.usage.record("a1", action="generate_poses", app_id="poses", metadata=metadata)
+    assert recorded.message == answer
     request = server.calls[0].request
     assert (request.avatar_id, request.action, request.app_id) == ("a1", "generate_poses", "poses")
     assert MessageToDict(request.metadata) == metadata
@@ -356,7 +356,7 @@ def test_an_update_without_fields_is_an_error(client: Any) -> None:
 
 def test_the_paths_of_an_update_must_name_every_given_field(client: Any, server: ScriptedServer) -> None:
     with pytest.raises(ValueError, match="name is given but not named in paths"):
-        client.avatars.update("a1", name="New", persona=Persona(age=5), paths=["persona.age"])
+        client.avatars.update("a1", name="New", persona={"age": 5}, paths=["persona.age"])
     with pytest.raises(ValueError, match="nothing to update"):
         client.avatars.update("a1", paths=[])
     server.script("UpdateAvatar", [UpdateAvatarResponse(avatar=AVATAR)])
@@ -366,7 +366,7 @@ def test_the_paths_of_an_update_must_name_every_given_field(client: Any, server:
 
 
 def test_one_string_is_not_a_list_of_ids(client: Any) -> None:
-    with pytest.raises(ValueError, match="not one string"):
+    with pytest.raises(InvalidArgumentError, match="avatars must be a list"):
         client.avatars.batch_get("a1")
 
 

@@ -18,11 +18,8 @@ from avatar_creator import (
     CallCancelledError,
     DataLossError,
     DeadlineExceededError,
-    ErrorReason,
     FailedPreconditionError,
     FieldViolation,
-    Generation,
-    GenerationError,
     GenerationFailedError,
     InternalError,
     InvalidArgumentError,
@@ -36,8 +33,11 @@ from avatar_creator import (
     UnavailableError,
     UnimplementedError,
     UnknownError,
+    values,
 )
 from avatar_creator.errors import ERROR_BY_CODE
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from avatar_creator.v1.generation_pb2 import Generation, GenerationError
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationResponse
 from tests.client.both_clients import Connector
 from tests.client.scripted_server import Failure, ScriptedServer, UntilClientLeaves
@@ -138,7 +138,8 @@ def test_a_limit_error_has_the_limit_its_value_and_the_delay(client: Any, server
 
 @pytest.mark.parametrize("number", ErrorReason.values()[1:])
 def test_every_reason_of_a_failed_generation_has_its_name(number: Any) -> None:
-    error = GenerationFailedError(Generation(id="g1", error=GenerationError(reason=number, message="no")))
+    message = Generation(id="g1", error=GenerationError(reason=number, message="no"))
+    error = GenerationFailedError(values.Generation.from_message(message))
     assert f"ERROR_REASON_{error.reason}" == ErrorReason.Name(number)
 
 
@@ -189,9 +190,11 @@ def test_a_passed_deadline_is_typed(client: Any, server: ScriptedServer) -> None
     [
         NotFoundError("gone", reason="RESOURCE_NOT_FOUND", resource=Resource("avatar", "a1")),
         GenerationFailedError(
-            Generation(
-                id="g1",
-                error=GenerationError(reason=ErrorReason.ERROR_REASON_PROVIDER_REJECTED, message="no"),
+            values.Generation.from_message(
+                Generation(
+                    id="g1",
+                    error=GenerationError(reason=ErrorReason.ERROR_REASON_PROVIDER_REJECTED, message="no"),
+                )
             )
         ),
     ],

@@ -9,12 +9,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2 as rpc_details
 
-from avatar_creator import (
-    Avatar,
-    Backoff,
-    InvalidArgumentError,
-    UnavailableError,
-)
+from avatar_creator import Backoff, InvalidArgumentError, UnavailableError
+from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_service_pb2 import ListAvatarsResponse
 from tests.client.both_clients import Connector
 from tests.client.scripted_server import Failure, ScriptedServer

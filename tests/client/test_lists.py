@@ -9,36 +9,30 @@ from typing import Any
 import pytest
 from google.type.date_pb2 import Date
 
-from avatar_creator import (
-    AgeRange,
-    Avatar,
-    AvatarOrder,
-    AvatarPreset,
-    AvatarProject,
-    Gender,
-    Generation,
-    GenerationState,
-    PersonaExample,
-    SourceType,
-    Style,
-    UsageRecord,
-)
+from avatar_creator import enums
+from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
+from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsResponse
 from avatar_creator.v1.avatar_service_pb2 import (
+    AvatarOrder,
     BatchGetAvatarsResponse,
     ListAvatarsRequest,
     ListAvatarsResponse,
 )
+from avatar_creator.v1.generation_pb2 import Generation, GenerationState
 from avatar_creator.v1.generation_service_pb2 import ListGenerationsRequest, ListGenerationsResponse
+from avatar_creator.v1.persona_pb2 import PersonaExample
+from avatar_creator.v1.preset_pb2 import AvatarPreset
 from avatar_creator.v1.preset_service_pb2 import ListPersonaExamplesResponse, ListPresetsResponse
-from avatar_creator.v1.usage_pb2 import AppUsageSummary
+from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
 from avatar_creator.v1.usage_service_pb2 import (
     DailySpend,
     GetStatsResponse,
     ListUsageResponse,
     SummarizeUsageResponse,
 )
-from tests.client.scripted_server import LOST, ScriptedServer
+from tests.client.scripted_server import LOST, ScriptedServer, messages_of
 
 
 def page(*ids: str, then: str = "") -> ListProjectsResponse:
@@ -115,18 +109,28 @@ def test_the_filters_of_avatars_are_sent(client: Any, server: ScriptedServer) ->
     server.script("ListAvatars", [ListAvatarsResponse()])
     filters: dict[str, Any] = {
         "query": "sarah",
-        "source_types": [SourceType.SOURCE_TYPE_UPLOADED],
-        "gender": Gender.GENDER_FEMALE,
-        "age_range": AgeRange.AGE_RANGE_SENIOR,
         "ethnicity": "Indonesian",
-        "style": Style.STYLE_CASUAL,
-        "order": AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST,
         "include_thumbnails": True,
         "page_size": 7,
         "page_token": "from projects.open",
     }
-    assert list(client.avatars.list("p1", **filters)) == []
-    assert server.calls[0].request == ListAvatarsRequest(project_id="p1", **filters)
+    chosen: dict[str, Any] = {
+        "source_types": ["uploaded", enums.SourceType.FROM_PRESET],
+        "gender": "female",
+        "age_range": enums.AgeRange.SENIOR,
+        "style": "Casual",
+        "order": "last-used first",
+    }
+    assert list(client.avatars.list("p1", **filters, **chosen)) == []
+    assert server.calls[0].request == ListAvatarsRequest(
+        project_id="p1",
+        **filters,
+        source_types=[SourceType.SOURCE_TYPE_UPLOADED, SourceType.SOURCE_TYPE_FROM_PRESET],
+        gender=Gender.GENDER_FEMALE,
+        age_range=AgeRange.AGE_RANGE_SENIOR,
+        style=Style.STYLE_CASUAL,
+        order=AvatarOrder.AVATAR_ORDER_LAST_USED_FIRST,
+    )
 
 
 def test_a_list_can_be_limited_to_one_group(client: Any, server: ScriptedServer) -> None:
@@ -139,12 +143,11 @@ def test_times_are_sent_as_timestamps(client: Any, server: ScriptedServer) -> No
     server.script("ListGenerations", [ListGenerationsResponse()])
     since = datetime(2026, 1, 2, tzinfo=UTC)
     until = since + timedelta(days=1)
-    states = [GenerationState.GENERATION_STATE_FAILED]
-    list(client.generations.list(states=states, create_time_from=since, create_time_to=until))
+    list(client.generations.list(states="failed", create_time_from=since, create_time_to=until))
     request = server.calls[0].request
     assert request.create_time_from.ToDatetime(tzinfo=UTC) == since
     assert request.create_time_to.ToDatetime(tzinfo=UTC) == until
-    assert list(request.states) == states
+    assert list(request.states) == [GenerationState.GENERATION_STATE_FAILED]
 
 
 def test_a_time_without_a_time_zone_is_an_error(client: Any) -> None:
@@ -161,7 +164,7 @@ def test_the_sums_by_app_come_from_all_pages(client: Any, server: ScriptedServer
         [SummarizeUsageResponse(apps=apps[2:])],
     )
 
-    assert client.usage.summarize("a1") == apps
+    assert messages_of(client.usage.summarize("a1")) == apps
 
     requests = [call.request for call in server.received("SummarizeUsage")]
     assert [request.page_token for request in requests] == ["", "second", "second"]
@@ -179,7 +182,7 @@ def test_the_statistics_have_the_spending_of_all_pages(client: Any, server: Scri
 
     stats = client.usage.stats(user_id="-")
 
-    assert stats == GetStatsResponse(avatar_count=5, spending=spending)
+    assert stats.message == GetStatsResponse(avatar_count=5, spending=spending)
     requests = [call.request for call in server.received("GetStats")]
     assert [(request.user_id, request.page_token) for request in requests] == [("-", ""), ("-", "second")]
 
@@ -210,7 +213,7 @@ def test_thumbnails_that_a_batch_omits_come_from_further_calls(client: Any, serv
 
     result = client.avatars.batch_get(["a1", "a2", "a3", "a4", "a5"], include_thumbnails=True)
 
-    assert result == BatchGetAvatarsResponse(
+    assert result.message == BatchGetAvatarsResponse(
         avatars=[avatar(1, b"one"), avatar(2, b"two"), avatar(3), avatar(4, b"four")],
         missing_avatar_ids=["a5"],
     )

@@ -10,18 +10,11 @@ from typing import Any
 import grpc
 import pytest
 
-from avatar_creator import (
-    Attributes,
-    Avatar,
-    DataLossError,
-    Gender,
-    Image,
-    ImageVariant,
-    InvalidArgumentError,
-    Persona,
-)
+from avatar_creator import DataLossError, InvalidArgumentError
 from avatar_creator.pictures import CHUNK_BYTES
-from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, UploadAvatarResponse
+from avatar_creator.v1.attributes_pb2 import Gender
+from avatar_creator.v1.avatar_pb2 import Avatar, Image
+from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, ImageVariant, UploadAvatarResponse
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, Step, Unread
 
 PICTURE = bytes(range(256)) * 1025  # two full chunks and a smaller one
@@ -66,8 +59,8 @@ class TestUpload:
             "p1",
             picture,
             name="Sarah",
-            persona=Persona(age=30),
-            attributes=Attributes(gender=Gender.GENDER_FEMALE),
+            persona={"age": 30},
+            attributes={"gender": "female"},
             content_type="image/jpeg",
             on_progress=lambda sent, total: progress.append((sent, total)),
         )
@@ -172,11 +165,10 @@ class TestDownload:
         path = tmp_path / "sarah.webp"
         path.write_bytes(b"older")
         server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
-        variant = ImageVariant.IMAGE_VARIANT_THUMBNAIL
-        assert client.avatars.download("a1", variant=variant, to=str(path)) == path
+        assert client.avatars.download("a1", variant="thumbnail", to=str(path)) == path
         assert path.read_bytes() == PICTURE
         assert list(tmp_path.iterdir()) == [path]
-        assert server.calls[0].request.variant == variant
+        assert server.calls[0].request.variant == ImageVariant.IMAGE_VARIANT_THUMBNAIL
 
     @pytest.mark.parametrize("steps", DAMAGED.values(), ids=DAMAGED)
     def test_a_damaged_picture_leaves_no_file(

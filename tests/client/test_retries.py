@@ -14,7 +14,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
-from avatar_creator import AvatarProject, Backoff, NotFoundError, ResourceExhaustedError, UnavailableError
+from avatar_creator import Backoff, NotFoundError, ResourceExhaustedError, UnavailableError
+from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import (
     CreateProjectResponse,
     GetProjectResponse,
@@ -46,7 +47,7 @@ WITH_REQUEST_ID: dict[str, tuple[Use, Step]] = {
         CreateGenerationResponse(),
     ),
     "CreateGeneration, of a recipe": (
-        lambda c, **k: c.generations.reproduce("g1", project_id="p1", **k),
+        lambda c, **k: c.generations.reproduce("g1", project="p1", **k),
         CreateGenerationResponse(),
     ),
     "RetryGeneration": (lambda c, **k: c.generations.retry("g1", **k), RetryGenerationResponse()),

@@ -15,17 +15,16 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from avatar_creator import (
     Backoff,
     DeadlineExceededError,
-    ErrorReason,
-    Generation,
     GenerationCancelledError,
-    GenerationError,
     GenerationFailedError,
-    GenerationState,
+    InvalidArgumentError,
     NotFoundError,
     Resource,
     UnauthenticatedError,
     UnavailableError,
 )
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from avatar_creator.v1.generation_pb2 import Generation, GenerationError, GenerationState
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
     WatchGenerationResponse,
@@ -276,12 +275,11 @@ class TestSeveralGenerations:
         "arguments",
         [
             {"targets": ["g1"], "user_id": "u1"},
-            {"project_id": "p1", "user_id": "u1"},
-            {"targets": ["g1"], "project_id": "p1"},
+            {"project": "p1", "user_id": "u1"},
+            {"targets": ["g1"], "project": "p1"},
             {"targets": [], "group_id": "g1"},
-            {"project_id": "p1", "group_id": "g1"},
-            {"targets": ["g1"], "project_id": "p1", "group_id": "g1"},
-            {"targets": "g1"},
+            {"project": "p1", "group_id": "g1"},
+            {"targets": ["g1"], "project": "p1", "group_id": "g1"},
         ],
         ids=str,
     )
@@ -290,6 +288,10 @@ class TestSeveralGenerations:
     ) -> None:
         with pytest.raises(ValueError, match="targets"):
             client.generations.watch_many(**arguments)
+
+    def test_one_id_is_no_list_of_targets(self, client: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="targets must be a list"):
+            client.generations.watch_many("g1")
 
 
 class TestGroup:
@@ -354,7 +356,7 @@ class TestGroup:
 class TestProject:
     def test_a_project_watch_continues_until_it_is_closed(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [many("g1", 1, COMPLETED), many("g2", 1), UntilClientLeaves()])
-        states = client.generations.watch_many(project_id="p1")
+        states = client.generations.watch_many(project="p1")
         assert (next(states).id, next(states).id) == ("g1", "g2")
         states.close()
         call = server.received("WatchGenerations")[0]
@@ -371,7 +373,7 @@ class TestProject:
             [many("g1", 1, at=20), many("g2", 1, COMPLETED, at=10), many("g3", 4, COMPLETED, at=30), LOST],
             [many("g1", 2, COMPLETED, at=40), NOT_FOUND],
         )
-        states = client.generations.watch_many(project_id="p1")
+        states = client.generations.watch_many(project="p1")
         assert named(next(states) for _ in range(4)) == [("g1", 1), ("g2", 1), ("g3", 4), ("g1", 2)]
         with pytest.raises(NotFoundError):
             next(states)
@@ -382,7 +384,7 @@ class TestProject:
     ) -> None:
         start = time.time()
         server.script("WatchGenerations", [LOST], [many("g1", 4, COMPLETED, at=30), NOT_FOUND])
-        assert next(client.generations.watch_many(project_id="p1")).id == "g1"
+        assert next(client.generations.watch_many(project="p1")).id == "g1"
         first, second = changed_since(server)
         assert first is None
         assert second is not None
@@ -391,7 +393,7 @@ class TestProject:
     def test_changed_since_is_sent_until_a_change_was_seen(self, client: Any, server: ScriptedServer) -> None:
         server.script("WatchGenerations", [LOST], [many("g1", 4, at=30), LOST], [NOT_FOUND])
         since = datetime.fromtimestamp(25, UTC)
-        states = client.generations.watch_many(project_id="p1", changed_since=since)
+        states = client.generations.watch_many(project="p1", changed_since=since)
         assert next(states).id == "g1"
         with pytest.raises(NotFoundError):
             next(states)
@@ -403,7 +405,7 @@ class TestProject:
         with pytest.raises(ValueError, match="targets or group_id"):
             client.generations.watch_many(group_id="g1", changed_since=datetime.now(UTC))
         with pytest.raises(ValueError, match="time zone"):
-            client.generations.watch_many(project_id="p1", changed_since=datetime(2026, 1, 1))
+            client.generations.watch_many(project="p1", changed_since=datetime(2026, 1, 1))
 
 
 class TestUser:
@@ -432,13 +434,13 @@ class TestCreateAndWait:
         server.script("WatchGeneration", [one(1), LOST], [one(2), one(3, COMPLETED)])
         seen: list[Generation] = []
         done = client.generations.create_and_wait(
-            "p1", "a portrait", seed=0, steps=40, reference_avatar_id="a1", on_progress=seen.append
+            "p1", "a portrait", seed=0, steps=40, reference="a1", on_progress=seen.append
         )
-        assert (done.revision, done.state) == (3, COMPLETED)
+        assert (done.revision, done.state) == (3, "completed")
         assert revisions(seen) == [1, 2, 3]
         request = server.received("CreateGeneration")[0].request
         assert (request.prompt, request.options.HasField("seed")) == ("a portrait", True)
-        assert (request.options.steps, request.reference_avatar_id) == (40, "a1")
+        assert (request.options.steps, list(request.reference_avatar_ids)) == (40, ["a1"])
 
     def test_a_failed_generation_is_raised_with_its_reason(self, client: Any, server: ScriptedServer) -> None:
         failed = generation(2, FAILED)
@@ -450,7 +452,7 @@ class TestCreateAndWait:
         with pytest.raises(GenerationFailedError) as caught:
             client.generations.create_and_wait("p1", "a portrait")
         error = caught.value
-        assert (error.generation, error.reason, error.message) == (
+        assert (error.generation.message, error.reason, error.message) == (
             failed,
             "PROVIDER_REJECTED",
             "not that prompt",

@@ -10,7 +10,7 @@ from itertools import count, islice
 import grpc
 import pytest
 
-from avatar_creator import AsyncAvatarCreator
+from avatar_creator import AsyncAvatarCreator, GenerationState
 from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, WatchGenerationRequest
 from tests.contract.calls import Calls, Refusal, refusal_of
@@ -86,14 +86,14 @@ def test_a_connection_without_a_call_is_closed_but_not_one_with_a_watch(
     with Calls(service.target, service.token(user)) as calls:
         generation = calls.create_generation(calls.create_project().id)
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(watch).generation.state == PENDING
+        assert next(watch).generation.state == PENDING.number
 
         for _ in range(2):
             with connected(service.target, CLIENT, seconds=30) as idle:
                 wait_until_closed(idle)
 
         cancel(service, user, generation.id)
-        assert [answer.generation.state for answer in watch][-1] == CANCELLED
+        assert [answer.generation.state for answer in watch][-1] == CANCELLED.number
 
 
 def test_a_connection_has_a_limit_of_streams(service: Deployment) -> None:
@@ -115,7 +115,7 @@ async def test_a_client_keeps_calls_beyond_the_streams_of_its_connection_waiting
 
     async def watch(client: AsyncAvatarCreator) -> None:
         nonlocal open_watches
-        states: list[int] = []
+        states: list[GenerationState] = []
         async for state in client.generations.watch(generation.id):
             open_watches += not states
             states.append(state.state)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from avatar_creator import Attributes, AvatarCreator, NotFoundError, Persona, SourceType, Style
 from avatar_creator_server.database import seed_data
+from tests.support.presence import present
 from tests.support.service import Deployment, run_command
 
 
@@ -53,9 +54,9 @@ def test_a_persona_example_has_the_values_of_its_file(client: AvatarCreator) -> 
 
 
 def test_a_list_has_pictures_only_if_requested(client: AvatarCreator) -> None:
-    assert [preset.image_data for preset in client.presets.list()] == [b""] * 24
+    assert [preset.image_data for preset in client.presets.list()] == [None] * 24
     for preset in client.presets.list(include_images=True):
-        picture = Image.open(BytesIO(preset.image_data))
+        picture = Image.open(BytesIO(present(preset.image_data)))
         picture.load()
         assert (picture.format, picture.size) == ("WEBP", (300, 300)), preset.name
         assert client.presets.get(preset.id).image_data == preset.image_data
@@ -101,16 +102,16 @@ def test_a_generation_starts_from_a_preset(client: AvatarCreator) -> None:
     preset = list(client.presets.list())[-1]
     project = client.projects.create("From a preset")
 
-    generation = client.generations.create_and_wait(project.id, preset_id=preset.id, width=256, height=256)
+    generation = client.generations.create_and_wait(project.id, preset=preset.id, width=256, height=256)
 
-    avatar = client.avatars.get(generation.avatar_id)
+    avatar = client.avatars.get(present(generation.avatar_id))
     assert generation.preset_id == preset.id
     assert (generation.prompt, generation.persona, generation.attributes) == (
         preset.prompt,
         preset.persona,
         preset.attributes,
     )
-    assert avatar.source_type == SourceType.SOURCE_TYPE_FROM_PRESET
+    assert avatar.source_type == SourceType.FROM_PRESET
     assert (avatar.name, avatar.persona, avatar.attributes) == (
         preset.persona.name,
         preset.persona,
@@ -127,15 +128,15 @@ def test_given_fields_override_preset_and_persona_example(client: AvatarCreator)
         project.id,
         "a portrait in the rain",
         persona=Persona(age=41),
-        attributes=Attributes(style=Style.STYLE_ELEGANT),
-        preset_id=preset.id,
-        persona_example_id=example.id,
+        attributes=Attributes(style=Style.ELEGANT),
+        preset=preset.id,
+        persona_example=example.id,
     )
 
     assert created.prompt == "a portrait in the rain"
     assert (created.preset_id, created.persona_example_id) == (preset.id, example.id)
     assert (created.persona.age, created.persona.name) == (41, preset.persona.name)
-    assert created.attributes.style == Style.STYLE_ELEGANT
+    assert created.attributes.style == Style.ELEGANT
     assert created.attributes.gender == preset.attributes.gender
 
 
@@ -144,12 +145,12 @@ def test_a_generation_starts_from_a_persona_example(client: AvatarCreator) -> No
     project = client.projects.create("From a persona")
 
     generation = client.generations.create_and_wait(
-        project.id, "a portrait", persona_example_id=example.id, width=256, height=256
+        project.id, "a portrait", persona_example=example.id, width=256, height=256
     )
 
-    avatar = client.avatars.get(generation.avatar_id)
+    avatar = client.avatars.get(present(generation.avatar_id))
     assert avatar.persona == generation.persona == example.persona
-    assert avatar.source_type == SourceType.SOURCE_TYPE_TEXT_TO_IMAGE
+    assert avatar.source_type == SourceType.TEXT_TO_IMAGE
     assert client.personas.get(example.id).usage_count > example.usage_count
 
 
@@ -161,7 +162,7 @@ def test_the_most_chosen_come_first(deployment: Deployment, own_client: AvatarCr
     for preset_id, times in chosen.items():
         for _ in range(times):
             client.generations.create(
-                project.id, preset_id=preset_id, persona_example_id=examples[7].id, width=256, height=256
+                project.id, preset=preset_id, persona_example=examples[7].id, width=256, height=256
             )
 
     popular = list(client.presets.list(page_size=1))

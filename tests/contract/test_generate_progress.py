@@ -104,7 +104,7 @@ def test_a_watch_reports_how_the_generation_failed(
         for process in (cancelled, failed, interrupted):
             assert process.stdout is not None
             state = json.loads(process.stdout.readline())
-            assert state["state"] == "GENERATION_STATE_PENDING"
+            assert state["state"] == "pending"
             assert state["queue_position"] >= 0
             hold(state["id"])
             ids[process] = state["id"]
@@ -124,7 +124,7 @@ def test_a_watch_reports_how_the_generation_failed(
     assert output[failed][1] == f"error: PROVIDER_REJECTED: no {MARKUP}\n"
     for process, ended in ((cancelled, "CANCELLED"), (failed, "FAILED")):
         assert process.returncode == 1
-        assert json.loads(output[process][0].splitlines()[-1])["state"] == f"GENERATION_STATE_{ended}"
+        assert json.loads(output[process][0].splitlines()[-1])["state"] == ended.lower()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     with command_line.start(*command) as process:
         assert process.stderr is not None
-        assert "does not read the prompt" in process.stderr.readline()
+        assert "words of the prompt that it knows: it read none" in process.stderr.readline()
         started = list(shared_client.generations.list())
         for generation in started:
             hold(generation.id)

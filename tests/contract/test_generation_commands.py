@@ -17,27 +17,23 @@ from google.rpc import error_details_pb2 as rpc_details
 from google.type.date_pb2 import Date
 from PIL import Image
 
-from avatar_creator import (
-    Avatar,
-    AvatarCreator,
-    DailySpend,
-    ErrorReason,
-    EstimateGenerationResponse,
+from avatar_creator import AvatarCreator, GenerationState
+from avatar_creator.v1.avatar_pb2 import Avatar, PictureModeration
+from avatar_creator.v1.avatar_service_pb2 import GetAvatarResponse, ListAvatarsResponse
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
+from avatar_creator.v1.generation_pb2 import (
     Generation,
     GenerationStage,
-    GenerationState,
-    GetStatsResponse,
-    PictureModeration,
     Recipe,
     Reproduction,
-    SourceType,
 )
-from avatar_creator.v1.avatar_service_pb2 import GetAvatarResponse, ListAvatarsResponse
 from avatar_creator.v1.generation_service_pb2 import (
     CreateGenerationResponse,
+    EstimateGenerationResponse,
     GetGenerationResponse,
     WatchGenerationsResponse,
 )
+from avatar_creator.v1.usage_service_pb2 import DailySpend, GetStatsResponse
 from avatar_creator_server.cli.format import dollars
 from tests import pictures
 from tests.client.scripted_server import Failure, ScriptedServer
@@ -69,7 +65,7 @@ def facts(sheet: str) -> dict[str, str]:
     return dict(re.split("  +", line.rstrip(), maxsplit=1) for line in sheet.splitlines())
 
 
-def state(number: int, state: GenerationState.ValueType, **fields: Any) -> Generation:
+def state(number: int, state: GenerationState, **fields: Any) -> Generation:
     """Return a state of the variation with this number."""
     stage = (
         GenerationStage.GENERATION_STAGE_DRAWING
@@ -80,7 +76,7 @@ def state(number: int, state: GenerationState.ValueType, **fields: Any) -> Gener
         **{
             "id": f"g{number}",
             "group_id": "g1",
-            "state": state,
+            "state": state.number,
             "stage": stage,
             "seed_used": 6 + number,
             "provider": "huggingface",
@@ -151,7 +147,7 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
 
     finished = command_line.run(*command, "--reference", sarah.id, "--strength", "0.3", "--watch")
     assert finished.returncode == 0, finished.stderr
-    (avatar,) = shared_client.avatars.list(source_types=[SourceType.SOURCE_TYPE_FROM_REFERENCE])
+    (avatar,) = shared_client.avatars.list(source_types="from_reference")
 
     assert avatar.reference_avatar_id == sarah.id
     assert facts(command_line.output("avatars", "show", avatar.id))["reference"] == sarah.id
@@ -343,7 +339,7 @@ def test_json_has_each_state_of_each_variation(server: ScriptedServer, scripted:
 
     assert (finished.returncode, finished.stderr) == (0, "")
     states = [json.loads(line) for line in finished.stdout.splitlines()]
-    assert [(each["id"], each["revision"]) for each in states] == [("g2", "2"), ("g1", "2"), ("g1", "3")]
+    assert [(each["id"], each["revision"]) for each in states] == [("g2", 2), ("g1", 2), ("g1", 3)]
 
 
 def test_an_exceeded_limit_is_printed_with_the_time_to_retry(
@@ -380,7 +376,7 @@ def test_an_estimate_creates_nothing(command_line: CommandLine, shared_client: A
     assert finished.returncode == 0
     sheet = facts(finished.stdout)
     assert (sheet["price"], sheet["provider"], sheet["route"]) == ("$0.00", "sketch", "local")
-    assert (document["price_micros"], document["provider"]) == ("0", "sketch")
+    assert (document["price_micros"], document["provider"]) == (0, "sketch")
     assert finished.stderr.splitlines() == [
         f"note: using your newest project, Spring ({project.id})",
         *(f"note: {warning}" for warning in document["warnings"]),
@@ -551,7 +547,7 @@ def test_a_recipe_is_printed_as_a_fact_sheet(server: ScriptedServer, scripted: C
     ids=["pending", "failed", "completed"],
 )
 def test_a_missing_recipe_is_an_error_with_its_cause(
-    current_state: GenerationState.ValueType, cause: str, server: ScriptedServer, scripted: CommandLine
+    current_state: GenerationState, cause: str, server: ScriptedServer, scripted: CommandLine
 ) -> None:
     answer = GetGenerationResponse(generation=state(1, current_state))
     server.script("GetGeneration", [answer], [answer])
@@ -619,7 +615,7 @@ def test_spending_is_printed_by_day_and_app(server: ScriptedServer, scripted: Co
         ["2026-11-22", "pose-generator", "2", "$0.07"],
         ["2026-11-21", "no app", "43", "$1.50"],
     ]
-    assert [spend["price_micros"] for spend in document["spending"]] == ["70000", "1500000"]
+    assert [spend["price_micros"] for spend in document["spending"]] == [70_000, 1_500_000]
 
 
 # Verdicts about pictures

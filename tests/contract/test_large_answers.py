@@ -21,6 +21,7 @@ from avatar_creator_server.api.answers import MAX_ITEM_BYTES
 from tests.contract.calls import Calls, refusal
 from tests.support.command_line import CommandLine
 from tests.support.large_answers import LONG, add_apps, add_avatars, large_metadata, long_persona
+from tests.support.presence import present
 from tests.support.rows import copy_row
 from tests.support.service import Deployment
 
@@ -126,8 +127,8 @@ def test_both_clients_return_every_thumbnail_of_a_batch(giant: Giant) -> None:
 
     for result in results:
         assert [avatar.id for avatar in result.avatars] == giant.avatar_ids
-        assert {len(avatar.thumbnail_data) for avatar in result.avatars} == {giant.thumbnail_bytes}
-        assert list(result.omitted_thumbnail_avatar_ids) == []
+        assert {len(present(avatar.thumbnail_data)) for avatar in result.avatars} == {giant.thumbnail_bytes}
+        assert list(result.message.omitted_thumbnail_avatar_ids) == []
     assert len(listed) == MANY
 
 
@@ -240,5 +241,5 @@ def test_spending_comes_in_pages_and_the_client_returns_all_of_it(giant: Giant) 
     spending = [spend for page in pages for spend in page.spending]
     assert len(pages) > 1
     assert [spend.app_id for spend in spending] == [*(entry["app_id"] for entry in entries), "a"]
-    assert list(stats.spending) == spending
-    assert stats.next_page_token == ""
+    assert list(stats.message.spending) == spending
+    assert stats.message.next_page_token == ""

@@ -16,6 +16,7 @@ from tests.support.command_line import FinishedCommand
 from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, FAILED, SMALLEST
 from tests.support.huggingface_router import Fault, RouterFake
+from tests.support.presence import present
 from tests.support.service import CLOSED_ADDRESS, Deployment
 from tests.support.waiting import wait_until
 
@@ -198,15 +199,15 @@ def draw_from_text(
     if app in case.missing:
         # The list may be wrong, so the provider has the last word. A refusal costs nothing.
         assert (drawn.state, drawn.price_micros) == (FAILED, 0)
-        assert drawn.error.reason == ErrorReason.ERROR_REASON_PROVIDER_GONE
-        assert "Model not supported by provider fal-ai" in drawn.error.message
+        assert present(drawn.error).reason == ErrorReason.PROVIDER_GONE
+        assert "Model not supported by provider fal-ai" in present(drawn.error).message
         return
     assert (drawn.state, drawn.price_micros) == (COMPLETED, price)
     recipe = client.generations.recipe(drawn.id)
     assert recipe is not None
     assert (recipe.model, recipe.lora) == ("black-forest-labs/FLUX.1-dev", lora)
     assert [each["path"] for each in submission["body"].get("loras", [])] == [lora] * bool(lora)
-    assert drawn.provider_prompt.startswith("Super Realism, ") == bool(lora)
+    assert present(drawn.provider_prompt).startswith("Super Realism, ") == bool(lora)
     if case.text_warnings:
         with pytest.raises(InvalidArgumentError) as refusal:
             client.generations.create(project_id, "a woman", strict=True, **small)
@@ -243,7 +244,7 @@ def draw_from_reference(
     assert router.submissions()[-1]["model"] == app
     assert "loras" not in router.submissions()[-1]["body"]
     assert recipe is not None
-    assert (recipe.model, recipe.lora) == ("black-forest-labs/FLUX.1-Kontext-dev", "")
+    assert (recipe.model, recipe.lora) == ("black-forest-labs/FLUX.1-Kontext-dev", None)
 
 
 # doctor

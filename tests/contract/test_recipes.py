@@ -20,6 +20,7 @@ from avatar_creator import (
     SourceType,
 )
 from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 SMALL: dict[str, Any] = {"width": SMALLEST, "height": SMALLEST}
@@ -38,7 +39,7 @@ def drawn(client: AvatarCreator, project_id: str, **parameters: Any) -> Generati
 
 
 def picture_of(client: AvatarCreator, generation: Generation) -> Image.Image:
-    image = Image.open(io.BytesIO(client.avatars.download(generation.avatar_id)))
+    image = Image.open(io.BytesIO(client.avatars.download(present(generation.avatar_id))))
     image.load()
     return image
 
@@ -53,8 +54,8 @@ def test_a_completed_generation_has_a_recipe(shared_client: AvatarCreator, proje
     recipe = shared_client.generations.recipe(generation.id)
 
     assert recipe is not None
-    assert (recipe.provider, recipe.route, recipe.model, recipe.seed) == ("sketch", "local", "", 11)
-    assert (recipe.width, recipe.height, recipe.steps, recipe.guidance_scale) == (256, 256, 0, 0.0)
+    assert (recipe.provider, recipe.route, recipe.model, recipe.seed) == ("sketch", "local", None, 11)
+    assert (recipe.width, recipe.height, recipe.steps, recipe.guidance_scale) == (256, 256, None, None)
     assert recipe.enhanced_prompt == recipe.provider_prompt == generation.enhanced_prompt
     assert recipe.software.startswith("avatar-creator ")
     assert recipe.pixels_sha256 == pixels_of(picture_of(shared_client, generation))
@@ -91,9 +92,9 @@ def test_a_recipe_can_be_left_out_of_the_file_but_is_always_stored(
 
 def test_the_thumbnail_has_no_recipe(shared_client: AvatarCreator, project_id: str) -> None:
     generation = drawn(shared_client, project_id)
-    avatar = shared_client.avatars.get(generation.avatar_id)
-    thumbnail = shared_client.avatars.download(avatar.id, variant=ImageVariant.IMAGE_VARIANT_THUMBNAIL)
-    assert len(thumbnail) == avatar.thumbnail.size_bytes
+    avatar = shared_client.avatars.get(present(generation.avatar_id))
+    thumbnail = shared_client.avatars.download(avatar.id, variant=ImageVariant.THUMBNAIL)
+    assert len(thumbnail) == present(avatar.thumbnail).size_bytes
     assert b"recipe" not in thumbnail
 
 
@@ -105,21 +106,21 @@ def test_a_cancelled_generation_has_no_recipe(embedded: Deployment, user: str) -
         client.generations.cancel(generation.id)
         assert client.generations.recipe(generation.id) is None
         with pytest.raises(FailedPreconditionError) as refusal:
-            client.generations.reproduce(generation.id, project_id=project.id)
+            client.generations.reproduce(generation.id, project=project.id)
     assert refusal.value.reason == "NOT_REPRODUCIBLE"
     assert refusal.value.metadata == {"difference": "state"}
 
 
 def test_a_reproduction_has_the_same_pixels(shared_client: AvatarCreator, project_id: str) -> None:
     first = drawn(shared_client, project_id)
-    again = shared_client.generations.reproduce(first.id, project_id=project_id, avatar_name="Again")
+    again = shared_client.generations.reproduce(first.id, project=project_id, avatar_name="Again")
     *_, last = shared_client.generations.watch(again.id, timeout=30.0)
 
     assert last.reproduce_of == first.id
     assert last.avatar_name == "Again"
     assert last.seed_used == first.seed_used
-    assert last.reproduction.identical_pixels
-    assert last.reproduction.color_difference == 0
+    assert present(last.reproduction).identical_pixels
+    assert present(last.reproduction).color_difference == 0
     assert pixels_of(picture_of(shared_client, last)) == pixels_of(picture_of(shared_client, first))
 
 
@@ -127,12 +128,12 @@ def test_a_reproduction_is_compared_with_the_recipe_if_the_picture_is_gone(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     first = drawn(shared_client, project_id)
-    shared_client.avatars.delete(first.avatar_id)
-    again = shared_client.generations.reproduce(first.id, project_id=project_id)
+    shared_client.avatars.delete(present(first.avatar_id))
+    again = shared_client.generations.reproduce(first.id, project=project_id)
     *_, last = shared_client.generations.watch(again.id, timeout=30.0)
 
-    assert last.reproduction.identical_pixels
-    assert not last.reproduction.HasField("color_difference")
+    assert present(last.reproduction).identical_pixels
+    assert present(last.reproduction).color_difference is None
 
 
 def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
@@ -142,12 +143,12 @@ def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
     first = drawn(shared_client, project_id)
     for file in shared_deployment.files() - files_before:
         file.write_bytes(bytes(file.stat().st_size))
-    again = shared_client.generations.reproduce(first.id, project_id=project_id)
+    again = shared_client.generations.reproduce(first.id, project=project_id)
     *_, last = shared_client.generations.watch(again.id, timeout=30.0)
 
     assert last.state == COMPLETED
-    assert last.reproduction.identical_pixels
-    assert not last.reproduction.HasField("color_difference")
+    assert present(last.reproduction).identical_pixels
+    assert present(last.reproduction).color_difference is None
 
 
 def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
@@ -157,10 +158,10 @@ def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
     with shared_deployment.client("another-user") as other:
         theirs = other.projects.create("Theirs").id
         with pytest.raises(NotFoundError):
-            other.generations.reproduce(first.id, project_id=theirs)
+            other.generations.reproduce(first.id, project=theirs)
         references: tuple[dict[str, Any], ...] = (
-            {"reference_avatar_id": first.avatar_id},
-            {"reference_avatar_ids": [first.avatar_id]},
+            {"reference": first.avatar_id},
+            {"reference": [first.avatar_id]},
         )
         for reference in references:
             with pytest.raises(NotFoundError):
@@ -174,17 +175,17 @@ def test_a_picture_can_start_from_the_picture_of_another_avatar(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     first = drawn(shared_client, project_id)
-    near = drawn(shared_client, project_id, reference_avatar_id=first.avatar_id, reference_strength=0.1)
-    far = drawn(shared_client, project_id, reference_avatar_id=first.avatar_id, reference_strength=1.0)
-    avatar = shared_client.avatars.get(near.avatar_id)
+    near = drawn(shared_client, project_id, reference=first.avatar_id, reference_strength=0.1)
+    far = drawn(shared_client, project_id, reference=first.avatar_id, reference_strength=1.0)
+    avatar = shared_client.avatars.get(present(near.avatar_id))
     recipe = shared_client.generations.recipe(near.id)
 
-    assert avatar.source_type == SourceType.SOURCE_TYPE_FROM_REFERENCE
+    assert avatar.source_type == SourceType.FROM_REFERENCE
     assert avatar.reference_avatar_id == near.reference_avatar_id == first.avatar_id
     assert list(avatar.reference_avatar_ids) == list(near.reference_avatar_ids) == [first.avatar_id]
     assert recipe is not None
     assert list(recipe.reference_avatar_ids) == [recipe.reference_avatar_id] == [first.avatar_id]
-    assert recipe.reference_sha256 == shared_client.avatars.get(first.avatar_id).image.sha256
+    assert recipe.reference_sha256 == shared_client.avatars.get(present(first.avatar_id)).image.sha256
     assert list(recipe.reference_sha256s) == [recipe.reference_sha256]
     assert recipe.reference_strength == pytest.approx(0.1)
     pixels = {pixels_of(picture_of(shared_client, generation)) for generation in (first, near, far)}
@@ -195,7 +196,7 @@ def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreat
     first, second = drawn(shared_client, project_id), drawn(shared_client, project_id)
     with pytest.raises(InvalidArgumentError) as refusal:
         shared_client.generations.create(
-            project_id, "a woman", reference_avatar_ids=[first.avatar_id, second.avatar_id]
+            project_id, "a woman", reference=[present(first.avatar_id), present(second.avatar_id)]
         )
 
     assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
@@ -203,7 +204,7 @@ def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreat
     [violation] = refusal.value.field_violations
     assert violation.field == "reference_avatar_ids"
     assert violation.description == "the route local of sketch takes at most 1 reference (got 2): give fewer"
-    alone = drawn(shared_client, project_id, reference_avatar_ids=[second.avatar_id])
+    alone = drawn(shared_client, project_id, reference=[second.avatar_id])
     assert alone.reference_avatar_id == second.avatar_id
 
 
@@ -216,13 +217,13 @@ def test_a_generation_fails_if_its_reference_is_deleted_before_the_drawing(
         first = drawn(client, project.id)
         distributed.workers[0].kill()
         generation = client.generations.create(
-            project.id, "a woman", reference_avatar_id=first.avatar_id, **SMALL
+            project.id, "a woman", reference=present(first.avatar_id), **SMALL
         )
-        client.avatars.delete(first.avatar_id)
+        client.avatars.delete(present(first.avatar_id))
         distributed.start_worker()
         *_, last = client.generations.watch(generation.id, timeout=30.0)
 
-    assert last.error.message == (
+    assert present(last.error).message == (
         f"the reference avatar {first.avatar_id} has been deleted: choose another reference"
     )
     assert last.attempt_number == 1
@@ -239,7 +240,7 @@ def test_variations_have_consecutive_seeds_and_are_listed_and_watched_as_a_group
 
     assert [generation.seed_used for generation in variations] == [2**32 - 2, 2**32 - 1, 0, 1]
     assert {generation.group_id for generation in variations} == {variations[0].id}
-    assert alone.group_id == ""
+    assert alone.group_id is None
     ids = {generation.id for generation in variations}
     assert {each.id for each in shared_client.generations.list(group_id=variations[0].id)} == ids
     ends = {}
@@ -264,7 +265,7 @@ def test_a_repeated_request_for_variations_creates_them_once(
         for _ in range(2)
     ]
     assert [each.id for each in calls[0]] == [each.id for each in calls[1]]
-    assert len(list(shared_client.generations.list(project_id=project_id))) == 3
+    assert len(list(shared_client.generations.list(project=project_id))) == 3
 
 
 def test_a_group_of_another_user_is_not_found(
@@ -301,7 +302,43 @@ def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_e
             f"{place}options.steps",
             f"{place}options.guidance_scale",
         ]
-    assert len(list(shared_client.generations.list(project_id=project_id))) == 1
+    assert len(list(shared_client.generations.list(project=project_id))) == 1
+
+
+def test_the_warning_of_sketch_says_which_words_it_read_and_nothing_else_changes(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    prompt = "professional Indonesian woman with modern hijab, tanpa kacamata"
+    generation = shared_client.generations.create_and_wait(project_id, prompt, seed=7, **SMALL)
+    same_words = "Norwegian woman, professional, hijab, without glasses"
+    other = shared_client.generations.create_and_wait(project_id, same_words, seed=7, **SMALL)
+
+    assert list(generation.warnings) == [
+        "the route local of sketch draws from the attributes and from words of the prompt that it knows: it "
+        "read professional, woman, hijab, tanpa kacamata and did not read Indonesian, modern"
+    ]
+    assert not generation.attributes.ListFields()
+    assert generation.enhanced_prompt.startswith(f"{prompt}, professional photo studio portrait")
+    pixels = [pixels_of(picture_of(shared_client, each)) for each in (generation, other)]
+    assert pixels[0] == pixels[1]
+
+
+def test_a_recipe_of_another_version_of_the_drawing_is_refused(embedded: Deployment, user: str) -> None:
+    embedded.start_server()
+    with embedded.client(user) as client:
+        project = client.projects.create("Older")
+        generation = drawn(client, project.id)
+        again = client.generations.reproduce(generation.id, project_id=project.id)
+        *_, last = client.generations.watch(again.id, timeout=30.0)
+        assert last.reproduction.identical_pixels
+        # Earlier versions stored no revision.
+        embedded.execute("UPDATE generation_recipes SET recipe = json_set(recipe, '$.model_revision', '')")
+        with pytest.raises(FailedPreconditionError) as refusal:
+            client.generations.reproduce(generation.id, project_id=project.id)
+
+    assert refusal.value.reason == "NOT_REPRODUCIBLE"
+    assert refusal.value.metadata == {"difference": "model_revision"}
+    assert "the model revision was none and is now 2" in str(refusal.value)
 
 
 def test_an_estimate_creates_nothing_and_uses_the_times_of_earlier_drawings(
@@ -316,8 +353,8 @@ def test_an_estimate_creates_nothing_and_uses_the_times_of_earlier_drawings(
         known = client.generations.estimate(project.id, "a woman", variation_count=8)
         assert len(list(client.generations.list())) == 3
 
-    assert not unknown.HasField("seconds_p50")
-    assert not unknown.HasField("expected_seconds")
+    assert unknown.seconds_p50 is None
+    assert unknown.expected_seconds is None
     assert (known.provider, known.route, known.price_micros) == ("sketch", "local", 0)
-    assert 0 < known.seconds_p50 <= known.seconds_p90
-    assert known.expected_seconds >= known.seconds_p50
+    assert 0 < present(known.seconds_p50) <= present(known.seconds_p90)
+    assert present(known.expected_seconds) >= present(known.seconds_p50)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 
 from avatar_creator import (
     AlreadyExistsError,
@@ -19,6 +18,7 @@ from avatar_creator import (
     PermissionDeniedError,
 )
 from tests import pictures
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 PICTURE = pictures.png()
@@ -64,7 +64,7 @@ def test_a_use_is_stored_as_it_was_recorded(client: AvatarCreator, user: str, av
         "set-7",
         "pose_set",
     )
-    assert MessageToDict(usage.metadata) == metadata
+    assert usage.to_dict()["metadata"] == metadata
     assert recorded.usage_count == 1
     assert list(client.usage.list(avatar_id)) == [usage]
     avatar = client.avatars.get(avatar_id)
@@ -76,8 +76,8 @@ def test_a_use_needs_only_an_app_and_an_action(client: AvatarCreator, avatar_id:
     usage = client.usage.record(avatar_id, action="show", app_id="gallery").usage
 
     assert usage.app_name == "gallery", "an app without a name has its id as name"
-    assert (usage.reference_id, usage.reference_type) == ("", "")
-    assert MessageToDict(usage.metadata) == {}
+    assert (usage.reference_id, usage.reference_type) == (None, None)
+    assert usage.metadata == {}
 
 
 def test_recording_a_use_does_not_change_the_avatar(client: AvatarCreator, avatar_id: str) -> None:
@@ -142,7 +142,7 @@ def test_a_new_avatar_has_no_uses(client: AvatarCreator, avatar_id: str) -> None
     assert list(client.usage.list(avatar_id)) == []
     assert list(client.usage.summarize(avatar_id)) == []
     avatar = client.avatars.get(avatar_id)
-    assert (avatar.usage_count, avatar.HasField("last_used_time")) == (0, False)
+    assert (avatar.usage_count, avatar.last_used_time is not None) == (0, False)
 
 
 def test_last_used_avatars_come_first_if_requested(client: AvatarCreator, avatar_id: str) -> None:
@@ -153,7 +153,7 @@ def test_last_used_avatars_come_first_if_requested(client: AvatarCreator, avatar
     for used in (first, avatar_id, second, first):
         client.usage.record(used, action="show", app_id="gallery")
 
-    listed = client.avatars.list(project_id, order=2, page_size=1)  # type: ignore[arg-type]
+    listed = client.avatars.list(project_id, order="last_used_first", page_size=1)
 
     assert [avatar.id for avatar in listed] == [first, second, avatar_id, never]
 
@@ -231,7 +231,7 @@ def test_statistics_of_a_new_user_are_zero(client: AvatarCreator) -> None:
     assert (stats.avatar_count, stats.recent_upload_count, stats.usage_count) == (0, 0, 0)
     assert stats.average_usage_per_avatar == 0.0
     assert [(entry.state, entry.generation_count) for entry in stats.generations] == [
-        (state, 0) for state in GenerationState.values() if state
+        (state, 0) for state in GenerationState
     ]
 
 
@@ -240,9 +240,9 @@ def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> N
     uploads = [client.avatars.upload(project.id, PICTURE, name=f"Face {number}").id for number in range(3)]
     generated = client.generations.create_and_wait(project.id, "a portrait", width=256, height=256)
     for avatar_id in (uploads[0], uploads[0], generated.avatar_id):
-        client.usage.record(avatar_id, action="show", app_id="gallery")
+        client.usage.record(present(avatar_id), action="show", app_id="gallery")
 
-    def figures() -> tuple[int, int, int, float, dict[int, int]]:
+    def figures() -> tuple[int, int, int, float, dict[GenerationState, int]]:
         stats = client.usage.stats()
         return (
             stats.avatar_count,
@@ -252,13 +252,13 @@ def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> N
             {entry.state: entry.generation_count for entry in stats.generations if entry.generation_count},
         )
 
-    completed = GenerationState.GENERATION_STATE_COMPLETED
+    completed = GenerationState.COMPLETED
     assert figures() == (4, 3, 3, 0.75, {completed: 1})
 
     client.avatars.delete(uploads[0])
     assert figures() == (3, 2, 1, 1 / 3, {completed: 1})
 
-    client.avatars.delete(generated.avatar_id)
+    client.avatars.delete(present(generated.avatar_id))
     assert figures() == (2, 2, 0, 0.0, {completed: 1})
 
     client.projects.delete(project.id)

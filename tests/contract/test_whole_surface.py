@@ -8,7 +8,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC
 from io import BytesIO
 from typing import Any
 
@@ -94,7 +93,7 @@ def studio(request: pytest.FixtureRequest, shared_deployment: Deployment) -> Ite
             PICTURE,
             name="Sarah",
             persona=Persona(name="Sarah", age=32),
-            attributes=Attributes(gender=Gender.GENDER_FEMALE),
+            attributes=Attributes(gender=Gender.FEMALE),
         )
         generation = client.generations.create_and_wait(
             project.id, "a portrait", width=SMALLEST, height=SMALLEST, seed=7
@@ -132,7 +131,7 @@ def update_project(studio: Studio) -> None:
     project_id = studio.new_project()
     updated = studio.client.projects.update(project_id, description="Changed")
     assert (updated.id, updated.name, updated.description) == (project_id, "Another", "Changed")
-    assert updated.update_time.ToNanoseconds() > updated.create_time.ToNanoseconds()
+    assert updated.update_time > updated.create_time
 
 
 def delete_project(studio: Studio) -> None:
@@ -145,16 +144,16 @@ def delete_project(studio: Studio) -> None:
 
 def upload_avatar(studio: Studio) -> None:
     avatar = studio.avatar
-    assert (avatar.name, avatar.persona.age, avatar.attributes.gender) == ("Sarah", 32, Gender.GENDER_FEMALE)
+    assert (avatar.name, avatar.persona.age, avatar.attributes.gender) == ("Sarah", 32, Gender.FEMALE)
     assert (avatar.user_id, avatar.project_id) == (studio.user, studio.project_id)
-    assert avatar.source_type == SourceType.SOURCE_TYPE_UPLOADED
+    assert avatar.source_type == SourceType.UPLOADED
     assert (avatar.image.content_type, avatar.image.width, avatar.image.height) == ("image/png", 48, 32)
 
 
 def get_avatar(studio: Studio) -> None:
     avatar = studio.client.avatars.get(studio.generation.avatar_id)
     assert (avatar.id, avatar.generation_id) == (studio.generation.avatar_id, studio.generation.id)
-    assert avatar.source_type == SourceType.SOURCE_TYPE_TEXT_TO_IMAGE
+    assert avatar.source_type == SourceType.TEXT_TO_IMAGE
     assert (avatar.generation_prompt, avatar.seed_used) == ("a portrait", 7)
 
 
@@ -169,7 +168,7 @@ def batch_get_avatars(studio: Studio) -> None:
 
 
 def list_avatars(studio: Studio) -> None:
-    women = studio.client.avatars.list(studio.project_id, query="SARAH", gender=Gender.GENDER_FEMALE)
+    women = studio.client.avatars.list(studio.project_id, query="SARAH", gender=Gender.FEMALE)
     assert studio.avatar.id in [avatar.id for avatar in women]
     ids = [avatar.id for avatar in studio.client.avatars.list(page_size=1)]
     assert {studio.avatar.id, studio.generation.avatar_id} <= set(ids)
@@ -195,7 +194,7 @@ def download_image(studio: Studio) -> None:
     portrait = studio.client.avatars.get(studio.generation.avatar_id)
     original, thumbnail = (
         studio.client.avatars.download(portrait.id, variant=variant)
-        for variant in (ImageVariant.IMAGE_VARIANT_ORIGINAL, ImageVariant.IMAGE_VARIANT_THUMBNAIL)
+        for variant in (ImageVariant.ORIGINAL, ImageVariant.THUMBNAIL)
     )
     assert hashlib.sha256(original).hexdigest() == portrait.image.sha256
     assert Image.open(BytesIO(original)).size == (SMALLEST, SMALLEST)
@@ -215,8 +214,8 @@ def create_generation(studio: Studio) -> None:
 
 def _create_generations_from_a_reference(studio: Studio) -> None:
     for reference in (
-        {"reference_avatar_id": studio.avatar.id},
-        {"reference_avatar_ids": [studio.avatar.id]},
+        {"reference": studio.avatar},
+        {"reference": [studio.avatar.id]},
     ):
         generation = studio.client.generations.create_and_wait(
             studio.project_id, "as a painting", width=SMALLEST, height=SMALLEST, **reference
@@ -268,7 +267,7 @@ def watch_generations(studio: Studio) -> None:
     by_ids = list(studio.client.generations.watch_many(ids, timeout=30.0))
     assert {state.id: state.state for state in by_ids} == {ids[0]: COMPLETED, ids[1]: CANCELLED}
     by_project = studio.client.generations.watch_many(
-        project_id=studio.project_id, changed_since=studio.generation.update_time.ToDatetime(tzinfo=UTC)
+        project=studio.project_id, changed_since=studio.generation.update_time
     )
     received = next(state for state in by_project if state.id == studio.generation.id)
     by_project.close()
@@ -277,7 +276,7 @@ def watch_generations(studio: Studio) -> None:
 
 def cancel_generation(studio: Studio) -> None:
     cancelled = studio.create_cancelled()
-    assert (cancelled.state, cancelled.avatar_id) == (CANCELLED, "")
+    assert (cancelled.state, cancelled.avatar_id) == (CANCELLED, None)
     assert studio.client.generations.cancel(cancelled.id) == cancelled
 
 
@@ -349,11 +348,11 @@ def get_stats(studio: Studio) -> None:
     assert stats.avatar_count == len(avatars)
     assert stats.usage_count == sum(avatar.usage_count for avatar in avatars)
     assert stats.average_usage_per_avatar == stats.usage_count / stats.avatar_count
-    uploaded = [avatar for avatar in avatars if avatar.source_type == SourceType.SOURCE_TYPE_UPLOADED]
+    uploaded = [avatar for avatar in avatars if avatar.source_type == SourceType.UPLOADED]
     assert stats.recent_upload_count == len(uploaded)
     generations = Counter(generation.state for generation in studio.client.generations.list(page_size=100))
     assert {count.state: count.generation_count for count in stats.generations} == {
-        state: generations[state] for state in GenerationState.values() if state
+        state: generations[state] for state in GenerationState
     }
 
 

@@ -15,7 +15,7 @@ from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-ATTEMPT_CANCELLED = AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+ATTEMPT_CANCELLED = AttemptOutcome.CANCELLED
 WORKER_STOPS_WITHIN_SECONDS = 2.0
 """Maximum time until a worker stops a cancelled generation."""
 

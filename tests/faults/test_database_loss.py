@@ -59,7 +59,7 @@ def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
     project = calls.create_project()
     generation = calls.create_generation(project.id)
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-    assert next(watch).generation.state == PENDING
+    assert next(watch).generation.state == PENDING.number
     # Now every database connection of the server is open, so the kill breaks all of them.
     assert call_on_all_connections(calls)
 
@@ -90,7 +90,7 @@ def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
     assert call_on_all_connections(calls)
     # The watch has stayed open during the outage.
     breakable.start_worker()
-    assert [message.generation for message in watch][-1].state == COMPLETED
+    assert [message.generation for message in watch][-1].state == COMPLETED.number
     (server,) = breakable.servers
     assert server.exit_code() is None
 
@@ -157,7 +157,7 @@ def test_a_failed_statement_stops_no_worker_and_no_server(distributed: Deploymen
         project = calls.create_project()
         generation = calls.create_generation(project.id)
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(watch).generation.state == PENDING
+        assert next(watch).generation.state == PENDING.number
         distributed.execute("ALTER TABLE avatar_generations RENAME TO moved_away")
         worker = distributed.start_worker()
         refused = refusal(
@@ -169,6 +169,6 @@ def test_a_failed_statement_stops_no_worker_and_no_server(distributed: Deploymen
         wait_until(lambda: server.events("watch_reread_failed"))
         distributed.execute("ALTER TABLE moved_away RENAME TO avatar_generations")
 
-        assert [message.generation.state for message in watch][-1] == COMPLETED
+        assert [message.generation.state for message in watch][-1] == COMPLETED.number
         assert server.exit_code() is None
         assert worker.exit_code() is None

@@ -16,9 +16,9 @@ from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.watcher import Watcher
 
-WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
-SUBMIT_UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+WORKER_LOST = AttemptOutcome.WORKER_LOST
+SUBMIT_UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
+SUCCEEDED = AttemptOutcome.SUCCEEDED
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class KillPoint:
     """A point at which a worker is killed, and the expected result."""
 
     fault: str
-    outcomes: tuple[int, ...]
+    outcomes: tuple[AttemptOutcome, ...]
     submissions: int
     """Total number of requests that the provider receives."""
 

@@ -16,8 +16,8 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
+SUCCEEDED = AttemptOutcome.SUCCEEDED
+FATAL = AttemptOutcome.FATAL
 PRICE = 35_000
 
 

@@ -75,9 +75,9 @@ def test_a_user_with_many_generations_does_not_delay_the_first_one_of_others(
         with queue.client(other) as client:
             create_generations(client, few)
     with queue.client(bulk) as client:
-        create_generations(client, few, priority=GenerationPriority.GENERATION_PRIORITY_BULK)
+        create_generations(client, few, priority=GenerationPriority.BULK)
     with queue.client(urgent) as client:
-        create_generations(client, few, priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE)
+        create_generations(client, few, priority=GenerationPriority.INTERACTIVE)
     for _ in range(WORKERS):
         queue.start_worker()
     wait_until(lambda: all_ended(queue), 120.0)
@@ -103,9 +103,9 @@ def test_workers_that_freeze_while_claiming_do_not_delay_urgent_generations(
     queue: Deployment, router: RouterFake, user: str
 ) -> None:
     with queue.client(f"{user}-bulk") as client:
-        create_generations(client, 5, priority=GenerationPriority.GENERATION_PRIORITY_BULK)
+        create_generations(client, 5, priority=GenerationPriority.BULK)
     with queue.client(user) as client:
-        create_generations(client, 12, priority=GenerationPriority.GENERATION_PRIORITY_INTERACTIVE)
+        create_generations(client, 12, priority=GenerationPriority.INTERACTIVE)
     frozen = []
     for _ in range(2):
         # The worker freezes in its transaction. The first one has also locked its user's turn, the second one

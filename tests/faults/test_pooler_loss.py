@@ -108,7 +108,7 @@ def test_every_fault_of_a_pooler_is_unavailable_and_ends_with_the_fault(
         project = calls.create_project()
         generation = calls.create_generation(project.id)
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(watch).generation.state == PENDING
+        assert next(watch).generation.state == PENDING.number
         picture = pictures.png(pictures.scene())
         attempts: list[Callable[[], object]] = [
             lambda: calls.projects.ListProjects(ListProjectsRequest()),
@@ -134,7 +134,7 @@ def test_every_fault_of_a_pooler_is_unavailable_and_ends_with_the_fault(
         assert succeeds(calls)
         # The watch has stayed open during all faults.
         pooled.start_worker()
-        assert [message.generation for message in watch][-1].state == COMPLETED
+        assert [message.generation for message in watch][-1].state == COMPLETED.number
     assert server.exit_code() is None
     assert_promise_kept(pooled)
 

@@ -10,6 +10,7 @@ import pytest
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
 from tests.support.generations import COMPLETED, FAILED, PENDING, SMALLEST, make_due, outcomes, row_of
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
+from tests.support.presence import present
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -17,9 +18,9 @@ from tests.support.watcher import Watcher
 
 pytestmark = pytest.mark.slow
 
-RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
-FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+RETRYABLE = AttemptOutcome.RETRYABLE
+FATAL = AttemptOutcome.FATAL
+SUCCEEDED = AttemptOutcome.SUCCEEDED
 
 BUSY = Fault(stage="submit", status=503)
 
@@ -113,7 +114,7 @@ def test_a_generation_fails_after_its_last_retry(service: Deployment, router: Ro
         last = watcher.states()[-1]
 
         assert (last.state, last.retry_count) == (FAILED, 3)
-        assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
+        assert present(last.error).reason == ErrorReason.PROVIDER_UNAVAILABLE
         assert outcomes(client, generation.id) == [RETRYABLE] * 4
         assert router.count == 4
         assert_promise_kept(service, router, outcomes_seen=[last])
@@ -126,7 +127,7 @@ def test_a_refusal_is_never_retried(service: Deployment, router: RouterFake, use
         last = Watcher(client, generation.id).states()[-1]
 
         assert (last.state, last.retry_count) == (FAILED, 0)
-        assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_CONTENT_REFUSED
+        assert present(last.error).reason == ErrorReason.PROVIDER_CONTENT_REFUSED
         assert outcomes(client, generation.id) == [FATAL]
         assert router.count == 1
         assert_promise_kept(service, router, outcomes_seen=[last])

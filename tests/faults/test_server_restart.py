@@ -19,6 +19,7 @@ from tests.contract.calls import TIMEOUT_SECONDS, Calls, refusal_of, upload_mess
 from tests.support.background import InBackground
 from tests.support.generations import COMPLETED, LARGEST, PENDING, row_of
 from tests.support.guarded_process import GuardedProcess
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
@@ -81,7 +82,7 @@ def test_a_watch_survives_a_server_restart(
         assert states[-1].state == COMPLETED
         revisions = [state.revision for state in states]
         assert revisions == sorted(set(revisions)), "a state was received twice"
-        assert client.avatars.get(states[-1].avatar_id).generation_id == generation.id
+        assert client.avatars.get(present(states[-1].avatar_id)).generation_id == generation.id
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_sigterm_ends_watches_and_finishes_other_calls_before_the_server_exits_w
     health = stub.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
     assert next(health).status == health_pb2.HealthCheckResponse.SERVING
     watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-    assert next(watch).generation.state == PENDING
+    assert next(watch).generation.state == PENDING.number
 
     rest_may_follow = threading.Event()
 
@@ -154,7 +155,7 @@ def test_a_watch_of_everything_receives_the_changes_made_while_its_server_was_do
 
         def watch() -> None:
             watched = project.id if selector == "project" else ""
-            for state in client.generations.watch_many(project_id=watched, timeout=60.0):
+            for state in client.generations.watch_many(project=watched, timeout=60.0):
                 seen.append(state)
                 if len(_completed(seen)) == 3:
                     return
@@ -190,11 +191,11 @@ def test_a_second_server_watches_the_same_generation_after_the_first_one_stops(
     with distributed.client(user) as client, Calls(second.target, distributed.token(user)) as calls:
         generation = client.generations.create(client.projects.create("Shared").id, "a calm man")
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(watch).generation == generation
+        assert next(watch).generation == generation.message
         terminate(first)
         distributed.start_worker()
-        states: list[Generation] = [message.generation for message in watch]
+        states = [message.generation for message in watch]
 
-    assert states[-1].state == COMPLETED
+    assert states[-1].state == COMPLETED.number
     assert any(0 < state.progress_percent < 100 for state in states), "the watch received no live updates"
     wait_until(lambda: not distributed.rows("quick_work"))

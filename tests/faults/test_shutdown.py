@@ -16,8 +16,8 @@ from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+RELEASED = AttemptOutcome.RELEASED
+SUCCEEDED = AttemptOutcome.SUCCEEDED
 
 
 def create_generation(client: AvatarCreator) -> Generation:

@@ -26,7 +26,7 @@ from tests.support.watcher import Watcher
 
 pytestmark = pytest.mark.slow
 
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+SUCCEEDED = AttemptOutcome.SUCCEEDED
 
 
 def test_a_picture_that_the_full_disk_refuses_stays_in_the_worker_until_there_is_space(

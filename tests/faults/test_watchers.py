@@ -12,6 +12,7 @@ import psutil
 import pytest
 import redis
 
+import avatar_creator
 from avatar_creator import AvatarCreator, UnauthenticatedError
 from avatar_creator.retries import Backoff
 from avatar_creator.v1 import generation_service_pb2 as pb
@@ -37,7 +38,7 @@ WATCH_SECONDS = 300.0
 LONG_PROMPT = "a very patient woman " * 1000
 
 
-def create_generation(client: AvatarCreator, prompt: str = "a patient woman") -> Generation:
+def create_generation(client: AvatarCreator, prompt: str = "a patient woman") -> avatar_creator.Generation:
     project = client.projects.create("Watched")
     return client.generations.create(project.id, prompt, width=SMALLEST, height=SMALLEST)
 
@@ -104,7 +105,7 @@ def test_a_watch_ends_with_its_token_and_resumes_with_a_new_one(distributed: Dep
         project_id = generation.project_id
         for refused in [
             InBackground(lambda: list(static_client.generations.watch(generation.id))),
-            InBackground(lambda: list(static_client.generations.watch_many(project_id=project_id))),
+            InBackground(lambda: list(static_client.generations.watch_many(project=project_id))),
         ]:
             expired = refused.outcome()
             assert isinstance(expired, UnauthenticatedError)
@@ -153,12 +154,12 @@ def test_each_stopped_reader_costs_the_memory_of_one_state(
             for _ in range(CHANGE_COUNT):
                 assert change(prompt=LONG_PROMPT).prompt == LONG_PROMPT
             state = change(state="cancelled")
-        assert state.state == CANCELLED
+        assert state.state == CANCELLED.number
         grown = process.memory_info().rss - before
 
         last_states = [list(watch)[-1].generation for watch in watches]
 
-    assert {(last.revision, last.state) for last in last_states} == {(state.revision, CANCELLED)}
+    assert {(last.revision, last.state) for last in last_states} == {(state.revision, CANCELLED.number)}
     # All changes together are 42 MB, and a server that queued them would keep them at least once. gRPC always
     # buffers some messages.
     assert grown < CHANGE_COUNT * len(LONG_PROMPT) / 2, f"{grown:,} bytes"
@@ -181,7 +182,7 @@ async def test_five_thousand_watches_are_drained_reopened_and_all_receive_the_ou
 
     crowd = _Crowd(crowded, user, [generation.id for generation in generations])
     first = await crowd.open()
-    assert {(each.code, each.state) for each in first} == {(None, PENDING)}
+    assert {(each.code, each.state) for each in first} == {(None, PENDING.number)}
     server.send(signal.SIGTERM)
     ends = await crowd.ends()
     assert {(end.code, end.reason) for end in ends} == {(grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")}
@@ -190,14 +191,14 @@ async def test_five_thousand_watches_are_drained_reopened_and_all_receive_the_ou
     await asyncio.to_thread(server.start_again)
     await asyncio.to_thread(server.wait_until_ready)
     again = await crowd.open()
-    assert {(each.code, each.state) for each in again} == {(None, PENDING)}
+    assert {(each.code, each.state) for each in again} == {(None, PENDING.number)}
     with crowded.client(user) as client:
         for generation in generations:
             await asyncio.to_thread(client.generations.cancel, generation.id)
     ends = await crowd.ends()
 
     assert len(ends) == CROWD_SIZE
-    assert {(end.code, end.state) for end in ends} == {(grpc.StatusCode.OK, CANCELLED)}
+    assert {(end.code, end.state) for end in ends} == {(grpc.StatusCode.OK, CANCELLED.number)}
     await crowd.close()
 
 

@@ -13,13 +13,14 @@ from avatar_creator_server.generations.leases import LEASE
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from tests.support.generations import COMPLETED, FAILED, PROCESSING, SMALLEST, make_due, outcomes, row_of
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.presence import present
 from tests.support.promise import assert_promise_kept
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+WORKER_LOST = AttemptOutcome.WORKER_LOST
+SUCCEEDED = AttemptOutcome.SUCCEEDED
 BEFORE_COMMIT = "before avatar_creator_server.generations.leases:GenerationLeases.complete"
 WHILE_DRAWING = "before avatar_creator_tasks.providers.huggingface.fal_queue:FalQueue._status"
 
@@ -87,7 +88,7 @@ def test_a_generation_that_kills_its_workers_fails(hosted: Deployment, router: R
         failed = watcher.states()[-1]
 
         assert failed.state == FAILED
-        assert failed.error.reason == ErrorReason.ERROR_REASON_WORKER_LOST
+        assert present(failed.error).reason == ErrorReason.WORKER_LOST
         assert outcomes(client, generation.id) == [WORKER_LOST] * 3
         assert router.count == 1
         assert_promise_kept(hosted, router, outcomes_seen=[failed])

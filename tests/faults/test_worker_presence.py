@@ -55,7 +55,7 @@ class Shop:
         """Return whether an estimate has an expected time; if not, it must have the warning."""
         estimate = self.client.generations.estimate(self.project_id, "a man")
         absent = [warning for warning in estimate.warnings if warning.startswith("no worker")]
-        assert len(absent) == (0 if estimate.HasField("expected_seconds") else 1), estimate
+        assert len(absent) == (0 if estimate.expected_seconds is not None else 1), estimate
         return not absent
 
     def warning(self) -> str:
@@ -125,7 +125,7 @@ def test_an_expected_time_needs_a_live_worker(shop: Shop) -> None:
     for state in (created, read, listed, watched):
         assert state.state == PENDING
         assert (state.queue_position, state.revision) == (0, created.revision)
-        assert not state.HasField("expected_seconds")
+        assert state.expected_seconds is None
         assert NO_WORKER.fullmatch(state.warnings[-1])
     [stored] = shop.deployment.execute("SELECT warnings FROM avatar_generations WHERE id = %s", created.id)
     assert len(stored["warnings"]) == 1

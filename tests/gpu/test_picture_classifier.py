@@ -19,6 +19,7 @@ from avatar_creator_tasks.picture_moderation.folder import FolderClassifier
 from tests.pictures import scene
 from tests.support.generations import COMPLETED, SMALLEST
 from tests.support.ports import free_port
+from tests.support.presence import present
 from tests.support.random_classifier import save_random_classifier
 from tests.support.service import Deployment
 
@@ -139,18 +140,18 @@ def test_a_local_model_is_checked_by_a_local_classifier(
             )
             *_, ended = client.generations.watch(generation.id, timeout=SECONDS)
             if action == "refuse":
-                assert ended.error.message.endswith("withheld the picture as not safe for work")
+                assert present(ended.error).message.endswith("withheld the picture as not safe for work")
                 return
             recipe = client.generations.recipe(generation.id)
-            picture = Image.open(BytesIO(client.avatars.download(ended.avatar_id))).convert("RGB")
+            picture = Image.open(BytesIO(client.avatars.download(present(ended.avatar_id)))).convert("RGB")
     finally:
         deployment.close()
 
     flagged = score > 0.5
     verdict = ended.picture_moderation
     assert ended.state == COMPLETED
-    assert (verdict.flagged, verdict.blurred) == (flagged, flagged)
-    assert verdict.score == pytest.approx(score, abs=1e-4)
+    assert (present(verdict).flagged, present(verdict).blurred) == (flagged, flagged)
+    assert present(verdict).score == pytest.approx(score, abs=1e-4)
     assert recipe is not None
     assert (recipe.picture_classifier, recipe.blurred) == ("nsfw_image_detection", flagged)
     # A blurred picture hardly changes when it is blurred again.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import (
     AttemptOutcome,
@@ -22,11 +21,12 @@ from avatar_creator import (
 )
 from tests.pictures import scene
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
-DRAWING = GenerationStage.GENERATION_STAGE_DRAWING
+DRAWING = GenerationStage.DRAWING
 LARGE = 1024
 """Width and height in pixels. A step takes about half a second, so that a watcher sees each step."""
 SECONDS = 120.0
@@ -79,10 +79,6 @@ def pixels(client: AvatarCreator, generation: Generation) -> str:
     return recipe_of(client, generation).pixels_sha256
 
 
-def seconds_between(one: Timestamp, other: Timestamp) -> float:
-    return (other.ToDatetime() - one.ToDatetime()).total_seconds()
-
-
 def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
     # Loads the model before the test.
     draw(client)
@@ -103,7 +99,7 @@ def test_a_watch_shows_each_step(client: AvatarCreator) -> None:
 def test_the_recipe_contains_model_options_and_device(client: AvatarCreator, model: Path) -> None:
     recipe = recipe_of(client, draw(client))
     assert (recipe.provider, recipe.route, recipe.model) == ("diffusers", "local", str(model))
-    assert (recipe.lora, recipe.steps, recipe.seed) == ("", 4, 1)
+    assert (recipe.lora, recipe.steps, recipe.seed) == (None, 4, 1)
     assert recipe.provider_facts["device"] == "cpu"
     assert recipe.provider_facts["dtype"] == "float32"
     assert float(recipe.provider_facts["seconds_per_step"]) > 0
@@ -128,8 +124,8 @@ def test_a_reference_changes_the_pixels(client: AvatarCreator) -> None:
     project = client.projects.create("References")
     avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
     from_text = draw(client)
-    near = draw(client, reference_avatar_id=avatar.id, reference_strength=0.3)
-    far = draw(client, reference_avatar_id=avatar.id, reference_strength=0.8)
+    near = draw(client, reference=avatar.id, reference_strength=0.3)
+    far = draw(client, reference=avatar.id, reference_strength=0.8)
     assert len({pixels(client, generation) for generation in (from_text, near, far)}) == 3
     assert recipe_of(client, near).reference_strength == pytest.approx(0.3)
 
@@ -150,7 +146,7 @@ def test_a_cancelled_generation_stops_between_two_steps(
     # Each step is one percent.
     first = watcher.wait_for(lambda state: state.progress_percent > 20, timeout=SECONDS)
     later = watcher.wait_for(lambda state: state.progress_percent > first.progress_percent, timeout=SECONDS)
-    seconds_per_step = seconds_between(first.update_time, later.update_time) / (
+    seconds_per_step = (later.update_time - first.update_time).total_seconds() / (
         later.progress_percent - first.progress_percent
     )
     client.generations.cancel(generation.id)
@@ -161,9 +157,9 @@ def test_a_cancelled_generation_stops_between_two_steps(
     assert cancelled.state == CANCELLED
     # The next drawing received the model after the current step, not after all other steps.
     assert cancelled.progress_percent < 30
-    assert seconds_between(cancelled.end_time, next_one.end_time) < 20 * seconds_per_step
+    assert (present(next_one.end_time) - present(cancelled.end_time)).total_seconds() < 20 * seconds_per_step
     [attempt] = client.generations.attempts(generation.id)
-    assert attempt.outcome == AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
+    assert attempt.outcome == AttemptOutcome.CANCELLED
     wait_until(lambda: [row["state"] for row in drawing_service.rows("files")].count("staged") == 0)
 
 
@@ -203,16 +199,16 @@ def test_another_family_draws_from_its_own_defaults_and_references(
             avatar = client.avatars.upload(project.id, file.getvalue(), name="Scene")
             plain = draw(client, steps=0)
             guided = draw(client, steps=0, guidance_scale=3.0, negative_prompt="cartoon")
-            drawn = draw(client, steps=0, reference_avatar_id=avatar.id)
+            drawn = draw(client, steps=0, reference=avatar.id)
             recipes = [recipe_of(client, one) for one in (plain, guided, drawn)]
     finally:
         deployment.close()
     assert [recipe.steps for recipe in recipes] == [4, 4, 4]
-    assert {recipe.guidance_scale for recipe in recipes} == {0.0}
-    assert {recipe.negative_prompt for recipe in recipes} == {""}
+    assert {recipe.guidance_scale for recipe in recipes} == {None}
+    assert {recipe.negative_prompt for recipe in recipes} == {None}
     assert {recipe.speed for recipe in recipes} == {"exact"}
     assert recipes[0].provider_facts["pipeline"] == "Flux2KleinPipeline"
-    assert plain.warnings == []
+    assert plain.warnings == ()
     # The model has neither option, so it draws the same picture, and the generation says so.
     assert recipes[1].pixels_sha256 == recipes[0].pixels_sha256
     assert {warning.split(" ignores ")[1] for warning in guided.warnings} == {
@@ -229,15 +225,15 @@ def test_a_recipe_is_not_reproduced_at_another_speed(model: Path, user: str, tmp
         with exact.client(user) as client:
             project = client.projects.create("Speed")
             generation = draw(client)
-            reproduced = client.generations.reproduce(generation.id, project_id=project.id)
+            reproduced = client.generations.reproduce(generation.id, project=project.id)
             *_, last = client.generations.watch(reproduced.id, timeout=SECONDS)
     finally:
         exact.close()
-    assert last.reproduction.identical_pixels
+    assert present(last.reproduction).identical_pixels
     try:
         compiled.start()
         with compiled.client(user) as client, pytest.raises(FailedPreconditionError) as refusal:
-            client.generations.reproduce(generation.id, project_id=project.id)
+            client.generations.reproduce(generation.id, project=project.id)
     finally:
         compiled.close()
     assert refusal.value.reason == "NOT_REPRODUCIBLE"
@@ -258,5 +254,5 @@ def test_a_model_that_cannot_be_loaded_fails_at_the_first_attempt(user: str, tmp
     finally:
         deployment.close()
     assert last.state == FAILED
-    assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_GONE
+    assert present(last.error).reason == ErrorReason.PROVIDER_GONE
     assert last.attempt_number == 1

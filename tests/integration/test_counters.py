@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import (
     AsyncAvatarCreator,
@@ -29,6 +27,7 @@ from tests import pictures
 from tests.support.child_process import ChildProcess
 from tests.support.generations import SMALLEST, make_due
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.threads import Threads
@@ -105,14 +104,12 @@ class OtherActions:
             example = self.examples[number % len(self.examples)]
             started.update([preset, preset, example])
             drawn = self.client.generations.create_and_wait(
-                project, preset_id=preset, width=SMALLEST, height=SMALLEST
+                project, preset=preset, width=SMALLEST, height=SMALLEST
             )
-            self.client.usage.record(drawn.avatar_id, action="try", app_id=APPS[0])
+            self.client.usage.record(present(drawn.avatar_id), action="try", app_id=APPS[0])
             # The cancellation comes before the drawing, during it, or too late.
             with suppress(FailedPreconditionError):
-                self.client.generations.cancel(
-                    self._draw(project, preset_id=preset, persona_example_id=example).id
-                )
+                self.client.generations.cancel(self._draw(project, preset=preset, persona_example=example).id)
             with suppress(FailedPreconditionError):
                 cancelled = self.client.generations.cancel(self._draw(project, "a calm man").id)
                 self.client.generations.retry(cancelled.id)
@@ -176,10 +173,10 @@ def test_concurrent_uses_are_listed_newest_first(client: AvatarCreator) -> None:
     with Threads(PROCESSES) as threads:
         threads.map(record, range(200))
 
-    times = [use.create_time.ToNanoseconds() for use in client.usage.list(avatar.id, page_size=37)]
+    times = [use.create_time for use in client.usage.list(avatar.id, page_size=37)]
     assert len(times) == 200
     assert times == sorted(times, reverse=True)
-    assert client.avatars.get(avatar.id).last_used_time.ToNanoseconds() == times[0]
+    assert present(client.avatars.get(avatar.id).last_used_time) == times[0]
 
 
 Rows = dict[Any, Any]
@@ -294,7 +291,7 @@ def the_service_returns_these_numbers(deployment: Deployment, client: AvatarCrea
     assert (stats.avatar_count, stats.usage_count) == (figures["avatar_count"], figures["usage_count"])
     assert stats.average_usage_per_avatar == figures["usage_count"] / figures["avatar_count"]
     assert stats.recent_upload_count == sum(number for (number,) in uploads_by_day(deployment).values())
-    assert {f"{word(count.state)}_count": count.generation_count for count in stats.generations}.items() <= (
+    assert {f"{count.state.value}_count": count.generation_count for count in stats.generations}.items() <= (
         figures.items()
     )
     apps, actions = uses_by_app(deployment), uses_by_action(deployment)
@@ -308,24 +305,16 @@ def the_service_returns_these_numbers(deployment: Deployment, client: AvatarCrea
         for app in summaries:
             name, first, last, count = apps.pop((avatar.id, app.app_id))
             assert (app.app_name, app.usage_count) == (name, count)
-            assert (instant(app.first_used_time), instant(app.last_used_time)) == (first, last)
+            assert (app.first_used_time, app.last_used_time) == (first, last)
             for action in app.actions:
                 assert actions.pop((avatar.id, app.app_id, action.action)) == (action.usage_count,)
     assert (apps, actions) == ({}, {})
     return True
 
 
-def instant(time: Timestamp) -> datetime:
-    return time.ToDatetime(tzinfo=UTC)
-
-
-def word(state: GenerationState.ValueType) -> str:
-    return GenerationState.Name(state).removeprefix("GENERATION_STATE_").lower()
-
-
 def states_of(client: AvatarCreator, *names: str) -> int:
     """Return how many generations are in one of these states."""
-    states = {GenerationState.Value(f"GENERATION_STATE_{name}") for name in names}
+    states = {GenerationState(name) for name in names}
     return sum(count.generation_count for count in client.usage.stats().generations if count.state in states)
 
 
@@ -346,7 +335,7 @@ class Figures:
             "avatars": stats.avatar_count,
             "uploads": stats.recent_upload_count,
             "uses": stats.usage_count,
-            **{word(count.state): count.generation_count for count in stats.generations},
+            **{count.state.value: count.generation_count for count in stats.generations},
         }
         assert {name: number for name, number in actual.items() if number} == expected
         assert stats.average_usage_per_avatar == (
@@ -363,7 +352,7 @@ class Figures:
     async def reaches(self, generation_id: str, state: str) -> None:
         """Wait until the generation is in this state."""
         async for caught in self.client.generations.watch(generation_id, timeout=20.0):
-            if word(caught.state) == state:
+            if caught.state.value == state:
                 return
         raise AssertionError(f"the generation ended without the state {state}")
 

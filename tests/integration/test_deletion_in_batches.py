@@ -15,6 +15,7 @@ from tests import pictures
 from tests.support.background import InBackground
 from tests.support.generations import SMALLEST
 from tests.support.large_project import fill_project
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -99,7 +100,7 @@ def test_a_deleted_project_is_hidden_and_uncounted_while_its_rows_remain(
         project = client.projects.create("Large")
         fill_project(distributed, project.id, 5)
         kept = client.projects.create("Kept")
-        face = next(iter(client.avatars.list(project_id=project.id)))
+        face = next(iter(client.avatars.list(project=project.id)))
         client.usage.record(face.id, app_id="app", action="show")
         generations = [
             client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
@@ -107,7 +108,7 @@ def test_a_deleted_project_is_hidden_and_uncounted_while_its_rows_remain(
         ]
         watch = InBackground(lambda: list(client.generations.watch(generations[0].id, timeout=20.0)))
         project_watch = InBackground(
-            lambda: list(client.generations.watch_many(project_id=project.id, timeout=20.0))
+            lambda: list(client.generations.watch_many(project=project.id, timeout=20.0))
         )
 
         client.projects.delete(project.id)
@@ -140,13 +141,13 @@ def assert_hidden(
         lambda: reader.projects.get(project_id),
         lambda: reader.avatars.get(avatar_id),
         lambda: reader.avatars.download(avatar_id),
-        lambda: list(reader.avatars.list(project_id=project_id)),
+        lambda: list(reader.avatars.list(project=project_id)),
         lambda: list(reader.usage.list(avatar_id)),
         lambda: reader.usage.summarize(avatar_id),
         lambda: reader.generations.get(generation_id),
-        lambda: list(reader.generations.list(project_id=project_id)),
+        lambda: list(reader.generations.list(project=project_id)),
         lambda: list(reader.generations.watch(generation_id, timeout=20.0)),
-        lambda: list(reader.generations.watch_many(project_id=project_id, timeout=20.0)),
+        lambda: list(reader.generations.watch_many(project=project_id, timeout=20.0)),
     )
     for read in reads:
         with pytest.raises(NotFoundError):
@@ -182,7 +183,7 @@ def test_a_large_project_is_removed_in_batches(request: pytest.FixtureRequest, u
     with deployment.client(user) as client:
         project = client.projects.create("Large")
         fill_project(deployment, project.id, 7)
-        face = next(iter(client.avatars.list(project_id=project.id)))
+        face = next(iter(client.avatars.list(project=project.id)))
         add_uses(deployment, face.id, 11)
         for _ in range(4):
             client.generations.create_and_wait(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
@@ -248,13 +249,13 @@ def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
         generation = client.generations.create_and_wait(
             project.id, "a calm man", width=SMALLEST, height=SMALLEST
         )
-        add_uses(deployment, generation.avatar_id, 1201)
+        add_uses(deployment, present(generation.avatar_id), 1201)
 
-        client.avatars.delete(generation.avatar_id)
+        client.avatars.delete(present(generation.avatar_id))
 
         with pytest.raises(NotFoundError):
-            client.avatars.get(generation.avatar_id)
-        assert client.generations.get(generation.id).avatar_id == ""
+            client.avatars.get(present(generation.avatar_id))
+        assert client.generations.get(generation.id).avatar_id is None
         assert client.projects.get(project.id).avatar_count == 0
         stats = client.usage.stats()
         assert (stats.avatar_count, stats.usage_count) == (0, 0)

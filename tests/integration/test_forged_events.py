@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from avatar_creator import AvatarCreator, Generation, GenerationState
+from avatar_creator.v1.generation_pb2 import GenerationState as GenerationMessageState
 from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.shared.event_bus import (
     GENERATION_CANCELLED,
@@ -53,9 +54,8 @@ def connection(redis_url: str) -> Iterator[redis.Redis]:
 
 def completed(generation: Generation) -> bytes:
     """Return the state of the generation as if it were complete."""
-    forged = Generation()
-    forged.CopyFrom(generation)
-    forged.revision, forged.state = LATEST, COMPLETED
+    forged = generation.message
+    forged.revision, forged.state = LATEST, GenerationMessageState.GENERATION_STATE_COMPLETED
     return forged.SerializeToString()
 
 
@@ -104,10 +104,10 @@ def test_a_forged_event_changes_nothing_for_a_watcher(
     assert of_project.outcome()[-1] == CANCELLED
 
 
-def states_until_cancelled(client: AvatarCreator, project_id: str) -> list[GenerationState.ValueType]:
+def states_until_cancelled(client: AvatarCreator, project_id: str) -> list[GenerationState]:
     """Watch the project until one of its generations is cancelled, and return all received states."""
     states = []
-    for state in client.generations.watch_many(project_id=project_id):
+    for state in client.generations.watch_many(project=project_id):
         states.append(state.state)
         if state.state == CANCELLED:
             break

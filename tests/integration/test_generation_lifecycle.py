@@ -27,17 +27,18 @@ from tests.support.generations import (
     PROCESSING,
 )
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
-FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
-WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
-RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
-ATTEMPT_CANCELLED = AttemptOutcome.ATTEMPT_OUTCOME_CANCELLED
-SUBMIT_UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
+SUCCEEDED = AttemptOutcome.SUCCEEDED
+RETRYABLE = AttemptOutcome.RETRYABLE
+FATAL = AttemptOutcome.FATAL
+WORKER_LOST = AttemptOutcome.WORKER_LOST
+RELEASED = AttemptOutcome.RELEASED
+ATTEMPT_CANCELLED = AttemptOutcome.CANCELLED
+SUBMIT_UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
 
 BUSY = "the provider is busy"
 
@@ -56,7 +57,7 @@ def busy(retry_after: timedelta = timedelta(0)) -> ProviderError:
     return ProviderError("PROVIDER_UNAVAILABLE", BUSY, retryable=True, retry_after=retry_after)
 
 
-def outcomes(attempts: list[GenerationAttempt]) -> list[int]:
+def outcomes(attempts: list[GenerationAttempt]) -> list[AttemptOutcome]:
     assert [attempt.attempt_number for attempt in attempts] == list(range(1, len(attempts) + 1))
     return [attempt.outcome for attempt in attempts]
 
@@ -70,17 +71,17 @@ async def test_failures_are_retried_after_10_and_100_seconds_until_a_success(stu
             waiting, retry_delay = await studio.wait_for_backoff(generation.id, attempt)
             assert retry_delay == timedelta(seconds=delay)
             assert waiting.retry_count == attempt
-            assert waiting.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
-            assert waiting.error.message == BUSY
+            assert present(waiting.error).reason == ErrorReason.PROVIDER_UNAVAILABLE
+            assert present(waiting.error).message == BUSY
             await studio.retry_now(generation.id, attempt=attempt)
         (await provider.next_drawing()).succeed()
         completed = await studio.wait_for_end(generation.id)
 
     assert completed.state == COMPLETED
-    assert not completed.HasField("error")
+    assert completed.error is None
     attempts = await studio.attempts(generation.id)
     assert outcomes(attempts) == [RETRYABLE, RETRYABLE, SUCCEEDED]
-    assert [attempt.error.message for attempt in attempts] == [BUSY, BUSY, ""]
+    assert [attempt.error and attempt.error.message for attempt in attempts] == [BUSY, BUSY, None]
 
 
 async def test_a_generation_fails_with_the_last_reason_after_three_retries(studio: Studio) -> None:
@@ -97,8 +98,8 @@ async def test_a_generation_fails_with_the_last_reason_after_three_retries(studi
 
     assert failed.state == FAILED
     assert failed.retry_count == 3
-    assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE
-    assert failed.error.message == BUSY
+    assert present(failed.error).reason == ErrorReason.PROVIDER_UNAVAILABLE
+    assert present(failed.error).message == BUSY
     assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE] * 4
     await studio.wait_until_nothing_is_stored()
 
@@ -114,7 +115,7 @@ async def test_a_fatal_refusal_is_not_retried(studio: Studio) -> None:
 
     assert failed.state == FAILED
     assert failed.retry_count == 0
-    assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
+    assert present(failed.error).reason == ErrorReason.PROVIDER_REJECTED
     assert outcomes(await studio.attempts(generation.id)) == [FATAL]
 
 
@@ -142,10 +143,10 @@ async def test_an_unexpected_exception_fails_the_attempt_and_reveals_no_details(
         drawing.fail(KeyError("password=hunter2"))
         waiting, _ = await studio.wait_for_backoff(generation.id, 1)
 
-    assert waiting.error.reason == ErrorReason.ERROR_REASON_INTERNAL
+    assert present(waiting.error).reason == ErrorReason.INTERNAL
     (attempt,) = await studio.attempts(generation.id)
     assert attempt.outcome == RETRYABLE
-    for message in (waiting.error.message, attempt.error.message):
+    for message in (present(waiting.error).message, present(attempt.error).message):
         assert message
         assert "hunter2" not in message
         assert "KeyError" not in message
@@ -340,7 +341,7 @@ async def test_a_picture_that_could_not_be_stored_is_fetched_again_without_a_new
         unstored.submitted("request-7")
         unstored.succeed()
         waiting, _ = await studio.wait_for_backoff(generation.id, 1)
-        assert waiting.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
+        assert present(waiting.error).reason == ErrorReason.STORAGE_UNAVAILABLE
         folder.unlink()
         await studio.retry_now(generation.id, attempt=1)
         retry = await provider.next_drawing()
@@ -416,7 +417,7 @@ async def test_an_unfinished_generation_is_released_at_shutdown_and_uses_no_retr
     released = await studio.client.generations.get(generation.id)
     assert released.state == PENDING
     assert released.retry_count == 0
-    assert not released.HasField("error")
+    assert released.error is None
     assert outcomes(await studio.attempts(generation.id)) == [RELEASED]
 
     async with studio.service.working(provider):

@@ -24,6 +24,7 @@ from avatar_creator import (
 )
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -31,9 +32,9 @@ KEY = "hf_test_b6c1f0d2a97e"
 LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
 PRICE = 35_000
 
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-WORKER_LOST = AttemptOutcome.ATTEMPT_OUTCOME_WORKER_LOST
-FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
+SUCCEEDED = AttemptOutcome.SUCCEEDED
+WORKER_LOST = AttemptOutcome.WORKER_LOST
+FATAL = AttemptOutcome.FATAL
 
 Hosted = Callable[..., Deployment]
 
@@ -108,9 +109,7 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
             project.id,
             "confident business woman",
             persona=Persona(name="Sarah", age=32, personality=["professional"]),
-            attributes=Attributes(
-                gender=Gender.GENDER_FEMALE, ethnicity="asian", style=Style.STYLE_PROFESSIONAL
-            ),
+            attributes=Attributes(gender=Gender.FEMALE, ethnicity="asian", style=Style.PROFESSIONAL),
             width=768,
             height=1024,
             seed=7,
@@ -119,7 +118,7 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
         last = states[-1]
         [attempt] = client.generations.attempts(generation.id)
         recipe = client.generations.recipe(generation.id)
-        picture = client.avatars.get(last.avatar_id)
+        picture = client.avatars.get(present(last.avatar_id))
     [submission] = router.submissions()
 
     assert submission["path"] == "/fal-ai/fal-ai/flux-lora"
@@ -147,13 +146,13 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
     assert (picture.image.width, picture.image.height, picture.image.content_type) == (768, 1024, "image/png")
     assert any(state.progress_estimated for state in states if 20 <= state.progress_percent < 70)
     assert (attempt.provider, attempt.route, attempt.outcome) == ("huggingface", "fal-ai", SUCCEEDED)
-    assert attempt.provider_request_id.endswith(submission["request_id"])
+    assert present(attempt.provider_request_id).endswith(submission["request_id"])
     assert attempt.possibly_charged
     assert attempt.price_micros == last.price_micros == PRICE
     assert recipe is not None
     assert (recipe.model, recipe.lora, recipe.lora_scale) == ("black-forest-labs/FLUX.1-dev", LORA, 1.0)
     assert (recipe.seed, recipe.steps, recipe.guidance_scale) == (7, 28, 3.5)
-    assert recipe.negative_prompt == ""
+    assert recipe.negative_prompt is None
     assert list(last.warnings) == []
 
 
@@ -248,11 +247,11 @@ def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
         for _ in range(3):
             refused = wait_for_end(client, start(client, project.id).id)
             assert refused.state == FAILED
-            assert refused.error.reason == ErrorReason.ERROR_REASON_PROVIDER_CREDENTIALS
+            assert present(refused.error).reason == ErrorReason.PROVIDER_CREDENTIALS
             assert refused.attempt_number == 1
             assert refused.price_micros == 0
         assert router.count == 1
-        assert "allows the next request at" in refused.error.message
+        assert "allows the next request at" in present(refused.error).message
 
         wait_until(lambda: health_of(deployment, "provider") == "NOT_SERVING", 10.0)
         assert health_of(deployment, "") == "SERVING"
@@ -290,10 +289,10 @@ def test_a_generation_with_a_reference_uses_the_route_that_supports_it(
         project = client.projects.create("Reference")
         first = wait_for_end(client, start(client, project.id).id)
         second = wait_for_end(
-            client, start(client, project.id, reference_avatar_id=first.avatar_id, reference_strength=0.3).id
+            client, start(client, project.id, reference=first.avatar_id, reference_strength=0.3).id
         )
         recipe = client.generations.recipe(second.id)
-        avatar = client.avatars.get(second.avatar_id)
+        avatar = client.avatars.get(present(second.avatar_id))
 
     assert second.state == COMPLETED
     assert avatar.reference_avatar_id == first.avatar_id
@@ -309,10 +308,10 @@ def test_a_reproduction_has_the_same_pixels(hosted: Hosted, router: RouterFake, 
     with deployment.client(user) as client:
         project = client.projects.create("Again")
         first = wait_for_end(client, start(client, project.id, steps=20).id)
-        again = wait_for_end(client, client.generations.reproduce(first.id, project_id=project.id).id)
+        again = wait_for_end(client, client.generations.reproduce(first.id, project=project.id).id)
 
-    assert again.reproduction.identical_pixels
-    assert again.reproduction.color_difference == 0
+    assert present(again.reproduction).identical_pixels
+    assert present(again.reproduction).color_difference == 0
     one, other = router.submissions()
     assert one["body"] == other["body"]
 
@@ -324,7 +323,7 @@ def test_a_watch_shows_the_progress_of_drawing(hosted: Hosted, router: RouterFak
     with deployment.client(user) as client:
         generation = start(client, client.projects.create("Slow").id)
         for state in client.generations.watch(generation.id, timeout=30.0):
-            if state.stage == GenerationStage.GENERATION_STAGE_DRAWING and state.progress_percent > 20:
+            if state.stage == GenerationStage.DRAWING and state.progress_percent > 20:
                 assert state.progress_estimated
                 router.finish()
         assert state.state == COMPLETED

@@ -9,6 +9,7 @@ from PIL import Image
 
 from avatar_creator import AvatarCreator, Generation, GenerationState, ImageVariant, NotFoundError
 from avatar_creator_server.demo.run import PHOTOGRAPH
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -23,27 +24,25 @@ def test_project_upload_generate_watch_list_and_delete(deployment: Deployment, c
     states: list[Generation] = list(client.generations.watch(generation.id))
 
     last = states[-1]
-    assert last.state == GenerationState.GENERATION_STATE_COMPLETED
+    assert last.state == GenerationState.COMPLETED
     assert last.progress_percent == 100
     assert [state.revision for state in states] == sorted({state.revision for state in states})
     percents = [state.progress_percent for state in states]
     assert percents == sorted(percents)
     assert any(20 <= percent <= 70 for percent in percents), percents
 
-    portrait = client.avatars.get(last.avatar_id)
+    portrait = client.avatars.get(present(last.avatar_id))
     assert portrait.seed_used == 11
     assert portrait.generation_id == generation.id
     for avatar in (uploaded, portrait):
         original = Image.open(BytesIO(client.avatars.download(avatar.id)))
         original.load()
         assert original.size == (avatar.image.width, avatar.image.height)
-        thumbnail = Image.open(
-            BytesIO(client.avatars.download(avatar.id, variant=ImageVariant.IMAGE_VARIANT_THUMBNAIL))
-        )
+        thumbnail = Image.open(BytesIO(client.avatars.download(avatar.id, variant=ImageVariant.THUMBNAIL)))
         thumbnail.load()
         assert (thumbnail.format, thumbnail.size) == ("WEBP", (300, 300))
 
-    assert [avatar.id for avatar in client.avatars.list(project_id=project.id)] == [
+    assert [avatar.id for avatar in client.avatars.list(project=project.id)] == [
         portrait.id,
         uploaded.id,
     ]

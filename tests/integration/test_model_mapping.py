@@ -20,6 +20,7 @@ from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import COMPLETED, FAILED, SMALLEST, row_of
 from tests.support.huggingface_router import Fault, RouterFake
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
@@ -331,7 +332,7 @@ async def test_a_worker_with_other_settings_chooses_again_and_says_so(
     assert used == (FLUX, "") == choice_of(databases, created.id)
     assert drawn.price_micros == PRICE
     assert recipe is not None
-    assert recipe.lora == ""
+    assert recipe.lora is None
     assert list(drawn.warnings) == [
         f"{CHANGED} fal-ai/flux-lora with the LoRA {LORA}, as they were when the generation was accepted: "
         "fal-ai/flux/dev draws the picture"
@@ -350,8 +351,8 @@ async def test_a_strict_generation_is_not_drawn_without_what_it_asked_for(
         failed = await studio.wait_for_end(created.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, 0)
-    assert failed.error.reason == ErrorReason.ERROR_REASON_OPTION_NOT_SUPPORTED
-    assert NO_LORA_APP in failed.error.message
+    assert present(failed.error).reason == ErrorReason.OPTION_NOT_SUPPORTED
+    assert NO_LORA_APP in present(failed.error).message
 
 
 async def test_a_request_of_another_app_is_cancelled_and_the_next_one_resumed(
@@ -480,11 +481,11 @@ async def test_a_picture_without_the_lora_is_not_reproduced_with_it(databases: D
     async with serving(databases, user, FLUX) as studio:
         created = await studio.create_generation()
         await draw(studio, created)
-        again = await studio.client.generations.reproduce(created.id, project_id=studio.project_id)
+        again = await studio.client.generations.reproduce(created.id, project=studio.project_id)
         assert choice_of(databases, again.id) == (FLUX, "")
     async with serving(databases, user, FLUX, FLUX_LORA) as studio:
         with pytest.raises(FailedPreconditionError) as refusal:
-            await studio.client.generations.reproduce(created.id, project_id=studio.project_id)
+            await studio.client.generations.reproduce(created.id, project=studio.project_id)
 
     assert refusal.value.reason == "NOT_REPRODUCIBLE"
     assert refusal.value.metadata["difference"] == "lora"

@@ -20,6 +20,7 @@ from avatar_creator import (
 from tests import pictures
 from tests.support.generations import COMPLETED
 from tests.support.huggingface_router import RouterFake
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 SIDE = 512
@@ -30,7 +31,7 @@ KREA_2 = "krea/Krea-2-Turbo"
 QWEN = "Qwen/Qwen-Image"
 UNKNOWN = "example/model"
 SARAH = Persona(name="Sarah", age=32, personality=["warm"])
-RED_HAIR = Attributes(gender=Gender.GENDER_FEMALE, hair_color=HairColor.HAIR_COLOR_RED)
+RED_HAIR = Attributes(gender=Gender.FEMALE, hair_color=HairColor.RED)
 INSTRUCTION = (
     "Make a professional studio photograph of the person in the picture: in a garden. The person is 32 years "
     "old, female and a middle-aged adult (30-50 years old). The person has red hair and a warm personality. "
@@ -94,7 +95,7 @@ def test_a_distilled_model_receives_no_guidance_and_no_negative_prompt(
     assert body["num_inference_steps"] == 4
     assert sent(router)["body"]["num_inference_steps"] == 8
     assert (plain.price_micros, list(plain.warnings)) == (5_000, [])
-    assert (recipe.model, recipe.steps, recipe.guidance_scale, recipe.lora) == (KLEIN, 4, 0.0, "")
+    assert (recipe.model, recipe.steps, recipe.guidance_scale, recipe.lora) == (KLEIN, 4, None, None)
     assert [
         next(word for word in ("negative", "guidance", "steps") if word in warning)
         for warning in asked.warnings
@@ -108,7 +109,7 @@ def test_a_model_whose_steps_cannot_be_chosen_receives_none(serve: Serve, router
     body = sent(router)["body"]
     assert "num_inference_steps" not in body
     assert body["acceleration"] == "none"
-    assert recipe.steps == 0
+    assert recipe.steps is None
     assert ["ignores the number of steps" in warning for warning in generation.warnings] == [True]
 
 
@@ -118,7 +119,7 @@ def test_a_model_with_real_guidance_receives_the_default_negative_prompt(
     with serve(MODEL=QWEN) as client:
         first, recipe = draw(client)
         plain = sent(router)
-        edited, of_edit = draw(client, reference_avatar_id=first.avatar_id)
+        edited, of_edit = draw(client, reference=first.avatar_id)
 
     assert plain["path"] == "/fal-ai/fal-ai/qwen-image"
     assert (plain["body"]["num_inference_steps"], plain["body"]["guidance_scale"]) == (30, 2.5)
@@ -133,7 +134,7 @@ def test_the_first_megapixel_and_each_reference_have_their_price(serve: Serve, r
         first, _ = draw(client)
         large, _ = draw(client, width=1280, height=1024)
         second, _ = draw(client, seed=2)
-        both, recipe = draw(client, reference_avatar_ids=[first.avatar_id, second.avatar_id])
+        both, recipe = draw(client, reference=[first.avatar_id, second.avatar_id])
 
     assert (first.price_micros, large.price_micros, both.price_micros) == (30_000, 45_000, 60_000)
     assert len(sent(router)["body"]["image_urls"]) == 2
@@ -155,17 +156,17 @@ def test_an_edited_reference_has_an_instruction_and_keeps_it_when_reproduced(
 ) -> None:
     with serve() as client:
         first, _ = draw(client)
-        edited, recipe = draw(client, reference_avatar_id=first.avatar_id, persona=SARAH, attributes=RED_HAIR)
+        edited, recipe = draw(client, reference=first.avatar_id, persona=SARAH, attributes=RED_HAIR)
         body = sent(router)["body"]
         project_id = client.projects.create("Again").id
-        again = client.generations.reproduce(edited.id, project_id=project_id)
+        again = client.generations.reproduce(edited.id, project=project_id)
         *_, again = client.generations.watch(again.id, timeout=60.0)
 
     assert body["prompt"] == recipe.provider_prompt == edited.provider_prompt == INSTRUCTION
     assert body["guidance_scale"] == 2.5
     assert recipe.enhanced_prompt == edited.enhanced_prompt
     assert edited.enhanced_prompt.startswith("Sarah, 32 years old, warm personality, female, ")
-    assert again.reproduction.identical_pixels
+    assert present(again.reproduction).identical_pixels
     assert sent(router)["body"] == body
     assert "LoRA" in " ".join(edited.warnings)
 
@@ -181,7 +182,7 @@ def test_an_unknown_model_draws_with_its_own_defaults_and_a_warning(serve: Serve
         "MODEL example/model is not in the service's table of models: it draws with its own steps and "
         "guidance, and the service does not know which options it ignores"
     ]
-    assert (recipe.model, recipe.steps, recipe.guidance_scale) == (UNKNOWN, 0, 0.0)
+    assert (recipe.model, recipe.steps, recipe.guidance_scale) == (UNKNOWN, None, None)
     asked = router.submissions()[-1]["body"]["parameters"]
     assert (asked["num_inference_steps"], asked["guidance_scale"], asked["negative_prompt"]) == (
         12,
@@ -198,9 +199,9 @@ def test_an_endpoint_for_a_distilled_model_is_asked_for_no_guidance(serve: Serve
 
     assert list(generation.warnings) == []
     parameters = router.submissions()[-1]["body"]["parameters"]
-    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, 0)
+    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, None)
     assert "negative_prompt" not in parameters
-    assert (recipe.steps, recipe.guidance_scale) == (9, 0)
+    assert (recipe.steps, recipe.guidance_scale) == (9, None)
 
 
 def test_the_prompt_can_be_sentences_and_a_reproduction_keeps_them(
@@ -213,7 +214,7 @@ def test_the_prompt_can_be_sentences_and_a_reproduction_keeps_them(
     server = embedded.start_server(PROMPT_STYLE="tags")
     with AvatarCreator(server.target, token=embedded.token(user)) as client:
         project_id = client.projects.create("Again").id
-        again = client.generations.reproduce(generation.id, project_id=project_id)
+        again = client.generations.reproduce(generation.id, project=project_id)
         *_, again = client.generations.watch(again.id, timeout=60.0)
 
     assert recipe.provider_prompt == generation.enhanced_prompt == again.enhanced_prompt
@@ -276,7 +277,7 @@ def test_a_model_that_only_edits_refuses_a_request_without_a_reference(
     with AvatarCreator(server.target, token=distributed.token(user)) as client:
         project_id = client.projects.create("Models").id
         sarah = client.avatars.upload(project_id, pictures.png(), name="Sarah")
-        with_reference = client.generations.create(project_id, "a woman", reference_avatar_id=sarah.id)
+        with_reference = client.generations.create(project_id, "a woman", reference=sarah.id)
         refused = []
         for call in (client.generations.estimate, client.generations.create):
             with pytest.raises(InvalidArgumentError) as caught:

@@ -24,14 +24,15 @@ from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
-RELEASED = AttemptOutcome.ATTEMPT_OUTCOME_RELEASED
-RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-UNKNOWN = AttemptOutcome.ATTEMPT_OUTCOME_SUBMIT_UNKNOWN
+RELEASED = AttemptOutcome.RELEASED
+RETRYABLE = AttemptOutcome.RETRYABLE
+SUCCEEDED = AttemptOutcome.SUCCEEDED
+UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
 PRICE = 35_000
 REFERENCE_PRICE = 25_000
 """Price of a picture by FLUX.1-Kontext without a LoRA."""
@@ -105,7 +106,7 @@ async def lose_connection_with_reference(studio: Studio, provider: ScriptedProvi
     """Do the same for a generation that starts from the picture of an avatar."""
     scene = pictures.png(pictures.scene())
     reference = await studio.client.avatars.upload(studio.project_id, scene, name="Reference")
-    generation = await studio.create_generation(reference_avatar_id=reference.id)
+    generation = await studio.create_generation(reference=reference)
     await lose_connection(studio, provider, generation.id)
     return generation
 
@@ -131,8 +132,8 @@ async def test_a_running_request_is_fetched_although_its_reference_is_deleted(st
     assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
     assert [deleted in warning for warning in completed.warnings if "deleted" in warning] == [True]
     assert recipe is not None
-    assert recipe.reference_avatar_ids == [deleted]
-    assert recipe.reference_sha256s == [""]
+    assert recipe.reference_avatar_ids == (deleted,)
+    assert recipe.reference_sha256s == ("",)
     assert provider.cancelled == []
 
 
@@ -152,7 +153,7 @@ async def test_a_running_request_is_fetched_although_the_storage_does_not_return
 
     assert (completed.state, completed.price_micros) == (COMPLETED, REFERENCE_PRICE)
     assert recipe is not None
-    assert recipe.reference_sha256s == [avatar.image.sha256]
+    assert recipe.reference_sha256s == (avatar.image.sha256,)
 
 
 async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_continue(
@@ -167,7 +168,7 @@ async def test_a_running_request_is_cancelled_when_the_next_attempt_cannot_conti
         await studio.retry_now(generation.id, attempt=1)
         failed = await studio.wait_for_end(generation.id)
 
-        assert failed.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
+        assert present(failed.error).reason == ErrorReason.PROVIDER_REJECTED
         assert failed.price_micros == REFERENCE_PRICE
         await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
 
@@ -180,7 +181,7 @@ async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_anot
         studio.project_id, pictures.png(pictures.scene()), name="Reference"
     )
     async with studio.service.working(provider):
-        generation = await studio.create_generation(reference_avatar_id=reference.id)
+        generation = await studio.create_generation(reference=reference)
         await lose_connection(studio, provider, generation.id)
     [row] = deployment.rows("generation_attempts")
     assert row["route"] == "fal-ai-reference"
@@ -202,7 +203,7 @@ async def test_a_request_of_version_0_1_0_is_fetched_although_its_route_has_anot
         read = await studio.client.generations.recipe(generation.id)
         assert read is not None
         assert read.route == "fal-ai-reference"
-        again = await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+        again = await studio.client.generations.reproduce(generation.id, project=studio.project_id)
         (await provider.next_drawing()).succeed()
         assert (await studio.wait_for_end(again.id)).state == COMPLETED
     assert provider.cancelled == []
@@ -225,7 +226,7 @@ async def test_a_request_of_another_route_is_cancelled_and_not_resumed(
             await studio.eventually(lambda: provider.cancelled == [REQUEST_ID])
         first, second = await studio.attempts(generation.id)
     assert first.provider_request_id == REQUEST_ID
-    assert second.provider_request_id == ""
+    assert second.provider_request_id is None
 
 
 UNPRICED = {"HUGGINGFACE_ROUTE": "hf-inference"}
@@ -344,8 +345,8 @@ async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_st
                 failed = await studio.wait_for_end(generation.id)
 
         assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-        assert failed.error.reason == ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE
-        assert "does not retry" in failed.error.message
+        assert present(failed.error).reason == ErrorReason.STORAGE_UNAVAILABLE
+        assert "does not retry" in present(failed.error).message
         [attempt] = await studio.attempts(generation.id)
         assert (attempt.possibly_charged, attempt.price_micros) == (True, PRICE)
         assert not provider.has_begun()
@@ -369,7 +370,7 @@ async def test_a_picture_of_a_single_request_that_the_worker_cannot_read_is_not_
         failed = await studio.wait_for_end(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-    assert "does not retry" in failed.error.message
+    assert "does not retry" in present(failed.error).message
 
 
 async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops_is_not_paid_twice(
@@ -385,8 +386,8 @@ async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops
         failed = await studio.client.generations.get(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-    assert failed.error.reason == ErrorReason.ERROR_REASON_WORKER_LOST
-    assert failed.error.message == (
+    assert present(failed.error).reason == ErrorReason.WORKER_LOST
+    assert present(failed.error).message == (
         "the worker stopped before it had stored the picture; a picture that may be paid for is lost, "
         "so the service does not retry"
     )
@@ -420,13 +421,13 @@ async def test_a_reproduction_completes_although_the_storage_does_not_return_the
             await studio.wait_for_end(original.id)
             for file in studio.service.deployment.files():
                 make_unreadable(file)
-            again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+            again = await studio.client.generations.reproduce(original.id, project=studio.project_id)
             (await provider.next_drawing()).succeed()
             completed = await studio.wait_for_end(again.id)
 
     assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
-    assert completed.reproduction.identical_pixels
-    assert not completed.reproduction.HasField("color_difference")
+    assert present(completed.reproduction).identical_pixels
+    assert present(completed.reproduction).color_difference is None
     assert "reproduction_not_compared" in {entry["event"] for entry in logs}
 
 
@@ -497,7 +498,7 @@ async def test_a_circuit_closes_when_the_provider_accepts_a_request(
         drawing = await provider.next_drawing()
         drawing.submitted(REQUEST_ID)
         await studio.eventually(lambda: not deployment.rows("route_circuits"))
-        assert not (await studio.client.generations.get(probe.id)).HasField("end_time")
+        assert (await studio.client.generations.get(probe.id)).end_time is None
 
 
 async def test_the_circuit_of_an_unused_route_is_not_reported(embedded: Deployment, user: str) -> None:
@@ -535,7 +536,7 @@ async def test_a_reproduction_that_can_no_longer_be_one_is_not_retried(
             )
             (await provider.next_drawing()).succeed()
             await studio.wait_for_end(original.id)
-        again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+        again = await studio.client.generations.reproduce(original.id, project=studio.project_id)
         await studio.client.generations.cancel(again.id)
         retried = await studio.client.generations.retry(again.id)
         assert retried.reproduce_of == original.id
@@ -563,5 +564,5 @@ async def test_a_prompt_that_was_denied_later_is_not_reproduced(
         await studio.wait_for_end(generation.id)
     async with serving(embedded, user, PROMPT_DENY_LIST_FILE=str(denied)) as studio:
         with pytest.raises(InvalidArgumentError) as refused:
-            await studio.client.generations.reproduce(generation.id, project_id=studio.project_id)
+            await studio.client.generations.reproduce(generation.id, project=studio.project_id)
     assert refused.value.reason == "PROMPT_REFUSED"

@@ -25,16 +25,17 @@ from tests.support.generations import COMPLETED, FAILED, SMALLEST, make_due
 from tests.support.huggingface_router import RouterFake
 from tests.support.in_process import InProcessService
 from tests.support.picture_classifier import PictureClassifierFake
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 from tests.support.waiting import wait_until
 
-FATAL = AttemptOutcome.ATTEMPT_OUTCOME_FATAL
-RETRYABLE = AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
-NSFW = ErrorReason.ERROR_REASON_PROVIDER_NSFW
-UNAVAILABLE = ErrorReason.ERROR_REASON_MODERATION_UNAVAILABLE
+FATAL = AttemptOutcome.FATAL
+RETRYABLE = AttemptOutcome.RETRYABLE
+SUCCEEDED = AttemptOutcome.SUCCEEDED
+NSFW = ErrorReason.PROVIDER_NSFW
+UNAVAILABLE = ErrorReason.MODERATION_UNAVAILABLE
 KEY = "hf_canary7f3a"
 PRICE = 35_000
 REQUEST_ID = "request-7"
@@ -84,12 +85,12 @@ async def draw(studio: Studio, provider: ScriptedProvider, **options: Any) -> Ge
 
 
 async def downloaded(studio: Studio, generation: Generation, **options: Any) -> Image.Image:
-    return Image.open(BytesIO(await studio.client.avatars.download(generation.avatar_id, **options)))
+    return Image.open(BytesIO(await studio.client.avatars.download(present(generation.avatar_id), **options)))
 
 
 async def avatar_of(studio: Studio, generation: Generation) -> Avatar:
     """Return the avatar, which a list shows with the same verdict."""
-    avatar = await studio.client.avatars.get(generation.avatar_id)
+    avatar = await studio.client.avatars.get(present(generation.avatar_id))
     [listed] = [each async for each in studio.client.avatars.list(studio.project_id) if each.id == avatar.id]
     assert listed.picture_moderation == avatar.picture_moderation
     return avatar
@@ -130,10 +131,10 @@ async def test_a_flagged_picture_fails_like_one_that_a_hosted_route_withholds(
         [attempt] = await studio.attempts(failed.id)
         await studio.wait_until_nothing_is_stored()
 
-    assert (failed.state, failed.error.reason, failed.retry_count) == (FAILED, NSFW, 0)
+    assert (failed.state, present(failed.error).reason, failed.retry_count) == (FAILED, NSFW, 0)
     assert (failed.price_micros, attempt.price_micros, attempt.possibly_charged) == (PRICE, PRICE, True)
     assert attempt.outcome == FATAL
-    assert not failed.HasField("picture_moderation")
+    assert failed.picture_moderation is None
     assert provider.cancelled == []
 
 
@@ -148,7 +149,7 @@ async def test_a_flagged_picture_is_stored_blurred(
         avatar = await avatar_of(studio, completed)
         recipe = await studio.client.generations.recipe(completed.id)
         picture = await downloaded(studio, completed)
-        thumbnail = await downloaded(studio, completed, variant=ImageVariant.IMAGE_VARIANT_THUMBNAIL)
+        thumbnail = await downloaded(studio, completed, variant=ImageVariant.THUMBNAIL)
 
     verdict = PictureModeration(flagged=True, score=0.75, blurred=True)
     assert completed.picture_moderation == avatar.picture_moderation == verdict
@@ -198,9 +199,9 @@ async def test_without_a_classifier_and_for_uploads_there_is_no_verdict(
         avatar = await avatar_of(studio, completed)
         uploaded = await studio.client.avatars.upload(studio.project_id, pictures.png(face()), name="Face")
         recipe = await studio.client.generations.recipe(completed.id)
-    assert not completed.HasField("picture_moderation")
-    assert not avatar.HasField("picture_moderation")
-    assert not uploaded.HasField("picture_moderation")
+    assert completed.picture_moderation is None
+    assert avatar.picture_moderation is None
+    assert uploaded.picture_moderation is None
     assert recipe is not None
     assert (recipe.picture_classifier, recipe.picture_score) == ("", 0.0)
     assert classifier.requests == []
@@ -214,7 +215,7 @@ async def test_sketches_are_not_checked(
     async with serving(embedded, user, classifier, **settings) as studio, studio.service.working(provider):
         completed = await studio.wait_for_end((await studio.create_generation()).id)
     assert completed.state == COMPLETED
-    assert not completed.HasField("picture_moderation")
+    assert completed.picture_moderation is None
     assert classifier.requests == []
 
 
@@ -236,7 +237,7 @@ async def test_each_variation_has_its_own_verdict(
             drawing.succeed(Image.new("RGB", (SMALLEST, SMALLEST), color))
         ended = [await studio.wait_for_end(each.id) for each in variations]
     assert [each.state for each in ended] == [COMPLETED, FAILED, COMPLETED]
-    assert ended[1].error.reason == NSFW
+    assert present(ended[1].error).reason == NSFW
     assert len(classifier.requests) == 3
 
 
@@ -251,7 +252,7 @@ async def test_a_retry_is_checked_like_the_first_generation(
         retried = await studio.client.generations.retry(failed.id)
         (await provider.next_drawing()).succeed(face())
         completed = await studio.wait_for_end(retried.id)
-    assert (failed.error.reason, completed.state) == (NSFW, COMPLETED)
+    assert (present(failed.error).reason, completed.state) == (NSFW, COMPLETED)
     assert len(classifier.requests) == 2
 
 
@@ -263,12 +264,12 @@ async def test_a_reproduction_is_compared_with_the_stored_picture(
     settings = {"PICTURE_MODERATION_ACTION": "blur"}
     async with serving(embedded, user, classifier, **settings) as studio, studio.service.working(provider):
         original = await draw(studio, provider)
-        again = await studio.client.generations.reproduce(original.id, project_id=studio.project_id)
+        again = await studio.client.generations.reproduce(original.id, project=studio.project_id)
         (await provider.next_drawing()).succeed(face())
         completed = await studio.wait_for_end(again.id)
-    assert completed.picture_moderation.blurred
-    assert completed.reproduction.identical_pixels
-    assert completed.reproduction.color_difference == 0
+    assert present(completed.picture_moderation).blurred
+    assert present(completed.reproduction).identical_pixels
+    assert present(completed.reproduction).color_difference == 0
 
 
 # A classifier that does not answer
@@ -286,7 +287,7 @@ async def test_a_withheld_picture_is_fetched_again_and_paid_for_once(
         drawing.submitted(REQUEST_ID)
         drawing.succeed(face())
         waiting, delay = await studio.wait_for_backoff(generation.id, 1)
-        assert waiting.error.reason == UNAVAILABLE
+        assert present(waiting.error).reason == UNAVAILABLE
         assert delay.total_seconds() == pytest.approx(10, abs=1)
 
         await studio.retry_now(generation.id, attempt=1)
@@ -329,8 +330,8 @@ async def test_a_withheld_picture_that_cannot_be_fetched_again_is_not_paid_twice
         failed = await studio.wait_for_end(generation.id)
         [attempt] = await studio.attempts(generation.id)
 
-    assert (failed.state, failed.error.reason, failed.price_micros) == (FAILED, UNAVAILABLE, PRICE)
-    assert failed.error.message.endswith("so the service does not retry")
+    assert (failed.state, present(failed.error).reason, failed.price_micros) == (FAILED, UNAVAILABLE, PRICE)
+    assert present(failed.error).message.endswith("so the service does not retry")
     assert (attempt.outcome, attempt.possibly_charged, attempt.price_micros) == (FATAL, True, PRICE)
     assert not provider.has_begun()
 
@@ -367,8 +368,8 @@ async def test_after_the_last_retry_the_generation_fails_and_stores_nothing(
         failed = await studio.wait_for_end(generation.id)
         await studio.wait_until_nothing_is_stored()
 
-    assert (failed.state, failed.error.reason, failed.attempt_number) == (FAILED, UNAVAILABLE, 4)
-    assert failed.error.message == (
+    assert (failed.state, present(failed.error).reason, failed.attempt_number) == (FAILED, UNAVAILABLE, 4)
+    assert present(failed.error).message == (
         "the service's picture moderation does not answer, so the picture was withheld"
     )
     assert failed.price_micros == PRICE
@@ -401,13 +402,13 @@ def test_a_hosted_picture_is_ordered_once_although_the_classifier_failed_first(
         project = client.projects.create("Hosted")
         generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
         wait_until(
-            lambda: client.generations.get(generation.id).error.reason == UNAVAILABLE,
+            lambda: present(client.generations.get(generation.id).error).reason == UNAVAILABLE,
             20.0,
         )
         classifier.mode = "score"
         assert make_due(service, generation.id, attempt=1)
         *_, completed = client.generations.watch(generation.id, timeout=30.0)
-        file = Image.open(BytesIO(client.avatars.download(completed.avatar_id)))
+        file = Image.open(BytesIO(client.avatars.download(present(completed.avatar_id))))
         file.load()
 
     assert completed.picture_moderation == PictureModeration(flagged=True, score=0.9, blurred=True)

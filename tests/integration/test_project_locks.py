@@ -23,5 +23,5 @@ def test_changes_do_not_wait_for_a_transaction_that_adds(distributed: Deployment
         client.avatars.delete(uploaded.id)
 
         assert renamed.name == "Locks and keys"
-        assert ended.state == GenerationState.GENERATION_STATE_COMPLETED
+        assert ended.state == GenerationState.COMPLETED
         assert client.projects.get(project.id).avatar_count == 1

@@ -13,9 +13,7 @@ from typing import Any, get_args
 import pytest
 from structlog.testing import capture_logs
 
-from avatar_creator import AsyncAvatarCreator, Generation
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import AttemptOutcome, GenerationStage, GenerationState
+from avatar_creator import AsyncAvatarCreator, AttemptOutcome, Generation, GenerationState
 from avatar_creator_tasks.providers.huggingface import Access, HuggingFaceProvider, Limits
 from tests.support.decoders import DECODERS
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, SMALLEST
@@ -23,6 +21,7 @@ from tests.support.hosted_fake.behavior import Stage
 from tests.support.huggingface_router import Behavior, Fault, RouterFake, unanswering_address
 from tests.support.huggingface_router.router_plan import PutRefusal
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
@@ -202,23 +201,22 @@ async def draw_once(client: AsyncAvatarCreator, project_id: str) -> tuple[Genera
     """Start a generation, wait for the end of its first attempt, and return its state and outcome."""
     created = await client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST)
     async for state in client.generations.watch(created.id, timeout=20.0):
-        if state.HasField("end_time") or state.HasField("error"):
+        if state.end_time is not None or state.error is not None:
             break
     [attempt] = await client.generations.attempts(created.id)
-    name = GenerationState.Name(state.state).removeprefix("GENERATION_STATE_").lower()
-    if not state.HasField("end_time"):
-        wait = state.next_attempt_time.ToDatetime() - attempt.end_time.ToDatetime()
-        stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_").lower()
+    name = state.state.value
+    if state.end_time is None:
+        wait = present(state.next_attempt_time) - present(attempt.end_time)
+        stage = state.stage.value
         name = f"{stage} {round(wait.total_seconds() / 10) * 10}"
-    reason = ErrorReason.Name(state.error.reason).removeprefix("ERROR_REASON_").removeprefix("PROVIDER_")
-    outcome = AttemptOutcome.Name(attempt.outcome).removeprefix("ATTEMPT_OUTCOME_").lower()
-    found = Row(Behavior(), name, "" if reason == "UNSPECIFIED" else reason, outcome, attempt.price_micros, 0)
+    reason = state.error.reason.removeprefix("PROVIDER_") if state.error else ""
+    found = Row(Behavior(), name, reason, attempt.outcome.value, attempt.price_micros, 0)
     assert state.price_micros == attempt.price_micros
     if attempt.price_micros:
         assert attempt.possibly_charged
     assert KEY not in str(state)
     # A generation that waits for a retry would disturb the next row.
-    if not state.HasField("end_time"):
+    if state.end_time is None:
         await client.generations.cancel(created.id)
     return state, found
 
@@ -243,7 +241,7 @@ async def test_every_behavior_has_its_outcome(
                     count = router.count
                     line = (
                         f"{name:36} {found.state:22} {found.reason:16} {found.attempt:15}"
-                        f" {found.price:7} {count}  {state.error.message}"
+                        f" {found.price:7} {count}  {state.error and state.error.message}"
                     )
                     lines.append(line)
                     got = (found.state, found.reason, found.attempt, found.price, count)
@@ -271,7 +269,7 @@ class Hosted:
             self.router.finish()
         await self.studio.retry_now(generation_id, attempt=1)
         assert (await self.studio.wait_for_end(generation_id)).state == COMPLETED
-        return [attempt.provider_request_id for attempt in await self.studio.attempts(generation_id)]
+        return [present(attempt.provider_request_id) for attempt in await self.studio.attempts(generation_id)]
 
 
 @pytest.fixture
@@ -379,13 +377,18 @@ async def test_a_cancellation_that_never_reaches_the_provider_is_given_up(hosted
 @pytest.mark.parametrize(
     ("status", "state", "outcome"),
     [
-        (429, PENDING, AttemptOutcome.ATTEMPT_OUTCOME_RETRYABLE),
-        (402, FAILED, AttemptOutcome.ATTEMPT_OUTCOME_FATAL),
+        (429, PENDING, AttemptOutcome.RETRYABLE),
+        (402, FAILED, AttemptOutcome.FATAL),
     ],
     ids=["overloaded", "no credit"],
 )
 async def test_a_refusal_that_arrives_while_the_worker_stops_costs_nothing(
-    embedded: Deployment, router: RouterFake, user: str, status: int, state: int, outcome: int
+    embedded: Deployment,
+    router: RouterFake,
+    user: str,
+    status: int,
+    state: GenerationState,
+    outcome: AttemptOutcome,
 ) -> None:
     router.behave(fault(status=status))
     attempts = partial(embedded.rows, "generation_attempts")

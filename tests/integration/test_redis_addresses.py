@@ -30,7 +30,7 @@ def test_wake_ups_and_events_pass_through_redis(
             generation = client.generations.create(project.id, "a portrait", width=256, height=256)
             states = [state.state for state in client.generations.watch(generation.id)]
 
-        assert states[-1] == GenerationState.GENERATION_STATE_COMPLETED
+        assert states[-1] == GenerationState.COMPLETED
         for process in (*deployment.servers, *deployment.workers):
             for lost in ("event_bus_disconnected", "wake_up_stream_disconnected", "wake_up_send_failed"):
                 assert process.events(lost) == []

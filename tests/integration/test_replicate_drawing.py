@@ -9,13 +9,14 @@ import pytest
 from avatar_creator import AttemptOutcome, ErrorReason
 from tests.support.generations import CANCELLED, COMPLETED, FAILED
 from tests.support.hosted_fake import Behavior
+from tests.support.presence import present
 from tests.support.replicate_api import ReplicateFake
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
 TOKEN = "r8_tEsTb6c1F0d2A97ePq5XkLmWzYvUj3RhNgBsDc"
 
-SUCCEEDED = AttemptOutcome.ATTEMPT_OUTCOME_SUCCEEDED
+SUCCEEDED = AttemptOutcome.SUCCEEDED
 
 Hosted = Callable[..., Deployment]
 
@@ -56,12 +57,12 @@ def test_a_portrait_and_one_with_a_reference_are_drawn_on_replicate(
         first = client.generations.create(project.id, "a woman", width=512, height=512, seed=7)
         *_, first = client.generations.watch(first.id, timeout=30.0)
         second = client.generations.create(
-            project.id, "the same woman in a park", reference_avatar_id=first.avatar_id
+            project.id, "the same woman in a park", reference=present(first.avatar_id)
         )
         *_, second = client.generations.watch(second.id, timeout=30.0)
         [attempt] = client.generations.attempts(first.id)
         recipes = [client.generations.recipe(each.id) for each in (first, second)]
-        picture = client.avatars.get(first.avatar_id)
+        picture = client.avatars.get(present(first.avatar_id))
 
     assert (first.state, second.state) == (COMPLETED, COMPLETED)
     assert [(recipe.provider, recipe.route) for recipe in recipes if recipe is not None] == [
@@ -121,5 +122,5 @@ def test_a_picture_that_replicate_withholds_fails_the_generation(
         generation = client.generations.create(project.id, "a woman")
         *_, last = client.generations.watch(generation.id, timeout=30.0)
 
-    assert (last.state, last.error.reason) == (FAILED, ErrorReason.ERROR_REASON_PROVIDER_NSFW)
+    assert (last.state, present(last.error).reason) == (FAILED, ErrorReason.PROVIDER_NSFW)
     assert replicate_api.count == 1

@@ -19,6 +19,7 @@ from avatar_creator import (
 from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, SMALLEST
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 
 TIMEOUT_SECONDS = 20.0
@@ -39,7 +40,7 @@ class Studio:
             "a portrait",
             avatar_name="Face",
             persona=Persona(name="Sari", age=29, personality=["warm"], background="From Yogyakarta."),
-            attributes=Attributes(gender=Gender.GENDER_FEMALE, ethnicity="Indonesian"),
+            attributes=Attributes(gender=Gender.FEMALE, ethnicity="Indonesian"),
             width=SMALLEST,
             height=SMALLEST,
             seed=seed,
@@ -98,7 +99,7 @@ async def test_a_failed_generation_is_retried_with_the_same_parameters(
     assert failed.state == FAILED
     assert retry.id != failed.id
     assert (retry.state, retry.retry_of, retry.attempt_number) == (PENDING, failed.id, 0)
-    assert not retry.HasField("error")
+    assert retry.error is None
     for field in COPIED_FIELDS:
         assert getattr(retry, field) == getattr(failed, field), field
     assert (retry.seed_used == failed.seed_used) == (seed is not None)
@@ -153,13 +154,13 @@ async def test_a_generation_that_has_not_failed_or_been_cancelled_cannot_be_retr
 async def test_a_pending_generation_has_the_number_of_generations_before_it(studio: Studio) -> None:
     generations = [await studio.create_generation() for _ in range(4)]
     assert [generation.queue_position for generation in generations] == [0, 1, 2, 3]
-    assert not generations[0].HasField("expected_seconds"), "no generation has completed yet"
+    assert generations[0].expected_seconds is None, "no generation has completed yet"
 
     await studio.client.generations.cancel(generations[1].id)
 
     async def positions() -> dict[str, int | None]:
         return {
-            listed.id: listed.queue_position if listed.HasField("queue_position") else None
+            listed.id: listed.queue_position if listed.queue_position is not None else None
             async for listed in studio.client.generations.list()
         }
 
@@ -199,7 +200,7 @@ async def test_the_expected_time_follows_from_the_time_of_recent_generations(stu
 
     read = [await studio.client.generations.get(generation.id) for generation in running]
     assert [
-        generation.HasField("queue_position") for generation in read if generation.state == PROCESSING
+        generation.queue_position is not None for generation in read if generation.state == PROCESSING
     ] == []
     assert [generation.queue_position for generation in waiting] == [0, 1, 2, 3, 4]
     assert [generation.expected_seconds for generation in waiting] == [40, 40, 80, 80, 120]
@@ -221,8 +222,8 @@ async def test_the_expected_time_of_a_retry_includes_its_delay(studio: Studio) -
                 break
         waiting = await studio.client.generations.get(generation.id)
 
-    assert waiting.next_attempt_time.ToDatetime(tzinfo=UTC) > datetime.now(UTC) + timedelta(seconds=800)
-    assert 800 < waiting.expected_seconds < 1000
+    assert present(waiting.next_attempt_time) > datetime.now(UTC) + timedelta(seconds=800)
+    assert 800 < present(waiting.expected_seconds) < 1000
     assert (await studio.create_generation()).queue_position == 0, (
         "a due generation comes before one that waits for its retry"
     )

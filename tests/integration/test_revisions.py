@@ -58,7 +58,7 @@ async def test_every_update_raises_the_revision_and_the_time(resource: Resource)
     seen = [await resource.get(), *[await resource.rename(name) for name in NAMES]]
 
     assert [each.revision for each in seen] == [1, 2, 3, 4]
-    times = [each.update_time.ToNanoseconds() for each in seen]
+    times = [each.update_time for each in seen]
     assert times == sorted(set(times))
     assert await resource.get() == seen[-1]
 

@@ -206,7 +206,7 @@ def test_sigterm_drains_every_process(several: Deployment, user: str) -> None:
             healths.append(health)
             request = WatchGenerationRequest(generation_id=generation.id)
             watches.append(each.generations.WatchGeneration(request))
-            assert next(watches[-1]).generation.state == PENDING
+            assert next(watches[-1]).generation.state == PENDING.number
             uploads.append(
                 InBackground(partial(lambda calls: calls.avatars.UploadAvatar(slow_upload()), each))
             )
@@ -309,14 +309,16 @@ def test_watchers_at_every_process_see_what_workers_and_other_processes_do(
             for generation in (drawn, cancelled)
         }
         for watch in watches.values():
-            assert next(watch).generation.state == PENDING
+            assert next(watch).generation.state == PENDING.number
 
         calls[2].generations.CancelGeneration(CancelGenerationRequest(generation_id=cancelled.id))
         several.start_worker()
 
         for (_, generation_id), watch in watches.items():
             states = [message.generation for message in watch]
-            assert states[-1].state == (CANCELLED if generation_id == cancelled.id else COMPLETED)
+            assert states[-1].state == (
+                CANCELLED.number if generation_id == cancelled.id else COMPLETED.number
+            )
             if generation_id == drawn.id:
                 assert any(0 < state.progress_percent < 100 for state in states), "no live updates"
 
@@ -330,7 +332,7 @@ def test_a_limit_of_the_machine_is_divided_between_the_processes(several: Deploy
         watching: Iterator[WatchGenerationResponse] = calls.generations.WatchGeneration(
             WatchGenerationRequest(generation_id=generation.id)
         )
-        assert next(watching).generation.state == PENDING
+        assert next(watching).generation.state == PENDING.number
         return watching
 
     with ExitStack() as connections:

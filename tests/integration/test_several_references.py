@@ -26,6 +26,7 @@ from avatar_creator import (
 from tests import pictures
 from tests.support.generations import COMPLETED, FAILED
 from tests.support.huggingface_router import Behavior, RouterFake
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 KEY = "hf_test_0c41d7be95a2"
@@ -90,7 +91,7 @@ def draw(client: AvatarCreator, project_id: str, references: list[str], **option
     """Create a generation with these references, and return its last state."""
     return wait_for_end(
         client,
-        client.generations.create(project_id, "a woman", reference_avatar_ids=references, **SIZE, **options),
+        client.generations.create(project_id, "a woman", reference=references, **SIZE, **options),
     )
 
 
@@ -112,9 +113,9 @@ def test_the_model_receives_the_pictures_in_the_order_of_the_request(
     client: AvatarCreator, router: RouterFake, project_id: str, people: list[Avatar]
 ) -> None:
     chosen = [people[2], people[0], people[3]]
-    estimate = client.generations.estimate(project_id, "a woman", reference_avatar_ids=ids_of(chosen), **SIZE)
+    estimate = client.generations.estimate(project_id, "a woman", reference=ids_of(chosen), **SIZE)
     generation = draw(client, project_id, ids_of(chosen))
-    avatar = client.avatars.get(generation.avatar_id)
+    avatar = client.avatars.get(present(generation.avatar_id))
     recipe = client.generations.recipe(generation.id)
     [submission] = router.submissions()
 
@@ -128,7 +129,7 @@ def test_the_model_receives_the_pictures_in_the_order_of_the_request(
     assert list(recipe.reference_sha256s) == [reference.image.sha256 for reference in chosen]
     assert recipe.reference_sha256 == chosen[0].image.sha256
     assert (recipe.route, recipe.model) == ("fal-ai-reference", MODEL)
-    assert avatar.source_type == SourceType.SOURCE_TYPE_FROM_REFERENCE
+    assert avatar.source_type == SourceType.FROM_REFERENCE
     # The picture and each of the three references have one megapixel.
     assert estimate.price_micros == generation.price_micros == 4 * PRICE_PER_MEGAPIXEL
 
@@ -137,7 +138,7 @@ def test_the_file_of_the_picture_says_how_many_references_it_has_and_names_none(
     client: AvatarCreator, project_id: str, people: list[Avatar]
 ) -> None:
     generation = draw(client, project_id, ids_of(people[:2]))
-    data = client.avatars.download(generation.avatar_id)
+    data = client.avatars.download(present(generation.avatar_id))
 
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.info["Description"].startswith("Portrait generated from 2 other pictures with")
@@ -150,7 +151,7 @@ def test_the_single_field_means_a_list_of_one(
 ) -> None:
     single = wait_for_end(
         client,
-        client.generations.create(project_id, "a woman", reference_avatar_id=people[1].id, seed=1, **SIZE),
+        client.generations.create(project_id, "a woman", reference=people[1].id, seed=1, **SIZE),
     )
     several = draw(client, project_id, [people[1].id], seed=1)
 
@@ -165,16 +166,16 @@ def test_a_reproduction_sends_the_same_pictures_in_the_same_order(
     client: AvatarCreator, router: RouterFake, project_id: str, people: list[Avatar]
 ) -> None:
     first = draw(client, project_id, ids_of([people[1], people[0]]))
-    again = wait_for_end(client, client.generations.reproduce(first.id, project_id=project_id))
+    again = wait_for_end(client, client.generations.reproduce(first.id, project=project_id))
 
-    assert again.reproduction.identical_pixels
+    assert present(again.reproduction).identical_pixels
     assert again.reference_avatar_ids == first.reference_avatar_ids
     one, other = router.submissions()
     assert one["body"] == other["body"]
 
     client.avatars.delete(people[0].id)
     with pytest.raises(NotFoundError) as refusal:
-        client.generations.reproduce(first.id, project_id=project_id)
+        client.generations.reproduce(first.id, project=project_id)
     assert refusal.value.resource == Resource("avatar", people[0].id)
 
 
@@ -187,7 +188,7 @@ def test_variations_and_retries_have_the_same_references(
     assert failed.state == FAILED
     retried = wait_for_end(client, client.generations.retry(failed.id))
     variations = client.generations.create_variations(
-        project_id, "a woman", count=2, reference_avatar_ids=references, **SIZE
+        project_id, "a woman", count=2, reference=references, **SIZE
     )
     ended = [retried, *(wait_for_end(client, variation) for variation in variations)]
 
@@ -204,8 +205,8 @@ def test_a_retry_fails_if_one_reference_was_deleted_and_names_it(
     client.avatars.delete(people[1].id)
     last = wait_for_end(client, client.generations.retry(failed.id))
 
-    assert last.error.reason == ErrorReason.ERROR_REASON_REFERENCE_GONE
-    assert last.error.message == (
+    assert present(last.error).reason == ErrorReason.REFERENCE_GONE
+    assert present(last.error).message == (
         f"the reference avatar {people[1].id} has been deleted: choose another reference"
     )
     assert (last.attempt_number, last.price_micros) == (1, 0)
@@ -222,7 +223,7 @@ def test_more_references_than_the_route_takes_are_refused_with_the_maximum(
     }
     for place, call in calls.items():
         with pytest.raises(InvalidArgumentError) as refusal:
-            call(project_id, "a woman", reference_avatar_ids=ids_of(people), **SIZE)
+            call(project_id, "a woman", reference=ids_of(people), **SIZE)
         assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
         assert refusal.value.metadata == {"provider": "huggingface", "route": "fal-ai-reference"}
         [violation] = refusal.value.field_violations
@@ -243,8 +244,8 @@ def test_a_worker_whose_model_takes_fewer_references_fails_and_requests_nothing(
         faces = [client.avatars.upload(project.id, pictures.png(), name=name) for name in ("One", "Two")]
         last = draw(client, project.id, ids_of(faces))
 
-    assert last.error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED
-    assert last.error.message.endswith("takes at most 1 reference (got 2): give fewer")
+    assert present(last.error).reason == ErrorReason.PROVIDER_REJECTED
+    assert present(last.error).message.endswith("takes at most 1 reference (got 2): give fewer")
     assert (last.attempt_number, router.count) == (1, 0)
 
 
@@ -261,7 +262,7 @@ def test_each_reference_must_be_an_avatar_of_the_caller_in_a_project_that_exists
     for missing in (str(uuid.uuid4()), theirs, with_project):
         for call in (client.generations.create, client.generations.estimate):
             with pytest.raises(NotFoundError) as refusal:
-                call(project_id, "a woman", reference_avatar_ids=[own, missing], **SIZE)
+                call(project_id, "a woman", reference=[own, missing], **SIZE)
             assert refusal.value.resource == Resource("avatar", missing)
     assert list(client.generations.list()) == []
 
@@ -273,7 +274,7 @@ def test_a_repeated_request_with_the_references_in_another_order_is_refused(
 
     def create(chosen: list[str]) -> Generation:
         return client.generations.create(
-            project_id, "a woman", reference_avatar_ids=chosen, request_id=request_id, **SIZE
+            project_id, "a woman", reference=chosen, request_id=request_id, **SIZE
         )
 
     assert create(references).id == create(references).id

@@ -17,23 +17,24 @@ from avatar_creator import (
     SkinTone,
     Style,
 )
+from tests.support.presence import present
 
 BASE = {
-    "gender": Gender.GENDER_FEMALE,
-    "hair_style": HairStyle.HAIR_STYLE_LONG,
-    "hair_color": HairColor.HAIR_COLOR_BLACK,
-    "eye_color": EyeColor.EYE_COLOR_BROWN,
-    "skin_tone": SkinTone.SKIN_TONE_TAN,
-    "style": Style.STYLE_CASUAL,
+    "gender": Gender.FEMALE,
+    "hair_style": HairStyle.LONG,
+    "hair_color": HairColor.BLACK,
+    "eye_color": EyeColor.BROWN,
+    "skin_tone": SkinTone.TAN,
+    "style": Style.CASUAL,
 }
 OTHER = {
-    "gender": Gender.GENDER_MALE,
-    "hair_style": HairStyle.HAIR_STYLE_AFRO,
-    "hair_color": HairColor.HAIR_COLOR_RED,
-    "eye_color": EyeColor.EYE_COLOR_BLUE,
-    "skin_tone": SkinTone.SKIN_TONE_DARK,
-    "style": Style.STYLE_FORMAL,
-    "headwear": Headwear.HEADWEAR_TURBAN,
+    "gender": Gender.MALE,
+    "hair_style": HairStyle.AFRO,
+    "hair_color": HairColor.RED,
+    "eye_color": EyeColor.BLUE,
+    "skin_tone": SkinTone.DARK,
+    "style": Style.FORMAL,
+    "headwear": Headwear.TURBAN,
 }
 
 
@@ -54,7 +55,7 @@ def draw(shared_client: AvatarCreator) -> Draw:
             height=320,
             seed=seed,
         )
-        image = shared_client.avatars.get(generation.avatar_id).image
+        image = shared_client.avatars.get(present(generation.avatar_id)).image
         assert (image.width, image.height) == (256, 320)
         assert generation.provider == "sketch"
         return image.sha256

@@ -16,9 +16,9 @@ from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.studio import Studio
 
-INTERACTIVE = GenerationPriority.GENERATION_PRIORITY_INTERACTIVE
-NORMAL = GenerationPriority.GENERATION_PRIORITY_NORMAL
-BULK = GenerationPriority.GENERATION_PRIORITY_BULK
+INTERACTIVE = GenerationPriority.INTERACTIVE
+NORMAL = GenerationPriority.NORMAL
+BULK = GenerationPriority.BULK
 
 BULK_WAIT_SECONDS = 300.0
 
@@ -31,7 +31,7 @@ class Town:
         self.studios = studios
         self._names: dict[str, str] = {}
 
-    async def create_generations(self, *names: str, priority: GenerationPriority.ValueType = NORMAL) -> None:
+    async def create_generations(self, *names: str, priority: GenerationPriority = NORMAL) -> None:
         """Create a generation for each name. The first letter of a name is its user."""
         for name in names:
             generation = await self.studios[name[0]].create_generation(avatar_name=name, priority=priority)
@@ -52,7 +52,7 @@ class Town:
             (generation.queue_position, generation.avatar_name)
             for studio in self.studios.values()
             async for generation in studio.client.generations.list()
-            if generation.HasField("queue_position")
+            if generation.queue_position is not None
         ]
         return [name for _, name in sorted(positions)]
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests import pictures
 from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.presence import present
 from tests.support.service import Deployment
 
 PICTURE = pictures.png()
@@ -45,7 +46,7 @@ def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user:
             "UPDATE avatar_generations SET stage = 'of_a_later_version', error_reason = 'OF_A_LATER_VERSION'"
         )
         read = client.generations.get(generation.id)
-        assert (read.stage, read.error.reason) == (0, 0)
+        assert (read.stage.number, present(read.error).reason.number) == (0, 0)
 
         distributed.start_worker()
 
@@ -108,7 +109,7 @@ def test_rows_of_a_version_with_one_reference_keep_it(
         sarah = client.avatars.upload(project.id, PICTURE, name="Sarah")
         before = [
             client.generations.create_and_wait(
-                project.id, "a calm woman", width=SMALLEST, height=SMALLEST, reference_avatar_ids=ids
+                project.id, "a calm woman", width=SMALLEST, height=SMALLEST, reference=ids
             )
             for ids in ([], [sarah.id])
         ]
@@ -136,11 +137,11 @@ def test_rows_of_a_version_with_one_reference_keep_it(
             assert recipe is not None
             assert recipe.reference_avatar_ids == generation.reference_avatar_ids
             assert len(recipe.reference_sha256s) == len(generation.reference_avatar_ids)
-            avatar = client.avatars.get(generation.avatar_id)
+            avatar = client.avatars.get(present(generation.avatar_id))
             assert avatar.reference_avatar_ids == generation.reference_avatar_ids
-            again = client.generations.reproduce(generation.id, project_id=project.id)
+            again = client.generations.reproduce(generation.id, project=project.id)
             *_, last = client.generations.watch(again.id, timeout=20.0)
-            assert last.reproduction.identical_pixels
+            assert present(last.reproduction).identical_pixels
 
 
 def test_workers_of_a_version_without_rows_draw_during_an_upgrade(distributed: Deployment, user: str) -> None:

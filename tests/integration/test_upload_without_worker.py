@@ -16,7 +16,7 @@ from tests.support.service import Deployment
 from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
-THUMBNAIL = ImageVariant.IMAGE_VARIANT_THUMBNAIL
+THUMBNAIL = ImageVariant.THUMBNAIL
 SKETCH = pictures.png(pictures.scene())
 
 

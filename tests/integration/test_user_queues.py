@@ -25,9 +25,9 @@ from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
-PRIORITIES = [value for value in GenerationPriority.values() if value]
+PRIORITIES = list(GenerationPriority)
 
-INTERACTIVE = GenerationPriority.GENERATION_PRIORITY_INTERACTIVE
+INTERACTIVE = GenerationPriority.INTERACTIVE
 CANDIDATES = 50
 """Number of queues from which a claim chooses."""
 

@@ -78,7 +78,7 @@ def watch(calls: Calls, generation_id: str, known_revision: int = 0) -> Watched:
     request = WatchGenerationRequest(generation_id=generation_id, known_revision=known_revision)
     try:
         for message in calls.generations.WatchGeneration(request):
-            states.append(message.generation)
+            states.append(Generation.from_message(message.generation))
     except grpc.RpcError as error:
         return Watched(states, refusal_of(error))
     return Watched(states, None)
@@ -121,7 +121,7 @@ def test_a_watch_of_an_ended_generation_sends_the_last_state_for_any_known_revis
 
     started = time.monotonic()
     for known in (0, generation.revision - 1, generation.revision, generation.revision + 1):
-        assert watch(calls, generation.id, known) == Watched([generation], None)
+        assert watch(calls, generation.id, known) == Watched([Generation.from_message(generation)], None)
     assert time.monotonic() - started < 1.0, "the state must come at once, not with the next re-read"
 
 
@@ -254,7 +254,7 @@ async def test_a_slow_reader_skips_states_but_receives_the_last(
 
     assert last.state == COMPLETED
     assert last.revision > 50
-    assert slowly_read[-1] == last
+    assert slowly_read[-1] == last.message
     assert len(slowly_read) < last.revision / 2
     revisions = [state.revision for state in slowly_read]
     assert revisions == sorted(set(revisions))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import grpc
 import pytest
 
 from avatar_creator import AsyncAvatarCreator, Generation, NotFoundError
+from avatar_creator.v1 import generation_service_pb2 as pb
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST, progress_never_falls
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
+from tests.support.waiting import wait_until
 
 TIMEOUT_SECONDS = 20.0
 
@@ -24,6 +29,7 @@ class Studio:
 
     service: InProcessService
     client: AsyncAvatarCreator
+    user: str
     project_id: str
 
     async def create_generation(self, project_id: str = "") -> Generation:
@@ -52,7 +58,7 @@ async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Stu
     deployment = request.getfixturevalue(request.param)
     async with InProcessService.serving(deployment) as service, service.client(user) as client:
         project = await client.projects.create("Watched")
-        yield Studio(service, client, project.id)
+        yield Studio(service, client, user, project.id)
 
 
 async def test_the_watch_of_several_generations_ends_when_all_have_ended(studio: Studio) -> None:
@@ -125,7 +131,7 @@ async def test_the_watch_of_a_project_sends_unfinished_generations_then_changes_
     unfinished = [await studio.create_generation() for _ in range(2)]
     elsewhere = await studio.client.projects.create("Elsewhere")
     await studio.create_generation(elsewhere.id)
-    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
+    watch = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
 
     async with aclosing(watch) as states:
         assert [await anext(states) for _ in unfinished] == unfinished
@@ -143,7 +149,7 @@ async def test_changes_without_an_event_are_reread_and_earlier_ends_are_not_sent
 ) -> None:
     ended_before, unfinished = await studio.create_generation(), await studio.create_generation()
     await studio.cancel(ended_before)
-    watch = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
+    watch = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
 
     async with aclosing(watch) as states:
         assert (await anext(states)).id == unfinished.id
@@ -162,9 +168,9 @@ async def test_a_watch_resumes_without_a_gap(studio: Studio) -> None:
     seen, unfinished = await studio.create_generation(), await studio.create_generation()
     seen = await studio.cancel(seen)
     missed = await studio.cancel(await studio.create_generation())
-    since = seen.update_time.ToDatetime(tzinfo=UTC)
+    since = seen.update_time
     watch = studio.client.generations.watch_many(
-        project_id=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
+        project=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
     )
 
     async with aclosing(watch) as states:
@@ -179,7 +185,7 @@ async def test_a_watch_resumes_without_a_gap(studio: Studio) -> None:
 
 async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studio: Studio) -> None:
     oldest, *others = [await studio.create_generation() for _ in range(4)]
-    since = oldest.update_time.ToDatetime(tzinfo=UTC)
+    since = oldest.update_time
     for other in others:
         await studio.cancel(other)
     # So long ago that the overlap at a resumption does not include them.
@@ -193,14 +199,14 @@ async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studi
 
     while len(set(received)) < 4:
         watch = studio.client.generations.watch_many(
-            project_id=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
+            project=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
         )
         async with aclosing(watch) as states:
             async for state in states:
                 if state.id not in received:
                     break
         received.append(state.id)
-        since = max(since, state.update_time.ToDatetime(tzinfo=UTC))
+        since = max(since, state.update_time)
 
     assert received[-1] == oldest.id
 
@@ -232,7 +238,7 @@ async def test_the_watch_of_a_user_resumes_without_a_gap(studio: Studio) -> None
     seen, unfinished = await studio.create_generation(), await studio.create_generation(elsewhere.id)
     seen = await studio.cancel(seen)
     missed = await studio.cancel(await studio.create_generation(elsewhere.id))
-    since = seen.update_time.ToDatetime(tzinfo=UTC)
+    since = seen.update_time
 
     async with aclosing(
         studio.client.generations.watch_many(changed_since=since, timeout=TIMEOUT_SECONDS)
@@ -265,7 +271,7 @@ async def test_deleting_the_project_ends_its_watch_with_not_found(
 ) -> None:
     if with_generations:
         await studio.create_generation()
-    stream = studio.client.generations.watch_many(project_id=studio.project_id, timeout=TIMEOUT_SECONDS)
+    stream = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
     following = asyncio.create_task(_all(stream))
     if with_generations:
         # The watch has started, so it sends this generation from its slot.
@@ -281,3 +287,36 @@ async def test_deleting_the_project_ends_its_watch_with_not_found(
 
 async def _all(states: AsyncIterator[Generation]) -> list[Generation]:
     return [state async for state in states]
+
+
+async def test_open_watches_keep_no_message_in_memory(studio: Studio) -> None:
+    generation = await studio.create_generation()
+    requests = {
+        "WatchGeneration": pb.WatchGenerationRequest(generation_id=generation.id).SerializeToString(),
+        "WatchGenerations": pb.WatchGenerationsRequest(project_id=studio.project_id).SerializeToString(),
+    }
+    messages_of_watches = (
+        pb.WatchGenerationRequest,
+        pb.WatchGenerationsRequest,
+        pb.WatchGenerationResponse,
+        pb.WatchGenerationsResponse,
+    )
+    deployment = studio.service.deployment
+    metadata = (("authorization", f"Bearer {deployment.token(studio.user)}"),)
+    async with grpc.aio.insecure_channel(deployment.target) as channel:
+        # Requests and responses are bytes here, so all messages are those of the server.
+        watches: list[Any] = []
+        for rpc, request in requests.items():
+            open_watch: Any = channel.unary_stream(f"/avatar_creator.v1.GenerationService/{rpc}")
+            watches.append(open_watch(request, metadata=metadata))
+        for watch in watches:
+            assert generation.id.encode() in await watch.read()
+
+        def are_gone() -> bool:
+            return not any(isinstance(each, messages_of_watches) for each in gc.get_objects())
+
+        await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")
+        await studio.cancel(generation)
+        for watch in watches:
+            assert generation.id.encode() in await watch.read()
+        await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from avatar_creator import AvatarCreator, Generation, GenerationState
+from avatar_creator import AttemptOutcome, AvatarCreator, Generation, GenerationState
 from tests.support.service import Deployment
 
-COMPLETED = GenerationState.GENERATION_STATE_COMPLETED
-FAILED = GenerationState.GENERATION_STATE_FAILED
-CANCELLED = GenerationState.GENERATION_STATE_CANCELLED
-PENDING = GenerationState.GENERATION_STATE_PENDING
-PROCESSING = GenerationState.GENERATION_STATE_PROCESSING
+COMPLETED = GenerationState.COMPLETED
+FAILED = GenerationState.FAILED
+CANCELLED = GenerationState.CANCELLED
+PENDING = GenerationState.PENDING
+PROCESSING = GenerationState.PROCESSING
 
 LARGEST = 1440
 """Maximum side of a picture in pixels. The provider `sketch` draws it in about half a second."""
@@ -32,7 +32,7 @@ def all_ended(deployment: Deployment) -> bool:
     return not deployment.execute("SELECT 1 FROM avatar_generations WHERE due_time IS NOT NULL")
 
 
-def outcomes(client: AvatarCreator, generation_id: str) -> list[int]:
+def outcomes(client: AvatarCreator, generation_id: str) -> list[AttemptOutcome]:
     """Return the outcomes of the attempts at a generation, first to last."""
     return [attempt.outcome for attempt in client.generations.attempts(generation_id)]
 

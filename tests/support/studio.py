@@ -11,6 +11,7 @@ from typing import Any
 from avatar_creator import AsyncAvatarCreator, Generation, GenerationAttempt
 from tests.support.generations import PENDING, SMALLEST, make_due
 from tests.support.in_process import InProcessService
+from tests.support.presence import present
 from tests.support.waiting import wait_until
 
 
@@ -37,7 +38,7 @@ class Studio:
 
     async def wait_for_end(self, generation_id: str) -> Generation:
         """Wait until a generation has ended, and return its last state."""
-        return await self.wait_for(generation_id, lambda state: state.HasField("end_time"))
+        return await self.wait_for(generation_id, lambda state: state.end_time is not None)
 
     async def wait_for_backoff(self, generation_id: str, attempt: int) -> tuple[Generation, timedelta]:
         """Wait until this attempt has failed. Return the generation and the delay of its retry."""
@@ -45,7 +46,7 @@ class Studio:
             generation_id, lambda state: state.state == PENDING and state.attempt_number == attempt
         )
         failed = (await self.client.generations.attempts(generation_id))[attempt - 1]
-        return waiting, waiting.next_attempt_time.ToDatetime() - failed.end_time.ToDatetime()
+        return waiting, present(waiting.next_attempt_time) - present(failed.end_time)
 
     async def attempts(self, generation_id: str) -> list[GenerationAttempt]:
         """Return the attempts at a generation, first to last."""

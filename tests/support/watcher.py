@@ -51,7 +51,7 @@ class Watcher:
             raise self._error
         return list(self._states)
 
-    def _summary(self) -> list[tuple[int, int, int]]:
+    def _summary(self) -> list[tuple[int, str, int]]:
         return [(state.revision, state.state, state.progress_percent) for state in self._states]
 
     def _follow(self) -> None:

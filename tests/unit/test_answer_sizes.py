@@ -30,6 +30,8 @@ PAGES = {
     "ListPresetsResponse.presets",
     "ListProjectsResponse.projects",
     "ListUsageResponse.usages",
+    "ListUsersResponse.users",
+    "ListWorkersResponse.workers",
     "SummarizeUsageResponse.apps",
 }
 """The items of each page. Together they have at most `MAX_ITEM_BYTES`, or are one item."""

@@ -118,7 +118,11 @@ def test_every_rpc_that_may_be_retried_is_idempotent() -> None:
 
 def test_a_call_that_creates_has_a_request_id() -> None:
     """Check that a repeated call is recognized wherever a second one would do something again."""
-    repeatable = {"DeleteProject", "DeleteAvatar", "CancelGeneration"}
+    repeatable = {
+        *("DeleteProject", "DeleteAvatar", "CancelGeneration"),
+        *("DrainWorker", "ResumeWorker", "PauseQueue", "ResumeQueue", "RetryNow"),
+        *("BulkCancelGenerations", "BulkRetryGenerations", "SetUserLimits", "ClearUserLimits"),
+    }
     for service in SERVICES:
         for method in service.methods:
             level, _ = facts()[f"{service.name}.{method.name}"]

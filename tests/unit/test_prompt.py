@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from avatar_creator import Attributes as AttributesMessage
-from avatar_creator import AvatarCreator, Gender, Headwear, Style
-from avatar_creator import Persona as PersonaMessage
+from avatar_creator import Attributes as AttributesValue
+from avatar_creator import AvatarCreator
+from avatar_creator import Persona as PersonaValue
 from avatar_creator_server.generations.prompt import (
     NEGATIVE_PROMPT,
     QUALITY,
@@ -18,6 +18,7 @@ from avatar_creator_server.generations.prompt import (
 )
 from avatar_creator_server.people import vocabulary
 from avatar_creator_server.people.person import Attributes, Persona
+from tests.support.presence import present
 
 TOKENS = 512
 """Number of tokens that FLUX.1-dev reads."""
@@ -67,10 +68,8 @@ def test_a_generation_has_the_example_word_for_word(shared_client: AvatarCreator
     generation = shared_client.generations.create(
         project.id,
         prompt="confident business woman",
-        persona=PersonaMessage(name="Sarah", age=32, personality=["professional"]),
-        attributes=AttributesMessage(
-            gender=Gender.GENDER_FEMALE, ethnicity="asian", style=Style.STYLE_PROFESSIONAL
-        ),
+        persona=PersonaValue(name="Sarah", age=32, personality=["professional"]),
+        attributes=AttributesValue(gender="female", ethnicity="asian", style="professional"),
         width=256,
         height=256,
     )
@@ -80,7 +79,7 @@ def test_a_generation_has_the_example_word_for_word(shared_client: AvatarCreator
     assert generation.prompt == "confident business woman"
     *_, ended = shared_client.generations.watch(generation.id)
     assert (ended.enhanced_prompt, ended.negative_prompt) == (EXAMPLE, NEGATIVE)
-    avatar = shared_client.avatars.get(ended.avatar_id)
+    avatar = shared_client.avatars.get(present(ended.avatar_id))
     assert avatar.generation_prompt == "confident business woman"
 
 
@@ -90,7 +89,7 @@ def test_headwear_is_in_the_prompt_of_a_generation(shared_client: AvatarCreator)
     generation = shared_client.generations.create(
         project.id,
         prompt="a portrait",
-        attributes=AttributesMessage(headwear=Headwear.HEADWEAR_PECI),
+        attributes={"headwear": "peci"},
         width=256,
         height=256,
     )

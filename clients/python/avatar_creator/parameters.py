@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from avatar_creator.v1.attributes_pb2 import Attributes
-from avatar_creator.v1.generation_pb2 import GenerationPriority
-from avatar_creator.v1.persona_pb2 import Persona
+from avatar_creator.enums import GenerationPriority, GenerationPriorityWord
+from avatar_creator.values import (
+    Attributes,
+    AttributesFields,
+    Avatar,
+    Persona,
+    PersonaExample,
+    PersonaFields,
+    Preset,
+)
 
 
 class GenerationParameters(TypedDict, total=False):
@@ -21,8 +28,8 @@ class GenerationParameters(TypedDict, total=False):
     Attributes:
         avatar_name: Name of the avatar, at most 120 characters; empty means the persona's name, or the first
             words of the prompt if it has none.
-        persona: Description of the person: name, age, personality.
-        attributes: Appearance of the person: gender, hair, clothes and more.
+        persona: Description of the person: a `Persona`, or its fields, as in `{"name": "Sarah"}`.
+        attributes: Appearance of the person: `Attributes`, or their fields, as in `{"gender": "female"}`.
         width: Width in pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
         height: Height in pixels, 256 to 1,440 in multiples of 16; 0 means 1,024.
         seed: Start value of the random numbers, 0 to 2^32-1; None lets the service choose. Variations have
@@ -35,19 +42,20 @@ class GenerationParameters(TypedDict, total=False):
         strict: True refuses options that the service's route does not support; False ignores them with a
             warning.
         omit_recipe: True keeps the recipe out of the picture's file, except for the marker of AI.
-        preset_id: Preset that fills the prompt and the fields of persona and attributes that are left out.
-        persona_example_id: Persona example that fills the fields of the persona that are left out.
-        reference_avatar_id: Avatar to start from; the service uses its picture.
-        reference_avatar_ids: Ids of 1 to 8 different avatars with pictures of the same person, instead of
-            `reference_avatar_id`; the service's route says how many it takes.
+        preset: Preset, or its id, that fills the prompt, and the fields of persona and attributes that are
+            left out.
+        persona_example: Persona example, or its id, that fills the fields of the persona that are left out.
+        reference: Avatar to start from, or its id; the service uses its picture. A list of 1 to 8 different
+            avatars or ids gives several pictures of the same person; the service's route says how many it
+            takes.
         reference_strength: Allowed distance from the reference's picture, above 0 and at most 1; 0.6 if
             not given.
-        priority: Urgency of the generation; UNSPECIFIED means NORMAL.
+        priority: Urgency of the generation; None means normal.
     """
 
     avatar_name: str
-    persona: Persona | None
-    attributes: Attributes | None
+    persona: Persona | PersonaFields | None
+    attributes: Attributes | AttributesFields | None
     width: int
     height: int
     seed: int | None
@@ -56,9 +64,8 @@ class GenerationParameters(TypedDict, total=False):
     negative_prompt: str
     strict: bool
     omit_recipe: bool
-    preset_id: str
-    persona_example_id: str
-    reference_avatar_id: str
-    reference_avatar_ids: Sequence[str]
+    preset: Preset | str
+    persona_example: PersonaExample | str
+    reference: Avatar | str | Sequence[Avatar | str]
     reference_strength: float
-    priority: GenerationPriority.ValueType
+    priority: GenerationPriority | GenerationPriorityWord | None

@@ -12,6 +12,7 @@ from avatar_creator.v1 import (
     avatar_project_service_pb2,
     avatar_service_pb2,
     generation_service_pb2,
+    operations_service_pb2,
     preset_service_pb2,
     usage_service_pb2,
 )
@@ -101,6 +102,48 @@ CANCEL_GENERATION = Rpc(
 )
 RETRY_GENERATION = Rpc(
     "GenerationService", "RetryGeneration", generation_service_pb2.RetryGenerationResponse, retryable=True
+)
+
+LIST_WORKERS = Rpc(
+    "OperationsService", "ListWorkers", operations_service_pb2.ListWorkersResponse, retryable=True
+)
+DRAIN_WORKER = Rpc(
+    "OperationsService", "DrainWorker", operations_service_pb2.DrainWorkerResponse, retryable=True
+)
+RESUME_WORKER = Rpc(
+    "OperationsService", "ResumeWorker", operations_service_pb2.ResumeWorkerResponse, retryable=True
+)
+GET_QUEUE = Rpc("OperationsService", "GetQueue", operations_service_pb2.GetQueueResponse, retryable=True)
+PAUSE_QUEUE = Rpc(
+    "OperationsService", "PauseQueue", operations_service_pb2.PauseQueueResponse, retryable=True
+)
+RESUME_QUEUE = Rpc(
+    "OperationsService", "ResumeQueue", operations_service_pb2.ResumeQueueResponse, retryable=True
+)
+RETRY_NOW = Rpc("OperationsService", "RetryNow", operations_service_pb2.RetryNowResponse, retryable=True)
+BULK_CANCEL_GENERATIONS = Rpc(
+    "OperationsService",
+    "BulkCancelGenerations",
+    operations_service_pb2.BulkCancelGenerationsResponse,
+    retryable=True,
+    transfer=True,
+)
+BULK_RETRY_GENERATIONS = Rpc(
+    "OperationsService",
+    "BulkRetryGenerations",
+    operations_service_pb2.BulkRetryGenerationsResponse,
+    retryable=True,
+    transfer=True,
+)
+LIST_USERS = Rpc("OperationsService", "ListUsers", operations_service_pb2.ListUsersResponse, retryable=True)
+GET_USER_LIMITS = Rpc(
+    "OperationsService", "GetUserLimits", operations_service_pb2.GetUserLimitsResponse, retryable=True
+)
+SET_USER_LIMITS = Rpc(
+    "OperationsService", "SetUserLimits", operations_service_pb2.SetUserLimitsResponse, retryable=True
+)
+CLEAR_USER_LIMITS = Rpc(
+    "OperationsService", "ClearUserLimits", operations_service_pb2.ClearUserLimitsResponse, retryable=True
 )
 
 LIST_PRESETS = Rpc("PresetService", "ListPresets", preset_service_pb2.ListPresetsResponse, retryable=True)

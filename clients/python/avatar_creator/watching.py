@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import rpcs
 from avatar_creator._requests import generations as requests
-from avatar_creator._requests.fields import timestamp
+from avatar_creator._requests.fields import id_of, ids_of, timestamp
+from avatar_creator.enums import GenerationState
 from avatar_creator.errors import (
     GenerationCancelledError,
     GenerationFailedError,
@@ -21,16 +22,12 @@ from avatar_creator.errors import (
     UnavailableError,
 )
 from avatar_creator.rpcs import Rpc
-from avatar_creator.v1.generation_pb2 import Generation, GenerationState
+from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
+from avatar_creator.values import Generation, Project
 
-ENDED = frozenset(
-    {
-        GenerationState.GENERATION_STATE_COMPLETED,
-        GenerationState.GENERATION_STATE_FAILED,
-        GenerationState.GENERATION_STATE_CANCELLED,
-    }
+_ENDED = frozenset(
+    state.number for state in (GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELLED)
 )
-"""The final states of a generation."""
 
 
 class ResumePoint(ABC):
@@ -49,11 +46,11 @@ class ResumePoint(ABC):
         self._open = dict(known_revisions)
         self._ended: set[str] = set()
 
-    def is_new(self, generation: Generation) -> bool:
+    def is_new(self, generation: GenerationMessage) -> bool:
         """Return True if the caller has not seen this state, and record it as seen."""
         if generation.id in self._ended:
             return False
-        if generation.state in ENDED:
+        if generation.state in _ENDED:
             self._ended.add(generation.id)
             self._open.pop(generation.id, None)
             return True
@@ -150,7 +147,7 @@ class EndlessWatch(ResumePoint):
         self._requested = False
         self._newest: Timestamp | None = None
 
-    def is_new(self, generation: Generation) -> bool:
+    def is_new(self, generation: GenerationMessage) -> bool:
         changed = generation.update_time
         if self._newest is None or changed.ToNanoseconds() > self._newest.ToNanoseconds():
             self._newest = changed
@@ -166,9 +163,14 @@ class EndlessWatch(ResumePoint):
         return False
 
 
+def one_generation(generation: Generation | str, known_revision: int) -> ResumePoint:
+    """Return the start of a watch on one generation."""
+    return OneGeneration(id_of("generation", Generation, generation), known_revision)
+
+
 def resume_point(
-    targets: Iterable[str] | Mapping[str, int] | None,
-    project_id: str,
+    targets: Iterable[Generation | str] | Mapping[str, int] | None,
+    project: Project | str,
     group_id: str,
     user_id: str,
     changed_since: datetime | None,
@@ -177,8 +179,8 @@ def resume_point(
     """Return the start of a watch on several generations.
 
     Args:
-        targets: Ids, or a mapping of ids to the highest revisions seen; None for none.
-        project_id: The project to watch; empty for none.
+        targets: Generations or their ids, or a mapping of ids to the highest revisions seen; None for none.
+        project: The project to watch, or its id; empty for none.
         group_id: The group of variations to watch; empty for none.
         user_id: The user to watch; empty for the caller, if none of the other three is given.
         changed_since: Time from which changes in the project or of the user are new; None for only unfinished
@@ -189,12 +191,12 @@ def resume_point(
         ValueError: The arguments name more than one of targets, project, group and user, or `changed_since`
             has no time zone or comes with targets or a group.
     """
-    if [targets is not None, bool(project_id), bool(group_id), bool(user_id)].count(True) > 1:
-        raise ValueError("give only one of targets, project_id, group_id and user_id")
-    if project_id:
-        resource = Resource("project", project_id)
+    if [targets is not None, bool(project), bool(group_id), bool(user_id)].count(True) > 1:
+        raise ValueError("give only one of targets, project, group_id and user_id")
+    if project:
+        project_id = id_of("project", Project, project)
         watch = partial(requests.watch_project, project_id)
-        return EndlessWatch(watch, resource, changed_since, started)
+        return EndlessWatch(watch, Resource("project", project_id), changed_since, started)
     if targets is None and not group_id:
         return EndlessWatch(partial(requests.watch_all, user_id), None, changed_since, started)
     if changed_since is not None:
@@ -203,11 +205,9 @@ def resume_point(
         )
     if targets is None:
         return WholeGroup(group_id)
-    if isinstance(targets, str):
-        raise ValueError("targets must be a list or mapping of ids, not one string; use watch() for one id")
     if isinstance(targets, Mapping):
         return SeveralGenerations(targets)
-    return SeveralGenerations(dict.fromkeys(targets, 0))
+    return SeveralGenerations(dict.fromkeys(ids_of("targets", Generation, targets), 0))
 
 
 def stream_ended_early() -> UnavailableError:
@@ -222,8 +222,8 @@ def completed(generation: Generation) -> Generation:
         GenerationFailedError: The generation failed.
         GenerationCancelledError: The generation was cancelled.
     """
-    if generation.state == GenerationState.GENERATION_STATE_FAILED:
+    if generation.state == GenerationState.FAILED:
         raise GenerationFailedError(generation)
-    if generation.state == GenerationState.GENERATION_STATE_CANCELLED:
+    if generation.state == GenerationState.CANCELLED:
         raise GenerationCancelledError(generation)
     return generation

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import structlog
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from avatar_creator_server.api.tokens import OPS, Identity
@@ -65,6 +66,32 @@ def resolve_list_owner(request: Any) -> Caller:
     if request.user_id == ALL_USERS:
         return Caller(own.user_id, sees_all=True)
     return Caller(request.user_id)
+
+
+def require_operator() -> Caller:
+    """Return the operator who makes the current call.
+
+    Raises:
+        PermissionDeniedError: The caller is not an operator.
+    """
+    identity = _identity.get()
+    if not identity.is_ops:
+        raise PermissionDeniedError(
+            "ROLE_REQUIRED",
+            f"only a token with role {OPS} may operate the service",
+            metadata={"role": OPS},
+        )
+    return Caller(identity.caller.user_id, sees_all=True)
+
+
+def log_operation(request: Message) -> None:
+    """Log a valid call of an operator: who asks for what."""
+    log.info(
+        "operation_requested",
+        operation=request.DESCRIPTOR.name.removesuffix("Request"),
+        user=user_for_log(),
+        request=MessageToDict(request, preserving_proto_field_name=True),
+    )
 
 
 def token_seconds_left() -> float:

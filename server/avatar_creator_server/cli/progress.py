@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from datetime import UTC
 from pathlib import Path
 
 from rich.console import Group
@@ -13,9 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from avatar_creator import Generation, GenerationEndedError, GenerationStage, GenerationState
-from avatar_creator.watching import ENDED, completed
+from avatar_creator.watching import completed
 from avatar_creator_server.cli.errors import CommandError, error_message
-from avatar_creator_server.cli.format import dimensions, dollars, enum_label, moderation_label, printable
+from avatar_creator_server.cli.format import dimensions, dollars, label, moderation_label, printable
 from avatar_creator_server.cli.interrupts import TerminatedError
 from avatar_creator_server.cli.session import Session
 
@@ -38,7 +37,7 @@ def report(session: Session, started: Sequence[Generation], *, watch: bool, file
         try:
             _follow_to_end(session, started, last, files)
         except (KeyboardInterrupt, TerminatedError):
-            _note_running(session, [state.id for state in last.values() if state.state not in ENDED])
+            _note_running(session, [state.id for state in last.values() if not state.ended])
             raise
     else:
         _print_started(session, started)
@@ -85,7 +84,7 @@ def _follow_to_end(
 
 
 def _started_sentence(generation: Generation) -> str:
-    facts = [enum_label(generation, "state"), _outlook(generation)]
+    facts = [label(generation.state), _outlook(generation)]
     return f"Started generation {generation.id}: {', '.join(filter(None, facts))}."
 
 
@@ -101,11 +100,11 @@ def _completed_sentence(generation: Generation) -> str:
 def _comparison_sentence(generation: Generation) -> str:
     """Compare a reproduction with the original picture."""
     reproduction = generation.reproduction
-    if not generation.HasField("reproduction"):
+    if reproduction is None:
         return "The picture cannot be compared with the original: the original's recipe no longer exists."
     if reproduction.identical_pixels:
         return "The picture is identical to the original, pixel for pixel."
-    if not reproduction.HasField("color_difference"):
+    if reproduction.color_difference is None:
         return "The picture differs from the original; how much is unknown: the original no longer exists."
     return (
         "The picture differs from the original by a mean color difference of "
@@ -114,9 +113,10 @@ def _comparison_sentence(generation: Generation) -> str:
 
 
 def _save(session: Session, generation: Generation, file: Path) -> None:
-    session.client.avatars.download(generation.avatar_id, to=file)
+    avatar_id = generation.avatar_id or ""  # empty if the avatar was deleted in the meantime
+    session.client.avatars.download(avatar_id, to=file)
     if not session.as_json:
-        image = session.client.avatars.get(generation.avatar_id).image
+        image = session.client.avatars.get(avatar_id).image
         session.print_sentence(f"Saved the {dimensions(image)} picture to {file}.")
 
 
@@ -194,16 +194,14 @@ def _seed(generation: Generation) -> str:
 
 def _activity(state: Generation) -> str:
     """Return the stage of a running generation, and the final state of one that has ended."""
-    ended = state.stage == GenerationStage.GENERATION_STAGE_ENDED
-    return enum_label(state, "state" if ended else "stage")
+    return label(state.state if state.stage == GenerationStage.ENDED else state.stage)
 
 
 def _failure_sentence(state: Generation) -> str:
     """Return why the last attempt failed and when the next one is due; empty if no retry is due."""
-    waits = state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("next_attempt_time")
-    if not waits or not state.HasField("error"):
+    if state.state != GenerationState.PENDING or not state.next_attempt_time or not state.error:
         return ""
-    seconds = max(0, round(state.next_attempt_time.ToDatetime(UTC).timestamp() - time.time()))
+    seconds = max(0, round(state.next_attempt_time.timestamp() - time.time()))
     cause = printable(state.error.message)
     return f"attempt {state.attempt_number} failed: {cause}; next attempt in {seconds} s"
 
@@ -213,12 +211,12 @@ def _outlook(state: Generation) -> str:
     if failure := _failure_sentence(state):
         return failure
     facts = []
-    if state.HasField("queue_position"):
+    if state.queue_position is not None:
         facts.append(
             f"{state.queue_position} ahead in the queue" if state.queue_position else "next in the queue"
         )
-    if state.HasField("expected_seconds"):
+    if state.expected_seconds is not None:
         facts.append(f"done in about {state.expected_seconds} s")
-    if state.HasField("error"):
+    if state.error:
         facts.append(printable(state.error.message))
     return ", ".join(facts)

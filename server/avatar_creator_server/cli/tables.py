@@ -1,4 +1,4 @@
-"""The service's messages as tables.
+"""The client's values as tables.
 
 Ids are complete, because people copy them. Text that users wrote is shortened if the terminal is too narrow.
 """
@@ -14,21 +14,20 @@ from avatar_creator import (
     AppUsageSummary,
     Attributes,
     Avatar,
-    AvatarPreset,
-    AvatarProject,
     DailySpend,
-    EstimateGenerationResponse,
-    GetStatsResponse,
+    Estimate,
     Persona,
     PersonaExample,
+    Preset,
+    Project,
     Recipe,
+    Stats,
     UsageRecord,
 )
 from avatar_creator_server.cli.format import (
-    calendar_day,
     dimensions,
     dollars,
-    enum_label,
+    label,
     local_time,
     moderation_label,
     printable,
@@ -38,7 +37,7 @@ _ID_WIDTH = 36
 _MIN_NAME_WIDTH = 12
 
 
-def projects(listed: Sequence[AvatarProject]) -> Table:
+def projects(listed: Sequence[Project]) -> Table:
     """Return a table with one line for each project."""
     table = _table(_id_column(), _name_column(), _number_column("avatars"), _text_column("created"))
     for project in listed:
@@ -46,7 +45,7 @@ def projects(listed: Sequence[AvatarProject]) -> Table:
             printable(project.id),
             _shortened(project.name),
             str(project.avatar_count),
-            local_time(project, "create_time"),
+            local_time(project.create_time),
         )
     return table
 
@@ -63,9 +62,9 @@ def avatars(listed: Sequence[Avatar]) -> Table:
         table.add_row(
             printable(avatar.id),
             _shortened(avatar.name),
-            enum_label(avatar, "source_type"),
+            label(avatar.source_type),
             str(avatar.usage_count),
-            local_time(avatar, "create_time"),
+            local_time(avatar.create_time),
             *([verdict] if any(verdicts) else []),
         )
     return table
@@ -78,30 +77,30 @@ def avatar(shown: Avatar) -> Table:
         ("id", shown.id),
         ("name", shown.name),
         ("project", shown.project_id),
-        ("source", enum_label(shown, "source_type")),
+        ("source", label(shown.source_type)),
         ("picture", f"{image.content_type}, {dimensions(image)}, {image.size_bytes:,} bytes"),
         ("thumbnail", "pending" if shown.thumbnail_pending else dimensions(shown.thumbnail)),
         ("moderation", moderation_label(shown, passed="passed")),
         *_persona(shown.persona),
         *_attributes(shown.attributes),
         ("prompt", shown.generation_prompt),
-        ("seed", str(shown.seed_used) if shown.HasField("seed_used") else ""),
+        ("seed", _number(shown.seed_used)),
         ("generation", shown.generation_id),
         *_numbered("reference", "", shown.reference_avatar_ids),
         ("uses", str(shown.usage_count)),
-        ("last used", local_time(shown, "last_used_time")),
-        ("created", local_time(shown, "create_time")),
-        ("changed", local_time(shown, "update_time")),
+        ("last used", local_time(shown.last_used_time)),
+        ("created", local_time(shown.create_time)),
+        ("changed", local_time(shown.update_time)),
     )
 
 
-def estimate(estimated: EstimateGenerationResponse) -> Table:
+def estimate(estimated: Estimate) -> Table:
     """Return the estimated price and times of a generation, one fact on each line."""
     duration = "not known yet"
-    if estimated.HasField("seconds_p50"):
+    if estimated.seconds_p50 is not None and estimated.seconds_p90 is not None:
         duration = f"50 % within {estimated.seconds_p50:.1f} s, 90 % within {estimated.seconds_p90:.1f} s"
     completion = ""
-    if estimated.HasField("expected_seconds"):
+    if estimated.expected_seconds is not None:
         completion = f"in about {estimated.expected_seconds} s"
     return _fact_sheet(
         ("price", dollars(estimated.price_micros)),
@@ -122,17 +121,17 @@ def recipe(shown: Recipe) -> Table:
         ("LoRA", shown.lora),
         ("LoRA file", shown.lora_weight_file),
         ("LoRA revision", shown.lora_revision),
-        ("LoRA scale", _nonzero(shown.lora_scale)),
+        ("LoRA scale", _number(shown.lora_scale)),
         ("seed", str(shown.seed)),
         ("size", f"{shown.width}x{shown.height}"),
-        ("steps", _nonzero(shown.steps)),
-        ("guidance", _nonzero(shown.guidance_scale)),
+        ("steps", _number(shown.steps)),
+        ("guidance", _number(shown.guidance_scale)),
         ("prompt", shown.enhanced_prompt),
         ("prompt sent", shown.provider_prompt if shown.provider_prompt != shown.enhanced_prompt else ""),
         ("negative prompt", shown.negative_prompt),
         *_numbered("reference", "", shown.reference_avatar_ids),
         *_numbered("reference", " SHA-256", shown.reference_sha256s),
-        ("strength", _nonzero(shown.reference_strength)),
+        ("strength", _number(shown.reference_strength)),
         ("speed", shown.speed if shown.speed != "exact" else ""),
         *((_provider_fact(name), fact) for name, fact in sorted(shown.provider_facts.items())),
         ("picture classifier", shown.picture_classifier),
@@ -152,8 +151,8 @@ def usage_by_app(apps: Sequence[AppUsageSummary]) -> Table:
         table.add_row(
             _shortened(app.app_id),
             str(app.usage_count),
-            local_time(app, "first_used_time"),
-            local_time(app, "last_used_time"),
+            local_time(app.first_used_time),
+            local_time(app.last_used_time),
             _shortened(", ".join(f"{count.action} {count.usage_count}" for count in app.actions)),
         )
     return table
@@ -164,15 +163,15 @@ def usage_history(records: Sequence[UsageRecord]) -> Table:
     table = _table(_text_column("used"), "app", "action", "reference")
     for use in records:
         table.add_row(
-            local_time(use, "create_time"),
+            local_time(use.create_time),
             _shortened(use.app_id),
             _shortened(use.action),
-            _shortened(f"{use.reference_type} {use.reference_id}"),
+            _shortened(" ".join(filter(None, (use.reference_type, use.reference_id)))),
         )
     return table
 
 
-def totals(stats: GetStatsResponse) -> Table:
+def totals(stats: Stats) -> Table:
     """Return a user's totals, one on each line."""
     counts = {
         "avatars": str(stats.avatar_count),
@@ -180,10 +179,7 @@ def totals(stats: GetStatsResponse) -> Table:
         "uses": str(stats.usage_count),
         "uses per avatar": f"{stats.average_usage_per_avatar:.2f}",
         "spent in the last 30 days": dollars(sum(spend.price_micros for spend in stats.spending)),
-        **{
-            f"generations {enum_label(count, 'state')}": str(count.generation_count)
-            for count in stats.generations
-        },
+        **{f"generations {label(count.state)}": str(count.generation_count) for count in stats.generations},
     }
     table = _table(Column(), _number_column(""))
     table.show_header = False
@@ -197,7 +193,7 @@ def spending(days: Sequence[DailySpend]) -> Table:
     table = _table(_text_column("day"), "app", _number_column("attempts"), _number_column("price"))
     for spend in days:
         table.add_row(
-            calendar_day(spend.day),
+            str(spend.day),
             _shortened(spend.app_id or "no app"),
             str(spend.attempt_count),
             dollars(spend.price_micros),
@@ -205,7 +201,7 @@ def spending(days: Sequence[DailySpend]) -> Table:
     return table
 
 
-def presets(listed: Sequence[AvatarPreset]) -> Table:
+def presets(listed: Sequence[Preset]) -> Table:
     """Return a table with one line for each preset."""
     table = _table(_id_column(), _name_column(), _text_column("category"), _number_column("used"))
     for preset in listed:
@@ -236,18 +232,16 @@ def _provider_fact(name: str) -> str:
     return "seed reported by the provider" if name == "seed" else printable(name.replace("_", " "))
 
 
-def _persona(persona: Persona) -> Iterable[tuple[str, str]]:
+def _persona(persona: Persona) -> Iterable[tuple[str, str | None]]:
     yield "persona", persona.name
-    yield "age", str(persona.age or "")
+    yield "age", _number(persona.age)
     yield "personality", ", ".join(persona.personality)
 
 
 def _attributes(attributes: Attributes) -> Iterable[tuple[str, str]]:
-    for field, value in attributes.ListFields():
-        yield (
-            field.name.replace("_", " "),
-            enum_label(attributes, field.name) if field.enum_type is not None else str(value),
-        )
+    for name, value in attributes.to_dict().items():
+        if value is not None:
+            yield name.replace("_", " "), value if name == "ethnicity" else value.replace("_", " ")
 
 
 def _numbered(name: str, suffix: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -256,15 +250,15 @@ def _numbered(name: str, suffix: str, values: Sequence[str]) -> Iterator[tuple[s
         yield f"{name} {number}{suffix}" if len(values) > 1 else f"{name}{suffix}", value
 
 
-def _nonzero(number: float) -> str:
-    return f"{number:g}" if number else ""
+def _number(number: float | None) -> str:
+    return "" if number is None else f"{number:.10g}"
 
 
 def _table(*columns: Column | str) -> Table:
     return Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
 
 
-def _fact_sheet(*facts: tuple[str, str]) -> Table:
+def _fact_sheet(*facts: tuple[str, str | None]) -> Table:
     """Return names and values without a header; facts with an empty value are left out."""
     sheet = Table.grid(_text_column(""), "", padding=(0, 2, 0, 0))
     for name, fact in facts:

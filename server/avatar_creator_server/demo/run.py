@@ -8,21 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from avatar_creator import (
-    AsyncAvatarCreator,
-    Attributes,
-    Gender,
-    Generation,
-    GenerationStage,
-    GenerationState,
-    HairColor,
-    HairStyle,
-    Headwear,
-    ImageVariant,
-    Persona,
-    SkinTone,
-    Style,
-)
+from avatar_creator import AsyncAvatarCreator, Attributes, Generation, GenerationState, ImageVariant, Persona
 from avatar_creator_server.api.server import running
 from avatar_creator_server.api.tokens import mint_token
 from avatar_creator_server.demo.errors import DemoError
@@ -52,26 +38,26 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print(f"Started an embedded service on port {server.port}.")
         project = await client.projects.create("Spring campaign")
         console.print(f"Created project [bold]{project.name}[/] ({project.id}).")
-        uploaded = await client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
+        uploaded = await client.avatars.upload(project, PHOTOGRAPH, name="Eileen")
         console.print(f"Uploaded a photograph as [bold]{uploaded.name}[/] ({uploaded.id}).")
         generation = await client.generations.create(
-            project.id,
+            project,
             prompt=_PROMPT,
             persona=Persona(name="Sari", age=29, personality=["warm", "confident"]),
             attributes=Attributes(
-                gender=Gender.GENDER_FEMALE,
+                gender="female",
                 ethnicity="Indonesian",
-                hair_style=HairStyle.HAIR_STYLE_LONG,
-                hair_color=HairColor.HAIR_COLOR_BLACK,
-                skin_tone=SkinTone.SKIN_TONE_TAN,
-                style=Style.STYLE_PROFESSIONAL,
-                headwear=Headwear.HEADWEAR_HIJAB,
+                hair_style="long",
+                hair_color="black",
+                skin_tone="tan",
+                style="professional",
+                headwear="hijab",
             ),
             seed=7,
         )
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
-        ended = await _watch(client, generation.id, console)
-        if ended.state != GenerationState.GENERATION_STATE_COMPLETED:
+        ended = await _watch(client, generation, console)
+        if ended.state != GenerationState.COMPLETED or not ended.avatar_id:
             raise _cannot_draw(ended, settings)
         for warning in ended.warnings:
             console.print(f"Note: {warning}.")
@@ -79,11 +65,11 @@ async def run_demo(folder: Path, console: Console) -> None:
         console.print("Saved the pictures and their thumbnails:")
         for avatar_id, stem in ((uploaded.id, "upload"), (ended.avatar_id, "portrait")):
             for variant, suffix in (
-                (ImageVariant.IMAGE_VARIANT_ORIGINAL, ""),
-                (ImageVariant.IMAGE_VARIANT_THUMBNAIL, "-thumbnail"),
+                (ImageVariant.ORIGINAL, ""),
+                (ImageVariant.THUMBNAIL, "-thumbnail"),
             ):
                 avatar = await client.avatars.get(avatar_id)
-                image = avatar.thumbnail if suffix else avatar.image
+                image = (suffix and avatar.thumbnail) or avatar.image
                 path = folder / f"{stem}{suffix}.{image.content_type.removeprefix('image/')}"
                 await client.avatars.download(avatar_id, variant=variant, to=path)
                 console.print(f"  {image.width:>4}x{image.height:<4} {path}")
@@ -104,7 +90,7 @@ def _demo_settings(folder: Path) -> dict[str, Any]:
     }
 
 
-async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Console) -> Generation:
+async def _watch(client: AsyncAvatarCreator, started: Generation, console: Console) -> Generation:
     """Show a generation's progress and return its last state, or the state after a failed attempt."""
     columns = (
         TextColumn("  {task.description:<10}"),
@@ -112,20 +98,19 @@ async def _watch(client: AsyncAvatarCreator, generation_id: str, console: Consol
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
     )
-    state = Generation()
+    state = started
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("queued", total=100)
-        async for state in client.generations.watch(generation_id):
-            stage = GenerationStage.Name(state.stage).removeprefix("GENERATION_STAGE_").lower()
-            progress.update(bar, completed=state.progress_percent, description=stage)
-            if state.state == GenerationState.GENERATION_STATE_PENDING and state.HasField("error"):
+        async for state in client.generations.watch(started):
+            progress.update(bar, completed=state.progress_percent, description=state.stage)
+            if state.state == GenerationState.PENDING and state.error:
                 # The service would try again for 20 minutes. A person at a demo does not wait for that.
                 break
     return state
 
 
 def _cannot_draw(state: Generation, settings: Settings) -> DemoError:
-    problem = f"the portrait could not be drawn: {state.error.message}"
+    problem = f"the portrait could not be drawn: {state.error.message if state.error else state.state}"
     if settings.chosen_provider == "sketch":
         return DemoError(problem)
     otherwise = "set PROVIDER=sketch"

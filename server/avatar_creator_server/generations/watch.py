@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -25,7 +25,7 @@ from avatar_creator_server.errors import (
 )
 from avatar_creator_server.generations.events import ChangeHint
 from avatar_creator_server.generations.feed import Changes, GenerationFeed, Snapshot
-from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate
+from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate, SendUpdate
 from avatar_creator_server.metrics import WATCHES
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus, decode_ids
@@ -250,14 +250,15 @@ class GenerationWatches:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def watch(
-        self, caller: Caller, known_revisions: Mapping[str, int], *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield the current state of each generation, then every later one. End when all have ended.
+        self, caller: Caller, known_revisions: Mapping[str, int], send: SendUpdate, *, seconds: float
+    ) -> None:
+        """Send the current state of each generation, then every later one. End when all have ended.
 
         Args:
             caller: The user who watches.
             known_revisions: Revision that the client knows, by generation id; 0 if it knows none. A known
                 state is not sent again, except a final one.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -277,18 +278,26 @@ class GenerationWatches:
                 update = await slot.take()
                 if update.ended:
                     unfinished.discard(update.generation_id)
-                yield update
+                await send(update)
+                del update  # an open watch does not keep what it has sent
 
     async def watch_project(
-        self, caller: Caller, project_id: str, changed_since: datetime | None, *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield a project's unfinished and recently changed generations, then every change and new
-        generation.
+        self,
+        caller: Caller,
+        project_id: str,
+        changed_since: datetime | None,
+        send: SendUpdate,
+        *,
+        seconds: float,
+    ) -> None:
+        """Send a project's unfinished and recently changed generations, then every change and new
+        generation, until an error ends the watch.
 
         Args:
             caller: The user who watches.
             project_id: The project.
             changed_since: Time of the newest change that the client knows; None on a first watch.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -302,16 +311,17 @@ class GenerationWatches:
             read = self._feed.snapshot_of_project(caller, project_id, changed_since)
             await self._offer_first(slot, self._by_project, await read)
             while True:
-                yield await slot.take()
+                await send(await slot.take())
 
     async def watch_user(
-        self, user_id: str, changed_since: datetime | None, *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield a user's unfinished and recently changed generations, then every change and new generation.
+        self, user_id: str, changed_since: datetime | None, send: SendUpdate, *, seconds: float
+    ) -> None:
+        """Send a user's unfinished and recently changed generations, then every change and new generation.
 
         Args:
             user_id: The user whose generations to watch.
             changed_since: Time of the newest change that the client knows; None on a first watch.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -324,7 +334,7 @@ class GenerationWatches:
             read = self._feed.snapshot_of_user(user_id, changed_since)
             await self._offer_first(slot, self._by_user, await read)
             while True:
-                yield await slot.take()
+                await send(await slot.take())
 
     async def _offer_first(self, slot: _Slot, slots: _WholeSlots, snapshot: Snapshot) -> None:
         """Offer the first states of a watch of a project or user. An open watch does not keep them."""

@@ -10,11 +10,30 @@ from typing import overload
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import avatars as requests
+from avatar_creator.enums import (
+    AgeRange,
+    AgeRangeWord,
+    AvatarOrder,
+    AvatarOrderWord,
+    Gender,
+    GenderWord,
+    ImageVariant,
+    ImageVariantWord,
+    SourceType,
+    SourceTypeWord,
+    Style,
+    StyleWord,
+)
 from avatar_creator.pictures import Picture, PictureSource, UploadProgress
-from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
-from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
-from avatar_creator.v1.avatar_service_pb2 import AvatarOrder, BatchGetAvatarsResponse, ImageVariant
-from avatar_creator.v1.persona_pb2 import Persona
+from avatar_creator.values import (
+    Attributes,
+    AttributesFields,
+    Avatar,
+    AvatarBatch,
+    Persona,
+    PersonaFields,
+    Project,
+)
 
 
 class AsyncAvatars(AsyncNamespace):
@@ -22,12 +41,12 @@ class AsyncAvatars(AsyncNamespace):
 
     async def upload(
         self,
-        project_id: str,
+        project: Project | str,
         picture: Picture,
         *,
         name: str,
-        persona: Persona | None = None,
-        attributes: Attributes | None = None,
+        persona: Persona | PersonaFields | None = None,
+        attributes: Attributes | AttributesFields | None = None,
         content_type: str = "",
         defer_thumbnail: bool = False,
         on_progress: UploadProgress | None = None,
@@ -40,11 +59,11 @@ class AsyncAvatars(AsyncNamespace):
         object, which may not be readable twice, and leaves it open.
 
         Args:
-            project_id: Project that gets the avatar.
+            project: Project that gets the avatar, or its id.
             picture: Path, bytes, or a file open for reading in binary mode.
             name: Name of the avatar, 1 to 120 characters.
-            persona: Description of the person.
-            attributes: Appearance of the person.
+            persona: Description of the person: a `Persona`, or its fields, as in `{"name": "Sarah"}`.
+            attributes: Appearance of the person: `Attributes`, or their fields, as in `{"gender": "female"}`.
             content_type: `image/jpeg`, `image/png` or `image/webp`, or another name of that type, such as
                 `image/jpg`. Empty lets the service detect the type.
             defer_thumbnail: True returns as soon as the picture is stored, without waiting for the
@@ -64,33 +83,33 @@ class AsyncAvatars(AsyncNamespace):
             OSError: The file cannot be read.
         """
         metadata = requests.upload_avatar(
-            project_id, name, persona, attributes, content_type, defer_thumbnail, request_id
+            project, name, persona, attributes, content_type, defer_thumbnail, request_id
         )
         return await self._connection.upload(metadata, PictureSource(picture), on_progress, timeout)
 
-    async def get(self, avatar_id: str, *, timeout: float | None = None) -> Avatar:
+    async def get(self, avatar: Avatar | str, *, timeout: float | None = None) -> Avatar:
         """Return an avatar.
 
         Args:
-            avatar_id: Id of the avatar.
+            avatar: Avatar, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.get_avatar(avatar_id), timeout)
+        return await self._connection.call(requests.get_avatar(avatar), timeout)
 
     async def batch_get(
         self,
-        avatar_ids: Iterable[str],
+        avatars: Iterable[Avatar | str],
         *,
         include_thumbnails: bool = False,
         timeout: float | None = None,
-    ) -> BatchGetAvatarsResponse:
+    ) -> AvatarBatch:
         """Return several avatars by their ids. Missing ids are not an error.
 
         Args:
-            avatar_ids: 1 to 100 ids.
+            avatars: 1 to 100 ids. Avatars are read again by their ids.
             include_thumbnails: True fills `thumbnail_data`. The client makes further calls for thumbnails
                 that do not fit into one response.
             timeout: Seconds for each call; None uses the client's `timeout`.
@@ -99,31 +118,28 @@ class AsyncAvatars(AsyncNamespace):
             `avatars`, in the order of the ids, and `missing_avatar_ids`.
 
         Raises:
-            ValueError: `avatar_ids` is one string.
-            InvalidArgumentError: There are no ids, or more than 100.
+            InvalidArgumentError: There are no ids, or more than 100, or `avatars` is one id.
         """
-        result = await self._connection.call(
-            requests.batch_get_avatars(avatar_ids, include_thumbnails), timeout
-        )
+        result = await self._connection.call(requests.batch_get_avatars(avatars, include_thumbnails), timeout)
         while result.omitted_thumbnail_avatar_ids:
             further = await self._connection.call(
                 requests.batch_get_avatars(result.omitted_thumbnail_avatar_ids, include_thumbnails=True),
                 timeout,
             )
             requests.add_thumbnails(result, further)
-        return result
+        return requests.avatar_batch(result)
 
     def list(
         self,
-        project_id: str = "",
+        project: Project | str = "",
         *,
         query: str = "",
-        source_types: Iterable[SourceType.ValueType] = (),
-        gender: Gender.ValueType = Gender.GENDER_UNSPECIFIED,
-        age_range: AgeRange.ValueType = AgeRange.AGE_RANGE_UNSPECIFIED,
+        source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord] = (),
+        gender: Gender | GenderWord | None = None,
+        age_range: AgeRange | AgeRangeWord | None = None,
         ethnicity: str = "",
-        style: Style.ValueType = Style.STYLE_UNSPECIFIED,
-        order: AvatarOrder.ValueType = AvatarOrder.AVATAR_ORDER_UNSPECIFIED,
+        style: Style | StyleWord | None = None,
+        order: AvatarOrder | AvatarOrderWord | None = None,
         include_thumbnails: bool = False,
         page_size: int = 0,
         page_token: str = "",
@@ -133,16 +149,16 @@ class AsyncAvatars(AsyncNamespace):
         """Return an iterator over all avatars that match every given filter.
 
         Args:
-            project_id: Only avatars of this project; empty means all projects.
+            project: Only avatars of this project, or of the project with this id; empty means all projects.
             query: Words that must occur in the name, the persona's name or the prompt; at most 200
                 characters.
-            source_types: Only avatars of these origins; empty means all.
-            gender: Only avatars of this gender; UNSPECIFIED means all.
-            age_range: Only avatars of this age range; UNSPECIFIED means all.
+            source_types: Only avatars of this origin, or of one of these; empty means all.
+            gender: Only avatars of this gender; None means all.
+            age_range: Only avatars of this age range; None means all.
             ethnicity: Only avatars of this ethnicity, ignoring case and accents, at most 60 characters; empty
                 means all.
-            style: Only avatars of this style; UNSPECIFIED means all.
-            order: Order of the list; UNSPECIFIED means newest first.
+            style: Only avatars of this style; None means all.
+            order: Order of the list; None means newest first.
             include_thumbnails: True fills `thumbnail_data`.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page or of `projects.open`; empty starts at the first
@@ -160,7 +176,7 @@ class AsyncAvatars(AsyncNamespace):
         """
         return self._list(
             requests.list_avatars(
-                project_id,
+                project,
                 query,
                 source_types,
                 gender,
@@ -178,11 +194,11 @@ class AsyncAvatars(AsyncNamespace):
 
     async def update(
         self,
-        avatar_id: str,
+        avatar: Avatar | str,
         *,
         name: str | None = None,
-        persona: Persona | None = None,
-        attributes: Attributes | None = None,
+        persona: Persona | PersonaFields | None = None,
+        attributes: Attributes | AttributesFields | None = None,
         paths: Iterable[str] | None = None,
         expected_revision: int = 0,
         request_id: str | None = None,
@@ -191,14 +207,14 @@ class AsyncAvatars(AsyncNamespace):
         """Replace the given fields of an avatar and keep the others.
 
         `persona` and `attributes` are each replaced as a whole; `persona=Persona()` removes the persona.
-        `paths` replaces single fields of them: `update(id, persona=Persona(age=33), paths=["persona.age"])`
+        `paths` replaces single fields of them: `update(id, persona={"age": 33}, paths=["persona.age"])`
         keeps the persona's name.
 
         Give the `revision` of the avatar that you read as `expected_revision`, so that the update cannot
         overwrite a change of another program.
 
         Args:
-            avatar_id: Id of the avatar.
+            avatar: Avatar, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             persona: New persona; None keeps the current one.
             attributes: New attributes; None keeps the current ones.
@@ -218,31 +234,29 @@ class AsyncAvatars(AsyncNamespace):
             AbortedError: The avatar has another revision, `metadata["current_revision"]`.
         """
         return await self._connection.call(
-            requests.update_avatar(
-                avatar_id, name, persona, attributes, paths, expected_revision, request_id
-            ),
+            requests.update_avatar(avatar, name, persona, attributes, paths, expected_revision, request_id),
             timeout,
         )
 
-    async def delete(self, avatar_id: str, *, timeout: float | None = None) -> None:
+    async def delete(self, avatar: Avatar | str, *, timeout: float | None = None) -> None:
         """Delete an avatar and its pictures. The client does not retry it.
 
         Args:
-            avatar_id: Id of the avatar.
+            avatar: Avatar, or its id.
             timeout: Seconds for the call; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
             UnavailableError: The connection broke; the avatar may be deleted or not.
         """
-        await self._connection.call(requests.delete_avatar(avatar_id), timeout)
+        await self._connection.call(requests.delete_avatar(avatar), timeout)
 
     @overload
     async def download(
         self,
-        avatar_id: str,
+        avatar: Avatar | str,
         *,
-        variant: ImageVariant.ValueType = ...,
+        variant: ImageVariant | ImageVariantWord = ...,
         to: None = None,
         timeout: float | None = None,
     ) -> bytes: ...
@@ -250,25 +264,25 @@ class AsyncAvatars(AsyncNamespace):
     @overload
     async def download(
         self,
-        avatar_id: str,
+        avatar: Avatar | str,
         *,
-        variant: ImageVariant.ValueType = ...,
+        variant: ImageVariant | ImageVariantWord = ...,
         to: str | os.PathLike[str],
         timeout: float | None = None,
     ) -> Path: ...
 
     async def download(
         self,
-        avatar_id: str,
+        avatar: Avatar | str,
         *,
-        variant: ImageVariant.ValueType = ImageVariant.IMAGE_VARIANT_ORIGINAL,
+        variant: ImageVariant | ImageVariantWord = ImageVariant.ORIGINAL,
         to: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
     ) -> bytes | Path:
         """Download a picture of an avatar and check its size and SHA-256.
 
         Args:
-            avatar_id: Id of the avatar.
+            avatar: Avatar, or its id.
             variant: The original, or the thumbnail: WebP, 300x300 pixels.
             to: Path of the file to write. An existing file is replaced only after the whole picture arrived.
                 None returns the bytes instead.
@@ -283,7 +297,7 @@ class AsyncAvatars(AsyncNamespace):
             DataLossError: The picture arrived damaged.
             OSError: The file cannot be written.
         """
-        data = await self._connection.download(requests.download_image(avatar_id, variant), timeout)
+        data = await self._connection.download(requests.download_image(avatar, variant), timeout)
         if to is None:
             return data
         path = Path(to)

@@ -11,15 +11,17 @@ from avatar_creator import watching
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import generations as requests
-from avatar_creator.parameters import GenerationParameters
-from avatar_creator.v1.generation_pb2 import (
-    Generation,
-    GenerationAttempt,
+from avatar_creator.enums import (
+    ErrorReason,
+    GenerationOrder,
+    GenerationOrderWord,
     GenerationPriority,
+    GenerationPriorityWord,
     GenerationState,
-    Recipe,
+    GenerationStateWord,
 )
-from avatar_creator.v1.generation_service_pb2 import EstimateGenerationResponse
+from avatar_creator.parameters import GenerationParameters
+from avatar_creator.values import Estimate, Generation, GenerationAttempt, Project, Recipe
 
 
 class AsyncGenerations(AsyncNamespace):
@@ -27,7 +29,7 @@ class AsyncGenerations(AsyncNamespace):
 
     async def create(
         self,
-        project_id: str,
+        project: Project | str,
         prompt: str = "",
         *,
         request_id: str | None = None,
@@ -39,8 +41,8 @@ class AsyncGenerations(AsyncNamespace):
         `watch` follows the generation until it ends; `create_and_wait` does both.
 
         Args:
-            project_id: Project that gets the avatar.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            project: Project that gets the avatar, or its id.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
             **parameters: Size, seed, persona and other options; see `GenerationParameters`.
@@ -57,12 +59,12 @@ class AsyncGenerations(AsyncNamespace):
                 may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
         """
-        request = requests.generation_request(project_id, prompt, parameters)
+        request = requests.generation_request(project, prompt, parameters)
         return await self._connection.call(requests.create_generation(request, request_id), timeout)
 
     async def create_variations(
         self,
-        project_id: str,
+        project: Project | str,
         prompt: str,
         count: int,
         *,
@@ -75,8 +77,8 @@ class AsyncGenerations(AsyncNamespace):
         All of them have the id of the first one as `group_id`; `list` and `watch_many` accept that id.
 
         Args:
-            project_id: Project that gets the avatars.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            project: Project that gets the avatars, or its id.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
             count: Number of generations, 1 to 8. The service starts all of them or none.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
@@ -89,16 +91,16 @@ class AsyncGenerations(AsyncNamespace):
             ValueError: `count` is less than 1.
             AvatarCreatorError: The errors of `create`.
         """
-        request = requests.generation_request(project_id, prompt, parameters)
+        request = requests.generation_request(project, prompt, parameters)
         return await self._connection.call(requests.create_variations(request, count, request_id), timeout)
 
     async def reproduce(
         self,
-        generation_id: str,
+        generation: Generation | str,
         *,
-        project_id: str,
+        project: Project | str,
         avatar_name: str = "",
-        priority: GenerationPriority.ValueType = GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED,
+        priority: GenerationPriority | GenerationPriorityWord | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Generation:
@@ -108,11 +110,11 @@ class AsyncGenerations(AsyncNamespace):
         pictures.
 
         Args:
-            generation_id: Id of the COMPLETED generation.
-            project_id: Project that gets the new avatar.
+            generation: The completed generation, or its id.
+            project: Project that gets the new avatar, or its id.
             avatar_name: Name of the new avatar, at most 120 characters; empty means the name of the first
                 one.
-            priority: Urgency of the generation; UNSPECIFIED means NORMAL.
+            priority: Urgency of the generation; None means normal.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -128,24 +130,24 @@ class AsyncGenerations(AsyncNamespace):
             AlreadyExistsError: The `request_id` was used for another generation.
         """
         return await self._connection.call(
-            requests.reproduce_generation(generation_id, project_id, avatar_name, priority, request_id),
+            requests.reproduce_generation(generation, project, avatar_name, priority, request_id),
             timeout,
         )
 
     async def estimate(
         self,
-        project_id: str,
+        project: Project | str,
         prompt: str = "",
         *,
         variation_count: int = 1,
         timeout: float | None = None,
         **parameters: Unpack[GenerationParameters],
-    ) -> EstimateGenerationResponse:
+    ) -> Estimate:
         """Return the expected price, time and warnings of a generation without creating it.
 
         Args:
-            project_id: Project that would get the avatar.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            project: Project that would get the avatar, or its id.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
             variation_count: Number of generations, 1 to 8.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
             **parameters: Size, seed, persona and other options; see `GenerationParameters`.
@@ -154,40 +156,40 @@ class AsyncGenerations(AsyncNamespace):
             ValueError: `variation_count` is less than 1.
             AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
         """
-        request = requests.generation_request(project_id, prompt, parameters)
+        request = requests.generation_request(project, prompt, parameters)
         return await self._connection.call(requests.estimate_generation(request, variation_count), timeout)
 
-    async def get(self, generation_id: str, *, timeout: float | None = None) -> Generation:
+    async def get(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
         """Return a generation.
 
         Args:
-            generation_id: Id of the generation.
+            generation: Generation, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.get_generation(generation_id), timeout)
+        return await self._connection.call(requests.get_generation(generation), timeout)
 
     async def attempts(
-        self, generation_id: str, *, timeout: float | None = None
+        self, generation: Generation | str, *, timeout: float | None = None
     ) -> Sequence[GenerationAttempt]:
         """Return the attempts of the workers at a generation, oldest first.
 
         Args:
-            generation_id: Id of the generation.
+            generation: Generation, or its id.
             timeout: Seconds for all attempts of the call together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.list_attempts(generation_id), timeout)
+        return await self._connection.call(requests.list_attempts(generation), timeout)
 
-    async def recipe(self, generation_id: str, *, timeout: float | None = None) -> Recipe | None:
+    async def recipe(self, generation: Generation | str, *, timeout: float | None = None) -> Recipe | None:
         """Return the recipe of a generation: provider, model, seed and prompts of its picture.
 
         Args:
-            generation_id: Id of the generation.
+            generation: Generation, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -196,29 +198,38 @@ class AsyncGenerations(AsyncNamespace):
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.get_recipe(generation_id), timeout)
+        return await self._connection.call(requests.get_recipe(generation), timeout)
 
     def list(
         self,
-        project_id: str = "",
+        project: Project | str = "",
         *,
         group_id: str = "",
-        states: Iterable[GenerationState.ValueType] = (),
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        order: GenerationOrder | GenerationOrderWord | None = None,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
     ) -> AsyncItems[Generation]:
-        """Return an iterator over all generations that match every given filter, newest first.
+        """Return an iterator over all generations that match every given filter, newest or oldest first.
 
         Args:
-            project_id: Only generations of this project; empty means all projects.
+            project: Only generations of this project, or of the project with this id; empty means all.
             group_id: Only the variations of this group; empty means all.
-            states: Only generations in one of these states; empty means all.
+            states: Only generations in this state, or in one of these; empty means all.
             create_time_from: Only generations created at or after this time, which needs a time zone.
             create_time_to: Only generations created before this time, which needs a time zone.
+            error_reasons: Only generations that failed with this reason, or with one of these, or whose last
+                attempt did; empty means all.
+            priorities: Only generations of this priority, or of one of these; empty means all.
+            order: Order by creation time; None means newest first.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.
             user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
@@ -234,7 +245,15 @@ class AsyncGenerations(AsyncNamespace):
         """
         return self._list(
             requests.list_generations(
-                project_id, group_id, states, create_time_from, create_time_to, user_id
+                project,
+                group_id,
+                states,
+                create_time_from,
+                create_time_to,
+                user_id,
+                error_reasons,
+                priorities,
+                order,
             ),
             page_token,
             page_size,
@@ -243,7 +262,7 @@ class AsyncGenerations(AsyncNamespace):
 
     def watch(
         self,
-        generation_id: str,
+        generation: Generation | str,
         *,
         known_revision: int = 0,
         timeout: float | None = None,
@@ -256,7 +275,7 @@ class AsyncGenerations(AsyncNamespace):
         last state. `aclose()` of the generator ends the watch early.
 
         Args:
-            generation_id: Id of the generation.
+            generation: Generation, or its id.
             known_revision: Highest revision seen before; only later states are sent. A final state is always
                 sent.
             timeout: Seconds for the whole watch; None means no limit.
@@ -270,16 +289,16 @@ class AsyncGenerations(AsyncNamespace):
             DeadlineExceededError: The `timeout` passed; the generation continues.
         """
         return self._connection.watch(
-            watching.OneGeneration(generation_id, known_revision),
+            watching.one_generation(generation, known_revision),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )
 
     def watch_many(
         self,
-        targets: Iterable[str] | Mapping[str, int] | None = None,
+        targets: Iterable[Generation | str] | Mapping[str, int] | None = None,
         *,
-        project_id: str = "",
+        project: Project | str = "",
         group_id: str = "",
         user_id: str = "",
         changed_since: datetime | None = None,
@@ -294,9 +313,9 @@ class AsyncGenerations(AsyncNamespace):
         reconnects.
 
         Args:
-            targets: Ids, or a mapping of ids to the highest revisions seen before. Without targets, project,
-                group and user, the watch is of all generations of the caller.
-            project_id: The project to watch.
+            targets: Generations or their ids, or a mapping of ids to the highest revisions seen before.
+                Without targets, project, group and user, the watch is of all generations of the caller.
+            project: The project to watch, or its id.
             group_id: The group of variations to watch.
             user_id: For operators: the user whose generations to watch.
             changed_since: With a project or user: also send generations that changed at or after this time,
@@ -316,16 +335,16 @@ class AsyncGenerations(AsyncNamespace):
             DeadlineExceededError: The `timeout` passed; the generations continue.
         """
         return self._connection.watch(
-            watching.resume_point(targets, project_id, group_id, user_id, changed_since, datetime.now(UTC)),
+            watching.resume_point(targets, project, group_id, user_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )
 
-    async def cancel(self, generation_id: str, *, timeout: float | None = None) -> Generation:
+    async def cancel(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
         """Cancel a generation that has not ended. Cancelling it twice is not an error.
 
         Args:
-            generation_id: Id of the generation.
+            generation: Generation, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -335,15 +354,15 @@ class AsyncGenerations(AsyncNamespace):
             FailedPreconditionError: The generation has completed or failed.
             NotFoundError: The generation does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.cancel_generation(generation_id), timeout)
+        return await self._connection.call(requests.cancel_generation(generation), timeout)
 
     async def retry(
-        self, generation_id: str, *, request_id: str | None = None, timeout: float | None = None
+        self, generation: Generation | str, *, request_id: str | None = None, timeout: float | None = None
     ) -> Generation:
         """Start a failed or cancelled generation again, as a new one with `retry_of` set.
 
         Args:
-            generation_id: Id of the generation that failed or was cancelled.
+            generation: Generation that failed or was cancelled, or its id.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -356,11 +375,11 @@ class AsyncGenerations(AsyncNamespace):
             NotFoundError: The generation does not exist or belongs to another user.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
         """
-        return await self._connection.call(requests.retry_generation(generation_id, request_id), timeout)
+        return await self._connection.call(requests.retry_generation(generation, request_id), timeout)
 
     async def create_and_wait(
         self,
-        project_id: str,
+        project: Project | str,
         prompt: str = "",
         *,
         request_id: str | None = None,
@@ -371,8 +390,8 @@ class AsyncGenerations(AsyncNamespace):
         """Start a generation, watch it, and return it when it is COMPLETED.
 
         Args:
-            project_id: Project that gets the avatar.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset_id`.
+            project: Project that gets the avatar, or its id.
+            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
             request_id: UUID of this logical call; None creates one.
             on_progress: Called with every state of the generation, including the last one.
             timeout: Seconds for the creation and the watch together.
@@ -389,13 +408,13 @@ class AsyncGenerations(AsyncNamespace):
         """
         remaining = self._connection.countdown(timeout)
         generation = await self.create(
-            project_id,
+            project,
             prompt,
             request_id=request_id,
             timeout=self._connection.at_most(timeout),
             **parameters,
         )
-        async with aclosing(self.watch(generation.id, timeout=remaining())) as states:
+        async with aclosing(self.watch(generation, timeout=remaining())) as states:
             async for state in states:
                 generation = state
                 if on_progress is not None:

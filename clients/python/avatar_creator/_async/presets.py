@@ -5,8 +5,7 @@ from __future__ import annotations
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import presets as requests
-from avatar_creator.v1.persona_pb2 import PersonaExample
-from avatar_creator.v1.preset_pb2 import AvatarPreset
+from avatar_creator.values import PersonaExample, Preset
 
 
 class AsyncPresets(AsyncNamespace):
@@ -21,7 +20,7 @@ class AsyncPresets(AsyncNamespace):
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
-    ) -> AsyncItems[AvatarPreset]:
+    ) -> AsyncItems[Preset]:
         """Return an iterator over all presets that match every given filter, most popular first.
 
         Args:
@@ -39,17 +38,17 @@ class AsyncPresets(AsyncNamespace):
             requests.list_presets(category, query, include_images), page_token, page_size, timeout
         )
 
-    async def get(self, preset_id: str, *, timeout: float | None = None) -> AvatarPreset:
+    async def get(self, preset: Preset | str, *, timeout: float | None = None) -> Preset:
         """Return a preset with its picture.
 
         Args:
-            preset_id: Id of the preset.
+            preset: Preset, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The preset does not exist.
         """
-        return await self._connection.call(requests.get_preset(preset_id), timeout)
+        return await self._connection.call(requests.get_preset(preset), timeout)
 
 
 class AsyncPersonas(AsyncNamespace):
@@ -76,14 +75,16 @@ class AsyncPersonas(AsyncNamespace):
         """
         return self._list(requests.list_persona_examples(category), page_token, page_size, timeout)
 
-    async def get(self, persona_example_id: str, *, timeout: float | None = None) -> PersonaExample:
+    async def get(
+        self, persona_example: PersonaExample | str, *, timeout: float | None = None
+    ) -> PersonaExample:
         """Return a persona example.
 
         Args:
-            persona_example_id: Id of the persona example.
+            persona_example: Persona example, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The persona example does not exist.
         """
-        return await self._connection.call(requests.get_persona_example(persona_example_id), timeout)
+        return await self._connection.call(requests.get_persona_example(persona_example), timeout)

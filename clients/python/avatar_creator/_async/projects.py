@@ -5,8 +5,7 @@ from __future__ import annotations
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import projects as requests
-from avatar_creator.v1.avatar_project_pb2 import AvatarProject
-from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse
+from avatar_creator.values import OpenedProject, Project
 
 
 class AsyncProjects(AsyncNamespace):
@@ -19,7 +18,7 @@ class AsyncProjects(AsyncNamespace):
         *,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AvatarProject:
+    ) -> Project:
         """Create a project.
 
         Args:
@@ -37,23 +36,23 @@ class AsyncProjects(AsyncNamespace):
         """
         return await self._connection.call(requests.create_project(name, description, request_id), timeout)
 
-    async def get(self, project_id: str, *, timeout: float | None = None) -> AvatarProject:
+    async def get(self, project: Project | str, *, timeout: float | None = None) -> Project:
         """Return a project.
 
         Args:
-            project_id: Id of the project.
+            project: Project, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.get_project(project_id), timeout)
+        return await self._connection.call(requests.get_project(project), timeout)
 
-    async def open(self, project_id: str, *, timeout: float | None = None) -> GetProjectResponse:
+    async def open(self, project: Project | str, *, timeout: float | None = None) -> OpenedProject:
         """Return a project with up to 20 of its newest avatars and their thumbnails, in one call.
 
         Args:
-            project_id: Id of the project.
+            project: Project, or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -62,7 +61,7 @@ class AsyncProjects(AsyncNamespace):
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
         """
-        return await self._connection.call(requests.open_project(project_id), timeout)
+        return await self._connection.call(requests.open_project(project), timeout)
 
     def list(
         self,
@@ -71,7 +70,7 @@ class AsyncProjects(AsyncNamespace):
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
-    ) -> AsyncItems[AvatarProject]:
+    ) -> AsyncItems[Project]:
         """Return an iterator over all projects of the user, newest first.
 
         Args:
@@ -90,21 +89,21 @@ class AsyncProjects(AsyncNamespace):
 
     async def update(
         self,
-        project_id: str,
+        project: Project | str,
         *,
         name: str | None = None,
         description: str | None = None,
         expected_revision: int = 0,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> AvatarProject:
+    ) -> Project:
         """Replace the given fields of a project and keep the others.
 
         Give the `revision` of the project that you read as `expected_revision`, so that the update cannot
         overwrite a change of another program.
 
         Args:
-            project_id: Id of the project.
+            project: Project, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
             expected_revision: Revision that the project must have; 0 means any.
@@ -121,18 +120,18 @@ class AsyncProjects(AsyncNamespace):
             AbortedError: The project has another revision, `metadata["current_revision"]`.
         """
         return await self._connection.call(
-            requests.update_project(project_id, name, description, expected_revision, request_id), timeout
+            requests.update_project(project, name, description, expected_revision, request_id), timeout
         )
 
-    async def delete(self, project_id: str, *, timeout: float | None = None) -> None:
+    async def delete(self, project: Project | str, *, timeout: float | None = None) -> None:
         """Delete a project with all its avatars and generations. The client does not retry it.
 
         Args:
-            project_id: Id of the project.
+            project: Project, or its id.
             timeout: Seconds for the call; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
             UnavailableError: The connection broke; the project may be deleted or not.
         """
-        await self._connection.call(requests.delete_project(project_id), timeout)
+        await self._connection.call(requests.delete_project(project), timeout)

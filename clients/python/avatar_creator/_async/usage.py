@@ -8,8 +8,7 @@ from typing import Any
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import usage as requests
-from avatar_creator.v1.usage_pb2 import AppUsageSummary, UsageRecord
-from avatar_creator.v1.usage_service_pb2 import GetStatsResponse, RecordUsageResponse
+from avatar_creator.values import AppUsageSummary, Avatar, RecordedUsage, Stats, UsageRecord
 
 
 class AsyncUsage(AsyncNamespace):
@@ -17,7 +16,7 @@ class AsyncUsage(AsyncNamespace):
 
     async def record(
         self,
-        avatar_id: str,
+        avatar: Avatar | str,
         *,
         action: str,
         app_id: str = "",
@@ -27,11 +26,11 @@ class AsyncUsage(AsyncNamespace):
         metadata: Mapping[str, Any] | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> RecordUsageResponse:
+    ) -> RecordedUsage:
         """Record one use of an avatar.
 
         Args:
-            avatar_id: The avatar that the app used.
+            avatar: The avatar that the app used, or its id.
             action: Name of the app's action, 1 to 120 characters, for example `generate_poses`.
             app_id: Id of the app, 1 to 120 characters; may be empty if the token is bound to an app.
             app_name: Display name of the app, at most 120 characters; empty means the id.
@@ -51,14 +50,14 @@ class AsyncUsage(AsyncNamespace):
         """
         return await self._connection.call(
             requests.record_usage(
-                avatar_id, action, app_id, app_name, reference_id, reference_type, metadata, request_id
+                avatar, action, app_id, app_name, reference_id, reference_type, metadata, request_id
             ),
             timeout,
         )
 
     def list(
         self,
-        avatar_id: str,
+        avatar: Avatar | str,
         *,
         app_id: str = "",
         action: str = "",
@@ -69,7 +68,7 @@ class AsyncUsage(AsyncNamespace):
         """Return an iterator over all uses of an avatar, newest first.
 
         Args:
-            avatar_id: Id of the avatar.
+            avatar: Avatar, or its id.
             app_id: Only uses by this app; empty means all apps.
             action: Only uses with this action; empty means all actions.
             page_size: Items per page, 1 to 100; 0 means 20.
@@ -82,26 +81,28 @@ class AsyncUsage(AsyncNamespace):
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
         """
-        return self._list(requests.list_usage(avatar_id, app_id, action), page_token, page_size, timeout)
+        return self._list(requests.list_usage(avatar, app_id, action), page_token, page_size, timeout)
 
-    async def summarize(self, avatar_id: str, *, timeout: float | None = None) -> Sequence[AppUsageSummary]:
+    async def summarize(
+        self, avatar: Avatar | str, *, timeout: float | None = None
+    ) -> Sequence[AppUsageSummary]:
         """Return the number of uses of an avatar by each app, most used first.
 
         The client requests a page of up to 1,000 apps at a time.
 
         Args:
-            avatar_id: Id of the avatar.
+            avatar: Avatar, or its id.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
         """
         apps = []
-        async for app in self._list(requests.summarize_usage(avatar_id), "", 0, timeout):
+        async for app in self._list(requests.summarize_usage(avatar), "", 0, timeout):
             apps.append(app)
         return apps
 
-    async def stats(self, *, user_id: str = "", timeout: float | None = None) -> GetStatsResponse:
+    async def stats(self, *, user_id: str = "", timeout: float | None = None) -> Stats:
         """Return statistics about all avatars and generations of the user.
 
         The client requests a page of up to 5,000 entries of `spending` at a time.
@@ -118,4 +119,4 @@ class AsyncUsage(AsyncNamespace):
             page = await self._connection.call(requests.get_stats(user_id, stats.next_page_token), timeout)
             stats.spending.extend(page.spending)
             stats.next_page_token = page.next_page_token
-        return stats
+        return requests.stats(stats)

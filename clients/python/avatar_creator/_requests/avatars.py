@@ -6,11 +6,32 @@ from collections.abc import Iterable
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import field_mask, given_or_new
-from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
-from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
-from avatar_creator.v1.avatar_service_pb2 import (
+from avatar_creator._requests.fields import (
+    attributes_of,
+    field_mask,
+    given_or_new,
+    id_of,
+    ids_of,
+    number_of,
+    numbers_of,
+    persona_of,
+)
+from avatar_creator.enums import (
+    AgeRange,
+    AgeRangeWord,
     AvatarOrder,
+    AvatarOrderWord,
+    Gender,
+    GenderWord,
+    ImageVariant,
+    ImageVariantWord,
+    SourceType,
+    SourceTypeWord,
+    Style,
+    StyleWord,
+)
+from avatar_creator.v1.avatar_pb2 import Avatar as AvatarMessage
+from avatar_creator.v1.avatar_service_pb2 import (
     BatchGetAvatarsRequest,
     BatchGetAvatarsResponse,
     DeleteAvatarRequest,
@@ -18,46 +39,53 @@ from avatar_creator.v1.avatar_service_pb2 import (
     DownloadImageRequest,
     GetAvatarRequest,
     GetAvatarResponse,
-    ImageVariant,
     ListAvatarsRequest,
     ListAvatarsResponse,
     UpdateAvatarRequest,
     UpdateAvatarResponse,
     UploadAvatarMetadata,
 )
-from avatar_creator.v1.persona_pb2 import Persona
+from avatar_creator.values import (
+    Attributes,
+    AttributesFields,
+    Avatar,
+    AvatarBatch,
+    Persona,
+    PersonaFields,
+    Project,
+)
 
 
 def upload_avatar(
-    project_id: str,
+    project: Project | str,
     name: str,
-    persona: Persona | None,
-    attributes: Attributes | None,
+    persona: Persona | PersonaFields | None,
+    attributes: Attributes | AttributesFields | None,
     content_type: str,
     defer_thumbnail: bool,
     request_id: str | None,
 ) -> UploadAvatarMetadata:
     return UploadAvatarMetadata(
-        project_id=project_id,
+        project_id=id_of("project", Project, project),
         name=name,
-        persona=persona,
-        attributes=attributes,
+        persona=persona_of(persona),
+        attributes=attributes_of(attributes),
         content_type=content_type,
         defer_thumbnail=defer_thumbnail,
         request_id=given_or_new(request_id),
     )
 
 
-def get_avatar(avatar_id: str) -> Call[GetAvatarResponse, Avatar]:
-    return Call(rpcs.GET_AVATAR, GetAvatarRequest(avatar_id=avatar_id), lambda response: response.avatar)
+def get_avatar(avatar: Avatar | str) -> Call[GetAvatarResponse, Avatar]:
+    request = GetAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar))
+    return Call(rpcs.GET_AVATAR, request, lambda response: Avatar.from_message(response.avatar))
 
 
 def batch_get_avatars(
-    avatar_ids: Iterable[str], include_thumbnails: bool
+    avatars: Iterable[Avatar | str], include_thumbnails: bool
 ) -> Call[BatchGetAvatarsResponse, BatchGetAvatarsResponse]:
-    if isinstance(avatar_ids, str):
-        raise ValueError("avatar_ids must be a list of ids, not one string; use get() for one id")
-    request = BatchGetAvatarsRequest(avatar_ids=avatar_ids, include_thumbnails=include_thumbnails)
+    ids = ids_of("avatars", Avatar, avatars)
+    request = BatchGetAvatarsRequest(avatar_ids=ids, include_thumbnails=include_thumbnails)
     return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
 
 
@@ -70,54 +98,68 @@ def add_thumbnails(result: BatchGetAvatarsResponse, further: BatchGetAvatarsResp
     result.omitted_thumbnail_avatar_ids.extend(further.omitted_thumbnail_avatar_ids)
 
 
+def avatar_batch(result: BatchGetAvatarsResponse) -> AvatarBatch:
+    return AvatarBatch.from_message(result)
+
+
 def list_avatars(
-    project_id: str,
+    project: Project | str,
     query: str,
-    source_types: Iterable[SourceType.ValueType],
-    gender: Gender.ValueType,
-    age_range: AgeRange.ValueType,
+    source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord],
+    gender: Gender | GenderWord | None,
+    age_range: AgeRange | AgeRangeWord | None,
     ethnicity: str,
-    style: Style.ValueType,
-    order: AvatarOrder.ValueType,
+    style: Style | StyleWord | None,
+    order: AvatarOrder | AvatarOrderWord | None,
     include_thumbnails: bool,
     user_id: str,
 ) -> ListCall[ListAvatarsResponse, Avatar]:
     request = ListAvatarsRequest(
-        project_id=project_id,
+        project_id=id_of("project", Project, project),
         query=query,
-        source_types=source_types,
-        gender=gender,
-        age_range=age_range,
+        source_types=numbers_of("source_types", SourceType, source_types),
+        gender=number_of("gender", Gender, gender),
+        age_range=number_of("age_range", AgeRange, age_range),
         ethnicity=ethnicity,
-        style=style,
-        order=order,
+        style=number_of("style", Style, style),
+        order=number_of("order", AvatarOrder, order),
         include_thumbnails=include_thumbnails,
         user_id=user_id,
     )
-    return ListCall(rpcs.LIST_AVATARS, request, lambda response: response.avatars)
+    return ListCall(rpcs.LIST_AVATARS, request, lambda response: map(Avatar.from_message, response.avatars))
 
 
 def update_avatar(
-    avatar_id: str,
+    avatar: Avatar | str,
     name: str | None,
-    persona: Persona | None,
-    attributes: Attributes | None,
+    persona: Persona | PersonaFields | None,
+    attributes: Attributes | AttributesFields | None,
     paths: Iterable[str] | None,
     expected_revision: int,
     request_id: str | None,
 ) -> Call[UpdateAvatarResponse, Avatar]:
     request = UpdateAvatarRequest(
-        avatar=Avatar(id=avatar_id, name=name or "", persona=persona, attributes=attributes),
+        avatar=AvatarMessage(
+            id=id_of("avatar", Avatar, avatar),
+            name=name or "",
+            persona=persona_of(persona),
+            attributes=attributes_of(attributes),
+        ),
         update_mask=field_mask(paths, name=name, persona=persona, attributes=attributes),
         expected_revision=expected_revision,
         request_id=given_or_new(request_id),
     )
-    return Call(rpcs.UPDATE_AVATAR, request, lambda response: response.avatar)
+    return Call(rpcs.UPDATE_AVATAR, request, lambda response: Avatar.from_message(response.avatar))
 
 
-def delete_avatar(avatar_id: str) -> Call[DeleteAvatarResponse, None]:
-    return Call(rpcs.DELETE_AVATAR, DeleteAvatarRequest(avatar_id=avatar_id), lambda _: None)
+def delete_avatar(avatar: Avatar | str) -> Call[DeleteAvatarResponse, None]:
+    request = DeleteAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar))
+    return Call(rpcs.DELETE_AVATAR, request, lambda _: None)
 
 
-def download_image(avatar_id: str, variant: ImageVariant.ValueType) -> DownloadImageRequest:
-    return DownloadImageRequest(avatar_id=avatar_id, variant=variant)
+def download_image(
+    avatar: Avatar | str, variant: ImageVariant | ImageVariantWord | None
+) -> DownloadImageRequest:
+    return DownloadImageRequest(
+        avatar_id=id_of("avatar", Avatar, avatar), variant=number_of("variant", ImageVariant, variant)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +28,7 @@ class Call(Generic[Response, Result]):
 class Page(Generic[Item]):
     """One page of a list."""
 
-    items: Sequence[Item]
+    items: tuple[Item, ...]
     """Items on the page, in the order of the list."""
     next_page_token: str
     """Value of `page_token` that returns the next page with the same arguments; empty on the last page."""
@@ -40,7 +40,7 @@ class ListCall(Generic[Response, Item]):
 
     rpc: Rpc[Response]
     request: Any
-    items: Callable[[Response], Sequence[Item]]
+    items: Callable[[Response], Iterable[Item]]
     """Function that takes the items of the page from the response."""
 
     def at(self, page_token: str, page_size: int) -> ListCall[Response, Item]:
@@ -53,7 +53,9 @@ class ListCall(Generic[Response, Item]):
     def page(self) -> Call[Any, Page[Item]]:
         """Return the call for this page alone."""
         return Call(
-            self.rpc, self.request, lambda response: Page(self.items(response), response.next_page_token)
+            self.rpc,
+            self.request,
+            lambda response: Page(tuple(self.items(response)), response.next_page_token),
         )
 
     def after(self, page: Page[Item]) -> ListCall[Response, Item] | None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from avatar_creator.conversion import Value
+from avatar_creator.enums import Word
+from avatar_creator.errors import FieldViolation, InvalidArgumentError
+from avatar_creator.v1.attributes_pb2 import Attributes as AttributesMessage
+from avatar_creator.v1.persona_pb2 import Persona as PersonaMessage
+from avatar_creator.values import Attributes, AttributesFields, Persona, PersonaFields
+
+_Fields = TypeVar("_Fields", Attributes, Persona)
 
 
 def given_or_new(request_id: str | None) -> str:
@@ -25,17 +35,90 @@ def at_least_one(name: str, count: int) -> int:
     return count
 
 
-def avatar_ids(name: str, ids: Iterable[str]) -> list[str]:
-    """Return the ids of this argument, or raise TypeError if they are not a list of texts."""
-    problem = f"{name} must be a list of ids, as in [avatar.id]"
-    if isinstance(ids, str):
-        # A text is iterable too, and each of its characters would be an id.
-        raise TypeError(f"{problem} (got one text)")
-    listed = list(ids)
-    for each in listed:
-        if not isinstance(each, str):
-            raise TypeError(f"{problem} (got a list of {type(each).__name__})")
-    return listed
+def id_of(argument: str, kind: type[Value[Any]], given: object) -> str:
+    """Return the id that an argument names: by itself, or by a value of this kind.
+
+    Raises:
+        InvalidArgumentError: It is neither.
+    """
+    if isinstance(given, str) and not isinstance(given, Word):
+        return given
+    if isinstance(given, kind):
+        id: str = given.id  # type: ignore[attr-defined]
+        return id
+    name = kind.__name__
+    raise _refused(argument, f"must be an id or {_article(name)} {name} (got {_article_and_type(given)})")
+
+
+def ids_of(argument: str, kind: type[Value[Any]], given: object) -> list[str]:
+    """Return the ids that an argument names, each by itself or by a value of this kind.
+
+    Raises:
+        InvalidArgumentError: It is not a list of them.
+    """
+    # A text is iterable too, and each of its characters would be an id.
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise _refused(argument, f"must be a list, as in [first, second] (got {_article_and_type(given)})")
+    return [id_of(argument, kind, each) for each in given]
+
+
+def number_of(argument: str, kind: type[Word], given: object) -> Any:
+    """Return the number of the member that an argument names, by itself or by its word; 0 for None.
+
+    The result is `Any`, because each enum of the stubs has an integer type of its own.
+
+    Raises:
+        InvalidArgumentError: It is neither.
+    """
+    return 0 if given is None else kind.given(argument, given).number
+
+
+def numbers_of(argument: str, kind: type[Word], given: object) -> list[Any]:
+    """Return the numbers of the members that an argument names: one, or a list of them.
+
+    Raises:
+        InvalidArgumentError: It names something else.
+    """
+    listed = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return [number_of(argument, kind, each) for each in listed]
+
+
+def persona_of(given: Persona | PersonaFields | None) -> PersonaMessage | None:
+    """Return the message of a persona that is given as a value or as a mapping; None if none is given."""
+    return None if given is None else _fields_of("persona", Persona, given).message
+
+
+def attributes_of(given: Attributes | AttributesFields | None) -> AttributesMessage | None:
+    """Return the message of attributes that are given as a value or as a mapping; None if none are given."""
+    return None if given is None else _fields_of("attributes", Attributes, given).message
+
+
+def _fields_of(argument: str, kind: type[_Fields], given: object) -> _Fields:
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        name = kind.__name__
+        raise _refused(argument, f"must be a mapping or {name} (got {_article_and_type(given)})")
+    known = [field.name for field in fields(kind)]
+    for name in given:
+        if name not in known:
+            raise _refused(f"{argument}.{name}", f"is unknown; use {', '.join(known)}")
+    return kind(**given)
+
+
+def _refused(argument: str, problem: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{argument} {problem}", field_violations=[FieldViolation(argument, problem)])
+
+
+def _article_and_type(given: object) -> str:
+    if given is None:
+        return "None"
+    name = "text" if isinstance(given, str) else type(given).__name__
+    return f"{_article(name)} {name}"
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "AEIOUaeiou" else "a"
 
 
 def field_mask(paths: Iterable[str] | None, **changes: object) -> FieldMask:

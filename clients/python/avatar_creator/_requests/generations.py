@@ -9,16 +9,28 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import at_least_one, avatar_ids, given_or_new, timestamp
-from avatar_creator.parameters import GenerationParameters
-from avatar_creator.v1.generation_pb2 import (
-    Generation,
-    GenerationAttempt,
-    GenerationOptions,
-    GenerationPriority,
-    GenerationState,
-    Recipe,
+from avatar_creator._requests.fields import (
+    at_least_one,
+    attributes_of,
+    given_or_new,
+    id_of,
+    ids_of,
+    number_of,
+    numbers_of,
+    persona_of,
+    timestamp,
 )
+from avatar_creator.enums import (
+    ErrorReason,
+    GenerationOrder,
+    GenerationOrderWord,
+    GenerationPriority,
+    GenerationPriorityWord,
+    GenerationState,
+    GenerationStateWord,
+)
+from avatar_creator.parameters import GenerationParameters
+from avatar_creator.v1.generation_pb2 import GenerationOptions
 from avatar_creator.v1.generation_service_pb2 import (
     CancelGenerationRequest,
     CancelGenerationResponse,
@@ -38,10 +50,20 @@ from avatar_creator.v1.generation_service_pb2 import (
     WatchTarget,
     WatchTargets,
 )
+from avatar_creator.values import (
+    Avatar,
+    Estimate,
+    Generation,
+    GenerationAttempt,
+    PersonaExample,
+    Preset,
+    Project,
+    Recipe,
+)
 
 
 def generation_request(
-    project_id: str, prompt: str, parameters: GenerationParameters
+    project: Project | str, prompt: str, parameters: GenerationParameters
 ) -> CreateGenerationRequest:
     unknown = parameters.keys() - GenerationParameters.__optional_keys__
     if unknown:
@@ -49,11 +71,11 @@ def generation_request(
             f"unknown keyword argument {', '.join(sorted(unknown))}; see avatar_creator.GenerationParameters"
         )
     return CreateGenerationRequest(
-        project_id=project_id,
+        project_id=id_of("project", Project, project),
         prompt=prompt,
         avatar_name=parameters.get("avatar_name", ""),
-        persona=parameters.get("persona"),
-        attributes=parameters.get("attributes"),
+        persona=persona_of(parameters.get("persona")),
+        attributes=attributes_of(parameters.get("attributes")),
         options=GenerationOptions(
             width=parameters.get("width", 0),
             height=parameters.get("height", 0),
@@ -65,90 +87,116 @@ def generation_request(
             strict=parameters.get("strict", False),
             omit_recipe=parameters.get("omit_recipe", False),
         ),
-        preset_id=parameters.get("preset_id", ""),
-        persona_example_id=parameters.get("persona_example_id", ""),
-        reference_avatar_id=parameters.get("reference_avatar_id", ""),
-        reference_avatar_ids=avatar_ids("reference_avatar_ids", parameters.get("reference_avatar_ids", ())),
-        priority=parameters.get("priority", GenerationPriority.GENERATION_PRIORITY_UNSPECIFIED),
+        preset_id=id_of("preset", Preset, parameters.get("preset", "")),
+        persona_example_id=id_of("persona_example", PersonaExample, parameters.get("persona_example", "")),
+        reference_avatar_ids=_references(parameters.get("reference", ())),
+        priority=number_of("priority", GenerationPriority, parameters.get("priority")),
     )
+
+
+def _references(given: Avatar | str | Iterable[Avatar | str]) -> list[str]:
+    one = isinstance(given, Avatar | str)
+    return ids_of("reference", Avatar, [given] if one and given else given or ())
 
 
 def create_generation(
     request: CreateGenerationRequest, request_id: str | None
 ) -> Call[CreateGenerationResponse, Generation]:
     request.request_id = given_or_new(request_id)
-    return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)
+    return Call(
+        rpcs.CREATE_GENERATION, request, lambda response: Generation.from_message(response.generation)
+    )
 
 
 def create_variations(
     request: CreateGenerationRequest, count: int, request_id: str | None
-) -> Call[CreateGenerationResponse, list[Generation]]:
+) -> Call[CreateGenerationResponse, tuple[Generation, ...]]:
     request.variation_count = at_least_one("count", count)
     request.request_id = given_or_new(request_id)
-    return Call(rpcs.CREATE_GENERATION, request, lambda response: [response.generation, *response.variations])
+    return Call(
+        rpcs.CREATE_GENERATION,
+        request,
+        lambda response: tuple(map(Generation.from_message, [response.generation, *response.variations])),
+    )
 
 
 def reproduce_generation(
-    generation_id: str,
-    project_id: str,
+    generation: Generation | str,
+    project: Project | str,
     avatar_name: str,
-    priority: GenerationPriority.ValueType,
+    priority: GenerationPriority | GenerationPriorityWord | None,
     request_id: str | None,
 ) -> Call[CreateGenerationResponse, Generation]:
     request = CreateGenerationRequest(
-        project_id=project_id,
+        project_id=id_of("project", Project, project),
         avatar_name=avatar_name,
-        reproduce_generation_id=generation_id,
-        priority=priority,
+        reproduce_generation_id=id_of("generation", Generation, generation),
+        priority=number_of("priority", GenerationPriority, priority),
         request_id=given_or_new(request_id),
     )
-    return Call(rpcs.CREATE_GENERATION, request, lambda response: response.generation)
+    return Call(
+        rpcs.CREATE_GENERATION, request, lambda response: Generation.from_message(response.generation)
+    )
 
 
 def estimate_generation(
     generation: CreateGenerationRequest, variation_count: int
-) -> Call[EstimateGenerationResponse, EstimateGenerationResponse]:
+) -> Call[EstimateGenerationResponse, Estimate]:
     generation.variation_count = at_least_one("variation_count", variation_count)
     request = EstimateGenerationRequest(generation=generation)
-    return Call(rpcs.ESTIMATE_GENERATION, request, lambda response: response)
+    return Call(rpcs.ESTIMATE_GENERATION, request, Estimate.from_message)
 
 
-def get_generation(generation_id: str) -> Call[GetGenerationResponse, Generation]:
-    request = GetGenerationRequest(generation_id=generation_id)
-    return Call(rpcs.GET_GENERATION, request, lambda response: response.generation)
+def get_generation(generation: Generation | str) -> Call[GetGenerationResponse, Generation]:
+    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    return Call(rpcs.GET_GENERATION, request, lambda response: Generation.from_message(response.generation))
 
 
-def list_attempts(generation_id: str) -> Call[GetGenerationResponse, list[GenerationAttempt]]:
-    request = GetGenerationRequest(generation_id=generation_id)
-    return Call(rpcs.GET_GENERATION, request, lambda response: list(response.attempts))
-
-
-def get_recipe(generation_id: str) -> Call[GetGenerationResponse, Recipe | None]:
-    request = GetGenerationRequest(generation_id=generation_id)
+def list_attempts(generation: Generation | str) -> Call[GetGenerationResponse, tuple[GenerationAttempt, ...]]:
+    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
     return Call(
         rpcs.GET_GENERATION,
         request,
-        lambda response: response.recipe if response.HasField("recipe") else None,
+        lambda response: tuple(map(GenerationAttempt.from_message, response.attempts)),
+    )
+
+
+def get_recipe(generation: Generation | str) -> Call[GetGenerationResponse, Recipe | None]:
+    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    return Call(
+        rpcs.GET_GENERATION,
+        request,
+        lambda response: Recipe.from_message(response.recipe) if response.HasField("recipe") else None,
     )
 
 
 def list_generations(
-    project_id: str,
+    project: Project | str,
     group_id: str,
-    states: Iterable[GenerationState.ValueType],
+    states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord],
     create_time_from: datetime | None,
     create_time_to: datetime | None,
     user_id: str,
+    error_reasons: ErrorReason | str | Iterable[ErrorReason | str],
+    priorities: GenerationPriority
+    | GenerationPriorityWord
+    | Iterable[GenerationPriority | GenerationPriorityWord],
+    order: GenerationOrder | GenerationOrderWord | None,
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
-        project_id=project_id,
+        project_id=id_of("project", Project, project),
         group_id=group_id,
-        states=states,
+        states=numbers_of("states", GenerationState, states),
         create_time_from=timestamp(create_time_from),
         create_time_to=timestamp(create_time_to),
         user_id=user_id,
+        error_reasons=numbers_of("error_reasons", ErrorReason, error_reasons),
+        priorities=numbers_of("priorities", GenerationPriority, priorities),
+        order=number_of("order", GenerationOrder, order),
     )
-    return ListCall(rpcs.LIST_GENERATIONS, request, lambda response: response.generations)
+    return ListCall(
+        rpcs.LIST_GENERATIONS, request, lambda response: map(Generation.from_message, response.generations)
+    )
 
 
 def watch_generation(generation_id: str, known_revision: int) -> WatchGenerationRequest:
@@ -175,11 +223,17 @@ def watch_all(user_id: str, changed_since: Timestamp | None) -> WatchGenerations
     return WatchGenerationsRequest(all=WatchAll(user_id=user_id), changed_since=changed_since)
 
 
-def cancel_generation(generation_id: str) -> Call[CancelGenerationResponse, Generation]:
-    request = CancelGenerationRequest(generation_id=generation_id)
-    return Call(rpcs.CANCEL_GENERATION, request, lambda response: response.generation)
+def cancel_generation(generation: Generation | str) -> Call[CancelGenerationResponse, Generation]:
+    request = CancelGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    return Call(
+        rpcs.CANCEL_GENERATION, request, lambda response: Generation.from_message(response.generation)
+    )
 
 
-def retry_generation(generation_id: str, request_id: str | None) -> Call[RetryGenerationResponse, Generation]:
-    request = RetryGenerationRequest(generation_id=generation_id, request_id=given_or_new(request_id))
-    return Call(rpcs.RETRY_GENERATION, request, lambda response: response.generation)
+def retry_generation(
+    generation: Generation | str, request_id: str | None
+) -> Call[RetryGenerationResponse, Generation]:
+    request = RetryGenerationRequest(
+        generation_id=id_of("generation", Generation, generation), request_id=given_or_new(request_id)
+    )
+    return Call(rpcs.RETRY_GENERATION, request, lambda response: Generation.from_message(response.generation))

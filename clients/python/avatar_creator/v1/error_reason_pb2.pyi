@@ -449,6 +449,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Retry: yes, after the delay in `RetryInfo`. The clients do that.
     - Example: 400 `GetAvatar` calls of one user at the same time.
     """
+    ERROR_REASON_GENERATION_NOT_WAITING: _ErrorReason.ValueType  # 49
+    """The generation does not wait for the time of its next attempt, because it is not PENDING.
+
+    - Status: FAILED_PRECONDITION.
+    - Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
+    - Retry: no; `RetryGeneration` starts one again that failed or was cancelled.
+    - Example: `RetryNow` for a FAILED generation.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reason why a call was refused, or why a generation or an attempt failed.
@@ -893,5 +901,13 @@ has not begun the call: it may be sent again, also without a `request_id`.
   `bytes_of_unread_answers`. `most`: the allowed number.
 - Retry: yes, after the delay in `RetryInfo`. The clients do that.
 - Example: 400 `GetAvatar` calls of one user at the same time.
+"""
+ERROR_REASON_GENERATION_NOT_WAITING: ErrorReason.ValueType  # 49
+"""The generation does not wait for the time of its next attempt, because it is not PENDING.
+
+- Status: FAILED_PRECONDITION.
+- Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
+- Retry: no; `RetryGeneration` starts one again that failed or was cancelled.
+- Example: `RetryNow` for a FAILED generation.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

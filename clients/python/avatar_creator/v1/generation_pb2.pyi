@@ -324,7 +324,7 @@ class Generation(_message.Message):
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
 
     Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
-    completed yet, and while no worker is alive: then `warnings` says for how long no worker has been seen.
+    completed yet, while no worker is alive, and while an operator has paused the queue or a route: `warnings` says so.
     """
     app_id: _builtins.str
     """Id of the app that the token named when the generation was created. Empty if it named none. The cost of the
@@ -626,7 +626,7 @@ class Recipe(_message.Message):
     form. Empty for `sketch`.
     """
     model_revision: _builtins.str
-    """Commit or tag of the model. Empty if the route does not report it."""
+    """Commit or tag of the model; for `sketch`, the version of its drawing. Empty if the route does not report it."""
     lora: _builtins.str
     """Repository of the LoRA (low-rank adaptation: extra weights for the model). Empty if there was none."""
     lora_weight_file: _builtins.str

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from avatar_creator.v1 import attributes_pb2 as _attributes_pb2
+from avatar_creator.v1 import error_reason_pb2 as _error_reason_pb2
 from avatar_creator.v1 import generation_pb2 as _generation_pb2
 from avatar_creator.v1 import persona_pb2 as _persona_pb2
 from collections import abc as _abc
@@ -11,6 +12,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +23,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GenerationOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GenerationOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GenerationOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GENERATION_ORDER_UNSPECIFIED: _GenerationOrder.ValueType  # 0
+    """Same as NEWEST_FIRST in a request."""
+    GENERATION_ORDER_NEWEST_FIRST: _GenerationOrder.ValueType  # 1
+    """By creation time, newest first."""
+    GENERATION_ORDER_OLDEST_FIRST: _GenerationOrder.ValueType  # 2
+    """By creation time, oldest first."""
+
+class GenerationOrder(_GenerationOrder, metaclass=_GenerationOrderEnumTypeWrapper):
+    """Sort order of a list of generations."""
+
+GENERATION_ORDER_UNSPECIFIED: GenerationOrder.ValueType  # 0
+"""Same as NEWEST_FIRST in a request."""
+GENERATION_ORDER_NEWEST_FIRST: GenerationOrder.ValueType  # 1
+"""By creation time, newest first."""
+GENERATION_ORDER_OLDEST_FIRST: GenerationOrder.ValueType  # 2
+"""By creation time, oldest first."""
+Global___GenerationOrder: _TypeAlias = GenerationOrder  # noqa: Y015
 
 @_typing.final
 class CreateGenerationRequest(_message.Message):
@@ -210,8 +236,8 @@ class EstimateGenerationResponse(_message.Message):
     """
     expected_seconds: _builtins.int
     """Estimated number of seconds until all variations would end if they were created now, from the length of the queue.
-    Absent if no generation has completed yet, and while no worker is alive: then `warnings` says for how long no
-    worker has been seen.
+    Absent if no generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
+    route: `warnings` says so.
     """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -319,6 +345,9 @@ class ListGenerationsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    ERROR_REASONS_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Filter by project id. Empty: all projects."""
     page_size: _builtins.int
@@ -337,6 +366,8 @@ class ListGenerationsRequest(_message.Message):
     """
     group_id: _builtins.str
     """Filter by variation group; see `Generation.group_id`. Empty: all generations."""
+    order: Global___GenerationOrder.ValueType
+    """Sort order. UNSPECIFIED means NEWEST_FIRST."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationState.ValueType]:
         """Filter by state: any of these values. At most 10 entries, none UNSPECIFIED. Empty: all states."""
@@ -349,6 +380,16 @@ class ListGenerationsRequest(_message.Message):
     def create_time_to(self) -> _timestamp_pb2.Timestamp:
         """Filter by creation time: before this time."""
 
+    @_builtins.property
+    def error_reasons(self) -> _containers.RepeatedScalarFieldContainer[_error_reason_pb2.ErrorReason.ValueType]:
+        """Filter by `Generation.error.reason`: any of these values. At most 10 entries, none UNSPECIFIED. Empty: any reason,
+        or none. With no `states`, only FAILED and PENDING generations have a reason.
+        """
+
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationPriority.ValueType]:
+        """Filter by priority: any of these values. At most 3 entries, none UNSPECIFIED. Empty: all priorities."""
+
     def __init__(
         self,
         *,
@@ -360,10 +401,13 @@ class ListGenerationsRequest(_message.Message):
         page_token: _builtins.str = ...,
         user_id: _builtins.str = ...,
         group_id: _builtins.str = ...,
+        error_reasons: _abc.Iterable[_error_reason_pb2.ErrorReason.ValueType] | None = ...,
+        priorities: _abc.Iterable[_generation_pb2.GenerationPriority.ValueType] | None = ...,
+        order: Global___GenerationOrder.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "error_reasons", b"error_reasons", "group_id", b"group_id", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "priorities", b"priorities", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,7 +425,7 @@ class ListGenerationsResponse(_message.Message):
     """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.Generation]:
-        """Generations, newest first."""
+        """Generations, in the requested order."""
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class GenerationServiceStub:
     GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]
     """Return one generation with the history of its attempts, and its recipe."""
     ListGenerations: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]
-    """List the generations of the caller, newest first."""
+    """List the generations of the caller, newest or oldest first."""
     WatchGeneration: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]
     """Watch one generation until it ends.
 
@@ -135,7 +135,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]  # type: ignore[assignment]
     """Return one generation with the history of its attempts, and its recipe."""
     ListGenerations: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]  # type: ignore[assignment]
-    """List the generations of the caller, newest first."""
+    """List the generations of the caller, newest or oldest first."""
     WatchGeneration: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]  # type: ignore[assignment]
     """Watch one generation until it ends.
 
@@ -232,7 +232,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.ListGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.ListGenerationsResponse, _abc.Awaitable[_generation_service_pb2.ListGenerationsResponse]]:
-        """List the generations of the caller, newest first."""
+        """List the generations of the caller, newest or oldest first."""
 
     @_abc_1.abstractmethod
     def WatchGeneration(

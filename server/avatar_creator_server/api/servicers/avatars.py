@@ -143,9 +143,9 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         await self._avatars.delete(current_caller(), request.avatar_id)
         return pb.DeleteAvatarResponse()
 
-    async def DownloadImage(
+    async def DownloadImage(  # type: ignore[override]  # see `send`
         self, request: pb.DownloadImageRequest, context: Context
-    ) -> AsyncIterator[pb.DownloadImageResponse]:
+    ) -> None:
         validate(request)
         async with self._transfers.download(current_caller().user_id, context) as pace:
             file, chunks = await self._avatars.open_image(
@@ -158,9 +158,6 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
                 async for chunk in chunks:
                     await pace.send(context, pb.DownloadImageResponse(chunk=chunk))
                     pace.count(len(chunk))
-        # Sent above and not yielded, because a generator does not run while its reader does not read.
-        return
-        yield  # makes this function a generator, as gRPC expects
 
 
 async def encode_avatars(

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from avatar_creator import ImageVariant, UploadProgress
 from avatar_creator_server.cli import tables
+from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import dimensions, printable
 from avatar_creator_server.cli.options import Force
 from avatar_creator_server.cli.output_paths import default_file_name, require_new_file
@@ -99,9 +100,11 @@ def download(
     """Download an avatar's picture."""
     avatar = session.client.avatars.get(avatar_id)
     image = avatar.thumbnail if thumbnail else avatar.image
+    if image is None:
+        raise CommandError(f"avatar {avatar_id} has no thumbnail yet; try again in a few seconds")
     path = to or Path(default_file_name(avatar.name, image.content_type, thumbnail=thumbnail))
     require_new_file(path, force=force)
-    variant = ImageVariant.IMAGE_VARIANT_THUMBNAIL if thumbnail else ImageVariant.IMAGE_VARIANT_ORIGINAL
+    variant = ImageVariant.THUMBNAIL if thumbnail else ImageVariant.ORIGINAL
     session.client.avatars.download(avatar_id, variant=variant, to=path)
     session.print_result(
         {"path": str(path), "image": image},

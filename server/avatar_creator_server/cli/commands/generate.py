@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from avatar_creator import GenerationPriority
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.options import Force, Watch
@@ -151,9 +150,9 @@ def generate(
     parameters: dict[str, Any] = {
         "prompt": prompt,
         "avatar_name": name,
-        "preset_id": preset,
-        "persona_example_id": persona_example,
-        "reference_avatar_ids": reference or [],
+        "preset": preset,
+        "persona_example": persona_example,
+        "reference": reference or [],
         "reference_strength": strength or 0.0,
         "seed": seed,
         "width": width,
@@ -163,7 +162,7 @@ def generate(
         "negative_prompt": negative,
         "strict": strict,
         "omit_recipe": omit_recipe,
-        "priority": GenerationPriority.Value(f"GENERATION_PRIORITY_{priority.upper()}"),
+        "priority": priority,
     }
     if estimate:
         _print_estimate(session, project, variations, parameters)

@@ -9,7 +9,7 @@ import typer
 
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
-from avatar_creator_server.cli.format import enum_label
+from avatar_creator_server.cli.format import label
 from avatar_creator_server.cli.options import Force, Watch
 from avatar_creator_server.cli.output_paths import require_new_file
 from avatar_creator_server.cli.progress import report
@@ -25,7 +25,7 @@ def recipe(session: Session, generation_id: GenerationId) -> None:
     """Show how the picture of a generation was made: model, seed, prompt and options."""
     found = session.client.generations.recipe(generation_id)
     if found is None:
-        state = enum_label(session.client.generations.get(generation_id), "state")
+        state = label(session.client.generations.get(generation_id).state)
         cause = (
             "it was created before recipes were stored"
             if state == "completed"
@@ -60,7 +60,7 @@ def reproduce(
         require_new_file(to, force=force)
     started = session.client.generations.reproduce(
         generation_id,
-        project_id=project or session.client.generations.get(generation_id).project_id,
+        project=project or session.client.generations.get(generation_id).project_id,
         avatar_name=name,
     )
     report(session, [started], watch=watch, files=[to] if to else [])

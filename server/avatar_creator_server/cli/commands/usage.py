@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 
-from avatar_creator import GetStatsResponse
+from avatar_creator import Stats
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.session import LARGEST_PAGE, Result, Session, client_command
 
@@ -43,6 +43,6 @@ def stats(session: Session) -> None:
     session.print_result(session.client.usage.stats(), _totals_and_spending)
 
 
-def _totals_and_spending(stats: GetStatsResponse) -> RenderableType:
+def _totals_and_spending(stats: Stats) -> RenderableType:
     totals = tables.totals(stats)
     return Group(totals, "", tables.spending(stats.spending)) if stats.spending else totals

@@ -147,6 +147,17 @@ _G.add_index(
     )
 )
 _G.add_index(_G.index(_G.state, _G.id, where=_G.due_time.is_null(), name="avatar_generations_ended"))
+# Operators' lists by reason. Only FAILED generations have ended with one.
+_G.add_index(
+    _G.index(
+        _G.error_reason,
+        _G.id,
+        where=_G.due_time.is_null() & (_G.error_reason != ""),
+        name="avatar_generations_reason",
+    )
+)
+# Whether a generation has been retried.
+_G.add_index(_G.index(_G.retry_of, where=(_G.retry_of != ""), name="avatar_generations_retry_of"))
 _G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avatar_generations_due"))
 _G.add_index(_G.index(_G.group_id, _G.id, where=(_G.group_id != ""), name="avatar_generations_group"))
 _G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))

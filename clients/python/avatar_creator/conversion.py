@@ -1,0 +1,325 @@
+"""Conversion between the values of this package and the messages of the contract, field by field.
+
+The descriptor of a message says how a field is encoded. The type of the dataclass field says whether its
+absence is `None`. Nothing is listed twice, so a field of the contract needs one line in `values.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from importlib import import_module
+from operator import attrgetter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
+
+from avatar_creator.enums import Word
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
+
+    MessageType = TypeVar("MessageType", bound=Message)
+else:
+    # Importing protobuf here would load it for programs that only import the package.
+    MessageType = TypeVar("MessageType")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REPR_CHARACTERS = 100
+_TEXT_CHARACTERS = 40
+_Reader = Callable[[Any], Any]
+
+
+class Value(Generic[MessageType]):
+    """An immutable value of the service, made from a message of the contract.
+
+    Two values are equal if they have the same class and the same fields. A value with an `id` has the hash of
+    that id. Values can be pickled and copied, and hold no connection.
+    """
+
+    __slots__ = ("_source",)
+
+    _shown: ClassVar[tuple[str, ...]] = ()
+    """Fields that `repr` shows; empty means all."""
+    _source: bytes
+
+    @classmethod
+    def from_message(cls, message: MessageType) -> Self:
+        """Return the value of a message, for example one from the stubs in `avatar_creator.v1`."""
+        kind: Any = cls  # mypy takes the `__hash__` of the values for that of their class
+        value = cls(**{name: read(message) for name, read in _readers(kind)})
+        object.__setattr__(value, "_source", message.SerializeToString())
+        return value
+
+    @property
+    def message(self) -> MessageType:
+        """A copy of the message that this value came from, with the fields that only a newer service knows.
+
+        A value that the app has made, also with `dataclasses.replace`, has the message of its fields.
+        """
+        message: MessageType = _message_of(self)
+        return message
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as values that JSON can represent.
+
+        Enums become their words, times RFC 3339 texts, bytes base64, and absent values None.
+        """
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return `to_dict()` as a JSON text.
+
+        Args:
+            indent: Number of blanks by which each level is indented; None writes one line.
+        """
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return _parts(self) == _parts(other)
+
+    def __hash__(self) -> int:
+        id: str | None = getattr(self, "id", None)
+        if id is not None:
+            return hash((type(self), id))
+        return hash((type(self), *(part for part in _parts(self) if not isinstance(part, Mapping))))
+
+    def __repr__(self) -> str:
+        names = self._shown or tuple(field.name for field in fields(self))  # type: ignore[arg-type]
+        shown = f"{type(self).__name__}("
+        separator = ""
+        for name in names:
+            part = getattr(self, name)
+            if part in (None, "", ()):
+                continue
+            piece = f"{separator}{name}={_shortened(part)}"
+            if len(shown) + len(piece) > _REPR_CHARACTERS - 4:
+                return f"{shown}{separator}…)"
+            shown, separator = shown + piece, ", "
+        return f"{shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), _message_of(self).SerializeToString())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+def usd(micros: int) -> Decimal:
+    """Return an amount in millionths of a US dollar as US dollars, exactly."""
+    return Decimal(micros) / 1_000_000
+
+
+def _restored(cls: Any, source: bytes) -> Value[Any]:
+    value: Value[Any] = cls.from_message(_message_class(cls).FromString(source))
+    return value
+
+
+def _message_of(value: Any) -> Any:
+    kind: Any = type(value)
+    contract = _message_class(kind)
+    source: bytes | None = getattr(value, "_source", None)
+    if source is not None:
+        return contract.FromString(source)
+    message = contract()
+    _write(value, message)
+    return message
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return tuple(getattr(value, field.name) for field in fields(value))
+
+
+def _shortened(part: object) -> str:
+    """Return the text of a part in `repr`: short, and without the characters that control a terminal."""
+    match part:
+        case bytes():
+            return f"<{len(part):,} bytes>"
+        case Word():
+            return part.name
+        case str():
+            return repr(part if len(part) <= _TEXT_CHARACTERS else f"{part[: _TEXT_CHARACTERS - 1]}…")
+        case tuple() if len(part) > 1 and isinstance(part[0], Value):
+            return f"<{len(part):,} of {type(part[0]).__name__}>"
+        case datetime():
+            return f"<{part:%Y-%m-%d %H:%M:%S}Z>"
+        case date():
+            return f"<{part}>"
+        case Mapping():
+            return repr(dict(part))
+    return repr(part)
+
+
+def _plain(part: Any) -> Any:
+    match part:
+        case Word():
+            return part.value
+        case datetime():
+            return part.isoformat().replace("+00:00", "Z")
+        case date():
+            return part.isoformat()
+        case bytes():
+            return base64.b64encode(part).decode()
+        case tuple() | list():
+            return [_plain(each) for each in part]
+        case Mapping():
+            return {name: _plain(each) for name, each in part.items()}
+        case Value():
+            return part.to_dict()
+    return part
+
+
+@cache
+def _message_class(cls: Any) -> Any:
+    """Return the message class of a value class: the argument of `Value` in its bases."""
+    (base,) = cls.__orig_bases__
+    module, name = get_args(base)[0].__forward_arg__.split(".")
+    return getattr(import_module(f"avatar_creator.v1.{module}"), name)
+
+
+@cache
+def _value_classes() -> dict[str, type[Value[Any]]]:
+    """Return the value class of each message, by the full name of the message."""
+    # Not `Value.__subclasses__()`: `dataclass(slots=True)` makes a second class, and the first one stays
+    # there until it is collected.
+    found: list[Any] = [
+        each for each in vars(import_module("avatar_creator.values")).values() if isinstance(each, type)
+    ]
+    return {
+        _message_class(cls).DESCRIPTOR.full_name: cls
+        for cls in found
+        if issubclass(cls, Value) and cls is not Value
+    }
+
+
+@cache
+def _enum_classes() -> dict[str, type[Word]]:
+    return {cls.__name__: cls for cls in Word.__subclasses__()}
+
+
+@cache
+def _readers(cls: Any) -> tuple[tuple[str, _Reader], ...]:
+    """Return the function that reads each field of a value from its message."""
+    descriptor = _message_class(cls).DESCRIPTOR.fields_by_name
+    hints = get_type_hints(cls)
+    return tuple(
+        (field.name, _reader(descriptor[field.name], type(None) in get_args(hints[field.name])))
+        for field in fields(cls)
+    )
+
+
+def _reader(field: FieldDescriptor, optional: bool) -> _Reader:
+    get = attrgetter(field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return lambda message: MappingProxyType(dict(get(message)))
+    convert = _from_message(field)
+    if _is_repeated(field):
+        return (lambda message: tuple(map(convert, get(message)))) if convert else lambda m: tuple(get(m))
+    if not optional:
+        return (lambda message: convert(get(message))) if convert else get
+    name = field.name
+    if field.has_presence:
+        if convert is None:
+            return lambda message: get(message) if message.HasField(name) else None
+        return lambda message: convert(get(message)) if message.HasField(name) else None
+    if convert is None:
+        return lambda message: get(message) or None
+    return lambda message: convert(number) if (number := get(message)) else None
+
+
+def _from_message(field: FieldDescriptor) -> _Reader | None:
+    """Return the function that converts one item of a field; None if the item stays as it is."""
+    if field.enum_type is not None:
+        return _enum_classes()[field.enum_type.name].of_number
+    if field.message_type is not None:
+        name = field.message_type.full_name
+        if (known := _KNOWN_TYPES.get(name)) is not None:
+            return known
+        return _value_classes()[name].from_message
+    return None
+
+
+def _is_repeated(field: FieldDescriptor) -> bool:
+    # `label` is deprecated in protobuf 7, and `is_repeated` does not exist before 6.33.
+    repeated = getattr(field, "is_repeated", None)
+    return bool(field.label == 3 if repeated is None else repeated)  # type: ignore[attr-defined]
+
+
+def _utc(message: Any) -> datetime:
+    # The same as `ToDatetime(UTC)`, in a third of the time.
+    return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)
+
+
+def _day(message: Any) -> date:
+    return date(message.year, message.month, message.day)
+
+
+def _from_struct(struct: Any) -> Mapping[str, Any]:
+    # Only the outer mapping is read-only: the JSON module takes no other kinds of mappings and lists inside.
+    return MappingProxyType({name: _from_json_value(value) for name, value in struct.fields.items()})
+
+
+def _from_json_value(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    match kind:
+        case "struct_value":
+            return {name: _from_json_value(each) for name, each in value.struct_value.fields.items()}
+        case "list_value":
+            return [_from_json_value(each) for each in value.list_value.values]
+        case None | "null_value":
+            return None
+        case "number_value" if value.number_value.is_integer():
+            return int(value.number_value)  # JSON has one kind of number, so 12 comes as 12.0
+    return getattr(value, kind)
+
+
+_KNOWN_TYPES: dict[str, _Reader] = {
+    "google.protobuf.Timestamp": _utc,
+    "google.protobuf.Struct": _from_struct,
+    "google.type.Date": _day,
+}
+
+
+def _write(value: Value[Any], message: Any) -> None:
+    """Set the fields of a message to those of the value."""
+    for field in fields(value):  # type: ignore[arg-type]
+        part = getattr(value, field.name)
+        if part is None or part == ():
+            continue
+        descriptor = message.DESCRIPTOR.fields_by_name[field.name]
+        target = getattr(message, field.name)
+        match part:
+            case Word():
+                setattr(message, field.name, part.number)
+            case datetime():
+                target.FromDatetime(part)
+            case date():
+                target.year, target.month, target.day = part.year, part.month, part.day
+            case Value():
+                written = _message_of(part)
+                # A value without any fact is as good as none: `Persona()` is no persona.
+                if written.ByteSize() or type(None) in get_args(get_type_hints(type(value))[field.name]):
+                    target.CopyFrom(written)
+            case Mapping():
+                target.update({name: _plain(each) for name, each in part.items()})
+            case tuple() | list():
+                target.extend(_written(part))
+            case _:
+                setattr(message, descriptor.name, part)
+
+
+def _written(parts: Iterable[Any]) -> list[Any]:
+    return [
+        part.number if isinstance(part, Word) else _message_of(part) if isinstance(part, Value) else part
+        for part in parts
+    ]
