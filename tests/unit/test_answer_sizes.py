@@ -29,6 +29,8 @@ PAGED = {
     "ListPresetsResponse.presets": MAX_PAGE_SIZE,
     "ListProjectsResponse.projects": MAX_PAGE_SIZE,
     "ListUsageResponse.usages": MAX_PAGE_SIZE,
+    "ListUsersResponse.users": MAX_PAGE_SIZE,
+    "ListWorkersResponse.workers": MAX_PAGE_SIZE,
     "SummarizeUsageResponse.apps": MAX_APPS,
 }
 """Maximum number of items of each page. Together they have at most `MAX_ITEM_BYTES`, or are one item."""
@@ -40,6 +42,10 @@ REPEATED = {
     "BatchGetAvatarsResponse.avatars": 100,
     "BatchGetAvatarsResponse.missing_avatar_ids": 100,
     "BatchGetAvatarsResponse.omitted_thumbnail_avatar_ids": 100,
+    "BulkCancelGenerationsResponse.generation_ids": 100,
+    "BulkRetryGenerationsResponse.failures": 20,
+    "BulkRetryGenerationsResponse.generation_ids": 100,
+    "BulkRetryGenerationsResponse.retry_ids": 100,
     "CreateGenerationResponse.variations": 7,
     # One for each option that the route does not support, a cut prompt, what the provider changed, no worker.
     "EstimateGenerationResponse.warnings": 20,
@@ -48,9 +54,15 @@ REPEATED = {
     "GetGenerationResponse.attempts": MAX_ATTEMPTS,
     "GetStatsResponse.generations": 5,
     "Persona.personality": 12,
+    "Queue.depths": 3,
+    # The routes of this service, and those of earlier settings.
+    "Queue.pauses": 20,
+    "Queue.recent_failures": 100,
+    "Queue.routes": 2,
     "Recipe.provider_facts": 20,
     "Recipe.reference_avatar_ids": MAX_REFERENCES,
     "Recipe.reference_sha256s": MAX_REFERENCES,
+    "Worker.running": 100,
 }
 """Maximum number of entries of other repeated fields."""
 
@@ -81,6 +93,8 @@ CHARACTERS = {
     "Persona.name": 120,
     "Persona.personality": 60,
     "PersonaExample.description": 2000,
+    "QueuePause.note": 200,
+    "QueueRoute.model": SENTENCE,
     "Recipe.enhanced_prompt": PROMPT,
     "Recipe.lora": SENTENCE,
     "Recipe.lora_weight_file": SENTENCE,
