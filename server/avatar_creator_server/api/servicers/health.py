@@ -36,8 +36,9 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
 
     The empty name and the names of the services have the status of the database. `queue`, `claims`,
     `provider` and `worker` have a status of their own: the server accepts work without them, so they do not
-    make the services NOT_SERVING. `claims` is NOT_SERVING while an operator has paused the queue or a route. `provider` is NOT_SERVING while the circuit breaker of a route is open, because the
-    route's provider refuses requests. `worker` is NOT_SERVING while no live worker claims generations.
+    make the services NOT_SERVING. `claims` is NOT_SERVING while an operator has paused the queue or a route.
+    `provider` is NOT_SERVING while the circuit breaker of a route is open, because the route's provider
+    refuses requests. `worker` is NOT_SERVING while no live worker claims generations.
     """
 
     def __init__(
