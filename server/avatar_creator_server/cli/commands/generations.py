@@ -171,7 +171,7 @@ def _selection(
     """Return the arguments of a bulk call; None if the command names generations by their ids.
 
     Raises:
-        CommandError: The command names neither generations nor a user, or both.
+        CommandError: The command must name either generations or a user.
     """
     filters = {
         "project": project,
