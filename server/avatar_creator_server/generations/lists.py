@@ -135,7 +135,7 @@ class _Form:
 def _query(form: _Form) -> CompiledQuery[Generation]:
     """Return the query for a list."""
     row, [first, *more] = AvatarGeneration, form.parts
-    # In the order of the index of avatars, PostgreSQL would merge the two from their beginning for every page.
+    # Oldest first is the order of an index of avatars, which PostgreSQL would read from its beginning.
     if not (more or form.oldest_first):
         return compiled_generations(_in_order(_matching(with_avatars(), form, *first), form))
     # The database reads the first of each state and reason in order, because no single range of an index has
