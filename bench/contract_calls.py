@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -18,6 +18,7 @@ from avatar_creator import (
     GenerationPriority,
     GenerationState,
     ImageVariant,
+    NotFoundError,
     SourceType,
     Style,
 )
@@ -170,6 +171,11 @@ def _repeat(filled: Filled) -> None:
         filled.largest.projects.create("Repeated", request_id=request_id)
 
 
+def _of_no_worker(change: Callable[[str], object]) -> None:
+    with suppress(NotFoundError):
+        change("no-worker")
+
+
 _NOW = datetime.now(UTC)
 _HALF_A_YEAR_AGO = _NOW - timedelta(days=DAYS / 2)
 _WEEK = timedelta(days=7)
@@ -309,6 +315,10 @@ CALLS: dict[str, dict[str, Call]] = {
             create_time_from=_HALF_A_YEAR_AGO,
             create_time_to=_HALF_A_YEAR_AGO + _WEEK,
         ),
+        "of all users, oldest first": _generations("operator", user_id=ALL_USERS, order="oldest_first"),
+        "of all users, of a reason": _generations(
+            "operator", user_id=ALL_USERS, states=["failed"], error_reasons=["PROVIDER_UNAVAILABLE"]
+        ),
         "of all users, created in a week before all": _generations(
             "operator",
             user_id=ALL_USERS,
@@ -360,6 +370,43 @@ CALLS: dict[str, dict[str, Call]] = {
     "PresetService.ListPersonaExamples": {"": lambda filled: several_pages(filled.largest.personas.list())},
     "PresetService.GetPersonaExample": {
         "": lambda filled: filled.largest.personas.get(next(filled.largest.personas.list()).id)
+    },
+    "OperationsService.ListWorkers": {"": lambda filled: list(filled.operator.operations.list_workers())},
+    "OperationsService.DrainWorker": {
+        "": lambda filled: _of_no_worker(filled.operator.operations.drain_worker)
+    },
+    "OperationsService.ResumeWorker": {
+        "": lambda filled: _of_no_worker(filled.operator.operations.resume_worker)
+    },
+    "OperationsService.GetQueue": {"": lambda filled: filled.operator.operations.get_queue()},
+    "OperationsService.PauseQueue": {"": lambda filled: filled.operator.operations.pause_queue()},
+    "OperationsService.ResumeQueue": {"": lambda filled: filled.operator.operations.resume_queue()},
+    "OperationsService.RetryNow": {
+        "": lambda filled: filled.operator.operations.retry_now(filled.pending[0])
+    },
+    "OperationsService.BulkCancelGenerations": {
+        "of a user": lambda filled: filled.operator.operations.bulk_cancel(user_id=LARGEST_USER, max_count=2),
+        "dry run": lambda filled: filled.operator.operations.bulk_cancel(user_id=ALL_USERS, dry_run=True),
+    },
+    "OperationsService.BulkRetryGenerations": {
+        "of a user": lambda filled: filled.operator.operations.bulk_retry(user_id=LARGEST_USER, max_count=2),
+        "of a reason": lambda filled: filled.operator.operations.bulk_retry(
+            user_id=ALL_USERS, error_reasons=["PROVIDER_UNAVAILABLE", "STORAGE_UNAVAILABLE"], dry_run=True
+        ),
+    },
+    "OperationsService.ListUsers": {
+        "by queue": lambda filled: several_pages(filled.operator.operations.list_users(order="queue_depth")),
+        "by failures": lambda filled: several_pages(filled.operator.operations.list_users(order="failures")),
+        "by spending": lambda filled: several_pages(filled.operator.operations.list_users(order="spending")),
+    },
+    "OperationsService.GetUserLimits": {
+        "": lambda filled: filled.operator.operations.get_limits(LARGEST_USER)
+    },
+    "OperationsService.SetUserLimits": {
+        "": lambda filled: filled.operator.operations.set_limits("user-1", per_day=5)
+    },
+    "OperationsService.ClearUserLimits": {
+        "": lambda filled: filled.operator.operations.clear_limits("user-1")
     },
 }
 """Calls of each RPC, by what they ask for."""

@@ -118,6 +118,11 @@ STATED = (
         "A deletion counts the rows of its project once, to subtract them from the statistics.",
     ),
     Stated(
+        "GetQueue|PauseQueue|ResumeQueue|ListUsers|BulkCancelGenerations|RetryNow|of a reason",
+        "",
+        "An operator's call: it counts or sorts the queue, or the failures and the spending of a day.",
+    ),
+    Stated(
         "^metrics",
         "quick_work|avatar_generations_due",
         "A scrape counts the background jobs and the due generations: 1 ms for 5,000 jobs.",

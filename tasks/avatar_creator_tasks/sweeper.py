@@ -1,7 +1,7 @@
 """The sweeper: finds due jobs that no wake-up announced, and clears away what is left over.
 
 A job can become due without a wake-up: its retry delay ends, its worker is lost, or the wake-up is lost. The
-search for due jobs has a loop of its own, because clearing away can take minutes. The same statement tells
+search for due jobs has a loop of its own, because clearing away can take minutes. The same statement says
 whether an operator drains this worker.
 """
 

@@ -24,6 +24,8 @@ from avatar_creator.v1 import (
     avatar_service_pb2_grpc,
     generation_service_pb2,
     generation_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
     preset_service_pb2,
     preset_service_pb2_grpc,
     usage_service_pb2,
@@ -35,6 +37,7 @@ GENERATED = (
     (avatar_project_service_pb2, avatar_project_service_pb2_grpc),
     (avatar_service_pb2, avatar_service_pb2_grpc),
     (generation_service_pb2, generation_service_pb2_grpc),
+    (operations_service_pb2, operations_service_pb2_grpc),
     (preset_service_pb2, preset_service_pb2_grpc),
     (usage_service_pb2, usage_service_pb2_grpc),
 )

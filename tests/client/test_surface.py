@@ -45,6 +45,19 @@ METHOD_BY_RPC = {
     "PresetService.GetPreset": "presets.get",
     "PresetService.ListPersonaExamples": "personas.list",
     "PresetService.GetPersonaExample": "personas.get",
+    "OperationsService.ListWorkers": "operations.list_workers",
+    "OperationsService.DrainWorker": "operations.drain_worker",
+    "OperationsService.ResumeWorker": "operations.resume_worker",
+    "OperationsService.GetQueue": "operations.get_queue",
+    "OperationsService.PauseQueue": "operations.pause_queue",
+    "OperationsService.ResumeQueue": "operations.resume_queue",
+    "OperationsService.RetryNow": "operations.retry_now",
+    "OperationsService.BulkCancelGenerations": "operations.bulk_cancel",
+    "OperationsService.BulkRetryGenerations": "operations.bulk_retry",
+    "OperationsService.ListUsers": "operations.list_users",
+    "OperationsService.GetUserLimits": "operations.get_limits",
+    "OperationsService.SetUserLimits": "operations.set_limits",
+    "OperationsService.ClearUserLimits": "operations.clear_limits",
 }
 NAMESPACES = {
     "projects": (avatar_creator.Projects, avatar_creator.AsyncProjects),
@@ -53,6 +66,7 @@ NAMESPACES = {
     "usage": (avatar_creator.Usage, avatar_creator.AsyncUsage),
     "presets": (avatar_creator.Presets, avatar_creator.AsyncPresets),
     "personas": (avatar_creator.Personas, avatar_creator.AsyncPersonas),
+    "operations": (avatar_creator.Operations, avatar_creator.AsyncOperations),
 }
 CONTRACT = {
     f"{service.name}.{method.name}": method

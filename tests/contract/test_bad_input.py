@@ -831,7 +831,9 @@ LIMITS: list[Limits] = [
 
 
 def test_every_rpc_has_limits_and_there_are_hundreds_of_bad_inputs() -> None:
-    services = map(descriptor_pool.Default().FindServiceByName, SERVICE_NAMES)
+    # Only operators may call `OperationsService`: see `tests/integration/test_operations.py`.
+    names = [name for name in SERVICE_NAMES if not name.endswith(".OperationsService")]
+    services = map(descriptor_pool.Default().FindServiceByName, names)
     rpcs = {method.name for service in services for method in service.methods}
     bad_inputs = {(rpc, repr(changes)) for rpc, _, (_, bad) in LIMITS for changes in bad}
 

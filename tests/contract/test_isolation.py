@@ -169,6 +169,9 @@ ABOUT_NOTHING = {
 }
 """RPCs that name no resource of a user. All users share the gallery."""
 
+OF_OPERATORS = [rpc for rpc in RPCS if rpc.startswith("OperationsService.")]
+"""RPCs that only a token with `role: ops` may call; see `tests/integration/test_operations.py`."""
+
 FOR_OPERATORS = {
     "AvatarProjectService.GetProject",
     "AvatarService.GetAvatar",
@@ -236,9 +239,19 @@ def channel(shared_deployment: Deployment) -> Iterator[grpc.Channel]:
 
 
 def test_every_rpc_of_the_contract_is_in_exactly_one_table() -> None:
-    tables = [*ABOUT_A_RESOURCE, *ABOUT_SEVERAL, *ABOUT_NOTHING]
+    tables = [*ABOUT_A_RESOURCE, *ABOUT_SEVERAL, *ABOUT_NOTHING, *OF_OPERATORS]
 
     assert sorted(tables) == sorted(RPCS)
+
+
+@pytest.mark.parametrize("rpc", OF_OPERATORS)
+def test_an_rpc_of_operators_refuses_a_user_before_it_reads_the_request(
+    shared_deployment: Deployment, channel: grpc.Channel, user: str, rpc: str
+) -> None:
+    refused = refusal(lambda: answer(channel, rpc, None, f"Bearer {shared_deployment.token(user)}"))
+
+    assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+    assert refused.metadata == {"role": "ops"}
 
 
 # Authentication
@@ -570,7 +583,9 @@ USER_LISTS: dict[str, Callable[[str], Message]] = {
 
 def test_the_table_of_lists_has_every_request_with_a_user() -> None:
     assert set(USER_LISTS) == {
-        rpc for rpc, method in RPCS.items() if "user_id" in method.input_type.fields_by_name
+        rpc
+        for rpc, method in RPCS.items()
+        if "user_id" in method.input_type.fields_by_name and rpc not in OF_OPERATORS
     }
 
 

@@ -1,10 +1,11 @@
-"""What operators do: drain workers, pause the queue, change many generations, and limit users."""
+"""Operators drain workers, pause the queue, change many generations, and limit users."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -360,7 +361,7 @@ async def test_only_operators_may_operate_the_service(office: Office) -> None:
     assert (await office.operator.operations.get_queue()).pauses == ()
 
 
-def _events(logs: list[dict[str, object]], event: str) -> list[dict[str, object]]:
+def _events(logs: list[MutableMapping[str, Any]], event: str) -> list[MutableMapping[str, Any]]:
     return [entry for entry in logs if entry["event"] == event]
 
 

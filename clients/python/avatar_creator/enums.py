@@ -596,7 +596,7 @@ class WorkerState(Word):
     LIVE = "live", 1
     """The worker takes generations."""
     DRAINING = "draining", 2
-    """The worker finishes what it runs, and takes no more generations, until an operator resumes it."""
+    """The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
     LOST = "lost", 3
     """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the
     database."""

@@ -894,7 +894,7 @@ class Worker(Value["operations_pb2.Worker"]):
     last_seen_time: datetime
     """Time of the last heartbeat. A worker sends one every 10 seconds."""
     drain_time: datetime | None
-    """Time since which the worker takes no more generations. None unless an operator drains it."""
+    """Time since which the worker claims no further generations. None unless an operator drains it."""
     running: tuple[RunningAttempt, ...]
     """Attempts that the worker runs now, first to last. Those of a lost worker are listed until another
     worker takes over."""
@@ -998,7 +998,7 @@ class BulkCancellation(Value["operations_service_pb2.BulkCancelGenerationsRespon
     generation_ids: tuple[str, ...]
     """Ids of the first 100 of them, oldest first."""
     has_more: bool
-    """Whether more generations than `max_count` match."""
+    """True if more generations than `max_count` match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -1014,7 +1014,7 @@ class BulkRetry(Value["operations_service_pb2.BulkRetryGenerationsResponse"]):
     retry_ids: tuple[str, ...]
     """Ids of the new generations, in the order of `generation_ids`. Empty with `dry_run`."""
     has_more: bool
-    """Whether more generations than `max_count` match."""
+    """True if more generations than `max_count` match."""
     failure_count: int
     """Number of generations that could not be retried, for example because their user is over a limit."""
     failures: tuple[BulkFailure, ...]
@@ -1079,7 +1079,7 @@ class UserLimits(Value["operations_pb2.UserLimits"]):
     effective: GenerationLimits
     """Limits in effect. No field is None."""
     used: GenerationLimits
-    """What the user has used. No field is None."""
+    """Amounts that the user has used. No field is None."""
     update_time: datetime | None
     """Time when an operator changed the limits last. None if the user has none of their own."""
     updated_by: str | None

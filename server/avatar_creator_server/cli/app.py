@@ -10,13 +10,17 @@ from avatar_creator_server.cli.commands import (
     avatars,
     generate,
     generations,
+    limits,
     presets,
     projects,
+    queue,
     recipes,
     service,
     usage,
+    users,
+    workers,
 )
-from avatar_creator_server.cli.session import PANEL
+from avatar_creator_server.cli.session import OPERATORS_PANEL, PANEL
 
 app = typer.Typer(
     help="Create, store and share avatars with the gRPC service Avatar Creator.",
@@ -32,6 +36,11 @@ app.add_typer(usage.commands)
 app.add_typer(presets.commands)
 app.add_typer(projects.commands, name="projects", rich_help_panel=PANEL)
 app.add_typer(avatars.commands, name="avatars", rich_help_panel=PANEL)
+app.add_typer(generations.group, name="generations", rich_help_panel=PANEL)
+app.add_typer(queue.commands, name="queue", rich_help_panel=OPERATORS_PANEL)
+app.add_typer(workers.commands, name="workers", rich_help_panel=OPERATORS_PANEL)
+app.add_typer(users.commands, name="users", rich_help_panel=OPERATORS_PANEL)
+app.add_typer(limits.commands, name="limits", rich_help_panel=OPERATORS_PANEL)
 
 
 def _print_version(requested: bool) -> None:

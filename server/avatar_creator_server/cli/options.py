@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+
+_TIME_SPAN = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def time_span(text: str) -> timedelta:
+    """Return a time span as people type it: `90s`, `30m`, `24h` or `7d`.
+
+    Raises:
+        BadParameter: The text is not a time span.
+    """
+    match = _TIME_SPAN.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text} is not a time span; use for example 90s, 30m, 24h or 7d")
+    number, unit = match.groups()
+    return timedelta(**{_UNITS[unit]: int(number)})
+
+
+def ago(span: timedelta | None) -> datetime | None:
+    """Return the time that was so long ago; None for none."""
+    return None if span is None else datetime.now(UTC) - span
+
 
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
@@ -12,5 +36,12 @@ Watch = Annotated[
     bool,
     typer.Option(
         "--watch", help="Show the progress until the end; with --json, print each state as a line of JSON."
+    ),
+]
+
+OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        metavar="AGE", parser=time_span, help="Only generations created longer ago: 90s, 30m, 24h or 7d."
     ),
 ]

@@ -34,6 +34,8 @@ from avatar_creator_server.cli.format import UNLIMITED_WIDTH, printable
 
 PANEL = "Using a service"
 """Heading of the client commands in `--help`."""
+OPERATORS_PANEL = "Operating a service"
+"""Heading of the commands that need a token with role ops."""
 
 LARGEST_PAGE = 100
 """The largest page that a list call returns."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -16,13 +17,18 @@ from avatar_creator import (
     Avatar,
     DailySpend,
     Estimate,
+    Generation,
     Persona,
     PersonaExample,
     Preset,
     Project,
+    Queue,
     Recipe,
     Stats,
     UsageRecord,
+    UserActivity,
+    UserLimits,
+    Worker,
 )
 from avatar_creator_server.cli.format import (
     dimensions,
@@ -226,6 +232,147 @@ def personas(listed: Sequence[PersonaExample]) -> Table:
             _shortened(f"{example.persona.name}, {example.persona.age}"),
         )
     return table
+
+
+def workers(listed: Sequence[Worker]) -> Group:
+    """Return a table with one line for each worker, and one for each attempt that it runs."""
+    table = _table(
+        _text_column("worker"),
+        "state",
+        _number_column("slots"),
+        "provider",
+        "version",
+        _text_column("started"),
+        _text_column("last seen"),
+        _text_column("drained"),
+    )
+    running = _table(
+        _text_column("worker"),
+        _text_column("generation"),
+        _text_column("user"),
+        _number_column("attempt"),
+        _text_column("stage"),
+        _number_column("progress"),
+        _text_column("since"),
+    )
+    for worker in listed:
+        table.add_row(
+            printable(worker.name),
+            label(worker.state),
+            str(worker.slots),
+            printable(worker.provider),
+            printable(worker.version),
+            local_time(worker.start_time),
+            local_time(worker.last_seen_time),
+            local_time(worker.drain_time),
+        )
+        for attempt in worker.running:
+            running.add_row(
+                printable(worker.name),
+                printable(attempt.generation_id),
+                printable(attempt.user_id),
+                str(attempt.attempt_number),
+                label(attempt.stage),
+                f"{attempt.progress_percent} %",
+                local_time(attempt.start_time),
+            )
+    return Group(table, "", running) if running.row_count else Group(table)
+
+
+def queue(shown: Queue) -> Group:
+    """Return the numbers of the queue, its routes, its pauses and the latest failures."""
+    depths = _table(
+        "priority", _number_column("due"), _number_column("waiting to retry"), _text_column("due since")
+    )
+    for depth in shown.depths:
+        depths.add_row(
+            label(depth.priority),
+            f"{depth.due_count:,}",
+            f"{depth.delayed_count:,}",
+            local_time(depth.oldest_due_time),
+        )
+    facts = [("running", f"{shown.running_count:,}"), ("worker lost", f"{shown.abandoned_count:,}")]
+    for route in shown.routes:
+        facts.append((f"route {route.name}", " ".join(filter(None, (route.provider, route.model)))))
+    for pause in shown.pauses:
+        note = f": {pause.note}" if pause.note else ""
+        subject = f"route {pause.route}" if pause.route else "the whole queue"
+        facts.append(
+            ("paused", f"{subject}, since {local_time(pause.pause_time)} by {pause.paused_by}{note}")
+        )
+    for failure in shown.recent_failures:
+        facts.append(("failed in the last hour", f"{failure.generation_count:,} {failure.reason}"))
+    return Group(depths, "", _fact_sheet(*facts))
+
+
+def users(listed: Sequence[UserActivity]) -> Table:
+    """Return a table with one line for each user."""
+    table = _table(
+        _text_column("user"),
+        _number_column("due"),
+        _number_column("pending"),
+        _number_column("processing"),
+        _number_column("failed"),
+        _number_column("spent"),
+    )
+    for user in listed:
+        table.add_row(
+            printable(user.user_id),
+            f"{user.due_count:,}",
+            f"{user.pending_count:,}",
+            f"{user.processing_count:,}",
+            f"{user.failed_count:,}",
+            dollars(user.price_micros),
+        )
+    return table
+
+
+def limits(shown: UserLimits) -> RenderableType:
+    """Return the limits of a user, one on each line, with what the user has used of them."""
+    table = _table("limit", _number_column("most"), _number_column("used"), "set by")
+    for name, show in _LIMITS.items():
+        most, used, own = (getattr(each, name) for each in (shown.effective, shown.used, shown.own))
+        table.add_row(
+            name.removesuffix("_micros").replace("_", " "),
+            show(most) if most else "no limit",
+            show(used),
+            "the settings" if own is None else printable(shown.updated_by or ""),
+        )
+    return table
+
+
+def generation_ids(listed: Sequence[str], results: Sequence[str] = ()) -> Table:
+    """Return ids of generations, with the ids of their retries if there are any."""
+    table = _table(_id_column(), *([_text_column("retry")] if results else []))
+    for number, each in enumerate(listed):
+        table.add_row(printable(each), *([printable(results[number])] if results else []))
+    return table
+
+
+def generation_states(listed: Sequence[Generation]) -> Table:
+    """Return a table with the id and the state of each generation."""
+    table = _table(_id_column(), "state", "stage", _text_column("retry of"))
+    for generation in listed:
+        table.add_row(
+            printable(generation.id),
+            label(generation.state),
+            label(generation.stage),
+            printable(generation.retry_of or ""),
+        )
+    return table
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+_LIMITS = {
+    "concurrent": _count,
+    "per_minute": _count,
+    "per_day": _count,
+    "spend_per_day_micros": dollars,
+}
+"""The text of each field of `GenerationLimits`."""
 
 
 def _provider_fact(name: str) -> str:

@@ -108,14 +108,14 @@ def list_generations(
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What decides the text of a list's query."""
+    """The parts of a list that decide the text of its query."""
 
     sees_all: bool
     """True for an operator."""
     given: tuple[str, ...]
     """Names of the conditions that the list has; see `_conditions`."""
     states: tuple[bool, ...]
-    """Whether each of the wanted states is one of `ENDED_STATES`; empty for all states."""
+    """True for each wanted state that is one of `ENDED_STATES`; empty for all states."""
     reasons: int
     """Number of wanted reasons; 0 for all."""
     priorities: int
@@ -135,7 +135,8 @@ class _Form:
 def _query(form: _Form) -> CompiledQuery[Generation]:
     """Return the query for a list."""
     row, [first, *more] = AvatarGeneration, form.parts
-    if not more:
+    # Oldest first is the order of an index of avatars, which PostgreSQL would read from its beginning.
+    if not (more or form.oldest_first):
         return compiled_generations(_in_order(_matching(with_avatars(), form, *first), form))
     # The database reads the first of each state and reason in order, because no single range of an index has
     # them all.

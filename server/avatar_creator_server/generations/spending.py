@@ -69,7 +69,7 @@ class OwnLimits:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a user has used of the limits, and the user's own limits."""
+    """The use of the limits by a user, and the user's own limits."""
 
     used: Limits
     own: OwnLimits

@@ -35,7 +35,7 @@ class UserOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserActivity:
-    """What a user has in the queue, and what has happened in the period."""
+    """The work of a user in the queue, and the failures and spending of the period."""
 
     user_id: str
     due: int

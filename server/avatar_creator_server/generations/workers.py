@@ -92,7 +92,7 @@ class WorkerRecord(WorkerIdentity):
     start_time: datetime
     last_seen_time: datetime
     drain_time: datetime | None
-    """Time since which the worker takes no more generations; None unless an operator drains it."""
+    """Time since which the worker claims nothing; None unless an operator drains it."""
     unseen: timedelta
     """Time since the last renewal, by the database's clock."""
 
@@ -199,7 +199,7 @@ class Workers:
         return self._with_attempts(workers)
 
     async def drain(self, name: str) -> WorkingWorker:
-        """Let a worker take no more generations.
+        """Let a worker claim nothing from now on.
 
         Raises:
             NotFoundError: There is no such worker.

@@ -24,6 +24,7 @@ from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.postgresql import TIMEOUTS
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
+from avatar_creator_server.generations.pauses import read_pauses
 from avatar_creator_server.generations.queue_metrics import count_wrong_queues, read_queue_figures
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
@@ -207,12 +208,16 @@ async def _check_queue(core: Core) -> CheckResult:
 async def _check_workers(core: Core) -> CheckResult:
     try:
         workers = await within_limit(core.workers.list_all)
+        pauses = await within_limit(lambda: core.database.read(read_pauses))
     except (AvatarCreatorError, TimeoutError, PeeweeException):
         return CheckResult("workers", True, "unknown until the database answers and has its tables")
     live = [worker for worker in workers if not worker.lost]
     lost = [worker for worker in workers if worker.lost]
+    paused = [pause.sentence for pause in pauses]
+    resume = ["end the pause with `avatar-creator queue resume`"] if paused else []
     if core.settings.embedded:
-        return CheckResult("workers", True, f"one inside the `serve` process, {_embedded_state(live, lost)}")
+        state = f"one inside the `serve` process, {_embedded_state(live, lost)}"
+        return CheckResult("workers", True, "; ".join([state, *paused]), "; ".join(resume))
     provider = core.current_routes.if_all_offered.from_text.provider
     drawing = [worker for worker in live if worker.provider == provider]
     slots = sum(worker.slots for worker in drawing)
@@ -225,7 +230,12 @@ async def _check_workers(core: Core) -> CheckResult:
     version = avatar_creator_server.__version__
     found += [f"{worker.name} has version {worker.version}" for worker in live if worker.version != version]
     found += [f"{worker.name} was lost {_ago(worker.unseen)}" for worker in lost]
-    fixes = []
+    drained = [worker for worker in live if worker.drain_time is not None]
+    found += [f"an operator drains {worker.name}" for worker in drained]
+    found += paused
+    fixes = [*resume]
+    if drained:
+        fixes.append("let drained workers claim again with `avatar-creator workers resume`")
     if not drawing:
         fixes.append("start `avatar-creator worker` with these settings")
     if len(live) > len(drawing):

@@ -33,7 +33,7 @@ class _WorkerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkerSta
     WORKER_STATE_LIVE: _WorkerState.ValueType  # 1
     """The worker takes generations."""
     WORKER_STATE_DRAINING: _WorkerState.ValueType  # 2
-    """The worker finishes what it runs, and takes no more generations, until an operator resumes it."""
+    """The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
     WORKER_STATE_LOST: _WorkerState.ValueType  # 3
     """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the database.
 
@@ -48,7 +48,7 @@ WORKER_STATE_UNSPECIFIED: WorkerState.ValueType  # 0
 WORKER_STATE_LIVE: WorkerState.ValueType  # 1
 """The worker takes generations."""
 WORKER_STATE_DRAINING: WorkerState.ValueType  # 2
-"""The worker finishes what it runs, and takes no more generations, until an operator resumes it."""
+"""The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
 WORKER_STATE_LOST: WorkerState.ValueType  # 3
 """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the database.
 
@@ -94,7 +94,7 @@ class Worker(_message.Message):
 
     @_builtins.property
     def drain_time(self) -> _timestamp_pb2.Timestamp:
-        """Time since which the worker takes no more generations. Absent unless an operator drains it."""
+        """Time since which the worker claims no further generations. Absent unless an operator drains it."""
 
     @_builtins.property
     def running(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunningAttempt]:
@@ -559,7 +559,7 @@ class UserLimits(_message.Message):
 
     @_builtins.property
     def used(self) -> Global___GenerationLimits:
-        """What the user has used. All fields are present."""
+        """Amounts that the user has used. All fields are present."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:

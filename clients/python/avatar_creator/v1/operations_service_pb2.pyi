@@ -427,7 +427,7 @@ class BulkCancelGenerationsResponse(_message.Message):
     generation_count: _builtins.int
     """Number of cancelled generations; with `dry_run`, of those that the call would cancel."""
     has_more: _builtins.bool
-    """Whether more generations than `max_count` match."""
+    """True if more generations than `max_count` match."""
     @_builtins.property
     def generation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the first 100 of them, oldest first."""
@@ -494,7 +494,7 @@ class BulkRetryGenerationsResponse(_message.Message):
     generation_count: _builtins.int
     """Number of retried generations; with `dry_run`, of those that the call would retry."""
     has_more: _builtins.bool
-    """Whether more generations than `max_count` match."""
+    """True if more generations than `max_count` match."""
     failure_count: _builtins.int
     """Number of generations that could not be retried, for example because their user is over a limit."""
     @_builtins.property

@@ -120,7 +120,7 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DrainWorker(self, request, context):
-        """Let a worker finish what it runs and take no more generations.
+        """Let a worker finish what it runs and claim no further generations.
 
         The worker learns this within about a second. Its background jobs, such as thumbnails, go on. A worker that restarts
         has a new name and takes generations. Draining a worker twice changes nothing.

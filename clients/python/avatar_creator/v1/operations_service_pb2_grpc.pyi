@@ -40,7 +40,7 @@ class OperationsServiceStub:
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListWorkersRequest, _operations_service_pb2.ListWorkersResponse]
     """List the workers of all providers, by name: the live ones, and those that were lost in the last day."""
     DrainWorker: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.DrainWorkerRequest, _operations_service_pb2.DrainWorkerResponse]
-    """Let a worker finish what it runs and take no more generations.
+    """Let a worker finish what it runs and claim no further generations.
 
     The worker learns this within about a second. Its background jobs, such as thumbnails, go on. A worker that restarts
     has a new name and takes generations. Draining a worker twice changes nothing.
@@ -111,7 +111,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     ListWorkers: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListWorkersRequest, _operations_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """List the workers of all providers, by name: the live ones, and those that were lost in the last day."""
     DrainWorker: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.DrainWorkerRequest, _operations_service_pb2.DrainWorkerResponse]  # type: ignore[assignment]
-    """Let a worker finish what it runs and take no more generations.
+    """Let a worker finish what it runs and claim no further generations.
 
     The worker learns this within about a second. Its background jobs, such as thumbnails, go on. A worker that restarts
     has a new name and takes generations. Draining a worker twice changes nothing.
@@ -191,7 +191,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.DrainWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.DrainWorkerResponse, _abc.Awaitable[_operations_service_pb2.DrainWorkerResponse]]:
-        """Let a worker finish what it runs and take no more generations.
+        """Let a worker finish what it runs and claim no further generations.
 
         The worker learns this within about a second. Its background jobs, such as thumbnails, go on. A worker that restarts
         has a new name and takes generations. Draining a worker twice changes nothing.

@@ -32,12 +32,13 @@ SERVICE_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpcio ships no types for it
-    """The health of the server, the contract's services, `queue`, `provider` and `worker`.
+    """The health of the server, the contract's services, `queue`, `claims`, `provider` and `worker`.
 
-    The empty name and the names of the services have the status of the database. `queue`, `provider` and
-    `worker` have a status of their own: the server accepts work without them, so they do not make the
-    services NOT_SERVING. `provider` is NOT_SERVING while the circuit breaker of a route is open, because the
-    route's provider refuses requests. `worker` is NOT_SERVING while no worker is alive.
+    The empty name and the names of the services have the status of the database. `queue`, `claims`,
+    `provider` and `worker` have a status of their own: the server accepts work without them, so they do not
+    make the services NOT_SERVING. `claims` is NOT_SERVING while an operator has paused the queue or a route.
+    `provider` is NOT_SERVING while the circuit breaker of a route is open, because the route's provider
+    refuses requests. `worker` is NOT_SERVING while no live worker claims generations.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
         self._availability = availability
         self._notifier = notifier
         self._names_of_database = ("", *service_names)
-        names = (*self._names_of_database, "queue", "provider", "worker")
+        names = (*self._names_of_database, "queue", "claims", "provider", "worker")
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)
         self._failed: set[str] = set()
         """Names of the checks that failed the last time."""
@@ -126,13 +127,16 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             self._status_of("database", read_availability),
             self._status_of("queue", self._notifier.ping),
         )
-        provider = worker = NOT_SERVING
+        provider = worker = claims = NOT_SERVING
         if found is not None:
+            # Logs nothing: `operation_requested` has the pause.
+            claims = NOT_SERVING if found.workers.pauses.pauses else SERVING
             provider = await self._status_of("provider", require_closed_circuits)
             # Logs nothing: a service may run without workers for hours, for example at night.
             worker = SERVING if found.workers.slots else NOT_SERVING
         services = dict.fromkeys(self._names_of_database, database)
-        await self._set({**services, "queue": queue, "provider": provider, "worker": worker})
+        statuses = {"queue": queue, "claims": claims, "provider": provider, "worker": worker}
+        await self._set({**services, **statuses})
 
     async def _status_of(self, name: str, check: Callable[[], Awaitable[None]]) -> int:
         """Run a check, and log when it begins to fail and when it recovers."""

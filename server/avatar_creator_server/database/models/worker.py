@@ -23,7 +23,7 @@ class RunningWorker(BaseModel):
     last_seen_time = UtcDateTimeField()
     """Time of the last renewal."""
     drain_time = UtcDateTimeField(null=True)
-    """Time since which the worker takes no more generations; null unless an operator drains it."""
+    """Time since which the worker claims nothing; null unless an operator drains it."""
 
     class Meta:
         table_name = "workers"

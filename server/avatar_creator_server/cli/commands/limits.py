@@ -1,0 +1,62 @@
+"""The commands `limits`: the limits of one user. They need a token with role ops."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from avatar_creator_server.cli import tables
+from avatar_creator_server.cli.errors import CommandError
+from avatar_creator_server.cli.session import Session, client_command
+
+commands = typer.Typer(help="Show and change the limits of a user. For operators.", no_args_is_help=True)
+
+User = Annotated[str, typer.Option(metavar="USER_ID", help="Id of the user.")]
+
+
+@client_command(commands, "get")
+def get_limits(session: Session, user: User) -> None:
+    """Show the limits of a user, and what the user has used of them."""
+    session.print_result(session.client.operations.get_limits(user), tables.limits)
+
+
+@client_command(commands, "set")
+def set_limits(
+    session: Session,
+    user: User,
+    concurrent: Annotated[
+        int | None, typer.Option(metavar="COUNT", help="Generations that wait or run; 0: no limit.", min=0)
+    ] = None,
+    per_minute: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", help="Generations started within a minute; 0: no limit.", min=0),
+    ] = None,
+    per_day: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", help="Generations started within 24 hours; 0: no limit.", min=0),
+    ] = None,
+    spend_per_day: Annotated[
+        float | None,
+        typer.Option(metavar="DOLLARS", help="Spending within 24 hours in US dollars; 0: no limit.", min=0),
+    ] = None,
+) -> None:
+    """Set limits of a user, over those of the settings, for the next call on. Others stay as they are."""
+    if concurrent is per_minute is per_day is spend_per_day is None:
+        raise CommandError("give at least one of --concurrent, --per-minute, --per-day and --spend-per-day")
+    session.print_result(
+        session.client.operations.set_limits(
+            user,
+            concurrent=concurrent,
+            per_minute=per_minute,
+            per_day=per_day,
+            spend_per_day_micros=None if spend_per_day is None else round(spend_per_day * 1_000_000),
+        ),
+        tables.limits,
+    )
+
+
+@client_command(commands, "clear")
+def clear_limits(session: Session, user: User) -> None:
+    """Return a user to the limits of the settings."""
+    session.print_result(session.client.operations.clear_limits(user), tables.limits)
