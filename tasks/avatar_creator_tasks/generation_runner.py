@@ -43,7 +43,7 @@ from avatar_creator_server.generations.records import (
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
 from avatar_creator_server.images.picture import Picture
-from avatar_creator_server.images.processing import fitted, make_thumbnail
+from avatar_creator_server.images.processing import fitted, thumbnail_of
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.vocabulary import shown_age_range
 from avatar_creator_server.shared.caller import Caller
@@ -178,11 +178,8 @@ class GenerationRunner:
         checked = await self._draw(prepared, progress, held)
         portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, checked)
-        omit_recipe, user_id = lease.generation.options.omit_recipe, lease.generation.user_id
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, recipe, omit_recipe=omit_recipe)
-        # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
-        thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
+        recipe, picture, thumbnail = await asyncio.to_thread(_encoded, lease.generation, prepared, checked)
+        user_id = lease.generation.user_id
         until = asyncio.get_running_loop().time() + self._storage_seconds
         held.files.append(await self._stage(user_id, picture, until))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
@@ -580,6 +577,16 @@ def _failure_of(error: ProviderError) -> Failure:
 
 def _reference_strength(generation: Generation) -> float:
     return generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+
+
+def _encoded(
+    generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait
+) -> tuple[Recipe, Picture, Picture]:
+    """Return the recipe, the file of the picture and its thumbnail."""
+    image = checked.portrait.image
+    recipe = _recipe_of(generation, prepared, checked)
+    picture = png_with_recipe(image, recipe, omit_recipe=generation.options.omit_recipe)
+    return recipe, picture, thumbnail_of(image)
 
 
 def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:
