@@ -29,6 +29,7 @@ from avatar_creator_server.generations.leases import (
     SAVING_PERCENT,
     GenerationLeases,
 )
+from avatar_creator_server.generations.limitations import limitations
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
@@ -45,7 +46,7 @@ from avatar_creator_server.images.decoding.decoders import DecodingFailedError
 from avatar_creator_server.images.picture import Picture
 from avatar_creator_server.images.processing import fitted, thumbnail_of
 from avatar_creator_server.images.records import StoredFile
-from avatar_creator_server.people.vocabulary import shown_age_range
+from avatar_creator_server.people.person import shown_attributes
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.database_outage import retry_through_outage
 from avatar_creator_tasks.picture_moderation import CheckedPortrait, PictureModerator
@@ -240,10 +241,8 @@ class GenerationRunner:
             route=route,
             prompt=await self._provider_prompt(lease, route),
             negative_prompt=negative_prompt or (NEGATIVE_PROMPT if route.default_negative_prompt else ""),
-            attributes=replace(
-                generation.attributes,
-                age_range=shown_age_range(generation.attributes.age_range, generation.persona.age),
-            ),
+            caller_prompt=generation.prompt,
+            attributes=shown_attributes(generation.attributes, generation.persona),
             seed=generation.seed_used,
             width=options.width,
             height=options.height,
@@ -322,10 +321,7 @@ class GenerationRunner:
             )
         if route.choice == choice:
             return lease, route
-        dropped = [
-            violation.description
-            for violation in route.unsupported_options(generation.options, has_reference=has_reference)
-        ]
+        dropped = [violation.description for violation in limitations(route, generation)]
         if dropped and generation.options.strict:
             raise _error_before_request("OPTION_NOT_HONOURED", "; ".join(dropped))
         changed = _changed_choice(choice, route) if choice is not None else ""

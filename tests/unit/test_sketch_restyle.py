@@ -16,7 +16,8 @@ from avatar_creator_server.generations.recipes.comparison import colour_differen
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError, Reference, Reports
-from avatar_creator_tasks.providers.sketch.art import draw_portrait, restyle
+from avatar_creator_tasks.providers.sketch.art import Details, draw_portrait, restyle
+from avatar_creator_tasks.providers.sketch.art.look import resolve
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 
 REQUEST = PortraitRequest(
@@ -153,6 +154,33 @@ async def test_without_a_reference_the_provider_draws_the_attributes() -> None:
     drawn = draw_portrait(REQUEST.attributes, seed=5, width=256, height=256, on_step=ignore)
     assert pixels_sha256(portrait.image) == pixels_sha256(drawn)
     assert recorded.progress[-1] == 1
+
+
+async def test_without_a_reference_the_provider_draws_words_of_the_callers_prompt() -> None:
+    request = replace(
+        REQUEST, prompt="a man, professional photo", caller_prompt="perempuan berhijab, kacamata"
+    )
+    portrait = await SketchProvider().generate(request, RecordedReports().reports())
+    drawn = draw_portrait(
+        replace(REQUEST.attributes, headwear="hijab"),
+        Details(adult=True, glasses=True),
+        seed=5,
+        width=256,
+        height=256,
+        on_step=ignore,
+    )
+    assert pixels_sha256(portrait.image) == pixels_sha256(drawn)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_details_are_drawn_with_every_seed(seed: int) -> None:
+    man = resolve(
+        Attributes(gender="male"), seed, Details(adult=True, glasses=False, earrings=True, beard="")
+    )
+    assert (man.adult, man.glasses, man.earrings, man.beard) == (True, "", True, "")
+    bearded = resolve(Attributes(), seed, Details(glasses=True, beard="full"))
+    assert (bool(bearded.glasses), bearded.beard) == (True, "full")
+    assert resolve(Attributes(), seed, Details(beard="full")).skin == resolve(Attributes(), seed).skin
 
 
 async def test_a_cancelled_generation_stops_after_the_current_step() -> None:

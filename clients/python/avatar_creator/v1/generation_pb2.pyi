@@ -626,7 +626,7 @@ class Recipe(_message.Message):
     form. Empty for `sketch`.
     """
     model_revision: _builtins.str
-    """Commit or tag of the model. Empty if the route does not report it."""
+    """Commit or tag of the model; for `sketch`, the version of its drawing. Empty if the route does not report it."""
     lora: _builtins.str
     """Repository of the LoRA (low-rank adaptation: extra weights for the model). Empty if there was none."""
     lora_weight_file: _builtins.str
