@@ -204,8 +204,8 @@ SELECT pg_temp.id(6, at, n), id, 1,
     '', '', at + interval '2 s', end_time
 FROM work WHERE state != 'pending';
 INSERT INTO generation_recipes (generation_id, recipe)
-SELECT id, jsonb_build_object('provider', 'sketch', 'route', 'local', 'model', '', 'seed', n, 'width', 1024,
-    'height', 1024, 'enhanced_prompt', prompt, 'provider_prompt', prompt,
+SELECT id, jsonb_build_object('provider', 'sketch', 'route', 'local', 'model', '', 'model_revision', '2',
+    'seed', n, 'width', 1024, 'height', 1024, 'enhanced_prompt', prompt, 'provider_prompt', prompt,
     'pixels_sha256', md5(id) || md5(prompt), 'software', 'avatar-creator')
 FROM work WHERE state = 'completed';
 
