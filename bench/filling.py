@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg2
 
+from avatar_creator_server.generations.route_factory import SKETCH_REVISION
+
 LARGEST_USER = "user-1"
 """User with the most avatars and uses."""
 FAVORITE_SHARE = 50
@@ -204,8 +206,9 @@ SELECT pg_temp.id(6, at, n), id, 1,
     '', '', at + interval '2 s', end_time
 FROM work WHERE state != 'pending';
 INSERT INTO generation_recipes (generation_id, recipe)
-SELECT id, jsonb_build_object('provider', 'sketch', 'route', 'local', 'model', '', 'seed', n, 'width', 1024,
-    'height', 1024, 'enhanced_prompt', prompt, 'provider_prompt', prompt,
+SELECT id, jsonb_build_object('provider', 'sketch', 'route', 'local', 'model', '',
+    'model_revision', %(sketch_revision)s::TEXT, 'seed', n, 'width', 1024, 'height', 1024,
+    'enhanced_prompt', prompt, 'provider_prompt', prompt,
     'pixels_sha256', md5(id) || md5(prompt), 'software', 'avatar-creator')
 FROM work WHERE state = 'completed';
 
@@ -325,6 +328,7 @@ def fill(
         "rare_app": RARE_APP,
         "rare_word": RARE_WORD,
         "waiting_users": -(-users // 20),
+        "sketch_revision": SKETCH_REVISION,
     }
     with closing(psycopg2.connect(database_url)) as connection:
         with connection, connection.cursor() as cursor:

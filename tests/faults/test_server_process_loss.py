@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from threading import Event
 
 import grpc
 import pytest
 
 from avatar_creator import AvatarCreator
+from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from avatar_creator_server.database.migrator import HISTORY_TABLE
 from tests.contract.calls import Calls
 from tests.support.background import InBackground
@@ -15,8 +17,8 @@ from tests.support.server_processes import answering_process, connected_to_each,
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
 
-CALLS = 150
-"""Calls of each client. The process is killed during the first half."""
+CALLS = 50
+"""Calls that each client makes at least before the process is killed, and again after that."""
 
 
 @pytest.fixture
@@ -54,21 +56,24 @@ def test_a_killed_process_returns_and_its_clients_notice_nothing_but_retries(
         killed = event["process"]
         (other,) = (number for number in calls if number != killed)
 
+        enough = Event()
+
         def call_with_retries() -> None:
-            for _ in range(CALLS):
+            while not enough.is_set():
                 client.projects.create("With retries")
                 done["patient"] += 1
 
         def call_the_other_process() -> None:
-            for _ in range(CALLS):
+            while not enough.is_set():
                 calls[other].create_project("Elsewhere")
                 done["direct"] += 1
 
         callers = [InBackground(call_with_retries), InBackground(call_the_other_process)]
-        wait_until(lambda: min(done.values()) > CALLS // 10)
+        wait_until(lambda: min(done.values()) > CALLS)
         processes_of(server)[killed].kill()
-        assert min(CALLS - number for number in done.values()) > 0, "the kill came after the calls"
-
+        at_the_kill = dict(done)
+        wait_until(lambda: all(done[caller] > at_the_kill[caller] + CALLS for caller in done), 60.0)
+        enough.set()
         assert [caller.outcome(60) for caller in callers] == [None, None]
 
     wait_until(lambda: starts_of(server, killed) == 2, 30.0)
@@ -78,30 +83,23 @@ def test_a_killed_process_returns_and_its_clients_notice_nothing_but_retries(
     with connected_to_each(distributed, server, user) as calls:
         assert sorted(calls) == [1, 2]
     names = [row["name"] for row in distributed.rows("avatar_projects")]
-    assert names.count("With retries") == names.count("Elsewhere") == CALLS
+    assert (names.count("With retries"), names.count("Elsewhere")) == (done["patient"], done["direct"])
 
 
-def test_a_call_without_retries_ends_unavailable_when_its_process_is_killed(
+def test_a_running_call_ends_unavailable_when_its_process_is_killed(
     distributed: Deployment, server: ServiceProcess, user: str
 ) -> None:
     with Calls(distributed.target, distributed.token(user), own_connection=True) as calls:
         number = answering_process(calls, server, user)
-        made = 0
-
-        def call_until_failure() -> grpc.RpcError:
-            nonlocal made
-            while True:
-                try:
-                    calls.create_project()
-                except grpc.RpcError as error:
-                    return error
-                made += 1
-
-        calling = InBackground(call_until_failure)
-        wait_until(lambda: made > 10)
+        generation = calls.create_generation(calls.create_project().id)
+        # A watch runs until it is ended, so the kill cannot fall between two calls.
+        states = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
+        assert next(states).generation.id == generation.id
         processes_of(server)[number].kill()
 
-        assert calling.outcome().code() == grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(grpc.RpcError) as ended:
+            next(states)
+        assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
         wait_until(lambda: starts_of(server, number) == 2, 30.0)
 
 

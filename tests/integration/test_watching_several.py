@@ -303,6 +303,11 @@ async def test_open_watches_keep_no_message_in_memory(studio: Studio) -> None:
     )
     deployment = studio.service.deployment
     metadata = (("authorization", f"Bearer {deployment.token(studio.user)}"),)
+
+    def messages() -> list[Any]:
+        return [each for each in gc.get_objects() if isinstance(each, messages_of_watches)]
+
+    of_other_tests = messages()
     async with grpc.aio.insecure_channel(deployment.target) as channel:
         # Requests and responses are bytes here, so all messages are those of the server.
         watches: list[Any] = []
@@ -313,7 +318,7 @@ async def test_open_watches_keep_no_message_in_memory(studio: Studio) -> None:
             assert generation.id.encode() in await watch.read()
 
         def are_gone() -> bool:
-            return not any(isinstance(each, messages_of_watches) for each in gc.get_objects())
+            return all(any(each is other for other in of_other_tests) for each in messages())
 
         await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")
         await studio.cancel(generation)
