@@ -148,12 +148,12 @@ $(PGBOUNCER): tests/support/unpack_pgbouncer.sh
 	.venv-protos/bin/python -m pip install --quiet --disable-pip-version-check --requirement protos/requirements.txt
 	touch $@
 
-build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) .venv-protos/.installed
+build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) $(wildcard protos_third_party/google/*/*.proto) .venv-protos/.installed
 	rm -rf build/protos && mkdir -p build/protos
-	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos \
+	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos --proto_path=protos_third_party \
 		--plugin=protoc-gen-mypy=.venv-protos/bin/protoc-gen-mypy \
 		--python_out=build/protos --mypy_out=quiet:build/protos protos/avatar_creator/v1/*.proto
-	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos \
+	.venv-protos/bin/python -m grpc_tools.protoc --proto_path=protos --proto_path=protos_third_party \
 		--plugin=protoc-gen-mypy_grpc=.venv-protos/bin/protoc-gen-mypy_grpc \
 		--grpc_python_out=build/protos --mypy_grpc_out=quiet:build/protos protos/avatar_creator/v1/*_service.proto
 	touch $@

@@ -8,7 +8,6 @@ It picks one of the user's avatars or has one generated, writes a picture for ea
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from avatar_creator import (
     ResourceExhaustedError,
 )
 
-TARGET = os.environ.get("AVATAR_CREATOR_TARGET", "localhost:50051")
 POSES = ("standing", "walking", "sitting")
 
 
@@ -52,7 +50,7 @@ def write_poses(client: AvatarCreator, avatar: Avatar, folder: Path) -> None:
 
 def main(description: str) -> None:
     """Make the poses, or exit with a message that says what the user can do."""
-    with AvatarCreator(TARGET, token=os.environ["AVATAR_CREATOR_TOKEN"]) as client:
+    with AvatarCreator() as client:
         try:
             avatar = pick_avatar(client, description)
             write_poses(client, avatar, Path("poses"))

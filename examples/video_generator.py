@@ -11,15 +11,12 @@ from the video's name, so the service answers with what it made the first time.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import uuid
 from contextlib import aclosing
 from pathlib import Path
 
 from avatar_creator import AsyncAvatarCreator, AvatarCreatorError, Generation
-
-TARGET = os.environ.get("AVATAR_CREATOR_TARGET", "localhost:50051")
 
 
 def request_id(video: str, step: str) -> str:
@@ -67,7 +64,7 @@ async def use_portrait(client: AsyncAvatarCreator, video: str, portrait: Generat
 async def main(video: str, roles: list[str]) -> None:
     """Put the portraits into a folder named after the video, or exit with the reason."""
     await asyncio.to_thread(Path(video).mkdir, exist_ok=True)
-    async with AsyncAvatarCreator(TARGET, token=os.environ["AVATAR_CREATOR_TOKEN"]) as client:
+    async with AsyncAvatarCreator() as client:
         try:
             cast = await generate_cast(client, video, roles)
             used = await asyncio.gather(*(use_portrait(client, video, portrait) for portrait in cast))

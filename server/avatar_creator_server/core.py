@@ -11,6 +11,7 @@ from avatar_creator_server.contract.generation_codec import ProtobufGenerationCo
 from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.database.migrator import migrate, require_current
 from avatar_creator_server.generations.availability import AvailabilityReader
+from avatar_creator_server.generations.bulk_changes import BulkChanges
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.claims import Shares
 from avatar_creator_server.generations.current_routes import CurrentRoutes
@@ -18,10 +19,14 @@ from avatar_creator_server.generations.events import GenerationEvents
 from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.leases import GenerationLeases
 from avatar_creator_server.generations.moderation import Moderation
+from avatar_creator_server.generations.pauses import RouteNames
 from avatar_creator_server.generations.project_deletion import ProjectDeletion
+from avatar_creator_server.generations.queue_control import QueueControl
 from avatar_creator_server.generations.queue_positions import QueuePositions
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.spending import Limits
+from avatar_creator_server.generations.user_activity import UserRanking
+from avatar_creator_server.generations.user_limits import UserLimits
 from avatar_creator_server.generations.watch import GenerationWatches
 from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.images.decoding.decoders import Decoders
@@ -70,6 +75,10 @@ class Core:
     availability: AvailabilityReader
     cancellations: EventWaiter
     moderation: Moderation
+    bulk_changes: BulkChanges
+    queue_control: QueueControl
+    user_limits: UserLimits
+    user_ranking: UserRanking
 
     @classmethod
     def wire(cls, settings: Settings) -> Core:
@@ -107,11 +116,18 @@ class Core:
         moderation = Moderation.of(
             settings.prompt_deny_list_file, settings.moderation_url, settings.moderation_api_key
         )
-        workers = Workers(database, routes.from_text.provider)
+        route_names = RouteNames.of(routes)
+        workers = Workers(database, routes.from_text.provider, route_names)
         circuit_breakers = CircuitBreakers(database, list(routes.named()))
         shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
         queue_positions = QueuePositions(database, workers, shares)
         feed = GenerationFeed(database, queue_positions)
+        limits = Limits(
+            concurrent=settings.generation_limit_concurrent,
+            per_minute=settings.generation_limit_per_minute,
+            per_day=settings.generation_limit_per_day,
+            spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
+        )
         generations = Generations(
             database,
             events,
@@ -120,12 +136,7 @@ class Core:
             new_seed=lambda: secrets.randbits(32),
             routes=current_routes,
             prompt_style=settings.prompt_style,
-            limits=Limits(
-                concurrent=settings.generation_limit_concurrent,
-                per_minute=settings.generation_limit_per_minute,
-                per_day=settings.generation_limit_per_day,
-                spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
-            ),
+            limits=limits,
             moderation=moderation,
             queue_positions=queue_positions,
             workers=workers,
@@ -142,7 +153,7 @@ class Core:
             avatars=Avatars(database, files, notifier, EventWaiter(bus, THUMBNAIL_READY), pager, decoders),
             generations=generations,
             feed=feed,
-            leases=GenerationLeases(database, events, files, shares),
+            leases=GenerationLeases(database, events, files, shares, route_names),
             background_jobs=BackgroundJobQueue(database),
             usage=Usage(database, pager),
             gallery=Gallery(database, pager),
@@ -153,6 +164,10 @@ class Core:
             availability=AvailabilityReader(database, circuit_breakers, workers),
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
+            bulk_changes=BulkChanges(database, generations),
+            queue_control=QueueControl(database, pager, workers, notifier, routes),
+            user_limits=UserLimits(database, limits),
+            user_ranking=UserRanking(database, pager),
         )
 
     def ensure_schema(self) -> None:

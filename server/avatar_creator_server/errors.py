@@ -101,6 +101,10 @@ class FailedPreconditionError(AvatarCreatorError):
     """The resource is not in the state that the call needs."""
 
 
+class AbortedError(AvatarCreatorError):
+    """A concurrent call changed the resource."""
+
+
 class UnauthenticatedError(AvatarCreatorError):
     """The call has no valid token."""
 

@@ -83,7 +83,8 @@ class FairQueue(Generic[W]):
             user_limit.at_once if user_limit is not None else at_once,
         )
         self._waiting_factor = waiting_factor
-        self._running: Counter[str] = Counter()
+        # Not a counter: each call of the API has several turns, and a counter's methods are slower.
+        self._running: dict[str, int] = {}
         self._running_count = 0
         self._users_at_limit = 0
         self._waiting: OrderedDict[str, dict[W, bool]] = OrderedDict()
@@ -131,10 +132,10 @@ class FairQueue(Generic[W]):
 
     def begin_at_once(self, user_id: str) -> bool:
         """Return True if a call of the user has a turn now; False if it would have to wait."""
-        is_free = self.is_free(user_id)
-        if is_free:
-            self._take(user_id)
-        return is_free
+        if user_id in self._waiting or not self._may_run(user_id):
+            return False
+        self._take(user_id)
+        return True
 
     def begin(self, call: W, *, is_patient: bool = False) -> bool:
         """Return True if the call has a turn now. Otherwise it waits, and `end` returns it later.
@@ -167,12 +168,14 @@ class FairQueue(Generic[W]):
 
     def end(self, user_id: str) -> W | None:
         """End a turn, and return the waiting call that has the next one; None if none can have it."""
-        if self._running[user_id] == self._at_once_per_user:
+        running = self._running[user_id]
+        if running == self._at_once_per_user:
             self._users_at_limit -= 1
         self._running_count -= 1
-        self._running[user_id] -= 1
-        if not self._running[user_id]:
+        if running == 1:
             del self._running[user_id]
+        else:
+            self._running[user_id] = running - 1
         for next_user in self._candidates():
             if self._may_run(next_user):
                 call = next(iter(self._waiting[next_user]))
@@ -195,7 +198,7 @@ class FairQueue(Generic[W]):
     def refusal(self, user_id: str) -> AvatarCreatorError:
         """Return the error for a call that finds no place, or has waited too long."""
         limit = self._user_limit
-        is_own = self._running[user_id] >= self._at_once_per_user or (
+        is_own = self._running.get(user_id, 0) >= self._at_once_per_user or (
             self._impatient[user_id] > 0 and self._has_all_places(user_id)
         )
         if limit is None or not is_own:
@@ -217,29 +220,30 @@ class FairQueue(Generic[W]):
         return self._impatient[user_id] >= self._waiting_factor * self._at_once_per_user
 
     def _may_run(self, user_id: str) -> bool:
-        kept = self._for_newcomers if self._running[user_id] else 0
+        running = self._running.get(user_id, 0)
+        kept = self._for_newcomers if running else 0
         if self._running_count >= self._at_once - kept:
             return False
         if user_id == self._background:
             return True
-        return self._users_have_room() and self._running[user_id] < self._at_once_per_user
+        return running < self._at_once_per_user and self._users_have_room()
 
     def _users_have_room(self) -> bool:
         if self._background is None:
             return self._running_count < self._at_once
-        return self._running_count - self._running[self._background] < self._at_once_of_users
+        return self._running_count - self._running.get(self._background, 0) < self._at_once_of_users
 
     def _candidates(self) -> Iterable[str]:
         """Return the users who may have the next turn, the one served longest ago first."""
         background = self._background
-        if background is None or self._users_have_room():
+        if background is None or not self._waiting or self._users_have_room():
             return self._waiting
         return (background,) if background in self._waiting else ()
 
     def _take(self, user_id: str) -> None:
-        self._running[user_id] += 1
+        running = self._running[user_id] = self._running.get(user_id, 0) + 1
         self._running_count += 1
-        if self._running[user_id] == self._at_once_per_user:
+        if running == self._at_once_per_user:
             self._users_at_limit += 1
 
     def _remove(self, call: W) -> None:

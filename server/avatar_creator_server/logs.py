@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -20,9 +21,6 @@ from structlog.typing import EventDict
 from avatar_creator_server.redaction import Redactor
 
 log = structlog.get_logger()
-
-_OURS = ("level", "timestamp")
-"""Fields without texts of others. A secret such as `info` must not change them."""
 
 
 def configure_logging(level: str, redactor: Redactor, *, process: int | None = None) -> None:
@@ -46,12 +44,14 @@ def configure_logging(level: str, redactor: Redactor, *, process: int | None = N
                 return [redact(each) for each in value]
         return redactor.redact(repr(value))
 
-    def redact_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        # Before the renderer: it escapes the values, and a hidden part of an escaped line could end a text.
-        return {name: value if name in _OURS else redact(value) for name, value in event.items()}
+    of_process = {} if process is None else {"process": process}
 
-    def add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        return event if process is None else {**event, "process": process}
+    def complete(_logger: Any, level: str, event: EventDict) -> EventDict:
+        # Before the renderer: it escapes the values, and a hidden part of an escaped line could end a text.
+        redacted = {name: redact(value) for name, value in event.items()}
+        # After the redaction: a secret such as `info` must not change them.
+        timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return {**redacted, **of_process, "level": level, "timestamp": timestamp}
 
     on_terminal = sys.stderr.isatty()
     # Plain tracebacks, because structlog's own show local variables, and so keys and prompts.
@@ -59,11 +59,8 @@ def configure_logging(level: str, redactor: Redactor, *, process: int | None = N
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            add_process,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            redact_values,
+            complete,
             terminal_renderer if on_terminal else _render_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

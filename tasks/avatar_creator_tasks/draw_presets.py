@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avatar_creator_server.database import seed_data
-from avatar_creator_server.images.processing import encode_png, make_thumbnail
+from avatar_creator_server.images.processing import thumbnail_of
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.sketch.art import draw_portrait
 
@@ -34,7 +34,7 @@ def draw_picture(preset: Mapping[str, Any]) -> bytes:
         height=SIDE_PIXELS,
         on_step=lambda _done, _total: None,
     )
-    return make_thumbnail(encode_png(portrait).data).data
+    return thumbnail_of(portrait).data
 
 
 def draw_pictures(gallery: Path) -> None:

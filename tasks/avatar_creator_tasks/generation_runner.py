@@ -29,9 +29,10 @@ from avatar_creator_server.generations.leases import (
     SAVING_PERCENT,
     GenerationLeases,
 )
+from avatar_creator_server.generations.limitations import limitations
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
-from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
+from avatar_creator_server.generations.recipes.comparison import color_difference, pixels_sha256
 from avatar_creator_server.generations.recipes.embedding import png_with_recipe
 from avatar_creator_server.generations.recipes.recipe import Recipe, this_software
 from avatar_creator_server.generations.records import (
@@ -43,9 +44,9 @@ from avatar_creator_server.generations.records import (
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.images.decoding.decoders import DecodingFailedError
 from avatar_creator_server.images.picture import Picture
-from avatar_creator_server.images.processing import fitted, make_thumbnail
+from avatar_creator_server.images.processing import fitted, thumbnail_of
 from avatar_creator_server.images.records import StoredFile
-from avatar_creator_server.people.vocabulary import shown_age_range
+from avatar_creator_server.people.person import shown_attributes
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_tasks.database_outage import retry_through_outage
 from avatar_creator_tasks.picture_moderation import CheckedPortrait, PictureModerator
@@ -178,11 +179,8 @@ class GenerationRunner:
         checked = await self._draw(prepared, progress, held)
         portrait = checked.portrait
         await progress.reach(SAVING_PERCENT[0], GenerationStage.SAVING)
-        recipe = await asyncio.to_thread(_recipe_of, lease.generation, prepared, checked)
-        omit_recipe, user_id = lease.generation.options.omit_recipe, lease.generation.user_id
-        picture = await asyncio.to_thread(png_with_recipe, portrait.image, recipe, omit_recipe=omit_recipe)
-        # In this process: the pixels are our own, and a picture that is paid for waits for no free decoder.
-        thumbnail = await asyncio.to_thread(make_thumbnail, picture.data)
+        recipe, picture, thumbnail = await asyncio.to_thread(_encoded, lease.generation, prepared, checked)
+        user_id = lease.generation.user_id
         until = asyncio.get_running_loop().time() + self._storage_seconds
         held.files.append(await self._stage(user_id, picture, until))
         await progress.reach(sum(SAVING_PERCENT) // 2, GenerationStage.SAVING)
@@ -243,10 +241,8 @@ class GenerationRunner:
             route=route,
             prompt=await self._provider_prompt(lease, route),
             negative_prompt=negative_prompt or (NEGATIVE_PROMPT if route.default_negative_prompt else ""),
-            attributes=replace(
-                generation.attributes,
-                age_range=shown_age_range(generation.attributes.age_range, generation.persona.age),
-            ),
+            caller_prompt=generation.prompt,
+            attributes=shown_attributes(generation.attributes, generation.persona),
             seed=generation.seed_used,
             width=options.width,
             height=options.height,
@@ -325,12 +321,9 @@ class GenerationRunner:
             )
         if route.choice == choice:
             return lease, route
-        dropped = [
-            violation.description
-            for violation in route.unsupported_options(generation.options, has_reference=has_reference)
-        ]
+        dropped = [violation.description for violation in limitations(route, generation)]
         if dropped and generation.options.strict:
-            raise _error_before_request("OPTION_NOT_HONOURED", "; ".join(dropped))
+            raise _error_before_request("OPTION_NOT_SUPPORTED", "; ".join(dropped))
         changed = _changed_choice(choice, route) if choice is not None else ""
         warnings = [changed, *dropped, route.notice]
         return await self._leases.choose_again(lease, route, [each for each in warnings if each]), route
@@ -457,7 +450,7 @@ class GenerationRunner:
         if source.image is not None:
             original = await self._original(lease.generation.user_id, source.image, portrait.image.size)
             if original is not None:
-                difference = await asyncio.to_thread(colour_difference, original, portrait.image)
+                difference = await asyncio.to_thread(color_difference, original, portrait.image)
         return Reproduction(recipe.pixels_sha256 == source.pixels_sha256, difference)
 
     async def _original(self, user_id: str, file: StoredFile, size: tuple[int, int]) -> Image.Image | None:
@@ -580,6 +573,16 @@ def _failure_of(error: ProviderError) -> Failure:
 
 def _reference_strength(generation: Generation) -> float:
     return generation.options.reference_strength or DEFAULT_REFERENCE_STRENGTH
+
+
+def _encoded(
+    generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait
+) -> tuple[Recipe, Picture, Picture]:
+    """Return the recipe, the file of the picture and its thumbnail."""
+    image = checked.portrait.image
+    recipe = _recipe_of(generation, prepared, checked)
+    picture = png_with_recipe(image, recipe, omit_recipe=generation.options.omit_recipe)
+    return recipe, picture, thumbnail_of(image)
 
 
 def _recipe_of(generation: Generation, prepared: _PreparedRequest, checked: CheckedPortrait) -> Recipe:

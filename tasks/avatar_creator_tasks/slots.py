@@ -24,6 +24,7 @@ class Slots:
         self._run_one = run_one
         self._woken = False
         self._stopping = False
+        self._drained = False
         self._working: set[asyncio.Task[None]] = set()
         self._waking: set[asyncio.Task[None]] = set()
 
@@ -32,7 +33,7 @@ class Slots:
 
         If no slot is free, the first slot that finds no due job looks once more, so no wake-up is lost.
         """
-        if self._stopping:
+        if self._stopping or self._drained:
             return
         if self._free == 0:
             self._woken = True
@@ -52,6 +53,12 @@ class Slots:
             self._waking.add(waking)
             waking.add_done_callback(self._waking.discard)
 
+    def set_drained(self, drained: bool) -> bool:
+        """Start no new job while drained; running jobs go on. Return whether this is a change."""
+        changed = drained != self._drained
+        self._drained = drained
+        return changed
+
     async def stop(self, grace_seconds: float) -> None:
         """Start no new job; let running jobs finish within the grace period, then cancel them."""
         self._stopping = True
@@ -65,7 +72,7 @@ class Slots:
 
     async def _work(self) -> None:
         try:
-            while not self._stopping:
+            while not (self._stopping or self._drained):
                 self._woken = False
                 if not await self._run_one() and not self._woken:
                     return

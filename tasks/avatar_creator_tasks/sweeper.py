@@ -1,7 +1,8 @@
 """The sweeper: finds due jobs that no wake-up announced, and clears away what is left over.
 
 A job can become due without a wake-up: its retry delay ends, its worker is lost, or the wake-up is lost. The
-search for due jobs has a loop of its own, because clearing away can take minutes.
+search for due jobs has a loop of its own, because clearing away can take minutes. The same statement tells
+whether an operator drains this worker.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from peewee import SQL, Select, fn
 
 from avatar_creator_server.database.compiled_queries import CompiledStatement, compiled, parameter
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob
+from avatar_creator_server.database.models import AvatarGeneration, BackgroundJob, RunningWorker
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.database.models.generation import is_delayed
 from avatar_creator_server.generations.claims import end_delays, enter_missing_turns
@@ -41,8 +43,20 @@ TIDY_ROWS = 500
 class Sweeper:
     """Wakes the slots of its own worker, so that jobs run even while Redis is unavailable."""
 
-    def __init__(self, database: Database, files: Files, generations: Slots, background_jobs: Slots) -> None:
+    def __init__(
+        self, database: Database, files: Files, worker: str, generations: Slots, background_jobs: Slots
+    ) -> None:
+        """Create the sweeper.
+
+        Args:
+            database: The database.
+            files: The files of the service.
+            worker: Name of the worker.
+            generations: The worker's slots for generations.
+            background_jobs: Its slots for background jobs.
+        """
         self._database = database
+        self._worker = worker
         self._files = files
         self._generations = generations
         self._background_jobs = background_jobs
@@ -58,7 +72,12 @@ class Sweeper:
                 loops.create_task(_repeat(sweep, seconds))
 
     async def _wake_slots(self) -> None:
-        generation_due, job_due, retry_due = await self._database.read(self._due)
+        generation_due, job_due, retry_due, drained = await self._database.read(self._due)
+        if self._generations.set_drained(drained):
+            if drained:
+                log.info("worker_drained", worker=self._worker)
+            else:
+                log.info("worker_resumed", worker=self._worker)
         if retry_due:
             while await self._database.write(self._end_delays) >= TIDY_ROWS:
                 pass
@@ -67,10 +86,11 @@ class Sweeper:
         if job_due:
             self._background_jobs.wake_soon()
 
-    def _due(self) -> tuple[bool, bool, bool]:
-        cursor = _due_query(self._database.is_postgresql).run(now=datetime.now(UTC))
-        generation_due, job_due, retry_due = cursor.fetchone()
-        return bool(generation_due), bool(job_due), bool(retry_due)
+    def _due(self) -> tuple[bool, bool, bool, bool]:
+        query = _due_query(self._database.is_postgresql)
+        cursor = query.run(now=datetime.now(UTC), worker=self._worker)
+        generation_due, job_due, retry_due, drained = cursor.fetchone()
+        return bool(generation_due), bool(job_due), bool(retry_due), bool(drained)
 
     def _end_delays(self) -> int:
         return end_delays(self._database, self._database.now(), TIDY_ROWS)
@@ -102,7 +122,9 @@ def _due_query(is_postgresql: bool) -> CompiledStatement:
     retries = AvatarGeneration.select(SQL("1")).where(
         is_delayed(AvatarGeneration), AvatarGeneration.due_time <= now
     )
-    query = Select(columns=[fn.EXISTS(generations), fn.EXISTS(background_jobs), fn.EXISTS(retries)])
+    row: Any = RunningWorker
+    drained = row.select(SQL("1")).where(row.name == parameter("worker"), row.drain_time.is_null(False))
+    query = Select(columns=[fn.EXISTS(each) for each in (generations, background_jobs, retries, drained)])
     return CompiledStatement(query.bind(database_proxy))
 
 

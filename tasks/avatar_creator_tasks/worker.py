@@ -95,7 +95,9 @@ class Worker:
         await self._moderator.load()
         # Before the first claim, so that a server never shows a running generation without its worker.
         await self._presence.start()
-        sweeper = Sweeper(self._core.database, self._core.files, self._generations, self._background_jobs)
+        sweeper = Sweeper(
+            self._core.database, self._core.files, self._name, self._generations, self._background_jobs
+        )
         background = [
             asyncio.create_task(sweeper.run(), name="sweeper"),
             asyncio.create_task(

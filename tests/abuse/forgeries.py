@@ -37,10 +37,10 @@ Forgery = Callable[["Pipeline", str, str, int], object]
 
 FORGERIES: dict[str, Forgery] = {
     "changes": lambda pipe, project_id, generation_id, number: pipe.publish(
-        GENERATION_CHANGED, ChangeHint(generation_id, project_id, _LATEST + number).encode()
+        GENERATION_CHANGED, ChangeHint(generation_id, project_id, "", _LATEST + number).encode()
     ),
     "changes of unknown generations": lambda pipe, project_id, generation_id, number: pipe.publish(
-        GENERATION_CHANGED, ChangeHint(f"unknown-{number}", project_id, _LATEST).encode()
+        GENERATION_CHANGED, ChangeHint(f"unknown-{number}", project_id, "", _LATEST).encode()
     ),
     "deletions": lambda pipe, project_id, generation_id, number: pipe.publish(
         PROJECT_DELETED, f"{project_id}\n{generation_id}"

@@ -42,9 +42,9 @@ class Blocking:
     def _blocking(self, method: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             result = method(*args, **kwargs)
-            return (
-                BlockingIterator(result, self._runner) if hasattr(result, "__aiter__") else self._run(result)
-            )
+            if hasattr(result, "__aiter__"):
+                return BlockingIterator(result, self._runner)
+            return self._run(result) if inspect.isawaitable(result) else Blocking(result, self._runner)
 
         return call
 
@@ -81,7 +81,8 @@ class Connector:
         self._clients: list[Any] = []
         self._runner = asyncio.Runner()
 
-    def __call__(self, target: str, **options: Any) -> Any:
+    def __call__(self, target: str | None, **options: Any) -> Any:
+        options.setdefault("token", "a-token")
         options.setdefault("backoff", Backoff(random=lambda: 0.0))
         options.setdefault("clock", self.time.clock)
         client: Any

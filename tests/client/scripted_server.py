@@ -75,6 +75,8 @@ class Received:
     method: str
     metadata: dict[str, str]
     seconds_left: float
+    peer: str
+    """Address of the client's end of the connection."""
     requests: list[Any] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     """Set when the call has ended, from either side."""
@@ -89,7 +91,12 @@ class Received:
 class ScriptedServer:
     """A server that answers the n-th call of a method with the n-th script for it."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        credentials: grpc.ServerCredentials | None = None,
+        port: int | None = None,
+        host: str = "localhost",
+    ) -> None:
         """Start it on `port`, or on a free one.
 
         The kernel would choose a port that is free on ::1, and another process may have it on 127.0.0.1. A
@@ -105,7 +112,7 @@ class ScriptedServer:
                 register = getattr(services, f"add_{service.name}Servicer_to_server")
                 register(self._servicer(service, getattr(services, f"{service.name}Servicer")), self._server)
         self.port = free_port() if port is None else port
-        self.target = f"localhost:{self.port}"
+        self.target = f"{host}:{self.port}"
         if credentials is None:
             self._server.add_insecure_port(self.target)
         else:
@@ -136,6 +143,7 @@ class ScriptedServer:
                 method.name,
                 dict(context.invocation_metadata()),
                 context.time_remaining(),
+                context.peer(),
                 over=over,
             )
             self.calls.append(call)

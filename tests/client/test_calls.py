@@ -146,17 +146,21 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "projects.update, one cleared": (
         "UpdateProject",
-        lambda c: c.projects.update("p1", description=""),
-        UpdateProjectRequest(project=AvatarProject(id="p1"), update_mask=FieldMask(paths=["description"])),
+        lambda c: c.projects.update("p1", description="", request_id="r1"),
+        UpdateProjectRequest(
+            project=AvatarProject(id="p1"), update_mask=FieldMask(paths=["description"]), request_id="r1"
+        ),
         UpdateProjectResponse(project=PROJECT),
         PROJECT,
     ),
     "projects.update, both": (
         "UpdateProject",
-        lambda c: c.projects.update("p1", name="n", description="d"),
+        lambda c: c.projects.update("p1", name="n", description="d", expected_revision=3, request_id="r1"),
         UpdateProjectRequest(
             project=AvatarProject(id="p1", name="n", description="d"),
             update_mask=FieldMask(paths=["name", "description"]),
+            expected_revision=3,
+            request_id="r1",
         ),
         UpdateProjectResponse(project=PROJECT),
         PROJECT,
@@ -177,10 +181,14 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
     ),
     "avatars.update": (
         "UpdateAvatar",
-        lambda c: c.avatars.update("a1", persona={}, attributes={"hair_style": "short"}),
+        lambda c: c.avatars.update(
+            "a1", persona={}, attributes={"hair_style": "short"}, expected_revision=3, request_id="r1"
+        ),
         UpdateAvatarRequest(
             avatar=Avatar(id="a1", persona=Persona(), attributes=SHORT_HAIR),
             update_mask=FieldMask(paths=["persona", "attributes"]),
+            expected_revision=3,
+            request_id="r1",
         ),
         UpdateAvatarResponse(avatar=AVATAR),
         AVATAR,

@@ -15,7 +15,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from avatar_creator import AsyncAvatarCreator, AvatarCreator, CallCancelledError, NotFoundError
+from avatar_creator import (
+    AsyncAvatarCreator,
+    AvatarCreator,
+    CallCancelledError,
+    NotFoundError,
+    UnavailableError,
+)
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectResponse, ListProjectsRequest
 from avatar_creator.v1.avatar_project_service_pb2_grpc import AvatarProjectServiceStub
@@ -47,7 +53,7 @@ class TestToken:
         self, connect: Connector, server: ScriptedServer
     ) -> None:
         server.script("GetProject", [ANSWER])
-        connect(server.target).projects.get("p1")
+        connect(server.target, token="").projects.get("p1")
         assert "authorization" not in server.calls[0].metadata
 
     def test_a_callable_token_is_called_before_every_attempt(
@@ -200,6 +206,34 @@ class TestTls:
             connect(tls_server.target, tls=True).avatars.delete("a1")
         assert tls_server.calls == []
 
+    def test_an_https_target_connects_with_tls(
+        self, connect: Connector, tls_server: ScriptedServer, certificate: tuple[bytes, bytes]
+    ) -> None:
+        tls_server.script("GetProject", [ANSWER])
+        client = connect(f"https://{tls_server.target}", root_certificates=certificate[1])
+        assert client.projects.get("p1").id == "p1"
+
+    def test_the_error_says_which_side_has_no_tls(
+        self,
+        connect: Connector,
+        server: ScriptedServer,
+        tls_server: ScriptedServer,
+        certificate: tuple[bytes, bytes],
+    ) -> None:
+        with pytest.raises(UnavailableError, match=r"server does not use TLS: .* http://host:port"):
+            connect(f"https://{server.target}", retries=0).projects.get("p1")
+        with pytest.raises(UnavailableError, match=r"as a server with TLS does: .* https://host:port"):
+            connect(tls_server.target, retries=0).projects.get("p1")
+
+    def test_the_error_says_what_is_wrong_with_a_certificate(
+        self, connect: Connector, tls_server: ScriptedServer, certificate: tuple[bytes, bytes]
+    ) -> None:
+        with pytest.raises(UnavailableError, match="no trusted authority signed the certificate"):
+            connect(f"https://{tls_server.target}", retries=0).projects.get("p1")
+        elsewhere = f"https://127.0.0.1:{tls_server.port}"
+        with pytest.raises(UnavailableError, match="certificate of the server is for another host name"):
+            connect(elsewhere, root_certificates=certificate[1], retries=0).projects.get("p1")
+
     def test_root_certificates_without_tls_are_an_error(self, connect: Connector) -> None:
         with pytest.raises(ValueError, match="tls"):
             connect("localhost:1", root_certificates=b"pem")
@@ -233,7 +267,7 @@ class TestClosing:
     def test_closing_ends_a_call_of_another_thread(self, server: ScriptedServer) -> None:
         server.script("GetProject", [UntilClientLeaves()])
         errors: list[BaseException] = []
-        client = AvatarCreator(server.target)
+        client = AvatarCreator(server.target, token="a-token")
 
         def wait() -> None:
             try:
@@ -250,7 +284,7 @@ class TestClosing:
 
     async def test_closing_ends_a_call_of_another_task(self, server: ScriptedServer) -> None:
         server.script("GetProject", [UntilClientLeaves()])
-        client = AsyncAvatarCreator(server.target)
+        client = AsyncAvatarCreator(server.target, token="a-token")
         waiting = asyncio.create_task(client.projects.get("p1"))
         assert await asyncio.to_thread(server.called.wait, 5)
         await client.close()
@@ -258,7 +292,7 @@ class TestClosing:
             await waiting
 
     def test_leaving_the_context_closes_the_client(self, server: ScriptedServer) -> None:
-        with AvatarCreator(server.target) as client:
+        with AvatarCreator(server.target, token="a-token") as client:
             pass
         with pytest.raises(CallCancelledError):
             client.projects.get("p1")
@@ -267,7 +301,7 @@ class TestClosing:
         server.script("GetProject", [ANSWER], [ANSWER])
         with grpc.insecure_channel(server.target) as channel:
             for _ in range(2):
-                with AvatarCreator(channel=channel) as client:
+                with AvatarCreator(channel=channel, token="a-token") as client:
                     assert client.projects.get("p1").id == "p1"
 
 
@@ -285,7 +319,7 @@ class TestCancellingATask:
         self, method: str, use: Callable[[AsyncAvatarCreator], Any], server: ScriptedServer
     ) -> None:
         server.script(method, [UntilClientLeaves()])
-        async with AsyncAvatarCreator(server.target) as client:
+        async with AsyncAvatarCreator(server.target, token="a-token") as client:
             task = asyncio.ensure_future(use(client))
             assert await asyncio.to_thread(server.called.wait, 5)
             task.cancel()

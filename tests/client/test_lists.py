@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.type.date_pb2 import Date
 
 from avatar_creator import enums
 from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
@@ -170,7 +171,9 @@ def test_the_sums_by_app_come_from_all_pages(client: Any, server: ScriptedServer
 
 
 def test_the_statistics_have_the_spending_of_all_pages(client: Any, server: ScriptedServer) -> None:
-    spending = [DailySpend(day="2026-11-26", app_id=name, price_micros=1) for name in "abc"]
+    spending = [
+        DailySpend(day=Date(year=2026, month=11, day=26), app_id=name, price_micros=1) for name in "abc"
+    ]
     server.script(
         "GetStats",
         [GetStatsResponse(avatar_count=5, spending=spending[:2], next_page_token="second")],

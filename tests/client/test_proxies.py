@@ -67,7 +67,7 @@ def test_no_proxy_is_used_if_the_caller_or_the_environment_says_so(
     once = Backoff(initial=100.0, maximum=100.0, random=lambda: 1.0)
     monkeypatch.setenv("https_proxy", proxy.url)
     with pytest.raises((UnavailableError, DeadlineExceededError)):
-        connect(REMOTE, token="a-token", proxy="", backoff=once, timeout=1.0).projects.get("p1")
+        connect(REMOTE, token="a-token", proxy=False, backoff=once, timeout=1.0).projects.get("p1")
     monkeypatch.setenv("no_proxy", "other, invalid")
     with pytest.raises((UnavailableError, DeadlineExceededError)):
         connect(REMOTE, token="a-token", backoff=once, timeout=1.0).projects.get("p1")
@@ -86,7 +86,7 @@ def test_a_service_on_this_machine_is_reached_without_the_proxy(
 
 
 @pytest.mark.parametrize(
-    "proxy_url", ["socks5://proxy:1080", "https://proxy:3128", "proxy", "http://", "http://a:b"]
+    "proxy_url", ["socks5://proxy:1080", "https://proxy:3128", "proxy", "", "http://", "http://a:b"]
 )
 def test_an_explicit_proxy_that_grpc_cannot_use_is_an_error(connect: Connector, proxy_url: str) -> None:
     with pytest.raises(ValueError, match="http://host:port"):

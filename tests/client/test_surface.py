@@ -100,7 +100,7 @@ def test_every_parameter_of_a_method_is_documented(method: str) -> None:
 
 def test_namespaces_are_those_the_clients_have() -> None:
     channel: Any = object()
-    for client in (AvatarCreator(channel=channel), AsyncAvatarCreator(channel=channel)):
+    for client in (AvatarCreator(channel=channel, token="t"), AsyncAvatarCreator(channel=channel, token="t")):
         index = 0 if isinstance(client, AvatarCreator) else 1
         assert {name: type(part) for name, part in vars(client).items() if not name.startswith("_")} == {
             name: classes[index] for name, classes in NAMESPACES.items()

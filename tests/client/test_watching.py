@@ -74,7 +74,7 @@ def known(server: ScriptedServer) -> list[int]:
 
 def targets(server: ScriptedServer) -> list[dict[str, int]]:
     return [
-        {target.generation_id: target.known_revision for target in call.request.targets}
+        {target.generation_id: target.known_revision for target in call.request.targets.targets}
         for call in server.received("WatchGenerations")
     ]
 
@@ -274,7 +274,8 @@ class TestSeveralGenerations:
     @pytest.mark.parametrize(
         "arguments",
         [
-            {},
+            {"targets": ["g1"], "user_id": "u1"},
+            {"project": "p1", "user_id": "u1"},
             {"targets": ["g1"], "project": "p1"},
             {"targets": [], "group_id": "g1"},
             {"project": "p1", "group_id": "g1"},
@@ -282,7 +283,7 @@ class TestSeveralGenerations:
         ],
         ids=str,
     )
-    def test_exactly_one_of_targets_project_and_group_is_required(
+    def test_only_one_of_targets_project_group_and_user_can_be_given(
         self, arguments: dict[str, Any], client: Any
     ) -> None:
         with pytest.raises(ValueError, match="targets"):
@@ -360,7 +361,7 @@ class TestProject:
         states.close()
         call = server.received("WatchGenerations")[0]
         assert call.over.wait(5)
-        assert (call.request.project_id, len(call.request.targets)) == ("p1", 0)
+        assert call.request == WatchGenerationsRequest(project_id="p1")
 
     def test_a_lost_connection_is_resumed_at_the_newest_change_and_no_state_comes_twice(
         self, client: Any, server: ScriptedServer
@@ -398,13 +399,31 @@ class TestProject:
             next(states)
         assert changed_since(server) == [25, 25, 30]
 
-    def test_changed_since_works_with_a_project_only(self, client: Any) -> None:
-        with pytest.raises(ValueError, match="project only"):
+    def test_changed_since_does_not_work_with_targets_or_a_group(self, client: Any) -> None:
+        with pytest.raises(ValueError, match="targets or group_id"):
             client.generations.watch_many(["g1"], changed_since=datetime.now(UTC))
-        with pytest.raises(ValueError, match="project only"):
+        with pytest.raises(ValueError, match="targets or group_id"):
             client.generations.watch_many(group_id="g1", changed_since=datetime.now(UTC))
         with pytest.raises(ValueError, match="time zone"):
             client.generations.watch_many(project="p1", changed_since=datetime(2026, 1, 1))
+
+
+class TestUser:
+    @pytest.mark.parametrize("user", ["", "u1"])
+    def test_a_watch_of_all_generations_is_resumed_at_the_newest_change(
+        self, user: str, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script(
+            "WatchGenerations",
+            [many("g1", 1, at=20), LOST],
+            [many("g1", 1, at=20), many("g2", 4, COMPLETED, at=30), UntilClientLeaves()],
+        )
+        states = client.generations.watch_many(user_id=user) if user else client.generations.watch_many()
+        assert named(next(states) for _ in range(2)) == [("g1", 1), ("g2", 4)]
+        states.close()
+        assert changed_since(server) == [None, 20]
+        requests = [call.request for call in server.received("WatchGenerations")]
+        assert [(each.WhichOneof("selector"), each.all.user_id) for each in requests] == [("all", user)] * 2
 
 
 class TestCreateAndWait:

@@ -65,7 +65,7 @@ BASES: dict[str, tuple[Callable[..., Message], Fields]] = {
     "WatchGeneration": (generations_pb.WatchGenerationRequest, {"generation_id": "GENERATION"}),
     "WatchGenerations": (
         generations_pb.WatchGenerationsRequest,
-        {"targets": [{"generation_id": "GENERATION"}]},
+        {"targets": {"targets": [{"generation_id": "GENERATION"}]}},
     ),
     "CancelGeneration": (generations_pb.CancelGenerationRequest, {"generation_id": "GENERATION"}),
     "RetryGeneration": (generations_pb.RetryGenerationRequest, {"generation_id": "CANCELLED"}),
@@ -448,6 +448,12 @@ LIMITS: list[Limits] = [
     ("ListAvatars", "query", search_limits("query")),
     ("ListAvatars", "project_id", ([{"project_id": ""}], [{"project_id": "x" * 101}, {"project_id": "a\0"}])),
     ("UpdateAvatar", "avatar.id", id_limits("avatar.id")),
+    ("UpdateProject", "request_id", request_id_limits("request_id")),
+    ("UpdateAvatar", "request_id", request_id_limits("request_id")),
+    *(
+        (rpc, "expected_revision", ([], [{"expected_revision": value} for value in (-1, -(2**63))]))
+        for rpc in ("UpdateProject", "UpdateAvatar")
+    ),
     (
         "UpdateAvatar",
         "avatar.name",
@@ -714,38 +720,43 @@ LIMITS: list[Limits] = [
     (
         "WatchGenerations",
         "targets",
+        ([], [{"targets": None}]),
+    ),
+    (
+        "WatchGenerations",
+        "targets.targets",
         (
             [],
             [
-                {"targets": []},
-                {"project_id": "PROJECT"},
-                {"group_id": "GENERATION"},
-                {"targets": [], "project_id": "PROJECT", "group_id": "GENERATION"},
-                {"targets": [{"generation_id": f"id {number}"} for number in range(101)]},
-                {"targets": [{"generation_id": "GENERATION"}] * 2},
-                {"targets": [{"generation_id": "GENERATION", "known_revision": seen} for seen in (1, 2)]},
-                {"targets": [{"generation_id": name} for name in ("GENERATION", "CANCELLED", "GENERATION")]},
+                {"targets.targets": targets}
+                for targets in (
+                    [],
+                    [{"generation_id": f"id {number}"} for number in range(101)],
+                    [{"generation_id": "GENERATION"}] * 2,
+                    [{"generation_id": "GENERATION", "known_revision": seen} for seen in (1, 2)],
+                    [{"generation_id": name} for name in ("GENERATION", "CANCELLED", "GENERATION")],
+                )
             ],
         ),
     ),
     (
         "WatchGenerations",
-        "targets[1].generation_id",
+        "targets.targets[1].generation_id",
         (
-            [{"targets": [{"generation_id": "GENERATION"}, {"generation_id": "CANCELLED"}]}],
+            [{"targets.targets": [{"generation_id": "GENERATION"}, {"generation_id": "CANCELLED"}]}],
             [
-                {"targets": [{"generation_id": "GENERATION"}, {"generation_id": value}]}
+                {"targets.targets": [{"generation_id": "GENERATION"}, {"generation_id": value}]}
                 for value in ("", " ", "a\0b", "x" * 101)
             ],
         ),
     ),
     (
         "WatchGenerations",
-        "targets[0].known_revision",
+        "targets.targets[0].known_revision",
         (
-            [{"targets": [{"generation_id": "GENERATION", "known_revision": 2**63 - 1}]}],
+            [{"targets.targets": [{"generation_id": "GENERATION", "known_revision": 2**63 - 1}]}],
             [
-                {"targets": [{"generation_id": "GENERATION", "known_revision": value}]}
+                {"targets.targets": [{"generation_id": "GENERATION", "known_revision": value}]}
                 for value in (-1, -(2**63))
             ],
         ),
@@ -753,12 +764,17 @@ LIMITS: list[Limits] = [
     (
         "WatchGenerations",
         "project_id",
-        ([], [{"targets": [], "project_id": value} for value in ("x" * 101, "a\0b", "a\nb")]),
+        ([], [{"targets": None, "project_id": value} for value in ("", "x" * 101, "a\0b", "a\nb")]),
     ),
     (
         "WatchGenerations",
         "group_id",
-        ([], [{"targets": [], "group_id": value} for value in ("x" * 101, "a\0b", "a\nb")]),
+        ([], [{"targets": None, "group_id": value} for value in ("", "x" * 101, "a\0b", "a\nb")]),
+    ),
+    (
+        "WatchGenerations",
+        "all.user_id",
+        ([], [{"targets": None, "all": {"user_id": value}} for value in ("-", "x" * 129, "a\0b", "a b")]),
     ),
     (
         "WatchGenerations",
@@ -766,13 +782,13 @@ LIMITS: list[Limits] = [
         (
             # A future time yields no states at first. It has its own test.
             [
-                {"targets": [], "project_id": "PROJECT", "changed_since.seconds": value}
+                {"targets": None, "project_id": "PROJECT", "changed_since.seconds": value}
                 for value in (-62135596800, -62135596770, 0)
             ],
             [
                 {"changed_since.seconds": 0},
                 {"changed_since": {}},
-                *time_limits("changed_since", targets=[], project_id="PROJECT")[1],
+                *time_limits("changed_since", targets=None, project_id="PROJECT")[1],
             ],
         ),
     ),
@@ -930,7 +946,7 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
         ("UpdateAvatar", {"update_mask.paths": ["x"] * 2000}, "update_mask"),
         ("BatchGetAvatars", {"avatar_ids": [""] * 2000}, "avatar_ids"),
         ("CreateGeneration", {"reference_avatar_ids": [""] * 2000}, "reference_avatar_ids"),
-        ("WatchGenerations", {"targets": [{"known_revision": -1}] * 2000}, "targets"),
+        ("WatchGenerations", {"targets.targets": [{"known_revision": -1}] * 2000}, "targets.targets"),
     ],
 )
 def test_an_error_with_thousands_of_violations_fits_into_headers(
@@ -1008,7 +1024,7 @@ def test_a_preset_fills_an_empty_prompt_and_the_fields_left_out(disposable: Owne
     attributes.ethnicity = "Martian"
     assert (generation.prompt, generation.preset_id) == (preset.prompt, preset.id)
     assert (generation.persona, generation.attributes) == (persona, attributes)
-    assert disposable.send("GetPreset", {}).preset.popularity == preset.popularity + 1
+    assert disposable.send("GetPreset", {}).preset.usage_count == preset.usage_count + 1
 
 
 def test_a_refused_generation_does_not_change_popularity(owner: Owner) -> None:
@@ -1055,7 +1071,7 @@ def test_an_unknown_id_is_not_found(owner: Owner, rpc: str, path: str, kind: str
 def test_the_error_names_the_first_unknown_generation_of_a_hundred_targets(owner: Owner) -> None:
     targets = [{"generation_id": "GENERATION"}, *({"generation_id": f"id {n}"} for n in range(99))]
 
-    answer = refusal(lambda: owner.send("WatchGenerations", {"targets": targets}))
+    answer = refusal(lambda: owner.send("WatchGenerations", {"targets.targets": targets}))
 
     assert (answer.code, answer.resource) == (grpc.StatusCode.NOT_FOUND, ("generation", "id 0"))
 
@@ -1075,7 +1091,7 @@ def test_a_completed_generation_is_not_retried(owner: Owner) -> None:
 def test_a_project_can_be_watched_from_a_future_time(disposable: Owner) -> None:
     """Check that the watch sends changes from now on, even if `changed_since` is far in the future."""
     watch = disposable.send(
-        "WatchGenerations", {"targets": [], "project_id": "PROJECT", "changed_since.seconds": 253402300799}
+        "WatchGenerations", {"targets": None, "project_id": "PROJECT", "changed_since.seconds": 253402300799}
     )
     received: list[str] = []
 
@@ -1437,6 +1453,7 @@ def test_an_avatar_update_writes_the_fields_of_the_mask_or_the_populated_ones(
     assert calls.avatars.GetAvatar(avatars_pb.GetAvatarRequest(avatar_id=avatar_id)).avatar == answer
     assert (_nanoseconds(answer) > _nanoseconds(before)) == bool(changed)
     expected.update_time.CopyFrom(answer.update_time)
+    expected.revision = before.revision + bool(changed)
     # An empty message and an absent message mean the same.
     for avatar in (answer, expected):
         avatar.persona.SetInParent()

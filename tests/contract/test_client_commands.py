@@ -330,13 +330,15 @@ def test_an_ipv6_address_needs_no_brackets(
 
 
 def test_a_malformed_target_is_called_malformed(tmp_path: Path) -> None:
-    malformed = ("localhost", "localhost:", ":50051", "::1", "[::1:1", "host:65536", "http://host:1", "дом:1")
+    malformed = ("localhost", "localhost:", ":50051", "::1", "[::1:1", "host:65536", "ftp://host:1", "дом:1")
     settings = {"AVATAR_CREATOR_TOKEN": "token"}
 
     results = run_in_turn([(["stats", "--target", target], settings, tmp_path) for target in malformed])
 
     for result in results:
-        assert error_message(result).startswith("--target must be host:port, with a port from 0 to 65535")
+        assert error_message(result).startswith(
+            "--target must be host:port, http://host:port or https://host:port"
+        )
 
 
 def test_a_client_command_ignores_the_settings_of_the_service(command_line: CommandLine) -> None:
@@ -361,6 +363,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
 def test_grpc_logs_nothing_by_default(command_line: CommandLine) -> None:
     # The server has no TLS, so the handshake fails.
     quiet = command_line.run("stats", "--tls")
+    assert "the server does not use TLS: connect without TLS" in error_message(quiet)
     verbose = command_line.run("stats", "--tls", GRPC_VERBOSITY="INFO")
 
     assert quiet.stderr.splitlines() == [f"error: {error_message(quiet)}"]
@@ -384,9 +387,14 @@ def test_a_server_with_tls_needs_the_option_and_a_trusted_certificate(
     server.wait_for_output("server_ready")
     command_line = CommandLine(embedded.target, embedded.token(user), tmp_path)
 
-    assert f"cannot reach {command_line.target}: " in command_line.error("stats")
+    unreachable = command_line.error("stats")
+    assert f"cannot reach {command_line.target}: " in unreachable
+    assert "as a server with TLS does: connect with TLS" in unreachable
     assert f"cannot reach {command_line.target}: " in command_line.error("stats", "--tls")
     command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "none.pem")
     assert "none.pem cannot be read: No such file" in command_line.error("stats", "--tls")
     command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "CERTIFICATE.pem")
     assert command_line.json("stats", "--tls")["avatar_count"] == 0
+    variables = command_line.environment | {"AVATAR_CREATOR_TARGET": f"https://{embedded.target}"}
+    listed = run_command("projects", "list", "--json", settings=variables, directory=tmp_path)
+    assert (listed.returncode, listed.stdout) == (0, "[]\n")

@@ -117,7 +117,7 @@ def test_a_generation_starts_from_a_preset(client: AvatarCreator) -> None:
         preset.persona,
         preset.attributes,
     )
-    assert client.presets.get(preset.id).popularity > preset.popularity
+    assert client.presets.get(preset.id).usage_count > preset.usage_count
 
 
 def test_given_fields_override_preset_and_persona_example(client: AvatarCreator) -> None:
@@ -151,7 +151,7 @@ def test_a_generation_starts_from_a_persona_example(client: AvatarCreator) -> No
     avatar = client.avatars.get(present(generation.avatar_id))
     assert avatar.persona == generation.persona == example.persona
     assert avatar.source_type == SourceType.TEXT_TO_IMAGE
-    assert client.personas.get(example.id).use_count > example.use_count
+    assert client.personas.get(example.id).usage_count > example.usage_count
 
 
 def test_the_most_chosen_come_first(deployment: Deployment, own_client: AvatarCreator) -> None:
@@ -167,14 +167,14 @@ def test_the_most_chosen_come_first(deployment: Deployment, own_client: AvatarCr
 
     popular = list(client.presets.list(page_size=1))
 
-    assert [(preset.id, preset.popularity) for preset in popular[:3]] == [
+    assert [(preset.id, preset.usage_count) for preset in popular[:3]] == [
         (presets[20].id, 3),
         (presets[5].id, 2),
         (presets[0].id, 0),
     ]
-    assert all(one.popularity >= next_one.popularity for one, next_one in pairwise(popular))
+    assert all(one.usage_count >= next_one.usage_count for one, next_one in pairwise(popular))
     assert len(popular) == 24
-    assert [(example.id, example.use_count) for example in list(client.personas.list())[:1]] == [
+    assert [(example.id, example.usage_count) for example in list(client.personas.list())[:1]] == [
         (examples[7].id, 5)
     ]
     client.projects.delete(project.id)
@@ -208,8 +208,8 @@ def test_a_repeated_migration_restores_the_gallery_and_keeps_other_entries(
     assert outcome.returncode == 0, outcome.stderr
     with distributed.client(user) as client:
         assert client.presets.get(changed["id"]).name == changed["name"]
-        assert client.presets.get(changed["id"]).popularity == 9
+        assert client.presets.get(changed["id"]).usage_count == 9
         assert client.presets.get(gone["id"]).name == gone["name"]
         assert client.personas.get(removed["id"]).name == removed["name"]
-        assert client.personas.get("theirs").use_count == 4
+        assert client.personas.get("theirs").usage_count == 4
         assert len(list(client.presets.list())) == 24

@@ -14,6 +14,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2 as rpc_details
+from google.type.date_pb2 import Date
 from PIL import Image
 
 from avatar_creator import AvatarCreator, GenerationState
@@ -110,7 +111,7 @@ def test_unsupported_options_are_noted_or_with_strict_refused(
     finished = command_line.run("generate", *arguments)
     (generation,) = shared_client.generations.list(project.id)
 
-    assert message.startswith("OPTION_NOT_HONOURED: ")
+    assert message.startswith("OPTION_NOT_SUPPORTED: ")
     for field in ("prompt: ", "options.negative_prompt: ", "options.steps: ", "options.guidance_scale: "):
         assert field in message
     assert (finished.returncode, len(generation.warnings)) == (0, 4)
@@ -155,7 +156,7 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
     assert "takes at most 1 reference (got 2)" in " ".join(two.split())
     estimate = command_line.error(*command, "--reference", sarah.id, "--reference", avatar.id, "--estimate")
     assert estimate == (
-        "OPTION_NOT_HONOURED: generation.reference_avatar_ids: the route local of sketch takes at most 1 "
+        "OPTION_NOT_SUPPORTED: generation.reference_avatar_ids: the route local of sketch takes at most 1 "
         "reference (got 2): give fewer"
     )
     for strength in ("0", "-1", "1.5", "nan"):
@@ -558,11 +559,11 @@ def test_a_missing_recipe_is_an_error_with_its_cause(
     ("reproduction", "sentence"),
     [
         (
-            Reproduction(identical_pixels=True, colour_difference=0.0),
+            Reproduction(identical_pixels=True, color_difference=0.0),
             "The picture is identical to the original, pixel for pixel.",
         ),
         (
-            Reproduction(colour_difference=1.837),
+            Reproduction(color_difference=1.837),
             "The picture differs from the original by a mean color difference of 1.84; "
             "about 2.3 is just noticeable.",
         ),
@@ -592,8 +593,13 @@ def test_a_reproduction_is_compared_with_the_original(
 
 def test_spending_is_printed_by_day_and_app(server: ScriptedServer, scripted: CommandLine) -> None:
     spending = [
-        DailySpend(day="2026-11-22", app_id="pose-generator", price_micros=70_000, attempt_count=2),
-        DailySpend(day="2026-11-21", price_micros=1_500_000, attempt_count=43),
+        DailySpend(
+            day=Date(year=2026, month=11, day=22),
+            app_id="pose-generator",
+            price_micros=70_000,
+            attempt_count=2,
+        ),
+        DailySpend(day=Date(year=2026, month=11, day=21), price_micros=1_500_000, attempt_count=43),
     ]
     stats = GetStatsResponse(avatar_count=2, spending=spending)
     server.script("GetStats", [stats], [stats])

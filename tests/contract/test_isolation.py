@@ -127,7 +127,9 @@ ABOUT_A_RESOURCE: dict[str, tuple[str, Callable[[Belongings], Message]]] = {
     "GenerationService.WatchGenerations": (
         "generation",
         lambda has: generations_pb.WatchGenerationsRequest(
-            targets=[generations_pb.WatchTarget(generation_id=has.generation_id)]
+            targets=generations_pb.WatchTargets(
+                targets=[generations_pb.WatchTarget(generation_id=has.generation_id)]
+            )
         ),
     ),
     "GenerationService.CancelGeneration": (
@@ -570,6 +572,25 @@ def test_the_table_of_lists_has_every_request_with_a_user() -> None:
     assert set(USER_LISTS) == {
         rpc for rpc, method in RPCS.items() if "user_id" in method.input_type.fields_by_name
     }
+
+
+def test_a_watch_of_another_user_needs_the_role(
+    shared_deployment: Deployment, strangers_calls: Calls, calls: Calls, belongings: Belongings, user: str
+) -> None:
+    request = generations_pb.WatchGenerationsRequest(all=generations_pb.WatchAll(user_id=user))
+    request.changed_since.FromSeconds(0)
+
+    refused = refusal(lambda: strangers_calls.generations.WatchGenerations(request))
+    seen = []
+    with Calls(shared_deployment.target, shared_deployment.token("operator", role="ops")) as ops_calls:
+        for watching in (calls, ops_calls):
+            watch = watching.generations.WatchGenerations(request)
+            seen.append(next(watch).generation)
+            watch.cancel()
+
+    assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+    assert refused.metadata == {"role": "ops"}
+    assert [state.user_id for state in seen] == [user, user]
 
 
 @pytest.mark.parametrize("rpc", USER_LISTS)

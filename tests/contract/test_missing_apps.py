@@ -211,7 +211,7 @@ def draw_from_text(
     if case.text_warnings:
         with pytest.raises(InvalidArgumentError) as refusal:
             client.generations.create(project_id, "a woman", strict=True, **small)
-        assert refusal.value.reason == "OPTION_NOT_HONOURED"
+        assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
         assert [violation.field for violation in refusal.value.field_violations] == ["options.strict"]
         assert FALLBACK in str(refusal.value)
     else:
@@ -228,7 +228,7 @@ def draw_from_reference(
         for call in (client.generations.estimate, client.generations.create):
             with pytest.raises(InvalidArgumentError) as refusal:
                 call(project_id, "older", **given)
-            assert refusal.value.reason == "OPTION_NOT_HONOURED"
+            assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
             assert REFUSED in str(refusal.value)
         return
     app, price = case.reference

@@ -120,7 +120,7 @@ def test_a_reproduction_has_the_same_pixels(shared_client: AvatarCreator, projec
     assert last.avatar_name == "Again"
     assert last.seed_used == first.seed_used
     assert present(last.reproduction).identical_pixels
-    assert present(last.reproduction).colour_difference == 0
+    assert present(last.reproduction).color_difference == 0
     assert pixels_of(picture_of(shared_client, last)) == pixels_of(picture_of(shared_client, first))
 
 
@@ -133,7 +133,7 @@ def test_a_reproduction_is_compared_with_the_recipe_if_the_picture_is_gone(
     *_, last = shared_client.generations.watch(again.id, timeout=30.0)
 
     assert present(last.reproduction).identical_pixels
-    assert present(last.reproduction).colour_difference is None
+    assert present(last.reproduction).color_difference is None
 
 
 def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
@@ -148,7 +148,7 @@ def test_a_reproduction_completes_although_the_picture_cannot_be_decoded(
 
     assert last.state == COMPLETED
     assert present(last.reproduction).identical_pixels
-    assert present(last.reproduction).colour_difference is None
+    assert present(last.reproduction).color_difference is None
 
 
 def test_another_users_picture_cannot_be_reproduced_or_used_as_a_reference(
@@ -199,7 +199,7 @@ def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreat
             project_id, "a woman", reference=[present(first.avatar_id), present(second.avatar_id)]
         )
 
-    assert refusal.value.reason == "OPTION_NOT_HONOURED"
+    assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
     assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
     [violation] = refusal.value.field_violations
     assert violation.field == "reference_avatar_ids"
@@ -294,7 +294,7 @@ def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_e
     for place, call in calls.items():
         with pytest.raises(InvalidArgumentError) as refusal:
             call(project_id, "a woman", strict=True, **SMALL, **parameters)
-        assert refusal.value.reason == "OPTION_NOT_HONOURED"
+        assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
         assert refusal.value.metadata == {"provider": "sketch", "route": "local"}
         assert [violation.field for violation in refusal.value.field_violations] == [
             f"{place}prompt",
@@ -303,6 +303,42 @@ def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_e
             f"{place}options.guidance_scale",
         ]
     assert len(list(shared_client.generations.list(project=project_id))) == 1
+
+
+def test_the_warning_of_sketch_says_which_words_it_read_and_nothing_else_changes(
+    shared_client: AvatarCreator, project_id: str
+) -> None:
+    prompt = "professional Indonesian woman with modern hijab, tanpa kacamata"
+    generation = shared_client.generations.create_and_wait(project_id, prompt, seed=7, **SMALL)
+    same_words = "Norwegian woman, professional, hijab, without glasses"
+    other = shared_client.generations.create_and_wait(project_id, same_words, seed=7, **SMALL)
+
+    assert list(generation.warnings) == [
+        "the route local of sketch draws from the attributes and from words of the prompt that it knows: it "
+        "read professional, woman, hijab, tanpa kacamata and did not read Indonesian, modern"
+    ]
+    assert not generation.attributes.ListFields()
+    assert generation.enhanced_prompt.startswith(f"{prompt}, professional photo studio portrait")
+    pixels = [pixels_of(picture_of(shared_client, each)) for each in (generation, other)]
+    assert pixels[0] == pixels[1]
+
+
+def test_a_recipe_of_another_version_of_the_drawing_is_refused(embedded: Deployment, user: str) -> None:
+    embedded.start_server()
+    with embedded.client(user) as client:
+        project = client.projects.create("Older")
+        generation = drawn(client, project.id)
+        again = client.generations.reproduce(generation.id, project_id=project.id)
+        *_, last = client.generations.watch(again.id, timeout=30.0)
+        assert last.reproduction.identical_pixels
+        # Earlier versions stored no revision.
+        embedded.execute("UPDATE generation_recipes SET recipe = json_set(recipe, '$.model_revision', '')")
+        with pytest.raises(FailedPreconditionError) as refusal:
+            client.generations.reproduce(generation.id, project_id=project.id)
+
+    assert refusal.value.reason == "NOT_REPRODUCIBLE"
+    assert refusal.value.metadata == {"difference": "model_revision"}
+    assert "the model revision was none and is now 2" in str(refusal.value)
 
 
 def test_an_estimate_creates_nothing_and_uses_the_times_of_earlier_drawings(

@@ -359,7 +359,7 @@ def get_stats(studio: Studio) -> None:
 def list_presets(studio: Studio) -> None:
     presets = list(studio.client.presets.list(page_size=7))
     assert 20 <= len(presets) == len({preset.id for preset in presets})
-    popularities = [preset.popularity for preset in presets]
+    popularities = [preset.usage_count for preset in presets]
     assert popularities == sorted(popularities, reverse=True)
     assert not any(preset.image_data for preset in presets)
     (shown, *_) = studio.client.presets.list(

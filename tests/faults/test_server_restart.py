@@ -139,8 +139,9 @@ def test_sigterm_ends_watches_and_finishes_other_calls_before_the_server_exits_w
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_server", [terminate, kill])
-def test_a_project_watch_receives_the_changes_made_while_its_server_was_down(
-    distributed: Deployment, user: str, stop_server: Callable[[GuardedProcess], None]
+@pytest.mark.parametrize("selector", ["project", "user"])
+def test_a_watch_of_everything_receives_the_changes_made_while_its_server_was_down(
+    distributed: Deployment, user: str, selector: str, stop_server: Callable[[GuardedProcess], None]
 ) -> None:
     server = distributed.start_server()
     other = distributed.start_server()
@@ -152,13 +153,14 @@ def test_a_project_watch_receives_the_changes_made_while_its_server_was_down(
         unfinished = client.generations.create(project.id, "a patient woman")
         seen: list[Generation] = []
 
-        def watch_project() -> None:
-            for state in client.generations.watch_many(project=project.id, timeout=60.0):
+        def watch() -> None:
+            watched = project.id if selector == "project" else ""
+            for state in client.generations.watch_many(project=watched, timeout=60.0):
                 seen.append(state)
                 if len(_completed(seen)) == 3:
                     return
 
-        watching = InBackground(watch_project)
+        watching = InBackground(watch)
         wait_until(lambda: seen)
         stop_server(server)
         distributed.start_worker()

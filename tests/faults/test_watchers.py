@@ -147,7 +147,7 @@ def test_each_stopped_reader_costs_the_memory_of_one_state(
                     *columns.values(),
                     generation.id,
                 )
-                hint = ChangeHint(generation.id, project.id, row["revision"])
+                hint = ChangeHint(generation.id, project.id, generation.user_id, row["revision"])
                 connection.publish(GENERATION_CHANGED, hint.encode())
                 return next(reader).generation
 

@@ -15,6 +15,7 @@ from avatar_creator_server.database.migrator import migrate
 from avatar_creator_server.database.models import RunningWorker
 from avatar_creator_server.generations.availability import AvailabilityReader
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
+from avatar_creator_server.generations.pauses import RouteNames
 from avatar_creator_server.generations.workers import LOST_AFTER, WorkerIdentity, Workers
 
 PROVIDER = "huggingface"
@@ -27,7 +28,7 @@ class Trial:
         self.database = Database(url)
         migrate(self.database.peewee)
         self.circuit_breakers = CircuitBreakers(self.database, ["portrait", "reference"])
-        self.workers = Workers(self.database, PROVIDER)
+        self.workers = Workers(self.database, PROVIDER, RouteNames("local", "local"))
         self.reader = AvailabilityReader(self.database, self.circuit_breakers, self.workers)
 
     async def add_worker(self, name: str, *, provider: str = PROVIDER, slots: int = 2) -> None:

@@ -18,7 +18,6 @@ REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "client.md"
 PAGES = [GUIDE, REPOSITORY / "README.md", REPOSITORY / "clients" / "python" / "README.md"]
 PICTURE = REPOSITORY / "server" / "avatar_creator_server" / "demo" / "astronaut.jpg"
-ADDRESS = "localhost:50051"
 MIN_BLOCKS = 15
 
 _PAGE_SECONDS = 60.0
@@ -98,11 +97,12 @@ def test_every_block_runs_and_prints_its_documented_output(
     demo.parent.mkdir()
     shutil.copy(PICTURE, demo)
     script = tmp_path / page.with_suffix(".py").name
-    script.write_text(page_script(page).replace(ADDRESS, shared_deployment.target))
+    script.write_text(page_script(page))
 
     printed = run_python(
         script.name,
         folder=tmp_path,
+        AVATAR_CREATOR_TARGET=shared_deployment.target,
         AVATAR_CREATOR_TOKEN=shared_deployment.token(user),
         POSE_GENERATOR_TOKEN=shared_deployment.token(user, app_id="pose-generator"),
     )

@@ -123,8 +123,8 @@ class OtherActions:
 
 def popularity(client: AvatarCreator) -> dict[str, int]:
     """Return how often each preset and each persona example was chosen."""
-    presets = {preset.id: preset.popularity for preset in client.presets.list()}
-    return presets | {example.id: example.use_count for example in client.personas.list()}
+    presets = {preset.id: preset.usage_count for preset in client.presets.list()}
+    return presets | {example.id: example.usage_count for example in client.personas.list()}
 
 
 def test_no_count_is_lost_or_doubled_by_concurrent_writes(

@@ -61,16 +61,16 @@ def completed(generation: Generation) -> bytes:
 
 FORGERIES: dict[str, Callable[[redis.Redis, Generation], object]] = {
     "a later revision": lambda connection, generation: connection.publish(
-        GENERATION_CHANGED, ChangeHint(generation.id, generation.project_id, LATEST).encode()
+        GENERATION_CHANGED, ChangeHint(generation.id, generation.project_id, "", LATEST).encode()
     ),
     "a completed state": lambda connection, generation: connection.publish(
         GENERATION_CHANGED, completed(generation)
     ),
     "an unknown generation of the project": lambda connection, generation: connection.publish(
-        GENERATION_CHANGED, ChangeHint("unknown", generation.project_id, 1).encode()
+        GENERATION_CHANGED, ChangeHint("unknown", generation.project_id, generation.user_id, 1).encode()
     ),
     "a number that is none": lambda connection, generation: connection.publish(
-        GENERATION_CHANGED, f"{generation.id}\n{generation.project_id}\nlast".encode()
+        GENERATION_CHANGED, f"{generation.id}\n{generation.project_id}\n{generation.user_id}\nlast".encode()
     ),
     "the project deleted": lambda connection, generation: connection.publish(
         PROJECT_DELETED, f"{generation.project_id}\n{generation.id}"
@@ -142,9 +142,9 @@ def flood(connection: redis.Redis, generation: Generation) -> Iterator[list[int]
         while not stop.is_set():
             with connection.pipeline(transaction=False) as pipeline:
                 for number in range(FORGED_PER_ROUND // 4):
-                    forged = ChangeHint(f"forged-{number}", generation.project_id, LATEST)
+                    forged = ChangeHint(f"forged-{number}", generation.project_id, generation.user_id, LATEST)
                     pipeline.publish(GENERATION_CHANGED, forged.encode())
-                    hint = ChangeHint(generation.id, generation.project_id, LATEST + number)
+                    hint = ChangeHint(generation.id, generation.project_id, "", LATEST + number)
                     pipeline.publish(GENERATION_CHANGED, hint.encode())
                     pipeline.publish(PROJECT_DELETED, f"{generation.project_id}\n{generation.id}")
                     pipeline.publish(GENERATION_CANCELLED, generation.id)

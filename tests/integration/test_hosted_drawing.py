@@ -311,7 +311,7 @@ def test_a_reproduction_has_the_same_pixels(hosted: Hosted, router: RouterFake, 
         again = wait_for_end(client, client.generations.reproduce(first.id, project=project.id).id)
 
     assert present(again.reproduction).identical_pixels
-    assert present(again.reproduction).colour_difference == 0
+    assert present(again.reproduction).color_difference == 0
     one, other = router.submissions()
     assert one["body"] == other["body"]
 

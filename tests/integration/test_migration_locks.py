@@ -23,7 +23,7 @@ UNDO_0006 = """
     ALTER TABLE avatar_projects DROP COLUMN delete_time, DROP COLUMN subtracted;
     ALTER TABLE quick_work DROP COLUMN user_id, DROP COLUMN priority, DROP COLUMN turn;
     DROP INDEX files_deleting;
-    DELETE FROM avatar_creator_migrations WHERE name LIKE '0006%' OR name LIKE '0007%'
+    DELETE FROM avatar_creator_migrations WHERE name LIKE '0006%' OR name LIKE '0007%' OR name LIKE '0019%'
 """
 SHORT_SECONDS = 2.0
 """Maximum time that a query may wait for a migration. One attempt waits half a second for its locks."""
@@ -107,7 +107,7 @@ def test_no_query_waits_for_an_index_that_waits_for_an_old_snapshot(
 ) -> None:
     with connected(database_url) as other, connected(database_url, autocommit=False) as reader:
         other.execute("DROP INDEX quick_work_turns")
-        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0007%'")
+        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0007%' OR name LIKE '0019%'")
         reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         reader.execute("SELECT count(*) FROM quick_work")
 
@@ -128,7 +128,7 @@ def test_no_query_waits_for_an_index_that_waits_for_an_old_snapshot(
 def test_two_migrations_at_once_do_not_wait_for_each_other_forever(database_url: str, tmp_path: Path) -> None:
     with connected(database_url) as other:
         other.execute("DROP INDEX quick_work_turns")
-        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0007%'")
+        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0007%' OR name LIKE '0019%'")
         both = [migrating(database_url, tmp_path) for _ in range(2)]
         outcomes = [migration.outcome(60.0) for migration in both]
         assert [outcome.returncode for outcome in outcomes] == [0, 0]
@@ -192,7 +192,7 @@ def test_an_index_that_an_interrupted_build_left_invalid_is_built_again(
         )
         with pytest.raises(psycopg2.errors.UniqueViolation):
             other.execute("CREATE UNIQUE INDEX CONCURRENTLY quick_work_turns ON quick_work (priority)")
-        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0007%'")
+        other.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0007%' OR name LIKE '0019%'")
 
         outcome = migrating(database_url, tmp_path).outcome(60.0)
 

@@ -351,7 +351,7 @@ async def test_a_strict_generation_is_not_drawn_without_what_it_asked_for(
         failed = await studio.wait_for_end(created.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, 0)
-    assert present(failed.error).reason == ErrorReason.OPTION_NOT_HONOURED
+    assert present(failed.error).reason == ErrorReason.OPTION_NOT_SUPPORTED
     assert NO_LORA_APP in present(failed.error).message
 
 

@@ -286,6 +286,6 @@ def test_a_model_that_only_edits_refuses_a_request_without_a_reference(
         created = [each.id for each in client.generations.list(project_id)]
 
     for error in refused:
-        assert error.reason == "OPTION_NOT_HONOURED"
+        assert error.reason == "OPTION_NOT_SUPPORTED"
         assert f"reference_avatar_id: the model {model} only edits pictures" in str(error)
     assert created == [with_reference.id]

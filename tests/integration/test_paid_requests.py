@@ -427,7 +427,7 @@ async def test_a_reproduction_completes_although_the_storage_does_not_return_the
 
     assert (completed.state, completed.price_micros) == (COMPLETED, PRICE)
     assert present(completed.reproduction).identical_pixels
-    assert present(completed.reproduction).colour_difference is None
+    assert present(completed.reproduction).color_difference is None
     assert "reproduction_not_compared" in {entry["event"] for entry in logs}
 
 

@@ -269,7 +269,7 @@ async def test_a_reproduction_is_compared_with_the_stored_picture(
         completed = await studio.wait_for_end(again.id)
     assert present(completed.picture_moderation).blurred
     assert present(completed.reproduction).identical_pixels
-    assert present(completed.reproduction).colour_difference == 0
+    assert present(completed.reproduction).color_difference == 0
 
 
 # A classifier that does not answer

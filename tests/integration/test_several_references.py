@@ -224,7 +224,7 @@ def test_more_references_than_the_route_takes_are_refused_with_the_maximum(
     for place, call in calls.items():
         with pytest.raises(InvalidArgumentError) as refusal:
             call(project_id, "a woman", reference=ids_of(people), **SIZE)
-        assert refusal.value.reason == "OPTION_NOT_HONOURED"
+        assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
         assert refusal.value.metadata == {"provider": "huggingface", "route": "fal-ai-reference"}
         [violation] = refusal.value.field_violations
         assert violation.field == f"{place}reference_avatar_ids"

@@ -20,16 +20,16 @@ UNDO_0002 = (
     "DROP TABLE daily_uploads",
     "DROP INDEX generation_attempts_succeeded",
     "DROP INDEX avatar_usage_history_newest",
-    "DROP INDEX avatar_generations_project_changed",
     "CREATE INDEX avatar_usage_history_avatar ON avatar_usage_history (avatar_id, id)",
     "DELETE FROM avatar_presets",
     "ALTER TABLE avatar_presets DROP COLUMN image",
     "ALTER TABLE avatar_presets DROP COLUMN search_text",
     "ALTER TABLE avatar_presets ADD COLUMN image_file_id TEXT REFERENCES files (id)",
     "ALTER TABLE avatar_presets ADD COLUMN thumbnail_file_id TEXT REFERENCES files (id)",
-    "DELETE FROM avatar_creator_migrations WHERE name LIKE '0002%' OR name LIKE '0007%' OR name LIKE '0009%'",
+    "DELETE FROM avatar_creator_migrations"
+    " WHERE name LIKE '0002%' OR name LIKE '0007%' OR name LIKE '0009%' OR name LIKE '0019%'",
 )
-"""Statements that undo migration 0002, and let 0007 and 0009 build their indexes again."""
+"""Statements that undo migration 0002, and let 0007, 0009 and 0019 build their indexes again."""
 
 
 def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user: str) -> None:

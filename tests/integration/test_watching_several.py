@@ -1,19 +1,24 @@
-"""Watches of several generations, or of a whole project, on one stream."""
+"""Watches of several generations, or of a whole project or user, on one stream."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import grpc
 import pytest
 
 from avatar_creator import AsyncAvatarCreator, Generation, NotFoundError
+from avatar_creator.v1 import generation_service_pb2 as pb
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST, progress_never_falls
 from tests.support.in_process import InProcessService
 from tests.support.scripted_provider import ScriptedProvider
+from tests.support.waiting import wait_until
 
 TIMEOUT_SECONDS = 20.0
 
@@ -24,6 +29,7 @@ class Studio:
 
     service: InProcessService
     client: AsyncAvatarCreator
+    user: str
     project_id: str
 
     async def create_generation(self, project_id: str = "") -> Generation:
@@ -52,7 +58,7 @@ async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Stu
     deployment = request.getfixturevalue(request.param)
     async with InProcessService.serving(deployment) as service, service.client(user) as client:
         project = await client.projects.create("Watched")
-        yield Studio(service, client, project.id)
+        yield Studio(service, client, user, project.id)
 
 
 async def test_the_watch_of_several_generations_ends_when_all_have_ended(studio: Studio) -> None:
@@ -205,6 +211,60 @@ async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studi
     assert received[-1] == oldest.id
 
 
+async def test_the_watch_of_a_user_has_all_projects_but_no_other_user(studio: Studio, user: str) -> None:
+    await studio.cancel(await studio.create_generation())
+    elsewhere = await studio.client.projects.create("Elsewhere")
+    unfinished = [await studio.create_generation(), await studio.create_generation(elsewhere.id)]
+    watch = studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS)
+
+    async with studio.service.client(f"not-{user}") as other, aclosing(watch) as states:
+        assert [await anext(states) for _ in unfinished] == unfinished
+        strangers = await other.projects.create("Not watched")
+        await other.generations.create(strangers.id, "a portrait", width=SMALLEST, height=SMALLEST)
+        changed = await studio.cancel(unfinished[1])
+        assert await anext(states) == changed
+        studio.change_unannounced(unfinished[0])
+        reread = await anext(states)
+        later = await studio.client.projects.create("Later")
+        new = await studio.create_generation(later.id)
+        received = await anext(states)
+
+    assert (reread.id, reread.revision) == (unfinished[0].id, unfinished[0].revision + 3)
+    assert (received.id, received.state) == (new.id, PENDING)
+
+
+async def test_the_watch_of_a_user_resumes_without_a_gap(studio: Studio) -> None:
+    elsewhere = await studio.client.projects.create("Elsewhere")
+    seen, unfinished = await studio.create_generation(), await studio.create_generation(elsewhere.id)
+    seen = await studio.cancel(seen)
+    missed = await studio.cancel(await studio.create_generation(elsewhere.id))
+    since = seen.update_time.ToDatetime(tzinfo=UTC)
+
+    async with aclosing(
+        studio.client.generations.watch_many(changed_since=since, timeout=TIMEOUT_SECONDS)
+    ) as states:
+        received = [await anext(states) for _ in range(3)]
+
+    assert [(state.id, state.state) for state in received] == [
+        (unfinished.id, PENDING),
+        (seen.id, CANCELLED),
+        (missed.id, CANCELLED),
+    ]
+
+
+async def test_the_watch_of_a_user_goes_on_when_a_project_is_deleted(studio: Studio) -> None:
+    deleted = await studio.client.projects.create("Deleted")
+    gone = await studio.create_generation(deleted.id)
+
+    async with aclosing(studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS)) as states:
+        assert (await anext(states)).id == gone.id
+        await studio.client.projects.delete(deleted.id)
+        new = await studio.create_generation()
+        received = await anext(states)
+
+    assert received.id == new.id
+
+
 @pytest.mark.parametrize("with_generations", [True, False])
 async def test_deleting_the_project_ends_its_watch_with_not_found(
     studio: Studio, with_generations: bool
@@ -227,3 +287,36 @@ async def test_deleting_the_project_ends_its_watch_with_not_found(
 
 async def _all(states: AsyncIterator[Generation]) -> list[Generation]:
     return [state async for state in states]
+
+
+async def test_open_watches_keep_no_message_in_memory(studio: Studio) -> None:
+    generation = await studio.create_generation()
+    requests = {
+        "WatchGeneration": pb.WatchGenerationRequest(generation_id=generation.id).SerializeToString(),
+        "WatchGenerations": pb.WatchGenerationsRequest(project_id=studio.project_id).SerializeToString(),
+    }
+    messages_of_watches = (
+        pb.WatchGenerationRequest,
+        pb.WatchGenerationsRequest,
+        pb.WatchGenerationResponse,
+        pb.WatchGenerationsResponse,
+    )
+    deployment = studio.service.deployment
+    metadata = (("authorization", f"Bearer {deployment.token(studio.user)}"),)
+    async with grpc.aio.insecure_channel(deployment.target) as channel:
+        # Requests and responses are bytes here, so all messages are those of the server.
+        watches: list[Any] = []
+        for rpc, request in requests.items():
+            open_watch: Any = channel.unary_stream(f"/avatar_creator.v1.GenerationService/{rpc}")
+            watches.append(open_watch(request, metadata=metadata))
+        for watch in watches:
+            assert generation.id.encode() in await watch.read()
+
+        def are_gone() -> bool:
+            return not any(isinstance(each, messages_of_watches) for each in gc.get_objects())
+
+        await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")
+        await studio.cancel(generation)
+        for watch in watches:
+            assert generation.id.encode() in await watch.read()
+        await asyncio.to_thread(wait_until, are_gone, message="a watch keeps a message")

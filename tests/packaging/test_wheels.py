@@ -140,7 +140,7 @@ def test_the_client_wheel_alone_brings_only_its_libraries(wheels: dict[str, Path
     run(
         python,
         "-c",
-        "import avatar_creator; avatar_creator.AvatarCreator('localhost:1').close()",
+        "import avatar_creator; avatar_creator.AvatarCreator('localhost:1', token='t').close()",
         folder=tmp_path,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageEnhance, PngImagePlugin
 
-from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
+from avatar_creator_server.generations.recipes.comparison import color_difference, pixels_sha256
 from avatar_creator_server.generations.recipes.embedding import RECIPE_NAMESPACE, png_with_recipe
 from avatar_creator_server.generations.recipes.recipe import Recipe, this_software
 from avatar_creator_server.images.picture import Picture
@@ -165,8 +165,8 @@ def test_another_pixel_or_another_shape_gives_another_hash() -> None:
 
 
 def test_the_same_picture_has_no_difference_and_black_is_100_from_white() -> None:
-    assert colour_difference(pictures.scene(), pictures.scene()) == 0
-    assert colour_difference(*(Image.new("RGB", (9, 7), name) for name in ("black", "white"))) == 100
+    assert color_difference(pictures.scene(), pictures.scene()) == 0
+    assert color_difference(*(Image.new("RGB", (9, 7), name) for name in ("black", "white"))) == 100
 
 
 @pytest.mark.parametrize(
@@ -180,21 +180,21 @@ def test_the_same_picture_has_no_difference_and_black_is_100_from_white() -> Non
 )
 def test_plain_colors_have_the_difference_of_cie_1976(one: str, other: str, expected: float) -> None:
     pair = (Image.new("RGB", (64, 64), one), Image.new("RGB", (64, 64), other))
-    assert colour_difference(*pair) == pytest.approx(expected, abs=1)
-    assert colour_difference(*pair) == colour_difference(*reversed(pair))
+    assert color_difference(*pair) == pytest.approx(expected, abs=1)
+    assert color_difference(*pair) == color_difference(*reversed(pair))
 
 
 def test_the_difference_does_not_depend_on_the_size() -> None:
     large, small = (pictures.scene(side, side) for side in (512, 128))
     darker = ImageEnhance.Brightness(large).enhance(0.8)
-    assert colour_difference(large, small) < 1
-    assert colour_difference(darker, small) == pytest.approx(colour_difference(darker, large), abs=1)
+    assert color_difference(large, small) < 1
+    assert color_difference(darker, small) == pytest.approx(color_difference(darker, large), abs=1)
 
 
 def test_a_larger_change_gives_a_larger_difference() -> None:
     image = pictures.scene(128, 128)
     differences = [
-        colour_difference(image, ImageEnhance.Brightness(image).enhance(share)) for share in (0.99, 0.9, 0.5)
+        color_difference(image, ImageEnhance.Brightness(image).enhance(share)) for share in (0.99, 0.9, 0.5)
     ]
     assert 0 < differences[0] < 2.3 < differences[1] < differences[2]
 

@@ -14,7 +14,7 @@ from avatar_creator_server.settings import Settings
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "settings.md"
 
-CLIENT_VARIABLES = {"AVATAR_CREATOR_TOKEN", "POSE_GENERATOR_TOKEN"}
+CLIENT_VARIABLES = {"AVATAR_CREATOR_TARGET", "AVATAR_CREATOR_TOKEN", "POSE_GENERATOR_TOKEN"}
 """Environment variables of the guides' own examples."""
 
 _EXPORT = re.compile(r"^(?:\$ )?export ([A-Z_]+)=", re.MULTILINE)

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image, ImageChops
 
 import avatar_creator_server.demo
-from avatar_creator_server.generations.recipes.comparison import colour_difference, pixels_sha256
+from avatar_creator_server.generations.recipes.comparison import color_difference, pixels_sha256
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.people.person import Attributes
 from avatar_creator_tasks.providers.base import PortraitRequest, ProviderError, Reference, Reports
-from avatar_creator_tasks.providers.sketch.art import draw_portrait, restyle
+from avatar_creator_tasks.providers.sketch.art import Details, draw_portrait, restyle
+from avatar_creator_tasks.providers.sketch.art.look import resolve
 from avatar_creator_tasks.providers.sketch.provider import SketchProvider
 
 REQUEST = PortraitRequest(
@@ -73,7 +74,7 @@ def test_strength_zero_keeps_the_picture() -> None:
 
 def test_a_higher_strength_changes_the_picture_more_within_limits() -> None:
     differences = [
-        colour_difference(restyled(strength=strength), photograph()) for strength in (0.2, 0.6, 1.0)
+        color_difference(restyled(strength=strength), photograph()) for strength in (0.2, 0.6, 1.0)
     ]
     assert 0 < differences[0] < differences[1] < differences[2] < 15
 
@@ -153,6 +154,33 @@ async def test_without_a_reference_the_provider_draws_the_attributes() -> None:
     drawn = draw_portrait(REQUEST.attributes, seed=5, width=256, height=256, on_step=ignore)
     assert pixels_sha256(portrait.image) == pixels_sha256(drawn)
     assert recorded.progress[-1] == 1
+
+
+async def test_without_a_reference_the_provider_draws_words_of_the_callers_prompt() -> None:
+    request = replace(
+        REQUEST, prompt="a man, professional photo", caller_prompt="perempuan berhijab, kacamata"
+    )
+    portrait = await SketchProvider().generate(request, RecordedReports().reports())
+    drawn = draw_portrait(
+        replace(REQUEST.attributes, headwear="hijab"),
+        Details(adult=True, glasses=True),
+        seed=5,
+        width=256,
+        height=256,
+        on_step=ignore,
+    )
+    assert pixels_sha256(portrait.image) == pixels_sha256(drawn)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_details_are_drawn_with_every_seed(seed: int) -> None:
+    man = resolve(
+        Attributes(gender="male"), seed, Details(adult=True, glasses=False, earrings=True, beard="")
+    )
+    assert (man.adult, man.glasses, man.earrings, man.beard) == (True, "", True, "")
+    bearded = resolve(Attributes(), seed, Details(glasses=True, beard="full"))
+    assert (bool(bearded.glasses), bearded.beard) == (True, "full")
+    assert resolve(Attributes(), seed, Details(beard="full")).skin == resolve(Attributes(), seed).skin
 
 
 async def test_a_cancelled_generation_stops_after_the_current_step() -> None:

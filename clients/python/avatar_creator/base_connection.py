@@ -3,53 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from copy import copy
+from typing import Any, Self, TypeAlias
 
 from avatar_creator.errors import CallCancelledError
-from avatar_creator.retries import Backoff, CallRetries, Reconnects
+from avatar_creator.hooks import Attempts
+from avatar_creator.options import CallOptions
+from avatar_creator.retries import CallRetries, Reconnects
 from avatar_creator.rpcs import Rpc
+from avatar_creator.tracing import trace_context
 from avatar_creator.watching import ResumePoint
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
-"""Call metadata of an attempt: its authorization."""
+"""Call metadata of an attempt: its authorization and the trace that it is a part of."""
 
 
 class BaseConnection:
-    """Default deadlines and the backoff of a client, and its closed state."""
+    """Options of the calls of a client, and its closed state."""
 
-    def __init__(
-        self, *, timeout: float, transfer_timeout: float, backoff: Backoff, clock: Callable[[], float]
-    ) -> None:
-        self._timeout = timeout
-        self._transfer_timeout = transfer_timeout
-        self._backoff = backoff
+    def __init__(self, *, options: CallOptions, clock: Callable[[], float]) -> None:
+        self._options = options
         self._clock = clock
         self._closed = False
+        self._original: Self | None = None
+
+    @property
+    def options(self) -> CallOptions:
+        """Options of the calls."""
+        return self._options
 
     def at_most(self, timeout: float) -> float:
         """Return the default deadline of a call that is one step of a task with this timeout, in seconds."""
-        return min(self._timeout, timeout)
+        return min(self._options.timeout, timeout)
 
     def countdown(self, timeout: float) -> Callable[[], float]:
         """Return a function that returns how many of these seconds are left."""
         deadline = self._clock() + timeout
         return lambda: max(0.0, deadline - self._clock())
 
-    def _retries(self, rpc: Rpc[Any], timeout: float | None, *, resendable: bool) -> CallRetries:
-        default = self._transfer_timeout if rpc.transfer else self._timeout
+    def _copy(self, options: CallOptions) -> Self:
+        """Return a connection on the same channel with other options. Closing this one closes it too."""
+        connection = copy(self)
+        connection._options = options
+        connection._original = self
+        return connection
+
+    def _retries(
+        self, rpc: Rpc[Any], timeout: float | None, *, resendable: bool, renews_token: bool
+    ) -> CallRetries:
+        options = self._options
+        default = options.transfer_timeout if rpc.transfer else options.timeout
         return CallRetries(
-            self._backoff,
+            options.backoff,
             self._clock,
             timeout=default if timeout is None else timeout,
             resendable=resendable,
             retryable=rpc.retryable,
+            retries=options.retries,
+            renews_token=renews_token,
         )
 
     def _reconnects(
         self, resume: ResumePoint, *, timeout: float | None, reconnect_for: float, renews_token: bool
     ) -> Reconnects:
         return Reconnects(
-            self._backoff,
+            self._options.backoff,
             self._clock,
             reconnect_for=reconnect_for,
             timeout=timeout,
@@ -57,6 +75,21 @@ class BaseConnection:
             renews_token=renews_token,
         )
 
+    def _attempts(self, rpc: Rpc[Any], request: Any = None) -> Attempts:
+        return Attempts(
+            rpc.path.removeprefix("/"),
+            getattr(request, "request_id", ""),
+            on_request=self._options.on_request,
+            on_response=self._options.on_response,
+            clock=self._clock,
+        )
+
+    def _metadata(self, authorization: Metadata) -> Metadata:
+        return authorization + trace_context()
+
+    def _is_closed(self) -> bool:
+        return self._closed or (self._original is not None and self._original._is_closed())
+
     def _refuse_if_closed(self) -> None:
-        if self._closed:
+        if self._is_closed():
             raise CallCancelledError("the client is closed; create a new one")

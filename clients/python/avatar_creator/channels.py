@@ -1,4 +1,4 @@
-"""Channel options, transport credentials and the bearer token of a call."""
+"""Channels with the options and credentials of a client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from avatar_creator.proxies import proxy_options
+import avatar_creator
+from avatar_creator.proxies import Proxy, proxy_options
+
+KEEPALIVE = 30.0
+"""Default seconds of silence after which a connection with a running call is pinged."""
 
 OPTIONS: list[tuple[str, Any]] = [
     # By default, gRPC refuses metadata of more than 8 KiB at random. Proxies may add some to error details.
@@ -16,10 +20,6 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.absolute_max_metadata_size", 64 * 1024),
     # The client retries calls itself, because it knows which calls are safe to retry.
     ("grpc.enable_retries", 0),
-    # Keepalive pings detect a dead connection under a quiet watch. The service allows any interval.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
     # By default a channel waits up to two minutes between connection attempts, even if a watch asks sooner.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -27,7 +27,12 @@ OPTIONS: list[tuple[str, Any]] = [
 
 
 def connect(
-    target: str, *, tls: bool, root_certificates: bytes | None, proxy: str | None = None
+    target: str,
+    *,
+    tls: bool,
+    root_certificates: bytes | None,
+    proxy: Proxy = None,
+    keepalive: float | None = KEEPALIVE,
 ) -> grpc.Channel:
     """Create a channel for the sync client. It connects at the first call.
 
@@ -35,49 +40,64 @@ def connect(
         target: Host and port, or any other gRPC name.
         tls: True encrypts the connection with TLS.
         root_certificates: PEM certificates that may sign the server's certificate; None uses gRPC's defaults.
-        proxy: URL of an HTTP proxy, `http://host:port`; empty for none. None uses the environment's proxy.
+        proxy: URL of an HTTP proxy, `http://host:port`; False for none. None uses the environment's proxy.
+        keepalive: Seconds of silence after which a connection with a running call is pinged; None for never.
 
     Raises:
-        ValueError: `root_certificates` are given without `tls`, or `proxy` is not such a URL.
+        ValueError: `root_certificates` are given without `tls`, `proxy` is not such a URL, or `keepalive` is
+            not positive.
     """
     credentials = _credentials(tls, root_certificates)
-    options = [*OPTIONS, *proxy_options(target, proxy, os.environ)]
+    options = _options(target, proxy, keepalive)
     if credentials is None:
         return grpc.insecure_channel(target, options=options)
     return grpc.secure_channel(target, credentials, options=options)
 
 
 def connect_async(
-    target: str, *, tls: bool, root_certificates: bytes | None, proxy: str | None = None
+    target: str,
+    *,
+    tls: bool,
+    root_certificates: bytes | None,
+    proxy: Proxy = None,
+    keepalive: float | None = KEEPALIVE,
 ) -> aio.Channel:
     """Create a channel for the async client. See `connect` for the arguments."""
     credentials = _credentials(tls, root_certificates)
-    options = [*OPTIONS, *proxy_options(target, proxy, os.environ)]
+    options = _options(target, proxy, keepalive)
     if credentials is None:
         return aio.insecure_channel(target, options=options)
     return aio.secure_channel(target, credentials, options=options)
 
 
-def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Return the call metadata that carries the token; empty without a token.
+def _options(target: str, proxy: Proxy, keepalive: float | None) -> list[tuple[str, Any]]:
+    return [
+        *OPTIONS,
+        ("grpc.primary_user_agent", f"avatar-creator-client/{avatar_creator.__version__}"),
+        *_keepalive_options(keepalive),
+        *proxy_options(target, proxy, os.environ),
+    ]
 
-    Call metadata, because gRPC's call credentials work only with TLS. Blanks around the token, which a file
-    or a shell may leave there, are removed.
 
-    Raises:
-        ValueError: The token has characters that metadata cannot carry.
+def _keepalive_options(seconds: float | None) -> list[tuple[str, Any]]:
+    """Return the options for pings, which detect a dead connection under a quiet watch.
+
+    The service allows any interval.
     """
-    if token is None:
-        return ()
-    token = token.strip()
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError("the token must have printable ASCII characters only; check where it is read from")
-    return (("authorization", f"Bearer {token}"),)
+    if seconds is None:
+        return []
+    if not seconds > 0:
+        raise ValueError(f"keepalive must be a positive number of seconds (got {seconds:g})")
+    return [
+        ("grpc.keepalive_time_ms", max(1, round(seconds * 1000))),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
 
 
 def _credentials(tls: bool, root_certificates: bytes | None) -> grpc.ChannelCredentials | None:
     if tls:
         return grpc.ssl_channel_credentials(root_certificates)
     if root_certificates is not None:
-        raise ValueError("root_certificates need tls=True")
+        raise ValueError("root_certificates need TLS: use an https:// target or tls=True")
     return None

@@ -246,7 +246,7 @@ def _from_message(field: FieldDescriptor) -> _Reader | None:
         if (known := _KNOWN_TYPES.get(name)) is not None:
             return known
         return _value_classes()[name].from_message
-    return date.fromisoformat if field.name == "day" else None
+    return None
 
 
 def _is_repeated(field: FieldDescriptor) -> bool:
@@ -258,6 +258,10 @@ def _is_repeated(field: FieldDescriptor) -> bool:
 def _utc(message: Any) -> datetime:
     # The same as `ToDatetime(UTC)`, in a third of the time.
     return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)
+
+
+def _day(message: Any) -> date:
+    return date(message.year, message.month, message.day)
 
 
 def _from_struct(struct: Any) -> Mapping[str, Any]:
@@ -282,6 +286,7 @@ def _from_json_value(value: Any) -> Any:
 _KNOWN_TYPES: dict[str, _Reader] = {
     "google.protobuf.Timestamp": _utc,
     "google.protobuf.Struct": _from_struct,
+    "google.type.Date": _day,
 }
 
 
@@ -299,7 +304,7 @@ def _write(value: Value[Any], message: Any) -> None:
             case datetime():
                 target.FromDatetime(part)
             case date():
-                setattr(message, field.name, part.isoformat())
+                target.year, target.month, target.day = part.year, part.month, part.day
             case Value():
                 written = _message_of(part)
                 # A value without any fact is as good as none: `Persona()` is no persona.

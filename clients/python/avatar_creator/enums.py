@@ -516,8 +516,8 @@ class ErrorReason(Word):
     """The file storage cannot be reached, or does not accept a file."""
     SERVER_DRAINING = "SERVER_DRAINING", 22
     """This server is shutting down and ends its watches."""
-    METHOD_NOT_SERVED = "METHOD_NOT_SERVED", 23
-    """No longer sent, because the service implements every RPC."""
+    REVISION_MISMATCH = "REVISION_MISMATCH", 23
+    """The project or avatar has another revision than the update expects."""
     INTERNAL = "INTERNAL", 24
     """The service has a bug."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE", 25
@@ -532,7 +532,7 @@ class ErrorReason(Word):
     """The request has words from the operator's deny list, or the operator's moderation flagged it."""
     MODERATION_UNAVAILABLE = "MODERATION_UNAVAILABLE", 30
     """The operator's moderation does not answer."""
-    OPTION_NOT_HONOURED = "OPTION_NOT_HONOURED", 31
+    OPTION_NOT_SUPPORTED = "OPTION_NOT_SUPPORTED", 31
     """`options.strict` is set, and the service's route does not support some fields of the request."""
     NOT_REPRODUCIBLE = "NOT_REPRODUCIBLE", 32
     """The generation to reproduce has not completed, has no recipe, or was made by another route, model or
@@ -573,3 +573,49 @@ class ErrorReason(Word):
     CALL_LIMIT = "CALL_LIMIT", 48
     """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine
     has too many streams without a token: health watches and reflection."""
+    GENERATION_NOT_WAITING = "GENERATION_NOT_WAITING", 49
+    """The generation does not wait for the time of its next attempt, because it is not PENDING."""
+
+
+class GenerationOrder(Word):
+    """Sort order of a list of generations."""
+
+    NEWEST_FIRST = "newest_first", 1
+    """By creation time, newest first."""
+    OLDEST_FIRST = "oldest_first", 2
+    """By creation time, oldest first."""
+
+
+GenerationOrderWord: TypeAlias = Literal["newest_first", "oldest_first"]
+"""Words of `GenerationOrder`."""
+
+
+class WorkerState(Word):
+    """State of a worker."""
+
+    LIVE = "live", 1
+    """The worker takes generations."""
+    DRAINING = "draining", 2
+    """The worker finishes what it runs, and takes no more generations, until an operator resumes it."""
+    LOST = "lost", 3
+    """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the
+    database."""
+
+
+WorkerStateWord: TypeAlias = Literal["live", "draining", "lost"]
+"""Words of `WorkerState`."""
+
+
+class UserOrder(Word):
+    """Order of a list of users."""
+
+    QUEUE_DEPTH = "queue_depth", 1
+    """By `UserActivity.due_count`."""
+    FAILURES = "failures", 2
+    """By `UserActivity.failed_count`."""
+    SPENDING = "spending", 3
+    """By `UserActivity.price_micros`."""
+
+
+UserOrderWord: TypeAlias = Literal["queue_depth", "failures", "spending"]
+"""Words of `UserOrder`."""

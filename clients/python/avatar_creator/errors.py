@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
@@ -276,33 +277,55 @@ def from_rpc_error(raised: grpc.RpcError) -> AvatarCreatorError:
 
 
 _WORDS_OF_GRPC = (
-    (("DNS resolution failed", "Domain name not found"), "the host name of the service cannot be resolved"),
-    (("HTTP proxy returned", "HTTP proxy handshake"), "the proxy refused the connection to the service"),
-    (("Received message larger", "Sent message larger"), "a message of the call is larger than gRPC allows"),
-    (("metadata size exceeds",), "the metadata of the call is too large; use a smaller token"),
+    ("DNS resolution failed|Domain name not found", "the host name of the service cannot be resolved"),
+    ("HTTP proxy returned|HTTP proxy handshake", "the proxy refused the connection to the service"),
+    ("(Received|Sent) message larger", "a message of the call is larger than gRPC allows"),
+    ("metadata size exceeds", "the metadata of the call is too large; use a smaller token"),
     (
-        ("SSL", "TLS", "ertificate", "Handshake", "handshake"),
+        "WRONG_VERSION_NUMBER",
+        "the server does not use TLS: connect without TLS, for example to http://host:port",
+    ),
+    (
+        "ailed to connect.*(Socket closed|Connection reset)",
+        "the server closed the connection at once, as a server with TLS does: connect with TLS, for example "
+        "to https://host:port",
+    ),
+    (
+        "certificate has expired",
+        "the certificate of the server has expired; its operators must renew it",
+    ),
+    (
+        "Hostname Verification|not in peer certificate",
+        "the certificate of the server is for another host name; check the target",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "no trusted authority signed the certificate of the server; check `root_certificates`, or "
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    ),
+    (
+        "SSL|TLS|ertificate|[Hh]andshake",
         "the TLS connection to the service cannot be made; check `tls` and the certificates",
     ),
-    (("Connection refused",), "connection refused: nothing listens at the address of the service"),
-    (("o route to host", "etwork is unreachable"), "the network of the service cannot be reached"),
+    ("Connection refused", "connection refused: nothing listens at the address of the service"),
+    ("o route to host|etwork is unreachable", "the network of the service cannot be reached"),
     (
-        ("ailed to connect", "connections to all backends failing", "empty address list"),
+        "ailed to connect|connections to all backends failing|empty address list",
         "the service cannot be reached",
     ),
-    (("Deadline Exceeded",), "the call did not end in time"),
+    ("Deadline Exceeded", "the call did not end in time"),
     (
-        ("Socket closed", "Connection reset", "Broken pipe", "recvmsg", "GOAWAY", "keepalive watchdog"),
+        "Socket closed|Connection reset|Broken pipe|recvmsg|GOAWAY|keepalive watchdog",
         "the connection to the service was lost",
     ),
 )
-"""Words in the statuses that gRPC itself makes, and our sentence for them. The first row that fits counts."""
+"""Patterns of the statuses that gRPC itself makes, and our sentence for them. The first that fits counts."""
 
 
 def _plain(words: str) -> str:
     """Return our sentence in place of gRPC's words, which have internal names. The cause has the words."""
-    for signs, sentence in _WORDS_OF_GRPC:
-        if any(sign in words for sign in signs):
+    for pattern, sentence in _WORDS_OF_GRPC:
+        if re.search(pattern, words):
             return sentence
     return words
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
+
+Proxy: TypeAlias = str | Literal[False] | None
+"""URL of an HTTP proxy, `http://host:port`; False for none; None for the one that the environment names."""
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -20,19 +23,19 @@ _SCHEMES_WITH_HOST = ("dns", "ipv4", "ipv6")
 """gRPC names with one of these schemes have a host. `unix:` and similar names reach this machine only."""
 
 
-def proxy_options(target: str, proxy: str | None, environment: Mapping[str, str]) -> list[tuple[str, Any]]:
+def proxy_options(target: str, proxy: Proxy, environment: Mapping[str, str]) -> list[tuple[str, Any]]:
     """Return the channel options that make gRPC use the right proxy, or none.
 
     Args:
         target: Host and port of the service, or any other gRPC name.
-        proxy: URL of the proxy, `http://host:port`; empty for none; None to use the environment.
+        proxy: URL of the proxy, `http://host:port`; False for none; None to use the environment.
         environment: Environment variables.
 
     Raises:
         ValueError: `proxy` is not the URL of an HTTP proxy.
     """
-    if proxy and not _is_http_proxy(proxy):
-        raise ValueError("proxy must be http://host:port, or empty to connect directly")
+    if isinstance(proxy, str) and not _is_http_proxy(proxy):
+        raise ValueError("proxy must be http://host:port, or False to connect directly")
     chosen = _proxy_of(environment) if proxy is None else proxy
     host, port = _host_and_port(target)
     if not chosen or _is_direct(host, port, environment):

@@ -69,6 +69,8 @@ class CallRetries:
         timeout: float,
         resendable: bool,
         retryable: bool,
+        retries: int | None,
+        renews_token: bool,
     ) -> None:
         """Start the first attempt.
 
@@ -78,13 +80,30 @@ class CallRetries:
             timeout: Maximum time for all attempts, in seconds.
             resendable: True if the request can be sent a second time.
             retryable: True if a second call is safe although the first one may have succeeded.
+            retries: Largest number of further attempts; None for as many as the timeout allows.
+            renews_token: True if a function returns the token, so that an expired one can be replaced.
         """
         self._backoff = backoff
         self._clock = clock
         self._deadline = clock() + timeout
         self._resendable = resendable
         self._retryable = retryable
+        self._retries = retries
+        self._renews_token = renews_token
+        self._token_expired: AvatarCreatorError | None = None
+        self._last_authorization: object = None
         self._failures = 0
+
+    def sending_with(self, authorization: T) -> T:
+        """Record that an attempt starts now with this authorization, and return it.
+
+        Raises:
+            AvatarCreatorError: The error of the last attempt, if this is the token that had expired.
+        """
+        if self._token_expired is not None and authorization == self._last_authorization:
+            raise self._token_expired
+        self._last_authorization = authorization
+        return authorization
 
     def remaining(self) -> float:
         """Return the seconds left for the next attempt."""
@@ -92,8 +111,13 @@ class CallRetries:
 
     def delay_after(self, error: AvatarCreatorError) -> float | None:
         """Return the seconds to wait before the next attempt; None if the caller must raise `error`."""
+        if self._renews_token and error.reason == "TOKEN_EXPIRED" and self._token_expired is None:
+            self._token_expired = error
+            return 0.0 if self._resendable and self.remaining() else None
         safe = self._retryable or error.reason in _NOT_BEGUN
         if not (self._resendable and safe and _is_passing(error)):
+            return None
+        if self._retries is not None and self._failures >= self._retries:
             return None
         self._failures += 1
         delay = self._backoff.delay(self._failures, error.retry_after)

@@ -11,6 +11,7 @@ from avatar_creator.v1 import (
     avatar_project_service_pb2,
     avatar_service_pb2,
     generation_service_pb2,
+    operations_service_pb2,
     preset_service_pb2,
     usage_service_pb2,
 )
@@ -31,7 +32,7 @@ class Rpc(Generic[Response]):
     retryable: bool
     """True if a second call is safe after UNAVAILABLE, when the first one may have succeeded."""
     transfer: bool = False
-    """True if the call carries a picture and therefore has the longer default deadline."""
+    """True if the call carries a picture or changes many resources: it has the longer default deadline."""
 
     @property
     def path(self) -> str:
@@ -44,10 +45,11 @@ _AVATARS = "AvatarService"
 _GENERATIONS = "GenerationService"
 _USAGE = "UsageService"
 _PRESETS = "PresetService"
+_OPERATIONS = "OperationsService"
 
-# The client retries reads; calls with a request_id, which it always sets; updates, which write the same
-# values again; and cancels, which return the same result the second time. It retries deletes only if the
-# service has not begun them: the second one would fail with NOT_FOUND although the first one succeeded.
+# The client retries reads; calls with a request_id, which it always sets; and cancels, which return the same
+# result the second time. It retries deletes only if the service has not begun them: the second one would fail
+# with NOT_FOUND although the first one succeeded.
 
 CREATE_PROJECT = Rpc(_PROJECTS, "CreateProject", avatar_project_service_pb2.CreateProjectResponse, True)
 GET_PROJECT = Rpc(_PROJECTS, "GetProject", avatar_project_service_pb2.GetProjectResponse, True)
@@ -91,6 +93,33 @@ LIST_PERSONA_EXAMPLES = Rpc(
     _PRESETS, "ListPersonaExamples", preset_service_pb2.ListPersonaExamplesResponse, True
 )
 GET_PERSONA_EXAMPLE = Rpc(_PRESETS, "GetPersonaExample", preset_service_pb2.GetPersonaExampleResponse, True)
+
+# The service retries each generation at most once in a bulk call, so that the client may repeat the call.
+LIST_WORKERS = Rpc(_OPERATIONS, "ListWorkers", operations_service_pb2.ListWorkersResponse, True)
+DRAIN_WORKER = Rpc(_OPERATIONS, "DrainWorker", operations_service_pb2.DrainWorkerResponse, True)
+RESUME_WORKER = Rpc(_OPERATIONS, "ResumeWorker", operations_service_pb2.ResumeWorkerResponse, True)
+GET_QUEUE = Rpc(_OPERATIONS, "GetQueue", operations_service_pb2.GetQueueResponse, True)
+PAUSE_QUEUE = Rpc(_OPERATIONS, "PauseQueue", operations_service_pb2.PauseQueueResponse, True)
+RESUME_QUEUE = Rpc(_OPERATIONS, "ResumeQueue", operations_service_pb2.ResumeQueueResponse, True)
+RETRY_NOW = Rpc(_OPERATIONS, "RetryNow", operations_service_pb2.RetryNowResponse, True)
+BULK_CANCEL_GENERATIONS = Rpc(
+    _OPERATIONS,
+    "BulkCancelGenerations",
+    operations_service_pb2.BulkCancelGenerationsResponse,
+    True,
+    transfer=True,
+)
+BULK_RETRY_GENERATIONS = Rpc(
+    _OPERATIONS,
+    "BulkRetryGenerations",
+    operations_service_pb2.BulkRetryGenerationsResponse,
+    True,
+    transfer=True,
+)
+LIST_USERS = Rpc(_OPERATIONS, "ListUsers", operations_service_pb2.ListUsersResponse, True)
+GET_USER_LIMITS = Rpc(_OPERATIONS, "GetUserLimits", operations_service_pb2.GetUserLimitsResponse, True)
+SET_USER_LIMITS = Rpc(_OPERATIONS, "SetUserLimits", operations_service_pb2.SetUserLimitsResponse, True)
+CLEAR_USER_LIMITS = Rpc(_OPERATIONS, "ClearUserLimits", operations_service_pb2.ClearUserLimitsResponse, True)
 
 ALL: tuple[Rpc[Any], ...] = tuple(value for value in vars().values() if isinstance(value, Rpc))
 

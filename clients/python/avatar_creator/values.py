@@ -39,6 +39,7 @@ from avatar_creator.enums import (
     Style,
     StyleWord,
     Word,
+    WorkerState,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
         avatar_service_pb2,
         generation_pb2,
         generation_service_pb2,
+        operations_pb2,
+        operations_service_pb2,
         persona_pb2,
         preset_pb2,
         usage_pb2,
@@ -160,7 +163,7 @@ class PersonaExample(Value["persona_pb2.PersonaExample"]):
     """Gallery category. Example: `business`."""
     persona: Persona
     """The persona."""
-    use_count: int
+    usage_count: int
     """Number of `CreateGeneration` calls that started from this example. Variations of one call count once.
     Retries do not count."""
 
@@ -292,6 +295,9 @@ class Avatar(Value["avatar_pb2.Avatar"]):
     app that must not show such pictures leaves out avatars with `picture_moderation.flagged`."""
     reference_avatar_ids: tuple[str, ...]
     """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
+    revision: int
+    """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time`
+    does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -328,6 +334,8 @@ class Project(Value["avatar_project_pb2.AvatarProject"]):
     """Creation time."""
     update_time: datetime
     """Time of the last change of the name or description."""
+    revision: int
+    """Version number of the name and description, starting at 1. It rises exactly when `update_time` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -366,7 +374,7 @@ class Preset(Value["preset_pb2.AvatarPreset"]):
     """Persona of the preset."""
     attributes: Attributes
     """Attributes of the preset."""
-    popularity: int
+    usage_count: int
     """Number of `CreateGeneration` calls that started from this preset. Variations of one call count once.
     Retries do not count."""
     image_data: bytes | None
@@ -402,8 +410,8 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
     more. 0 means 0.6. Valid only with `reference_avatar_id` or `reference_avatar_ids`."""
     strict: bool
     """Whether an option that the route does not support is an error. True: the call fails with
-    INVALID_ARGUMENT, reason OPTION_NOT_HONOURED. False: the service leaves the option out and adds a sentence
-    to `Generation.warnings`."""
+    INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED. False: the service leaves the option out and adds a
+    sentence to `Generation.warnings`."""
     omit_recipe: bool
     """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any
     case. The file keeps one fact in any case: IPTC's digital source type, which says that software made the
@@ -427,7 +435,7 @@ class Reproduction(Value["generation_pb2.Reproduction"]):
 
     identical_pixels: bool
     """Whether all pixels are the same."""
-    colour_difference: float | None
+    color_difference: float | None
     """Mean color difference of the two pictures, both scaled to 64x64 pixels (CIE 1976, delta E*ab). 0 means
     that they look the same; about 2.3 is a difference that people just notice. None if the other picture no
     longer exists."""
@@ -606,8 +614,8 @@ class Generation(Value["generation_pb2.Generation"]):
     expected_seconds: int | None
     """Estimated number of seconds until the generation ends, from its queue position and the duration of
     recent ones. Set only while PENDING, in the same responses and messages as `queue_position`. None if no
-    generation has completed yet, and while no worker is alive: then `warnings` says for how long no worker
-    has been seen."""
+    generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
+    route: `warnings` says so."""
     app_id: str | None
     """Id of the app that the token named when the generation was created. None if it named none. The cost of
     the generation counts for this app."""
@@ -703,8 +711,8 @@ class Estimate(Value["generation_service_pb2.EstimateGenerationResponse"]):
     end. None if none has completed on it."""
     expected_seconds: int | None
     """Estimated number of seconds until all variations would end if they were created now, from the length of
-    the queue. None if no generation has completed yet, and while no worker is alive: then `warnings` says for
-    how long no worker has been seen."""
+    the queue. None if no generation has completed yet, while no worker is alive, and while an operator has
+    paused the queue or a route: `warnings` says so."""
     warnings: tuple[str, ...]
     """Sentences that `Generation.warnings` would have."""
 
@@ -836,3 +844,243 @@ class Stats(Value["usage_service_pb2.GetStatsResponse"]):
     """Cost of the generations by day and app, newest day first. The list covers the current UTC day and the
     29 days before it. It leaves out days without an attempt that cost anything. A response has at most 5,000
     entries, or fewer; see `ListProjectsRequest.page_size`. All other fields are the same on every page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class RunningAttempt(Value["operations_pb2.RunningAttempt"]):
+    """An attempt that a worker runs now."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("generation_id", "stage", "progress_percent")
+
+    generation_id: str
+    """Id of the generation."""
+    user_id: str
+    """Id of the user of the generation."""
+    attempt_number: int
+    """Number of the attempt, starting at 1."""
+    stage: GenerationStage
+    """Current step."""
+    progress_percent: int
+    """Progress in percent, 0 to 100."""
+    route: str | None
+    """Route that draws; see `Recipe.route`. None until the worker calls the provider."""
+    start_time: datetime
+    """Time when the attempt began."""
+    priority: GenerationPriority
+    """Priority of the generation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Worker(Value["operations_pb2.Worker"]):
+    """Worker: one process that draws."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("name", "state", "slots")
+
+    name: str
+    """Name: host, process id and a random part, as in `GenerationAttempt.worker`. A restarted worker has
+    a new name."""
+    version: str
+    """Version of the service that the worker runs."""
+    host: str
+    """Host on which the worker runs."""
+    provider: str
+    """Provider that the worker draws with; see `Recipe.provider`."""
+    slots: int
+    """Number of generations that the worker runs at once."""
+    state: WorkerState
+    """State."""
+    start_time: datetime
+    """Time when the worker started."""
+    last_seen_time: datetime
+    """Time of the last heartbeat. A worker sends one every 10 seconds."""
+    drain_time: datetime | None
+    """Time since which the worker takes no more generations. None unless an operator drains it."""
+    running: tuple[RunningAttempt, ...]
+    """Attempts that the worker runs now, first to last. Those of a lost worker are listed until another
+    worker takes over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class QueueDepth(Value["operations_pb2.QueueDepth"]):
+    """Number of pending generations of one priority."""
+
+    priority: GenerationPriority
+    """Priority."""
+    due_count: int
+    """Number of generations that a worker can start now."""
+    delayed_count: int
+    """Number of generations that wait for the time of their retry."""
+    oldest_due_time: datetime | None
+    """Time since which the first of the due ones is due. None if none is due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class QueueRoute(Value["operations_pb2.QueueRoute"]):
+    """A way to draw that the service has."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("name", "provider", "model")
+
+    name: str
+    """Name; see `Recipe.route`."""
+    provider: str
+    """Provider; see `Recipe.provider`."""
+    model: str | None
+    """Model; see `Recipe.model`. None for `sketch`."""
+    draws_from_reference: bool
+    """True if the generations with a reference take this route."""
+    draws_from_text: bool
+    """True if the generations without a reference take this route."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class QueuePause(Value["operations_pb2.QueuePause"]):
+    """A pause: no worker claims generations until an operator resumes the queue."""
+
+    route: str | None
+    """Name of the paused route. None: the whole queue."""
+    pause_time: datetime
+    """Time of the pause."""
+    paused_by: str
+    """Id of the operator who made it."""
+    note: str | None
+    """The operator's note for users, at most 200 characters. None if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class FailureCount(Value["operations_pb2.FailureCount"]):
+    """Number of generations that failed for one reason."""
+
+    reason: ErrorReason
+    """Reason."""
+    generation_count: int
+    """Number of generations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Queue(Value["operations_pb2.Queue"]):
+    """Queue: what waits for workers, what runs, and what operators have paused."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("running_count", "abandoned_count", "pauses")
+
+    depths: tuple[QueueDepth, ...]
+    """Numbers of pending generations, one entry for each priority, most urgent first."""
+    running_count: int
+    """Number of generations that workers run now."""
+    abandoned_count: int
+    """Number of generations whose worker is lost, and which no other worker has taken over yet."""
+    routes: tuple[QueueRoute, ...]
+    """Routes of this service."""
+    pauses: tuple[QueuePause, ...]
+    """Pauses that operators have made, that of the whole queue first."""
+    recent_failures: tuple[FailureCount, ...]
+    """Generations that failed in the last hour, by reason, most frequent first. A generation that was created
+    more than a day ago does not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BulkFailure(Value["operations_pb2.BulkFailure"]):
+    """Generation that a bulk call could not change."""
+
+    generation_id: str
+    """Id of the generation."""
+    error: GenerationFailure
+    """Reason and explanation, as in the error of a call for this generation alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BulkCancellation(Value["operations_service_pb2.BulkCancelGenerationsResponse"]):
+    """Result of a bulk cancellation."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("generation_count", "has_more")
+
+    generation_count: int
+    """Number of cancelled generations; with `dry_run`, of those that the call would cancel."""
+    generation_ids: tuple[str, ...]
+    """Ids of the first 100 of them, oldest first."""
+    has_more: bool
+    """Whether more generations than `max_count` match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BulkRetry(Value["operations_service_pb2.BulkRetryGenerationsResponse"]):
+    """Result of a bulk retry."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("generation_count", "failure_count", "has_more")
+
+    generation_count: int
+    """Number of retried generations; with `dry_run`, of those that the call would retry."""
+    generation_ids: tuple[str, ...]
+    """Ids of the first 100 of them, oldest first."""
+    retry_ids: tuple[str, ...]
+    """Ids of the new generations, in the order of `generation_ids`. Empty with `dry_run`."""
+    has_more: bool
+    """Whether more generations than `max_count` match."""
+    failure_count: int
+    """Number of generations that could not be retried, for example because their user is over a limit."""
+    failures: tuple[BulkFailure, ...]
+    """The first 20 of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class UserActivity(Value["operations_pb2.UserActivity"]):
+    """Activity of a user."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("user_id", "due_count", "failed_count", "price_micros")
+
+    user_id: str
+    """Id of the user."""
+    due_count: int
+    """Number of pending generations that a worker can start now."""
+    pending_count: int
+    """Number of PENDING generations, with those that wait for the time of their retry."""
+    processing_count: int
+    """Number of PROCESSING generations."""
+    failed_count: int
+    """Number of generations that were created in the period and FAILED."""
+    price_micros: int
+    """Cost of the attempts that ended in the period, in whole UTC days, in millionths of a US dollar."""
+
+    @property
+    def price_usd(self) -> Decimal:
+        """`price_micros` in US dollars."""
+        return usd(self.price_micros)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class GenerationLimits(Value["operations_pb2.GenerationLimits"]):
+    """Limits on what one user may generate."""
+
+    concurrent: int | None
+    """Number of generations that wait or run. 0 means no limit."""
+    per_minute: int | None
+    """Number of generations started within a minute. 0 means no limit."""
+    per_day: int | None
+    """Number of generations started within 24 hours. 0 means no limit."""
+    spend_per_day_micros: int | None
+    """Price of the generations started within 24 hours, in millionths of a US dollar. 0 means no limit."""
+
+    @property
+    def spend_per_day_usd(self) -> Decimal | None:
+        """`spend_per_day_micros` in US dollars."""
+        return None if self.spend_per_day_micros is None else usd(self.spend_per_day_micros)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class UserLimits(Value["operations_pb2.UserLimits"]):
+    """Limits of a user, and what the user has used of them."""
+
+    _shown: ClassVar[tuple[str, ...]] = ("user_id", "effective")
+
+    user_id: str
+    """Id of the user."""
+    own: GenerationLimits
+    """Limits that an operator has set for this user. A field that is None has the value of the service's
+    settings."""
+    effective: GenerationLimits
+    """Limits in effect. No field is None."""
+    used: GenerationLimits
+    """What the user has used. No field is None."""
+    update_time: datetime | None
+    """Time when an operator changed the limits last. None if the user has none of their own."""
+    updated_by: str | None
+    """Id of that operator. None if the user has no limits of their own."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -121,8 +122,8 @@ class WholeGroup(ResumePoint):
         return bool(self._ended) and not self._open
 
 
-class WholeProject(ResumePoint):
-    """A watch on all generations of a project, including later ones.
+class EndlessWatch(ResumePoint):
+    """A watch on all generations of a project or of a user, including later ones.
 
     A new connection resumes at the newest `update_time` seen, or at the start time of the watch if none was
     seen. The start time comes from this machine's clock. The service sends some earlier changes too, so the
@@ -131,10 +132,16 @@ class WholeProject(ResumePoint):
 
     rpc = rpcs.WATCH_GENERATIONS
 
-    def __init__(self, project_id: str, changed_since: datetime | None, started: datetime) -> None:
+    def __init__(
+        self,
+        request: Callable[[Timestamp | None], Message],
+        resource: Resource | None,
+        changed_since: datetime | None,
+        started: datetime,
+    ) -> None:
         super().__init__({})
-        self.resource = Resource("project", project_id)
-        self._project_id = project_id
+        self.resource = resource
+        self._request_since = request
         self._changed_since = timestamp(changed_since)
         self._started = timestamp(started)
         self._requested = False
@@ -149,7 +156,7 @@ class WholeProject(ResumePoint):
     def request(self) -> Message:
         since = self._newest or self._changed_since or (self._started if self._requested else None)
         self._requested = True
-        return requests.watch_project(self._project_id, since)
+        return self._request_since(since)
 
     @property
     def finished(self) -> bool:
@@ -165,30 +172,36 @@ def resume_point(
     targets: Iterable[Generation | str] | Mapping[str, int] | None,
     project: Project | str,
     group_id: str,
+    user_id: str,
     changed_since: datetime | None,
     started: datetime,
 ) -> ResumePoint:
     """Return the start of a watch on several generations.
 
     Args:
-        targets: Generations or their ids, or a mapping of ids to the highest revisions seen; None if
-            `project` or `group_id` is given.
+        targets: Generations or their ids, or a mapping of ids to the highest revisions seen; None for none.
         project: The project to watch, or its id; empty for none.
         group_id: The group of variations to watch; empty for none.
-        changed_since: Time from which changes in the project are new; None for only unfinished generations.
+        user_id: The user to watch; empty for the caller, if none of the other three is given.
+        changed_since: Time from which changes in the project or of the user are new; None for only unfinished
+            generations.
         started: The current time.
 
     Raises:
-        ValueError: The arguments do not name exactly one of targets, project and group, or `changed_since`
-            has no time zone or comes without a project.
+        ValueError: The arguments name more than one of targets, project, group and user, or `changed_since`
+            has no time zone or comes with targets or a group.
     """
-    if [targets is not None, bool(project), bool(group_id)].count(True) != 1:
-        raise ValueError("give exactly one of targets, project and group_id")
+    if [targets is not None, bool(project), bool(group_id), bool(user_id)].count(True) > 1:
+        raise ValueError("give only one of targets, project, group_id and user_id")
     if project:
-        return WholeProject(id_of("project", Project, project), changed_since, started)
+        project_id = id_of("project", Project, project)
+        watch = partial(requests.watch_project, project_id)
+        return EndlessWatch(watch, Resource("project", project_id), changed_since, started)
+    if targets is None and not group_id:
+        return EndlessWatch(partial(requests.watch_all, user_id), None, changed_since, started)
     if changed_since is not None:
         raise ValueError(
-            "changed_since works with project only; for targets give a mapping of ids to revisions"
+            "changed_since does not work with targets or group_id; give a mapping of ids to revisions"
         )
     if targets is None:
         return WholeGroup(group_id)

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import structlog
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from avatar_creator_server.api.tokens import OPS, Identity
@@ -67,6 +68,32 @@ def resolve_list_owner(request: Any) -> Caller:
     return Caller(request.user_id)
 
 
+def require_operator() -> Caller:
+    """Return the operator who makes the current call.
+
+    Raises:
+        PermissionDeniedError: The caller is not an operator.
+    """
+    identity = _identity.get()
+    if not identity.is_ops:
+        raise PermissionDeniedError(
+            "ROLE_REQUIRED",
+            f"only a token with role {OPS} may operate the service",
+            metadata={"role": OPS},
+        )
+    return Caller(identity.caller.user_id, sees_all=True)
+
+
+def log_operation(request: Message) -> None:
+    """Log a valid call of an operator: who asks for what."""
+    log.info(
+        "operation_requested",
+        operation=request.DESCRIPTOR.name.removesuffix("Request"),
+        user=user_for_log(),
+        request=MessageToDict(request, preserving_proto_field_name=True),
+    )
+
+
 def token_seconds_left() -> float:
     """Return the seconds until the token of the current call expires."""
     return max(_identity.get().expires - time.time(), 0.0)
@@ -94,7 +121,7 @@ def _log_use_of_ops_role(request: Message) -> None:
         for field, value in request.ListFields()
         if field.name.endswith(("_id", "_ids")) and field.name != "request_id"
     }
-    targets = [target.generation_id for target in getattr(request, "targets", ())]
+    targets = [target.generation_id for target in getattr(getattr(request, "targets", None), "targets", ())]
     log.info(
         "ops_role_used",
         request=request.DESCRIPTOR.name,

@@ -56,6 +56,19 @@ CLASS_OF_RPC = {
     "ListUsage": CallClass.READ,
     "SummarizeUsage": CallClass.READ,
     "GetStats": CallClass.READ,
+    "ListWorkers": CallClass.READ,
+    "DrainWorker": CallClass.WRITE,
+    "ResumeWorker": CallClass.WRITE,
+    "GetQueue": CallClass.READ,
+    "PauseQueue": CallClass.WRITE,
+    "ResumeQueue": CallClass.WRITE,
+    "RetryNow": CallClass.WRITE,
+    "BulkCancelGenerations": CallClass.WRITE,
+    "BulkRetryGenerations": CallClass.WRITE,
+    "ListUsers": CallClass.READ,
+    "GetUserLimits": CallClass.READ,
+    "SetUserLimits": CallClass.WRITE,
+    "ClearUserLimits": CallClass.WRITE,
 }
 """The class of every RPC of the contract, by its name."""
 

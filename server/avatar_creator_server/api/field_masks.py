@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from avatar_creator_server.api.validation import refuse, violations_of
@@ -15,21 +15,22 @@ _MAX_PATHS_IN_ERROR = 3
 _MAX_PATH_CHARACTERS_IN_ERROR = 60
 
 
-def written_paths(resource: Message, mask: FieldMask, *, place: str, writable: Sequence[str]) -> list[str]:
-    """Return the paths of the fields that an update writes, after validating their values.
+def written_paths(request: Any, place: str, *, writable: Sequence[str]) -> list[str]:
+    """Return the paths of the fields that an update writes, after validating the request.
 
     The update writes the fields that the mask names. Without a mask, it writes the fields that are populated.
 
     Args:
-        resource: Message with the new values.
-        mask: Paths that the caller sent: of a field, of a message with fields, or `*`.
-        place: Field of the request that holds `resource`.
+        request: Request of the update. The paths in its `update_mask` are of a field, of a message with
+            fields, or `*`.
+        place: Field of the request that holds the message with the new values.
         writable: Paths of the fields that an update may write, such as `persona.age`, in this order.
 
     Raises:
         InvalidArgumentError: A path cannot be written, or a value breaks a limit. The error lists them all.
     """
-    requested = list(dict.fromkeys(mask.paths))
+    resource: Message = getattr(request, place)
+    requested = list(dict.fromkeys(request.update_mask.paths))
     if len(requested) > _MAX_PATHS:
         refuse(
             [FieldViolation("update_mask", f"must have at most {_MAX_PATHS} paths (got {len(requested):,})")]
@@ -48,7 +49,13 @@ def written_paths(resource: Message, mask: FieldMask, *, place: str, writable: S
         # Show only a few of the caller's paths: the error travels in headers, which have little space.
         shown = ", ".join(unknown[:_MAX_PATHS_IN_ERROR])
         mask_violations = [FieldViolation("update_mask", f"contains unknown or read-only fields: {shown}")]
-    refuse([*mask_violations, *violations_of(resource, place, only={"id", *written})])
+    refuse(
+        [
+            *mask_violations,
+            *violations_of(resource, f"{place}.", only={"id", *written}),
+            *violations_of(request, "", only={"expected_revision", "request_id"}),
+        ]
+    )
     return written
 
 

@@ -7,7 +7,7 @@
 2. Its token is verified.
 3. Its request is received, within a time limit. Then it takes its turn, and its request is decoded: gRPC
    would answer a request that cannot be decoded before the token is verified, and without our details.
-4. The servicer answers.
+4. The servicer answers. In a stream, it yields its responses, or sends them encoded and returns nothing.
 5. An error becomes the status of the call.
 6. The access log writes its line.
 """
@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -23,13 +24,13 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc.aio import AbortError, BaseError
+from grpc.aio import AbortError
 
 from avatar_creator_server.api.access_log import AccessLog
 from avatar_creator_server.api.authentication import Authentication, needs_token
 from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.calls import Calls, Refusal
-from avatar_creator_server.api.context import Context
+from avatar_creator_server.api.context import Context, send
 from avatar_creator_server.api.statuses import Status, abort, status_of, status_of_defect
 from avatar_creator_server.errors import AvatarCreatorError, InvalidArgumentError
 
@@ -109,11 +110,10 @@ class _Handler:
         self._streams_responses = handler.response_streaming
         self._decode = handler.request_deserializer
         self._encode = handler.response_serializer
-        self._last: tuple[Any, bytes] = None, b""
-        """The last response of a stream, and its bytes: it is often also the next one of another stream."""
         self._servicer: Any = (
             handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         )
+        self._yields = inspect.isasyncgenfunction(self._servicer)
 
     def as_grpc(self) -> grpc.RpcMethodHandler[Any, Any]:
         """Return the handler for gRPC: its requests are a stream, and not decoded.
@@ -185,22 +185,20 @@ class _Handler:
             raw = await calls.receive(self._method, context, until_end=self._streams_responses)
         user_id = await calls.begin(self._method, context)
         try:
-            request = self._decoded_stream(raws) if self._streams_requests else self._decoded(raw)
-            response = self._servicer(request, context)
-            if not self._streams_responses:
-                return self._encode(await response)
-            async with aclosing(response) as responses:
-                async for each in responses:
-                    await _write(self._encoded(each), context)
-            return b""
+            # Without names for the request: the call would keep it until its end.
+            answering = self._servicer(
+                self._decoded_stream(raws) if self._streams_requests else self._decoded(raw), context
+            )
+            del raw
+            if self._yields:
+                async with aclosing(answering) as responses:
+                    async for response in responses:
+                        await send(context, self._encode(response))
+                return b""
+            answer = await answering
+            return b"" if self._streams_responses else self._encode(answer)
         finally:
             calls.end(self._method, user_id)
-
-    def _encoded(self, response: Any) -> bytes:
-        """Encode a response of a stream, once for all streams that send it in turn."""
-        if response is not self._last[0]:
-            self._last = response, self._encode(response)
-        return self._last[1]
 
     # A function and not a generator expression, which would begin to read: a call that is refused before it
     # reads its requests would leave a coroutine of gRPC that nothing awaits.
@@ -215,14 +213,6 @@ class _Handler:
             raise InvalidArgumentError.of_field(
                 "request", "cannot be decoded: send the request message of this RPC, with all text in UTF-8"
             ) from error
-
-
-async def _write(response: bytes, context: Context) -> None:
-    try:
-        await context.write(response)
-    except BaseError as error:
-        # gRPC would log a traceback for each reader who has gone.
-        raise asyncio.CancelledError("the reader is gone") from error
 
 
 def _forget_frames(error: BaseException | None) -> None:

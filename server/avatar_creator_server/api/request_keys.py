@@ -23,6 +23,8 @@ def request_key(
         body: Message that has the field `request_id`.
         content_sha256: SHA-256 of the bytes that the call sends in addition to `body`.
     """
+    if not request_id:
+        return RequestKey(current_caller().user_id, method, "", "")
     without_id = type(body)()
     without_id.CopyFrom(body)
     without_id.ClearField("request_id")

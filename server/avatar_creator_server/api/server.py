@@ -31,6 +31,8 @@ from avatar_creator.v1 import (
     avatar_service_pb2_grpc,
     generation_service_pb2,
     generation_service_pb2_grpc,
+    operations_service_pb2,
+    operations_service_pb2_grpc,
     preset_service_pb2,
     preset_service_pb2_grpc,
     usage_service_pb2,
@@ -45,6 +47,7 @@ from avatar_creator_server.api.handlers import Handlers, Steps
 from avatar_creator_server.api.servicers.avatars import AvatarService
 from avatar_creator_server.api.servicers.generations import GenerationService
 from avatar_creator_server.api.servicers.health import HealthService
+from avatar_creator_server.api.servicers.operations import OperationsService
 from avatar_creator_server.api.servicers.presets import PresetService
 from avatar_creator_server.api.servicers.projects import ProjectService
 from avatar_creator_server.api.servicers.usage import UsageService
@@ -106,6 +109,7 @@ SERVICE_NAMES = tuple(
         generation_service_pb2,
         usage_service_pb2,
         preset_service_pb2,
+        operations_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -202,6 +206,7 @@ class AvatarServer:
         )
         usage_service_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(core.usage), server)
         preset_service_pb2_grpc.add_PresetServiceServicer_to_server(PresetService(core.gallery), server)
+        operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(OperationsService(core), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         if core.settings.reflection == "on":

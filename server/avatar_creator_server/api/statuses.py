@@ -17,6 +17,7 @@ from grpc.aio import InternalError
 
 from avatar_creator_server.api.context import Context
 from avatar_creator_server.errors import (
+    AbortedError,
     AlreadyExistsError,
     AvatarCreatorError,
     FailedPreconditionError,
@@ -46,6 +47,7 @@ STATUS_OF: dict[type[AvatarCreatorError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    AbortedError: grpc.StatusCode.ABORTED,
     TooSlowError: grpc.StatusCode.DEADLINE_EXCEEDED,
     UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,

@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from grpc.aio import InternalError
-
 from avatar_creator_server.api.access import token_seconds_left
-from avatar_creator_server.api.context import Context
+from avatar_creator_server.api.context import Context, send
 from avatar_creator_server.errors import AvatarCreatorError, TooSlowError, UnauthenticatedError
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.images.spool import Spool, SpooledFile
@@ -75,11 +73,9 @@ class Pace:
         """
         try:
             async with asyncio.timeout_at(self._deadline()):
-                await context.write(response.SerializeToString())
+                await send(context, response.SerializeToString())
         except TimeoutError as error:
             raise self._end() from error
-        except InternalError as error:
-            raise asyncio.CancelledError("the reader is gone") from error
 
     def count(self, transferred_bytes: int) -> None:
         """Count the payload of a message that was sent or received."""

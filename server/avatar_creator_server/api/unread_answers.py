@@ -7,7 +7,7 @@ Large requests of calls that wait or run count too.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from avatar_creator_server.api.context import Context
 from avatar_creator_server.errors import (
@@ -29,7 +29,7 @@ class UnreadAnswers:
     def __init__(self, *, most_bytes: int, most_bytes_per_user: int) -> None:
         self._most = most_bytes
         self._most_per_user = min(most_bytes, most_bytes_per_user)
-        self._bytes: Counter[str] = Counter()
+        self._bytes: defaultdict[str, int] = defaultdict(int)
         self._total = 0
 
     def add(self, user_id: str, answer_bytes: int, context: Context) -> None:
@@ -46,13 +46,13 @@ class UnreadAnswers:
 
     def refusal(self, user_id: str) -> AvatarCreatorError | None:
         """Return the error for a call of a user while too much is unread; None if there is room."""
-        if self._total >= self._most and self._bytes[user_id] < self._most_per_user:
+        if self._total >= self._most and self._bytes.get(user_id, 0) < self._most_per_user:
             return overloaded_error("the server has too many answers that were not read")
         return self.own_refusal(user_id)
 
     def own_refusal(self, user_id: str) -> AvatarCreatorError | None:
         """Return the error for a user who must first read; None if the user has room."""
-        if self._bytes[user_id] < self._most_per_user:
+        if self._bytes.get(user_id, 0) < self._most_per_user:
             return None
         return ResourceExhaustedError(
             "CALL_LIMIT",

@@ -28,7 +28,10 @@ from avatar_creator_server.api.validation_rules import (
     specified,
     text,
     timestamp,
+    user_id,
     user_id_filter,
+    user_id_or_empty,
+    user_or_all,
 )
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 
@@ -74,6 +77,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "GetProjectRequest": {"project_id": (ID,)},
     "ListProjectsRequest": {"page_size": (not_negative,), "user_id": (user_id_filter,)},
+    "UpdateProjectRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
     "DeleteProjectRequest": {"project_id": (ID,)},
     "UploadAvatarMetadata": {"project_id": (ID,), "name": (NAME,), "request_id": (request_id,)},
     "GetAvatarRequest": {"avatar_id": (ID,)},
@@ -87,6 +91,7 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "query": (SEARCH,),
         "user_id": (user_id_filter,),
     },
+    "UpdateAvatarRequest": {"expected_revision": (not_negative,), "request_id": (request_id,)},
     "DeleteAvatarRequest": {"avatar_id": (ID,)},
     "DownloadImageRequest": {"avatar_id": (ID,)},
     "CreateGenerationRequest": {
@@ -113,14 +118,19 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "page_size": (not_negative,),
         "user_id": (user_id_filter,),
         "group_id": (OPTIONAL_ID,),
+        "error_reasons": (max_entries(10),),
+        "error_reasons[]": (specified,),
+        "priorities": (max_entries(3),),
+        "priorities[]": (specified,),
     },
     "WatchGenerationRequest": {"generation_id": (ID,), "known_revision": (not_negative,)},
     "WatchTarget": {"generation_id": (ID,), "known_revision": (not_negative,)},
+    "WatchTargets": {"targets": (not_empty, max_entries(100))},
+    "WatchAll": {"user_id": (user_id_or_empty,)},
     "WatchGenerationsRequest": {
-        "targets": (max_entries(100),),
-        "project_id": (OPTIONAL_ID,),
+        "project_id": (ID,),
         "changed_since": (timestamp,),
-        "group_id": (OPTIONAL_ID,),
+        "group_id": (ID,),
     },
     "CancelGenerationRequest": {"generation_id": (ID,)},
     "RetryGenerationRequest": {"generation_id": (ID,), "request_id": (request_id,)},
@@ -150,6 +160,36 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "GetPresetRequest": {"preset_id": (ID,)},
     "ListPersonaExamplesRequest": {"category": (text(60),), "page_size": (not_negative,)},
     "GetPersonaExampleRequest": {"persona_example_id": (ID,)},
+    "GenerationFilter": {
+        "user_id": (user_or_all,),
+        "project_id": (OPTIONAL_ID,),
+        "states": (max_entries(10),),
+        "states[]": (specified,),
+        "error_reasons": (max_entries(10),),
+        "error_reasons[]": (specified,),
+        "priorities": (max_entries(3),),
+        "priorities[]": (specified,),
+        "create_time_to": (timestamp,),
+    },
+    "GenerationLimits": {
+        "concurrent": (not_negative,),
+        "per_minute": (not_negative,),
+        "per_day": (not_negative,),
+        "spend_per_day_micros": (not_negative,),
+    },
+    "ListWorkersRequest": {"page_size": (not_negative,)},
+    "DrainWorkerRequest": {"worker_name": (ID,)},
+    "ResumeWorkerRequest": {"worker_name": (ID,)},
+    "GetQueueRequest": {},
+    "PauseQueueRequest": {"route": (OPTIONAL_ID,), "note": (text(200),)},
+    "ResumeQueueRequest": {"route": (OPTIONAL_ID,)},
+    "RetryNowRequest": {"generation_id": (ID,)},
+    "BulkCancelGenerationsRequest": {"max_count": (number(1, 1000),)},
+    "BulkRetryGenerationsRequest": {"max_count": (number(1, 1000),)},
+    "ListUsersRequest": {"since": (timestamp,), "page_size": (not_negative,)},
+    "GetUserLimitsRequest": {"user_id": (user_id,)},
+    "SetUserLimitsRequest": {"user_id": (user_id,)},
+    "ClearUserLimitsRequest": {"user_id": (user_id,)},
 }
 
 
@@ -166,18 +206,19 @@ def validate(request: Message, *further: FieldViolation) -> None:
     refuse([*_violations(request, ""), *further])
 
 
-def violations_of(resource: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
+def violations_of(message: Message, place: str, *, only: Container[str]) -> list[FieldViolation]:
     """Return the violations in some fields of a message.
 
     Args:
-        resource: The message.
-        place: Path of the message in its request. Each violation's path begins with it.
+        message: The message.
+        place: Path of the message in its request, with a dot at the end; empty for the request itself. Each
+            violation's path begins with it.
         only: Paths, in the message, of the fields to check.
     """
     return [
         violation
-        for violation in _violations(resource, f"{place}.")
-        if _without_index(violation.field.removeprefix(f"{place}.")) in only
+        for violation in _violations(message, place)
+        if _without_index(violation.field.removeprefix(place)) in only
     ]
 
 
@@ -232,6 +273,8 @@ def _checks_of(message: Descriptor) -> Sequence[_Checks]:
 
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
     for checks in _checks_of(message.DESCRIPTOR):
+        if checks.has_presence and not message.HasField(checks.field):
+            continue
         value = getattr(message, checks.field)
         place = path + checks.field
         for rule in checks.rules:
@@ -244,7 +287,7 @@ def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
                         yield FieldViolation(f"{place}[{index}]", problem)
                 if checks.enum is not None or checks.has_message:
                     yield from _violations_inside(checks, entry, f"{place}[{index}]")
-        elif not checks.has_presence or message.HasField(checks.field):
+        else:
             yield from _violations_inside(checks, value, place)
 
 

@@ -121,6 +121,21 @@ def user_id_filter(value: str) -> str | None:
     return f"must be a user id, or {ALL_USERS} for all users"
 
 
+def user_id(value: str) -> str | None:
+    """Allow a user id."""
+    return None if is_user_id(value) else "must be a user id"
+
+
+def user_id_or_empty(value: str) -> str | None:
+    """Allow a user id, or an empty text."""
+    return user_id(value) if value else None
+
+
+def user_or_all(value: str) -> str | None:
+    """Allow a user id, or `-` for all users."""
+    return user_id_filter(value) if value else f"must be a user id, or {ALL_USERS} for all users"
+
+
 def small_json(value: Struct) -> str | None:
     """Allow content that JSON can express and PostgreSQL can store, up to 8 KiB as JSON without spaces."""
     if value.ByteSize() > MAX_ENCODED_BYTES:

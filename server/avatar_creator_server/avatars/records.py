@@ -34,6 +34,7 @@ class Avatar:
     last_used_time: datetime | None
     create_time: datetime
     update_time: datetime
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import EventWaiter
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.revisions import require_revision
 from avatar_creator_server.shared.turns import Turns
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
 from avatar_creator_server.statistics import counters as statistics
@@ -290,13 +291,22 @@ class Avatars:
             page_token=page_token,
         )
 
-    async def update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
-        """Change an avatar, and return it with the changes.
+    async def update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        avatar_id: str,
+        changes: AvatarChanges,
+        *,
+        expected_revision: int,
+    ) -> Avatar:
+        """Change an avatar, unless this call did it before, and return it with the changes.
 
         Raises:
             NotFoundError: The user has no such avatar.
+            AbortedError: The avatar has another revision than `expected_revision`, which is not 0.
         """
-        return await self._database.write(self._update, caller, avatar_id, changes)
+        return await self._database.write(self._update, caller, key, avatar_id, changes, expected_revision)
 
     async def delete(self, caller: Caller, avatar_id: str) -> None:
         """Delete an avatar. A background job removes its files soon after.
@@ -336,7 +346,7 @@ class Avatars:
         def transition() -> bool:
             avatar = models.Avatar
             updated = (
-                avatar.update(thumbnail_file=thumbnail.id, update_time=self._database.now())
+                avatar.update(thumbnail_file=thumbnail.id)
                 .where(avatar.id == avatar_id, avatar.thumbnail_file.is_null())
                 .execute()
             )
@@ -416,9 +426,14 @@ class Avatars:
             raise NotFoundError("avatar", avatar_id)
         return avatar
 
-    def _update(self, caller: Caller, avatar_id: str, changes: AvatarChanges) -> Avatar:
+    def _update(
+        self, caller: Caller, key: RequestKey, avatar_id: str, changes: AvatarChanges, expected_revision: int
+    ) -> Avatar:
+        if get_or_reserve(self._database, key, avatar_id) is not None:
+            return self._get(caller, avatar_id)
         lock_avatar(self._database, caller, avatar_id)
         avatar = self._get(caller, avatar_id)
+        require_revision("avatar", avatar.revision, expected_revision)
         if not changes:
             return avatar
         models.Avatar.update(
@@ -429,6 +444,7 @@ class Avatars:
                 avatar.generation_prompt,
             ),
             update_time=self._database.now(),
+            revision=models.Avatar.revision + 1,
         ).where(models.Avatar.id == avatar_id).execute()
         return self._get(caller, avatar_id)
 

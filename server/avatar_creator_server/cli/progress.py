@@ -104,11 +104,11 @@ def _comparison_sentence(generation: Generation) -> str:
         return "The picture cannot be compared with the original: the original's recipe no longer exists."
     if reproduction.identical_pixels:
         return "The picture is identical to the original, pixel for pixel."
-    if reproduction.colour_difference is None:
+    if reproduction.color_difference is None:
         return "The picture differs from the original; how much is unknown: the original no longer exists."
     return (
         "The picture differs from the original by a mean color difference of "
-        f"{reproduction.colour_difference:.2f}; about 2.3 is just noticeable."
+        f"{reproduction.color_difference:.2f}; about 2.3 is just noticeable."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,17 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from rich.console import Console, RenderableType
 
-from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError, channels
+from avatar_creator import (
+    AvatarCreator,
+    DeadlineExceededError,
+    UnauthenticatedError,
+    UnavailableError,
+    channels,
+)
 from avatar_creator.conversion import Value
 from avatar_creator.errors import from_rpc_error
-from avatar_creator_server.addresses import parse_address
+from avatar_creator.targets import DEFAULT_TARGET, TARGET_VARIABLE, Target, choose_target
+from avatar_creator.tokens import TOKEN_VARIABLE, choose_token
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import UNLIMITED_WIDTH, printable
 
@@ -30,11 +38,8 @@ PANEL = "Using a service"
 LARGEST_PAGE = 100
 """The largest page that a list call returns."""
 
-_DEFAULT_TARGET = "127.0.0.1:50051"
 _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
-_GRPC_NAMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
-"""Beginnings of names that gRPC resolves: https://github.com/grpc/grpc/blob/master/doc/naming.md."""
 _TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 Result: TypeAlias = "Value[Any] | str | Sequence[Result] | Mapping[str, Result]"
 _Result = TypeVar("_Result", bound=Result)
@@ -106,9 +111,15 @@ class Session:
 @contextmanager
 def open_session(
     target: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Address of the server.", rich_help_panel=_CONNECTION_PANEL),
-    ] = _DEFAULT_TARGET,
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of the server; https://HOST:PORT connects with TLS. "
+            f"Default: {TARGET_VARIABLE}, or {DEFAULT_TARGET}.",
+            show_default=False,
+            rich_help_panel=_CONNECTION_PANEL,
+        ),
+    ] = None,
     tls: Annotated[
         bool,
         typer.Option(
@@ -119,15 +130,14 @@ def open_session(
         ),
     ] = False,
     token: Annotated[
-        str,
+        str | None,
         typer.Option(
-            envvar="AVATAR_CREATOR_TOKEN",
-            help="Token that says who you are. Use the environment variable rather than the option: "
-            "other users of this machine can see the options of a running command.",
+            help=f"Token that says who you are. Default: {TOKEN_VARIABLE}. Use the variable rather than the "
+            "option: other users of this machine can see the options of a running command.",
             show_default=False,
             rich_help_panel=_CONNECTION_PANEL,
         ),
-    ] = "",
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print JSON, for scripts.", rich_help_panel=_CONNECTION_PANEL),
@@ -138,17 +148,13 @@ def open_session(
     Raises:
         CommandError: there is no token, or the server cannot be reached.
     """
-    if not token.strip():
-        raise CommandError(
-            "no token: set AVATAR_CREATOR_TOKEN, for example to the output of `avatar-creator token --user "
-            "USER_ID`, which needs the settings of the service"
-        )
-    target = _server_address(target)
-    if tls:
+    given_token = _chosen_token(token)
+    chosen = _chosen_target(target, tls=tls)
+    if chosen.tls:
         _require_trusted_certificates()
-    with channels.connect(target, tls=tls, root_certificates=None) as channel:
-        _require_reachable(channel, target)
-        with AvatarCreator(channel=channel, token=token) as client:
+    with channels.connect(chosen.name, tls=chosen.tls, root_certificates=None) as channel:
+        _require_reachable(channel, chosen)
+        with AvatarCreator(channel=channel, token=given_token) as client:
             try:
                 yield Session(
                     client,
@@ -160,7 +166,7 @@ def open_session(
             except UnavailableError as error:
                 if error.reason:
                     raise
-                raise _unreachable(target, error.message) from error
+                raise _unreachable(chosen, error.message) from error
 
 
 def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -182,14 +188,23 @@ def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., 
     return register
 
 
-def _server_address(target: str) -> str:
-    """Return the address as gRPC reads it: an IPv6 address in brackets. gRPC's names pass unchanged."""
-    if target.startswith(_GRPC_NAMES):
-        return target
+def _chosen_token(token: str | None) -> str:
+    """Return the token by the client's own rule, which an empty option cannot switch off."""
     try:
-        return str(parse_address(target))
+        return choose_token(token.strip() or None if token else None, os.environ)
+    except UnauthenticatedError:
+        raise CommandError(
+            f"no token: set {TOKEN_VARIABLE}, for example to the output of `avatar-creator token --user "
+            "USER_ID`, which needs the settings of the service"
+        ) from None
+
+
+def _chosen_target(target: str | None, *, tls: bool) -> Target:
+    """Return the target by the client's own rule."""
+    try:
+        return choose_target(target, tls or None, os.environ, argument="--target")
     except ValueError as error:
-        raise CommandError(f"--target {error}") from None
+        raise CommandError(str(error)) from None
 
 
 def _require_trusted_certificates() -> None:
@@ -205,7 +220,7 @@ def _require_trusted_certificates() -> None:
         raise CommandError(f"{_TRUSTED_CERTIFICATES}: {error}") from None
 
 
-def _require_reachable(channel: grpc.Channel, target: str) -> None:
+def _require_reachable(channel: grpc.Channel, target: Target) -> None:
     """Fail at once if no server answers. The client would retry for as long as a call may take."""
     try:
         HealthStub(channel).Check(HealthCheckRequest(), timeout=_CONNECT_SECONDS)
@@ -217,14 +232,15 @@ def _require_reachable(channel: grpc.Channel, target: str) -> None:
             raise _unreachable(target, error.message) from error
 
 
-def _unreachable(target: str, cause: str) -> CommandError:
+def _unreachable(target: Target, cause: str) -> CommandError:
     return CommandError(
-        f"cannot reach {target}: check that the server is running, and check --target and --tls ({cause})"
+        f"cannot reach {target.name}: check that the server is running, and check --target and --tls "
+        f"({cause})"
     )
 
 
-def _connection_options(target: str, *, tls: bool) -> str:
-    return (f" --target {target}" if target != _DEFAULT_TARGET else "") + (" --tls" if tls else "")
+def _connection_options(target: str | None, *, tls: bool) -> str:
+    return (f" --target {shlex.quote(target)}" if target is not None else "") + (" --tls" if tls else "")
 
 
 def _console(is_terminal: bool, *, stderr: bool = False) -> Console:

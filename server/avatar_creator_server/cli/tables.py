@@ -206,7 +206,10 @@ def presets(listed: Sequence[Preset]) -> Table:
     table = _table(_id_column(), _name_column(), _text_column("category"), _number_column("used"))
     for preset in listed:
         table.add_row(
-            printable(preset.id), _shortened(preset.name), _shortened(preset.category), str(preset.popularity)
+            printable(preset.id),
+            _shortened(preset.name),
+            _shortened(preset.category),
+            str(preset.usage_count),
         )
     return table
 
@@ -219,7 +222,7 @@ def personas(listed: Sequence[PersonaExample]) -> Table:
             printable(example.id),
             _shortened(example.name),
             _shortened(example.category),
-            str(example.use_count),
+            str(example.usage_count),
             _shortened(f"{example.persona.name}, {example.persona.age}"),
         )
     return table

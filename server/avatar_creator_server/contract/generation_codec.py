@@ -1,4 +1,4 @@
-"""The codec of watches: the contract's own messages are what a watch sends."""
+"""The codec of watches: it encodes the contract's messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ENDED = frozenset(number_of(GenerationState, state) for state in ENDED_STATES)
 
 
 class ProtobufGenerationCodec:
-    """Makes the responses of `WatchGeneration` and `WatchGenerations`, each once for all watchers."""
+    """Encodes the responses of `WatchGeneration` and `WatchGenerations`, each once for all watchers."""
 
     def update(self, generation: Generation) -> GenerationUpdate:
         """Return the update that shows this state to watchers."""
@@ -22,6 +22,6 @@ class ProtobufGenerationCodec:
             message.id,
             message.revision,
             message.state in _ENDED,
-            WatchGenerationResponse(generation=message),
-            WatchGenerationsResponse(generation=message),
+            WatchGenerationResponse(generation=message).SerializeToString(),
+            WatchGenerationsResponse(generation=message).SerializeToString(),
         )

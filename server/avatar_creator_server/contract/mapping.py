@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 
 from avatar_creator.v1 import (
     attributes_pb2,
@@ -191,6 +192,7 @@ def project_to_proto(project: Project) -> avatar_project_pb2.AvatarProject:
         cover_avatar_id=project.cover_avatar_id,
         create_time=_time(project.create_time),
         update_time=_time(project.update_time),
+        revision=project.revision,
     )
 
 
@@ -223,6 +225,7 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         last_used_time=_time(avatar.last_used_time),
         create_time=_time(avatar.create_time),
         update_time=_time(avatar.update_time),
+        revision=avatar.revision,
     )
 
 
@@ -391,8 +394,9 @@ def app_usage_to_proto(usage: AppUsage) -> usage_pb2.AppUsageSummary:
 
 def daily_spend_to_proto(spend: DailySpend) -> usage_service_pb2.DailySpend:
     """Encode the spending of one app on one day."""
+    day = date.fromisoformat(spend.day)
     return usage_service_pb2.DailySpend(
-        day=spend.day,
+        day=Date(year=day.year, month=day.month, day=day.day),
         app_id=spend.app_id,
         price_micros=spend.price_micros,
         attempt_count=spend.attempt_count,
@@ -409,7 +413,7 @@ def preset_to_proto(preset: Preset) -> preset_pb2.AvatarPreset:
         prompt=preset.prompt,
         persona=_persona(preset.persona),
         attributes=_attributes(preset.attributes),
-        popularity=preset.popularity,
+        usage_count=preset.popularity,
         image_data=preset.image,
     )
 
@@ -422,5 +426,5 @@ def persona_example_to_proto(example: PersonaExample) -> persona_pb2.PersonaExam
         description=example.description,
         category=example.category,
         persona=_persona(example.persona),
-        use_count=example.use_count,
+        usage_count=example.use_count,
     )

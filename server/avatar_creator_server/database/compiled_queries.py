@@ -314,6 +314,15 @@ def run_later(*statements: Statement) -> None:
     database_proxy.obj.execute_later(statements)
 
 
+def run_last(*statements: Statement) -> Any:
+    """Run the last statements of the current transaction, and return the driver's cursor of the last one.
+
+    The transaction ends with them: no statement may change anything after them. If they are also its first
+    ones, PostgreSQL makes one transaction of them without BEGIN and COMMIT, in one round trip.
+    """
+    return database_proxy.obj.execute_last(statements)
+
+
 def compiled(build: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function that builds a statement, so that it runs once for each combination of arguments."""
     return lru_cache(maxsize=_FORMS)(build)  # type: ignore[return-value]  # lru_cache has no ParamSpec

@@ -105,6 +105,10 @@ class _Sqlite(SqliteDatabase):
         """Run statements whose results are not needed."""
         self.execute_together(statements)
 
+    def execute_last(self, statements: Sequence[Statement]) -> Any:
+        """Run the last statements of a transaction, and return the driver's cursor of the last one."""
+        return self.execute_together(statements)
+
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another thread's connection."""
         connection.interrupt()
@@ -238,7 +242,7 @@ class Database:
 
         def in_transaction() -> T:
             # SQLite must take the write lock at once: it cannot upgrade a read lock while others write.
-            with self.peewee.atomic() if self.is_postgresql else self.peewee.atomic("IMMEDIATE"):
+            with self.peewee.transaction(*([] if self.is_postgresql else ["IMMEDIATE"])):
                 return function(*args, **kwargs)
 
         return await self._run_in_turn(in_transaction, reads=False)

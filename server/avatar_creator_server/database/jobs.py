@@ -330,6 +330,5 @@ class _GreenletLock(AbstractContextManager[None]):
     def __exit__(self, *_: object) -> None:
         self._is_held = False
         waiting, self._waiting = self._waiting, []
-        loop = asyncio.get_running_loop()
         for each in waiting:
-            loop.call_soon(each.resume)
+            asyncio.get_running_loop().call_soon(each.resume)

@@ -22,11 +22,13 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg2
-from peewee import (
+from greenlet import getcurrent
+from peewee import (  # type: ignore[attr-defined]  # mypy does not know `__exception_wrapper__`
     DatabaseError,
     InterfaceError,
     InternalError,
     PostgresqlDatabase,
+    __exception_wrapper__,
     _ConnectionState,
     _savepoint,
 )
@@ -178,6 +180,11 @@ def _plan_of(sql: str) -> _Plan:
     return _Plan(sql, f"PREPARE {name} AS {text}", call)
 
 
+def _plain(sql: str, params: Any = None) -> Statement:
+    """Return a statement whose plan is not kept."""
+    return Statement(sql, list(params or ()), by_key=False)
+
+
 class _PausingCursor(PlainCursor):
     """A cursor of an asynchronous connection, whose `execute` returns when the statement has ended."""
 
@@ -218,7 +225,7 @@ class Postgresql(PostgresqlDatabase):
 
     field_types = {**PostgresqlDatabase.field_types, "UTCDATETIME": "TIMESTAMPTZ"}  # noqa: RUF012
 
-    _BEGIN: tuple[str, ...] = ("BEGIN",)
+    _BEGIN: tuple[Statement, ...] = (_plain("BEGIN"),)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._of_threads = _StateOfThread()
@@ -229,7 +236,7 @@ class Postgresql(PostgresqlDatabase):
     @property
     def _state(self) -> _State:
         """The state of the current greenlet, or of the current thread."""
-        greenlet = current_greenlet()
+        greenlet = getattr(getcurrent(), "runner", None)
         if greenlet is None:
             return self._of_threads
         state: _State | None = greenlet.of_database
@@ -244,7 +251,7 @@ class Postgresql(PostgresqlDatabase):
     def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
         """Begin a transaction with its first statement."""
         state = self._state
-        state.unsent = [_plain(sql) for sql in self._BEGIN]
+        state.unsent = [*self._BEGIN]
         state.has_begun = False
 
     @property
@@ -260,7 +267,8 @@ class Postgresql(PostgresqlDatabase):
             peewee.InternalError: PostgreSQL rolled back, because an earlier statement had failed.
         """
         state = self._state
-        if not state.has_begun and len(state.unsent) == len(self._BEGIN):
+        if not state.has_begun and len(state.unsent) <= len(self._BEGIN):
+            # Nothing was sent, or PostgreSQL has committed with the last statements.
             state.unsent = []
             return
         answer = self.execute_sql("COMMIT").statusmessage
@@ -314,6 +322,19 @@ class Postgresql(PostgresqlDatabase):
             state.has_begun = True
         return self._execute_all(statements)
 
+    def execute_last(self, statements: Sequence[Statement]) -> Any:
+        """Run the last statements of a transaction, and return the driver's cursor of the last one.
+
+        PostgreSQL makes one transaction of statements that arrive together. Source: PostgreSQL's manual,
+        "Multiple Statements in a Simple Query".
+        """
+        state = self._state
+        if not self.in_transaction() or state.has_begun:
+            return self.execute_together(statements)
+        statements = [*state.unsent[1:], *statements]  # without BEGIN
+        state.unsent = []
+        return self._execute_all(statements)
+
     def _execute_all(self, statements: Sequence[Statement]) -> Any:
         return self._execute_texts([statement.sql for statement in statements], statements)
 
@@ -323,9 +344,15 @@ class Postgresql(PostgresqlDatabase):
     def _send(self, sql: str, params: Any) -> Any:
         """Send text to PostgreSQL as it is, without the unsent statements, unless the job was stopped."""
         greenlet = current_greenlet()
-        if greenlet is not None and greenlet.job is not None:
+        if greenlet is None:
+            return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+        if greenlet.job is not None:
             greenlet.job.require_going()
-        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+        # What Peewee does for each statement, without its log and its hooks.
+        with __exception_wrapper__:
+            cursor = greenlet.of_database.conn.cursor()
+            cursor.execute(sql, params or ())
+        return cursor
 
     def _connect(self) -> Any:
         greenlet = current_greenlet()
@@ -400,8 +427,8 @@ class DirectPostgresql(Postgresql):
             if sql_state(error) not in PLAN_LOST:
                 raise
             connection.kept_plans.clear()
-            if self.in_transaction():
-                if statements[0].sql != self._BEGIN[0]:
+            if self.in_transaction() and self._state.has_begun:
+                if statements[0] is not self._BEGIN[0]:
                     raise
                 # They are the first ones of the transaction, so nothing else is undone.
                 statements = [_plain("ROLLBACK"), *statements]
@@ -409,19 +436,23 @@ class DirectPostgresql(Postgresql):
 
     def _execute_by_plans(self, connection: AsynchronousConnection, statements: Sequence[Statement]) -> Any:
         kept = connection.kept_plans
-        by_key = dict.fromkeys(statement.sql for statement in statements if statement.by_key)
-        if new := [_plan_of(sql) for sql in by_key if sql not in kept]:
-            # Alone, because PostgreSQL keeps a plan even if a later statement fails.
-            # All are kept again if it is not certain which ones PostgreSQL has kept.
-            texts = [plan.keep for plan in new] if kept else ["DEALLOCATE ALL", *(plan.keep for plan in new)]
-            try:
-                self._send("; ".join(texts), None)
-            except BaseException:
-                kept.clear()
-                raise
-            kept.update((plan.sql, plan.call) for plan in new)
-        texts = [kept[statement.sql] if statement.by_key else statement.sql for statement in statements]
-        return self._execute_texts(texts, statements)
+        new = {each.sql for each in statements if each.by_key and each.sql not in kept}
+        if new:
+            self._keep_plans(kept, [_plan_of(sql) for sql in new])
+        return self._execute_texts(
+            [kept[each.sql] if each.by_key else each.sql for each in statements], statements
+        )
+
+    def _keep_plans(self, kept: dict[str, str], new: Sequence[_Plan]) -> None:
+        # Alone, because PostgreSQL keeps a plan even if a later statement fails.
+        # All are kept again if it is not certain which ones PostgreSQL has kept.
+        texts = [plan.keep for plan in new] if kept else ["DEALLOCATE ALL", *(plan.keep for plan in new)]
+        try:
+            self._send("; ".join(texts), None)
+        except BaseException:
+            kept.clear()
+            raise
+        kept.update((plan.sql, plan.call) for plan in new)
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another connection."""
@@ -436,18 +467,16 @@ class PooledPostgresql(Postgresql):
     database has the timeouts for single statements.
     """
 
-    _BEGIN = ("BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in TIMEOUTS.items()))
+    _BEGIN = (
+        *Postgresql._BEGIN,
+        *(_plain(f"SET LOCAL {name} = '{value}'") for name, value in TIMEOUTS.items()),
+    )
 
     def end_statement(self, connection: Any) -> None:
         """End the statement that runs on another connection."""
         # The pooler knows the session. It gives that session to no other client before it has passed this on.
         with contextlib.suppress(psycopg2.Error):
             connection.cancel()
-
-
-def _plain(sql: str, params: Any = None) -> Statement:
-    """Return a statement whose plan is not kept."""
-    return Statement(sql, list(params or ()), by_key=False)
 
 
 def _resolved(url: str) -> dict[str, str]:

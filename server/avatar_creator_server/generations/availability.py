@@ -1,4 +1,4 @@
-"""The availability of drawing: the open circuits and the workers, read with one statement."""
+"""The availability of drawing: open circuits, pauses and workers, read with one statement."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from avatar_creator_server.database.compiled_queries import (
     parameters,
 )
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import RouteCircuit, RunningWorker
+from avatar_creator_server.database.models import QueuePause, RouteCircuit, RunningWorker
 from avatar_creator_server.database.models.base import database_proxy
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers, OpenCircuit
+from avatar_creator_server.generations.pauses import Pause
 from avatar_creator_server.generations.workers import (
     LiveWorkers,
     WorkerRecord,
@@ -37,7 +38,7 @@ class Availability:
     open_circuits: Sequence[OpenCircuit]
     """Open circuits of the service's routes."""
     workers: LiveWorkers
-    """Live workers with the service's provider."""
+    """Live workers with the service's provider, and the pauses that keep generations from them."""
 
 
 class AvailabilityReader:
@@ -55,20 +56,21 @@ class AvailabilityReader:
             UnavailableError: The database does not answer.
         """
         began_at = time.monotonic()
-        circuits, workers = await self._database.probe(self._read)
-        return Availability(circuits, self._workers.note(workers, began_at))
+        circuits, workers, pauses = await self._database.probe(self._read)
+        return Availability(circuits, self._workers.note(workers, pauses, began_at))
 
-    def _read(self) -> tuple[list[OpenCircuit], list[WorkerRecord]]:
+    def _read(self) -> tuple[list[OpenCircuit], list[WorkerRecord], list[Pause]]:
         routes = self._circuit_breakers.routes
         query = _query(self._database.is_postgresql, len(routes))
         rows = query.rows(**numbered("route", routes))
-        # Each worker comes once with each circuit.
-        circuits = {circuit.route: circuit for circuit, _ in rows if circuit}
-        workers = {worker.name: worker for _, worker in rows if worker}
-        return list(circuits.values()), list(workers.values())
+        # Each worker comes once with each circuit and each pause.
+        circuits = {circuit.route: circuit for circuit, _, _ in rows if circuit}
+        workers = {worker.name: worker for _, worker, _ in rows if worker}
+        pauses = {pause.route: pause for _, _, pause in rows if pause}
+        return list(circuits.values()), list(workers.values()), [pauses[route] for route in sorted(pauses)]
 
 
-_Found = tuple[OpenCircuit | None, WorkerRecord | None]
+_Found = tuple[OpenCircuit | None, WorkerRecord | None, Pause | None]
 
 
 @compiled
@@ -79,7 +81,12 @@ def _query(is_postgresql: bool, routes: int) -> CompiledQuery[_Found]:
     tables: Any = Select(columns=[SQL("1").alias("one")]).alias("one_row")
     tables = Join(tables, RunningWorker, JOIN.LEFT_OUTER, on=always)
     tables = Join(tables, RouteCircuit, JOIN.LEFT_OUTER, on=is_ours)
-    columns = [*worker_columns(is_postgresql), *RouteCircuit._meta.sorted_fields]
+    tables = Join(tables, QueuePause, JOIN.LEFT_OUTER, on=always)
+    columns = [
+        *worker_columns(is_postgresql),
+        *RouteCircuit._meta.sorted_fields,
+        *QueuePause._meta.sorted_fields,
+    ]
     query = Select([tables], columns).order_by(RouteCircuit.route).bind(database_proxy)
     return CompiledQuery(query, _reader)
 
@@ -87,4 +94,10 @@ def _query(is_postgresql: bool, routes: int) -> CompiledQuery[_Found]:
 def _reader(columns: Columns) -> Callable[[Row], _Found]:
     route, name = columns.getter("route", RouteCircuit), columns.getter("name", RunningWorker)
     circuit, worker = columns.reader(OpenCircuit, RouteCircuit), worker_reader(columns)
-    return lambda row: (circuit(row) if route(row) else None, worker(row) if name(row) else None)
+    # The route of a pause may be empty.
+    paused, pause = columns.getter("pause_time", QueuePause), columns.reader(Pause, QueuePause)
+    return lambda row: (
+        circuit(row) if route(row) else None,
+        worker(row) if name(row) else None,
+        pause(row) if paused(row) else None,
+    )

@@ -6,7 +6,7 @@ with a less urgent one. So no priority can delay another one without end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn, UserQueue
 from avatar_creator_server.database.models.generation import is_delayed, is_queued, is_running
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationPriority
+from avatar_creator_server.generations.pauses import RouteNames, is_not_paused
 from avatar_creator_server.projects.service import in_no_deleted_project
 
 SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
@@ -78,7 +79,7 @@ class Shares:
 
 
 def take_next(
-    database: Database, now: datetime, shares: Shares, *, for_waiting: bool = False
+    database: Database, now: datetime, shares: Shares, routes: RouteNames, *, for_waiting: bool = False
 ) -> AvatarGeneration | None:
     """Lock the next due generation and record its user's turn, in the current transaction.
 
@@ -91,19 +92,21 @@ def take_next(
         database: The database.
         now: The current time.
         shares: Shares of the claims.
+        routes: Routes of this process. Work of a paused route is not taken.
         for_waiting: True takes from the user who has waited longest, if one is waiting; see `Shares`.
 
     Returns:
         The locked row; None if no unlocked generation is due.
     """
     taken = None
+    given = {"now": now, **routes.values()}
     if for_waiting:
-        taken = _next_waiting(database.is_postgresql).first(now=now, long_ago=now - shares.bulk_wait)
+        taken = _next_waiting(database.is_postgresql).first(**given, long_ago=now - shares.bulk_wait)
     if taken is None:
-        taken = _next_urgent(database.is_postgresql).first(now=now)
+        taken = _next_urgent(database.is_postgresql).first(**given)
     if taken is None:
         # Other workers hold all turns, or a version without turns wrote the work.
-        taken = _take_of_any_user(database.is_postgresql, now)
+        taken = _take_of_any_user(database.is_postgresql, given)
     if taken is not None:
         run_later(_turn(database.is_postgresql, taken.priority).given(user_id=taken.user_id, now=now))
     return taken
@@ -177,7 +180,7 @@ def _next_waiting(is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
 
 
 def _is_lost(row: Any) -> Any:
-    return is_running(row) & (row.due_time <= parameter("now", row.due_time))
+    return is_running(row) & (row.due_time <= parameter("now", row.due_time)) & is_not_paused(row)
 
 
 def _heads(which: Any) -> Any:
@@ -210,8 +213,13 @@ def _everyone(query: Any) -> Any:
 
 
 def _is_open(row: Any) -> Any:
-    """Return the condition that a generation is due, and not of a deleted project, whose removal ends it."""
-    return (row.due_time <= parameter("now", row.due_time)) & in_no_deleted_project(row.project)
+    """Return the condition that a generation may be claimed.
+
+    It is due, its route is not paused, and its project is not deleted: the removal of a project ends its
+    generations.
+    """
+    is_due = row.due_time <= parameter("now", row.due_time)
+    return is_due & is_not_paused(row) & in_no_deleted_project(row.project)
 
 
 def _first_of(candidates: Any, is_postgresql: bool) -> CompiledQuery[AvatarGeneration]:
@@ -247,11 +255,11 @@ def _read_row(columns: Columns) -> Callable[[Row], AvatarGeneration]:
     return lambda row: AvatarGeneration(**{name: get(row) for name, get in getters.items()})
 
 
-def _take_of_any_user(is_postgresql: bool, now: datetime) -> AvatarGeneration | None:
+def _take_of_any_user(is_postgresql: bool, given: Mapping[str, Any]) -> AvatarGeneration | None:
     """Lock the next generation of any user, even if another worker holds the turn of that user."""
-    taken = _next_lost(is_postgresql).first(now=now)
-    for user_id, priority in () if taken else _first_queues().rows(now=now):
-        taken = _next_in_queue(is_postgresql).first(now=now, user_id=user_id, priority=priority)
+    taken = _next_lost(is_postgresql).first(**given)
+    for user_id, priority in () if taken else _first_queues().rows(**given):
+        taken = _next_in_queue(is_postgresql).first(**given, user_id=user_id, priority=priority)
         if taken is not None:
             break
     return taken

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.shared.event_bus import GENERATION_CANCELLED, GENERATION_CHANGED, EventBus
 
-_MAX_HINT_BYTES = 200
-"""Size of the longest hint: two ids and a number."""
+_MAX_HINT_BYTES = 330
+"""Size of the longest hint: three ids, of which a user's has at most 128 characters, and a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,12 @@ class ChangeHint:
 
     generation_id: str
     project_id: str
+    user_id: str
     revision: int
 
     def encode(self) -> bytes:
         """Return the payload."""
-        return f"{self.generation_id}\n{self.project_id}\n{self.revision}".encode()
+        return f"{self.generation_id}\n{self.project_id}\n{self.user_id}\n{self.revision}".encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> ChangeHint:
@@ -38,8 +39,8 @@ class ChangeHint:
             raise ValueError(
                 f"a hint has at most {_MAX_HINT_BYTES} bytes, and the payload has {len(payload)}"
             )
-        generation_id, project_id, revision = payload.decode().split("\n")
-        return cls(generation_id, project_id, int(revision))
+        generation_id, project_id, user_id, revision = payload.decode().split("\n")
+        return cls(generation_id, project_id, user_id, int(revision))
 
 
 class GenerationEvents:
@@ -50,7 +51,7 @@ class GenerationEvents:
 
     async def publish_changed(self, generation: Generation) -> None:
         """Publish that a generation has a new revision."""
-        hint = ChangeHint(generation.id, generation.project_id, generation.revision)
+        hint = ChangeHint(generation.id, generation.project_id, generation.user_id, generation.revision)
         await self._bus.publish(GENERATION_CHANGED, hint.encode())
 
     async def publish_cancelled(self, generation: Generation) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,8 +21,10 @@ from avatar_creator_server.database.models import AvatarGeneration, AvatarProjec
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.generations.queries import (
     active_ids,
+    active_ids_of_user,
     all_generations,
     compiled_generations,
+    owner_of,
     read_generations,
 )
 from avatar_creator_server.generations.queue_positions import QueuePositions
@@ -39,8 +41,8 @@ LATE_COMMITS = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectSnapshot:
-    """The generations of a project when a watch begins."""
+class Snapshot:
+    """The generations of a project or of a user when a watch begins."""
 
     read_time: datetime
     """Time of the read, by the database's clock."""
@@ -55,15 +57,15 @@ class ProjectSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectChanges:
-    """The changes in some projects since an earlier read."""
+class Changes:
+    """The changes in some projects, or of some users, since an earlier read."""
 
     read_time: datetime
     """Time of the read, by the database's clock."""
-    project_ids: frozenset[str]
-    """Ids of the projects that still exist."""
+    existing_ids: frozenset[str]
+    """Ids of the projects or users that still exist. Users always do."""
     revisions: list[tuple[str, str, int]]
-    """Project id, generation id and revision of each changed generation."""
+    """Id of the project or user, generation id and revision of each changed generation."""
 
 
 class GenerationFeed:
@@ -114,7 +116,7 @@ class GenerationFeed:
 
     async def snapshot_of_project(
         self, caller: Caller, project_id: str, changed_since: datetime | None
-    ) -> ProjectSnapshot:
+    ) -> Snapshot:
         """Find the unfinished generations of a project, and those that changed at or after `changed_since`.
 
         There may be so many that no single job should read them whole.
@@ -123,24 +125,36 @@ class GenerationFeed:
             NotFoundError: The user has no such project.
         """
 
-        def query() -> ProjectSnapshot:
-            require_project(caller, project_id)
-            now = self._database.now()
-            reported_since = now if changed_since is None else _before_late_commits(changed_since)
-            complete_since = min(_before_late_commits(now), reported_since)
+        def query() -> Snapshot:
             # The caller may read the project, so all its generations.
-            found = _changed(caller.sees_all).rows(
-                user_id=caller.user_id, project_id=project_id, complete_since=complete_since
+            require_project(caller, project_id)
+            return self._snapshot(
+                _changed_in_project(caller.sees_all),
+                {"user_id": caller.user_id, "project_id": project_id},
+                changed_since,
             )
-            snapshot = ProjectSnapshot(now, complete_since, [], [])
-            for row in found:
-                if row.has_ended and row.update_time < reported_since:
-                    snapshot.ended_before.append((row.id, row.revision))
-                else:
-                    snapshot.ids.append(row.id)
-            return snapshot
 
         return await self._database.read(query)
+
+    async def snapshot_of_user(self, user_id: str, changed_since: datetime | None) -> Snapshot:
+        """Find the same generations of a user, in all projects. See `snapshot_of_project`."""
+        return await self._database.read(
+            lambda: self._snapshot(_changed_of_user(), {"user_id": user_id}, changed_since)
+        )
+
+    def _snapshot(
+        self, changed: CompiledQuery[Any], ids: Mapping[str, str], changed_since: datetime | None
+    ) -> Snapshot:
+        now = self._database.now()
+        reported_since = now if changed_since is None else _before_late_commits(changed_since)
+        complete_since = min(_before_late_commits(now), reported_since)
+        snapshot = Snapshot(now, complete_since, [], [])
+        for row in changed.rows(**ids, complete_since=complete_since):
+            if row.has_ended and row.update_time < reported_since:
+                snapshot.ended_before.append((row.id, row.revision))
+            else:
+                snapshot.ids.append(row.id)
+        return snapshot
 
     async def revisions(self, generation_ids: Sequence[str]) -> dict[str, int]:
         """Read the current revision of each existing generation, for all users."""
@@ -164,24 +178,43 @@ class GenerationFeed:
 
         return await self._database.read(query)
 
-    async def changes_in(self, project_ids: Sequence[str], since: datetime) -> ProjectChanges:
+    async def changes_in_projects(self, project_ids: Sequence[str], since: datetime) -> Changes:
         """Read what has changed in these projects since the earlier read at `since`, for all users."""
 
-        def query() -> ProjectChanges:
+        def query() -> Changes:
             now = self._database.now()
-            projects = AvatarProject.select(AvatarProject.id).where(
-                AvatarProject.id.in_(project_ids), IS_NOT_DELETED
+            projects = list(
+                AvatarProject.select(AvatarProject.id, AvatarProject.user_id).where(
+                    AvatarProject.id.in_(project_ids), IS_NOT_DELETED
+                )
             )
             changed = AvatarGeneration.select(
                 AvatarGeneration.id, AvatarGeneration.project, AvatarGeneration.revision
             ).where(
+                # An index has the changes of each user.
+                AvatarGeneration.user_id.in_(list({row.user_id for row in projects})),
                 AvatarGeneration.project.in_(project_ids),
                 AvatarGeneration.update_time >= _before_late_commits(since),
             )
-            return ProjectChanges(
+            return Changes(
                 now,
                 frozenset(row.id for row in projects),
-                [(row.project_id, row.id, row.revision) for row in changed],
+                [(row.project_id, row.id, row.revision) for row in changed] if projects else [],
+            )
+
+        return await self._database.read(query)
+
+    async def changes_of_users(self, user_ids: Sequence[str], since: datetime) -> Changes:
+        """Read what has changed of these users since the earlier read at `since`."""
+
+        def query() -> Changes:
+            now = self._database.now()
+            row = AvatarGeneration
+            changed = row.select(row.id, row.user_id, row.revision).where(
+                row.user_id.in_(user_ids), row.update_time >= _before_late_commits(since)
+            )
+            return Changes(
+                now, frozenset(user_ids), [(each.user_id, each.id, each.revision) for each in changed]
             )
 
         return await self._database.read(query)
@@ -201,16 +234,29 @@ class GenerationFeed:
 
 
 @compiled
-def _changed(sees_all: bool) -> CompiledQuery[Any]:
+def _changed_in_project(sees_all: bool) -> CompiledQuery[Any]:
     row, caller = AvatarGeneration, caller_of_form(sees_all, parameter("user_id"))
+    return _changed(
+        active_ids(caller, parameter("project_id")),
+        (row.user_id == owner_of(caller, parameter("project_id"))) & (row.project == parameter("project_id")),
+    )
+
+
+@compiled
+def _changed_of_user() -> CompiledQuery[Any]:
+    return _changed(
+        active_ids_of_user(parameter("user_id")), AvatarGeneration.user_id == parameter("user_id")
+    )
+
+
+def _changed(active: Any, selected: Any) -> CompiledQuery[Any]:
+    row = AvatarGeneration
     ended = row.select(row.id).where(
-        row.project == parameter("project_id"),
-        row.due_time.is_null(),
-        row.update_time >= parameter("complete_since", row.update_time),
+        selected, row.due_time.is_null(), row.update_time >= parameter("complete_since", row.update_time)
     )
     query = (
         row.select(row.id, row.revision, row.update_time, row.due_time.is_null().alias("has_ended"))
-        .where(row.id.in_(active_ids(caller, parameter("project_id")).union_all(ended)))
+        .where(row.id.in_(active.union_all(ended)))
         .order_by(row.update_time, row.id)
     )
     return CompiledQuery(query, by_name(lambda row: row))

@@ -55,6 +55,7 @@ from avatar_creator_server.generations.lease_records import (
     Lease,
     LeaseLostError,
 )
+from avatar_creator_server.generations.pauses import RouteNames
 from avatar_creator_server.generations.queries import all_generations, read_rows
 from avatar_creator_server.generations.recipes.reproduction import (
     ReproductionSource,
@@ -88,11 +89,19 @@ FINISHING_PERCENT = 90
 class GenerationLeases:
     """Claims generations and carries them through the state machine."""
 
-    def __init__(self, database: Database, events: GenerationEvents, files: Files, shares: Shares) -> None:
+    def __init__(
+        self,
+        database: Database,
+        events: GenerationEvents,
+        files: Files,
+        shares: Shares,
+        routes: RouteNames,
+    ) -> None:
         self._database = database
         self._events = events
         self._files = files
         self._shares = shares
+        self._routes = routes
         self._claim_count = 0
 
     async def claim(self, worker: str) -> Lease | None:
@@ -339,7 +348,7 @@ class GenerationLeases:
 
     def _claim(self, worker: str, for_waiting: bool) -> Lease | None:
         now = self._database.now()
-        row = take_next(self._database, now, self._shares, for_waiting=for_waiting)
+        row = take_next(self._database, now, self._shares, self._routes, for_waiting=for_waiting)
         if row is None:
             return None
         row.epoch += 1

@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
+from itertools import product
 from typing import Any
 
-from peewee import SQL
+from peewee import SQL, fn
 
 from avatar_creator_server.database.compiled_queries import (
     CompiledQuery,
     compiled,
     numbered,
     parameter,
+    parameters,
 )
 from avatar_creator_server.database.models import AvatarGeneration, least_id
-from avatar_creator_server.database.models.states import ENDED_STATES
+from avatar_creator_server.database.models.states import (
+    ENDED_STATES,
+    PRIORITIES,
+    GenerationPriority,
+    GenerationState,
+)
 from avatar_creator_server.generations.queries import compiled_generations, with_avatars
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
@@ -37,12 +44,22 @@ class GenerationFilter:
     states: tuple[str, ...] = ()
     created_from: datetime | None = None
     created_before: datetime | None = None
+    error_reasons: tuple[str, ...] = ()
+    """Names of `ErrorReason`s. Without `states`, only FAILED and PENDING generations are listed."""
+    priorities: tuple[str, ...] = ()
+    oldest_first: bool = False
+    """Order of the list, by creation time."""
+    not_retried: bool = False
+    """True leaves out generations that have been retried."""
+
+
+_STATES_WITH_REASON = (GenerationState.PENDING, GenerationState.FAILED)
 
 
 def list_generations(
     caller: Caller, filters: GenerationFilter, limit: int, cursor: Sequence[str] | None
 ) -> list[Generation]:
-    """Read a page of the caller's generations, newest first.
+    """Read a page of the caller's generations.
 
     Args:
         caller: The caller.
@@ -66,41 +83,80 @@ def list_generations(
         "last_id": cursor[0] if cursor is not None else None,
     }
     given = {name: value for name, value in values.items() if value}
-    states = sorted(set(filters.states), key=lambda state: (state in ENDED_STATES, state))
-    form = tuple(state in ENDED_STATES for state in states)
-    query = _query(caller.sees_all, tuple(given), form)
-    return query.rows(user_id=caller.user_id, limit=limit, **given, **numbered("state", states))
+    reasons = sorted(set(filters.error_reasons))
+    states = set(filters.states or (_STATES_WITH_REASON if reasons else ()))
+    in_order = sorted(states, key=lambda state: (state in ENDED_STATES, state))
+    priorities = [PRIORITIES.index(GenerationPriority(word)) for word in sorted(set(filters.priorities))]
+    form = _Form(
+        caller.sees_all,
+        given=tuple(given),
+        states=tuple(state in ENDED_STATES for state in in_order),
+        reasons=len(reasons),
+        priorities=len(priorities),
+        oldest_first=filters.oldest_first,
+        not_retried=filters.not_retried,
+    )
+    return _query(form).rows(
+        user_id=caller.user_id,
+        limit=limit,
+        **given,
+        **numbered("state", in_order),
+        **numbered("reason", reasons),
+        **numbered("priority", priorities),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What decides the text of a list's query."""
+
+    sees_all: bool
+    """True for an operator."""
+    given: tuple[str, ...]
+    """Names of the conditions that the list has; see `_conditions`."""
+    states: tuple[bool, ...]
+    """Whether each of the wanted states is one of `ENDED_STATES`; empty for all states."""
+    reasons: int
+    """Number of wanted reasons; 0 for all."""
+    priorities: int
+    """Number of wanted priorities; 0 for all."""
+    oldest_first: bool
+    not_retried: bool
+
+    @property
+    def parts(self) -> list[tuple[int | None, int | None]]:
+        """The places of state and reason in each range of an index that the list reads; None for any."""
+        states = range(len(self.states)) if self.states else (None,)
+        reasons = range(self.reasons) if self.reasons else (None,)
+        return list(product(states, reasons))
 
 
 @compiled
-def _query(sees_all: bool, given: tuple[str, ...], states: tuple[bool, ...]) -> CompiledQuery[Generation]:
-    """Return the query for a list.
-
-    Args:
-        sees_all: True for an operator.
-        given: Names of the conditions that the list has; see `_conditions`.
-        states: Whether each of the wanted states is one of `ENDED_STATES`; empty for all states.
-    """
-    row, caller = AvatarGeneration, caller_of_form(sees_all, parameter("user_id"))
-    if len(states) <= 1:
-        ended = states[0] if states else None
-        return compiled_generations(_newest(_matching(with_avatars(), caller, given, ended)))
-    # The database reads the newest of each state in order, because no single range of an index has them all.
-    newest = [
-        _newest(_matching(row.select(row.id), caller, given, ended, number)).alias(f"of_state_{number}")
-        for number, ended in enumerate(states)
+def _query(form: _Form) -> CompiledQuery[Generation]:
+    """Return the query for a list."""
+    row, [first, *more] = AvatarGeneration, form.parts
+    if not more:
+        return compiled_generations(_in_order(_matching(with_avatars(), form, *first), form))
+    # The database reads the first of each state and reason in order, because no single range of an index has
+    # them all.
+    parts = [
+        _in_order(_matching(row.select(row.id), form, *part), form).alias(f"part_{number}")
+        for number, part in enumerate(form.parts)
     ]
-    branches: list[Any] = [row.select(SQL("id")).from_(branch) for branch in newest]
-    found = row.id.in_(reduce(lambda some, more: some.union_all(more), branches))
-    return compiled_generations(_newest(with_avatars().where(found)))
+    branches: list[Any] = [row.select(SQL("id")).from_(part) for part in parts]
+    found = row.id.in_(reduce(lambda some, others: some.union_all(others), branches))
+    return compiled_generations(_in_order(with_avatars().where(found), form))
 
 
-def _matching(query: Any, caller: Caller, given: Sequence[str], ended: bool | None, number: int = 0) -> Any:
-    """Restrict a query to the generations of a list in one state, or in any if `ended` is None."""
-    row = AvatarGeneration
-    query = query.where(in_no_deleted_project(row.project, caller), *_conditions(given))
-    if ended is not None:
-        query = query.where(row.state == parameter(f"state{number}"))
+def _matching(query: Any, form: _Form, state: int | None, reason: int | None) -> Any:
+    """Restrict a query to the generations of a list in one state and with one reason, or in any for None."""
+    row, caller = AvatarGeneration, caller_of_form(form.sees_all, parameter("user_id"))
+    given, ended = form.given, None if state is None else form.states[state]
+    query = query.where(in_no_deleted_project(row.project, caller), *_conditions(form))
+    if state is not None:
+        query = query.where(row.state == parameter(f"state{state}"))
+    if reason is not None:
+        query = query.where(row.error_reason == parameter(f"reason{reason}"), row.error_reason != SQL("''"))
     # All of a project belong to one user, so the project is enough where an index of the project fits.
     if not caller.sees_all and ("project_id" not in given or ended is False):
         return caller.found(query, row.user_id)
@@ -108,8 +164,9 @@ def _matching(query: Any, caller: Caller, given: Sequence[str], ended: bool | No
     return query if ended is None else query.where(row.due_time.is_null(ended))
 
 
-def _conditions(given: Sequence[str]) -> list[Any]:
-    row = AvatarGeneration
+def _conditions(form: _Form) -> list[Any]:
+    row, retry = AvatarGeneration, AvatarGeneration.alias()
+    is_retried = (retry.retry_of == row.id) & (retry.retry_of != SQL("''"))
     conditions = {
         "project_id": row.project == parameter("project_id"),
         "group_id": row.group_id == parameter("group_id"),
@@ -118,10 +175,16 @@ def _conditions(given: Sequence[str]) -> list[Any]:
         # Ids sort by time, so these make a range of an index out of the two above.
         "first_id": row.id >= parameter("first_id"),
         "id_before": row.id < parameter("id_before"),
-        "last_id": row.id < parameter("last_id"),
+        "last_id": (row.id > parameter("last_id")) if form.oldest_first else (row.id < parameter("last_id")),
     }
-    return [conditions[name] for name in given]
+    found = [conditions[name] for name in form.given]
+    if form.priorities:
+        found.append(row.priority.in_(parameters("priority", form.priorities)))
+    if form.not_retried:
+        found.append(~fn.EXISTS(retry.select(SQL("1")).where(is_retried)))
+    return found
 
 
-def _newest(query: Any) -> Any:
-    return query.order_by(AvatarGeneration.id.desc()).limit(parameter("limit"))
+def _in_order(query: Any, form: _Form) -> Any:
+    place = AvatarGeneration.id
+    return query.order_by(place if form.oldest_first else place.desc()).limit(parameter("limit"))

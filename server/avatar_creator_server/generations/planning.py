@@ -8,6 +8,7 @@ from dataclasses import replace
 from avatar_creator_server.avatars.service import require_avatar
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from avatar_creator_server.generations.limitations import limitations
 from avatar_creator_server.generations.prompt import cut_warning, describe, enhance
 from avatar_creator_server.generations.provider_prompt import provider_prompt_of
 from avatar_creator_server.generations.queries import read_generation
@@ -98,14 +99,14 @@ class GenerationPlanner:
         route = self.route_of(request)
         violations = list(route.unsupported_sizes(request.options))
         if request.options.strict:
-            violations += _unsupported_options(route, request)
+            violations += limitations(route, request)
         if violations:
             raise _unsupported(route, violations)
 
     def warnings(self, request: GenerationRequest) -> tuple[str, ...]:
         """Return the warnings: about unsupported options, the app, an unknown model, and a cut prompt."""
         route = self.route_of(request)
-        warnings = [violation.description for violation in _unsupported_options(route, request)]
+        warnings = [violation.description for violation in limitations(route, request)]
         warnings += [text for text in (route.notice, route.model_warning) if text]
         if "prompt" in route.supports and route.known_model is not None:
             prompt = provider_prompt_of(route, request, self.enhanced_prompt_of(request))
@@ -152,13 +153,9 @@ class GenerationPlanner:
         )
 
 
-def _unsupported_options(route: Route, request: GenerationRequest) -> list[FieldViolation]:
-    return list(route.unsupported_options(request.options, has_reference=bool(request.reference_avatar_ids)))
-
-
 def _unsupported(route: Route, violations: Sequence[FieldViolation]) -> InvalidArgumentError:
     return InvalidArgumentError(
-        "OPTION_NOT_HONOURED",
+        "OPTION_NOT_SUPPORTED",
         "; ".join(f"{violation.field}: {violation.description}" for violation in violations),
         metadata={"provider": route.provider, "route": route.name},
         violations=violations,

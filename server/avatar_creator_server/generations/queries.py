@@ -38,14 +38,22 @@ def generations_of(caller: Caller) -> Any:
 
 def active_ids(caller: Caller, project_id: str) -> Any:
     """Return the query for the ids of the waiting and running generations of one of the caller's projects."""
-    row, project = AvatarGeneration, AvatarProject
-    owner = project.select(project.user_id).where(project.id == project_id)
-    return row.select(row.id).where(
-        # An index has the states of each user's generations.
-        row.user_id == (owner if caller.sees_all else caller.user_id),
-        row.state.in_(ACTIVE_STATES),
-        row.project == project_id,
-    )
+    # An index has the states of each user's generations.
+    return active_ids_of_user(owner_of(caller, project_id)).where(AvatarGeneration.project == project_id)
+
+
+def active_ids_of_user(user_id: Any) -> Any:
+    """Return the query for the ids of a user's waiting and running generations."""
+    row = AvatarGeneration
+    return row.select(row.id).where(row.user_id == user_id, row.state.in_(ACTIVE_STATES))
+
+
+def owner_of(caller: Caller, project_id: Any) -> Any:
+    """Return the user id, or the query for it, of the owner of a project that the caller may read."""
+    project = AvatarProject
+    if not caller.sees_all:
+        return caller.user_id
+    return project.select(project.user_id).where(project.id == project_id)
 
 
 def compiled_generations(query: Any, *, by_key: bool = False) -> CompiledQuery[Generation]:

@@ -77,8 +77,9 @@ class QueuePositions:
     async def with_positions(self, generations: Sequence[Generation]) -> list[Generation]:
         """Return the generations, with queue position and expected time on the pending ones.
 
-        If no worker is alive, the pending ones have a warning instead of an expected time. If the queue
-        cannot be read in time, they have neither, because the answer has done its work already.
+        If no worker takes them, or if they wait for the end of a pause, the pending ones have a warning
+        instead of an expected time. If the queue cannot be read in time, they have neither, because the
+        answer has done its work already.
         """
         pending = [generation for generation in generations if generation.state == GenerationState.PENDING]
         if not pending:
@@ -118,7 +119,8 @@ class QueuePositions:
         """Return the seconds until `count` new generations would end.
 
         Returns:
-            None until one has completed, while no worker is alive, and if the queue cannot be read in time.
+            None until one has completed, while no worker takes generations, during a pause, and if the queue
+            cannot be read in time.
         """
         key = user_id, PRIORITIES.index(priority)
         try:
@@ -126,7 +128,7 @@ class QueuePositions:
         except (AvatarCreatorError, PeeweeException) as error:
             log.warning("queue_read_failed", error=repr(error))
             return None
-        if queue is None or workers.warning:
+        if queue is None or not workers.give_times:
             return None
         return queue.expected_seconds(queue.new_position(key, queue.added[key] + count), workers)
 
@@ -232,11 +234,9 @@ class _Queue:
         """Return a generation that was pending with its position and expected time."""
         # If the reading lacks it, it was claimed between the two reads, so none was ahead of it.
         position = self.positions.get(generation.id, 0)
-        if workers.warning:
-            warnings = (*generation.warnings, workers.warning)
-            return replace(generation, queue_position=position, warnings=warnings)
+        generation = workers.with_warnings(generation)
         expected = None
-        if generation.next_attempt_time is not None:
+        if workers.give_times and generation.next_attempt_time is not None:
             delay = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
             expected = self.expected_seconds(position, workers, delay)
         return replace(generation, queue_position=position, expected_seconds=expected)

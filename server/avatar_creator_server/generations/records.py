@@ -51,8 +51,8 @@ class Reproduction:
     """Comparison of a picture with the picture whose recipe it reproduces."""
 
     identical_pixels: bool
-    colour_difference: float | None
-    """Result of `generations.recipes.recipe.colour_difference`; None if the other picture is gone."""
+    color_difference: float | None
+    """Result of `generations.recipes.recipe.color_difference`; None if the other picture is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ from avatar_creator_server.settings import Settings
 _UNKNOWN_MODEL = frozenset({"prompt", "steps", "guidance_scale", "negative_prompt"})
 """Options that a model which is not in the table probably supports."""
 
+SKETCH_REVISION = "2"
+"""Version of `sketch`'s drawing. Raise it whenever the same request gives other pixels: older recipes are
+then refused, not redrawn differently."""
 
 Offered: TypeAlias = frozenset[str] | None
 """The apps that Hugging Face's router offers; None if that is unknown, so that all count as offered."""
@@ -39,7 +42,8 @@ def routes_of(settings: Settings, offered: Offered = None) -> Routes:
         case "diffusers":
             return _local(settings)
         case _:
-            route = Route("sketch", "local", "", "", None, frozenset({"reference", "reference_strength"}))
+            options = frozenset({"reference", "reference_strength"})
+            route = Route("sketch", "local", "", SKETCH_REVISION, None, options)
             return Routes(route, route)
 
 

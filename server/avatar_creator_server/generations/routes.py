@@ -22,13 +22,15 @@ _LOCAL_PROVIDERS = frozenset({"sketch", "diffusers"})
 """Providers that draw on the worker itself, where a picture costs only time."""
 
 _LIMITATIONS = {
-    "prompt": "draws from the attributes and does not read the prompt",
+    "prompt": "draws from the attributes and from words of the prompt that it knows",
     "options.negative_prompt": "ignores the negative prompt",
     "options.steps": "ignores the number of steps",
     "options.guidance_scale": "ignores the guidance scale",
     "options.reference_strength": "ignores the strength of the reference",
 }
 """Behavior of a route that does not support an option, by field of `CreateGenerationRequest`."""
+_RESTYLES = "restyles the reference and ignores the attributes and the prompt"
+"""Behavior of a route that does not support the prompt, with a reference."""
 
 
 _FORMER_NAMES = {"fal-ai-kontext": "fal-ai-reference"}
@@ -67,7 +69,8 @@ class Route:
     model: str
     """Id of the model on the hub, or a folder; empty if the route has no model."""
     model_revision: str
-    """Commit or tag of the model; empty if it is not pinned, or the route does not say."""
+    """Commit or tag of the model, or the version of `sketch`'s drawing; empty if it is not pinned, or the
+    route does not say."""
     lora: Lora | None
     """LoRA on the model; None if there is none, or the route does not support one."""
     supports: frozenset[str]
@@ -230,7 +233,8 @@ class Route:
             if not is_given:
                 continue
             if field.removeprefix("options.") not in self.supports:
-                yield FieldViolation(field, f"{route} {_LIMITATIONS[field]}")
+                ignores = _RESTYLES if field == "prompt" and has_reference else _LIMITATIONS[field]
+                yield FieldViolation(field, f"{route} {ignores}")
             elif field in ranges:
                 value, taken, name = ranges[field]
                 if taken is not None and taken.clamp(value) != value:

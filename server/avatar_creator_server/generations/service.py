@@ -15,6 +15,7 @@ from avatar_creator_server.database.compiled_queries import (
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, new_id, reference_columns
+from avatar_creator_server.database.models.generation import is_delayed
 from avatar_creator_server.database.models.states import (
     ENDED_STATES,
     PRIORITIES,
@@ -58,7 +59,7 @@ from avatar_creator_server.projects.service import (
     lock_project,
     require_project,
 )
-from avatar_creator_server.shared.caller import Caller
+from avatar_creator_server.shared.caller import ALL_USERS, Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
@@ -78,8 +79,8 @@ class Estimate:
     seconds: tuple[float, float] | None
     """Median and 90th percentile of recent durations by this route; None if there are none."""
     expected_seconds: int | None
-    """Seconds until all would probably have ended; None until the first generation has completed, and while
-    no worker is alive."""
+    """Seconds until all would probably have ended; None until the first generation has completed, while no
+    worker takes generations, and during a pause."""
     warnings: tuple[str, ...]
 
 
@@ -157,7 +158,8 @@ class Generations:
                 expected_seconds=None,
                 warnings=(
                     *planner.warnings(complete),
-                    *filter(None, (route.price_warning, workers.warning)),
+                    *filter(None, (route.price_warning,)),
+                    *workers.warnings_for(has_reference=bool(complete.reference_avatar_ids)),
                 ),
             )
 
@@ -214,7 +216,7 @@ class Generations:
     async def list_page(
         self, caller: Caller, filters: GenerationFilter, *, page_size: int, page_token: str
     ) -> Page[Generation]:
-        """Read a page of the user's generations, newest first.
+        """Read a page of the user's generations.
 
         Raises:
             NotFoundError: The user has no such project.
@@ -229,6 +231,9 @@ class Generations:
             sorted(filters.states),
             str(filters.created_from),
             str(filters.created_before),
+            sorted(filters.error_reasons),
+            sorted(filters.priorities),
+            filters.oldest_first,
         )
         page = await self._pager.read(
             scope,
@@ -250,6 +255,27 @@ class Generations:
         if stopped:
             metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc()
         await asyncio.gather(self._notifier.notify_job(), self._events.publish_cancelled(generation))
+        return generation
+
+    async def retry_once(self, caller: Caller, generation_id: str) -> Generation:
+        """Do as `retry`, once for a generation and all callers: later calls return the same result.
+
+        Raises:
+            As `retry`.
+        """
+        key = RequestKey(ALL_USERS, "RetryOnce", generation_id, "")
+        return await self.retry(caller, key, generation_id)
+
+    async def retry_now(self, caller: Caller, generation_id: str) -> Generation:
+        """Make a pending generation due that waits for its retry. One that is due stays as it is.
+
+        Raises:
+            NotFoundError: The user has no such generation.
+            FailedPreconditionError: The generation is not pending.
+        """
+        found = await self._database.write(self._retry_now, caller, generation_id)
+        await asyncio.gather(self._notifier.notify_generation(), self._events.publish_changed(found))
+        [generation] = await self._queue_positions.with_positions([found])
         return generation
 
     async def _planner(self) -> GenerationPlanner:
@@ -385,6 +411,23 @@ class Generations:
         )
         spending.require_within(self._limits, user_id, now)
         return created
+
+    def _retry_now(self, caller: Caller, generation_id: str) -> Generation:
+        row = AvatarGeneration
+        read_generation(caller, generation_id)  # fails if the caller may not find it
+        now = self._database.now()
+        waiting = (row.id == generation_id) & is_delayed(row)
+        row.update(
+            stage=GenerationStage.QUEUED, due_time=now, update_time=now, revision=row.revision + 1
+        ).where(waiting).execute()
+        found = read_generation(caller, generation_id)
+        if found.state != GenerationState.PENDING:
+            raise FailedPreconditionError(
+                "GENERATION_NOT_WAITING",
+                f"the generation is {found.state}; only one that waits for its retry can start now",
+                metadata={"state": found.state.upper()},
+            )
+        return found
 
     def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
         """Return the cancelled generation, and whether that stopped an attempt."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import SQL, Case, Select, fn
+from peewee import JOIN, SQL, Case, Join, Select, fn
 
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
@@ -18,7 +18,8 @@ from avatar_creator_server.database.compiled_queries import (
     parameter,
 )
 from avatar_creator_server.database.models import DailySpend as DailySpendRow
-from avatar_creator_server.database.models import GenerationStart, UserStatistics, least_id
+from avatar_creator_server.database.models import GenerationStart, UserLimits, UserStatistics, least_id
+from avatar_creator_server.database.records import field_values
 from avatar_creator_server.errors import QuotaViolation, ResourceExhaustedError
 from avatar_creator_server.generations.durations import median_seconds
 from avatar_creator_server.shared.caller import Caller
@@ -47,7 +48,31 @@ class Limits:
     """Price of the generations started within 24 hours, in millionths of a US dollar."""
 
 
-_NO_LIMITS = Limits(0, 0, 0, 0)
+_ALL_LIMITS = Limits(1, 1, 1, 1)
+"""Limits that each need what a user has used."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLimits:
+    """Limits that an operator has set for one user; see `Limits`. None means the limit of the settings."""
+
+    concurrent: int | None = None
+    per_minute: int | None = None
+    per_day: int | None = None
+    spend_per_day: int | None = None
+
+    def over(self, defaults: Limits) -> Limits:
+        """Return the limits in effect."""
+        own = {name: value for name, value in field_values(self).items() if value is not None}
+        return replace(defaults, **own)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a user has used of the limits, and the user's own limits."""
+
+    used: Limits
+    own: OwnLimits
 
 
 def reserved(user_id: str, generation_id: str, price_micros: int, now: datetime) -> Statement:
@@ -65,36 +90,54 @@ def _reserve() -> CompiledInsert:
 def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     """Refuse what the current transaction starts if it exceeds a limit. Call this after the last write.
 
-    The last write locks the user's statistics, so of concurrent transactions each sees what the earlier ones
-    have started.
+    `limits` are those of the settings; the user's own limits replace them. The last write locks the user's
+    statistics, so of concurrent transactions each sees what the earlier ones have started.
 
     Raises:
         ResourceExhaustedError: Names the limit and says when to retry.
     """
-    if limits == _NO_LIMITS:
-        return
-    if limits.per_day or limits.spend_per_day:
-        since = now - _DAY
-    else:
-        since = now - _MINUTE if limits.per_minute else now
-    [running, minute, day, spent] = (
-        _used().run(user_id=user_id, a_minute_ago=now - _MINUTE, since=since).fetchone()
-    )
-    if limits.concurrent and running > limits.concurrent:
+    use = _read_use(limits, user_id, now)
+    own = use.own.over(limits)
+    if _since(own, now) < _since(limits, now):
+        # The limits of the settings do not need so much, and the user's own ones do.
+        use = _read_use(own, user_id, now)
+    limits, used = own, use.used
+    if limits.concurrent and used.concurrent > limits.concurrent:
         seconds = median_seconds() or _UNKNOWN_SECONDS
-        raise _over("concurrent", limits.concurrent, f"{running:,} generations would wait or run", seconds)
+        finding = f"{used.concurrent:,} generations would wait or run"
+        raise _over("concurrent", limits.concurrent, finding, seconds)
     for name, most, window, started in (
-        ("per_minute", limits.per_minute, _MINUTE, minute),
-        ("per_day", limits.per_day, _DAY, day),
+        ("per_minute", limits.per_minute, _MINUTE, used.per_minute),
+        ("per_day", limits.per_day, _DAY, used.per_day),
     ):
         if most and started > most:
             oldest = _started(user_id, now - window, GenerationStart.create_time)
             blocking = oldest.order_by(GenerationStart.create_time).offset(started - most - 1).first()
             seconds = (blocking.create_time + window - now).total_seconds()
             raise _over(name, most, f"{started:,} generations would have been started", seconds)
+    spent = used.spend_per_day
     if limits.spend_per_day and spent > limits.spend_per_day:
-        seconds = _until_spent_less(user_id, int(spent) - limits.spend_per_day, now)
-        raise _over("spend_per_day", limits.spend_per_day, f"they would cost {dollars(int(spent))}", seconds)
+        seconds = _until_spent_less(user_id, spent - limits.spend_per_day, now)
+        raise _over("spend_per_day", limits.spend_per_day, f"they would cost {dollars(spent)}", seconds)
+
+
+def read_use(user_id: str, now: datetime) -> Use:
+    """Read what a user has used of all limits, and the user's own limits."""
+    return _read_use(_ALL_LIMITS, user_id, now)
+
+
+def _since(limits: Limits, now: datetime) -> datetime:
+    """Return the time of the first start that counts for one of the limits."""
+    if limits.per_day or limits.spend_per_day:
+        return now - _DAY
+    return now - _MINUTE if limits.per_minute else now
+
+
+def _read_use(limits: Limits, user_id: str, now: datetime) -> Use:
+    """Read what a user has used of these limits; of others, the result may be too low."""
+    cursor = _used().run(user_id=user_id, a_minute_ago=now - _MINUTE, since=_since(limits, now))
+    [running, minute, day, spent, *own] = cursor.fetchone()
+    return Use(Limits(running or 0, minute, day, int(spent)), OwnLimits(*own))
 
 
 @compiled
@@ -102,9 +145,9 @@ def _used() -> CompiledStatement:
     """Return the query for what a user has used of the limits.
 
     The columns are the unfinished generations, those started within a minute, those started after `since`,
-    and the price of the latter.
+    the price of the latter, and the user's own limits.
     """
-    row, start = UserStatistics, GenerationStart
+    row, start, own = UserStatistics, GenerationStart, UserLimits
     user_id = parameter("user_id")
     running = row.select(row.pending_count + row.processing_count).where(row.user_id == user_id)
     in_minute = Case(None, [(start.create_time > parameter("a_minute_ago", start.create_time), 1)])
@@ -119,7 +162,9 @@ def _used() -> CompiledStatement:
         .alias("started")
     )
     c = started.c
-    query = Select(from_list=[started], columns=[running, c.in_minute, c.in_all, c.spent])
+    tables: Any = Join(started, own, JOIN.LEFT_OUTER, on=(own.user_id == user_id))
+    limits = [own.concurrent, own.per_minute, own.per_day, own.spend_per_day]
+    query = Select(from_list=[tables], columns=[running, c.in_minute, c.in_all, c.spent, *limits])
     return CompiledStatement(query.bind(start._meta.database))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 from avatar_creator_server.generations.records import Generation
 
@@ -15,16 +16,18 @@ class GenerationUpdate:
     generation_id: str
     revision: int
     ended: bool
-    response: Any
-    """The state in the form that watchers of one generation receive. Only the codec knows the type.
+    response: bytes
+    """The encoded response for watchers of one generation."""
+    response_of_several: bytes
+    """The encoded response for watchers of several generations."""
 
-    All watchers share it, so nothing may change it."""
-    response_of_several: Any
-    """The same for watchers of several generations."""
+
+SendUpdate: TypeAlias = Callable[[GenerationUpdate], Awaitable[None]]
+"""Sends an update to a watcher, and waits until the watcher has made room for it."""
 
 
 class GenerationCodec(Protocol):
-    """Converts generations to the form that a watch sends.
+    """Encodes generations as the responses that a watch sends.
 
     The contract's messages are outside the domain, so the domain receives the codec from `core`.
     """

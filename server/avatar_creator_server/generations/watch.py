@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -24,8 +24,8 @@ from avatar_creator_server.errors import (
     UnavailableError,
 )
 from avatar_creator_server.generations.events import ChangeHint
-from avatar_creator_server.generations.feed import GenerationFeed
-from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate
+from avatar_creator_server.generations.feed import Changes, GenerationFeed, Snapshot
+from avatar_creator_server.generations.updates import GenerationCodec, GenerationUpdate, SendUpdate
 from avatar_creator_server.metrics import WATCHES
 from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus, decode_ids
@@ -60,7 +60,7 @@ class _Slot:
         self._taker: asyncio.Future[None] | None = None
         """Done when there is something to take; None while no reader waits."""
         self.since: datetime | None = None
-        """Time from which the re-read reports changes of a project; None until the snapshot was read."""
+        """Time from which the re-read reports changes of a project or user; None before the snapshot."""
 
     def skip(self, generation_id: str, revision: int) -> None:
         """Do not send this state or an earlier one."""
@@ -149,7 +149,7 @@ class _OpenWatch:
 
 
 class _Slots:
-    """The slots of all watches on generations, or on projects, by id."""
+    """The slots of all watches on generations, projects or users, by id."""
 
     def __init__(self) -> None:
         self._by_id: defaultdict[str, set[_Slot]] = defaultdict(set)
@@ -178,6 +178,37 @@ class _Slots:
         """Return every slot, once for each of its ids."""
         for watched_id in self.ids():
             yield from self.of(watched_id)
+
+
+class _WholeSlots(_Slots):
+    """The slots of all watches on whole projects or on whole users, which have new generations too."""
+
+    def __init__(
+        self, kind: str, read_changes: Callable[[Sequence[str], datetime], Awaitable[Changes]]
+    ) -> None:
+        """Create the slots.
+
+        Args:
+            kind: `project` or `user`.
+            read_changes: Reads what has changed in projects, or of users, since an earlier read.
+        """
+        super().__init__()
+        self.kind = kind
+        self.read_changes = read_changes
+        self.read_time: datetime | None = None
+        """Time of the last read of all changes; None while there is no watch."""
+
+    def to_offer(self, watched_id: str, update_time: datetime, *, is_hinted: bool) -> Iterator[_Slot]:
+        """Yield the slots under this id that a change concerns.
+
+        Args:
+            watched_id: Id of the project or user.
+            update_time: Time of the change.
+            is_hinted: See `GenerationWatches._catch_up`.
+        """
+        for slot in self.of(watched_id):
+            if is_hinted if slot.since is None else update_time >= slot.since:
+                yield slot
 
 
 class _Hints:
@@ -209,24 +240,25 @@ class GenerationWatches:
         self._bus = bus
         self._codec = codec
         self._by_generation = _Slots()
-        self._by_project = _Slots()
+        self._by_project = _WholeSlots("project", feed.changes_in_projects)
+        self._by_user = _WholeSlots("user", feed.changes_of_users)
         self._draining = False
         self._changed = _Hints()
         self._deleted_generations = _Hints()
         self._deleted_projects = _Hints()
         self._hinted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._projects_read_time: datetime | None = None
 
     async def watch(
-        self, caller: Caller, known_revisions: Mapping[str, int], *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield the current state of each generation, then every later one. End when all have ended.
+        self, caller: Caller, known_revisions: Mapping[str, int], send: SendUpdate, *, seconds: float
+    ) -> None:
+        """Send the current state of each generation, then every later one. End when all have ended.
 
         Args:
             caller: The user who watches.
             known_revisions: Revision that the client knows, by generation id; 0 if it knows none. A known
                 state is not sent again, except a final one.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -246,18 +278,26 @@ class GenerationWatches:
                 update = await slot.take()
                 if update.ended:
                     unfinished.discard(update.generation_id)
-                yield update
+                await send(update)
+                del update  # an open watch does not keep what it has sent
 
     async def watch_project(
-        self, caller: Caller, project_id: str, changed_since: datetime | None, *, seconds: float
-    ) -> AsyncIterator[GenerationUpdate]:
-        """Yield a project's unfinished and recently changed generations, then every change and new
-        generation.
+        self,
+        caller: Caller,
+        project_id: str,
+        changed_since: datetime | None,
+        send: SendUpdate,
+        *,
+        seconds: float,
+    ) -> None:
+        """Send a project's unfinished and recently changed generations, then every change and new
+        generation, until an error ends the watch.
 
         Args:
             caller: The user who watches.
             project_id: The project.
             changed_since: Time of the newest change that the client knows; None on a first watch.
+            send: Sends an update to the client.
             seconds: Seconds until the caller's token expires.
 
         Raises:
@@ -268,15 +308,36 @@ class GenerationWatches:
         slot = _Slot({})
         with _OpenWatch(self._by_project, (project_id,), slot, seconds=seconds):
             self._refuse_while_draining()
-            await self._offer_project(slot, caller, project_id, changed_since)
+            read = self._feed.snapshot_of_project(caller, project_id, changed_since)
+            await self._offer_first(slot, self._by_project, await read)
             while True:
-                yield await slot.take()
+                await send(await slot.take())
 
-    async def _offer_project(
-        self, slot: _Slot, caller: Caller, project_id: str, changed_since: datetime | None
+    async def watch_user(
+        self, user_id: str, changed_since: datetime | None, send: SendUpdate, *, seconds: float
     ) -> None:
-        """Offer the first states of a watch of a project. An open watch does not keep them."""
-        snapshot = await self._feed.snapshot_of_project(caller, project_id, changed_since)
+        """Send a user's unfinished and recently changed generations, then every change and new generation.
+
+        Args:
+            user_id: The user whose generations to watch.
+            changed_since: Time of the newest change that the client knows; None on a first watch.
+            send: Sends an update to the client.
+            seconds: Seconds until the caller's token expires.
+
+        Raises:
+            UnauthenticatedError: The token has expired.
+            UnavailableError: This server is shutting down.
+        """
+        slot = _Slot({})
+        with _OpenWatch(self._by_user, (user_id,), slot, seconds=seconds):
+            self._refuse_while_draining()
+            read = self._feed.snapshot_of_user(user_id, changed_since)
+            await self._offer_first(slot, self._by_user, await read)
+            while True:
+                await send(await slot.take())
+
+    async def _offer_first(self, slot: _Slot, slots: _WholeSlots, snapshot: Snapshot) -> None:
+        """Offer the first states of a watch of a project or user. An open watch does not keep them."""
         states = [
             self._codec.update(generation)
             for ids in _batches(snapshot.ids, _STATES_PER_QUERY)
@@ -286,7 +347,7 @@ class GenerationWatches:
         for generation_id, revision in snapshot.ended_before:
             slot.skip(generation_id, revision)
         slot.offer_snapshot(states)
-        self._projects_read_time = self._projects_read_time or snapshot.read_time
+        slots.read_time = slots.read_time or snapshot.read_time
 
     async def start(self) -> None:
         """Subscribe to the bus, and start to read. The bus must start after this."""
@@ -300,7 +361,7 @@ class GenerationWatches:
     def drain(self) -> None:
         """End every watch with UNAVAILABLE, so that its client connects to another server."""
         self._draining = True
-        for slots in (self._by_generation, self._by_project):
+        for slots in (self._by_generation, self._by_project, self._by_user):
             for slot in slots.all():
                 slot.end(_draining())
 
@@ -320,6 +381,7 @@ class GenerationWatches:
         slots = (
             *self._by_generation.of(hint.generation_id),
             *self._by_project.of(hint.project_id),
+            *self._by_user.of(hint.user_id),
         )
         if any(slot.is_behind(hint.generation_id, hint.revision) for slot in slots):
             self._changed.add([hint.generation_id])
@@ -365,7 +427,8 @@ class GenerationWatches:
             await asyncio.sleep(REREAD_SECONDS)
             try:
                 await self._reread_generations()
-                await self._reread_projects()
+                await self._reread_whole(self._by_project)
+                await self._reread_whole(self._by_user)
             except Exception as error:  # the next re-read may succeed, so any error must not end the loop
                 log.warning("watch_reread_failed", error=repr(error))
 
@@ -381,25 +444,25 @@ class GenerationWatches:
                 )
             )
 
-    async def _reread_projects(self) -> None:
-        watched = self._by_project.ids()
-        if not watched or self._projects_read_time is None:
-            self._projects_read_time = None
+    async def _reread_whole(self, slots: _WholeSlots) -> None:
+        watched = slots.ids()
+        if not watched or slots.read_time is None:
+            slots.read_time = None
             return
         read_times = []
         for ids in _batches(watched):
-            changes = await self._feed.changes_in(ids, self._projects_read_time)
-            _end_deleted(self._by_project, "project", set(ids) - changes.project_ids)
+            changes = await slots.read_changes(ids, slots.read_time)
+            _end_deleted(slots, slots.kind, set(ids) - changes.existing_ids)
             await self._catch_up(
                 generation_id
-                for project_id, generation_id, revision in changes.revisions
+                for watched_id, generation_id, revision in changes.revisions
                 if any(
                     slot.since is not None and slot.is_behind(generation_id, revision)
-                    for slot in self._by_project.of(project_id)
+                    for slot in slots.of(watched_id)
                 )
             )
             read_times.append(changes.read_time)
-        self._projects_read_time = min(read_times)
+        slots.read_time = min(read_times)
 
     async def _catch_up(self, generation_ids: Iterable[str], *, is_hinted: bool = False) -> int:
         """Read these generations, offer them to their watchers, and return how many were news to any.
@@ -412,13 +475,11 @@ class GenerationWatches:
         news = 0
         for ids in _batches(generation_ids, _STATES_PER_QUERY):
             for generation in await self._feed.get_many_unscoped(ids):
+                changed = generation.update_time
                 slots = [
                     *self._by_generation.of(generation.id),
-                    *(
-                        slot
-                        for slot in self._by_project.of(generation.project_id)
-                        if (is_hinted if slot.since is None else generation.update_time >= slot.since)
-                    ),
+                    *self._by_project.to_offer(generation.project_id, changed, is_hinted=is_hinted),
+                    *self._by_user.to_offer(generation.user_id, changed, is_hinted=is_hinted),
                 ]
                 news += any(slot.is_behind(generation.id, generation.revision) for slot in slots)
                 # Encoded once for all watchers of the generation.

@@ -7,6 +7,7 @@ keeps a core busy for about 0.1 s.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -39,8 +40,9 @@ THUMBNAIL_SIZE = 300
 """Width and height of a thumbnail, in pixels."""
 _THUMBNAIL_OPTIONS: dict[str, Any] = {"quality": 85, "method": 2}
 """Options of the WebP encoder. Method 4, its default, takes up to twice as long for 4 % fewer bytes."""
-_PNG_LEVEL = 4
-"""Compression of a generated PNG. Level 6, the default, takes up to twice as long for 3 to 7 % less."""
+_PNG_OPTIONS: dict[str, Any] = {"compress_type": zlib.Z_RLE}
+"""Compression of a generated PNG. zlib's manual recommends this strategy for PNG: it takes half the time of
+level 4, for photographs that are up to 2 % smaller and drawings that are up to 4 % larger."""
 _HEADROOM = (0.5, 0.4)
 """Center of a crop, horizontally and vertically: a little above the middle, where heads are."""
 _PLAIN_GRAY = (128, 128, 128)
@@ -143,8 +145,13 @@ def make_thumbnail(data: bytes) -> Picture:
         return _encoded(exact.square(THUMBNAIL_SIZE), "image/webp", **_THUMBNAIL_OPTIONS)
     with Image.open(BytesIO(data), formats=tuple(_PILLOW_FORMAT.values())) as image:
         image.draft(None, (2 * THUMBNAIL_SIZE, 2 * THUMBNAIL_SIZE))
-        profile: bytes | None = image.info.get("icc_profile")
-        square = ImageOps.fit(_continuous(image), (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS)
+        return thumbnail_of(image)
+
+
+def thumbnail_of(image: Image.Image) -> Picture:
+    """Make the thumbnail that `make_thumbnail` makes, from pixels of 8 bits."""
+    profile: bytes | None = image.info.get("icc_profile")
+    square = ImageOps.fit(_continuous(image), (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS)
     return _encoded(_in_srgb(square, profile), "image/webp", **_THUMBNAIL_OPTIONS)
 
 
@@ -189,9 +196,9 @@ def encode_png(image: Image.Image, texts: PngInfo | None = None) -> Picture:
     """
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        return _encoded(plain, "image/png", pnginfo=texts, compress_level=_PNG_LEVEL)
+        return _encoded(plain, "image/png", pnginfo=texts, **_PNG_OPTIONS)
     profile = image.info.get("icc_profile")
-    return _encoded(image, "image/png", profile, pnginfo=texts, compress_level=_PNG_LEVEL)
+    return _encoded(image, "image/png", profile, pnginfo=texts, **_PNG_OPTIONS)
 
 
 def _with_every_pixel(stripped: StrippedPicture) -> StrippedPicture:

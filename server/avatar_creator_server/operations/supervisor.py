@@ -19,6 +19,7 @@ from avatar_creator_server.addresses import Address, parse_address
 from avatar_creator_server.database.connection import Database, DatabaseLimits
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
+from avatar_creator_server.generations.pauses import RouteNames
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.operations.listening import claimed
@@ -113,7 +114,7 @@ async def _shared_metrics(settings: Settings) -> AsyncIterator[Path | None]:
     queue = QueueCollector(
         database,
         CircuitBreakers(database, list(routes.named())),
-        Workers(database, routes.from_text.provider),
+        Workers(database, routes.from_text.provider, RouteNames.of(routes)),
     )
     with TemporaryDirectory(prefix="avatar-creator-metrics-") as folder:
         serve_metrics(settings.metrics_address, queue, shared=Path(folder))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from avatar_creator_server.database.json_columns import from_json
+from avatar_creator_server.people.vocabulary import shown_age_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Attributes:
     skin_tone: str = ""
     style: str = ""
     headwear: str = ""
+
+
+def shown_attributes(attributes: Attributes, persona: Persona) -> Attributes:
+    """Return the attributes to show: the given ones, and the age range of the persona's age."""
+    return replace(attributes, age_range=shown_age_range(attributes.age_range, persona.age))
 
 
 def persona_from_json(stored: dict[str, Any]) -> Persona:

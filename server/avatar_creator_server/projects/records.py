@@ -22,6 +22,7 @@ class Project:
     """Id of the newest avatar in the project; empty while the project has no avatar."""
     create_time: datetime
     update_time: datetime
+    revision: int
 
     @classmethod
     def from_row(cls, row: Any) -> Project:

@@ -12,18 +12,25 @@ from peewee import fn
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
     CompiledQuery,
+    CompiledStatement,
     by_name,
     compiled,
     parameter,
-    run_later,
+    run_last,
 )
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import Avatar, AvatarProject, new_id
+from avatar_creator_server.database.models import Avatar, AvatarProject, IdempotencyKey, new_id
 from avatar_creator_server.errors import NotFoundError
 from avatar_creator_server.projects.records import Project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
-from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve
+from avatar_creator_server.shared.idempotency import (
+    RequestKey,
+    earlier_resource_id,
+    get_or_reserve,
+    reservation,
+)
 from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.revisions import FIRST_REVISION, require_revision
 
 IS_NOT_DELETED = AvatarProject.delete_time.is_null()
 """Condition of a query of projects. A deleted project has a row until a background job has removed its
@@ -149,34 +156,59 @@ class Projects:
             page_token=page_token,
         )
 
-    async def update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
-        """Change `name`, `description` or both.
+    async def update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        project_id: str,
+        changes: Mapping[str, str],
+        *,
+        expected_revision: int,
+    ) -> Project:
+        """Change `name`, `description` or both, unless this call did it before.
 
         Raises:
             NotFoundError: The user has no such project.
+            AbortedError: The project has another revision than `expected_revision`, which is not 0.
         """
-        return await self._database.write(self._update, caller, project_id, changes)
+        return await self._database.write(self._update, caller, key, project_id, changes, expected_revision)
 
     def _create(self, caller: Caller, key: RequestKey, name: str, description: str) -> Project:
-        now = self._database.begin_time()
-        project_id = new_id()
-        earlier_id = get_or_reserve(self._database, key, project_id)
-        if earlier_id is not None:
-            return self._get(caller, earlier_id)
-        project = Project(
-            project_id, caller.user_id, name, description, 0, "", create_time=now, update_time=now
-        )
-        run_later(
-            _insert_project().given(
-                id=project.id,
-                user_id=project.user_id,
-                name=project.name,
-                description=project.description,
-                create_time=now,
-                update_time=now,
+        project_id, database = new_id(), self._database
+        values = {
+            "id": project_id,
+            "user_id": caller.user_id,
+            "name": name,
+            "description": description,
+            "revision": FIRST_REVISION,
+        }
+        if key.request_id:
+            inserted = run_last(
+                reservation(database, key, project_id),
+                _insert_reserved().given(**values, method=key.method, request_id=key.request_id),
             )
+        elif database.is_postgresql:
+            inserted = run_last(_insert(is_postgresql=True).given(**values))
+        else:
+            now = database.begin_time()
+            inserted = run_last(
+                _insert(is_postgresql=False).given(**values, create_time=now, update_time=now)
+            )
+        row = inserted.fetchone()
+        if row is None:
+            return self._get(caller, earlier_resource_id(key))
+        time: Any = AvatarProject.create_time.python_value(row[0])
+        return Project(
+            project_id,
+            caller.user_id,
+            name,
+            description,
+            0,
+            "",
+            create_time=time,
+            update_time=time,
+            revision=FIRST_REVISION,
         )
-        return project
 
     @staticmethod
     def _get(caller: Caller, project_id: str) -> Project:
@@ -185,12 +217,23 @@ class Projects:
             raise NotFoundError("project", project_id)
         return project
 
-    def _update(self, caller: Caller, project_id: str, changes: Mapping[str, str]) -> Project:
+    def _update(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        project_id: str,
+        changes: Mapping[str, str],
+        expected_revision: int,
+    ) -> Project:
+        if get_or_reserve(self._database, key, project_id) is not None:
+            return self._get(caller, project_id)
         lock_project(self._database, caller.user_id, project_id, ProjectLock.CHANGE)
+        if expected_revision:
+            require_revision("project", self._get(caller, project_id).revision, expected_revision)
         if changes:
-            AvatarProject.update(**changes, update_time=self._database.now()).where(
-                AvatarProject.id == project_id
-            ).execute()
+            AvatarProject.update(
+                **changes, update_time=self._database.now(), revision=AvatarProject.revision + 1
+            ).where(AvatarProject.id == project_id).execute()
         return self._get(caller, project_id)
 
 
@@ -200,8 +243,33 @@ def _list(caller: Caller, limit: int, cursor: Sequence[str] | None) -> list[Proj
 
 
 @compiled
-def _insert_project() -> CompiledInsert:
-    return CompiledInsert(AvatarProject)
+def _insert(*, is_postgresql: bool) -> CompiledInsert:
+    now = {"create_time": fn.now(), "update_time": fn.now()} if is_postgresql else {}
+    return CompiledInsert(AvatarProject, lambda query: query.returning(AvatarProject.create_time), **now)
+
+
+@compiled
+def _insert_reserved() -> CompiledStatement:
+    """Return the INSERT of a project for which its call has reserved a key; no row if it has not."""
+    project, reserved = AvatarProject, IdempotencyKey
+    values: dict[Any, Any] = {
+        project.id: parameter("id"),
+        project.user_id: parameter("user_id"),
+        project.name: parameter("name"),
+        project.description: parameter("description"),
+        project.avatar_count: 0,
+        project.revision: parameter("revision"),
+        project.create_time: reserved.create_time,
+        project.update_time: reserved.create_time,
+    }
+    row = reserved.select(*values.values()).where(
+        reserved.user_id == parameter("user_id"),
+        reserved.method == parameter("method"),
+        reserved.request_id == parameter("request_id"),
+        reserved.resource_id == parameter("id"),
+    )
+    insert = project.insert_from(row, list(values)).returning(project.create_time)
+    return CompiledStatement(insert, by_key=True)
 
 
 @compiled

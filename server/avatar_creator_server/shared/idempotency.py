@@ -8,7 +8,12 @@ from typing import Any
 
 from peewee import fn
 
-from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled
+from avatar_creator_server.database.compiled_queries import (
+    CompiledInsert,
+    Statement,
+    compiled,
+    run_together,
+)
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import IdempotencyKey
 from avatar_creator_server.errors import AlreadyExistsError
@@ -27,7 +32,7 @@ class RequestKey:
     request_id: str
     """UUID of the call in lower case; empty for a call that is not idempotent."""
     body_hash: str
-    """SHA-256 of the request without its `request_id`."""
+    """SHA-256 of the request without its `request_id`; empty for a call that is not idempotent."""
 
 
 def get_or_reserve(database: Database, key: RequestKey, new_resource_id: str) -> str | None:
@@ -42,7 +47,14 @@ def get_or_reserve(database: Database, key: RequestKey, new_resource_id: str) ->
     """
     if not key.request_id:
         return None
-    reserved = _reserve(database.is_postgresql).run(
+    if run_together(reservation(database, key, new_resource_id)).fetchone() is not None:
+        return None
+    return earlier_resource_id(key)
+
+
+def reservation(database: Database, key: RequestKey, new_resource_id: str) -> Statement:
+    """Return the statement that reserves a key with a `request_id`, unless an earlier call has used it."""
+    return _reserve(database.is_postgresql).given(
         user_id=key.user_id,
         method=key.method,
         request_id=key.request_id,
@@ -50,8 +62,14 @@ def get_or_reserve(database: Database, key: RequestKey, new_resource_id: str) ->
         resource_id=new_resource_id,
         **({} if database.is_postgresql else {"create_time": database.begin_time()}),
     )
-    if reserved.fetchone() is not None:
-        return None
+
+
+def earlier_resource_id(key: RequestKey) -> str:
+    """Return the id of the resource that an earlier call with the same key created.
+
+    Raises:
+        AlreadyExistsError: The earlier call with this `request_id` had another body.
+    """
     earlier = _earlier(key).get()
     if earlier.body_hash != key.body_hash:
         raise AlreadyExistsError(

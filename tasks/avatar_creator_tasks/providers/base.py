@@ -31,12 +31,15 @@ class PortraitRequest:
     prompt: str
     """The prompt exactly as the model receives it: the result of `provider_prompt_of`."""
     attributes: Attributes
+    """Given attributes, with the age range of the persona's age."""
     seed: int
     """Random seed, 0 to 2^32-1."""
     width: int
     """Width in pixels, a multiple of 16."""
     height: int
     """Height in pixels, a multiple of 16."""
+    caller_prompt: str = ""
+    """The caller's own words, without attributes and persona: for `sketch`, which has no model."""
     negative_prompt: str = ""
     """Content that the picture must not show; empty if the route has no negative prompt."""
     steps: int | None = None

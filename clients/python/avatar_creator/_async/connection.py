@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
-from avatar_creator import channels, rpcs, watching
+from avatar_creator import rpcs, watching
 from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import (
@@ -22,6 +22,7 @@ from avatar_creator.errors import (
     UnavailableError,
     from_rpc_error,
 )
+from avatar_creator.options import CallOptions
 from avatar_creator.pictures import (
     PictureSource,
     ReceivedPicture,
@@ -30,8 +31,8 @@ from avatar_creator.pictures import (
     save,
     total_bytes,
 )
-from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
+from avatar_creator.tokens import bearer
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
@@ -55,18 +56,23 @@ class AsyncConnection(BaseConnection):
         self,
         channel: aio.Channel,
         *,
-        token: AsyncToken | None,
-        timeout: float,
-        transfer_timeout: float,
-        backoff: Backoff,
+        token: AsyncToken,
+        options: CallOptions,
         clock: Callable[[], float],
         sleep: AsyncSleep,
     ) -> None:
-        super().__init__(timeout=timeout, transfer_timeout=transfer_timeout, backoff=backoff, clock=clock)
+        super().__init__(options=options, clock=clock)
         self._channel = channel
         self._token = token
         self._sleep = sleep
         self._streams: WeakSet[Any] = WeakSet()
+
+    def with_options(self, token: AsyncToken | None, options: CallOptions) -> Self:
+        """Return a connection on the same channel with other options; None keeps the token."""
+        connection = self._copy(options)
+        if token is not None:
+            connection._token = token
+        return connection
 
     async def call(self, call: Call[Response, Result], timeout: float | None) -> Result:
         """Make a call and return the caller's part of its response."""
@@ -75,7 +81,7 @@ class AsyncConnection(BaseConnection):
         async def attempt(seconds: float, metadata: Metadata) -> Response:
             return await multicallable(call.request, timeout=seconds, metadata=metadata)
 
-        return call.result(await self._with_retries(call.rpc, timeout, attempt))
+        return call.result(await self._with_retries(call.rpc, timeout, attempt, call.request))
 
     async def upload(
         self,
@@ -99,7 +105,7 @@ class AsyncConnection(BaseConnection):
             finally:
                 stream.cancel()
 
-        response = await self._with_retries(rpc, timeout, attempt, resendable=source.resendable)
+        response = await self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
         return Avatar.from_message(response.avatar)
 
     async def download(self, request: Message, timeout: float | None) -> bytes:
@@ -116,7 +122,7 @@ class AsyncConnection(BaseConnection):
                 stream.cancel()
             return picture.verified()
 
-        return await self._with_retries(rpc, timeout, attempt)
+        return await self._with_retries(rpc, timeout, attempt, request)
 
     async def save(self, data: bytes, path: Path) -> None:
         """Write a file, replacing an existing one only as a whole."""
@@ -129,14 +135,16 @@ class AsyncConnection(BaseConnection):
         reconnects = self._reconnects(
             resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
         )
+        attempts = self._attempts(resume.rpc)
         error: AvatarCreatorError
         while not resume.finished:
             self._refuse_if_closed()
-            authorization = reconnects.connecting_with(await self._authorization())
+            metadata = self._metadata(reconnects.connecting_with(await self._authorization()))
             stream = None
             try:
-                stream = self._stream(resume.rpc, resume.request(), reconnects.remaining(), authorization)
-                with _call_cancellation_as_error():
+                seconds = reconnects.remaining()
+                with attempts.next(seconds), _call_cancellation_as_error():
+                    stream = self._stream(resume.rpc, resume.request(), seconds, metadata)
                     async for message in stream:
                         reconnects.progressed()
                         if resume.is_new(message.generation):
@@ -175,16 +183,19 @@ class AsyncConnection(BaseConnection):
         rpc: Rpc[Any],
         timeout: float | None,
         attempt: Callable[[float, Metadata], Awaitable[_Answer]],
+        request: Message,
         *,
         resendable: bool = True,
     ) -> _Answer:
-        retries = self._retries(rpc, timeout, resendable=resendable)
+        retries = self._retries(rpc, timeout, resendable=resendable, renews_token=callable(self._token))
+        attempts = self._attempts(rpc, request)
         while True:
             self._refuse_if_closed()
-            authorization = await self._authorization()
+            metadata = self._metadata(retries.sending_with(await self._authorization()))
             try:
-                with _call_cancellation_as_error():
-                    return await attempt(retries.remaining(), authorization)
+                seconds = retries.remaining()
+                with attempts.next(seconds), _call_cancellation_as_error():
+                    return await attempt(seconds, metadata)
             except grpc.RpcError as raised:
                 error = from_rpc_error(raised)
             delay = retries.delay_after(error)
@@ -194,7 +205,7 @@ class AsyncConnection(BaseConnection):
 
     async def _authorization(self) -> Metadata:
         token = self._token() if callable(self._token) else self._token
-        return channels.bearer(token if token is None or isinstance(token, str) else await token)
+        return bearer(token if isinstance(token, str) else await token)
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import generations as requests
 from avatar_creator.enums import (
+    ErrorReason,
+    GenerationOrder,
+    GenerationOrderWord,
     GenerationPriority,
     GenerationPriorityWord,
     GenerationState,
@@ -205,12 +208,17 @@ class AsyncGenerations(AsyncNamespace):
         states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        order: GenerationOrder | GenerationOrderWord | None = None,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
         timeout: float | None = None,
     ) -> AsyncItems[Generation]:
-        """Return an iterator over all generations that match every given filter, newest first.
+        """Return an iterator over all generations that match every given filter, newest or oldest first.
 
         Args:
             project: Only generations of this project, or of the project with this id; empty means all.
@@ -218,6 +226,10 @@ class AsyncGenerations(AsyncNamespace):
             states: Only generations in this state, or in one of these; empty means all.
             create_time_from: Only generations created at or after this time, which needs a time zone.
             create_time_to: Only generations created before this time, which needs a time zone.
+            error_reasons: Only generations that failed with this reason, or with one of these, or whose last
+                attempt did; empty means all.
+            priorities: Only generations of this priority, or of one of these; empty means all.
+            order: Order by creation time; None means newest first.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.
             user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
@@ -232,7 +244,17 @@ class AsyncGenerations(AsyncNamespace):
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
         """
         return self._list(
-            requests.list_generations(project, group_id, states, create_time_from, create_time_to, user_id),
+            requests.list_generations(
+                project,
+                group_id,
+                states,
+                create_time_from,
+                create_time_to,
+                user_id,
+                error_reasons,
+                priorities,
+                order,
+            ),
             page_token,
             page_size,
             timeout,
@@ -278,36 +300,42 @@ class AsyncGenerations(AsyncNamespace):
         *,
         project: Project | str = "",
         group_id: str = "",
+        user_id: str = "",
         changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
     ) -> AsyncGenerator[Generation, None]:
-        """Yield the states of several generations: up to 100 targets, a group, or a whole project.
+        """Yield the states of several generations: all of the caller's, a project, a group, or 100 targets.
 
         Each generation is watched as `watch` does. The watch of targets or of a group ends when all have
-        ended. The watch of a project sends the unfinished generations, then every change and every new
-        generation, until the caller closes it with `aclose()`. It misses no change while it reconnects.
+        ended. The watch of a project or of a user sends the unfinished generations, then every change and
+        every new generation, until the caller closes it with `aclose()`. It misses no change while it
+        reconnects.
 
         Args:
             targets: Generations or their ids, or a mapping of ids to the highest revisions seen before.
-            project: The project to watch, or its id, instead of targets.
-            group_id: The group of variations to watch, instead of targets.
-            changed_since: With a project: also send generations that changed at or after this time, including
-                ended ones. To resume an earlier watch, give the newest `update_time` that it returned.
+                Without targets, project, group and user, the watch is of all generations of the caller.
+            project: The project to watch, or its id.
+            group_id: The group of variations to watch.
+            user_id: For operators: the user whose generations to watch.
+            changed_since: With a project or user: also send generations that changed at or after this time,
+                including ended ones. To resume an earlier watch, give the newest `update_time` that it
+                returned.
             timeout: Seconds for the whole watch; None means no limit.
             reconnect_for: Seconds without a connection after which the watch fails. Any message restarts the
                 count.
 
         Raises:
-            ValueError: The arguments do not name exactly one of targets, project and group, or
-                `changed_since` has no time zone.
+            ValueError: The arguments name more than one of targets, project, group and user, or
+                `changed_since` has no time zone, or comes with targets or a group.
             NotFoundError: A target, the project or the group does not exist, or was deleted.
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generations continue.
         """
         return self._connection.watch(
-            watching.resume_point(targets, project, group_id, changed_since, datetime.now(UTC)),
+            watching.resume_point(targets, project, group_id, user_id, changed_since, datetime.now(UTC)),
             timeout=timeout,
             reconnect_for=reconnect_for,
         )

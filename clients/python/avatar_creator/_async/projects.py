@@ -93,16 +93,21 @@ class AsyncProjects(AsyncNamespace):
         *,
         name: str | None = None,
         description: str | None = None,
+        expected_revision: int = 0,
+        request_id: str | None = None,
         timeout: float | None = None,
     ) -> Project:
         """Replace the given fields of a project and keep the others.
 
-        The client retries an update after a lost connection, so a retry may overwrite a concurrent update.
+        Give the `revision` of the project that you read as `expected_revision`, so that the update cannot
+        overwrite a change of another program.
 
         Args:
             project: Project, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
+            expected_revision: Revision that the project must have; 0 means any.
+            request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -112,8 +117,11 @@ class AsyncProjects(AsyncNamespace):
             ValueError: No field is given.
             InvalidArgumentError: The name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
+            AbortedError: The project has another revision, `metadata["current_revision"]`.
         """
-        return await self._connection.call(requests.update_project(project, name, description), timeout)
+        return await self._connection.call(
+            requests.update_project(project, name, description, expected_revision, request_id), timeout
+        )
 
     async def delete(self, project: Project | str, *, timeout: float | None = None) -> None:
         """Delete a project with all its avatars and generations. The client does not retry it.

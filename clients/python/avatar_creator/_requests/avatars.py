@@ -135,6 +135,8 @@ def update_avatar(
     persona: Persona | PersonaFields | None,
     attributes: Attributes | AttributesFields | None,
     paths: Iterable[str] | None,
+    expected_revision: int,
+    request_id: str | None,
 ) -> Call[UpdateAvatarResponse, Avatar]:
     request = UpdateAvatarRequest(
         avatar=AvatarMessage(
@@ -144,6 +146,8 @@ def update_avatar(
             attributes=attributes_of(attributes),
         ),
         update_mask=field_mask(paths, name=name, persona=persona, attributes=attributes),
+        expected_revision=expected_revision,
+        request_id=given_or_new(request_id),
     )
     return Call(rpcs.UPDATE_AVATAR, request, lambda response: Avatar.from_message(response.avatar))
 

@@ -21,6 +21,9 @@ from avatar_creator._requests.fields import (
     timestamp,
 )
 from avatar_creator.enums import (
+    ErrorReason,
+    GenerationOrder,
+    GenerationOrderWord,
     GenerationPriority,
     GenerationPriorityWord,
     GenerationState,
@@ -41,9 +44,11 @@ from avatar_creator.v1.generation_service_pb2 import (
     ListGenerationsResponse,
     RetryGenerationRequest,
     RetryGenerationResponse,
+    WatchAll,
     WatchGenerationRequest,
     WatchGenerationsRequest,
     WatchTarget,
+    WatchTargets,
 )
 from avatar_creator.values import (
     Avatar,
@@ -172,6 +177,11 @@ def list_generations(
     create_time_from: datetime | None,
     create_time_to: datetime | None,
     user_id: str,
+    error_reasons: ErrorReason | str | Iterable[ErrorReason | str],
+    priorities: GenerationPriority
+    | GenerationPriorityWord
+    | Iterable[GenerationPriority | GenerationPriorityWord],
+    order: GenerationOrder | GenerationOrderWord | None,
 ) -> ListCall[ListGenerationsResponse, Generation]:
     request = ListGenerationsRequest(
         project_id=id_of("project", Project, project),
@@ -180,6 +190,9 @@ def list_generations(
         create_time_from=timestamp(create_time_from),
         create_time_to=timestamp(create_time_to),
         user_id=user_id,
+        error_reasons=numbers_of("error_reasons", ErrorReason, error_reasons),
+        priorities=numbers_of("priorities", GenerationPriority, priorities),
+        order=number_of("order", GenerationOrder, order),
     )
     return ListCall(
         rpcs.LIST_GENERATIONS, request, lambda response: map(Generation.from_message, response.generations)
@@ -195,7 +208,7 @@ def watch_generations(known_revisions: Mapping[str, int]) -> WatchGenerationsReq
         WatchTarget(generation_id=generation_id, known_revision=revision)
         for generation_id, revision in known_revisions.items()
     ]
-    return WatchGenerationsRequest(targets=targets)
+    return WatchGenerationsRequest(targets=WatchTargets(targets=targets))
 
 
 def watch_group(group_id: str) -> WatchGenerationsRequest:
@@ -204,6 +217,10 @@ def watch_group(group_id: str) -> WatchGenerationsRequest:
 
 def watch_project(project_id: str, changed_since: Timestamp | None) -> WatchGenerationsRequest:
     return WatchGenerationsRequest(project_id=project_id, changed_since=changed_since)
+
+
+def watch_all(user_id: str, changed_since: Timestamp | None) -> WatchGenerationsRequest:
+    return WatchGenerationsRequest(all=WatchAll(user_id=user_id), changed_since=changed_since)
 
 
 def cancel_generation(generation: Generation | str) -> Call[CancelGenerationResponse, Generation]:

@@ -46,13 +46,19 @@ def list_projects(user_id: str) -> ListCall[ListProjectsResponse, Project]:
 
 
 def update_project(
-    project: Project | str, name: str | None, description: str | None
+    project: Project | str,
+    name: str | None,
+    description: str | None,
+    expected_revision: int,
+    request_id: str | None,
 ) -> Call[UpdateProjectResponse, Project]:
     request = UpdateProjectRequest(
         project=ProjectMessage(
             id=id_of("project", Project, project), name=name or "", description=description or ""
         ),
         update_mask=field_mask(None, name=name, description=description),
+        expected_revision=expected_revision,
+        request_id=given_or_new(request_id),
     )
     return Call(rpcs.UPDATE_PROJECT, request, lambda response: Project.from_message(response.project))
 

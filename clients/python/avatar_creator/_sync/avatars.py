@@ -201,6 +201,8 @@ class Avatars(Namespace):
         persona: Persona | PersonaFields | None = None,
         attributes: Attributes | AttributesFields | None = None,
         paths: Iterable[str] | None = None,
+        expected_revision: int = 0,
+        request_id: str | None = None,
         timeout: float | None = None,
     ) -> Avatar:
         """Replace the given fields of an avatar and keep the others.
@@ -209,7 +211,8 @@ class Avatars(Namespace):
         `paths` replaces single fields of them: `update(id, persona={"age": 33}, paths=["persona.age"])`
         keeps the persona's name.
 
-        The client retries an update after a lost connection, so a retry may overwrite a concurrent update.
+        Give the `revision` of the avatar that you read as `expected_revision`, so that the update cannot
+        overwrite a change of another program.
 
         Args:
             avatar: Avatar, or its id.
@@ -218,6 +221,8 @@ class Avatars(Namespace):
             attributes: New attributes; None keeps the current ones.
             paths: Paths of the fields to write, for example `persona.age`; None writes all given arguments. A
                 path whose field is not given is cleared.
+            expected_revision: Revision that the avatar must have; 0 means any.
+            request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -227,9 +232,11 @@ class Avatars(Namespace):
             ValueError: No field is given, or a given field is not in `paths`.
             InvalidArgumentError: A field exceeds its limit.
             NotFoundError: The avatar does not exist or belongs to another user.
+            AbortedError: The avatar has another revision, `metadata["current_revision"]`.
         """
         return self._connection.call(
-            requests.update_avatar(avatar, name, persona, attributes, paths), timeout
+            requests.update_avatar(avatar, name, persona, attributes, paths, expected_revision, request_id),
+            timeout,
         )
 
     def delete(self, avatar: Avatar | str, *, timeout: float | None = None) -> None:

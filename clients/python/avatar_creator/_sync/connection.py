@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
-from avatar_creator import channels, rpcs, watching
+from avatar_creator import rpcs, watching
 from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import AvatarCreatorError, UnavailableError, from_rpc_error
+from avatar_creator.options import CallOptions
 from avatar_creator.pictures import PictureSource, ReceivedPicture, UploadProgress, save, upload_messages
-from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import Response, Rpc, serialize
+from avatar_creator.tokens import bearer, require_plain_function
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
@@ -39,17 +40,24 @@ class Connection(BaseConnection):
         self,
         channel: grpc.Channel,
         *,
-        token: Token | None,
-        timeout: float,
-        transfer_timeout: float,
-        backoff: Backoff,
+        token: Token,
+        options: CallOptions,
         clock: Callable[[], float],
         sleep: Sleep,
     ) -> None:
-        super().__init__(timeout=timeout, transfer_timeout=transfer_timeout, backoff=backoff, clock=clock)
+        super().__init__(options=options, clock=clock)
         self._channel = channel
         self._token = token
+        self._require_plain_token()
         self._sleep = sleep
+
+    def with_options(self, token: Token | None, options: CallOptions) -> Self:
+        """Return a connection on the same channel with other options; None keeps the token."""
+        connection = self._copy(options)
+        if token is not None:
+            connection._token = token
+            connection._require_plain_token()
+        return connection
 
     def call(self, call: Call[Response, Result], timeout: float | None) -> Result:
         """Make a call and return the caller's part of its response."""
@@ -58,7 +66,7 @@ class Connection(BaseConnection):
         def attempt(seconds: float, metadata: Metadata) -> Response:
             return multicallable(call.request, timeout=seconds, metadata=metadata)
 
-        return call.result(self._with_retries(call.rpc, timeout, attempt))
+        return call.result(self._with_retries(call.rpc, timeout, attempt, call.request))
 
     def upload(
         self,
@@ -83,7 +91,7 @@ class Connection(BaseConnection):
                     raise failures[0] from None
                 raise
 
-        response = self._with_retries(rpc, timeout, attempt, resendable=source.resendable)
+        response = self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
         return Avatar.from_message(response.avatar)
 
     def download(self, request: Message, timeout: float | None) -> bytes:
@@ -100,7 +108,7 @@ class Connection(BaseConnection):
                 stream.cancel()
             return picture.verified()
 
-        return self._with_retries(rpc, timeout, attempt)
+        return self._with_retries(rpc, timeout, attempt, request)
 
     def save(self, data: bytes, path: Path) -> None:
         """Write a file, replacing an existing one only as a whole."""
@@ -113,19 +121,22 @@ class Connection(BaseConnection):
         reconnects = self._reconnects(
             resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
         )
+        attempts = self._attempts(resume.rpc)
         error: AvatarCreatorError
         while not resume.finished:
             self._refuse_if_closed()
-            authorization = reconnects.connecting_with(self._authorization())
+            metadata = self._metadata(reconnects.connecting_with(self._authorization()))
             stream = None
             try:
-                stream = self._stream(resume.rpc, resume.request(), reconnects.remaining(), authorization)
-                for message in stream:
-                    reconnects.progressed()
-                    if resume.is_new(message.generation):
-                        yield Generation.from_message(message.generation)
-                    if resume.finished:
-                        return
+                seconds = reconnects.remaining()
+                with attempts.next(seconds):
+                    stream = self._stream(resume.rpc, resume.request(), seconds, metadata)
+                    for message in stream:
+                        reconnects.progressed()
+                        if resume.is_new(message.generation):
+                            yield Generation.from_message(message.generation)
+                        if resume.finished:
+                            return
                 if resume.finished_if_closed:
                     return
                 error = watching.stream_ended_early()
@@ -153,15 +164,19 @@ class Connection(BaseConnection):
         rpc: Rpc[Any],
         timeout: float | None,
         attempt: Callable[[float, Metadata], _Answer],
+        request: Message,
         *,
         resendable: bool = True,
     ) -> _Answer:
-        retries = self._retries(rpc, timeout, resendable=resendable)
+        retries = self._retries(rpc, timeout, resendable=resendable, renews_token=callable(self._token))
+        attempts = self._attempts(rpc, request)
         while True:
             self._refuse_if_closed()
-            authorization = self._authorization()
+            metadata = self._metadata(retries.sending_with(self._authorization()))
             try:
-                return attempt(retries.remaining(), authorization)
+                seconds = retries.remaining()
+                with attempts.next(seconds):
+                    return attempt(seconds, metadata)
             except grpc.RpcError as raised:
                 error = from_rpc_error(raised)
             delay = retries.delay_after(error)
@@ -170,7 +185,12 @@ class Connection(BaseConnection):
             self._sleep(delay)
 
     def _authorization(self) -> Metadata:
-        return channels.bearer(self._token() if callable(self._token) else self._token)
+        return bearer(self._token() if callable(self._token) else self._token)
+
+    def _require_plain_token(self) -> None:
+        require_plain_function(
+            self._token, "token", "use AsyncAvatarCreator, or a function that returns text"
+        )
 
 
 def _recording(

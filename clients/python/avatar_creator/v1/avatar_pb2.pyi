@@ -81,6 +81,7 @@ class Avatar(_message.Message):
     REFERENCE_AVATAR_ID_FIELD_NUMBER: _builtins.int
     PICTURE_MODERATION_FIELD_NUMBER: _builtins.int
     REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the avatar, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -106,6 +107,10 @@ class Avatar(_message.Message):
     reference_avatar_id: _builtins.str
     """Id of the reference: the avatar whose picture this one was made from, or the first of several. Empty if there was
     none. The id stays when that avatar is deleted. New readers use `reference_avatar_ids`.
+    """
+    revision: _builtins.int
+    """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time` does; see
+    `AvatarProject.revision`.
     """
     @_builtins.property
     def image(self) -> Global___Image:
@@ -135,7 +140,7 @@ class Avatar(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """Time of the last change of the name, persona, attributes or pictures."""
+        """Time of the last change of the name, persona or attributes. The thumbnail and recorded uses do not change it."""
 
     @_builtins.property
     def picture_moderation(self) -> Global___PictureModeration:
@@ -172,10 +177,11 @@ class Avatar(_message.Message):
         reference_avatar_id: _builtins.str = ...,
         picture_moderation: Global___PictureModeration | None = ...,
         reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "image", b"image", "last_used_time", b"last_used_time", "persona", b"persona", "picture_moderation", b"picture_moderation", "seed_used", b"seed_used", "thumbnail", b"thumbnail", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "picture_moderation", b"picture_moderation", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "picture_moderation", b"picture_moderation", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "revision", b"revision", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed_used: _TypeAlias = _typing.Literal["seed_used"]  # noqa: Y015
     _WhichOneofArgType__seed_used: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used"]  # noqa: Y015

@@ -31,6 +31,7 @@ class AvatarProject(_message.Message):
     COVER_AVATAR_ID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the project, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -43,6 +44,11 @@ class AvatarProject(_message.Message):
     """Number of avatars in the project now."""
     cover_avatar_id: _builtins.str
     """Id of the newest avatar in the project, to show as its cover. Empty while the project has no avatar."""
+    revision: _builtins.int
+    """Version number of the name and description, starting at 1. It rises exactly when `update_time` does.
+
+    An update with it as `expected_revision` cannot overwrite a change that the caller has not seen (AIP-154).
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Creation time."""
@@ -62,10 +68,11 @@ class AvatarProject(_message.Message):
         cover_avatar_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "cover_avatar_id", b"cover_avatar_id", "create_time", b"create_time", "description", b"description", "id", b"id", "name", b"name", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "cover_avatar_id", b"cover_avatar_id", "create_time", b"create_time", "description", b"description", "id", b"id", "name", b"name", "revision", b"revision", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

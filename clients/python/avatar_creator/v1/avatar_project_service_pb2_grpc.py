@@ -102,7 +102,9 @@ class AvatarProjectServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProject(self, request, context):
-        """Change the name or description of a project.
+        """Change the name or description of a project. Idempotent by `request_id`.
+
+        Errors: ABORTED, reason REVISION_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,10 @@ class AvatarProjectServiceStub:
     ListProjects: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.ListProjectsRequest, _avatar_project_service_pb2.ListProjectsResponse]
     """List the projects of the caller, newest first."""
     UpdateProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.UpdateProjectRequest, _avatar_project_service_pb2.UpdateProjectResponse]
-    """Change the name or description of a project."""
+    """Change the name or description of a project. Idempotent by `request_id`.
+
+    Errors: ABORTED, reason REVISION_MISMATCH.
+    """
     DeleteProject: _grpc.UnaryUnaryMultiCallable[_avatar_project_service_pb2.DeleteProjectRequest, _avatar_project_service_pb2.DeleteProjectResponse]
     """Delete a project with its avatars and generations.
 
@@ -81,7 +84,10 @@ class AvatarProjectServiceAsyncStub(AvatarProjectServiceStub):
     ListProjects: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.ListProjectsRequest, _avatar_project_service_pb2.ListProjectsResponse]  # type: ignore[assignment]
     """List the projects of the caller, newest first."""
     UpdateProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.UpdateProjectRequest, _avatar_project_service_pb2.UpdateProjectResponse]  # type: ignore[assignment]
-    """Change the name or description of a project."""
+    """Change the name or description of a project. Idempotent by `request_id`.
+
+    Errors: ABORTED, reason REVISION_MISMATCH.
+    """
     DeleteProject: _aio.UnaryUnaryMultiCallable[_avatar_project_service_pb2.DeleteProjectRequest, _avatar_project_service_pb2.DeleteProjectResponse]  # type: ignore[assignment]
     """Delete a project with its avatars and generations.
 
@@ -133,7 +139,10 @@ class AvatarProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_project_service_pb2.UpdateProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_project_service_pb2.UpdateProjectResponse, _abc.Awaitable[_avatar_project_service_pb2.UpdateProjectResponse]]:
-        """Change the name or description of a project."""
+        """Change the name or description of a project. Idempotent by `request_id`.
+
+        Errors: ABORTED, reason REVISION_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DeleteProject(

@@ -420,6 +420,16 @@ class UpdateAvatarRequest(_message.Message):
 
     AVATAR_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    expected_revision: _builtins.int
+    """Revision of the avatar that the caller has read. If it has another one now, the call changes nothing and fails with
+    ABORTED, reason REVISION_MISMATCH. 0: any revision.
+    """
+    request_id: _builtins.str
+    """Idempotency key, a UUID; see `CreateProjectRequest.request_id`. A repeated call changes nothing and returns the
+    avatar as it is now, even if its revision is no longer `expected_revision`.
+    """
     @_builtins.property
     def avatar(self) -> _avatar_pb2.Avatar:
         """The avatar's `id` and its new values."""
@@ -439,10 +449,12 @@ class UpdateAvatarRequest(_message.Message):
         *,
         avatar: _avatar_pb2.Avatar | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        expected_revision: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "expected_revision", b"expected_revision", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -126,7 +126,9 @@ class AvatarServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAvatar(self, request, context):
-        """Change the name, persona or attributes of an avatar.
+        """Change the name, persona or attributes of an avatar. Idempotent by `request_id`.
+
+        Errors: ABORTED, reason REVISION_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,10 @@ class AvatarServiceStub:
     ListAvatars: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.ListAvatarsRequest, _avatar_service_pb2.ListAvatarsResponse]
     """List avatars, with filters and a choice of order."""
     UpdateAvatar: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.UpdateAvatarRequest, _avatar_service_pb2.UpdateAvatarResponse]
-    """Change the name, persona or attributes of an avatar."""
+    """Change the name, persona or attributes of an avatar. Idempotent by `request_id`.
+
+    Errors: ABORTED, reason REVISION_MISMATCH.
+    """
     DeleteAvatar: _grpc.UnaryUnaryMultiCallable[_avatar_service_pb2.DeleteAvatarRequest, _avatar_service_pb2.DeleteAvatarResponse]
     """Delete an avatar.
 
@@ -113,7 +116,10 @@ class AvatarServiceAsyncStub(AvatarServiceStub):
     ListAvatars: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.ListAvatarsRequest, _avatar_service_pb2.ListAvatarsResponse]  # type: ignore[assignment]
     """List avatars, with filters and a choice of order."""
     UpdateAvatar: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.UpdateAvatarRequest, _avatar_service_pb2.UpdateAvatarResponse]  # type: ignore[assignment]
-    """Change the name, persona or attributes of an avatar."""
+    """Change the name, persona or attributes of an avatar. Idempotent by `request_id`.
+
+    Errors: ABORTED, reason REVISION_MISMATCH.
+    """
     DeleteAvatar: _aio.UnaryUnaryMultiCallable[_avatar_service_pb2.DeleteAvatarRequest, _avatar_service_pb2.DeleteAvatarResponse]  # type: ignore[assignment]
     """Delete an avatar.
 
@@ -191,7 +197,10 @@ class AvatarServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _avatar_service_pb2.UpdateAvatarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_avatar_service_pb2.UpdateAvatarResponse, _abc.Awaitable[_avatar_service_pb2.UpdateAvatarResponse]]:
-        """Change the name, persona or attributes of an avatar."""
+        """Change the name, persona or attributes of an avatar. Idempotent by `request_id`.
+
+        Errors: ABORTED, reason REVISION_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DeleteAvatar(

@@ -14,11 +14,6 @@ if sys.version_info >= (3, 10):
 else:
     from typing_extensions import TypeAlias as _TypeAlias
 
-if sys.version_info >= (3, 13):
-    from warnings import deprecated as _deprecated
-else:
-    from typing_extensions import deprecated as _deprecated
-
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ErrorReason:
@@ -212,16 +207,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Retry: yes, at once; another server, or this one after its restart, answers.
     - Example: `WatchGeneration` while the operator installs a new version.
     """
-    @_builtins.property
-    @_deprecated("""This enum value has been marked as deprecated using proto enum value options.""")
-    def ERROR_REASON_METHOD_NOT_SERVED(self) -> _ErrorReason.ValueType:   # 23
-        """No longer sent, because the service implements every RPC.
+    ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 23
+    """The project or avatar has another revision than the `expected_revision` of the update: someone has changed it since
+    the caller read it. The call changed nothing.
 
-        - Status: UNIMPLEMENTED.
-        - Metadata: none.
-        - Retry: no.
-        - Example: none.
-        """
+    - Status: ABORTED.
+    - Metadata: `current_revision`: the revision that the project or avatar has now.
+    - Retry: no; read it again, and repeat the change if it still makes sense.
+    - Example: `UpdateAvatar` with `expected_revision` 3, after another program has changed the name.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 24
     """The service has a bug. It reveals only the incident id; the operators find the details in the log.
 
@@ -284,7 +278,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
       `RetryGeneration`, after the operator has repaired the picture moderation.
     - Example: `CreateGeneration` while the moderation service is down.
     """
-    ERROR_REASON_OPTION_NOT_HONOURED: _ErrorReason.ValueType  # 31
+    ERROR_REASON_OPTION_NOT_SUPPORTED: _ErrorReason.ValueType  # 31
     """`options.strict` is set, and the service's route does not support some fields of the request. References that
     the route cannot use, or more of them than it takes, are refused even without `strict`. So is a request without
     a reference if the model only edits pictures. If the operator changes the settings before a generation is drawn,
@@ -454,6 +448,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
       `bytes_of_unread_answers`. `most`: the allowed number.
     - Retry: yes, after the delay in `RetryInfo`. The clients do that.
     - Example: 400 `GetAvatar` calls of one user at the same time.
+    """
+    ERROR_REASON_GENERATION_NOT_WAITING: _ErrorReason.ValueType  # 49
+    """The generation does not wait for the time of its next attempt, because it is not PENDING.
+
+    - Status: FAILED_PRECONDITION.
+    - Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
+    - Retry: no; `RetryGeneration` starts one again that failed or was cancelled.
+    - Example: `RetryNow` for a FAILED generation.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -658,13 +660,14 @@ ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 22
 - Retry: yes, at once; another server, or this one after its restart, answers.
 - Example: `WatchGeneration` while the operator installs a new version.
 """
-ERROR_REASON_METHOD_NOT_SERVED: ErrorReason.ValueType  # 23
-"""No longer sent, because the service implements every RPC.
+ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 23
+"""The project or avatar has another revision than the `expected_revision` of the update: someone has changed it since
+the caller read it. The call changed nothing.
 
-- Status: UNIMPLEMENTED.
-- Metadata: none.
-- Retry: no.
-- Example: none.
+- Status: ABORTED.
+- Metadata: `current_revision`: the revision that the project or avatar has now.
+- Retry: no; read it again, and repeat the change if it still makes sense.
+- Example: `UpdateAvatar` with `expected_revision` 3, after another program has changed the name.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 """The service has a bug. It reveals only the incident id; the operators find the details in the log.
@@ -728,7 +731,7 @@ the provider still has the finished picture, the next attempt fetches it.
   `RetryGeneration`, after the operator has repaired the picture moderation.
 - Example: `CreateGeneration` while the moderation service is down.
 """
-ERROR_REASON_OPTION_NOT_HONOURED: ErrorReason.ValueType  # 31
+ERROR_REASON_OPTION_NOT_SUPPORTED: ErrorReason.ValueType  # 31
 """`options.strict` is set, and the service's route does not support some fields of the request. References that
 the route cannot use, or more of them than it takes, are refused even without `strict`. So is a request without
 a reference if the model only edits pictures. If the operator changes the settings before a generation is drawn,
@@ -898,5 +901,13 @@ has not begun the call: it may be sent again, also without a `request_id`.
   `bytes_of_unread_answers`. `most`: the allowed number.
 - Retry: yes, after the delay in `RetryInfo`. The clients do that.
 - Example: 400 `GetAvatar` calls of one user at the same time.
+"""
+ERROR_REASON_GENERATION_NOT_WAITING: ErrorReason.ValueType  # 49
+"""The generation does not wait for the time of its next attempt, because it is not PENDING.
+
+- Status: FAILED_PRECONDITION.
+- Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
+- Retry: no; `RetryGeneration` starts one again that failed or was cancelled.
+- Example: `RetryNow` for a FAILED generation.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -324,7 +324,7 @@ class Generation(_message.Message):
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
 
     Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
-    completed yet, and while no worker is alive: then `warnings` says for how long no worker has been seen.
+    completed yet, while no worker is alive, and while an operator has paused the queue or a route: `warnings` says so.
     """
     app_id: _builtins.str
     """Id of the app that the token named when the generation was created. Empty if it named none. The cost of the
@@ -527,7 +527,7 @@ class GenerationOptions(_message.Message):
     strict: _builtins.bool
     """Whether an option that the route does not support is an error.
 
-    True: the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED. False: the service leaves the option out
+    True: the call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED. False: the service leaves the option out
     and adds a sentence to `Generation.warnings`.
     """
     omit_recipe: _builtins.bool
@@ -626,7 +626,7 @@ class Recipe(_message.Message):
     form. Empty for `sketch`.
     """
     model_revision: _builtins.str
-    """Commit or tag of the model. Empty if the route does not report it."""
+    """Commit or tag of the model; for `sketch`, the version of its drawing. Empty if the route does not report it."""
     lora: _builtins.str
     """Repository of the LoRA (low-rank adaptation: extra weights for the model). Empty if there was none."""
     lora_weight_file: _builtins.str
@@ -741,10 +741,10 @@ class Reproduction(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IDENTICAL_PIXELS_FIELD_NUMBER: _builtins.int
-    COLOUR_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    COLOR_DIFFERENCE_FIELD_NUMBER: _builtins.int
     identical_pixels: _builtins.bool
     """Whether all pixels are the same."""
-    colour_difference: _builtins.float
+    color_difference: _builtins.float
     """Mean color difference of the two pictures, both scaled to 64x64 pixels (CIE 1976, delta E*ab).
 
     0 means that they look the same; about 2.3 is a difference that people just notice. Absent if the other picture no
@@ -754,15 +754,15 @@ class Reproduction(_message.Message):
         self,
         *,
         identical_pixels: _builtins.bool = ...,
-        colour_difference: _builtins.float | None = ...,
+        color_difference: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_colour_difference", b"_colour_difference", "colour_difference", b"colour_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_color_difference", b"_color_difference", "color_difference", b"color_difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_colour_difference", b"_colour_difference", "colour_difference", b"colour_difference", "identical_pixels", b"identical_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_color_difference", b"_color_difference", "color_difference", b"color_difference", "identical_pixels", b"identical_pixels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__colour_difference: _TypeAlias = _typing.Literal["colour_difference"]  # noqa: Y015
-    _WhichOneofArgType__colour_difference: _TypeAlias = _typing.Literal["_colour_difference", b"_colour_difference"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__colour_difference) -> _WhichOneofReturnType__colour_difference | None: ...
+    _WhichOneofReturnType__color_difference: _TypeAlias = _typing.Literal["color_difference"]  # noqa: Y015
+    _WhichOneofArgType__color_difference: _TypeAlias = _typing.Literal["_color_difference", b"_color_difference"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__color_difference) -> _WhichOneofReturnType__color_difference | None: ...
 
 Global___Reproduction: _TypeAlias = Reproduction  # noqa: Y015
 

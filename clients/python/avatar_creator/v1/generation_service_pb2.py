@@ -23,52 +23,59 @@ _sym_db = _symbol_database.Default()
 
 
 from avatar_creator.v1 import attributes_pb2 as avatar__creator_dot_v1_dot_attributes__pb2
+from avatar_creator.v1 import error_reason_pb2 as avatar__creator_dot_v1_dot_error__reason__pb2
 from avatar_creator.v1 import generation_pb2 as avatar__creator_dot_v1_dot_generation__pb2
 from avatar_creator.v1 import persona_pb2 as avatar__creator_dot_v1_dot_persona__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*avatar_creator/v1/generation_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\"avatar_creator/v1/generation.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x03\n\x17\x43reateGenerationRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x13\n\x0b\x61vatar_name\x18\x03 \x01(\t\x12+\n\x07persona\x18\x04 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x05 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x35\n\x07options\x18\x06 \x01(\x0b\x32$.avatar_creator.v1.GenerationOptions\x12\x11\n\tpreset_id\x18\x07 \x01(\t\x12\x1a\n\x12persona_example_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x1b\n\x13reference_avatar_id\x18\n \x01(\t\x12\x1f\n\x17reproduce_generation_id\x18\x0b \x01(\t\x12\x17\n\x0fvariation_count\x18\x0c \x01(\x05\x12\x37\n\x08priority\x18\r \x01(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x1c\n\x14reference_avatar_ids\x18\x0e \x03(\t\"\x80\x01\n\x18\x43reateGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x31\n\nvariations\x18\x02 \x03(\x0b\x32\x1d.avatar_creator.v1.Generation\"[\n\x19\x45stimateGenerationRequest\x12>\n\ngeneration\x18\x01 \x01(\x0b\x32*.avatar_creator.v1.CreateGenerationRequest\"\xed\x01\n\x1a\x45stimateGenerationResponse\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12\x14\n\x0cprice_micros\x18\x03 \x01(\x03\x12\x18\n\x0bseconds_p50\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bseconds_p90\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10\x65xpected_seconds\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x10\n\x08warnings\x18\x07 \x03(\tB\x0e\n\x0c_seconds_p50B\x0e\n\x0c_seconds_p90B\x13\n\x11_expected_seconds\"-\n\x14GetGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"\xad\x01\n\x15GetGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x36\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32$.avatar_creator.v1.GenerationAttempt\x12)\n\x06recipe\x18\x03 \x01(\x0b\x32\x19.avatar_creator.v1.Recipe\"\x94\x02\n\x16ListGenerationsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x32\n\x06states\x18\x02 \x03(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reate_time_to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07user_id\x18\x07 \x01(\t\x12\x10\n\x08group_id\x18\x08 \x01(\t\"f\n\x17ListGenerationsResponse\x12\x32\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x16WatchGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"L\n\x17WatchGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"<\n\x0bWatchTarget\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"\xa3\x01\n\x17WatchGenerationsRequest\x12/\n\x07targets\x18\x01 \x03(\x0b\x32\x1e.avatar_creator.v1.WatchTarget\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x31\n\rchanged_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08group_id\x18\x04 \x01(\t\"M\n\x18WatchGenerationsResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"0\n\x17\x43\x61ncelGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"M\n\x18\x43\x61ncelGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"C\n\x16RetryGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"L\n\x17RetryGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation2\xf3\x06\n\x11GenerationService\x12k\n\x10\x43reateGeneration\x12*.avatar_creator.v1.CreateGenerationRequest\x1a+.avatar_creator.v1.CreateGenerationResponse\x12q\n\x12\x45stimateGeneration\x12,.avatar_creator.v1.EstimateGenerationRequest\x1a-.avatar_creator.v1.EstimateGenerationResponse\x12\x62\n\rGetGeneration\x12\'.avatar_creator.v1.GetGenerationRequest\x1a(.avatar_creator.v1.GetGenerationResponse\x12h\n\x0fListGenerations\x12).avatar_creator.v1.ListGenerationsRequest\x1a*.avatar_creator.v1.ListGenerationsResponse\x12j\n\x0fWatchGeneration\x12).avatar_creator.v1.WatchGenerationRequest\x1a*.avatar_creator.v1.WatchGenerationResponse0\x01\x12m\n\x10WatchGenerations\x12*.avatar_creator.v1.WatchGenerationsRequest\x1a+.avatar_creator.v1.WatchGenerationsResponse0\x01\x12k\n\x10\x43\x61ncelGeneration\x12*.avatar_creator.v1.CancelGenerationRequest\x1a+.avatar_creator.v1.CancelGenerationResponse\x12h\n\x0fRetryGeneration\x12).avatar_creator.v1.RetryGenerationRequest\x1a*.avatar_creator.v1.RetryGenerationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*avatar_creator/v1/generation_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a$avatar_creator/v1/error_reason.proto\x1a\"avatar_creator/v1/generation.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x03\n\x17\x43reateGenerationRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x13\n\x0b\x61vatar_name\x18\x03 \x01(\t\x12+\n\x07persona\x18\x04 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x05 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x35\n\x07options\x18\x06 \x01(\x0b\x32$.avatar_creator.v1.GenerationOptions\x12\x11\n\tpreset_id\x18\x07 \x01(\t\x12\x1a\n\x12persona_example_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x1b\n\x13reference_avatar_id\x18\n \x01(\t\x12\x1f\n\x17reproduce_generation_id\x18\x0b \x01(\t\x12\x17\n\x0fvariation_count\x18\x0c \x01(\x05\x12\x37\n\x08priority\x18\r \x01(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x1c\n\x14reference_avatar_ids\x18\x0e \x03(\t\"\x80\x01\n\x18\x43reateGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x31\n\nvariations\x18\x02 \x03(\x0b\x32\x1d.avatar_creator.v1.Generation\"[\n\x19\x45stimateGenerationRequest\x12>\n\ngeneration\x18\x01 \x01(\x0b\x32*.avatar_creator.v1.CreateGenerationRequest\"\xed\x01\n\x1a\x45stimateGenerationResponse\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12\x14\n\x0cprice_micros\x18\x03 \x01(\x03\x12\x18\n\x0bseconds_p50\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bseconds_p90\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10\x65xpected_seconds\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x10\n\x08warnings\x18\x07 \x03(\tB\x0e\n\x0c_seconds_p50B\x0e\n\x0c_seconds_p90B\x13\n\x11_expected_seconds\"-\n\x14GetGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"\xad\x01\n\x15GetGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x36\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32$.avatar_creator.v1.GenerationAttempt\x12)\n\x06recipe\x18\x03 \x01(\x0b\x32\x19.avatar_creator.v1.Recipe\"\xb9\x03\n\x16ListGenerationsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x32\n\x06states\x18\x02 \x03(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x34\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reate_time_to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07user_id\x18\x07 \x01(\t\x12\x10\n\x08group_id\x18\x08 \x01(\t\x12\x35\n\rerror_reasons\x18\t \x03(\x0e\x32\x1e.avatar_creator.v1.ErrorReason\x12\x39\n\npriorities\x18\n \x03(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x31\n\x05order\x18\x0b \x01(\x0e\x32\".avatar_creator.v1.GenerationOrder\"f\n\x17ListGenerationsResponse\x12\x32\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x1d.avatar_creator.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x16WatchGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"L\n\x17WatchGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"<\n\x0bWatchTarget\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x16\n\x0eknown_revision\x18\x02 \x01(\x03\"?\n\x0cWatchTargets\x12/\n\x07targets\x18\x01 \x03(\x0b\x32\x1e.avatar_creator.v1.WatchTarget\"\x1b\n\x08WatchAll\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\xe2\x01\n\x17WatchGenerationsRequest\x12\x32\n\x07targets\x18\x01 \x01(\x0b\x32\x1f.avatar_creator.v1.WatchTargetsH\x00\x12\x14\n\nproject_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08group_id\x18\x03 \x01(\tH\x00\x12*\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x1b.avatar_creator.v1.WatchAllH\x00\x12\x31\n\rchanged_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08selector\"M\n\x18WatchGenerationsResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"0\n\x17\x43\x61ncelGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"M\n\x18\x43\x61ncelGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation\"C\n\x16RetryGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"L\n\x17RetryGenerationResponse\x12\x31\n\ngeneration\x18\x01 \x01(\x0b\x32\x1d.avatar_creator.v1.Generation*y\n\x0fGenerationOrder\x12 \n\x1cGENERATION_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dGENERATION_ORDER_NEWEST_FIRST\x10\x01\x12!\n\x1dGENERATION_ORDER_OLDEST_FIRST\x10\x02\x32\xf3\x06\n\x11GenerationService\x12k\n\x10\x43reateGeneration\x12*.avatar_creator.v1.CreateGenerationRequest\x1a+.avatar_creator.v1.CreateGenerationResponse\x12q\n\x12\x45stimateGeneration\x12,.avatar_creator.v1.EstimateGenerationRequest\x1a-.avatar_creator.v1.EstimateGenerationResponse\x12\x62\n\rGetGeneration\x12\'.avatar_creator.v1.GetGenerationRequest\x1a(.avatar_creator.v1.GetGenerationResponse\x12h\n\x0fListGenerations\x12).avatar_creator.v1.ListGenerationsRequest\x1a*.avatar_creator.v1.ListGenerationsResponse\x12j\n\x0fWatchGeneration\x12).avatar_creator.v1.WatchGenerationRequest\x1a*.avatar_creator.v1.WatchGenerationResponse0\x01\x12m\n\x10WatchGenerations\x12*.avatar_creator.v1.WatchGenerationsRequest\x1a+.avatar_creator.v1.WatchGenerationsResponse0\x01\x12k\n\x10\x43\x61ncelGeneration\x12*.avatar_creator.v1.CancelGenerationRequest\x1a+.avatar_creator.v1.CancelGenerationResponse\x12h\n\x0fRetryGeneration\x12).avatar_creator.v1.RetryGenerationRequest\x1a*.avatar_creator.v1.RetryGenerationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.generation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEGENERATIONREQUEST']._serialized_start=204
-  _globals['_CREATEGENERATIONREQUEST']._serialized_end=678
-  _globals['_CREATEGENERATIONRESPONSE']._serialized_start=681
-  _globals['_CREATEGENERATIONRESPONSE']._serialized_end=809
-  _globals['_ESTIMATEGENERATIONREQUEST']._serialized_start=811
-  _globals['_ESTIMATEGENERATIONREQUEST']._serialized_end=902
-  _globals['_ESTIMATEGENERATIONRESPONSE']._serialized_start=905
-  _globals['_ESTIMATEGENERATIONRESPONSE']._serialized_end=1142
-  _globals['_GETGENERATIONREQUEST']._serialized_start=1144
-  _globals['_GETGENERATIONREQUEST']._serialized_end=1189
-  _globals['_GETGENERATIONRESPONSE']._serialized_start=1192
-  _globals['_GETGENERATIONRESPONSE']._serialized_end=1365
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1368
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1644
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1646
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1748
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1750
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1821
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1823
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1899
-  _globals['_WATCHTARGET']._serialized_start=1901
-  _globals['_WATCHTARGET']._serialized_end=1961
-  _globals['_WATCHGENERATIONSREQUEST']._serialized_start=1964
-  _globals['_WATCHGENERATIONSREQUEST']._serialized_end=2127
-  _globals['_WATCHGENERATIONSRESPONSE']._serialized_start=2129
-  _globals['_WATCHGENERATIONSRESPONSE']._serialized_end=2206
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2208
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2256
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=2258
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=2335
-  _globals['_RETRYGENERATIONREQUEST']._serialized_start=2337
-  _globals['_RETRYGENERATIONREQUEST']._serialized_end=2404
-  _globals['_RETRYGENERATIONRESPONSE']._serialized_start=2406
-  _globals['_RETRYGENERATIONRESPONSE']._serialized_end=2482
-  _globals['_GENERATIONSERVICE']._serialized_start=2485
-  _globals['_GENERATIONSERVICE']._serialized_end=3368
+  _globals['_GENERATIONORDER']._serialized_start=2844
+  _globals['_GENERATIONORDER']._serialized_end=2965
+  _globals['_CREATEGENERATIONREQUEST']._serialized_start=242
+  _globals['_CREATEGENERATIONREQUEST']._serialized_end=716
+  _globals['_CREATEGENERATIONRESPONSE']._serialized_start=719
+  _globals['_CREATEGENERATIONRESPONSE']._serialized_end=847
+  _globals['_ESTIMATEGENERATIONREQUEST']._serialized_start=849
+  _globals['_ESTIMATEGENERATIONREQUEST']._serialized_end=940
+  _globals['_ESTIMATEGENERATIONRESPONSE']._serialized_start=943
+  _globals['_ESTIMATEGENERATIONRESPONSE']._serialized_end=1180
+  _globals['_GETGENERATIONREQUEST']._serialized_start=1182
+  _globals['_GETGENERATIONREQUEST']._serialized_end=1227
+  _globals['_GETGENERATIONRESPONSE']._serialized_start=1230
+  _globals['_GETGENERATIONRESPONSE']._serialized_end=1403
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1406
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1847
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1849
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1951
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1953
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=2024
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=2026
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=2102
+  _globals['_WATCHTARGET']._serialized_start=2104
+  _globals['_WATCHTARGET']._serialized_end=2164
+  _globals['_WATCHTARGETS']._serialized_start=2166
+  _globals['_WATCHTARGETS']._serialized_end=2229
+  _globals['_WATCHALL']._serialized_start=2231
+  _globals['_WATCHALL']._serialized_end=2258
+  _globals['_WATCHGENERATIONSREQUEST']._serialized_start=2261
+  _globals['_WATCHGENERATIONSREQUEST']._serialized_end=2487
+  _globals['_WATCHGENERATIONSRESPONSE']._serialized_start=2489
+  _globals['_WATCHGENERATIONSRESPONSE']._serialized_end=2566
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2568
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2616
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=2618
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=2695
+  _globals['_RETRYGENERATIONREQUEST']._serialized_start=2697
+  _globals['_RETRYGENERATIONREQUEST']._serialized_end=2764
+  _globals['_RETRYGENERATIONRESPONSE']._serialized_start=2766
+  _globals['_RETRYGENERATIONRESPONSE']._serialized_end=2842
+  _globals['_GENERATIONSERVICE']._serialized_start=2968
+  _globals['_GENERATIONSERVICE']._serialized_end=3851
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from avatar_creator.v1 import attributes_pb2 as _attributes_pb2
+from avatar_creator.v1 import error_reason_pb2 as _error_reason_pb2
 from avatar_creator.v1 import generation_pb2 as _generation_pb2
 from avatar_creator.v1 import persona_pb2 as _persona_pb2
 from collections import abc as _abc
@@ -11,6 +12,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +23,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GenerationOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GenerationOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GenerationOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GENERATION_ORDER_UNSPECIFIED: _GenerationOrder.ValueType  # 0
+    """Same as NEWEST_FIRST in a request."""
+    GENERATION_ORDER_NEWEST_FIRST: _GenerationOrder.ValueType  # 1
+    """By creation time, newest first."""
+    GENERATION_ORDER_OLDEST_FIRST: _GenerationOrder.ValueType  # 2
+    """By creation time, oldest first."""
+
+class GenerationOrder(_GenerationOrder, metaclass=_GenerationOrderEnumTypeWrapper):
+    """Sort order of a list of generations."""
+
+GENERATION_ORDER_UNSPECIFIED: GenerationOrder.ValueType  # 0
+"""Same as NEWEST_FIRST in a request."""
+GENERATION_ORDER_NEWEST_FIRST: GenerationOrder.ValueType  # 1
+"""By creation time, newest first."""
+GENERATION_ORDER_OLDEST_FIRST: GenerationOrder.ValueType  # 2
+"""By creation time, oldest first."""
+Global___GenerationOrder: _TypeAlias = GenerationOrder  # noqa: Y015
 
 @_typing.final
 class CreateGenerationRequest(_message.Message):
@@ -63,7 +89,7 @@ class CreateGenerationRequest(_message.Message):
     `source_type` FROM_REFERENCE.
 
     The same as `reference_avatar_ids` with this one id. Only one of the two fields can be set. If the service's route
-    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED.
+    cannot use a reference, or needs one and has none, the call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED.
     """
     reproduce_generation_id: _builtins.str
     """Id of a COMPLETED generation of the caller whose recipe to run again. `Generation.reproduction` then compares the
@@ -98,7 +124,7 @@ class CreateGenerationRequest(_message.Message):
         several pictures keep the person better than with one. The model receives the pictures in this order.
 
         Only one of this field and `reference_avatar_id` can be set. If the service's route takes fewer references, the
-        call fails with INVALID_ARGUMENT, reason OPTION_NOT_HONOURED; the message names the maximum.
+        call fails with INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED; the message names the maximum.
         """
 
     def __init__(
@@ -210,8 +236,8 @@ class EstimateGenerationResponse(_message.Message):
     """
     expected_seconds: _builtins.int
     """Estimated number of seconds until all variations would end if they were created now, from the length of the queue.
-    Absent if no generation has completed yet, and while no worker is alive: then `warnings` says for how long no
-    worker has been seen.
+    Absent if no generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
+    route: `warnings` says so.
     """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -319,6 +345,9 @@ class ListGenerationsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    ERROR_REASONS_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Filter by project id. Empty: all projects."""
     page_size: _builtins.int
@@ -337,6 +366,8 @@ class ListGenerationsRequest(_message.Message):
     """
     group_id: _builtins.str
     """Filter by variation group; see `Generation.group_id`. Empty: all generations."""
+    order: Global___GenerationOrder.ValueType
+    """Sort order. UNSPECIFIED means NEWEST_FIRST."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationState.ValueType]:
         """Filter by state: any of these values. At most 10 entries, none UNSPECIFIED. Empty: all states."""
@@ -349,6 +380,16 @@ class ListGenerationsRequest(_message.Message):
     def create_time_to(self) -> _timestamp_pb2.Timestamp:
         """Filter by creation time: before this time."""
 
+    @_builtins.property
+    def error_reasons(self) -> _containers.RepeatedScalarFieldContainer[_error_reason_pb2.ErrorReason.ValueType]:
+        """Filter by `Generation.error.reason`: any of these values. At most 10 entries, none UNSPECIFIED. Empty: any reason,
+        or none. With no `states`, only FAILED and PENDING generations have a reason.
+        """
+
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.GenerationPriority.ValueType]:
+        """Filter by priority: any of these values. At most 3 entries, none UNSPECIFIED. Empty: all priorities."""
+
     def __init__(
         self,
         *,
@@ -360,10 +401,13 @@ class ListGenerationsRequest(_message.Message):
         page_token: _builtins.str = ...,
         user_id: _builtins.str = ...,
         group_id: _builtins.str = ...,
+        error_reasons: _abc.Iterable[_error_reason_pb2.ErrorReason.ValueType] | None = ...,
+        priorities: _abc.Iterable[_generation_pb2.GenerationPriority.ValueType] | None = ...,
+        order: Global___GenerationOrder.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time_from", b"create_time_from", "create_time_to", b"create_time_to", "error_reasons", b"error_reasons", "group_id", b"group_id", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "priorities", b"priorities", "project_id", b"project_id", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,7 +425,7 @@ class ListGenerationsResponse(_message.Message):
     """Page token for the next page. Empty on the last page."""
     @_builtins.property
     def generations(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.Generation]:
-        """Generations, newest first."""
+        """Generations, in the requested order."""
 
     def __init__(
         self,
@@ -478,15 +522,66 @@ class WatchTarget(_message.Message):
 Global___WatchTarget: _TypeAlias = WatchTarget  # noqa: Y015
 
 @_typing.final
+class WatchTargets(_message.Message):
+    """Generations to watch, by id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
+        """1 to 100 generations. Each id may occur once."""
+
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___WatchTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTargets: _TypeAlias = WatchTargets  # noqa: Y015
+
+@_typing.final
+class WatchAll(_message.Message):
+    """All generations of a user, in all projects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Id of the user whose generations to watch; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED.
+    """
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAll: _TypeAlias = WatchAll  # noqa: Y015
+
+@_typing.final
 class WatchGenerationsRequest(_message.Message):
-    """Request to watch several generations. Exactly one of `targets`, `project_id` and `group_id` must be set."""
+    """Request to watch several generations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGETS_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
-    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project whose generations to watch."""
     group_id: _builtins.str
@@ -494,31 +589,38 @@ class WatchGenerationsRequest(_message.Message):
     all of them have ended.
     """
     @_builtins.property
-    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
-        """1 to 100 generations. Each id may occur once."""
+    def targets(self) -> Global___WatchTargets:
+        """Up to 100 generations, by id. The stream ends when all of them have ended."""
+
+    @_builtins.property
+    def all(self) -> Global___WatchAll:
+        """All generations of the caller, or of another user."""
 
     @_builtins.property
     def changed_since(self) -> _timestamp_pb2.Timestamp:
-        """Start time for a watch by `project_id`. The stream also has the generations that changed at or after this time, even
-        if they have ended.
+        """Start time for a watch by `project_id` or `all`. The stream also has the generations that changed at or after this
+        time, even if they have ended.
 
         To resume a watch, give the newest `update_time` that the client has seen. The client misses nothing, but may
-        receive some states again. Valid only with `project_id`.
+        receive some states again. Valid only with `project_id` or `all`.
         """
 
     def __init__(
         self,
         *,
-        targets: _abc.Iterable[Global___WatchTarget] | None = ...,
+        targets: Global___WatchTargets | None = ...,
         project_id: _builtins.str = ...,
-        changed_since: _timestamp_pb2.Timestamp | None = ...,
         group_id: _builtins.str = ...,
+        all: Global___WatchAll | None = ...,
+        changed_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "selector", b"selector", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "changed_since", b"changed_since", "group_id", b"group_id", "project_id", b"project_id", "selector", b"selector", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["targets", "project_id", "group_id", "all"]  # noqa: Y015
+    _WhichOneofArgType_selector: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
 
 Global___WatchGenerationsRequest: _TypeAlias = WatchGenerationsRequest  # noqa: Y015
 

@@ -95,7 +95,7 @@ class GenerationServiceServicer(object):
         Errors:
         - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
         - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-        - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+        - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
         - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
         - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
         - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -122,7 +122,7 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListGenerations(self, request, context):
-        """List the generations of the caller, newest first.
+        """List the generations of the caller, newest or oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,7 +145,7 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchGenerations(self, request, context):
-        """Watch several generations, or all generations of a project.
+        """Watch several generations, all generations of a project, or all generations of a user.
 
         The rules for each generation are those of WatchGeneration. Messages about different generations come in any
         order.
@@ -153,9 +153,10 @@ class GenerationServiceServicer(object):
         By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
         already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
 
-        By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
-        until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
-        deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
+        By `project_id` or `all`: the stream has the unfinished generations first, then every change and every new
+        generation, until the caller leaves. Deleted generations are no longer sent. A watch by `project_id` ends with
+        NOT_FOUND if the project is deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch
+        without a gap.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,7 +181,7 @@ class GenerationServiceServicer(object):
 
         Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
         reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-        OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+        OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

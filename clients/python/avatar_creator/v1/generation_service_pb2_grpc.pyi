@@ -45,7 +45,7 @@ class GenerationServiceStub:
     Errors:
     - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
     - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-    - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+    - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
     - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
     - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
     - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -59,7 +59,7 @@ class GenerationServiceStub:
     GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]
     """Return one generation with the history of its attempts, and its recipe."""
     ListGenerations: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]
-    """List the generations of the caller, newest first."""
+    """List the generations of the caller, newest or oldest first."""
     WatchGeneration: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]
     """Watch one generation until it ends.
 
@@ -73,7 +73,7 @@ class GenerationServiceStub:
     - UNAUTHENTICATED, reason TOKEN_EXPIRED, if the token expires. Do the same, with a new token.
     """
     WatchGenerations: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]
-    """Watch several generations, or all generations of a project.
+    """Watch several generations, all generations of a project, or all generations of a user.
 
     The rules for each generation are those of WatchGeneration. Messages about different generations come in any
     order.
@@ -81,9 +81,10 @@ class GenerationServiceStub:
     By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
     already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
 
-    By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
-    until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
-    deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
+    By `project_id` or `all`: the stream has the unfinished generations first, then every change and every new
+    generation, until the caller leaves. Deleted generations are no longer sent. A watch by `project_id` ends with
+    NOT_FOUND if the project is deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch
+    without a gap.
     """
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]
     """Cancel a generation that has not ended.
@@ -100,7 +101,7 @@ class GenerationServiceStub:
 
     Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
     reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-    OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+    OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
 @_typing.type_check_only
@@ -120,7 +121,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Errors:
     - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
     - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-    - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+    - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
     - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
     - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
     - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -134,7 +135,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]  # type: ignore[assignment]
     """Return one generation with the history of its attempts, and its recipe."""
     ListGenerations: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]  # type: ignore[assignment]
-    """List the generations of the caller, newest first."""
+    """List the generations of the caller, newest or oldest first."""
     WatchGeneration: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]  # type: ignore[assignment]
     """Watch one generation until it ends.
 
@@ -148,7 +149,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     - UNAUTHENTICATED, reason TOKEN_EXPIRED, if the token expires. Do the same, with a new token.
     """
     WatchGenerations: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationsRequest, _generation_service_pb2.WatchGenerationsResponse]  # type: ignore[assignment]
-    """Watch several generations, or all generations of a project.
+    """Watch several generations, all generations of a project, or all generations of a user.
 
     The rules for each generation are those of WatchGeneration. Messages about different generations come in any
     order.
@@ -156,9 +157,10 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
     already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
 
-    By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
-    until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
-    deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
+    By `project_id` or `all`: the stream has the unfinished generations first, then every change and every new
+    generation, until the caller leaves. Deleted generations are no longer sent. A watch by `project_id` ends with
+    NOT_FOUND if the project is deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch
+    without a gap.
     """
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
     """Cancel a generation that has not ended.
@@ -175,7 +177,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
     reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-    OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+    OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -198,7 +200,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - NOT_FOUND for the project, preset, persona example, reference avatar or generation to reproduce.
         - INVALID_ARGUMENT, reason PROMPT_REFUSED, for words that are not allowed.
-        - INVALID_ARGUMENT, reason OPTION_NOT_HONOURED, for options that are not supported, if `options.strict` is set.
+        - INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED, for options that are not supported, if `options.strict` is set.
         - FAILED_PRECONDITION, reason NOT_REPRODUCIBLE, for a recipe that cannot run again.
         - RESOURCE_EXHAUSTED, reason GENERATION_LIMIT, if the user is over a limit.
         - UNAVAILABLE, reason MODERATION_UNAVAILABLE, if the operator's moderation service does not answer.
@@ -230,7 +232,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.ListGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.ListGenerationsResponse, _abc.Awaitable[_generation_service_pb2.ListGenerationsResponse]]:
-        """List the generations of the caller, newest first."""
+        """List the generations of the caller, newest or oldest first."""
 
     @_abc_1.abstractmethod
     def WatchGeneration(
@@ -256,7 +258,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.WatchGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.WatchGenerationsResponse], _abc.AsyncIterator[_generation_service_pb2.WatchGenerationsResponse]]:
-        """Watch several generations, or all generations of a project.
+        """Watch several generations, all generations of a project, or all generations of a user.
 
         The rules for each generation are those of WatchGeneration. Messages about different generations come in any
         order.
@@ -264,9 +266,10 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         By `targets` or `group_id`: the stream ends with OK after all generations have ended. A generation that has
         already ended is always sent. The stream ends with NOT_FOUND if a generation does not exist or is deleted.
 
-        By `project_id`: the stream has the unfinished generations first, then every change and every new generation,
-        until the caller leaves. Deleted generations are no longer sent. The stream ends with NOT_FOUND if the project is
-        deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch without a gap.
+        By `project_id` or `all`: the stream has the unfinished generations first, then every change and every new
+        generation, until the caller leaves. Deleted generations are no longer sent. A watch by `project_id` ends with
+        NOT_FOUND if the project is deleted. After SERVER_DRAINING or TOKEN_EXPIRED, `changed_since` resumes the watch
+        without a gap.
         """
 
     @_abc_1.abstractmethod
@@ -295,7 +298,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: FAILED_PRECONDITION, reason GENERATION_NOT_RETRYABLE, in any other state. NOT_REPRODUCIBLE for a
         reproduction whose recipe cannot run again, or whose original has been deleted. PROMPT_REFUSED,
-        OPTION_NOT_HONOURED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
+        OPTION_NOT_SUPPORTED and GENERATION_LIMIT as in CreateGeneration; the call does not ask the moderation service.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61vatar_creator/v1/persona.proto\x12\x11\x61vatar_creator.v1\"M\n\x07Persona\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61ge\x18\x02 \x01(\x05\x12\x13\n\x0bpersonality\x18\x03 \x03(\t\x12\x12\n\nbackground\x18\x04 \x01(\t\"\x91\x01\n\x0ePersonaExample\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12+\n\x07persona\x18\x05 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x11\n\tuse_count\x18\x06 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61vatar_creator/v1/persona.proto\x12\x11\x61vatar_creator.v1\"M\n\x07Persona\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61ge\x18\x02 \x01(\x05\x12\x13\n\x0bpersonality\x18\x03 \x03(\t\x12\x12\n\nbackground\x18\x04 \x01(\t\"\x93\x01\n\x0ePersonaExample\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12+\n\x07persona\x18\x05 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x13\n\x0busage_count\x18\x06 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSONA']._serialized_start=54
   _globals['_PERSONA']._serialized_end=131
   _globals['_PERSONAEXAMPLE']._serialized_start=134
-  _globals['_PERSONAEXAMPLE']._serialized_end=279
+  _globals['_PERSONAEXAMPLE']._serialized_end=281
 # @@protoc_insertion_point(module_scope)

@@ -68,7 +68,7 @@ class PersonaExample(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
     PERSONA_FIELD_NUMBER: _builtins.int
-    USE_COUNT_FIELD_NUMBER: _builtins.int
+    USAGE_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the persona example, a UUIDv7 (RFC 9562)."""
     name: _builtins.str
@@ -77,7 +77,7 @@ class PersonaExample(_message.Message):
     """Description of one or two sentences, at most 2,000 characters."""
     category: _builtins.str
     """Gallery category. Example: `business`."""
-    use_count: _builtins.int
+    usage_count: _builtins.int
     """Number of `CreateGeneration` calls that started from this example. Variations of one call count once. Retries do
     not count.
     """
@@ -93,11 +93,11 @@ class PersonaExample(_message.Message):
         description: _builtins.str = ...,
         category: _builtins.str = ...,
         persona: Global___Persona | None = ...,
-        use_count: _builtins.int = ...,
+        usage_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["persona", b"persona"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "description", b"description", "id", b"id", "name", b"name", "persona", b"persona", "use_count", b"use_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "description", b"description", "id", b"id", "name", b"name", "persona", b"persona", "usage_count", b"usage_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from avatar_creator.v1 import attributes_pb2 as avatar__creator_dot_v1_dot_attri
 from avatar_creator.v1 import persona_pb2 as avatar__creator_dot_v1_dot_persona__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61vatar_creator/v1/preset.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\"\xe7\x01\n\x0c\x41vatarPreset\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0e\n\x06prompt\x18\x05 \x01(\t\x12+\n\x07persona\x18\x06 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x07 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x12\n\npopularity\x18\x08 \x01(\x03\x12\x12\n\nimage_data\x18\t \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61vatar_creator/v1/preset.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\"\xe8\x01\n\x0c\x41vatarPreset\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0e\n\x06prompt\x18\x05 \x01(\t\x12+\n\x07persona\x18\x06 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x07 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x13\n\x0busage_count\x18\x08 \x01(\x03\x12\x12\n\nimage_data\x18\t \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.preset_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AVATARPRESET']._serialized_start=123
-  _globals['_AVATARPRESET']._serialized_end=354
+  _globals['_AVATARPRESET']._serialized_end=355
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,7 @@ class AvatarPreset(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     PERSONA_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
-    POPULARITY_FIELD_NUMBER: _builtins.int
+    USAGE_COUNT_FIELD_NUMBER: _builtins.int
     IMAGE_DATA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the preset, a UUIDv7 (RFC 9562)."""
@@ -43,7 +43,7 @@ class AvatarPreset(_message.Message):
     """Gallery category. Example: `business`."""
     prompt: _builtins.str
     """Prompt of the preset."""
-    popularity: _builtins.int
+    usage_count: _builtins.int
     """Number of `CreateGeneration` calls that started from this preset. Variations of one call count once. Retries do
     not count.
     """
@@ -69,12 +69,12 @@ class AvatarPreset(_message.Message):
         prompt: _builtins.str = ...,
         persona: _persona_pb2.Persona | None = ...,
         attributes: _attributes_pb2.Attributes | None = ...,
-        popularity: _builtins.int = ...,
+        usage_count: _builtins.int = ...,
         image_data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "persona", b"persona"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "category", b"category", "description", b"description", "id", b"id", "image_data", b"image_data", "name", b"name", "persona", b"persona", "popularity", b"popularity", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "category", b"category", "description", b"description", "id", b"id", "image_data", b"image_data", "name", b"name", "persona", b"persona", "prompt", b"prompt", "usage_count", b"usage_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,35 +25,36 @@ _sym_db = _symbol_database.Default()
 from avatar_creator.v1 import generation_pb2 as avatar__creator_dot_v1_dot_generation__pb2
 from avatar_creator.v1 import usage_pb2 as avatar__creator_dot_v1_dot_usage__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%avatar_creator/v1/usage_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/generation.proto\x1a\x1d\x61vatar_creator/v1/usage.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc6\x01\n\x12RecordUsageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x14\n\x0creference_id\x18\x05 \x01(\t\x12\x16\n\x0ereference_type\x18\x06 \x01(\t\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"Y\n\x13RecordUsageResponse\x12-\n\x05usage\x18\x01 \x01(\x0b\x32\x1e.avatar_creator.v1.UsageRecord\x12\x13\n\x0busage_count\x18\x02 \x01(\x03\"l\n\x10ListUsageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\\\n\x11ListUsageResponse\x12.\n\x06usages\x18\x01 \x03(\x0b\x32\x1e.avatar_creator.v1.UsageRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x15SummarizeUsageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x8b\x01\n\x16SummarizeUsageResponse\x12\x30\n\x04\x61pps\x18\x01 \x03(\x0b\x32\".avatar_creator.v1.AppUsageSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tapp_count\x18\x03 \x01(\x03\x12\x13\n\x0busage_count\x18\x04 \x01(\x03\"6\n\x0fGetStatsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x84\x02\n\x10GetStatsResponse\x12\x14\n\x0c\x61vatar_count\x18\x01 \x01(\x03\x12\x1b\n\x13recent_upload_count\x18\x02 \x01(\x03\x12\x13\n\x0busage_count\x18\x03 \x01(\x03\x12 \n\x18\x61verage_usage_per_avatar\x18\x04 \x01(\x01\x12<\n\x0bgenerations\x18\x05 \x03(\x0b\x32\'.avatar_creator.v1.GenerationStateCount\x12/\n\x08spending\x18\x06 \x03(\x0b\x32\x1d.avatar_creator.v1.DailySpend\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"V\n\nDailySpend\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x14\n\x0cprice_micros\x18\x03 \x01(\x03\x12\x15\n\rattempt_count\x18\x04 \x01(\x03\"c\n\x14GenerationStateCount\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x18\n\x10generation_count\x18\x02 \x01(\x03\x32\x80\x03\n\x0cUsageService\x12\\\n\x0bRecordUsage\x12%.avatar_creator.v1.RecordUsageRequest\x1a&.avatar_creator.v1.RecordUsageResponse\x12V\n\tListUsage\x12#.avatar_creator.v1.ListUsageRequest\x1a$.avatar_creator.v1.ListUsageResponse\x12\x65\n\x0eSummarizeUsage\x12(.avatar_creator.v1.SummarizeUsageRequest\x1a).avatar_creator.v1.SummarizeUsageResponse\x12S\n\x08GetStats\x12\".avatar_creator.v1.GetStatsRequest\x1a#.avatar_creator.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%avatar_creator/v1/usage_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/generation.proto\x1a\x1d\x61vatar_creator/v1/usage.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x16google/type/date.proto\"\xc6\x01\n\x12RecordUsageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x14\n\x0creference_id\x18\x05 \x01(\t\x12\x16\n\x0ereference_type\x18\x06 \x01(\t\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"Y\n\x13RecordUsageResponse\x12-\n\x05usage\x18\x01 \x01(\x0b\x32\x1e.avatar_creator.v1.UsageRecord\x12\x13\n\x0busage_count\x18\x02 \x01(\x03\"l\n\x10ListUsageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\\\n\x11ListUsageResponse\x12.\n\x06usages\x18\x01 \x03(\x0b\x32\x1e.avatar_creator.v1.UsageRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x15SummarizeUsageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x8b\x01\n\x16SummarizeUsageResponse\x12\x30\n\x04\x61pps\x18\x01 \x03(\x0b\x32\".avatar_creator.v1.AppUsageSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tapp_count\x18\x03 \x01(\x03\x12\x13\n\x0busage_count\x18\x04 \x01(\x03\"6\n\x0fGetStatsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x84\x02\n\x10GetStatsResponse\x12\x14\n\x0c\x61vatar_count\x18\x01 \x01(\x03\x12\x1b\n\x13recent_upload_count\x18\x02 \x01(\x03\x12\x13\n\x0busage_count\x18\x03 \x01(\x03\x12 \n\x18\x61verage_usage_per_avatar\x18\x04 \x01(\x01\x12<\n\x0bgenerations\x18\x05 \x03(\x0b\x32\'.avatar_creator.v1.GenerationStateCount\x12/\n\x08spending\x18\x06 \x03(\x0b\x32\x1d.avatar_creator.v1.DailySpend\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"i\n\nDailySpend\x12\x1e\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\x12\x14\n\x0cprice_micros\x18\x03 \x01(\x03\x12\x15\n\rattempt_count\x18\x04 \x01(\x03\"c\n\x14GenerationStateCount\x12\x31\n\x05state\x18\x01 \x01(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x18\n\x10generation_count\x18\x02 \x01(\x03\x32\x80\x03\n\x0cUsageService\x12\\\n\x0bRecordUsage\x12%.avatar_creator.v1.RecordUsageRequest\x1a&.avatar_creator.v1.RecordUsageResponse\x12V\n\tListUsage\x12#.avatar_creator.v1.ListUsageRequest\x1a$.avatar_creator.v1.ListUsageResponse\x12\x65\n\x0eSummarizeUsage\x12(.avatar_creator.v1.SummarizeUsageRequest\x1a).avatar_creator.v1.SummarizeUsageResponse\x12S\n\x08GetStats\x12\".avatar_creator.v1.GetStatsRequest\x1a#.avatar_creator.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.usage_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECORDUSAGEREQUEST']._serialized_start=158
-  _globals['_RECORDUSAGEREQUEST']._serialized_end=356
-  _globals['_RECORDUSAGERESPONSE']._serialized_start=358
-  _globals['_RECORDUSAGERESPONSE']._serialized_end=447
-  _globals['_LISTUSAGEREQUEST']._serialized_start=449
-  _globals['_LISTUSAGEREQUEST']._serialized_end=557
-  _globals['_LISTUSAGERESPONSE']._serialized_start=559
-  _globals['_LISTUSAGERESPONSE']._serialized_end=651
-  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_start=653
-  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_end=734
-  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_start=737
-  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_end=876
-  _globals['_GETSTATSREQUEST']._serialized_start=878
-  _globals['_GETSTATSREQUEST']._serialized_end=932
-  _globals['_GETSTATSRESPONSE']._serialized_start=935
-  _globals['_GETSTATSRESPONSE']._serialized_end=1195
-  _globals['_DAILYSPEND']._serialized_start=1197
-  _globals['_DAILYSPEND']._serialized_end=1283
-  _globals['_GENERATIONSTATECOUNT']._serialized_start=1285
-  _globals['_GENERATIONSTATECOUNT']._serialized_end=1384
-  _globals['_USAGESERVICE']._serialized_start=1387
-  _globals['_USAGESERVICE']._serialized_end=1771
+  _globals['_RECORDUSAGEREQUEST']._serialized_start=182
+  _globals['_RECORDUSAGEREQUEST']._serialized_end=380
+  _globals['_RECORDUSAGERESPONSE']._serialized_start=382
+  _globals['_RECORDUSAGERESPONSE']._serialized_end=471
+  _globals['_LISTUSAGEREQUEST']._serialized_start=473
+  _globals['_LISTUSAGEREQUEST']._serialized_end=581
+  _globals['_LISTUSAGERESPONSE']._serialized_start=583
+  _globals['_LISTUSAGERESPONSE']._serialized_end=675
+  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_start=677
+  _globals['_SUMMARIZEUSAGEREQUEST']._serialized_end=758
+  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_start=761
+  _globals['_SUMMARIZEUSAGERESPONSE']._serialized_end=900
+  _globals['_GETSTATSREQUEST']._serialized_start=902
+  _globals['_GETSTATSREQUEST']._serialized_end=956
+  _globals['_GETSTATSRESPONSE']._serialized_start=959
+  _globals['_GETSTATSRESPONSE']._serialized_end=1219
+  _globals['_DAILYSPEND']._serialized_start=1221
+  _globals['_DAILYSPEND']._serialized_end=1326
+  _globals['_GENERATIONSTATECOUNT']._serialized_start=1328
+  _globals['_GENERATIONSTATECOUNT']._serialized_end=1427
+  _globals['_USAGESERVICE']._serialized_start=1430
+  _globals['_USAGESERVICE']._serialized_end=1814
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -346,23 +347,25 @@ class DailySpend(_message.Message):
     APP_ID_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
-    day: _builtins.str
-    """UTC day. Example: `2026-11-22`."""
     app_id: _builtins.str
     """Id of the app that the token named when the generations were created. Empty if it named none."""
     price_micros: _builtins.int
     """Cost in millionths of a US dollar, by the operator's price list at that time."""
     attempt_count: _builtins.int
     """Number of attempts that cost something."""
+    @_builtins.property
+    def day(self) -> _date_pb2.Date:
+        """UTC day. Year, month and day are always set."""
+
     def __init__(
         self,
         *,
-        day: _builtins.str = ...,
+        day: _date_pb2.Date | None = ...,
         app_id: _builtins.str = ...,
         price_micros: _builtins.int = ...,
         attempt_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "attempt_count", b"attempt_count", "day", b"day", "price_micros", b"price_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

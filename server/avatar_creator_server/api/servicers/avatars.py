@@ -115,7 +115,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
     async def UpdateAvatar(
         self, request: pb.UpdateAvatarRequest, context: Context
     ) -> pb.UpdateAvatarResponse:
-        written = written_paths(request.avatar, request.update_mask, place="avatar", writable=_WRITABLE)
+        written = written_paths(request, "avatar", writable=_WRITABLE)
         # Only the written fields: the others are not validated, so they may not be decodable.
         new_values = avatar_pb2.Avatar()
         FieldMask(paths=written).MergeMessage(request.avatar, new_values)
@@ -126,7 +126,13 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             persona={name: value for name, value in persona.items() if f"persona.{name}" in written},
             attributes={name: value for name, value in attributes.items() if f"attributes.{name}" in written},
         )
-        avatar = await self._avatars.update(current_caller(), request.avatar.id, changes)
+        avatar = await self._avatars.update(
+            current_caller(),
+            request_key("UpdateAvatar", request.request_id, request),
+            request.avatar.id,
+            changes,
+            expected_revision=request.expected_revision,
+        )
         return pb.UpdateAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
 
     async def DeleteAvatar(
@@ -136,9 +142,9 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         await self._avatars.delete(current_caller(), request.avatar_id)
         return pb.DeleteAvatarResponse()
 
-    async def DownloadImage(
+    async def DownloadImage(  # type: ignore[override]  # see `send`
         self, request: pb.DownloadImageRequest, context: Context
-    ) -> AsyncIterator[pb.DownloadImageResponse]:
+    ) -> None:
         validate(request)
         async with self._transfers.download(current_caller().user_id, context) as pace:
             file, chunks = await self._avatars.open_image(
@@ -151,9 +157,6 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
                 async for chunk in chunks:
                     await pace.send(context, pb.DownloadImageResponse(chunk=chunk))
                     pace.count(len(chunk))
-        # Sent above and not yielded, because a generator does not run while its reader does not read.
-        return
-        yield  # makes this function a generator, as gRPC expects
 
 
 async def encode_avatars(

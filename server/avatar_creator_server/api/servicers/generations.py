@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Iterator
 
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
+from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
 from avatar_creator_server.api.access import (
     current_caller,
@@ -14,7 +15,7 @@ from avatar_creator_server.api.access import (
     token_seconds_left,
 )
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.context import Context
+from avatar_creator_server.api.context import Context, send
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
@@ -24,6 +25,7 @@ from avatar_creator_server.generations.feed import GenerationFeed
 from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.request import GenerationRequest
 from avatar_creator_server.generations.service import Generations
+from avatar_creator_server.generations.updates import GenerationUpdate
 from avatar_creator_server.generations.watch import GenerationWatches
 
 _ALLOWED_WITH_A_RECIPE = frozenset(
@@ -101,6 +103,11 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
                 states=tuple(mapping.word_of(GenerationState, state) for state in request.states),
                 created_from=mapping.instant_of(request, "create_time_from"),
                 created_before=mapping.instant_of(request, "create_time_to"),
+                error_reasons=tuple(
+                    mapping.word_of(ErrorReason, reason).upper() for reason in request.error_reasons
+                ),
+                priorities=tuple(mapping.word_of(GenerationPriority, each) for each in request.priorities),
+                oldest_first=request.order == pb.GENERATION_ORDER_OLDEST_FIRST,
             ),
             page_size=request.page_size,
             page_token=request.page_token,
@@ -108,32 +115,44 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         generations, page = fit(page, mapping.generation_to_proto)
         return pb.ListGenerationsResponse(generations=generations, next_page_token=page.next_page_token)
 
-    async def WatchGeneration(
+    async def WatchGeneration(  # type: ignore[override]  # see `send`
         self, request: pb.WatchGenerationRequest, context: Context
-    ) -> AsyncIterator[pb.WatchGenerationResponse]:
+    ) -> None:
         validate(request)
-        known = {request.generation_id: request.known_revision}
-        async for update in self._watches.watch(
-            privileged_caller(request), known, seconds=token_seconds_left()
-        ):
-            yield update.response
+        caller, known = privileged_caller(request), {request.generation_id: request.known_revision}
+        del request  # an open watch does not keep it
+        await self._watches.watch(
+            caller, known, lambda update: send(context, update.response), seconds=token_seconds_left()
+        )
 
-    async def WatchGenerations(
+    async def WatchGenerations(  # type: ignore[override]  # see `send`
         self, request: pb.WatchGenerationsRequest, context: Context
-    ) -> AsyncIterator[pb.WatchGenerationsResponse]:
+    ) -> None:
         validate(request, *_violations_of_watch(request))
-        caller, seconds = privileged_caller(request), token_seconds_left()
-        if request.project_id:
-            since = mapping.instant_of(request, "changed_since")
-            updates = self._watches.watch_project(caller, request.project_id, since, seconds=seconds)
-        elif request.group_id:
-            ids = await self._feed.ids_of_group(caller, request.group_id)
-            updates = self._watches.watch(caller, dict.fromkeys(ids, 0), seconds=seconds)
-        else:
-            known = {target.generation_id: target.known_revision for target in request.targets}
-            updates = self._watches.watch(caller, known, seconds=seconds)
-        async for update in updates:
-            yield update.response_of_several
+        seconds, since = token_seconds_left(), mapping.instant_of(request, "changed_since")
+
+        def send_update(update: GenerationUpdate) -> Awaitable[None]:
+            return send(context, update.response_of_several)
+
+        match request.WhichOneof("selector"):
+            case "all":
+                user_id = resolve_list_owner(request.all).user_id
+                watching = self._watches.watch_user(user_id, since, send_update, seconds=seconds)
+            case "project_id":
+                caller = privileged_caller(request)
+                watching = self._watches.watch_project(
+                    caller, request.project_id, since, send_update, seconds=seconds
+                )
+            case "group_id":
+                caller = privileged_caller(request)
+                known = dict.fromkeys(await self._feed.ids_of_group(caller, request.group_id), 0)
+                watching = self._watches.watch(caller, known, send_update, seconds=seconds)
+            case _:
+                caller = privileged_caller(request)
+                known = {target.generation_id: target.known_revision for target in request.targets.targets}
+                watching = self._watches.watch(caller, known, send_update, seconds=seconds)
+        del request  # an open watch does not keep it
+        await watching
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
@@ -197,10 +216,11 @@ def _violations_of_generation(request: pb.CreateGenerationRequest, place: str) -
 
 def _violations_of_watch(request: pb.WatchGenerationsRequest) -> Iterator[FieldViolation]:
     """Yield the violations that depend on several fields of a watch."""
-    if sum(map(bool, (request.targets, request.project_id, request.group_id))) != 1:
-        yield FieldViolation("targets", "give exactly one of targets, project_id and group_id")
-    if request.HasField("changed_since") and not request.project_id:
-        yield FieldViolation("changed_since", "needs a project_id")
-    ids = [target.generation_id for target in request.targets[:100]]
+    selector = request.WhichOneof("selector")
+    if selector is None:
+        yield FieldViolation("targets", "give one of targets, project_id, group_id and all")
+    if request.HasField("changed_since") and selector not in ("project_id", "all"):
+        yield FieldViolation("changed_since", "needs a project_id or all")
+    ids = [target.generation_id for target in request.targets.targets[:100]]
     if len(set(ids)) < len(ids):
-        yield FieldViolation("targets", "must name each generation only once")
+        yield FieldViolation("targets.targets", "must name each generation only once")

@@ -68,9 +68,13 @@ class ProjectService(pb_grpc.AvatarProjectServiceServicer):
         self, request: pb.UpdateProjectRequest, context: Context
     ) -> pb.UpdateProjectResponse:
         changed = request.project
-        written = written_paths(changed, request.update_mask, place="project", writable=_WRITABLE)
+        written = written_paths(request, "project", writable=_WRITABLE)
         project = await self._projects.update(
-            current_caller(), changed.id, {name: getattr(changed, name) for name in written}
+            current_caller(),
+            request_key("UpdateProject", request.request_id, request),
+            changed.id,
+            {name: getattr(changed, name) for name in written},
+            expected_revision=request.expected_revision,
         )
         return pb.UpdateProjectResponse(project=mapping.project_to_proto(project))
 

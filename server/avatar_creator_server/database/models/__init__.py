@@ -18,10 +18,12 @@ from avatar_creator_server.database.models.idempotency import IdempotencyKey
 from avatar_creator_server.database.models.model_mapping import ModelMapping
 from avatar_creator_server.database.models.preset import AvatarPreset, PersonaExample
 from avatar_creator_server.database.models.project import AvatarProject
+from avatar_creator_server.database.models.queue_pause import WHOLE_QUEUE, QueuePause
 from avatar_creator_server.database.models.references import reference_avatar_ids, reference_columns
 from avatar_creator_server.database.models.spending import DailySpend, GenerationStart
 from avatar_creator_server.database.models.statistics import DailyUploads, UserStatistics
 from avatar_creator_server.database.models.usage import AvatarAppAction, AvatarAppUsage, AvatarUsage
+from avatar_creator_server.database.models.user_limits import UserLimits
 from avatar_creator_server.database.models.worker import RunningWorker
 
 TABLES: tuple[type[BaseModel], ...] = (
@@ -47,11 +49,14 @@ TABLES: tuple[type[BaseModel], ...] = (
     BackgroundJob,
     RunningWorker,
     ModelMapping,
+    QueuePause,
+    UserLimits,
 )
 """All tables, each after the tables that it refers to."""
 
 __all__ = [
     "TABLES",
+    "WHOLE_QUEUE",
     "Avatar",
     "AvatarAppAction",
     "AvatarAppUsage",
@@ -71,8 +76,10 @@ __all__ = [
     "IdempotencyKey",
     "ModelMapping",
     "PersonaExample",
+    "QueuePause",
     "RouteCircuit",
     "RunningWorker",
+    "UserLimits",
     "UserQueue",
     "UserStatistics",
     "least_id",

@@ -59,6 +59,8 @@ class Avatar(BaseModel):
     last_used_time = UtcDateTimeField(null=True)
     create_time = UtcDateTimeField()
     update_time = UtcDateTimeField()
+    revision = BigIntegerField(default=1, constraints=[SQL("DEFAULT 1")])
+    """Rises with `update_time`."""
 
     project_id: str
     image_file_id: str

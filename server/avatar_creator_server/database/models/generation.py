@@ -137,7 +137,8 @@ _G.add_index(_G.index(_G.user_id, _G.id, name="avatar_generations_user"))
 # A user's list by state, and the user's unfinished generations.
 _G.add_index(_G.index(_G.user_id, _G.state, _G.id, name="avatar_generations_user_state"))
 _G.add_index(_G.index(_G.project, _G.id, name="avatar_generations_project"))
-_G.add_index(_G.index(_G.project, _G.update_time, name="avatar_generations_project_changed"))
+# Watches read what has changed in a project or of a user.
+_G.add_index(_G.index(_G.user_id, _G.update_time, name="avatar_generations_user_changed"))
 # A project's list by state, and an operator's list. They have ended rows only, so that no renewal of a lease
 # writes them.
 _G.add_index(
@@ -146,6 +147,17 @@ _G.add_index(
     )
 )
 _G.add_index(_G.index(_G.state, _G.id, where=_G.due_time.is_null(), name="avatar_generations_ended"))
+# Operators' lists by reason. Only FAILED generations have ended with one.
+_G.add_index(
+    _G.index(
+        _G.error_reason,
+        _G.id,
+        where=_G.due_time.is_null() & (_G.error_reason != ""),
+        name="avatar_generations_reason",
+    )
+)
+# Whether a generation has been retried.
+_G.add_index(_G.index(_G.retry_of, where=(_G.retry_of != ""), name="avatar_generations_retry_of"))
 _G.add_index(_G.index(_G.due_time, where=_G.due_time.is_null(False), name="avatar_generations_due"))
 _G.add_index(_G.index(_G.group_id, _G.id, where=(_G.group_id != ""), name="avatar_generations_group"))
 _G.add_index(_G.index(_G.preset, name="avatar_generations_preset"))

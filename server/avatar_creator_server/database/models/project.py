@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import IntegerField, JSONField, TextField
+from peewee import SQL, BigIntegerField, IntegerField, JSONField, TextField
 
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
 
@@ -18,6 +18,8 @@ class AvatarProject(BaseModel):
     """Number of avatars in the project. The writes that add and remove avatars update it."""
     create_time = UtcDateTimeField()
     update_time = UtcDateTimeField()
+    revision = BigIntegerField(default=1, constraints=[SQL("DEFAULT 1")])
+    """Rises with `update_time`."""
     delete_time = UtcDateTimeField(null=True)
     """Time of the deletion. From then on no query finds the project or its contents, and a background job
     removes their rows in batches. Null before the deletion."""

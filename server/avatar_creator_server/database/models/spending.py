@@ -58,3 +58,7 @@ DailySpend.add_index(
         name="daily_spend_day",
     )
 )
+# The users who spent most.
+DailySpend.add_index(
+    DailySpend.index(DailySpend.day, DailySpend.user_id, DailySpend.price_micros, name="daily_spend_day_user")
+)

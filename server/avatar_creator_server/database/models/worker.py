@@ -22,6 +22,8 @@ class RunningWorker(BaseModel):
     start_time = UtcDateTimeField()
     last_seen_time = UtcDateTimeField()
     """Time of the last renewal."""
+    drain_time = UtcDateTimeField(null=True)
+    """Time since which the worker takes no more generations; null unless an operator drains it."""
 
     class Meta:
         table_name = "workers"

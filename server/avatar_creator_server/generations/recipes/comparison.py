@@ -26,7 +26,7 @@ def pixels_sha256(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def colour_difference(one: Image.Image, other: Image.Image) -> float:
+def color_difference(one: Image.Image, other: Image.Image) -> float:
     """Return the mean color difference of two pictures, both scaled to 64x64 pixels.
 
     The difference of two pixels is the Euclidean distance in L*a*b* (CIE 1976 delta E*ab, ISO/CIE 11664-4).

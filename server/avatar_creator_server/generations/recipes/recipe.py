@@ -23,7 +23,7 @@ class Recipe:
     model: str
     """Id of the model on the hub, or a folder; empty for `sketch`."""
     model_revision: str = ""
-    """Commit or tag of the model; empty if the route does not say."""
+    """Commit or tag of the model, or the version of `sketch`'s drawing; empty if the route does not say."""
     lora: str = ""
     """Repository or folder of the LoRA; empty without a LoRA."""
     lora_weight_file: str = ""

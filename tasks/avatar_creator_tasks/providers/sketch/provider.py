@@ -10,15 +10,17 @@ import asyncio
 
 from PIL import Image
 
+from avatar_creator_server.people.prompt_words import read_prompt
 from avatar_creator_tasks.providers.base import Portrait, PortraitRequest, Reports, foreign_request_error
-from avatar_creator_tasks.providers.sketch.art import draw_portrait, restyle
+from avatar_creator_tasks.providers.sketch.art import Details, draw_portrait, restyle
 from avatar_creator_tasks.providers.step_reporter import StepReporter
 
 
 class SketchProvider:
-    """Draws the same pixels for the same attributes or reference, size and seed.
+    """Draws the same pixels for the same attributes and prompt, or reference, and the same size and seed.
 
-    It does not read the prompt. With a reference it redraws that picture and ignores the attributes.
+    Where an attribute is not given, it draws the words of the prompt that it knows. With a reference it
+    redraws that picture and ignores the attributes and the prompt.
     """
 
     estimates_progress = False
@@ -42,8 +44,10 @@ class SketchProvider:
                         height=request.height,
                         on_step=on_step,
                     )
+                shown = read_prompt(request.caller_prompt, request.attributes)
                 return draw_portrait(
-                    request.attributes,
+                    shown.attributes,
+                    Details(shown.adult, shown.glasses, shown.earrings, shown.beard),
                     seed=request.seed,
                     width=request.width,
                     height=request.height,

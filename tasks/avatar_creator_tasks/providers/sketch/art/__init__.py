@@ -15,7 +15,7 @@ from avatar_creator_tasks.providers.sketch.art.clothes import paint_clothes
 from avatar_creator_tasks.providers.sketch.art.face import paint_features, paint_head, paint_neck
 from avatar_creator_tasks.providers.sketch.art.hair import paint_hair_behind, paint_hair_in_front
 from avatar_creator_tasks.providers.sketch.art.headwear import paint_headwear
-from avatar_creator_tasks.providers.sketch.art.look import Traits, resolve
+from avatar_creator_tasks.providers.sketch.art.look import NO_DETAILS, Details, Traits, resolve
 from avatar_creator_tasks.providers.sketch.art.restyling import restyle
 from avatar_creator_tasks.providers.sketch.art.scene import Scene
 
@@ -31,16 +31,23 @@ _PARTS: tuple[Callable[[Scene], None], ...] = (
 )
 """Parts of the picture, from the back to the front."""
 
-__all__ = ["Traits", "draw_portrait", "restyle"]
+__all__ = ["Details", "Traits", "draw_portrait", "restyle"]
 
 
 def draw_portrait(
-    traits: Traits, *, seed: int, width: int, height: int, on_step: Callable[[int, int], None]
+    traits: Traits,
+    details: Details = NO_DETAILS,
+    *,
+    seed: int,
+    width: int,
+    height: int,
+    on_step: Callable[[int, int], None],
 ) -> Image.Image:
     """Draw a person as an RGB picture. The same arguments give the same bytes.
 
     Args:
         traits: The look of the person. The seed chooses empty traits, except headwear, which is then missing.
+        details: Other parts of the look.
         seed: Random seed.
         width: Width in pixels.
         height: Height in pixels.
@@ -48,7 +55,7 @@ def draw_portrait(
             raises ends the drawing and propagates.
     """
     canvas = Canvas(width, height)
-    scene = Scene(canvas, resolve(traits, seed))
+    scene = Scene(canvas, resolve(traits, seed, details))
     total = len(_PARTS) + 1
     for done, paint in enumerate(_PARTS, start=1):
         paint(scene)

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from avatar_creator_tasks.providers.sketch.art.palette import (
     EYES,
@@ -20,6 +20,8 @@ from avatar_creator_tasks.providers.sketch.art.palette import (
     Skin,
     mix,
 )
+
+T = TypeVar("T")
 
 Weights = Mapping[str, float]
 
@@ -74,6 +76,7 @@ EYES_FAIR: Weights = {"brown": 2, "dark_brown": 1, "hazel": 2, "amber": 0.5, "gr
 EYES_MIDDLE: Weights = {"brown": 4, "dark_brown": 4, "hazel": 1, "amber": 0.5, "green": 0.3}
 EYES_DEEP: Weights = {"brown": 3, "dark_brown": 5, "amber": 0.3}
 
+_YOUNG = frozenset({"child", "teenager"})
 _UNLINED = frozenset({"child", "teenager", "young_adult"})
 _FAIR = frozenset({"very_light", "light"})
 _DEEP = frozenset({"brown", "dark"})
@@ -148,6 +151,21 @@ class Traits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """Parts of a look that no trait names. The seed chooses those that are None."""
+
+    adult: bool = False
+    """True if the person is grown up, whichever age the seed chooses."""
+    glasses: bool | None = None
+    earrings: bool | None = None
+    beard: str | None = None
+    """See `Look.beard`."""
+
+
+NO_DETAILS = Details()
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Everything that the drawing needs to know about one person."""
 
@@ -196,7 +214,7 @@ class Look:
     @property
     def adult(self) -> bool:
         """True if the body is fully grown."""
-        return self.age not in ("child", "teenager")
+        return self.age not in _YOUNG
 
     @property
     def draped(self) -> bool:
@@ -209,8 +227,8 @@ class Look:
         return self.age in ("mature", "senior")
 
 
-def resolve(traits: Traits, seed: int) -> Look:
-    """Complete the traits of a person by random choices.
+def resolve(traits: Traits, seed: int, details: Details = NO_DETAILS) -> Look:
+    """Complete the traits and details of a person by random choices.
 
     The function makes every choice even if a trait is given, so that a seed stays the same person when a trait
     is added.
@@ -220,6 +238,8 @@ def resolve(traits: Traits, seed: int) -> Look:
     between = rng.uniform(0.25, 0.75)
     masculine = {"female": 0.0, "male": 1.0}.get(gender, between)
     age = _choice(rng, traits.age_range, AGES)
+    if details.adult and age in _YOUNG:
+        age = "young_adult"
     body = _choice(rng, traits.body_type, BODIES)
     soft = masculine < 0.5
     cut = _choice(rng, traits.hair_style, _likely_cuts(age, soft))
@@ -229,10 +249,10 @@ def resolve(traits: Traits, seed: int) -> Look:
     if age == "mature" and not traits.hair_color:
         hair = mix(hair, HAIR["gray"], 0.45)
     eyes = EYES[_choice(rng, traits.eye_color, _likely_eye_colors(tone))]
-    bearded = gender == "male" and age not in ("child", "teenager")
+    bearded = gender == "male" and age not in _YOUNG
     beard = _choice(rng, "", {"": 5, "short": 3, "full": 2, "moustache": 0.7})
     glasses_share = {"child": 0.08, "teenager": 0.15, "senior": 0.4, "mature": 0.3}.get(age, 0.18)
-    glasses = "" if rng.random() > glasses_share else "worn"
+    glasses = _given(details.glasses, rng.random() <= glasses_share)
     frame = rng.choice(("round", "square"))
     return Look(
         gender=gender,
@@ -250,9 +270,9 @@ def resolve(traits: Traits, seed: int) -> Look:
         masculine=masculine,
         soft=soft,
         side=rng.choice((-1, 1)),
-        beard=beard if bearded else "",
+        beard=_given(details.beard, beard if bearded else ""),
         glasses=frame if glasses else "",
-        earrings=rng.random() < (0.55 if soft else 0.05) and age != "child",
+        earrings=_given(details.earrings, rng.random() < (0.55 if soft else 0.05) and age != "child"),
         freckles=rng.random() < (0.2 if tone in _FAIR else 0.05),
         laugh=rng.random() < 0.45,
         smile=rng.uniform(0.85, 1.15),
@@ -267,6 +287,10 @@ def resolve(traits: Traits, seed: int) -> Look:
 def _choice(rng: random.Random, given: str, weights: Weights) -> str:
     drawn = rng.choices(list(weights), list(weights.values()))[0]
     return given or drawn
+
+
+def _given(given: T | None, chosen: T) -> T:
+    return chosen if given is None else given
 
 
 def _likely_cuts(age: str, soft: bool) -> Weights:

@@ -1,0 +1,295 @@
+# Generated from avatar_creator/_async/operations.py by `make client`. Do not edit: change that file instead.
+"""Operation of the service: workers, the queue, and the limits of users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from avatar_creator._requests import operations as requests
+from avatar_creator._sync.items import Items
+from avatar_creator._sync.namespace import Namespace
+from avatar_creator.enums import (
+    ErrorReason,
+    GenerationPriority,
+    GenerationPriorityWord,
+    GenerationState,
+    GenerationStateWord,
+    UserOrder,
+    UserOrderWord,
+)
+from avatar_creator.values import (
+    BulkCancellation,
+    BulkRetry,
+    Generation,
+    Project,
+    Queue,
+    UserActivity,
+    UserLimits,
+    Worker,
+)
+
+
+class Operations(Namespace):
+    """Operation of the service, with a token that has the role ops.
+
+    Every method raises `PermissionDeniedError` if the token has no such role. The service logs every call.
+    """
+
+    def list_workers(
+        self, *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> Items[Worker]:
+        """Return an iterator over the live workers and those that were lost in the last day, by name.
+
+        Args:
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The workers, each with the attempts that it runs; iterating requests the pages one by one.
+        """
+        return self._list(requests.list_workers(), page_token, page_size, timeout)
+
+    def drain_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
+        """Let a worker finish what it runs and take no more generations, until `resume_worker`.
+
+        Args:
+            worker: The worker, or its name.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The worker.
+
+        Raises:
+            NotFoundError: There is no such worker.
+        """
+        return self._connection.call(requests.drain_worker(worker), timeout)
+
+    def resume_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
+        """Let a drained worker take generations again.
+
+        Args:
+            worker: The worker, or its name.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The worker.
+
+        Raises:
+            NotFoundError: There is no such worker.
+        """
+        return self._connection.call(requests.resume_worker(worker), timeout)
+
+    def get_queue(self, *, timeout: float | None = None) -> Queue:
+        """Return how much waits and runs, what is paused, and what failed in the last hour.
+
+        Args:
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+        """
+        return self._connection.call(requests.get_queue(), timeout)
+
+    def pause_queue(self, route: str = "", *, note: str = "", timeout: float | None = None) -> Queue:
+        """Let no worker claim generations, or those of one route, until `resume_queue`.
+
+        Args:
+            route: Name of the route; empty means the whole queue.
+            note: Note for the users whose generations wait, at most 200 characters.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The queue with the pause.
+
+        Raises:
+            InvalidArgumentError: The service has no such route; the message names its routes.
+        """
+        return self._connection.call(requests.pause_queue(route, note), timeout)
+
+    def resume_queue(self, route: str = "", *, timeout: float | None = None) -> Queue:
+        """End the pause of the whole queue, or of one route.
+
+        Args:
+            route: Name of the route; empty means the whole queue.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The queue without the pause.
+        """
+        return self._connection.call(requests.resume_queue(route), timeout)
+
+    def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+        """Start the retry of a generation now that waits for the time of its next attempt.
+
+        Args:
+            generation: The generation, or its id.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The generation, with the same id.
+
+        Raises:
+            FailedPreconditionError: The generation is not pending.
+            NotFoundError: The generation does not exist.
+        """
+        return self._connection.call(requests.retry_now(generation), timeout)
+
+    def bulk_cancel(
+        self,
+        *,
+        user_id: str,
+        project: Project | str = "",
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        create_time_to: datetime | None = None,
+        dry_run: bool = False,
+        max_count: int = 0,
+        timeout: float | None = None,
+    ) -> BulkCancellation:
+        """Cancel the generations that match every given filter, oldest first.
+
+        Args:
+            user_id: The user whose generations to cancel, or `-` for all users.
+            project: Only generations of this project, or of the project with this id; empty means all.
+            states: PENDING or PROCESSING; empty means both.
+            error_reasons: Only generations whose last attempt failed with one of these reasons; empty means
+                all generations.
+            priorities: Only generations of one of these priorities; empty means all.
+            create_time_to: Only generations created before this time, which must have a time zone.
+            dry_run: True changes nothing, and returns what would be cancelled.
+            max_count: Maximum number of generations, 1 to 1,000; 0 means 100.
+            timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
+
+        Returns:
+            `generation_count`, the first `generation_ids`, and `has_more`.
+
+        Raises:
+            ValueError: A time has no time zone.
+            InvalidArgumentError: A state cannot be cancelled.
+        """
+        selection = requests.generation_filter(
+            user_id, project, states, error_reasons, priorities, create_time_to
+        )
+        return self._connection.call(requests.bulk_cancel(selection, dry_run, max_count), timeout)
+
+    def bulk_retry(
+        self,
+        *,
+        user_id: str,
+        project: Project | str = "",
+        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        priorities: GenerationPriority
+        | GenerationPriorityWord
+        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        create_time_to: datetime | None = None,
+        dry_run: bool = False,
+        max_count: int = 0,
+        timeout: float | None = None,
+    ) -> BulkRetry:
+        """Retry the generations that match every given filter, oldest first, each at most once.
+
+        Args:
+            user_id: The user whose generations to retry, or `-` for all users.
+            project: Only generations of this project, or of the project with this id; empty means all.
+            states: FAILED, CANCELLED or both; empty means FAILED.
+            error_reasons: Only generations that failed with one of these reasons; empty means all.
+            priorities: Only generations of one of these priorities; empty means all.
+            create_time_to: Only generations created before this time, which must have a time zone.
+            dry_run: True changes nothing, and returns what would be retried.
+            max_count: Maximum number of generations, 1 to 1,000; 0 means 100.
+            timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
+
+        Returns:
+            `generation_count`, the first `generation_ids` with their `retry_ids`, `has_more`, and the
+            `failures` of those that could not be retried.
+
+        Raises:
+            ValueError: A time has no time zone.
+            InvalidArgumentError: A state cannot be retried.
+        """
+        selection = requests.generation_filter(
+            user_id, project, states, error_reasons, priorities, create_time_to
+        )
+        return self._connection.call(requests.bulk_retry(selection, dry_run, max_count), timeout)
+
+    def list_users(
+        self,
+        *,
+        order: UserOrder | UserOrderWord | None = None,
+        since: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Items[UserActivity]:
+        """Return an iterator over the users with the most of something, largest number first.
+
+        Args:
+            order: The number that counts; None means the length of the queue.
+            since: Start of the period for failures and cost, with a time zone; None means 24 hours ago.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The users; iterating requests the pages one by one.
+
+        Raises:
+            ValueError: A time has no time zone.
+        """
+        return self._list(requests.list_users(order, since), page_token, page_size, timeout)
+
+    def get_limits(self, user_id: str, *, timeout: float | None = None) -> UserLimits:
+        """Return the limits of a user, and what the user has used of them.
+
+        Args:
+            user_id: Id of the user.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+        """
+        return self._connection.call(requests.get_user_limits(user_id), timeout)
+
+    def set_limits(
+        self,
+        user_id: str,
+        *,
+        concurrent: int | None = None,
+        per_minute: int | None = None,
+        per_day: int | None = None,
+        spend_per_day_micros: int | None = None,
+        timeout: float | None = None,
+    ) -> UserLimits:
+        """Set limits of a user, over those of the service's settings. They hold for the next call.
+
+        Args:
+            user_id: Id of the user.
+            concurrent: Generations that wait or run; 0 means no limit, as in the next arguments, and None
+                leaves the limit as it is.
+            per_minute: Generations started within a minute.
+            per_day: Generations started within 24 hours.
+            spend_per_day_micros: Price of the generations started within 24 hours, in millionths of a US
+                dollar.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            All limits of the user.
+
+        Raises:
+            InvalidArgumentError: No limit is given, or one is negative.
+        """
+        return self._connection.call(
+            requests.set_user_limits(user_id, concurrent, per_minute, per_day, spend_per_day_micros), timeout
+        )
+
+    def clear_limits(self, user_id: str, *, timeout: float | None = None) -> UserLimits:
+        """Return a user to the limits of the service's settings.
+
+        Args:
+            user_id: Id of the user.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The limits of the settings.
+        """
+        return self._connection.call(requests.clear_user_limits(user_id), timeout)

@@ -1,0 +1,147 @@
+"""Control of the queue by operators: what it holds, its pauses, and the workers that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from peewee import fn
+
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.database.models import AvatarGeneration, QueuePause, least_id
+from avatar_creator_server.database.models.states import GenerationState
+from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.generations.pauses import Pause, read_pauses
+from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
+from avatar_creator_server.generations.routes import Route, Routes
+from avatar_creator_server.generations.workers import Workers, WorkingWorker
+from avatar_creator_server.shared.paging import Page, Pager
+from avatar_creator_server.shared.worker_notifier import WorkerNotifier
+
+_FAILED_SINCE = timedelta(hours=1)
+_CREATED_SINCE = timedelta(days=1)
+"""Age of the oldest generation whose failure counts: no index has the times of failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRoute:
+    """A route of the service, and the generations that take it."""
+
+    route: Route
+    draws_from_text: bool
+    draws_from_reference: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The queue, for operators."""
+
+    figures: QueueFigures
+    now: datetime
+    """Time of the figures."""
+    routes: Sequence[QueueRoute]
+    pauses: Sequence[Pause]
+    recent_failures: Sequence[tuple[str, int]]
+    """Name of an `ErrorReason`, and number of the last hour's failures with it, most frequent first."""
+
+
+class QueueControl:
+    """The queue of all users, for operators."""
+
+    def __init__(
+        self,
+        database: Database,
+        pager: Pager,
+        workers: Workers,
+        notifier: WorkerNotifier,
+        routes: Routes,
+    ) -> None:
+        self._database = database
+        self._pager = pager
+        self._workers = workers
+        self._notifier = notifier
+        self._routes = routes
+
+    async def status(self) -> QueueStatus:
+        """Return the queue as it is now."""
+        return await self._database.read(self._read)
+
+    async def list_workers(self, operator: str, *, page_size: int, page_token: str) -> Page[WorkingWorker]:
+        """Read a page of the live and the lost workers, by name, with what they run.
+
+        Raises:
+            InvalidArgumentError: The page token does not belong to this list.
+        """
+        return await self._pager.read(
+            (operator, "workers"),
+            lambda limit, cursor: self._workers.read_working(limit, cursor[0] if cursor else ""),
+            lambda last: [last.worker.name],
+            page_size=page_size,
+            page_token=page_token,
+        )
+
+    async def pause(self, route: str, *, note: str, operator: str) -> QueueStatus:
+        """Let no worker claim generations of a route, or any with an empty name, until `resume`.
+
+        Raises:
+            InvalidArgumentError: The service has no such route.
+        """
+        names = self._routes.named()
+        if route and route not in names:
+            raise InvalidArgumentError.of_field(
+                "route", f"must be {' or '.join(sorted(names))}, or empty for the whole queue"
+            )
+        return await self._change(self._pause, route, note, operator)
+
+    async def resume(self, route: str) -> QueueStatus:
+        """End the pause of a route, or that of the whole queue with an empty name."""
+        status = await self._change(self._resume, route)
+        await self._notifier.notify_generation()
+        return status
+
+    async def _change(self, change: Any, *arguments: str) -> QueueStatus:
+        status: QueueStatus = await self._database.write(change, *arguments)
+        self._workers.forget()
+        return status
+
+    def _pause(self, route: str, note: str, operator: str) -> QueueStatus:
+        row, now = QueuePause, self._database.now()
+        row.insert(route=route, pause_time=now, paused_by=operator, note=note).on_conflict(
+            conflict_target=[row.route], update={row.paused_by: operator, row.note: note}
+        ).execute()
+        return self._read()
+
+    def _resume(self, route: str) -> QueueStatus:
+        QueuePause.delete().where(QueuePause.route == route).execute()
+        return self._read()
+
+    def _read(self) -> QueueStatus:
+        now = self._database.now()
+        return QueueStatus(
+            figures=read_queue_figures(self._database),
+            now=now,
+            routes=[
+                QueueRoute(
+                    route,
+                    draws_from_text=route.name == self._routes.from_text.name,
+                    draws_from_reference=self._routes.from_reference is not None
+                    and route.name == self._routes.from_reference.name,
+                )
+                for route in self._routes.named().values()
+            ],
+            pauses=read_pauses(),
+            recent_failures=_read_failures(now),
+        )
+
+
+def _read_failures(now: datetime) -> list[tuple[str, int]]:
+    row, number = AvatarGeneration, fn.COUNT(AvatarGeneration.id)
+    failed: Any = row.select(row.error_reason, number).where(
+        row.due_time.is_null(),
+        row.state == GenerationState.FAILED,
+        row.id >= least_id(now, -_CREATED_SINCE),
+        row.end_time > now - _FAILED_SINCE,
+    )
+    return list(failed.group_by(row.error_reason).order_by(number.desc(), row.error_reason).tuples())
