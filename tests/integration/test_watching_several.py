@@ -238,7 +238,7 @@ async def test_the_watch_of_a_user_resumes_without_a_gap(studio: Studio) -> None
     seen, unfinished = await studio.create_generation(), await studio.create_generation(elsewhere.id)
     seen = await studio.cancel(seen)
     missed = await studio.cancel(await studio.create_generation(elsewhere.id))
-    since = seen.update_time.ToDatetime(tzinfo=UTC)
+    since = seen.update_time
 
     async with aclosing(
         studio.client.generations.watch_many(changed_since=since, timeout=TIMEOUT_SECONDS)
