@@ -299,6 +299,16 @@ class Avatar(Value["avatar_pb2.Avatar"]):
     """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time`
     does."""
 
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import avatar_card
+
+        return avatar_card(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from avatar_creator.notebook import png
+
+        return png(self.thumbnail_data)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AvatarBatch(Value["avatar_service_pb2.BatchGetAvatarsResponse"]):
@@ -310,6 +320,11 @@ class AvatarBatch(Value["avatar_service_pb2.BatchGetAvatarsResponse"]):
     """Avatars that were found, in the order of the request."""
     missing_avatar_ids: tuple[str, ...]
     """Ids for which the caller has no avatar."""
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import grid
+
+        return grid(self.avatars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -353,6 +368,11 @@ class OpenedProject(Value["avatar_project_service_pb2.GetProjectResponse"]):
     it with `ListAvatars`, this `project_id`, no filter and the default order. `page_size` and
     `include_thumbnails` can have any value."""
 
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import grid
+
+        return grid(self.avatars, title=self.project.name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Preset(Value["preset_pb2.AvatarPreset"]):
@@ -380,6 +400,16 @@ class Preset(Value["preset_pb2.AvatarPreset"]):
     image_data: bytes | None
     """Picture of the preset, a WebP of 300x300 pixels. `GetPreset` always returns it, `ListPresets` only with
     `include_images`."""
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import preset_card
+
+        return preset_card(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from avatar_creator.notebook import png
+
+        return png(self.image_data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -653,6 +683,11 @@ class Generation(Value["generation_pb2.Generation"]):
     def price_usd(self) -> Decimal:
         """`price_micros` in US dollars."""
         return usd(self.price_micros)
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import generation_card
+
+        return generation_card(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
