@@ -252,7 +252,8 @@ def _from_message(field: FieldDescriptor) -> _Reader | None:
         name = field.message_type.full_name
         if (known := _KNOWN_TYPES.get(name)) is not None:
             return known
-        return _value_classes()[name].from_message
+        convert: _Reader = _value_classes()[name].from_message
+        return convert
     return None
 
 
