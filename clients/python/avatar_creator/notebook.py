@@ -107,7 +107,8 @@ def _picture(picture: bytes | None, name: str) -> str:
     if picture:
         # Thumbnails and the pictures of presets are WebP.
         source = f"data:image/webp;base64,{base64.b64encode(picture).decode()}"
-        return f'<img src="{source}" width="{_SIDE}" height="{_SIDE}" alt="{escape(name)}">'
+        style = f"display:block;width:{_SIDE}px;height:{_SIDE}px;max-width:none"
+        return f'<img src="{source}" alt="{escape(name)}" style="{style}">'
     initials = "".join(word[0] for word in name.split()[:2]).upper()
     return (
         f'<div style="width:{_SIDE}px;height:{_SIDE}px;display:flex;align-items:center;'
