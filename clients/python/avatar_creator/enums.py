@@ -351,9 +351,9 @@ class AvatarOrder(Word):
     """Sort order of a list of avatars."""
 
     NEWEST_FIRST = "newest_first"
-    """By creation time, newest first."""
+    """Newest creation first."""
     LAST_USED_FIRST = "last_used_first"
-    """By the time of the last use, latest first. Avatars that were never used come last, newest first."""
+    """Latest use first. Avatars that were never used come last, newest first."""
 
 
 AvatarOrderWord: TypeAlias = Literal["newest_first", "last_used_first"]
@@ -582,9 +582,9 @@ class GenerationOrder(Word):
     """Sort order of a list of generations."""
 
     NEWEST_FIRST = "newest_first"
-    """By creation time, newest first."""
+    """Newest creation first."""
     OLDEST_FIRST = "oldest_first"
-    """By creation time, oldest first."""
+    """Oldest creation first."""
 
 
 GenerationOrderWord: TypeAlias = Literal["newest_first", "oldest_first"]
@@ -597,7 +597,7 @@ class WorkerState(Word):
     LIVE = "live"
     """The worker takes generations."""
     DRAINING = "draining"
-    """The worker finishes what it runs, and takes no more generations, until an operator resumes it."""
+    """The worker finishes what it runs, and takes no other generations, until an operator resumes it."""
     LOST = "lost"
     """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the
     database."""
@@ -611,11 +611,11 @@ class UserOrder(Word):
     """Order of a list of users."""
 
     QUEUE_DEPTH = "queue_depth"
-    """By `UserActivity.due_count`."""
+    """Highest `UserActivity.due_count` first."""
     FAILURES = "failures"
-    """By `UserActivity.failed_count`."""
+    """Highest `UserActivity.failed_count` first."""
     SPENDING = "spending"
-    """By `UserActivity.price_micros`."""
+    """Highest `UserActivity.price_micros` first."""
 
 
 UserOrderWord: TypeAlias = Literal["queue_depth", "failures", "spending"]

@@ -96,12 +96,12 @@ class PictureModeration(Value["avatar_pb2.PictureModeration"]):
     """Verdict of the operator's picture moderation about a generated picture."""
 
     flagged: bool
-    """Whether the classifier takes the picture for not safe for work: its score reached the operator's
+    """True if the classifier takes the picture for not safe for work: its score reached the operator's
     threshold."""
     score: float
     """Probability that the picture is not safe for work, 0 to 1, by the classifier."""
     blurred: bool
-    """Whether the service has blurred the stored picture and its thumbnail. Only flagged pictures are
+    """True if the service has blurred the stored picture and its thumbnail. Only flagged pictures are
     blurred."""
 
 
@@ -439,11 +439,11 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
     """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ
     more. 0 means 0.6. Valid only with `reference_avatar_id` or `reference_avatar_ids`."""
     strict: bool
-    """Whether an option that the route does not support is an error. True: the call fails with
+    """True if an option that the route does not support is an error: the call then fails with
     INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED. False: the service leaves the option out and adds a
     sentence to `Generation.warnings`."""
     omit_recipe: bool
-    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any
+    """True to leave the recipe out of the picture's file. The service's own record keeps the recipe in any
     case. The file keeps one fact in any case: IPTC's digital source type, which says that software made the
     picture."""
 
@@ -464,7 +464,7 @@ class Reproduction(Value["generation_pb2.Reproduction"]):
     """Comparison of a picture with the one whose recipe it was made from."""
 
     identical_pixels: bool
-    """Whether all pixels are the same."""
+    """True if all pixels are the same."""
     color_difference: float | None
     """Mean color difference of the two pictures, both scaled to 64x64 pixels (CIE 1976, delta E*ab). 0 means
     that they look the same; about 2.3 is a difference that people just notice. None if the other picture no
@@ -536,7 +536,7 @@ class Recipe(Value["generation_pb2.Recipe"]):
     """Score of the classifier, 0 to 1; see `PictureModeration.score`. 0 if no classifier has checked the
     picture."""
     blurred: bool
-    """Whether the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the
+    """True if the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the
     stored picture."""
     speed: str
     """Speed setting with which `diffusers` drew: `exact`, `compiled` or `fast`. Always `exact` for other
@@ -676,7 +676,7 @@ class Generation(Value["generation_pb2.Generation"]):
 
     @property
     def ended(self) -> bool:
-        """Whether the generation has completed, failed or been cancelled."""
+        """True if the generation has completed, failed or been cancelled."""
         return self.state in (GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELLED)
 
     @property
@@ -929,7 +929,7 @@ class Worker(Value["operations_pb2.Worker"]):
     last_seen_time: datetime
     """Time of the last heartbeat. A worker sends one every 10 seconds."""
     drain_time: datetime | None
-    """Time since which the worker takes no more generations. None unless an operator drains it."""
+    """Time since which the worker takes no generations. None unless an operator drains it."""
     running: tuple[RunningAttempt, ...]
     """Attempts that the worker runs now, first to last. Those of a lost worker are listed until another
     worker takes over."""
@@ -1033,7 +1033,7 @@ class BulkCancellation(Value["operations_service_pb2.BulkCancelGenerationsRespon
     generation_ids: tuple[str, ...]
     """Ids of the first 100 of them, oldest first."""
     has_more: bool
-    """Whether more generations than `max_count` match."""
+    """True if more generations than `max_count` match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -1049,7 +1049,7 @@ class BulkRetry(Value["operations_service_pb2.BulkRetryGenerationsResponse"]):
     retry_ids: tuple[str, ...]
     """Ids of the new generations, in the order of `generation_ids`. Empty with `dry_run`."""
     has_more: bool
-    """Whether more generations than `max_count` match."""
+    """True if more generations than `max_count` match."""
     failure_count: int
     """Number of generations that could not be retried, for example because their user is over a limit."""
     failures: tuple[BulkFailure, ...]
@@ -1114,7 +1114,7 @@ class UserLimits(Value["operations_pb2.UserLimits"]):
     effective: GenerationLimits
     """Limits in effect. No field is None."""
     used: GenerationLimits
-    """What the user has used. No field is None."""
+    """Amounts that the user has used. No field is None."""
     update_time: datetime | None
     """Time when an operator changed the limits last. None if the user has none of their own."""
     updated_by: str | None

@@ -51,7 +51,7 @@ class AsyncOperations(AsyncNamespace):
         return self._list(requests.list_workers(), page_token, page_size, timeout)
 
     async def drain_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
-        """Let a worker finish what it runs and take no more generations, until `resume_worker`.
+        """Let a worker finish what it runs and take no other generations, until `resume_worker`.
 
         Args:
             worker: The worker, or its name.
