@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from avatar_creator import GenerationParameters, InvalidArgumentError, Project
+from avatar_creator import GenerationParameters, InvalidArgumentError, Project, values
 from avatar_creator.v1.attributes_pb2 import Attributes, HairStyle
 from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
@@ -28,6 +28,7 @@ from avatar_creator.v1.avatar_service_pb2 import (
     DeleteAvatarResponse,
     GetAvatarRequest,
     GetAvatarResponse,
+    ListAvatarsResponse,
     UpdateAvatarRequest,
     UpdateAvatarResponse,
 )
@@ -376,3 +377,109 @@ def test_a_count_below_one_is_an_error(count: int, client: Any) -> None:
         client.generations.create_variations("p1", "a portrait", count)
     with pytest.raises(ValueError, match="1 or more"):
         client.generations.estimate("p1", "a portrait", variation_count=count)
+
+
+GET = GetAvatarResponse(avatar=AVATAR)
+AVATAR_VALUE = values.Avatar.from_message(AVATAR)
+PROJECT_VALUE = Project.from_message(PROJECT)
+GENERATION_VALUE = values.Generation.from_message(GENERATION)
+PRESET_VALUE = values.Preset.from_message(PRESET)
+EXAMPLE_VALUE = values.PersonaExample.from_message(EXAMPLE)
+
+OBJECTS: dict[str, tuple[str, Callable[[Any], Any], Message, str, str]] = {
+    "projects.get": ("GetProject", lambda c: c.projects.get(PROJECT_VALUE), OPENED, "project_id", "p1"),
+    "avatars.get": ("GetAvatar", lambda c: c.avatars.get(AVATAR_VALUE), GET, "avatar_id", "a1"),
+    "avatars.list": (
+        "ListAvatars",
+        lambda c: list(c.avatars.list(PROJECT_VALUE)),
+        ListAvatarsResponse(),
+        "project_id",
+        "p1",
+    ),
+    "generations.get": (
+        "GetGeneration",
+        lambda c: c.generations.get(GENERATION_VALUE),
+        GetGenerationResponse(generation=GENERATION),
+        "generation_id",
+        "g1",
+    ),
+    "generations.create": (
+        "CreateGeneration",
+        lambda c: c.generations.create(PROJECT_VALUE, "x", preset=PRESET_VALUE),
+        CreateGenerationResponse(),
+        "preset_id",
+        "pr1",
+    ),
+    "usage.record": (
+        "RecordUsage",
+        lambda c: c.usage.record(AVATAR_VALUE, action="pose"),
+        RecordUsageResponse(),
+        "avatar_id",
+        "a1",
+    ),
+    "presets.get": (
+        "GetPreset",
+        lambda c: c.presets.get(PRESET_VALUE),
+        GetPresetResponse(),
+        "preset_id",
+        "pr1",
+    ),
+    "personas.get": (
+        "GetPersonaExample",
+        lambda c: c.personas.get(EXAMPLE_VALUE),
+        GetPersonaExampleResponse(),
+        "persona_example_id",
+        "pe1",
+    ),
+}
+
+
+@pytest.mark.parametrize("call", OBJECTS)
+def test_an_object_is_as_good_as_its_id(call: str, client: Any, server: ScriptedServer) -> None:
+    method, use, answer, field, id = OBJECTS[call]
+    server.script(method, [answer])
+    use(client)
+    assert getattr(server.calls[0].request, field) == id
+
+
+def create(client: Any, **parameters: Any) -> None:
+    client.generations.create("p1", "a portrait", **parameters)
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda c: c.avatars.get(PROJECT_VALUE), "avatar must be an id or an Avatar (got a Project)"),
+        (lambda c: c.avatars.get(None), "avatar must be an id or an Avatar (got None)"),
+        (
+            lambda c: c.avatars.list(gender="femal"),
+            "gender must be one of female, male, non_binary (got f",
+        ),
+        (lambda c: c.generations.list(states=["open"]), "states must be one of pending, processing, "),
+        (
+            lambda c: create(c, priority="now"),
+            "priority must be one of interactive, normal",
+        ),
+        (
+            lambda c: create(c, attributes={"hat": "cap"}),
+            "attributes.hat is unknown; use gender, ",
+        ),
+        (
+            lambda c: create(c, attributes={"headwear": "hat"}),
+            "headwear must be one of hijab",
+        ),
+        (
+            lambda c: create(c, persona="Sarah"),
+            "persona must be a mapping or Persona (got a text)",
+        ),
+        (lambda c: c.avatars.download("a1", variant="small"), "variant must be one of original, thumbnail"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_is_sent(
+    use: Callable[[Any], Any], message: str, client: Any, server: ScriptedServer
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        use(client)
+    assert message in caught.value.message
+    assert caught.value.field_violations[0].field == message.split()[0]
+    assert server.calls == []

@@ -149,7 +149,7 @@ def test_a_list_of_generations_with_long_texts_has_smaller_pages(giant: Giant) -
     generation = giant.calls.create_generation(
         giant.project_id,
         prompt=LONG * 2000,
-        persona=long_persona(),
+        persona=long_persona().message,
         options={"width": 256, "height": 256, "negative_prompt": LONG * 2000},
     )
     giant.calls.wait_for_end(generation.id)

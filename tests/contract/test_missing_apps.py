@@ -205,7 +205,7 @@ def draw_from_text(
     assert (drawn.state, drawn.price_micros) == (COMPLETED, price)
     recipe = client.generations.recipe(drawn.id)
     assert recipe is not None
-    assert (recipe.model, recipe.lora) == ("black-forest-labs/FLUX.1-dev", lora)
+    assert (recipe.model, recipe.lora or "") == ("black-forest-labs/FLUX.1-dev", lora)
     assert [each["path"] for each in submission["body"].get("loras", [])] == [lora] * bool(lora)
     assert present(drawn.provider_prompt).startswith("Super Realism, ") == bool(lora)
     if case.text_warnings:
@@ -223,7 +223,7 @@ def draw_from_reference(
 ) -> None:
     """Estimate, draw and look at a picture from a reference."""
     # The size that Kontext draws, so that there is no warning about it.
-    given: dict[str, Any] = {"width": 1024, "height": 1024, "reference_avatar_id": face_id}
+    given: dict[str, Any] = {"width": 1024, "height": 1024, "reference": face_id}
     if case.reference is None:
         for call in (client.generations.estimate, client.generations.create):
             with pytest.raises(InvalidArgumentError) as refusal:

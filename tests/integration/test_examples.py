@@ -109,7 +109,7 @@ def test_the_video_generator_shows_all_roles_live_and_repeats_nothing(video_gene
 
     assert first.returncode == 0, first.stderr
     *progress, summary = first.stdout.splitlines()
-    assert {f"{role}: 100 % ENDED" for role in roles} <= set(progress)
+    assert {f"{role}: 100 % ended" for role in roles} <= set(progress)
     assert summary == "launch-film has 2 of 2 portraits"
     pictures = sorted((video_generator.folder / "launch-film").iterdir())
     uses = video_generator.uses()

@@ -167,7 +167,7 @@ async def test_the_price_is_reserved_at_creation_and_settled_at_the_end(
         accepted, refused = await studio.create_concurrently(2)
         assert (len(accepted), len(refused)) == (1, 1)
         [spent] = (await studio.client.usage.stats()).spending
-        assert (spent.app_id, spent.price_micros, spent.attempt_count) == ("", 2 * PRICE, 2)
+        assert (spent.app_id, spent.price_micros, spent.attempt_count) == (None, 2 * PRICE, 2)
 
 
 async def _wait_for_end(studio: Spender, generation_id: str) -> Generation:

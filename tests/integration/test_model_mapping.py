@@ -307,7 +307,7 @@ async def test_a_generation_is_drawn_by_the_app_that_was_chosen_for_it(
     assert used == drawn_by == choice_of(databases, created.id)
     assert estimate.price_micros == attempt.price_micros == drawn.price_micros == price
     assert recipe is not None
-    assert (recipe.model, recipe.lora) == (DEFAULT_MODEL, drawn_by[1])
+    assert (recipe.model, recipe.lora or "") == (DEFAULT_MODEL, drawn_by[1])
     assert any(NO_LORA_APP in warning for warning in estimate.warnings) == warned
     assert [NO_LORA_APP in warning for warning in drawn.warnings] == [True] * warned
 

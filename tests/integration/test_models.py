@@ -199,7 +199,7 @@ def test_an_endpoint_for_a_distilled_model_is_asked_for_no_guidance(serve: Serve
 
     assert list(generation.warnings) == []
     parameters = router.submissions()[-1]["body"]["parameters"]
-    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, None)
+    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (9, 0)
     assert "negative_prompt" not in parameters
     assert (recipe.steps, recipe.guidance_scale) == (9, None)
 

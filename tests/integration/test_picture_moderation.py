@@ -203,7 +203,7 @@ async def test_without_a_classifier_and_for_uploads_there_is_no_verdict(
     assert avatar.picture_moderation is None
     assert uploaded.picture_moderation is None
     assert recipe is not None
-    assert (recipe.picture_classifier, recipe.picture_score) == ("", 0.0)
+    assert (recipe.picture_classifier, recipe.picture_score) == (None, 0.0)
     assert classifier.requests == []
 
 
@@ -402,7 +402,7 @@ def test_a_hosted_picture_is_ordered_once_although_the_classifier_failed_first(
         project = client.projects.create("Hosted")
         generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
         wait_until(
-            lambda: present(client.generations.get(generation.id).error).reason == UNAVAILABLE,
+            lambda: (error := client.generations.get(generation.id).error) and error.reason == UNAVAILABLE,
             20.0,
         )
         classifier.mode = "score"

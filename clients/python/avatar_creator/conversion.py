@@ -188,7 +188,7 @@ def _message_class(cls: Any) -> Any:
 
 
 @cache
-def _value_classes() -> dict[str, type[Value[Any]]]:
+def _value_classes() -> dict[str, Any]:
     """Return the value class of each message, by the full name of the message."""
     # Not `Value.__subclasses__()`: `dataclass(slots=True)` makes a second class, and the first one stays
     # there until it is collected.
@@ -225,9 +225,16 @@ def _reader(field: FieldDescriptor, optional: bool) -> _Reader:
     convert = _from_message(field)
     if _is_repeated(field):
         return (lambda message: tuple(map(convert, get(message)))) if convert else lambda m: tuple(get(m))
-    if not optional:
-        return (lambda message: convert(get(message))) if convert else get
     name = field.name
+    if not optional:
+        if convert is None:
+            return get
+        name_of_type = field.message_type.full_name if field.message_type else ""
+        if name_of_type and name_of_type not in _KNOWN_TYPES:
+            # Most generations have no persona and no attributes, and all of these share one value.
+            empty = cache(lambda: convert(_message_class(_value_classes()[name_of_type])()))
+            return lambda message: convert(get(message)) if message.HasField(name) else empty()
+        return lambda message: convert(get(message))
     if field.has_presence:
         if convert is None:
             return lambda message: get(message) if message.HasField(name) else None
@@ -245,7 +252,8 @@ def _from_message(field: FieldDescriptor) -> _Reader | None:
         name = field.message_type.full_name
         if (known := _KNOWN_TYPES.get(name)) is not None:
             return known
-        return _value_classes()[name].from_message
+        convert: _Reader = _value_classes()[name].from_message
+        return convert
     return None
 
 
@@ -261,6 +269,8 @@ def _utc(message: Any) -> datetime:
 
 
 def _day(message: Any) -> date:
+    if not message.year:
+        return date.min  # not sent
     return date(message.year, message.month, message.day)
 
 

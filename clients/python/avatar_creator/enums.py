@@ -21,10 +21,11 @@ class Word(StrEnum):
 
     _number: int
 
-    def __new__(cls, word: str, number: int = 0) -> Self:
+    def __new__(cls, word: str) -> Self:
         member = str.__new__(cls, word)
         member._value_ = word
-        member._number = number
+        # The contract numbers the values of an enum from 1, without gaps. A test compares the numbers.
+        member._number = len(cls.__members__) + 1
         return member
 
     @property
@@ -105,11 +106,11 @@ def _by_number(cls: Any) -> dict[int, Word]:
 class Gender(Word):
     """Gender that the picture shows."""
 
-    FEMALE = "female", 1
+    FEMALE = "female"
     """Prompt: `female`."""
-    MALE = "male", 2
+    MALE = "male"
     """Prompt: `male`."""
-    NON_BINARY = "non_binary", 3
+    NON_BINARY = "non_binary"
     """Prompt: `non-binary`."""
 
 
@@ -120,17 +121,17 @@ GenderWord: TypeAlias = Literal["female", "male", "non_binary"]
 class AgeRange(Word):
     """Age range that the picture shows, in years."""
 
-    CHILD = "child", 1
+    CHILD = "child"
     """Ages 1 to 12. Prompt: `child (under 13 years old)`."""
-    TEENAGER = "teenager", 2
+    TEENAGER = "teenager"
     """Ages 13 to 17. Prompt: `teenager (13-17 years old)`."""
-    YOUNG_ADULT = "young_adult", 3
+    YOUNG_ADULT = "young_adult"
     """Ages 18 to 29. Prompt: `young adult (18-29 years old)`."""
-    MIDDLE_AGED = "middle_aged", 4
+    MIDDLE_AGED = "middle_aged"
     """Ages 30 to 50. Prompt: `middle-aged adult (30-50 years old)`."""
-    MATURE = "mature", 5
+    MATURE = "mature"
     """Ages 51 to 65. Prompt: `mature adult (51-65 years old)`."""
-    SENIOR = "senior", 6
+    SENIOR = "senior"
     """Ages 66 and over. Prompt: `senior (over 65 years old)`."""
 
 
@@ -141,17 +142,17 @@ AgeRangeWord: TypeAlias = Literal["child", "teenager", "young_adult", "middle_ag
 class BodyType(Word):
     """Body type."""
 
-    SLIM = "slim", 1
+    SLIM = "slim"
     """Prompt: `slim build`."""
-    AVERAGE = "average", 2
+    AVERAGE = "average"
     """Prompt: `average build`."""
-    ATHLETIC = "athletic", 3
+    ATHLETIC = "athletic"
     """Prompt: `athletic build`."""
-    MUSCULAR = "muscular", 4
+    MUSCULAR = "muscular"
     """Prompt: `muscular build`."""
-    CURVY = "curvy", 5
+    CURVY = "curvy"
     """Prompt: `curvy build`."""
-    PLUS_SIZE = "plus_size", 6
+    PLUS_SIZE = "plus_size"
     """Prompt: `plus-size build`."""
 
 
@@ -163,27 +164,27 @@ class HairStyle(Word):
     """Hair style. In the quoted words, `…` stands for the hair color, so LONG with BLACK gives `long black
     hair`. Without a hair color, the words are used without `…`."""
 
-    BALD = "bald", 1
+    BALD = "bald"
     """Prompt: `bald head`; the prompt leaves the hair color out."""
-    BUZZ_CUT = "buzz_cut", 2
+    BUZZ_CUT = "buzz_cut"
     """Prompt: `buzz-cut … hair`."""
-    SHORT = "short", 3
+    SHORT = "short"
     """Prompt: `short … hair`."""
-    SHOULDER_LENGTH = "shoulder_length", 4
+    SHOULDER_LENGTH = "shoulder_length"
     """Prompt: `shoulder-length … hair`."""
-    LONG = "long", 5
+    LONG = "long"
     """Prompt: `long … hair`."""
-    WAVY = "wavy", 6
+    WAVY = "wavy"
     """Prompt: `wavy … hair`."""
-    CURLY = "curly", 7
+    CURLY = "curly"
     """Prompt: `curly … hair`."""
-    AFRO = "afro", 8
+    AFRO = "afro"
     """Prompt: `afro … hair`."""
-    BRAIDED = "braided", 9
+    BRAIDED = "braided"
     """Prompt: `braided … hair`."""
-    BUN = "bun", 10
+    BUN = "bun"
     """Prompt: `… hair in a bun`."""
-    PONYTAIL = "ponytail", 11
+    PONYTAIL = "ponytail"
     """Prompt: `… hair in a ponytail`."""
 
 
@@ -207,19 +208,19 @@ class HairColor(Word):
     """Hair color. It completes the words of the hair style: `long black hair`. Without a hair style, the
     prompt says `black hair`."""
 
-    BLACK = "black", 1
+    BLACK = "black"
     """Prompt: `black`."""
-    DARK_BROWN = "dark_brown", 2
+    DARK_BROWN = "dark_brown"
     """Prompt: `dark brown`."""
-    BROWN = "brown", 3
+    BROWN = "brown"
     """Prompt: `brown`."""
-    BLONDE = "blonde", 4
+    BLONDE = "blonde"
     """Prompt: `blonde`."""
-    RED = "red", 5
+    RED = "red"
     """Prompt: `red`."""
-    GRAY = "gray", 6
+    GRAY = "gray"
     """Prompt: `gray`."""
-    WHITE = "white", 7
+    WHITE = "white"
     """Prompt: `white`."""
 
 
@@ -230,19 +231,19 @@ HairColorWord: TypeAlias = Literal["black", "dark_brown", "brown", "blonde", "re
 class EyeColor(Word):
     """Eye color."""
 
-    BROWN = "brown", 1
+    BROWN = "brown"
     """Prompt: `brown eyes`."""
-    DARK_BROWN = "dark_brown", 2
+    DARK_BROWN = "dark_brown"
     """Prompt: `dark brown eyes`."""
-    HAZEL = "hazel", 3
+    HAZEL = "hazel"
     """Prompt: `hazel eyes`."""
-    AMBER = "amber", 4
+    AMBER = "amber"
     """Prompt: `amber eyes`."""
-    GREEN = "green", 5
+    GREEN = "green"
     """Prompt: `green eyes`."""
-    BLUE = "blue", 6
+    BLUE = "blue"
     """Prompt: `blue eyes`."""
-    GRAY = "gray", 7
+    GRAY = "gray"
     """Prompt: `gray eyes`."""
 
 
@@ -253,19 +254,19 @@ EyeColorWord: TypeAlias = Literal["brown", "dark_brown", "hazel", "amber", "gree
 class SkinTone(Word):
     """Skin tone, from light to dark."""
 
-    VERY_LIGHT = "very_light", 1
+    VERY_LIGHT = "very_light"
     """Prompt: `very light skin`."""
-    LIGHT = "light", 2
+    LIGHT = "light"
     """Prompt: `light skin`."""
-    MEDIUM = "medium", 3
+    MEDIUM = "medium"
     """Prompt: `medium skin`."""
-    OLIVE = "olive", 4
+    OLIVE = "olive"
     """Prompt: `olive skin`."""
-    TAN = "tan", 5
+    TAN = "tan"
     """Prompt: `tan skin`."""
-    BROWN = "brown", 6
+    BROWN = "brown"
     """Prompt: `brown skin`."""
-    DARK = "dark", 7
+    DARK = "dark"
     """Prompt: `dark skin`."""
 
 
@@ -276,21 +277,21 @@ SkinToneWord: TypeAlias = Literal["very_light", "light", "medium", "olive", "tan
 class Style(Word):
     """Clothing style."""
 
-    PROFESSIONAL = "professional", 1
+    PROFESSIONAL = "professional"
     """Prompt: `wearing professional attire`."""
-    CASUAL = "casual", 2
+    CASUAL = "casual"
     """Prompt: `wearing casual attire`."""
-    FORMAL = "formal", 3
+    FORMAL = "formal"
     """Prompt: `wearing formal attire`."""
-    TRADITIONAL = "traditional", 4
+    TRADITIONAL = "traditional"
     """Prompt: `wearing traditional attire`."""
-    SPORTY = "sporty", 5
+    SPORTY = "sporty"
     """Prompt: `wearing sporty attire`."""
-    CREATIVE = "creative", 6
+    CREATIVE = "creative"
     """Prompt: `wearing creative attire`."""
-    ELEGANT = "elegant", 7
+    ELEGANT = "elegant"
     """Prompt: `wearing elegant attire`."""
-    STREETWEAR = "streetwear", 8
+    STREETWEAR = "streetwear"
     """Prompt: `wearing streetwear attire`."""
 
 
@@ -303,23 +304,23 @@ StyleWord: TypeAlias = Literal[
 class Headwear(Word):
     """Head covering."""
 
-    HIJAB = "hijab", 1
+    HIJAB = "hijab"
     """Prompt: `wearing a hijab`."""
-    HEADSCARF = "headscarf", 2
+    HEADSCARF = "headscarf"
     """Prompt: `wearing a headscarf`."""
-    PECI = "peci", 3
+    PECI = "peci"
     """Black felt cap worn in Indonesia and Malaysia, also called songkok. Prompt: `wearing a peci`."""
-    TURBAN = "turban", 4
+    TURBAN = "turban"
     """Prompt: `wearing a turban`."""
-    KIPPAH = "kippah", 5
+    KIPPAH = "kippah"
     """Prompt: `wearing a kippah`."""
-    CAP = "cap", 6
+    CAP = "cap"
     """Prompt: `wearing a cap`."""
-    BEANIE = "beanie", 7
+    BEANIE = "beanie"
     """Prompt: `wearing a beanie`."""
-    FEDORA = "fedora", 8
+    FEDORA = "fedora"
     """Prompt: `wearing a fedora`."""
-    SUN_HAT = "sun_hat", 9
+    SUN_HAT = "sun_hat"
     """Prompt: `wearing a sun hat`."""
 
 
@@ -332,13 +333,13 @@ HeadwearWord: TypeAlias = Literal[
 class SourceType(Word):
     """Origin of an avatar."""
 
-    UPLOADED = "uploaded", 1
+    UPLOADED = "uploaded"
     """Picture that the user uploaded."""
-    TEXT_TO_IMAGE = "text_to_image", 2
+    TEXT_TO_IMAGE = "text_to_image"
     """Generated from a prompt."""
-    FROM_PRESET = "from_preset", 3
+    FROM_PRESET = "from_preset"
     """Generated from a preset."""
-    FROM_REFERENCE = "from_reference", 4
+    FROM_REFERENCE = "from_reference"
     """Generated from the pictures of other avatars (references)."""
 
 
@@ -349,10 +350,10 @@ SourceTypeWord: TypeAlias = Literal["uploaded", "text_to_image", "from_preset", 
 class AvatarOrder(Word):
     """Sort order of a list of avatars."""
 
-    NEWEST_FIRST = "newest_first", 1
-    """By creation time, newest first."""
-    LAST_USED_FIRST = "last_used_first", 2
-    """By the time of the last use, latest first. Avatars that were never used come last, newest first."""
+    NEWEST_FIRST = "newest_first"
+    """Newest creation first."""
+    LAST_USED_FIRST = "last_used_first"
+    """Latest use first. Avatars that were never used come last, newest first."""
 
 
 AvatarOrderWord: TypeAlias = Literal["newest_first", "last_used_first"]
@@ -362,9 +363,9 @@ AvatarOrderWord: TypeAlias = Literal["newest_first", "last_used_first"]
 class ImageVariant(Word):
     """One of the two pictures of an avatar."""
 
-    ORIGINAL = "original", 1
+    ORIGINAL = "original"
     """Full-size picture."""
-    THUMBNAIL = "thumbnail", 2
+    THUMBNAIL = "thumbnail"
     """Thumbnail of 300x300 pixels."""
 
 
@@ -375,11 +376,11 @@ ImageVariantWord: TypeAlias = Literal["original", "thumbnail"]
 class GenerationPriority(Word):
     """Priority of a generation in the queue."""
 
-    INTERACTIVE = "interactive", 1
+    INTERACTIVE = "interactive"
     """A user looks at the screen and waits for the result."""
-    NORMAL = "normal", 2
+    NORMAL = "normal"
     """A user expects the result soon."""
-    BULK = "bulk", 3
+    BULK = "bulk"
     """One of many generations that may take hours."""
 
 
@@ -390,15 +391,15 @@ GenerationPriorityWord: TypeAlias = Literal["interactive", "normal", "bulk"]
 class GenerationState(Word):
     """State of a generation."""
 
-    PENDING = "pending", 1
+    PENDING = "pending"
     """Waiting for a worker, or for the time of the next attempt."""
-    PROCESSING = "processing", 2
+    PROCESSING = "processing"
     """A worker runs an attempt."""
-    COMPLETED = "completed", 3
+    COMPLETED = "completed"
     """Ended: the avatar exists."""
-    FAILED = "failed", 4
+    FAILED = "failed"
     """Ended: `Generation.error` has the reason."""
-    CANCELLED = "cancelled", 5
+    CANCELLED = "cancelled"
     """Ended: the user cancelled it."""
 
 
@@ -409,19 +410,19 @@ GenerationStateWord: TypeAlias = Literal["pending", "processing", "completed", "
 class GenerationStage(Word):
     """Current step of a generation."""
 
-    QUEUED = "queued", 1
+    QUEUED = "queued"
     """Waiting in the queue for a worker."""
-    CLAIMED = "claimed", 2
+    CLAIMED = "claimed"
     """A worker has claimed it. Progress: 10 %."""
-    DRAWING = "drawing", 3
+    DRAWING = "drawing"
     """The provider draws the picture. Progress: 20 to 70 %."""
-    SAVING = "saving", 4
+    SAVING = "saving"
     """The worker saves the picture and the thumbnail. Progress: 70 to 90 %."""
-    FINISHING = "finishing", 5
+    FINISHING = "finishing"
     """The worker writes the avatar. Progress: 90 %."""
-    ENDED = "ended", 6
+    ENDED = "ended"
     """The generation has ended."""
-    WAITING_TO_RETRY = "waiting_to_retry", 7
+    WAITING_TO_RETRY = "waiting_to_retry"
     """The last attempt failed; waiting for the next one."""
 
 
@@ -434,23 +435,23 @@ GenerationStageWord: TypeAlias = Literal[
 class AttemptOutcome(Word):
     """Outcome of an attempt, or its current step."""
 
-    RUNNING = "running", 1
+    RUNNING = "running"
     """Running: the worker has not called the provider yet."""
-    SUBMITTING = "submitting", 2
+    SUBMITTING = "submitting"
     """Running: the worker is calling the provider, or the provider draws."""
-    SUCCEEDED = "succeeded", 3
+    SUCCEEDED = "succeeded"
     """Ended: the worker wrote the avatar."""
-    RETRYABLE = "retryable", 4
+    RETRYABLE = "retryable"
     """Ended: failed, and a retry may succeed."""
-    FATAL = "fatal", 5
+    FATAL = "fatal"
     """Ended: failed, and an automatic retry would not help."""
-    WORKER_LOST = "worker_lost", 6
+    WORKER_LOST = "worker_lost"
     """Ended: the worker was lost, and another worker took over."""
-    RELEASED = "released", 7
+    RELEASED = "released"
     """Ended: the worker shut down and returned the generation to the queue."""
-    CANCELLED = "cancelled", 8
+    CANCELLED = "cancelled"
     """Ended: the user cancelled the generation."""
-    SUBMIT_UNKNOWN = "submit_unknown", 9
+    SUBMIT_UNKNOWN = "submit_unknown"
     """Ended: the provider's answer to the submission was lost, so the provider may have charged for it."""
 
 
@@ -471,119 +472,119 @@ AttemptOutcomeWord: TypeAlias = Literal[
 class ErrorReason(Word):
     """Reason why a call was refused, or why a generation or an attempt failed."""
 
-    INVALID_FIELD = "INVALID_FIELD", 1
+    INVALID_FIELD = "INVALID_FIELD"
     """One or more fields of the request break a limit of the contract."""
-    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID", 2
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"
     """The service did not make this page token, or made it for another user, call, sort order or set of
     filters."""
-    UPLOAD_OUT_OF_ORDER = "UPLOAD_OUT_OF_ORDER", 3
+    UPLOAD_OUT_OF_ORDER = "UPLOAD_OUT_OF_ORDER"
     """The messages of an upload came in the wrong order."""
-    IMAGE_TOO_LARGE = "IMAGE_TOO_LARGE", 4
+    IMAGE_TOO_LARGE = "IMAGE_TOO_LARGE"
     """The picture is larger than 10 MiB."""
-    IMAGE_TOO_MANY_PIXELS = "IMAGE_TOO_MANY_PIXELS", 5
+    IMAGE_TOO_MANY_PIXELS = "IMAGE_TOO_MANY_PIXELS"
     """The picture has more than 50 million pixels."""
-    IMAGE_UNSUPPORTED = "IMAGE_UNSUPPORTED", 6
+    IMAGE_UNSUPPORTED = "IMAGE_UNSUPPORTED"
     """The bytes are not a JPEG, PNG or WebP picture."""
-    IMAGE_CORRUPT = "IMAGE_CORRUPT", 7
+    IMAGE_CORRUPT = "IMAGE_CORRUPT"
     """The picture is truncated or damaged: the service cannot decode it to its last pixel."""
-    IMAGE_ANIMATED = "IMAGE_ANIMATED", 8
+    IMAGE_ANIMATED = "IMAGE_ANIMATED"
     """The picture is an animation: a WebP or an APNG with more than one frame."""
-    IMAGE_TYPE_MISMATCH = "IMAGE_TYPE_MISMATCH", 9
+    IMAGE_TYPE_MISMATCH = "IMAGE_TYPE_MISMATCH"
     """The declared `content_type` is not the type of the bytes."""
-    TOKEN_MISSING = "TOKEN_MISSING", 10
+    TOKEN_MISSING = "TOKEN_MISSING"
     """The call has no `authorization: Bearer <token>` metadata."""
-    TOKEN_INVALID = "TOKEN_INVALID", 11
+    TOKEN_INVALID = "TOKEN_INVALID"
     """The service does not accept the token's signature, algorithm, issuer, audience or claims."""
-    TOKEN_EXPIRED = "TOKEN_EXPIRED", 12
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"
     """The token's expiry time (`exp`) has passed."""
-    APP_MISMATCH = "APP_MISMATCH", 13
+    APP_MISMATCH = "APP_MISMATCH"
     """The token belongs to one app, and the request names another."""
-    RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND", 14
+    RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND"
     """The resource does not exist, or belongs to another user."""
-    REQUEST_ID_REUSED = "REQUEST_ID_REUSED", 15
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     """A call of the same RPC with a different body used this `request_id` within the last 7 days."""
-    GENERATION_FINISHED = "GENERATION_FINISHED", 16
+    GENERATION_FINISHED = "GENERATION_FINISHED"
     """The generation has already completed or failed, so it cannot be cancelled."""
-    GENERATION_NOT_RETRYABLE = "GENERATION_NOT_RETRYABLE", 17
+    GENERATION_NOT_RETRYABLE = "GENERATION_NOT_RETRYABLE"
     """The generation cannot be retried, because it is not FAILED or CANCELLED."""
-    THUMBNAIL_PENDING = "THUMBNAIL_PENDING", 18
+    THUMBNAIL_PENDING = "THUMBNAIL_PENDING"
     """No worker has made the thumbnail yet."""
-    GENERATION_LIMIT = "GENERATION_LIMIT", 19
+    GENERATION_LIMIT = "GENERATION_LIMIT"
     """The user has too many unfinished generations, has started too many recently, or has spent too much."""
-    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE", 20
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     """The service cannot reach its database, or the database has no free connection."""
-    STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE", 21
+    STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
     """The file storage cannot be reached, or does not accept a file."""
-    SERVER_DRAINING = "SERVER_DRAINING", 22
+    SERVER_DRAINING = "SERVER_DRAINING"
     """This server is shutting down and ends its watches."""
-    REVISION_MISMATCH = "REVISION_MISMATCH", 23
+    REVISION_MISMATCH = "REVISION_MISMATCH"
     """The project or avatar has another revision than the update expects."""
-    INTERNAL = "INTERNAL", 24
+    INTERNAL = "INTERNAL"
     """The service has a bug."""
-    PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE", 25
+    PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     """The provider could not be reached, or it failed."""
-    PROVIDER_REJECTED = "PROVIDER_REJECTED", 26
+    PROVIDER_REJECTED = "PROVIDER_REJECTED"
     """The provider refused the request in its present form."""
-    WORKER_LOST = "WORKER_LOST", 27
+    WORKER_LOST = "WORKER_LOST"
     """A worker was lost during the attempt: killed, cut off, or out of memory."""
-    ROLE_REQUIRED = "ROLE_REQUIRED", 28
+    ROLE_REQUIRED = "ROLE_REQUIRED"
     """The request names another user in `user_id`."""
-    PROMPT_REFUSED = "PROMPT_REFUSED", 29
+    PROMPT_REFUSED = "PROMPT_REFUSED"
     """The request has words from the operator's deny list, or the operator's moderation flagged it."""
-    MODERATION_UNAVAILABLE = "MODERATION_UNAVAILABLE", 30
+    MODERATION_UNAVAILABLE = "MODERATION_UNAVAILABLE"
     """The operator's moderation does not answer."""
-    OPTION_NOT_SUPPORTED = "OPTION_NOT_SUPPORTED", 31
+    OPTION_NOT_SUPPORTED = "OPTION_NOT_SUPPORTED"
     """`options.strict` is set, and the service's route does not support some fields of the request."""
-    NOT_REPRODUCIBLE = "NOT_REPRODUCIBLE", 32
+    NOT_REPRODUCIBLE = "NOT_REPRODUCIBLE"
     """The generation to reproduce has not completed, has no recipe, or was made by another route, model or
     LoRA than the service uses now."""
-    PROVIDER_CREDENTIALS = "PROVIDER_CREDENTIALS", 33
+    PROVIDER_CREDENTIALS = "PROVIDER_CREDENTIALS"
     """The provider refused the service's API key."""
-    PROVIDER_CREDIT = "PROVIDER_CREDIT", 34
+    PROVIDER_CREDIT = "PROVIDER_CREDIT"
     """The service has no credit left at the provider."""
-    PROVIDER_CONTENT_REFUSED = "PROVIDER_CONTENT_REFUSED", 35
+    PROVIDER_CONTENT_REFUSED = "PROVIDER_CONTENT_REFUSED"
     """The provider's content policy refused the prompt or a reference."""
-    PROVIDER_NSFW = "PROVIDER_NSFW", 36
+    PROVIDER_NSFW = "PROVIDER_NSFW"
     """The provider drew a picture, and the provider or the operator's picture moderation withheld it as not
     safe for work."""
-    PROVIDER_OVERLOADED = "PROVIDER_OVERLOADED", 37
+    PROVIDER_OVERLOADED = "PROVIDER_OVERLOADED"
     """The provider has too many requests from this service, or its model is still loading."""
-    PROVIDER_TIMEOUT = "PROVIDER_TIMEOUT", 38
+    PROVIDER_TIMEOUT = "PROVIDER_TIMEOUT"
     """The provider took too long."""
-    PROVIDER_BAD_ANSWER = "PROVIDER_BAD_ANSWER", 39
+    PROVIDER_BAD_ANSWER = "PROVIDER_BAD_ANSWER"
     """The provider's answer is not what it documents: no JSON, no picture, or a picture that is damaged, far
     too small or too large."""
-    PROVIDER_GONE = "PROVIDER_GONE", 40
+    PROVIDER_GONE = "PROVIDER_GONE"
     """The provider does not have the model, or no longer serves it."""
-    REFERENCE_GONE = "REFERENCE_GONE", 41
+    REFERENCE_GONE = "REFERENCE_GONE"
     """A reference avatar was deleted before a request to the provider."""
-    IMAGE_TOO_EXPENSIVE = "IMAGE_TOO_EXPENSIVE", 42
+    IMAGE_TOO_EXPENSIVE = "IMAGE_TOO_EXPENSIVE"
     """The picture has few bytes, but takes too much memory or time to decode."""
-    TRANSFER_LIMIT = "TRANSFER_LIMIT", 43
+    TRANSFER_LIMIT = "TRANSFER_LIMIT"
     """The user has too many uploads or downloads at the same time."""
-    OVERLOADED = "OVERLOADED", 44
+    OVERLOADED = "OVERLOADED"
     """This server has too much to do for all its users together."""
-    TRANSFER_TOO_SLOW = "TRANSFER_TOO_SLOW", 45
+    TRANSFER_TOO_SLOW = "TRANSFER_TOO_SLOW"
     """An upload was sent, or a download was read, too slowly, or it took too long in all."""
-    DATABASE_TOO_SLOW = "DATABASE_TOO_SLOW", 46
+    DATABASE_TOO_SLOW = "DATABASE_TOO_SLOW"
     """The database did not answer in time."""
-    DATABASE_LIMIT = "DATABASE_LIMIT", 47
+    DATABASE_LIMIT = "DATABASE_LIMIT"
     """The user's other calls keep the database busy: a user has only a share of it, so that the calls of
     other users go on."""
-    CALL_LIMIT = "CALL_LIMIT", 48
+    CALL_LIMIT = "CALL_LIMIT"
     """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine
     has too many streams without a token: health watches and reflection."""
-    GENERATION_NOT_WAITING = "GENERATION_NOT_WAITING", 49
+    GENERATION_NOT_WAITING = "GENERATION_NOT_WAITING"
     """The generation does not wait for the time of its next attempt, because it is not PENDING."""
 
 
 class GenerationOrder(Word):
     """Sort order of a list of generations."""
 
-    NEWEST_FIRST = "newest_first", 1
-    """By creation time, newest first."""
-    OLDEST_FIRST = "oldest_first", 2
-    """By creation time, oldest first."""
+    NEWEST_FIRST = "newest_first"
+    """Newest creation first."""
+    OLDEST_FIRST = "oldest_first"
+    """Oldest creation first."""
 
 
 GenerationOrderWord: TypeAlias = Literal["newest_first", "oldest_first"]
@@ -593,11 +594,11 @@ GenerationOrderWord: TypeAlias = Literal["newest_first", "oldest_first"]
 class WorkerState(Word):
     """State of a worker."""
 
-    LIVE = "live", 1
+    LIVE = "live"
     """The worker takes generations."""
-    DRAINING = "draining", 2
+    DRAINING = "draining"
     """The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
-    LOST = "lost", 3
+    LOST = "lost"
     """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the
     database."""
 
@@ -609,12 +610,12 @@ WorkerStateWord: TypeAlias = Literal["live", "draining", "lost"]
 class UserOrder(Word):
     """Order of a list of users."""
 
-    QUEUE_DEPTH = "queue_depth", 1
-    """By `UserActivity.due_count`."""
-    FAILURES = "failures", 2
-    """By `UserActivity.failed_count`."""
-    SPENDING = "spending", 3
-    """By `UserActivity.price_micros`."""
+    QUEUE_DEPTH = "queue_depth"
+    """Highest `UserActivity.due_count` first."""
+    FAILURES = "failures"
+    """Highest `UserActivity.failed_count` first."""
+    SPENDING = "spending"
+    """Highest `UserActivity.price_micros` first."""
 
 
 UserOrderWord: TypeAlias = Literal["queue_depth", "failures", "spending"]

@@ -96,12 +96,12 @@ class PictureModeration(Value["avatar_pb2.PictureModeration"]):
     """Verdict of the operator's picture moderation about a generated picture."""
 
     flagged: bool
-    """Whether the classifier takes the picture for not safe for work: its score reached the operator's
+    """True if the classifier takes the picture for not safe for work: its score reached the operator's
     threshold."""
     score: float
     """Probability that the picture is not safe for work, 0 to 1, by the classifier."""
     blurred: bool
-    """Whether the service has blurred the stored picture and its thumbnail. Only flagged pictures are
+    """True if the service has blurred the stored picture and its thumbnail. Only flagged pictures are
     blurred."""
 
 
@@ -299,6 +299,16 @@ class Avatar(Value["avatar_pb2.Avatar"]):
     """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time`
     does."""
 
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import avatar_card
+
+        return avatar_card(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from avatar_creator.notebook import png
+
+        return png(self.thumbnail_data)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AvatarBatch(Value["avatar_service_pb2.BatchGetAvatarsResponse"]):
@@ -310,6 +320,11 @@ class AvatarBatch(Value["avatar_service_pb2.BatchGetAvatarsResponse"]):
     """Avatars that were found, in the order of the request."""
     missing_avatar_ids: tuple[str, ...]
     """Ids for which the caller has no avatar."""
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import grid
+
+        return grid(self.avatars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -353,6 +368,11 @@ class OpenedProject(Value["avatar_project_service_pb2.GetProjectResponse"]):
     it with `ListAvatars`, this `project_id`, no filter and the default order. `page_size` and
     `include_thumbnails` can have any value."""
 
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import grid
+
+        return grid(self.avatars, title=self.project.name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Preset(Value["preset_pb2.AvatarPreset"]):
@@ -380,6 +400,16 @@ class Preset(Value["preset_pb2.AvatarPreset"]):
     image_data: bytes | None
     """Picture of the preset, a WebP of 300x300 pixels. `GetPreset` always returns it, `ListPresets` only with
     `include_images`."""
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import preset_card
+
+        return preset_card(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from avatar_creator.notebook import png
+
+        return png(self.image_data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -409,11 +439,11 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
     """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ
     more. 0 means 0.6. Valid only with `reference_avatar_id` or `reference_avatar_ids`."""
     strict: bool
-    """Whether an option that the route does not support is an error. True: the call fails with
+    """True if an option that the route does not support is an error: the call then fails with
     INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED. False: the service leaves the option out and adds a
     sentence to `Generation.warnings`."""
     omit_recipe: bool
-    """Whether to leave the recipe out of the picture's file. The service's own record keeps the recipe in any
+    """True to leave the recipe out of the picture's file. The service's own record keeps the recipe in any
     case. The file keeps one fact in any case: IPTC's digital source type, which says that software made the
     picture."""
 
@@ -434,7 +464,7 @@ class Reproduction(Value["generation_pb2.Reproduction"]):
     """Comparison of a picture with the one whose recipe it was made from."""
 
     identical_pixels: bool
-    """Whether all pixels are the same."""
+    """True if all pixels are the same."""
     color_difference: float | None
     """Mean color difference of the two pictures, both scaled to 64x64 pixels (CIE 1976, delta E*ab). 0 means
     that they look the same; about 2.3 is a difference that people just notice. None if the other picture no
@@ -506,7 +536,7 @@ class Recipe(Value["generation_pb2.Recipe"]):
     """Score of the classifier, 0 to 1; see `PictureModeration.score`. 0 if no classifier has checked the
     picture."""
     blurred: bool
-    """Whether the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the
+    """True if the stored picture is blurred, because the classifier flagged it. `pixels_sha256` is of the
     stored picture."""
     speed: str
     """Speed setting with which `diffusers` drew: `exact`, `compiled` or `fast`. Always `exact` for other
@@ -646,13 +676,18 @@ class Generation(Value["generation_pb2.Generation"]):
 
     @property
     def ended(self) -> bool:
-        """Whether the generation has completed, failed or been cancelled."""
+        """True if the generation has completed, failed or been cancelled."""
         return self.state in (GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELLED)
 
     @property
     def price_usd(self) -> Decimal:
         """`price_micros` in US dollars."""
         return usd(self.price_micros)
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import generation_card
+
+        return generation_card(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

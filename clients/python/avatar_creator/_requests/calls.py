@@ -24,7 +24,7 @@ class Call(Generic[Response, Result]):
     """Function that takes the caller's result from the response."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Page(Generic[Item]):
     """One page of a list."""
 
@@ -32,6 +32,16 @@ class Page(Generic[Item]):
     """Items on the page, in the order of the list."""
     next_page_token: str
     """Value of `page_token` that returns the next page with the same arguments; empty on the last page."""
+
+    def __repr__(self) -> str:
+        kind = f" of {type(self.items[0]).__name__}" if self.items else ""
+        more = ", more follow" if self.next_page_token else ""
+        return f"Page(<{len(self.items)}{kind}>{more})"
+
+    def _repr_html_(self) -> str:
+        from avatar_creator.notebook import grid
+
+        return grid(self.items)
 
 
 @dataclass(frozen=True, slots=True)
