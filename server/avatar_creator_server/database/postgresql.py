@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg2
 from greenlet import getcurrent
-from peewee import (
+from peewee import (  # type: ignore[attr-defined]  # `__exception_wrapper__` is missing in its stub
     DatabaseError,
     InterfaceError,
     InternalError,

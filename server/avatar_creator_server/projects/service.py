@@ -182,6 +182,7 @@ class Projects:
         if row is None:
             return self._get(caller, earlier_resource_id(key))
         time = AvatarProject.create_time.python_value(row[0])
+        assert time is not None, "the column is not null"
         return Project(
             project_id, caller.user_id, name, description, 0, "", create_time=time, update_time=time
         )
