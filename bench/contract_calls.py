@@ -25,7 +25,6 @@ from avatar_creator import (
 from avatar_creator_server.demo.run import PHOTOGRAPH
 from bench.filling import DAYS, LARGEST_USER, RARE_APP, RARE_WORD
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
-from tests.support.presence import present
 from tests.support.service import Deployment
 
 Call = Callable[["Filled"], object]
@@ -159,8 +158,8 @@ def _download(filled: Filled) -> None:
 
 def _group(filled: Filled) -> None:
     variations = filled.largest.generations.create_variations(filled.project_id, "a portrait", count=3)
-    several_pages(filled.largest.generations.list(group_id=present(variations[0].group_id)))
-    _first_state(filled.largest.generations.watch_many(group_id=present(variations[0].group_id)))
+    several_pages(filled.largest.generations.list(group_id=variations.id))
+    _first_state(filled.largest.generations.watch_many(group_id=variations.id))
 
 
 def _repeat(filled: Filled) -> None:

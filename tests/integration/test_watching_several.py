@@ -34,9 +34,11 @@ class Studio:
 
     async def create_generation(self, project_id: str = "") -> Generation:
         """Create a generation of a small picture."""
-        return await self.client.generations.create(
-            project_id or self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
-        )
+        return (
+            await self.client.generations.create(
+                project_id or self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
+            )
+        ).generation
 
     async def cancel(self, generation: Generation) -> Generation:
         """Cancel a generation and return its state."""
