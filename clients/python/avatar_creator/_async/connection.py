@@ -34,7 +34,7 @@ from avatar_creator.pictures import (
     total_bytes,
 )
 from avatar_creator.rpcs import Response, Rpc, serialize
-from avatar_creator.tokens import bearer
+from avatar_creator.tokens import bearer, require_plain_function
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
@@ -139,6 +139,7 @@ class AsyncConnection(BaseConnection):
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncGenerator[Generation, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
+        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
         reconnects = self._reconnects(
             resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
         )

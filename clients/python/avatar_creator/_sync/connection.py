@@ -146,6 +146,7 @@ class Connection(BaseConnection):
         on_reconnect: OnReconnect | None = None,
     ) -> Generator[Generation, None, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
+        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
         reconnects = self._reconnects(
             resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
         )
