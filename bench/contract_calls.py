@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -123,7 +123,7 @@ def _create(**options: Any) -> Call:
 
 def _first_state(states: Any) -> None:
     """Read the first state of a watch, and end the watch."""
-    with closing(states):
+    with states:
         next(states)
 
 
