@@ -352,7 +352,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     assert commands == [
         *("serve", "worker", "migrate", "token", "demo", "doctor"),
         *("generate", "watch", "cancel", "recipe", "reproduce", "usage", "stats", "presets", "personas"),
-        *("projects", "avatars"),
+        *("projects", "avatars", "generations", "queue", "workers", "users", "limits"),
     ]
     assert "AVATAR_CREATOR_TOKEN" in run_command("stats", "--help", settings={}, directory=tmp_path).stdout
 
