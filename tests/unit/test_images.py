@@ -22,6 +22,7 @@ from avatar_creator_server.images.processing import (
     accept_upload,
     encode_png,
     make_thumbnail,
+    thumbnail_of,
 )
 from tests import pictures
 from tests.support.threads import Threads
@@ -773,6 +774,15 @@ def center(image: Image.Image) -> tuple[int, ...]:
     pixel = image.getpixel((THUMBNAIL_SIZE // 2, THUMBNAIL_SIZE // 2))
     assert isinstance(pixel, tuple)
     return pixel
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+@pytest.mark.parametrize("profile", [b"", pictures.swapped_profile()])
+def test_a_thumbnail_of_pixels_is_that_of_their_file(mode: str, profile: bytes) -> None:
+    image = Image.effect_mandelbrot((256, 200), (-2, -1.5, 1, 1.5), 40).convert(mode)
+    if profile:
+        image.info["icc_profile"] = profile
+    assert thumbnail_of(image) == make_thumbnail(encode_png(image).data)
 
 
 @pytest.mark.parametrize("size", [(1200, 400), (400, 1200), (30, 10), (3000, 1000)])
