@@ -283,10 +283,8 @@ def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Se
         )
     if len(queued) < len(asked):
         delayed = padded([row.id for row in asked if not row.is_queued])
-        ahead = order.total
-        for row in _delayed(len(delayed)).rows(**numbered("id", delayed), beginning=_BEGINNING):
-            ahead += row.ahead
-            positions[row.id] = ahead
+        for row in _delayed(len(delayed)).rows(**numbered("id", delayed)):
+            positions[row.id] = order.total + row.ahead
     return _Queue(
         order=order,
         positions=positions,
@@ -428,23 +426,15 @@ def _asked(count: int) -> CompiledQuery[Any]:
 
 @compiled
 def _delayed(count: int) -> CompiledQuery[Any]:
-    """Return the query for generations that wait for their retry, by its time.
-
-    `ahead` is the number of those that are due before each one, from the one before it in the result.
-    """
+    """Return the query for generations that wait for their retry, with the number of those before each."""
     row, other = AvatarGeneration, AvatarGeneration.alias()
-    before = fn.LAG(row.due_time, 1, parameter("beginning", row.due_time)).over(order_by=[row.due_time])
-    asked = (
-        row.select(row.id, row.due_time, before.alias("time"))
-        .where(row.id.in_(parameters("id", count)), is_delayed(row))
-        .alias("asked")
-    )
-    c = asked.c
-    # The time alone, so that the index of the delayed ones is enough.
-    ahead = other.select(fn.COUNT(other.due_time)).where(
-        is_delayed(other), other.due_time >= c.time, other.due_time < c.due_time
-    )
-    query = row.select(c.id, ahead.alias("ahead")).from_(asked).order_by(c.due_time)
+    ids = parameters("id", count)
+    last = row.select(fn.MAX(row.due_time)).where(row.id.in_(ids), is_delayed(row))
+    # One pass for all: a count for each would read those again that are due at the same time.
+    ahead = fn.ROW_NUMBER().over(order_by=[other.due_time, other.id]) - 1
+    in_order = other.select(other.id, ahead.alias("ahead")).where(is_delayed(other), other.due_time <= last)
+    found = in_order.alias("found")
+    query = row.select(found.c.id, found.c.ahead).from_(found).where(found.c.id.in_(ids))
     return CompiledQuery(query, by_name(lambda row: row))
 
 
