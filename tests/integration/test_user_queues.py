@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,8 @@ import psycopg2
 import pytest
 
 from avatar_creator import GenerationPriority
+from avatar_creator_server.database.compiled_queries import Statement
+from avatar_creator_server.database.postgresql import Postgresql
 from tests import pictures
 from tests.support.doctor import checks_of
 from tests.support.generations import row_of
@@ -304,13 +306,19 @@ class LongQueue:
 
     def record(self) -> None:
         """Record the statements from now on."""
-        run: Any = peewee.Database.execute_sql
+        kind: Any = peewee.Database if self._deployment.is_embedded else Postgresql
+        run, run_together = kind.execute_sql, Postgresql.execute_together
 
         def recorded(database: Any, sql: str, params: Any = None) -> Any:
             self._statements[sql] = params
             return run(database, sql, params)
 
-        self._monkeypatch.setattr(peewee.Database, "execute_sql", recorded)
+        def recorded_together(database: Any, statements: Sequence[Statement]) -> Any:
+            self._statements |= {statement.sql: statement.values for statement in statements}
+            return run_together(database, statements)
+
+        self._monkeypatch.setattr(kind, "execute_sql", recorded)
+        self._monkeypatch.setattr(Postgresql, "execute_together", recorded_together)
 
     def plans(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield each recorded query of the queue with its plan."""
