@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, Case, fn
+from peewee import JOIN, SQL, Case, NodeList, fn
 
 from avatar_creator_server.database.compiled_queries import (
     Columns,
@@ -28,7 +28,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, ClaimTurn, UserQueue
 from avatar_creator_server.database.models.generation import is_delayed, is_queued, is_running
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationPriority
-from avatar_creator_server.generations.pauses import RouteNames, is_not_paused
+from avatar_creator_server.generations.pauses import RouteNames, is_a_route_open, is_not_paused
 from avatar_creator_server.projects.service import in_no_deleted_project
 
 SAME_USER = ClaimTurn.user_id == AvatarGeneration.user_id
@@ -215,25 +215,38 @@ def _is_lost(row: Any, is_postgresql: bool) -> Any:
 
 def _heads(which: Any, is_postgresql: bool) -> Any:
     """Return the query for the first generations of these queues, in the order of their turns."""
-    queue, row, first = UserQueue, AvatarGeneration, AvatarGeneration.alias()
-    head = _open_in_queue(first, is_postgresql)
+    queue, head = UserQueue, _first_open(is_postgresql)
     return _everyone(
-        queue.select(row.id, queue.turn_time.alias("turn"))
-        .join(row, on=(row.id == head.order_by(first.id).limit(1)))
-        .where(queue.head_id.is_null(False), which)
+        queue.select(head.alias("id"), queue.turn_time.alias("turn"))
+        .where(queue.head_id.is_null(False), is_a_route_open(), which, _is_found(head))
         .order_by(queue.turn_time, queue.head_id)
         .limit(_CANDIDATES)
     )
 
 
-def _open_in_queue(first: Any, is_postgresql: bool) -> Any:
-    """Return the query for the ids of a queue's generations that can be claimed.
+def _first_open(is_postgresql: bool) -> Any:
+    """Return the expression for the id of a queue's first generation that can be claimed, or null.
 
-    Its first one need not be `head_id`: the project of that one may be deleted, and its removal has not ended
-    it yet.
+    It need not be `head_id`: the project of that one may be deleted, and its removal has not ended it yet. It
+    is no join, so PostgreSQL cannot plan it as one that reads all due generations.
     """
-    of_queue = (first.user_id == UserQueue.user_id) & (first.priority == UserQueue.priority)
-    return first.select(first.id).where(of_queue, _is_open(first, is_postgresql), is_queued(first))
+    queue, first = UserQueue, AvatarGeneration.alias()
+    of_queue = (first.user_id == queue.user_id) & (first.priority == queue.priority)
+    is_first = _in_no_index(_is_open(first, is_postgresql))
+    return first.select(first.id).where(of_queue, is_queued(first), is_first).order_by(first.id).limit(1)
+
+
+def _is_found(value: Any) -> Any:
+    return NodeList((value, SQL("IS NOT NULL")))
+
+
+def _in_no_index(condition: Any) -> Any:
+    """Return a condition that chooses no index.
+
+    PostgreSQL would take the index of all due generations, and read all of it, when its statistics are older
+    than the queue and say that few are due.
+    """
+    return fn.COALESCE(condition, False)
 
 
 def _everyone(query: Any) -> Any:
@@ -258,12 +271,15 @@ def _first_of(candidates: Any, is_postgresql: bool) -> CompiledQuery[_Claimed]:
     The turn is locked too, so that concurrent workers take from different users. It is locked first, because
     a row stays locked when SKIP LOCKED skips the row it is joined with.
     """
-    row, candidate = AvatarGeneration, candidates.alias("candidate")
+    # In order, so PostgreSQL looks for the rows of one candidate after the other, and stops at the first.
+    in_order = candidates.order_by(SQL("turn"), SQL("id"))
+    row, candidate = AvatarGeneration, in_order.alias("candidate")
+    is_claimable = _is_open(row, is_postgresql) & (is_queued(row) | is_running(row))
     query = (
         row.select(row, time_now(is_postgresql).alias("now"))
         .join(candidate, on=(candidate.c.id == row.id))
         .join(ClaimTurn, on=SAME_USER)
-        .where(_is_open(row, is_postgresql), is_queued(row) | is_running(row))
+        .where(_in_no_index(is_claimable))
         .order_by(candidate.c.turn, row.id)
     )
     return _locking(query, is_postgresql, ClaimTurn, row)
@@ -313,8 +329,8 @@ def _next_lost(is_postgresql: bool) -> CompiledQuery[_Claimed]:
 @compiled
 def _first_queues(is_postgresql: bool) -> CompiledQuery[Row]:
     queue = UserQueue
-    # Without the second condition, queues of which nothing can be claimed could keep all others waiting.
-    is_open = fn.EXISTS(_open_in_queue(AvatarGeneration.alias(), is_postgresql))
+    # Without the last condition, queues of which nothing can be claimed could keep all others waiting.
+    is_open = is_a_route_open() & _is_found(_first_open(is_postgresql))
     query = queue.select(queue.user_id, queue.priority).where(queue.head_id.is_null(False), is_open)
     in_order = query.order_by(queue.priority, queue.turn_time, queue.head_id).limit(_CANDIDATES)
     return CompiledQuery(in_order, lambda _: tuple)
@@ -324,7 +340,8 @@ def _first_queues(is_postgresql: bool) -> CompiledQuery[Row]:
 def _next_in_queue(is_postgresql: bool) -> CompiledQuery[_Claimed]:
     row, now = AvatarGeneration, time_now(is_postgresql).alias("now")
     of_queue = (row.user_id == parameter("user_id")) & (row.priority == parameter("priority"))
-    query = row.select(row, now).where(of_queue, _is_open(row, is_postgresql), is_queued(row))
+    is_open = _in_no_index(_is_open(row, is_postgresql))
+    query = row.select(row, now).where(of_queue, is_queued(row), is_open)
     query = query.order_by(row.id)
     return _locking(query, is_postgresql, row)
 
