@@ -17,6 +17,7 @@ from avatar_creator.enums import (
     UserOrder,
     UserOrderWord,
 )
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.values import (
     BulkCancellation,
     BulkRetry,
@@ -116,7 +117,7 @@ class AsyncOperations(AsyncNamespace):
         """
         return await self._connection.call(requests.resume_queue(route), timeout)
 
-    async def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+    async def retry_now(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Start the retry of a generation now that waits for the time of its next attempt.
 
         Args:

@@ -18,6 +18,7 @@ from avatar_creator.enums import (
     UserOrder,
     UserOrderWord,
 )
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.values import (
     BulkCancellation,
     BulkRetry,
@@ -117,7 +118,7 @@ class Operations(Namespace):
         """
         return self._connection.call(requests.resume_queue(route), timeout)
 
-    def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+    def retry_now(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Start the retry of a generation now that waits for the time of its next attempt.
 
         Args:
