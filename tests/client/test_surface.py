@@ -133,7 +133,7 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters(
 
 
 @pytest.mark.parametrize("generations", GENERATIONS)
-@pytest.mark.parametrize("method", ["create", "create_variations", "estimate", "create_and_wait"])
+@pytest.mark.parametrize("method", ["create", "create_variations", "estimate"])
 def test_every_method_that_starts_generations_takes_all_generation_parameters(
     generations: type[Any], method: str
 ) -> None:

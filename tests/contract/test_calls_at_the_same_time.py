@@ -224,6 +224,7 @@ def test_streams_without_a_token_are_bounded_for_each_machine(start: Start) -> N
         for refused in (
             health.Watch(health_pb2.HealthCheckRequest()),
             reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(())),
+            channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(iter(())),
         ):
             with pytest.raises(grpc.RpcError) as error:
                 next(refused)

@@ -147,7 +147,7 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
 
     finished = command_line.run(*command, "--reference", sarah.id, "--strength", "0.3", "--watch")
     assert finished.returncode == 0, finished.stderr
-    (avatar,) = shared_client.avatars.list(source_types="from_reference")
+    (avatar,) = shared_client.avatars.find(source_types="from_reference")
 
     assert avatar.reference_avatar_id == sarah.id
     assert facts(command_line.output("avatars", "show", avatar.id))["reference"] == sarah.id

@@ -193,7 +193,7 @@ def draw_from_text(
     submission = router.submissions()[-1]
 
     assert estimate.price_micros == price
-    for warnings in (estimate.warnings, created.warnings, drawn.warnings):
+    for warnings in (estimate.warnings, created.generation.warnings, drawn.warnings):
         assert tuple(warnings) == case.text_warnings
     assert submission["model"] == app
     if app in case.missing:
@@ -238,7 +238,7 @@ def draw_from_reference(
     recipe = client.generations.recipe(drawn.id)
 
     assert estimate.price_micros == drawn.price_micros == price
-    for warnings in (estimate.warnings, created.warnings, drawn.warnings):
+    for warnings in (estimate.warnings, created.generation.warnings, drawn.warnings):
         assert tuple(warnings) == case.reference_warnings
     assert drawn.state == COMPLETED
     assert router.submissions()[-1]["model"] == app

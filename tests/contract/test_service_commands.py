@@ -25,6 +25,7 @@ from tests.contract.conftest import RunWithSettings
 from tests.support.child_process import ChildProcess
 from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
 from tests.support.doctor import checks_of
+from tests.support.generations import final_state
 from tests.support.service import Deployment
 from tests.support.threads import Threads
 
@@ -226,7 +227,7 @@ def test_a_service_accepts_tokens_of_clocks_that_differ_by_half_a_minute(tmp_pat
             with deployment.client("sarah", **claims) as client:
                 project = client.projects.create("Spring")
                 # A watch ends with the token too.
-                client.generations.create_and_wait(project.id, "x", width=256, height=256)
+                final_state(client.generations.create(project.id, "x", width=256, height=256))
         for late in ({"iat": now + 600}, {"nbf": now + 600}, {"exp": now - 60}):
             with deployment.client("sarah", **late) as client, pytest.raises(UnauthenticatedError):
                 client.projects.create("Spring")

@@ -16,7 +16,7 @@ from avatar_creator import AvatarCreator, Generation
 from avatar_creator.channels import connect
 from tests.support.command_line import CommandLine
 from tests.support.doctor import checks_of
-from tests.support.generations import COMPLETED, PENDING, SMALLEST
+from tests.support.generations import COMPLETED, PENDING, SMALLEST, final_state
 from tests.support.postgres import OwnPostgres
 from tests.support.proxy import Proxy
 from tests.support.service import Deployment, ServiceProcess
@@ -42,14 +42,16 @@ class Shop:
 
     def draw(self) -> None:
         """Have a picture drawn, so that the duration of a generation is known."""
-        drawn = self.client.generations.create_and_wait(
-            self.project_id, "a woman", width=SMALLEST, height=SMALLEST
+        drawn = final_state(
+            self.client.generations.create(self.project_id, "a woman", width=SMALLEST, height=SMALLEST)
         )
         assert drawn.project_id == self.project_id
 
     def create(self) -> Generation:
         """Create a generation."""
-        return self.client.generations.create(self.project_id, "a man", width=SMALLEST, height=SMALLEST)
+        return self.client.generations.create(
+            self.project_id, "a man", width=SMALLEST, height=SMALLEST
+        ).generation
 
     def expects(self) -> bool:
         """Return whether an estimate has an expected time; if not, it must have the warning."""

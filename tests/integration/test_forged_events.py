@@ -42,7 +42,7 @@ def client(distributed: Deployment, user: str) -> Iterator[AvatarCreator]:
 @pytest.fixture
 def generation(client: AvatarCreator) -> Generation:
     """A pending generation."""
-    return client.generations.create(client.projects.create("Forged").id, "a calm man")
+    return client.generations.create(client.projects.create("Forged").id, "a calm man").generation
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 import avatar_creator_server
 from avatar_creator.v1 import (
@@ -50,6 +49,8 @@ from avatar_creator_server.api.servicers.health import HealthService
 from avatar_creator_server.api.servicers.operations import OperationsService
 from avatar_creator_server.api.servicers.presets import PresetService
 from avatar_creator_server.api.servicers.projects import ProjectService
+from avatar_creator_server.api.servicers.reflection import SERVICE_NAMES as REFLECTION_NAMES
+from avatar_creator_server.api.servicers.reflection import ReflectionService
 from avatar_creator_server.api.servicers.usage import UsageService
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.api.transfers import Transfers
@@ -210,10 +211,7 @@ class AvatarServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         if core.settings.reflection == "on":
-            names = (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-                reflection.aio.ReflectionServicer(names), server
-            )
+            ReflectionService((*SERVICE_NAMES, health_name, *REFLECTION_NAMES)).add_to_server(server)
         handlers.require_all()
         return handlers
 

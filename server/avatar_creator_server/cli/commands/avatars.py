@@ -44,7 +44,8 @@ def list_avatars(
     """List your avatars, newest first."""
     # One more than is shown, to find out whether there are more.
     page_size = min(limit + 1, LARGEST_PAGE)
-    found = list(islice(session.client.avatars.list(project, query=query, page_size=page_size), limit + 1))
+    matching = session.client.avatars.find(project=project, query=query, page_size=page_size)
+    found = list(islice(matching, limit + 1))
     session.print_list(found[:limit], tables.avatars)
     if len(found) > limit:
         session.note("there are more results; show them with a higher --limit")

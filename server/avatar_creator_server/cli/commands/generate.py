@@ -171,7 +171,7 @@ def generate(
     started = session.client.generations.create_variations(
         project or _newest_project(session) or _new_project(session), count=variations, **parameters
     )
-    report(session, started, watch=watch, files=files)
+    report(session, [each.generation for each in started], watch=watch, files=files)
 
 
 def _print_estimate(session: Session, project: str, variations: int, parameters: dict[str, Any]) -> None:

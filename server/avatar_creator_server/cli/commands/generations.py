@@ -110,7 +110,8 @@ def retry_generations(
     """Start failed or cancelled generations again: these, or for operators all failed ones that match."""
     chosen = _selection(generation_ids, user, project, state, reason, priority, older_than, dry_run)
     if chosen is None:
-        _change(session, generation_ids or [], session.client.generations.retry, "retried")
+        retry = session.client.generations.retry
+        _change(session, generation_ids or [], lambda each: retry(each).generation, "retried")
         return
     result = session.client.operations.bulk_retry(**chosen, max_count=most)
     session.print_result(result, _sentence_and_ids("retry", dry_run))
