@@ -642,7 +642,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: The secret is missing or incomplete.
         """
-        return self._existing_secret() or generate_secret(self.secret_file)
+        return self.existing_secret() or generate_secret(self.secret_file)
 
     def require_signing_secret(self) -> None:
         """Check that `signing_secret` has a secret to return, or can generate one.
@@ -650,10 +650,14 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: The secret is missing or incomplete.
         """
-        self._existing_secret()
+        self.existing_secret()
 
-    def _existing_secret(self) -> str | None:
-        """Return the secret, or None if the embedded service has not generated its own yet."""
+    def existing_secret(self) -> str | None:
+        """Return the secret, or None if the embedded service has not generated its own yet.
+
+        Raises:
+            SettingsError: The secret is missing or incomplete.
+        """
         if self.jwt_secret:
             return self.jwt_secret
         if not self.embedded:
