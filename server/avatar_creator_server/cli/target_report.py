@@ -57,7 +57,7 @@ _PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """What a running server says."""
+    """The answers of a running server."""
 
     results: list[CheckResult]
     workers: tuple[Worker, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -51,6 +52,15 @@ _S3_RETRIES: RetryConfig = {
 }
 """Few retries, because a caller waits. The default is ten over three minutes, longer than a call may take."""
 
+_REFUSALS = {
+    "NoSuchBucket": "the storage has no such bucket: create it, or check the name and AWS_ENDPOINT_URL",
+    "InvalidAccessKeyId": "the storage does not know the key: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the storage refuses the key: check AWS_SECRET_ACCESS_KEY",
+}
+"""Codes of answers that stay the same until someone changes the settings, and our words for them.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+_REFUSAL = re.compile("|".join(_REFUSALS))
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _REMOVED_AT_ONCE = 16
 """Files that one job removes at the same time."""
@@ -266,6 +276,20 @@ class Files:
         return await asyncio.to_thread(
             remove_temporary, folder, older_than_seconds=ORPHAN_AGE.total_seconds()
         )
+
+    async def require_accepted(self) -> None:
+        """Check that the bucket of a storage exists and accepts the keys. Nothing is written.
+
+        A storage that does not answer, or that answers with another error, passes: it may recover.
+
+        Raises:
+            SettingsError: There is no such bucket, or the keys are wrong.
+        """
+        try:
+            await self.store.list_with_delimiter_async(f"{FOLDER}/.none/")
+        except (BaseError, OSError) as error:
+            if refusal := _REFUSAL.search(str(error)):
+                raise SettingsError(f"STORAGE_URL: {_REFUSALS[refusal[0]]}") from error
 
     async def check(self) -> None:
         """Write, read and remove a small file.

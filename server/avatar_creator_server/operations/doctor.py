@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -18,8 +16,7 @@ from functools import partial
 import httpx
 import structlog
 from peewee import PeeweeException
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
@@ -44,6 +41,7 @@ from avatar_creator_server.operations.checks import (
 )
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.moderation_check import check_picture_moderation
+from avatar_creator_server.operations.redis_problems import redis_problem
 from avatar_creator_server.operations.setting_sources import describe_sources
 from avatar_creator_server.operations.start_up import StartUp, StartUpCheck, has_database
 from avatar_creator_server.operations.unused_settings import unused_settings
@@ -55,6 +53,8 @@ log = structlog.get_logger()
 
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
+_OF_ROWS = ("workers", "generations")
+"""Checks that only read rows."""
 
 
 async def run_checks(
@@ -83,7 +83,7 @@ async def run_checks(
         ask_own_server=ask_own_server,
     )
     try:
-        results = {"version": _version(), "sources": describe_sources(settings)}
+        results = {"version": _version(), "sources": describe_sources(settings, os.environ)}
         for check in start_up_checks:
             earlier = results.get(check.name)
             if earlier is None or earlier.passed:
@@ -95,32 +95,23 @@ async def run_checks(
                 return list(results.values())
         core, database = start.core, results["database"]
         if database.passed:
-            database = results["database"] = await _guarded("database", lambda: _check_database(core))
+            database = results["database"] = await _guarded("database", partial(_check_database, core))
         has_tables = database.passed
-
-        async def apps() -> CheckResult:
-            return await check_apps(core, stores=has_tables)
-
-        async def provider() -> CheckResult:
-            return await _check_provider(core, require_installed, has_tables=has_tables)
-
-        async def storage() -> CheckResult:
-            return await _check_storage(core, has_tables=has_tables)
-
-        async def moderation() -> CheckResult:
-            return await check_picture_moderation(settings, try_classifier)
-
-        results["queue"] = await _guarded("queue", lambda: _check_queue(core))
-        for name, of_rows in (("workers", _check_workers), ("generations", _check_generations)):
-            results[name] = (
-                await _guarded(name, partial(of_rows, core))
-                if has_tables
-                else unknown(name, "unknown until the check database passes", database.fix)
-            )
-        results["storage"] = await _guarded("storage", storage)
-        results["provider"] = await _guarded("provider", provider)
+        checks: dict[str, Callable[[], Awaitable[CheckResult]]] = {
+            "queue": partial(_check_queue, core),
+            "workers": partial(_check_workers, core),
+            "generations": partial(_check_generations, core),
+            "storage": partial(_check_storage, core, has_tables=has_tables),
+            "provider": partial(_check_provider, core, require_installed, has_tables=has_tables),
+        }
         if core.current_routes.depend_on_mapping:
-            results["apps"] = await _guarded("apps", apps)
+            checks["apps"] = partial(check_apps, core, stores=has_tables)
+        for name, examine in checks.items():
+            if name in _OF_ROWS and not has_tables:
+                results[name] = unknown(name, "unknown until the check database passes", database.fix)
+            elif name not in results:  # `serve` accepts what it checks of this part
+                results[name] = await _guarded(name, examine)
+        moderation = partial(check_picture_moderation, settings, try_classifier)
         return [
             *results.values(),
             *await _check_model(core),
@@ -135,13 +126,18 @@ async def run_checks(
 def refused_settings(error: SettingsError) -> list[CheckResult]:
     """Return the results if a setting is invalid: the other checks need valid ones."""
     found, fix = advice_apart(str(error))
-    return [_version(), describe_sources(None), CheckResult("settings", False, found, fix)]
+    return [_version(), describe_sources(None, os.environ), CheckResult("settings", False, found, fix)]
 
 
 async def _guarded(name: str, check: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
-    """Return the result of a check. One that ends with a defect has not passed, and the others go on."""
+    """Return the result of a check. One that ends with an error has not passed, and the others go on."""
     try:
         return await check()
+    except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
+        cause = error.__cause__ or error
+        log.warning("check_failed", check=name, error=repr(cause))
+        found = f"unknown, because the database does not return its rows: {database_problem(cause)}"
+        return unknown(name, found, "check the database, and run this again")
     except Exception as error:  # of any type: a report of all other checks is worth more than a traceback
         log.error("check_defective", check=name, exc_info=error)
         return unknown(
@@ -288,16 +284,13 @@ async def _check_queue(core: Core) -> CheckResult:
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
         log.warning("check_failed", check="queue", error=repr(error))
-        return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
+        return CheckResult("queue", False, f"Redis cannot be used: {redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
 
 
 async def _check_workers(core: Core) -> CheckResult:
-    try:
-        workers = await within_limit(core.workers.list_all)
-        pauses = await within_limit(lambda: core.database.read(read_pauses))
-    except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
-        return _unreadable("workers", error)
+    workers = await within_limit(core.workers.list_all)
+    pauses = await within_limit(lambda: core.database.read(read_pauses))
     live = [worker for worker in workers if not worker.lost]
     lost = [worker for worker in workers if worker.lost]
     paused = [pause.sentence for pause in pauses]
@@ -334,13 +327,6 @@ async def _check_workers(core: Core) -> CheckResult:
     return CheckResult("workers", bool(drawing), "; ".join(found), "; ".join(fixes))
 
 
-def _unreadable(name: str, error: Exception) -> CheckResult:
-    cause = error.__cause__ or error
-    log.warning("check_failed", check=name, error=repr(cause))
-    found = f"unknown, because the database does not return its rows: {database_problem(cause)}"
-    return unknown(name, found, "check the database, and run this again")
-
-
 def _embedded_state(live: Sequence[WorkerRecord], lost: Sequence[WorkerRecord]) -> str:
     if live:
         return "which runs"
@@ -357,11 +343,8 @@ def _ago(unseen: timedelta) -> str:
 
 
 async def _check_generations(core: Core) -> CheckResult:
-    try:
-        figures = await within_limit(lambda: core.database.read(read_queue_figures, core.database))
-        wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
-    except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
-        return _unreadable("generations", error)
+    figures = await within_limit(lambda: core.database.read(read_queue_figures, core.database))
+    wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
     due, waiting = (
         sum(number for (_, state), number in figures.depth.items() if state == counted)
         for counted in ("due", "waiting")
@@ -516,24 +499,3 @@ async def _check_reachable(model: str, url: str, variable: str) -> CheckResult:
         found = f"{model}; {url} does not answer: {http_problem(error)}"
         return CheckResult("provider", False, found, fix)
     return CheckResult("provider", True, f"{model}; {url} answers; the key was not tested")
-
-
-def _redis_problem(error: Exception) -> str:
-    # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
-    match error:
-        case AuthenticationError():
-            return "it refuses the user or the password"
-        case ResponseError():
-            return "it refuses a command: check the user's permissions and the number of the database"
-        case TimeoutError() | RedisTimeoutError():
-            return "it does not answer in time"
-    match error.__cause__ or error.__context__ or error:
-        case ssl.SSLCertVerificationError() as cause:
-            return f"its certificate is not trusted: {cause.verify_message}"
-        case ssl.SSLError():
-            return "the TLS handshake failed, as with a server without TLS"
-        case OSError(errno=int(number)) if number > 0:
-            return f"no connection to its address: {os.strerror(number)}"
-        case socket.gaierror():
-            return "its host name cannot be resolved"
-    return "no connection to its address"

@@ -1,12 +1,13 @@
 """The conditions without which a server does not start: one list, in order.
 
 `serve` runs it and refuses to start at the first failure. `doctor` runs all of it and reports each check. So
-whatever `serve` refuses, `doctor` reports with the same sentence. A check creates and changes nothing.
+`doctor` reports each refusal of `serve` with the same sentence. A check creates and changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 import peewee
+from redis.exceptions import RedisError
 
 from avatar_creator_server.addresses import reachable
 from avatar_creator_server.database.connection import Database
@@ -33,6 +35,7 @@ from avatar_creator_server.operations.listening import (
     require_probe_socket,
     require_shared_ports,
 )
+from avatar_creator_server.operations.redis_problems import redis_problem, refuses
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
 from avatar_creator_server.settings.folders import require_lockable, require_writable_folder
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from avatar_creator_server.core import Core
 
 _OWN_METRIC = b"avatar_creator_"
+_STORAGE_SECONDS = 3.0
+"""Maximum time for which a start waits for the storage, which may be away."""
 _MOST_METRICS_BYTES = 4 * 1024 * 1024
 
 
@@ -233,6 +238,29 @@ def _require_folder(variable: str, folder: Path) -> None:
         ) from error
 
 
+async def _require_queue(start: StartUp) -> str:
+    settings = start.settings
+    if settings.embedded:
+        return ""
+    try:
+        await start.core.notifier.ping()
+    except (RedisError, OSError, TimeoutError) as error:
+        if refuses(error):
+            raise SettingsError(
+                f"Redis cannot be used: {redis_problem(error)}: check {settings.redis_variable}"
+            ) from error
+        # A server works without Redis, and finds it when it is back.
+    return ""
+
+
+async def _require_storage(start: StartUp) -> str:
+    if start.settings.storage_url:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STORAGE_SECONDS):
+                await start.core.files.require_accepted()
+    return ""
+
+
 async def _require_database(start: StartUp) -> str:
     database, path = start.core.database, start.database_file
     if path is None:
@@ -280,5 +308,7 @@ SERVER_CHECKS = (
     *SETTINGS_CHECKS,
     StartUpCheck("settings", _require_parts),
     StartUpCheck("database", _require_database),
+    StartUpCheck("queue", _require_queue),
+    StartUpCheck("storage", _require_storage),
 )
 """Checks of every server."""

@@ -454,7 +454,8 @@ class Settings(BaseSettings):
         return self.data_path / "jwt-secret"
 
     @property
-    def _redis_variable(self) -> str:
+    def redis_variable(self) -> str:
+        """Variable that says where Redis is."""
         return "REDIS_URL" if self.redis_url else "REDIS_HOST"
 
     @property
@@ -494,9 +495,9 @@ class Settings(BaseSettings):
         if self.embedded:
             if self.redis:
                 raise SettingsError(
-                    f"{self._redis_variable} is set, but the database is SQLite, which only one process can "
+                    f"{self.redis_variable} is set, but the database is SQLite, which only one process can "
                     "use: set DATABASE_URL to a PostgreSQL database, or unset "
-                    f"{self._redis_variable} to run the embedded service"
+                    f"{self.redis_variable} to run the embedded service"
                 )
             if self.storage_url:
                 raise SettingsError(

@@ -293,6 +293,7 @@ def _check_service(as_json: bool) -> bool:
     from avatar_creator_tasks.picture_moderation import try_classifier
     from avatar_creator_tasks.providers.factory import require_installed
 
+    settings = None
     try:
         settings = _settings()
     except SettingsError as error:
@@ -309,7 +310,8 @@ def _check_service(as_json: bool) -> bool:
         )
     results = without_secrets(results)
     if as_json:
-        typer.echo(checks_as_json(results, settings=[asdict(each) for each in used_settings()]))
+        used = used_settings(settings, os.environ)
+        typer.echo(checks_as_json(results, settings=[asdict(each) for each in used]))
     else:
         print_checks(results, _output)
     return all(result.passed for result in results)
