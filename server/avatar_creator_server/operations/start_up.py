@@ -39,6 +39,7 @@ from avatar_creator_server.operations.redis_problems import redis_problem, refus
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
 from avatar_creator_server.settings.folders import require_lockable, require_writable_folder
+from avatar_creator_server.shared.http import NO_COMPRESSION
 
 if TYPE_CHECKING:
     from avatar_creator_server.core import Core
@@ -203,7 +204,7 @@ async def _has_own_metrics(address: str) -> bool:
         async with (
             asyncio.timeout(ANSWER_SECONDS),
             httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS) as http,
-            http.stream("GET", f"http://{reachable(address)}/metrics") as response,
+            http.stream("GET", f"http://{reachable(address)}/metrics", headers=NO_COMPRESSION) as response,
         ):
             async for chunk in response.aiter_raw():
                 content += chunk
