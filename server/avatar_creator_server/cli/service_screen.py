@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -14,8 +15,6 @@ from avatar_creator import Queue, RunningAttempt, UserActivity, Worker, WorkerSt
 from avatar_creator_server.cli.format import age, dollars, label, printable
 
 _GAP = 2
-_TABLE_GAP = 4
-"""Columns between the two tables of the queue."""
 _FEWEST_USERS = 3
 _MIN_USER_WIDTH = 8
 
@@ -33,29 +32,32 @@ class Snapshot:
     """Cost of the attempts of the current UTC day, in millionths of a US dollar."""
 
 
-def screen(shown: Snapshot, *, title: str, problem: str = "", height: int | None = None) -> RenderableType:
+def screen(
+    shown: Snapshot, *, server: str, hint: str = "", problem: str = "", console: Console | None = None
+) -> RenderableType:
     """Return the snapshot as text.
 
     Args:
         shown: The snapshot.
-        title: First line, before the time.
+        server: Address of the server.
+        hint: Keys that the person can press; empty for none.
         problem: Warning, such as that the service does not answer; empty for none.
-        height: Number of lines; what does not fit is counted. None: everything.
+        console: Terminal that shows it; what does not fit is counted. None: everything.
     """
-    above: list[RenderableType] = [_line(title, f"{shown.time.astimezone():%H:%M:%S}")]
+    above: list[RenderableType] = [_line(server, f"{shown.time.astimezone():%H:%M:%S}", hint)]
     if problem:
         above.append(_line(problem, style="bold red"))
     above.append(_totals(shown))
-    above += _pauses(shown)
+    above += [*_warnings(shown), *_pauses(shown)]
     failures = _failures(shown.queue)
-    # The head of the tables, three priorities, and blank lines around the three parts.
-    rest = None if height is None else height - len(above) - 7 - 1
+    rest = None
+    if console is not None:
+        # Without the head of the table, its three priorities, and blank lines around the three parts.
+        rest = console.height - len(above) - 7 - len(failures.wrap(console, console.width))
     users = shown.users if rest is None else shown.users[: max(_FEWEST_USERS, rest // 3)]
     more_users = 0 if rest is None else max(0, len(users) - len(shown.queue.depths))
-    queue = Table.grid(padding=(0, _TABLE_GAP, 0, 0))
-    queue.add_row(_depths(shown), _users(users) if users else "")
     lines = None if rest is None else max(1, rest - more_users)
-    return Group(*above, "", queue, "", failures, "", *_workers(shown, lines))
+    return Group(*above, "", _queue(shown, users), "", failures, "", *_workers(shown, lines))
 
 
 def _line(*parts: str, style: str = "") -> Text:
@@ -65,18 +67,21 @@ def _line(*parts: str, style: str = "") -> Text:
 
 
 def _totals(shown: Snapshot) -> Text:
-    live = [worker for worker in shown.workers if worker.state == WorkerState.LIVE]
-    lost = [worker for worker in shown.workers if worker.state == WorkerState.LOST]
-    slots = sum(worker.slots for worker in live)
-    text = Text(f"running {shown.queue.running_count:,} of {slots:,} slots", no_wrap=True)
-    if not live:
-        text.append("   no worker is live", "bold red")
-    if lost:
-        text.append(f"   workers lost {len(lost):,}", "bold red")
-    if shown.queue.abandoned_count:
-        text.append(f"   abandoned {shown.queue.abandoned_count:,}", "bold red")
-    text.append(f"   price today {dollars(shown.price_today_micros)}")
-    return text
+    slots = sum(worker.slots for worker in shown.workers if worker.state != WorkerState.LOST)
+    running = f"running {shown.queue.running_count:,} of {slots:,} slots"
+    return Text(f"{running}   price today {dollars(shown.price_today_micros)}", no_wrap=True)
+
+
+def _warnings(shown: Snapshot) -> list[RenderableType]:
+    """Return one line with what is wrong with the workers; none if nothing is."""
+    states = [worker.state for worker in shown.workers]
+    lost, abandoned = states.count(WorkerState.LOST), shown.queue.abandoned_count
+    warnings = [
+        "" if WorkerState.LIVE in states else "no worker takes generations",
+        f"{lost:,} worker{'' if lost == 1 else 's'} lost" if lost else "",
+        f"{abandoned:,} generation{'' if abandoned == 1 else 's'} abandoned" if abandoned else "",
+    ]
+    return [_line(", ".join(filter(None, warnings)), style="bold red")] if any(warnings) else []
 
 
 def _pauses(shown: Snapshot) -> list[RenderableType]:
@@ -99,22 +104,25 @@ def _failures(queue: Queue) -> Text:
     return text
 
 
-def _depths(shown: Snapshot) -> Table:
-    table = _table(Column("queue"), _numbers("due"), _numbers("retrying"), _numbers("oldest"))
-    for depth in shown.queue.depths:
-        table.add_row(
-            label(depth.priority),
-            f"{depth.due_count:,}",
-            f"{depth.delayed_count:,}",
-            age(depth.oldest_due_time, shown.time),
-        )
-    return table
-
-
-def _users(users: Sequence[UserActivity]) -> Table:
-    table = _table(Column("user", min_width=_MIN_USER_WIDTH), _numbers("due"), _numbers("running"))
-    for user in users:
-        table.add_row(_name(user.user_id), f"{user.due_count:,}", f"{user.processing_count:,}")
+def _queue(shown: Snapshot, users: Sequence[UserActivity]) -> Table:
+    """Return the queue by priority, and next to it by user."""
+    # Only the users' column gets narrower: the others hold numbers.
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("queue", no_wrap=True)
+    for name in ("due", "retrying", "oldest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if users:
+        table.add_column("  user", min_width=_MIN_USER_WIDTH)
+        for name in ("due", "running"):
+            table.add_column(name, justify="right", no_wrap=True)
+    for depth, user in zip_longest(shown.queue.depths, users):
+        cells: list[RenderableType] = ["", "", "", ""]
+        if depth:
+            oldest = age(depth.oldest_due_time, shown.time)
+            cells = [label(depth.priority), f"{depth.due_count:,}", f"{depth.delayed_count:,}", oldest]
+        if user:
+            cells += [_name(f"  {user.user_id}"), f"{user.due_count:,}", f"{user.processing_count:,}"]
+        table.add_row(*cells)
     return table
 
 
@@ -169,7 +177,7 @@ def _attempts(attempts: Sequence[RunningAttempt], now: datetime) -> Table:
         Column(min_width=9, no_wrap=True),
         Column(min_width=5, justify="right", no_wrap=True),
         Column(min_width=4, justify="right", no_wrap=True),
-        Column(no_wrap=True, min_width=_MIN_USER_WIDTH),
+        Column(min_width=_MIN_USER_WIDTH),
         padding=(0, _GAP, 0, 0),
     )
     for attempt in attempts:
@@ -184,16 +192,7 @@ def _attempts(attempts: Sequence[RunningAttempt], now: datetime) -> Table:
     return table
 
 
-def _table(*columns: Column) -> Table:
-    table = Table(*columns, box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column in table.columns:
-        column.no_wrap = True
-    return table
-
-
-def _numbers(name: str) -> Column:
-    return Column(name, justify="right", min_width=len(name))
-
-
 def _name(text: str) -> Text:
-    return Text(printable(text), no_wrap=True, overflow="ellipsis")
+    """Return a name, with the blanks before it, on one line that is shortened to its column."""
+    blanks = len(text) - len(text.lstrip())
+    return Text(f"{' ' * blanks}{printable(text)}", no_wrap=True, overflow="ellipsis")

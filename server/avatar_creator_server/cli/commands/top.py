@@ -46,20 +46,21 @@ def top(
     service = _Service(session.client)
     if session.as_json or not session.output.is_terminal:
         snapshot = service.look()
-        document = {
-            part.name: getattr(snapshot, part.name) for part in fields(snapshot) if part.name != "time"
-        }
-        session.print_result(document, lambda _: screen(snapshot, title=session.server))
+        document = {part.name: getattr(snapshot, part.name) for part in fields(snapshot)}
+        document["time"] = snapshot.time.isoformat()
+        session.print_result(document, lambda _: screen(snapshot, server=session.server))
         return
     snapshot, problem = service.look(), ""
     with (
         pressed_keys() as wait_for_key,
         Live(console=session.output, screen=True, auto_refresh=False) as live,
     ):
-        title = f"{session.server}  every {interval:g} s, q ends"
+        hint = f"every {interval:g} s, q ends"
         while True:
-            height = session.output.height
-            live.update(screen(snapshot, title=title, problem=problem, height=height), refresh=True)
+            shown = screen(
+                snapshot, server=session.server, hint=hint, problem=problem, console=session.output
+            )
+            live.update(shown, refresh=True)
             if _wait_for_end(wait_for_key, interval):
                 return
             try:
