@@ -45,7 +45,7 @@ Limit = Annotated[int, typer.Option(metavar="COUNT", help="List at most this man
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 ExpectedRevision = Annotated[
-    int,
+    int | None,
     typer.Option(
         metavar="NUMBER",
         help="Change nothing unless this is the current revision, which `--json` prints.",

@@ -47,7 +47,8 @@ def _parser(kind: type[Word]) -> Callable[[str], Word]:
 
 def _completion(kind: type[Word]) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
-        begun = incomplete.replace("-", "_").casefold()
-        return [word.value for word in kind if word.casefold().startswith(begun)]
+        # The shell offers only what continues the typed text, which may have hyphens.
+        spelled = (word.replace("_", "-") if "-" in incomplete else str(word) for word in kind)
+        return [word for word in spelled if word.startswith(incomplete)]
 
     return complete

@@ -115,7 +115,7 @@ def update(
             show_default=False,
         ),
     ] = None,
-    expected_revision: ExpectedRevision = 0,
+    expected_revision: ExpectedRevision = None,
 ) -> None:
     """Change the name, attributes and persona of an avatar. What you leave out stays as it is."""
     cleared = clear or []
@@ -126,7 +126,7 @@ def update(
         raise CommandError("give at least one change, for example --name or --hair-color")
     fields = {path.partition(".")[0]: {} for path in cleared} | person.fields
     avatar = session.client.avatars.update(
-        avatar_id, name=name, **fields, paths=paths, expected_revision=expected_revision
+        avatar_id, name=name, **fields, paths=paths, expected_revision=expected_revision or 0
     )
     session.print_result(
         avatar, lambda updated: f"Updated {updated.name} ({updated.id}), now revision {updated.revision}."

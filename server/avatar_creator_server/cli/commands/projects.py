@@ -56,14 +56,14 @@ def update_project(
             show_default=False,
         ),
     ] = None,
-    expected_revision: ExpectedRevision = 0,
+    expected_revision: ExpectedRevision = None,
 ) -> None:
     """Change the name and description of a project. What you leave out stays as it is."""
     if name is description is None:
         raise CommandError("give --name or --description, or both")
     session.print_result(
         session.client.projects.update(
-            project_id, name=name, description=description, expected_revision=expected_revision
+            project_id, name=name, description=description, expected_revision=expected_revision or 0
         ),
         lambda project: f"Updated project {project.name} ({project.id}), now revision {project.revision}.",
     )
