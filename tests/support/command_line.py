@@ -25,6 +25,9 @@ SMALL = ("--width", "256", "--height", "256")
 FinishedCommand = subprocess.CompletedProcess[str]
 
 _TERMINAL_SECONDS = 60.0
+_OTHER_SCREEN, _FIRST_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+"""Sequences that switch to the alternate screen of a terminal and back."""
+_HIDDEN_CURSOR, _CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class CommandLine:
@@ -87,18 +90,32 @@ class CommandLine:
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         )
 
-    def terminal_output(self, *arguments: str, columns: int) -> str:
-        """Run a command that succeeds in a terminal of this width, and return the text that it shows."""
+    def terminal_output(
+        self, *arguments: str, columns: int, prompt: str = "", typed: str = "", status: int = 0
+    ) -> str:
+        """Run a command in a terminal of this width, and return the text that it shows.
+
+        Args:
+            arguments: The command.
+            columns: Width of the terminal.
+            prompt: Text of the command after which the person types; empty for none.
+            typed: The text that the person types.
+            status: Exit status that the command must have.
+        """
         terminal, end = pty.openpty()
         termios.tcsetwinsize(end, (50, columns))
+        before = termios.tcgetattr(end)
         try:
             with self.start(*arguments, stdin=end, stdout=end, stderr=end) as process:
                 os.close(end)
-                shown = _read_to_end(terminal)
+                shown = _read_to_end(terminal, prompt.encode(), typed.encode())
+                assert termios.tcgetattr(terminal) == before
         finally:
             os.close(terminal)
+        assert shown.count(_OTHER_SCREEN) == shown.count(_FIRST_SCREEN)
+        assert shown.rfind(_HIDDEN_CURSOR) <= shown.rfind(_CURSOR)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
-        assert process.returncode == 0, text
+        assert process.returncode == status, text
         return text
 
 
@@ -119,7 +136,8 @@ def printed(finished: FinishedCommand) -> str:
     return " ".join(text.split())
 
 
-def _read_to_end(terminal: int) -> bytes:
+def _read_to_end(terminal: int, prompt: bytes, typed: bytes) -> bytes:
+    """Read until the command has closed its end of the terminal; type after the prompt."""
     shown = b""
     deadline = time.monotonic() + _TERMINAL_SECONDS
     while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -130,4 +148,7 @@ def _read_to_end(terminal: int) -> bytes:
         if not chunk:
             return shown
         shown += chunk
+        if typed and prompt in shown:
+            os.write(terminal, typed)
+            typed = b""
     raise TimeoutError(f"the command still ran after {_TERMINAL_SECONDS:g} s: {shown!r}")
