@@ -58,9 +58,7 @@ def print_changes(session: Session, states: Iterable[Generation]) -> None:
             continue
         progress = f" {state.progress_percent} %" if state.state == GenerationState.PROCESSING else ""
         facts = [f"{_activity(state)}{progress}", printable(state.avatar_name), _outlook(state)]
-        session.print_sentence(
-            f"{local_time(state.update_time)}  {state.id}  {', '.join(filter(None, facts))}"
-        )
+        session.print_sentence(f"{local_time(state.update_time)} {state.id} {', '.join(filter(None, facts))}")
 
 
 def _print_started(session: Session, started: Sequence[Generation]) -> None:
