@@ -99,8 +99,7 @@ def _failures(queue: Queue) -> Text:
         return Text("nothing failed in the last hour", "dim")
     text = Text("failed in the last hour")
     for failure in queue.recent_failures:
-        # A number and its reason stay on one line.
-        text.append(f"   {failure.generation_count:,}\N{NO-BREAK SPACE}{printable(failure.reason)}", "red")
+        text.append(f"   {failure.generation_count:,} {printable(failure.reason)}", "red")
     return text
 
 
