@@ -256,7 +256,7 @@ def test_pictures_in_another_folder_are_a_failure(embedded: Deployment, user: st
     embedded.start()
     with embedded.client(user) as client:
         project = client.projects.create("Spring")
-        client.generations.create_and_wait(project.id, "a woman", width=256, height=256)
+        client.generations.create(project.id, "a woman", width=256, height=256).wait()
     embedded.servers[0].terminate()
     embedded.settings["UPLOAD_PATH"] = str(embedded.data_path / "elsewhere")
 

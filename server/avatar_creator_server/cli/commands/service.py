@@ -34,11 +34,12 @@ _LONGEST_TOKEN_SECONDS = 100 * 365 * 86_400
 
 _SERVE_PROCESS = "serve-process"
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Role = Literal["ops"]
 T = TypeVar("T")
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator serve --processes 4")
 def serve(
     processes: Annotated[
         int | None,
@@ -88,7 +89,7 @@ def serve_process(number: int) -> None:
     _run_until_signal(lambda finish: serve_until(settings, finish, process))
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator worker")
 def worker() -> None:
     """Start a worker: it draws up to two pictures at a time and does the background jobs of the servers."""
     from avatar_creator_server.core import Core
@@ -110,8 +111,8 @@ def worker() -> None:
     _run_until_signal(lambda finish: work(core, finish))
 
 
-@commands.command(rich_help_panel=_PANEL)
-def migrate() -> None:
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator migrate")
+def migrate(as_json: AsJson = False) -> None:
     """Update the database to this version's schema; it is safe to run at any time."""
     from avatar_creator_server.database.connection import open_database
     from avatar_creator_server.database.migrator import migrate as migrate_database
@@ -122,12 +123,17 @@ def migrate() -> None:
     if settings.migrate_database_url:
         require_direct(url)
     applied = migrate_database(open_database(url))
+    if as_json:
+        typer.echo(json.dumps({"applied": applied}))
+        return
     for name in applied:
         _output.print(f"applied {name}")
     _output.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(
+    rich_help_panel=_PANEL, epilog="Example: avatar-creator token --user sarah --expires-in 3600"
+)
 def token(
     user: Annotated[str, typer.Option(metavar="USER_ID", help="The user whose token it is.")],
     expires_in: Annotated[
@@ -148,6 +154,7 @@ def token(
         Role | None,
         typer.Option(help="Allow reading all users' data, and cancelling and retrying their generations."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print a token for a user, signed with JWT_SECRET or with the embedded service's own secret."""
     from avatar_creator_server.api.tokens import mint_token
@@ -164,7 +171,8 @@ def token(
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
     new_secret = settings.embedded and not settings.jwt_secret and not settings.secret_file.exists()
-    typer.echo(mint_token(settings, user, expires_in, app_id=app_id or "", role=role or ""))
+    token = mint_token(settings, user, expires_in, app_id=app_id or "", role=role or "")
+    typer.echo(json.dumps({"token": token}) if as_json else token)
     if new_secret:
         _errors.print(
             f"note: no service has run in {escape(str(settings.data_path.absolute()))} yet; "
@@ -173,7 +181,7 @@ def token(
         )
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator demo --folder avatar-creator-demo")
 def demo(
     folder: Annotated[
         Path | None,
@@ -213,7 +221,7 @@ def demo(
         raise
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator doctor")
 def doctor(
     files: Annotated[
         bool,
