@@ -294,7 +294,7 @@ class TestGroup:
             ]
 
     def test_cancelling_it_leaves_out_those_that_have_ended(self, group: Any, server: ScriptedServer) -> None:
-        """One has ended as the group knows, and one as only the service knows."""
+
         server.script(
             "CancelGeneration",
             [CancelGenerationResponse(generation=generation(2, CANCELLED, "g1"))],
@@ -326,7 +326,7 @@ class TestReconnecting:
         assert [event.delay for event in events] == time.slept
         assert all(isinstance(event.error, UnavailableError) for event in events)
 
-    def test_handles_groups_and_watches_of_many_tell_it_too(
+    def test_handles_and_watches_of_many_report_it_too(
         self, handle: Any, client: Any, server: ScriptedServer
     ) -> None:
         events: list[ReconnectEvent] = []

@@ -92,12 +92,14 @@ class TestUpload:
         class Met(BytesIO):
             """A file whose first read waits until three files are being read."""
 
+            waited = False
+
             def read(self, size: int | None = -1, /) -> bytes:
                 with lock:
-                    first = id(self) not in open_now and self.tell() == 0
                     open_now.add(id(self))
                     most.append(len(open_now))
-                if first:
+                if not self.waited:
+                    self.waited = True
                     together.wait(10)
                 data = super().read(size)
                 if not data:

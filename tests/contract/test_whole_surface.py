@@ -292,7 +292,7 @@ def cancel_generation(studio: Studio) -> None:
 
 def retry_generation(studio: Studio) -> None:
     cancelled = studio.create_cancelled()
-    retry = studio.client.generations.retry(cancelled.id)
+    retry = studio.client.generations.retry(cancelled.id).generation
     assert (retry.retry_of, retry.prompt, retry.options) == (
         cancelled.id,
         cancelled.prompt,

@@ -62,8 +62,9 @@ def generate(
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="AVATAR_ID",
-            help="Start from the picture of this avatar of yours. Several pictures of a person: repeat it.",
+            metavar="AVATAR_ID|FILE",
+            help="Start from the picture of this avatar of yours, or of this file, which is uploaded first. "
+            "Several pictures of a person: repeat it.",
         ),
     ] = None,
     strength: Annotated[
