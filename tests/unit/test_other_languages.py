@@ -1,4 +1,4 @@
-"""What clients in other languages start from: `buf.gen.yaml`, and the examples of `docs/clients.md`."""
+"""Clients in other languages: the example `buf.gen.yaml`, and the names in `docs/clients.md`."""
 
 from __future__ import annotations
 
