@@ -97,10 +97,10 @@ def test_a_script_does_the_main_use_case_with_json(
 
     for action in ("generate_poses", "generate_poses", "export"):
         shared_client.usage.record(face["id"], app_id="pose-generator", action=action, reference_id=action)
-    usage = command_line.json("usage", face["id"])
+    usage = command_line.json("usage", "show", face["id"])
     assert list(usage) == ["apps"]
     assert [(app["app_id"], app["usage_count"]) for app in usage["apps"]] == [("pose-generator", 3)]
-    usage = command_line.json("usage", face["id"], "--history", "2")
+    usage = command_line.json("usage", "show", face["id"], "--history", "2")
     assert [use["action"] for use in usage["usages"]] == ["export", "generate_poses"]
 
     stats = command_line.json("stats")
@@ -162,7 +162,7 @@ def test_tables_have_complete_ids(
     ):
         assert fact in shown
 
-    apps, history = command_line.output("usage", face.id, "--history", "2").split("\n\n")
+    apps, history = command_line.output("usage", "show", face.id, "--history", "2").split("\n\n")
     newest, second = shared_client.usage.summarize(face.id)
     assert [re.split("  +", line.strip()) for line in apps.splitlines()[1:]] == [
         [
@@ -223,7 +223,7 @@ def test_text_of_users_is_printed_literally_and_controls_nothing(
         command_line.terminal_output("avatars", "show", avatar.id, columns=100),
         command_line.output("projects", "create", hostile),
     ]
-    used = command_line.output("usage", avatar.id, "--history", "1")
+    used = command_line.output("usage", "show", avatar.id, "--history", "1")
     shown = command_line.output("avatars", "show", generated.id)
     listed = json.loads(command_line.run("projects", "list", "--json").stdout)
 
@@ -268,7 +268,7 @@ def test_an_error_is_one_line_with_its_reason(
         (["avatars", "show", UNKNOWN_ID], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
         (["avatars", "download", UNKNOWN_ID], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
         (["avatars", "list", "--project", UNKNOWN_ID, "--json"], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
-        (["usage", UNKNOWN_ID], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
+        (["usage", "show", UNKNOWN_ID], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
         (["generate", "x", "--project", UNKNOWN_ID, "--watch"], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
         (["generate", "--preset", UNKNOWN_ID, *upload], {}, ["RESOURCE_NOT_FOUND: ", UNKNOWN_ID]),
         (["generate", "x", *upload, "--width", "100", "--name", "n" * 121], {}, ["width", "avatar_name"]),
@@ -351,8 +351,9 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     commands = re.findall(r"^│ (\w+) ", shown.stdout, re.MULTILINE)
     assert commands == [
         *("serve", "worker", "migrate", "token", "demo", "doctor"),
-        *("generate", "watch", "cancel", "recipe", "reproduce", "usage", "stats", "presets", "personas"),
-        *("projects", "avatars"),
+        *("generate", "recipe", "reproduce", "stats", "presets", "personas"),
+        *("projects", "avatars", "usage", "generations"),
+        *("top", "queue", "workers", "users", "limits"),
     ]
     assert "AVATAR_CREATOR_TOKEN" in run_command("stats", "--help", settings={}, directory=tmp_path).stdout
 

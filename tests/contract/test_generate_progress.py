@@ -151,17 +151,17 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     assert (process.returncode, output) == (status, "")
     followed, cancelled = (
-        re.findall(rf"`avatar-creator ({name}) ([^`]+)`", errors) for name in ("watch", "cancel")
+        re.findall(rf"`avatar-creator generations ({name}) ([^`]+)`", errors) for name in ("watch", "cancel")
     )
-    assert errors.startswith("note: 2 generations go on: follow them with `avatar-creator watch ")
+    assert errors.startswith("note: 2 generations go on: follow them with `avatar-creator generations watch ")
     assert errors.count("\n") == 1
     ((_, options),) = cancelled
     assert [(name, text) for name, text in followed] == [("watch", options)]
     assert options.split()[2:] == ["--target", command_line.target]
     assert set(options.split()[:2]) == {generation.id for generation in started}
 
-    with command_line.start("watch", *options.split()[:2]) as watching:
-        cancelling = command_line.run("cancel", *options.split()[:2])
+    with command_line.start("generations", "watch", *options.split()[:2]) as watching:
+        cancelling = command_line.run("generations", "cancel", *options.split()[:2])
         _, causes = watching.communicate(timeout=20)
     assert cancelling.returncode == 0, cancelling.stderr
     assert {line.removesuffix(".") for line in cancelling.stdout.splitlines()} == {
@@ -178,11 +178,11 @@ def test_an_ended_generation_can_be_watched_and_not_cancelled(
     generation = final_state(shared_client.generations.create(project.id, "x", width=256, height=256))
     unknown = str(uuid.uuid4())
 
-    watched = command_line.run("watch", generation.id)
+    watched = command_line.run("generations", "watch", generation.id)
     assert (watched.returncode, watched.stdout.split(" (")[0]) == (0, "Created avatar x")
-    assert command_line.error("cancel", generation.id).startswith("GENERATION_FINISHED: ")
-    assert command_line.error("watch", unknown).startswith("RESOURCE_NOT_FOUND: ")
-    message = command_line.error("cancel", generation.id, unknown)
+    assert command_line.error("generations", "cancel", generation.id).startswith("GENERATION_FINISHED: ")
+    assert command_line.error("generations", "watch", unknown).startswith("RESOURCE_NOT_FOUND: ")
+    message = command_line.error("generations", "cancel", generation.id, unknown)
     assert message.startswith(f"2 generations were not cancelled: {generation.id}: GENERATION_FINISHED: ")
     assert f"; {unknown}: RESOURCE_NOT_FOUND: " in message
 

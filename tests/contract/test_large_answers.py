@@ -217,7 +217,7 @@ def test_the_client_sums_the_uses_of_all_apps(giant: Giant, used_avatar_id: str)
 def test_the_command_shows_the_uses_of_all_apps(giant: Giant, used_avatar_id: str, tmp_path: Path) -> None:
     command_line = CommandLine(giant.deployment.target, giant.deployment.token(giant.user), tmp_path)
 
-    assert len(command_line.json("usage", used_avatar_id)["apps"]) == APPS + 1
+    assert len(command_line.json("usage", "show", used_avatar_id)["apps"]) == APPS + 1
 
 
 def test_spending_comes_in_pages_and_the_client_returns_all_of_it(giant: Giant) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from avatar_creator.channels import connect
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, Terminal
 from tests.support.doctor import checks_of
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
 from tests.support.service import Deployment
@@ -87,5 +89,101 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
     assert "at least one" in olga.error("limits", "set", "--user", "sarah")
     assert "--user" in olga.error("generations", "cancel")
     assert "not both" in olga.error("generations", "cancel", "some-id", "--user", "-")
+    assert "must be pending or processing" in olga.error("generations", "cancel", "--state", "failed")
     logged = [entry["operation"] for entry in distributed.servers[0].events("operation_requested")]
     assert logged[:2] == ["ListWorkers", "DrainWorker"]
+
+
+def test_everyone_lists_and_changes_their_own_generations_by_filter(
+    distributed: Deployment, olga: CommandLine, tmp_path: Path
+) -> None:
+    sarahs = CommandLine(distributed.target, distributed.token("sarah"), tmp_path)
+    with distributed.client("sarah") as sarah:
+        spring, summer = (sarah.projects.create(name) for name in ("Spring", "Summer"))
+        done = sarah.generations.create(spring, "a man", width=SMALLEST, height=SMALLEST)
+        avatar = done.wait()
+        olga.output("queue", "pause", "--route", "local", "--note", "outage")
+        waiting = [
+            sarah.generations.create(project, "a man", avatar_name=name, width=SMALLEST, height=SMALLEST)
+            for project, name in ((spring, "Ana"), (spring, "Budi"), (summer, "Cici"))
+        ]
+    ids = [generation.id for generation in waiting]
+
+    listed = ("generations", "list", "--oldest-first")
+    assert [each["id"] for each in sarahs.json(*listed)] == [done.id, *ids]
+    assert [each["id"] for each in sarahs.json(*listed, "--state", "pending", "--project", spring.id)] == ids[
+        :2
+    ]
+    assert sarahs.json(*listed, "--older-than", "1h", "--priority", "normal") == []
+    shown = olga.terminal_output("generations", "list", "--user", "-", "--limit", "3", columns=80)
+    assert all(each in shown for each in (*ids, "queued", "sarah", "there are more results"))
+    sheet = sarahs.output("generations", "show", done.id)
+    assert f"avatar           {avatar.id}" in sheet
+    assert "succeeded" in sheet
+    assert len(sarahs.json("generations", "show", done.id)["attempts"]) == 1
+
+    cancel = ("generations", "cancel", "--project", spring.id)
+    would = sarahs.output(*cancel, "--dry-run", "--max", "1")
+    assert "Would cancel 1 generation; more match than --max 1.\n" in would
+    assert ids[0] in would
+    assert sarahs.json(*cancel)["generation_ids"] == ids[:2]
+    assert "0 generations" in sarahs.output(*cancel)
+    retry = ("generations", "retry", "--state", "cancelled")
+    assert sarahs.json(*retry, "--dry-run")["generation_ids"] == ids[:2]
+    retried = sarahs.json(*retry)
+    assert (retried["generation_ids"], len(retried["retry_ids"])) == (ids[:2], 2)
+    assert sarahs.json(*retry)["generation_count"] == 0
+    [by_id] = sarahs.json("generations", "retry", ids[0])
+    assert by_id["retry_of"] == ids[0]
+
+    # Both wait for an hour; the operator finds them and starts them in one command.
+    distributed.execute(
+        "UPDATE avatar_generations SET stage = 'waiting_to_retry', due_time = %s WHERE id = ANY(%s)",
+        datetime.now(UTC) + timedelta(hours=1),
+        retried["retry_ids"],
+    )
+    now = ("generations", "retry-now", "--user", "-")
+    assert olga.json(*now, "--dry-run")["generation_ids"] == retried["retry_ids"]
+    started = olga.output(*now)
+    assert "Started 2 generations.\n" in started
+    assert olga.json(*now)["generation_count"] == 0
+
+    watching = sarahs.start("generations", "watch", "--project", summer.id)
+    with watching:
+        assert watching.stdout is not None
+        assert f" {ids[2]} queued, Cici" in watching.stdout.readline()
+        olga.output("queue", "resume", "--route", "local")
+        for line in watching.stdout:
+            assert ids[2] in line
+            if f"{ids[2]} completed, Cici" in line:
+                break
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 130
+    assert "not more than one" in sarahs.error("generations", "watch", ids[0], "--project", spring.id)
+
+
+def test_an_operator_looks_at_the_live_screen(distributed: Deployment, olga: CommandLine) -> None:
+    with distributed.client("sarah") as sarah:
+        project = sarah.projects.create("Spring")
+        olga.output("queue", "pause", "--note", "new model")
+        sarah.generations.create(project, "a man", width=SMALLEST, height=SMALLEST, priority="bulk")
+
+    look = olga.json("top")
+    assert list(look) == ["time", "queue", "workers", "users", "price_today_micros"]
+    assert [(user["user_id"], user["due_count"]) for user in look["users"]] == [("sarah", 1)]
+    assert olga.output("top").startswith(f"{distributed.target}  ")
+    live = olga.terminal_output("top", "--interval", "0.5", columns=80, prompt="q ends", typed="q")
+    for fact in ("running 0 of 2 slots", "price today $0.00", "PAUSED the whole queue", "new model", "sarah"):
+        assert fact in live
+    distributed.servers[0].kill()
+    assert olga.error("top").startswith("cannot reach ")
+
+
+def test_the_live_screen_survives_a_restart_of_the_server(distributed: Deployment, olga: CommandLine) -> None:
+    with Terminal(olga, "top", "--interval", "0.5") as terminal:
+        terminal.wait_for("nothing failed in the last hour")
+        distributed.servers[0].kill()
+        terminal.wait_for("no answer since")
+        distributed.start_server()
+        terminal.wait_for("nothing failed in the last hour")
+        terminal.type("q")

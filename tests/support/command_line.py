@@ -13,7 +13,8 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from tests.support.child_process import ChildProcess
 from tests.support.service import run_command, run_in_turn
@@ -25,6 +26,9 @@ SMALL = ("--width", "256", "--height", "256")
 FinishedCommand = subprocess.CompletedProcess[str]
 
 _TERMINAL_SECONDS = 60.0
+_OTHER_SCREEN, _FIRST_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+"""Sequences that switch to the alternate screen of a terminal and back."""
+_HIDDEN_CURSOR, _CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class CommandLine:
@@ -87,19 +91,99 @@ class CommandLine:
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         )
 
-    def terminal_output(self, *arguments: str, columns: int) -> str:
-        """Run a command that succeeds in a terminal of this width, and return the text that it shows."""
-        terminal, end = pty.openpty()
-        termios.tcsetwinsize(end, (50, columns))
-        try:
-            with self.start(*arguments, stdin=end, stdout=end, stderr=end) as process:
-                os.close(end)
-                shown = _read_to_end(terminal)
-        finally:
-            os.close(terminal)
-        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
-        assert process.returncode == 0, text
+    def terminal_output(
+        self, *arguments: str, columns: int, prompt: str = "", typed: str = "", status: int = 0
+    ) -> str:
+        """Run a command in a terminal of this width, and return the text that it shows.
+
+        Args:
+            arguments: The command.
+            columns: Width of the terminal.
+            prompt: Text of the command after which the person types; empty for none.
+            typed: The text that the person types.
+            status: Exit status that the command must have.
+        """
+        with Terminal(self, *arguments, columns=columns) as terminal:
+            if prompt:
+                terminal.wait_for(prompt)
+                terminal.type(typed)
+            text = terminal.read_to_end()
+        assert terminal.status == status, text
         return text
+
+
+class Terminal:
+    """A person at a terminal who has started a command.
+
+    The end of the block waits for the command, and requires that it left the terminal as it was.
+    """
+
+    def __init__(self, command_line: CommandLine, *arguments: str, columns: int = 80) -> None:
+        self._terminal, end = pty.openpty()
+        termios.tcsetwinsize(end, (50, columns))
+        self._before = termios.tcgetattr(end)
+        self._shown = b""
+        self._seen = 0
+        self._deadline = time.monotonic() + _TERMINAL_SECONDS
+        self._process = command_line.start(*arguments, stdin=end, stdout=end, stderr=end)
+        os.close(end)
+
+    def __enter__(self) -> Self:
+        """Return itself: the command runs."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the end of the command, and check the terminal."""
+        try:
+            with self._process:
+                if kind is not None:
+                    self._process.kill()
+                    return
+                self.read_to_end()
+                assert termios.tcgetattr(self._terminal) == self._before
+        finally:
+            os.close(self._terminal)
+        assert self._shown.count(_OTHER_SCREEN) == self._shown.count(_FIRST_SCREEN)
+        assert self._shown.rfind(_HIDDEN_CURSOR) <= self._shown.rfind(_CURSOR)
+
+    @property
+    def status(self) -> int:
+        """Exit status of the command, which has ended."""
+        return self._process.wait(_TERMINAL_SECONDS)
+
+    def type(self, text: str) -> None:
+        """Type text."""
+        os.write(self._terminal, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the command shows the text, after what an earlier call has waited for."""
+        while (found := self._shown.find(text.encode(), self._seen)) < 0:
+            assert self._read(), _plain(self._shown)
+        self._seen = found + len(text.encode())
+
+    def read_to_end(self) -> str:
+        """Wait for the end of the command, and return all text that it has shown."""
+        while self._read():
+            pass
+        return _plain(self._shown)
+
+    def _read(self) -> bool:
+        """Read what the command shows next; return false when it has ended."""
+        left = max(0.0, self._deadline - time.monotonic())
+        if not select.select([self._terminal], [], [], left)[0]:
+            raise TimeoutError(f"the command still ran after {_TERMINAL_SECONDS:g} s: {_plain(self._shown)}")
+        try:
+            chunk = os.read(self._terminal, 65536)
+        except OSError:  # on Linux, once no process has the terminal open
+            return False
+        self._shown += chunk
+        return bool(chunk)
+
+
+def _plain(shown: bytes) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace")).replace("\r", "\n")
 
 
 def error_message(finished: FinishedCommand) -> str:
@@ -117,17 +201,3 @@ def printed(finished: FinishedCommand) -> str:
     text = finished.stdout + finished.stderr
     assert "Traceback" not in text
     return " ".join(text.split())
-
-
-def _read_to_end(terminal: int) -> bytes:
-    shown = b""
-    deadline = time.monotonic() + _TERMINAL_SECONDS
-    while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        try:
-            chunk = os.read(terminal, 65536)
-        except OSError:  # on Linux, once no process has the terminal open
-            return shown
-        if not chunk:
-            return shown
-        shown += chunk
-    raise TimeoutError(f"the command still ran after {_TERMINAL_SECONDS:g} s: {shown!r}")

@@ -16,6 +16,7 @@ from avatar_creator_server.cli.commands import (
     queue,
     recipes,
     service,
+    top,
     usage,
     users,
     workers,
@@ -30,13 +31,14 @@ app = typer.Typer(
 )
 app.add_typer(service.commands)
 app.add_typer(generate.commands)
-app.add_typer(generations.commands)
 app.add_typer(recipes.commands)
 app.add_typer(usage.commands)
 app.add_typer(presets.commands)
 app.add_typer(projects.commands, name="projects", rich_help_panel=PANEL)
 app.add_typer(avatars.commands, name="avatars", rich_help_panel=PANEL)
-app.add_typer(generations.group, name="generations", rich_help_panel=PANEL)
+app.add_typer(usage.group, name="usage", rich_help_panel=PANEL)
+app.add_typer(generations.commands, name="generations", rich_help_panel=PANEL)
+app.add_typer(top.commands)
 app.add_typer(queue.commands, name="queue", rich_help_panel=OPERATORS_PANEL)
 app.add_typer(workers.commands, name="workers", rich_help_panel=OPERATORS_PANEL)
 app.add_typer(users.commands, name="users", rich_help_panel=OPERATORS_PANEL)

@@ -81,6 +81,8 @@ def _service_error_message(error: AvatarCreatorError) -> str:
     violations += [f"{violation.subject}: {violation.description}" for violation in error.quota_violations]
     # The service's own message often repeats its violations.
     parts = [error.message, *(violation for violation in violations if violation not in error.message)]
+    if error.reason == "ROLE_REQUIRED":
+        parts.append("create one with `avatar-creator token --user USER_ID --role ops`")
     if error.retry_after:
         parts.append(f"try again in {error.retry_after:.0f} s")
     return f"{kind}: {'; '.join(parts)}"

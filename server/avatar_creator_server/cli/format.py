@@ -32,6 +32,17 @@ def local_time(time: datetime | None) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}" if time else ""
 
 
+def age(time: datetime | None, now: datetime) -> str:
+    """Return how long ago a time was, in its largest unit, as people type it: `90s`, `30m`, `24h` or `7d`."""
+    if time is None:
+        return ""
+    seconds = max(0, int((now - time).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
 def dimensions(image: Image | None) -> str:
     """Return width and height in pixels as `256x256`; empty while there is no picture."""
     return f"{image.width}x{image.height}" if image else ""

@@ -30,6 +30,30 @@ def ago(span: timedelta | None) -> datetime | None:
     return None if span is None else datetime.now(UTC) - span
 
 
+User = Annotated[
+    str,
+    typer.Option(
+        "--user",
+        metavar="USER_ID",
+        help="For operators: the user whose data to show; - for all users.",
+        show_default="yourself",
+    ),
+]
+
+Limit = Annotated[int, typer.Option(metavar="COUNT", help="List at most this many.", min=1)]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+ExpectedRevision = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Change nothing unless this is the current revision, which `--json` prints.",
+        show_default="any",
+        min=1,
+    ),
+]
+
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
 Watch = Annotated[

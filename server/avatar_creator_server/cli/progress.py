@@ -13,7 +13,14 @@ from rich.text import Text
 from avatar_creator import Generation, GenerationEndedError, GenerationStage, GenerationState
 from avatar_creator.handles import avatar_id_of
 from avatar_creator_server.cli.errors import CommandError, error_message
-from avatar_creator_server.cli.format import dimensions, dollars, label, moderation_label, printable
+from avatar_creator_server.cli.format import (
+    dimensions,
+    dollars,
+    label,
+    local_time,
+    moderation_label,
+    printable,
+)
 from avatar_creator_server.cli.interrupts import TerminatedError
 from avatar_creator_server.cli.session import Session
 
@@ -40,6 +47,17 @@ def report(session: Session, started: Sequence[Generation], *, watch: bool, file
             raise
     else:
         _print_started(session, started)
+
+
+def print_changes(session: Session, states: Iterable[Generation]) -> None:
+    """Print each state as one line, as it arrives."""
+    for state in states:
+        if session.as_json:
+            session.print_json_line(state)
+            continue
+        progress = f" {state.progress_percent} %" if state.state == GenerationState.PROCESSING else ""
+        facts = [f"{_activity(state)}{progress}", printable(state.avatar_name), _outlook(state)]
+        session.print_sentence(f"{local_time(state.update_time)} {state.id} {', '.join(filter(None, facts))}")
 
 
 def _print_started(session: Session, started: Sequence[Generation]) -> None:
@@ -181,8 +199,8 @@ def _note_running(session: Session, ids: Sequence[str]) -> None:
         which, them = (f"{len(ids)} generations go", "them")
     options = f"{' '.join(ids)}{session.connection}"
     session.note(
-        f"{which} on: follow {them} with `avatar-creator watch {options}`, "
-        f"or cancel {them} with `avatar-creator cancel {options}`"
+        f"{which} on: follow {them} with `avatar-creator generations watch {options}`, "
+        f"or cancel {them} with `avatar-creator generations cancel {options}`"
     )
 
 

@@ -6,10 +6,11 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature, signature
+from itertools import islice
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import grpc
@@ -31,6 +32,7 @@ from avatar_creator.targets import DEFAULT_TARGET, TARGET_VARIABLE, Target, choo
 from avatar_creator.tokens import TOKEN_VARIABLE, choose_token
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import UNLIMITED_WIDTH, printable
+from avatar_creator_server.cli.option_groups import OptionGroup
 
 PANEL = "Using a service"
 """Heading of the client commands in `--help`."""
@@ -43,8 +45,9 @@ LARGEST_PAGE = 100
 _CONNECTION_PANEL = "Connection and output"
 _CONNECT_SECONDS = 10.0
 _TRUSTED_CERTIFICATES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-Result: TypeAlias = "Value[Any] | str | Sequence[Result] | Mapping[str, Result]"
+Result: TypeAlias = "Value[Any] | str | int | Sequence[Result] | Mapping[str, Result]"
 _Result = TypeVar("_Result", bound=Result)
+_Item = TypeVar("_Item", bound=Value[Any])
 _Values = TypeVar("_Values", bound=Sequence[Value[Any]])
 
 
@@ -53,6 +56,8 @@ class Session:
     """One command's connection and its output."""
 
     client: AvatarCreator
+    server: str
+    """Address of the server."""
     connection: str
     """Options of a command that connects to the same server, with a leading blank; empty for the default."""
     as_json: bool
@@ -91,6 +96,30 @@ class Session:
             self.note("no results")
         else:
             self.print_result(items, table)
+
+    def print_first(
+        self, items: Iterable[_Item], most: int, table: Callable[[Sequence[_Item]], RenderableType]
+    ) -> None:
+        """Print the first items as the result, and say whether there are more."""
+        # One more than is shown, to find out.
+        found = list(islice(items, most + 1))
+        self.print_list(found[:most], table)
+        if len(found) > most:
+            self.note("there are more results; show them with a higher --limit")
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask the person at the terminal before something goes for good.
+
+        Raises:
+            CommandError: The answer is no, or there is no terminal.
+        """
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise CommandError(f"{printable(question)} There is no terminal to ask, so confirm it with --yes")
+        self.notes.print(f"{printable(question)} [y/N] ", end="", soft_wrap=True)
+        if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+            raise CommandError("nothing was deleted")
 
     def print_json_line(self, value: Value[Any]) -> None:
         """Print one value of several as a line of JSON."""
@@ -160,6 +189,7 @@ def open_session(
             try:
                 yield Session(
                     client,
+                    chosen.name,
                     _connection_options(target, tls=tls),
                     as_json,
                     output=_console(sys.stdout.isatty()),
@@ -171,20 +201,47 @@ def open_session(
                 raise _unreachable(chosen, error.message) from error
 
 
-def client_command(commands: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function that takes a `Session` first. Its command has the options of `open_session` too."""
+def client_command(
+    commands: typer.Typer, name: str, *, example: str, panel: str = PANEL
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function that takes a `Session` first. Its command has the options of `open_session` too.
+
+    A parameter whose type is an `OptionGroup` stands for all options of the group.
+
+    Args:
+        commands: The commands to which to add it.
+        name: Name of the command.
+        example: A command line that `--help` shows, without `avatar-creator`.
+        panel: Heading of the command in `--help`.
+    """
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         _, *own = signature(run, eval_str=True).parameters.values()
+        groups = {
+            parameter.name: parameter.annotation
+            for parameter in own
+            if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, OptionGroup)
+        }
         connection = signature(open_session, eval_str=True).parameters
+        # Typer passes all parameters by name, so their order matters only for `--help`.
+        parameters = [
+            each.replace(kind=each.KEYWORD_ONLY)
+            for parameter in own
+            for each in (groups[parameter.name].parameters() if parameter.name in groups else [parameter])
+        ]
 
         def command(**options: Any) -> None:
             with open_session(**{option: options.pop(option) for option in connection}) as session:
+                for group, kind in groups.items():
+                    options[group] = kind.take(options)
                 run(session, **options)
 
         command.__doc__ = run.__doc__
-        command.__signature__ = Signature([*own, *connection.values()])  # type: ignore[attr-defined]
-        commands.command(name, rich_help_panel=PANEL)(command)
+        command.__signature__ = Signature(  # type: ignore[attr-defined]
+            [*parameters, *(each.replace(kind=each.KEYWORD_ONLY) for each in connection.values())]
+        )
+        epilog = f"Example: avatar-creator {example}"
+        commands.command(name, rich_help_panel=panel, epilog=epilog)(command)
         return run
 
     return register
@@ -260,7 +317,7 @@ def _document(result: Result) -> Any:
     match result:
         case Value():
             return result.to_dict()
-        case str():
+        case str() | int():
             return result
         case Mapping():
             return {name: _document(part) for name, part in result.items()}

@@ -6,6 +6,7 @@ Ids are complete, because people copy them. Text that users wrote is shortened i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
@@ -18,6 +19,8 @@ from avatar_creator import (
     DailySpend,
     Estimate,
     Generation,
+    GenerationAttempt,
+    GenerationState,
     Persona,
     PersonaExample,
     Preset,
@@ -31,6 +34,7 @@ from avatar_creator import (
     Worker,
 )
 from avatar_creator_server.cli.format import (
+    age,
     dimensions,
     dollars,
     label,
@@ -41,14 +45,22 @@ from avatar_creator_server.cli.format import (
 
 _ID_WIDTH = 36
 _MIN_NAME_WIDTH = 12
+_MIN_SHORT_WIDTH = 8
 
 
-def projects(listed: Sequence[Project]) -> Table:
-    """Return a table with one line for each project."""
-    table = _table(_id_column(), _name_column(), _number_column("avatars"), _text_column("created"))
+def projects(listed: Sequence[Project], *, with_users: bool = False) -> Table:
+    """Return a table with one line for each project; with users, for lists of other people's."""
+    table = _table(
+        _id_column(),
+        *_user_columns(with_users),
+        _name_column(),
+        _number_column("avatars"),
+        _text_column("created"),
+    )
     for project in listed:
         table.add_row(
             printable(project.id),
+            *([_shortened(project.user_id)] if with_users else []),
             _shortened(project.name),
             str(project.avatar_count),
             local_time(project.create_time),
@@ -56,17 +68,26 @@ def projects(listed: Sequence[Project]) -> Table:
     return table
 
 
-def avatars(listed: Sequence[Avatar]) -> Table:
-    """Return a table with one line for each avatar. Flagged pictures have a column of their own."""
+def avatars(listed: Sequence[Avatar], *, with_users: bool = False) -> Table:
+    """Return a table with one line for each avatar. Flagged pictures have a column of their own.
+
+    Lists of other people's avatars have a column for the users.
+    """
     verdicts = [moderation_label(avatar) for avatar in listed]
     table = _table(
-        _id_column(), _name_column(), _text_column("source"), _number_column("uses"), _text_column("created")
+        _id_column(),
+        *_user_columns(with_users),
+        _name_column(),
+        _text_column("source"),
+        _number_column("uses"),
+        _text_column("created"),
     )
     if any(verdicts):
         table.add_column("moderation", no_wrap=True)
     for avatar, verdict in zip(listed, verdicts, strict=True):
         table.add_row(
             printable(avatar.id),
+            *([_shortened(avatar.user_id)] if with_users else []),
             _shortened(avatar.name),
             label(avatar.source_type),
             str(avatar.usage_count),
@@ -98,6 +119,102 @@ def avatar(shown: Avatar) -> Table:
         ("created", local_time(shown.create_time)),
         ("changed", local_time(shown.update_time)),
     )
+
+
+def generations(listed: Sequence[Generation], *, with_users: bool) -> Table:
+    """Return a table with one line for each generation; with users, for lists of other people's."""
+    now = datetime.now(UTC)
+    reasons = any(generation.error for generation in listed)
+    table = _table(
+        _id_column(),
+        _text_column("state"),
+        _number_column("age"),
+        *_user_columns(with_users),
+        *([_short_column("reason")] if reasons else []),
+        Column("name", no_wrap=True),
+    )
+    for each in listed:
+        table.add_row(
+            printable(each.id),
+            label(each.state if each.ended else each.stage),
+            age(each.create_time, now),
+            *([_shortened(each.user_id)] if with_users else []),
+            *([_shortened(each.error.reason if each.error else "")] if reasons else []),
+            _shortened(each.avatar_name),
+        )
+    return table
+
+
+def generation(shown: Generation) -> Table:
+    """Return everything about a generation, one fact on each line."""
+    options = shown.options
+    failure = f"{shown.error.reason}: {shown.error.message}" if shown.error else ""
+    return _fact_sheet(
+        ("id", shown.id),
+        ("user", shown.user_id),
+        ("project", shown.project_id),
+        ("state", label(shown.state)),
+        ("stage", "" if shown.ended else label(shown.stage)),
+        ("progress", f"{shown.progress_percent} %" if shown.state == GenerationState.PROCESSING else ""),
+        ("priority", label(shown.priority)),
+        ("attempt", str(shown.attempt_number or "")),
+        ("next attempt", local_time(shown.next_attempt_time)),
+        ("failure", failure),
+        ("ahead in the queue", _number(shown.queue_position)),
+        ("expected in", "" if shown.expected_seconds is None else f"about {shown.expected_seconds} s"),
+        ("avatar", shown.avatar_id),
+        ("avatar's name", shown.avatar_name),
+        *_persona(shown.persona),
+        *_attributes(shown.attributes),
+        ("prompt", shown.prompt),
+        ("enhanced prompt", shown.enhanced_prompt),
+        ("negative prompt", shown.negative_prompt),
+        ("size", f"{options.width or 1024}x{options.height or 1024}"),
+        ("seed", str(shown.seed_used)),
+        ("provider", shown.provider),
+        ("preset", shown.preset_id),
+        ("persona example", shown.persona_example_id),
+        *_numbered("reference", "", shown.reference_avatar_ids),
+        ("variations", shown.group_id),
+        ("retry of", shown.retry_of),
+        ("reproduction of", shown.reproduce_of),
+        ("app", shown.app_id),
+        ("moderation", moderation_label(shown, passed="passed")),
+        ("price", dollars(shown.price_micros) if shown.price_micros else ""),
+        *_numbered("warning", "", shown.warnings),
+        ("created", local_time(shown.create_time)),
+        ("started", local_time(shown.start_time)),
+        ("changed", local_time(shown.update_time)),
+        ("ended", local_time(shown.end_time)),
+    )
+
+
+def attempts(listed: Sequence[GenerationAttempt]) -> Table:
+    """Return a table with one line for each attempt of a worker."""
+    table = _table(
+        _number_column("attempt"),
+        _text_column("outcome"),
+        _text_column("began"),
+        _number_column("took"),
+        _text_column("route"),
+        _number_column("price"),
+        "worker",
+        "failure",
+    )
+    for attempt in listed:
+        failure = f"{attempt.error.reason}: {attempt.error.message}" if attempt.error else ""
+        took = (attempt.end_time or datetime.now(UTC)) - attempt.start_time
+        table.add_row(
+            str(attempt.attempt_number),
+            label(attempt.outcome),
+            local_time(attempt.start_time),
+            f"{took.total_seconds():.1f} s",
+            printable(attempt.route),
+            dollars(attempt.price_micros) if attempt.possibly_charged else "",
+            Text(printable(attempt.worker), overflow="fold"),
+            Text(printable(failure), overflow="fold"),
+        )
+    return table
 
 
 def estimate(estimated: Estimate) -> Table:
@@ -422,6 +539,14 @@ def _id_column() -> Column:
 def _name_column() -> Column:
     # In a narrow terminal only this column shrinks. Without a minimum it would disappear.
     return Column("name", no_wrap=True, min_width=_MIN_NAME_WIDTH)
+
+
+def _user_columns(with_users: bool) -> list[Column]:
+    return [_short_column("user")] if with_users else []
+
+
+def _short_column(name: str) -> Column:
+    return Column(name, no_wrap=True, min_width=_MIN_SHORT_WIDTH)
 
 
 def _text_column(name: str) -> Column:

@@ -84,6 +84,13 @@ class AsyncAvatars(AsyncNamespace):
             NotFoundError: The project does not exist or belongs to another user.
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
+
+        Examples:
+            >>> face = await client.avatars.upload(
+            ...     project, "sarah.jpg", name="Sarah", attributes={"gender": "female"}
+            ... )
+            >>> print(face.name, face.source_type, face.image.content_type)
+            Sarah uploaded image/jpeg
         """
         metadata = requests.upload_avatar(
             project, name, persona, attributes, content_type, defer_thumbnail, request_id
@@ -99,6 +106,11 @@ class AsyncAvatars(AsyncNamespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> face = await client.avatars.get(sarah.id)
+            >>> print(face.name, face.persona.age)
+            Sarah 32
         """
         return await self._connection.call(requests.get_avatar(avatar), timeout)
 
@@ -122,6 +134,11 @@ class AsyncAvatars(AsyncNamespace):
 
         Raises:
             InvalidArgumentError: There are no ids, or more than 100, or `avatars` is one id.
+
+        Examples:
+            >>> batch = await client.avatars.batch_get([sarah, "gone"])
+            >>> print([face.name for face in batch.avatars], batch.missing_avatar_ids)
+            ['Sarah'] ('gone',)
         """
         result = await self._connection.call(requests.batch_get_avatars(avatars, include_thumbnails), timeout)
         while result.omitted_thumbnail_avatar_ids:
@@ -162,6 +179,11 @@ class AsyncAvatars(AsyncNamespace):
         Raises:
             InvalidArgumentError: The page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for face in client.avatars.list(project, order="last_used_first"):
+            ...     print(face.name)
+            Sarah
         """
         return self.find(
             project=project,
@@ -217,6 +239,11 @@ class AsyncAvatars(AsyncNamespace):
         Raises:
             InvalidArgumentError: A filter exceeds its limit, or the page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for face in client.avatars.find(query="sar", source_types="uploaded"):
+            ...     print(face.name)
+            Sarah
         """
         return self._list(
             requests.list_avatars(
@@ -276,6 +303,11 @@ class AsyncAvatars(AsyncNamespace):
             InvalidArgumentError: A field exceeds its limit.
             NotFoundError: The avatar does not exist or belongs to another user.
             AbortedError: The avatar has another revision, `metadata["current_revision"]`.
+
+        Examples:
+            >>> older = await client.avatars.update(sarah, persona={"age": 33}, paths=["persona.age"])
+            >>> print(older.persona.name, older.persona.age)
+            Sarah 33
         """
         return await self._connection.call(
             requests.update_avatar(avatar, name, persona, attributes, paths, expected_revision, request_id),
@@ -292,6 +324,14 @@ class AsyncAvatars(AsyncNamespace):
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
             UnavailableError: The connection broke; the avatar may be deleted or not.
+
+        Examples:
+            >>> await client.avatars.delete(sarah)
+            >>> try:
+            ...     await client.avatars.get(sarah)
+            ... except NotFoundError as error:
+            ...     print(error.reason)
+            RESOURCE_NOT_FOUND
         """
         await self._connection.call(requests.delete_avatar(avatar), timeout)
 
@@ -340,6 +380,14 @@ class AsyncAvatars(AsyncNamespace):
             FailedPreconditionError: The thumbnail is not ready; try again after `retry_after` seconds.
             DataLossError: The picture arrived damaged.
             OSError: The file cannot be written.
+
+        Examples:
+            >>> picture = await client.avatars.download(sarah)
+            >>> print(len(picture) == sarah.image.size_bytes)
+            True
+            >>> path = await client.avatars.download(sarah, variant="thumbnail", to="small.webp")
+            >>> print(path)
+            small.webp
         """
         picture = await self._connection.download(requests.download_image(avatar, variant), timeout)
         if to is None:
@@ -377,6 +425,13 @@ class AsyncAvatars(AsyncNamespace):
         Raises:
             ValueError: `concurrency` is less than 1.
             InvalidArgumentError: `pictures` is one picture, or a picture has no file name to be named after.
+
+        Examples:
+            >>> outcomes = await client.avatars.upload_many(project, ["sarah.jpg", "missing.jpg"])
+            >>> for outcome in outcomes:
+            ...     print(outcome.source, "failed" if outcome.error else outcome.result.name)
+            sarah.jpg sarah
+            missing.jpg failed
         """
         given, uploads = requests.upload_avatars(project, pictures)
 
@@ -443,6 +498,11 @@ class AsyncAvatars(AsyncNamespace):
             ValueError: `concurrency` is less than 1.
             InvalidArgumentError: `avatars` is one avatar or one id.
             OSError: The folder cannot be created.
+
+        Examples:
+            >>> (outcome,) = await client.avatars.download_many([sarah], to="portraits")
+            >>> print(outcome.result.parent, outcome.result.suffix)
+            portraits .jpg
         """
         given, downloads = requests.download_images(avatars, variant)
 

@@ -67,6 +67,18 @@ class AsyncGenerations(AsyncNamespace):
                 may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
             OSError: A file given as `reference` cannot be read.
+
+        Examples:
+            >>> generation = await client.generations.create(
+            ...     project,
+            ...     "confident business woman",
+            ...     attributes={"headwear": "hijab"},
+            ...     width=256,
+            ...     height=256,
+            ... )
+            >>> avatar = await generation.wait()
+            >>> print(avatar.source_type, avatar.image.width)
+            text_to_image 256
         """
         request = requests.generation_request(project, prompt, parameters)
         generation, *_ = await self._start(request, parameters, request_id, timeout)
@@ -101,6 +113,13 @@ class AsyncGenerations(AsyncNamespace):
         Raises:
             ValueError: `count` is less than 1.
             AvatarCreatorError: The errors of `create`.
+
+        Examples:
+            >>> group = await client.generations.create_variations(
+            ...     project, "calm man with a beard", 2, seed=7, width=256, height=256
+            ... )
+            >>> print([avatar.seed_used for avatar in await group.wait_all()])
+            [7, 8]
         """
         request = requests.generation_request(project, prompt, parameters)
         request.variation_count = at_least_one("count", count)
@@ -141,6 +160,13 @@ class AsyncGenerations(AsyncNamespace):
             NotFoundError: The generation, project or reference does not exist; `resource` names it.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
+
+        Examples:
+            >>> avatar = await generation.wait()
+            >>> again = await client.generations.reproduce(generation, project=project)
+            >>> avatar = await again.wait()
+            >>> print(again.generation.reproduction.identical_pixels)
+            True
         """
         call = requests.reproduce_generation(generation, project, avatar_name, priority, request_id)
         started = await self._connection.call(call, timeout)
@@ -168,6 +194,11 @@ class AsyncGenerations(AsyncNamespace):
             ValueError: `variation_count` is less than 1.
             InvalidArgumentError: A reference is a picture, which an estimate does not upload.
             AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
+
+        Examples:
+            >>> estimate = await client.generations.estimate(project, "calm man with a beard")
+            >>> print(estimate.provider, estimate.price_usd)
+            sketch 0
         """
         call = requests.estimate_generation(project, prompt, parameters, variation_count)
         return await self._connection.call(call, timeout)
@@ -181,6 +212,11 @@ class AsyncGenerations(AsyncNamespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> state = await client.generations.get(generation.id)
+            >>> print(state.prompt)
+            calm man with a beard
         """
         return await self._connection.call(requests.get_generation(generation), timeout)
 
@@ -195,6 +231,12 @@ class AsyncGenerations(AsyncNamespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = await generation.wait()
+            >>> for attempt in await client.generations.attempts(generation):
+            ...     print(attempt.attempt_number, attempt.outcome)
+            1 succeeded
         """
         return await self._connection.call(requests.list_attempts(generation), timeout)
 
@@ -210,6 +252,12 @@ class AsyncGenerations(AsyncNamespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = await generation.wait()
+            >>> recipe = await client.generations.recipe(generation)
+            >>> print(recipe.provider, recipe.seed)
+            sketch 7
         """
         return await self._connection.call(requests.get_recipe(generation), timeout)
 
@@ -255,6 +303,11 @@ class AsyncGenerations(AsyncNamespace):
         Raises:
             ValueError: A time has no time zone.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for each in client.generations.list(project, order="oldest_first"):
+            ...     print(each.prompt)
+            calm man with a beard
         """
         return self._list(
             requests.list_generations(
@@ -303,6 +356,13 @@ class AsyncGenerations(AsyncNamespace):
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generation continues.
+
+        Examples:
+            >>> async with client.generations.watch(generation) as states:
+            ...     async for state in states:
+            ...         last = f"{state.progress_percent} % {state.stage}"
+            >>> print(last)
+            100 % ended
         """
         resume = watching.one_generation(generation, known_revision)
         return self._watch(resume, timeout, reconnect_for, on_reconnect)
@@ -349,6 +409,14 @@ class AsyncGenerations(AsyncNamespace):
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generations continue.
+
+        Examples:
+            >>> async with client.generations.watch_many(project=project) as states:
+            ...     async for state in states:
+            ...         if state.ended:
+            ...             print(state.state)
+            ...             break
+            completed
         """
         started = datetime.now(UTC)
         resume = watching.resume_point(targets, project, group_id, user_id, changed_since, started)
@@ -367,6 +435,11 @@ class AsyncGenerations(AsyncNamespace):
         Raises:
             FailedPreconditionError: The generation has completed or failed.
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> cancelled = await client.generations.cancel(generation)
+            >>> print(cancelled.state)
+            cancelled
         """
         return await self._connection.call(requests.cancel_generation(generation), timeout)
 
@@ -388,6 +461,12 @@ class AsyncGenerations(AsyncNamespace):
                 recipe that cannot run again or has been deleted.
             NotFoundError: The generation does not exist or belongs to another user.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
+
+        Examples:
+            >>> cancelled = await client.generations.cancel(generation)
+            >>> again = await client.generations.retry(cancelled)
+            >>> print(again.generation.retry_of == generation.id)
+            True
         """
         call = requests.retry_generation(generation, request_id)
         started = await self._connection.call(call, timeout)
@@ -414,6 +493,11 @@ class AsyncGenerations(AsyncNamespace):
             DeadlineExceededError: The `timeout` passed; the generation continues, and `resource` has its id.
             NotFoundError: The generation does not exist, or it or its avatar was deleted.
             AvatarCreatorError: The other errors of `watch`.
+
+        Examples:
+            >>> avatar = await client.generations.wait(generation, timeout=60)
+            >>> print(avatar.name)
+            calm man with a beard
         """
         return await self.handle(generation).wait(timeout=timeout, on_progress=on_progress)
 
@@ -422,6 +506,12 @@ class AsyncGenerations(AsyncNamespace):
 
         Args:
             generation: Generation, its handle or its id.
+
+        Examples:
+            >>> handle = client.generations.handle(generation.id)
+            >>> avatar = await handle.wait()
+            >>> print(handle.generation.state)
+            completed
         """
         return AsyncGenerationHandle(self._connection, generation)
 

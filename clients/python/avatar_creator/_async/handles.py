@@ -46,6 +46,11 @@ class AsyncGenerationHandle(BaseGenerationHandle):
             DeadlineExceededError: The `timeout` passed; the generation continues, so you can wait again.
             NotFoundError: The generation does not exist, or it or its avatar was deleted.
             AvatarCreatorError: The other errors of `watch`.
+
+        Examples:
+            >>> avatar = await generation.wait(on_progress=lambda state: state.progress_percent)
+            >>> print(avatar.name)
+            calm man with a beard
         """
         if not self._ended:
             async with self.watch(timeout=timeout) as states:
@@ -74,6 +79,13 @@ class AsyncGenerationHandle(BaseGenerationHandle):
 
         Raises:
             AvatarCreatorError: The errors of `generations.watch`.
+
+        Examples:
+            >>> async with generation.watch() as states:
+            ...     async for state in states:
+            ...         last = f"{state.progress_percent} % {state.stage}"
+            >>> print(last)
+            100 % ended
         """
         states = self._connection.watch(
             watching.one_generation(self, 0),
@@ -91,6 +103,11 @@ class AsyncGenerationHandle(BaseGenerationHandle):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> state = await generation.refresh()
+            >>> print(state.prompt)
+            calm man with a beard
         """
         return self._see(await self._connection.call(requests.get_generation(self.id), timeout))
 
@@ -103,6 +120,11 @@ class AsyncGenerationHandle(BaseGenerationHandle):
         Raises:
             FailedPreconditionError: The generation has completed or failed.
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> cancelled = await generation.cancel()
+            >>> print(cancelled.state)
+            cancelled
         """
         return self._see(await self._connection.call(requests.cancel_generation(self.id), timeout))
 
@@ -120,6 +142,12 @@ class AsyncGenerationHandle(BaseGenerationHandle):
 
         Raises:
             AvatarCreatorError: The errors of `generations.retry`.
+
+        Examples:
+            >>> cancelled = await generation.cancel()
+            >>> again = await generation.retry()
+            >>> print(again.generation.retry_of == generation.id)
+            True
         """
         call = requests.retry_generation(self.id, request_id)
         generation = await self._connection.call(call, timeout)
@@ -167,6 +195,12 @@ class AsyncGenerationGroup:
             GenerationCancelledError: A variation was cancelled.
             DeadlineExceededError: The `timeout` passed; the generations continue.
             AvatarCreatorError: The other errors of `generations.watch_many`.
+
+        Examples:
+            >>> for avatar in await group.wait_all():
+            ...     print(avatar.seed_used)
+            7
+            8
         """
         async with self.as_completed(timeout=timeout) as ended:
             async for _ in ended:
@@ -184,6 +218,13 @@ class AsyncGenerationGroup:
         Raises:
             DeadlineExceededError: The `timeout` passed; the generations continue.
             AvatarCreatorError: The other errors of `generations.watch_many`.
+
+        Examples:
+            >>> async with group.as_completed() as ended:
+            ...     async for each in ended:
+            ...         print(each.generation.state)
+            completed
+            completed
         """
         return AsyncWatch(self._as_completed(timeout))
 
@@ -203,6 +244,13 @@ class AsyncGenerationGroup:
 
         Raises:
             AvatarCreatorError: The errors of `generations.watch_many`.
+
+        Examples:
+            >>> async with group.watch() as states:
+            ...     async for state in states:
+            ...         last = state
+            >>> print(last.state)
+            completed
         """
         return self._watch(self._handles, timeout, reconnect_for, on_reconnect)
 
@@ -214,6 +262,12 @@ class AsyncGenerationGroup:
 
         Raises:
             NotFoundError: A variation has been deleted.
+
+        Examples:
+            >>> for cancelled in await group.cancel():
+            ...     print(cancelled.state)
+            cancelled
+            cancelled
         """
         for handle in self:
             if not handle._ended:

@@ -23,7 +23,13 @@ class AsyncWatch(AsyncIterator[Item]):
         return await anext(self._items)
 
     async def aclose(self) -> None:
-        """End the watch and its call. Closing it twice is not an error."""
+        """End the watch and its call. Closing it twice is not an error.
+
+        Examples:
+            >>> states = client.generations.watch(generation)
+            >>> first = await anext(states)
+            >>> await states.aclose()
+        """
         await self._items.aclose()
 
     async def __aenter__(self) -> Self:

@@ -85,6 +85,13 @@ class Avatars(Namespace):
             NotFoundError: The project does not exist or belongs to another user.
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
+
+        Examples:
+            >>> face = client.avatars.upload(
+            ...     project, "sarah.jpg", name="Sarah", attributes={"gender": "female"}
+            ... )
+            >>> print(face.name, face.source_type, face.image.content_type)
+            Sarah uploaded image/jpeg
         """
         metadata = requests.upload_avatar(
             project, name, persona, attributes, content_type, defer_thumbnail, request_id
@@ -100,6 +107,11 @@ class Avatars(Namespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> face = client.avatars.get(sarah.id)
+            >>> print(face.name, face.persona.age)
+            Sarah 32
         """
         return self._connection.call(requests.get_avatar(avatar), timeout)
 
@@ -123,6 +135,11 @@ class Avatars(Namespace):
 
         Raises:
             InvalidArgumentError: There are no ids, or more than 100, or `avatars` is one id.
+
+        Examples:
+            >>> batch = client.avatars.batch_get([sarah, "gone"])
+            >>> print([face.name for face in batch.avatars], batch.missing_avatar_ids)
+            ['Sarah'] ('gone',)
         """
         result = self._connection.call(requests.batch_get_avatars(avatars, include_thumbnails), timeout)
         while result.omitted_thumbnail_avatar_ids:
@@ -163,6 +180,11 @@ class Avatars(Namespace):
         Raises:
             InvalidArgumentError: The page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> for face in client.avatars.list(project, order="last_used_first"):
+            ...     print(face.name)
+            Sarah
         """
         return self.find(
             project=project,
@@ -218,6 +240,11 @@ class Avatars(Namespace):
         Raises:
             InvalidArgumentError: A filter exceeds its limit, or the page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> for face in client.avatars.find(query="sar", source_types="uploaded"):
+            ...     print(face.name)
+            Sarah
         """
         return self._list(
             requests.list_avatars(
@@ -277,6 +304,11 @@ class Avatars(Namespace):
             InvalidArgumentError: A field exceeds its limit.
             NotFoundError: The avatar does not exist or belongs to another user.
             AbortedError: The avatar has another revision, `metadata["current_revision"]`.
+
+        Examples:
+            >>> older = client.avatars.update(sarah, persona={"age": 33}, paths=["persona.age"])
+            >>> print(older.persona.name, older.persona.age)
+            Sarah 33
         """
         return self._connection.call(
             requests.update_avatar(avatar, name, persona, attributes, paths, expected_revision, request_id),
@@ -293,6 +325,14 @@ class Avatars(Namespace):
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
             UnavailableError: The connection broke; the avatar may be deleted or not.
+
+        Examples:
+            >>> client.avatars.delete(sarah)
+            >>> try:
+            ...     client.avatars.get(sarah)
+            ... except NotFoundError as error:
+            ...     print(error.reason)
+            RESOURCE_NOT_FOUND
         """
         self._connection.call(requests.delete_avatar(avatar), timeout)
 
@@ -341,6 +381,14 @@ class Avatars(Namespace):
             FailedPreconditionError: The thumbnail is not ready; try again after `retry_after` seconds.
             DataLossError: The picture arrived damaged.
             OSError: The file cannot be written.
+
+        Examples:
+            >>> picture = client.avatars.download(sarah)
+            >>> print(len(picture) == sarah.image.size_bytes)
+            True
+            >>> path = client.avatars.download(sarah, variant="thumbnail", to="small.webp")
+            >>> print(path)
+            small.webp
         """
         picture = self._connection.download(requests.download_image(avatar, variant), timeout)
         if to is None:
@@ -378,6 +426,13 @@ class Avatars(Namespace):
         Raises:
             ValueError: `concurrency` is less than 1.
             InvalidArgumentError: `pictures` is one picture, or a picture has no file name to be named after.
+
+        Examples:
+            >>> outcomes = client.avatars.upload_many(project, ["sarah.jpg", "missing.jpg"])
+            >>> for outcome in outcomes:
+            ...     print(outcome.source, "failed" if outcome.error else outcome.result.name)
+            sarah.jpg sarah
+            missing.jpg failed
         """
         given, uploads = requests.upload_avatars(project, pictures)
 
@@ -444,6 +499,11 @@ class Avatars(Namespace):
             ValueError: `concurrency` is less than 1.
             InvalidArgumentError: `avatars` is one avatar or one id.
             OSError: The folder cannot be created.
+
+        Examples:
+            >>> (outcome,) = client.avatars.download_many([sarah], to="portraits")
+            >>> print(outcome.result.parent, outcome.result.suffix)
+            portraits .jpg
         """
         given, downloads = requests.download_images(avatars, variant)
 

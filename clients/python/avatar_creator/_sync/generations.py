@@ -68,6 +68,18 @@ class Generations(Namespace):
                 may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
             OSError: A file given as `reference` cannot be read.
+
+        Examples:
+            >>> generation = client.generations.create(
+            ...     project,
+            ...     "confident business woman",
+            ...     attributes={"headwear": "hijab"},
+            ...     width=256,
+            ...     height=256,
+            ... )
+            >>> avatar = generation.wait()
+            >>> print(avatar.source_type, avatar.image.width)
+            text_to_image 256
         """
         request = requests.generation_request(project, prompt, parameters)
         generation, *_ = self._start(request, parameters, request_id, timeout)
@@ -102,6 +114,13 @@ class Generations(Namespace):
         Raises:
             ValueError: `count` is less than 1.
             AvatarCreatorError: The errors of `create`.
+
+        Examples:
+            >>> group = client.generations.create_variations(
+            ...     project, "calm man with a beard", 2, seed=7, width=256, height=256
+            ... )
+            >>> print([avatar.seed_used for avatar in group.wait_all()])
+            [7, 8]
         """
         request = requests.generation_request(project, prompt, parameters)
         request.variation_count = at_least_one("count", count)
@@ -142,6 +161,13 @@ class Generations(Namespace):
             NotFoundError: The generation, project or reference does not exist; `resource` names it.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
+
+        Examples:
+            >>> avatar = generation.wait()
+            >>> again = client.generations.reproduce(generation, project=project)
+            >>> avatar = again.wait()
+            >>> print(again.generation.reproduction.identical_pixels)
+            True
         """
         call = requests.reproduce_generation(generation, project, avatar_name, priority, request_id)
         started = self._connection.call(call, timeout)
@@ -169,6 +195,11 @@ class Generations(Namespace):
             ValueError: `variation_count` is less than 1.
             InvalidArgumentError: A reference is a picture, which an estimate does not upload.
             AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
+
+        Examples:
+            >>> estimate = client.generations.estimate(project, "calm man with a beard")
+            >>> print(estimate.provider, estimate.price_usd)
+            sketch 0
         """
         call = requests.estimate_generation(project, prompt, parameters, variation_count)
         return self._connection.call(call, timeout)
@@ -182,6 +213,11 @@ class Generations(Namespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> state = client.generations.get(generation.id)
+            >>> print(state.prompt)
+            calm man with a beard
         """
         return self._connection.call(requests.get_generation(generation), timeout)
 
@@ -196,6 +232,12 @@ class Generations(Namespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = generation.wait()
+            >>> for attempt in client.generations.attempts(generation):
+            ...     print(attempt.attempt_number, attempt.outcome)
+            1 succeeded
         """
         return self._connection.call(requests.list_attempts(generation), timeout)
 
@@ -211,6 +253,12 @@ class Generations(Namespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = generation.wait()
+            >>> recipe = client.generations.recipe(generation)
+            >>> print(recipe.provider, recipe.seed)
+            sketch 7
         """
         return self._connection.call(requests.get_recipe(generation), timeout)
 
@@ -256,6 +304,11 @@ class Generations(Namespace):
         Raises:
             ValueError: A time has no time zone.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> for each in client.generations.list(project, order="oldest_first"):
+            ...     print(each.prompt)
+            calm man with a beard
         """
         return self._list(
             requests.list_generations(
@@ -304,6 +357,13 @@ class Generations(Namespace):
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generation continues.
+
+        Examples:
+            >>> with client.generations.watch(generation) as states:
+            ...     for state in states:
+            ...         last = f"{state.progress_percent} % {state.stage}"
+            >>> print(last)
+            100 % ended
         """
         resume = watching.one_generation(generation, known_revision)
         return self._watch(resume, timeout, reconnect_for, on_reconnect)
@@ -350,6 +410,14 @@ class Generations(Namespace):
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generations continue.
+
+        Examples:
+            >>> with client.generations.watch_many(project=project) as states:
+            ...     for state in states:
+            ...         if state.ended:
+            ...             print(state.state)
+            ...             break
+            completed
         """
         started = datetime.now(UTC)
         resume = watching.resume_point(targets, project, group_id, user_id, changed_since, started)
@@ -368,6 +436,11 @@ class Generations(Namespace):
         Raises:
             FailedPreconditionError: The generation has completed or failed.
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> cancelled = client.generations.cancel(generation)
+            >>> print(cancelled.state)
+            cancelled
         """
         return self._connection.call(requests.cancel_generation(generation), timeout)
 
@@ -389,6 +462,12 @@ class Generations(Namespace):
                 recipe that cannot run again or has been deleted.
             NotFoundError: The generation does not exist or belongs to another user.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
+
+        Examples:
+            >>> cancelled = client.generations.cancel(generation)
+            >>> again = client.generations.retry(cancelled)
+            >>> print(again.generation.retry_of == generation.id)
+            True
         """
         call = requests.retry_generation(generation, request_id)
         started = self._connection.call(call, timeout)
@@ -415,6 +494,11 @@ class Generations(Namespace):
             DeadlineExceededError: The `timeout` passed; the generation continues, and `resource` has its id.
             NotFoundError: The generation does not exist, or it or its avatar was deleted.
             AvatarCreatorError: The other errors of `watch`.
+
+        Examples:
+            >>> avatar = client.generations.wait(generation, timeout=60)
+            >>> print(avatar.name)
+            calm man with a beard
         """
         return self.handle(generation).wait(timeout=timeout, on_progress=on_progress)
 
@@ -423,6 +507,12 @@ class Generations(Namespace):
 
         Args:
             generation: Generation, its handle or its id.
+
+        Examples:
+            >>> handle = client.generations.handle(generation.id)
+            >>> avatar = handle.wait()
+            >>> print(handle.generation.state)
+            completed
         """
         return GenerationHandle(self._connection, generation)
 

@@ -47,6 +47,11 @@ class GenerationHandle(BaseGenerationHandle):
             DeadlineExceededError: The `timeout` passed; the generation continues, so you can wait again.
             NotFoundError: The generation does not exist, or it or its avatar was deleted.
             AvatarCreatorError: The other errors of `watch`.
+
+        Examples:
+            >>> avatar = generation.wait(on_progress=lambda state: state.progress_percent)
+            >>> print(avatar.name)
+            calm man with a beard
         """
         if not self._ended:
             with self.watch(timeout=timeout) as states:
@@ -75,6 +80,13 @@ class GenerationHandle(BaseGenerationHandle):
 
         Raises:
             AvatarCreatorError: The errors of `generations.watch`.
+
+        Examples:
+            >>> with generation.watch() as states:
+            ...     for state in states:
+            ...         last = f"{state.progress_percent} % {state.stage}"
+            >>> print(last)
+            100 % ended
         """
         states = self._connection.watch(
             watching.one_generation(self, 0),
@@ -92,6 +104,11 @@ class GenerationHandle(BaseGenerationHandle):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> state = generation.refresh()
+            >>> print(state.prompt)
+            calm man with a beard
         """
         return self._see(self._connection.call(requests.get_generation(self.id), timeout))
 
@@ -104,6 +121,11 @@ class GenerationHandle(BaseGenerationHandle):
         Raises:
             FailedPreconditionError: The generation has completed or failed.
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> cancelled = generation.cancel()
+            >>> print(cancelled.state)
+            cancelled
         """
         return self._see(self._connection.call(requests.cancel_generation(self.id), timeout))
 
@@ -119,6 +141,12 @@ class GenerationHandle(BaseGenerationHandle):
 
         Raises:
             AvatarCreatorError: The errors of `generations.retry`.
+
+        Examples:
+            >>> cancelled = generation.cancel()
+            >>> again = generation.retry()
+            >>> print(again.generation.retry_of == generation.id)
+            True
         """
         call = requests.retry_generation(self.id, request_id)
         generation = self._connection.call(call, timeout)
@@ -166,6 +194,12 @@ class GenerationGroup:
             GenerationCancelledError: A variation was cancelled.
             DeadlineExceededError: The `timeout` passed; the generations continue.
             AvatarCreatorError: The other errors of `generations.watch_many`.
+
+        Examples:
+            >>> for avatar in group.wait_all():
+            ...     print(avatar.seed_used)
+            7
+            8
         """
         with self.as_completed(timeout=timeout) as ended:
             for _ in ended:
@@ -183,6 +217,13 @@ class GenerationGroup:
         Raises:
             DeadlineExceededError: The `timeout` passed; the generations continue.
             AvatarCreatorError: The other errors of `generations.watch_many`.
+
+        Examples:
+            >>> with group.as_completed() as ended:
+            ...     for each in ended:
+            ...         print(each.generation.state)
+            completed
+            completed
         """
         return Watch(self._as_completed(timeout))
 
@@ -202,6 +243,13 @@ class GenerationGroup:
 
         Raises:
             AvatarCreatorError: The errors of `generations.watch_many`.
+
+        Examples:
+            >>> with group.watch() as states:
+            ...     for state in states:
+            ...         last = state
+            >>> print(last.state)
+            completed
         """
         return self._watch(self._handles, timeout, reconnect_for, on_reconnect)
 
@@ -213,6 +261,12 @@ class GenerationGroup:
 
         Raises:
             NotFoundError: A variation has been deleted.
+
+        Examples:
+            >>> for cancelled in group.cancel():
+            ...     print(cancelled.state)
+            cancelled
+            cancelled
         """
         for handle in self:
             if not handle._ended:

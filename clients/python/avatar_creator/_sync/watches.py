@@ -24,7 +24,13 @@ class Watch(Iterator[Item]):
         return next(self._items)
 
     def close(self) -> None:
-        """End the watch and its call. Closing it twice is not an error."""
+        """End the watch and its call. Closing it twice is not an error.
+
+        Examples:
+            >>> states = client.generations.watch(generation)
+            >>> first = next(states)
+            >>> states.close()
+        """
         self._items.close()
 
     def __enter__(self) -> Self:

@@ -1,10 +1,9 @@
-"""The commands `avatars`: list and show avatars, upload and download their pictures."""
+"""The commands `avatars`: list, show, change and delete avatars, upload and download their pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -15,19 +14,34 @@ from avatar_creator import ImageVariant, UploadProgress
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import dimensions, printable
-from avatar_creator_server.cli.options import Force
+from avatar_creator_server.cli.options import ExpectedRevision, Force, Limit, User, Yes
 from avatar_creator_server.cli.output_paths import default_file_name, require_new_file
+from avatar_creator_server.cli.person_options import PersonOptions, person_paths
 from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
 
 commands = typer.Typer(
-    help="List and show your avatars, upload and download their pictures.",
+    help="List, show, change and delete your avatars, upload and download their pictures.",
     no_args_is_help=True,
 )
+
+
+def _field_path(option: str) -> str:
+    """Return the path of the field that an option sets."""
+    paths = person_paths()
+    name = option.removeprefix("--").replace("_", "-")
+    if name not in paths:
+        raise typer.BadParameter(f"must be one of {', '.join(paths)} (got {option})")
+    return paths[name]
+
+
+def _complete_field(incomplete: str) -> list[str]:
+    return [name for name in person_paths() if name.startswith(incomplete)]
+
 
 AvatarId = Annotated[str, typer.Argument(metavar="AVATAR_ID", help="The avatar's id.")]
 
 
-@client_command(commands, "list")
+@client_command(commands, "list", example="avatars list --query sarah --limit 50")
 def list_avatars(
     session: Session,
     project: Annotated[
@@ -39,25 +53,23 @@ def list_avatars(
             metavar="WORDS", help="List only avatars with all these words in name, persona or prompt."
         ),
     ] = "",
-    limit: Annotated[int, typer.Option(metavar="COUNT", help="List at most this many.", min=1)] = 20,
+    user: User = "",
+    limit: Limit = 20,
 ) -> None:
     """List your avatars, newest first."""
-    # One more than is shown, to find out whether there are more.
-    page_size = min(limit + 1, LARGEST_PAGE)
-    matching = session.client.avatars.find(project=project, query=query, page_size=page_size)
-    found = list(islice(matching, limit + 1))
-    session.print_list(found[:limit], tables.avatars)
-    if len(found) > limit:
-        session.note("there are more results; show them with a higher --limit")
+    avatars = session.client.avatars.find(
+        project=project, query=query, user_id=user, page_size=min(limit + 1, LARGEST_PAGE)
+    )
+    session.print_first(avatars, limit, lambda listed: tables.avatars(listed, with_users=bool(user)))
 
 
-@client_command(commands, "show")
+@client_command(commands, "show", example="avatars show 01a204d8-05a5-7495-bb1b-5f38ae8f7b43")
 def show(session: Session, avatar_id: AvatarId) -> None:
     """Show everything about an avatar."""
     session.print_result(session.client.avatars.get(avatar_id), tables.avatar)
 
 
-@client_command(commands, "upload")
+@client_command(commands, "upload", example="avatars upload sarah.jpg --project 01a204d7-… --name Sarah")
 def upload(
     session: Session,
     file: Annotated[
@@ -83,7 +95,57 @@ def upload(
     session.print_result(avatar, lambda uploaded: f"Uploaded {uploaded.name} ({uploaded.id}).")
 
 
-@client_command(commands, "download")
+@client_command(
+    commands, "update", example="avatars update 01a204d8-… --name Sarah --hair-color black --clear headwear"
+)
+def update(
+    session: Session,
+    avatar_id: AvatarId,
+    person: PersonOptions,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="New name of the avatar.", show_default=False)
+    ] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OPTION",
+            help="Remove what this option set, such as `headwear` or `persona-age`. Repeat it for several.",
+            parser=_field_path,
+            autocompletion=_complete_field,
+            show_default=False,
+        ),
+    ] = None,
+    expected_revision: ExpectedRevision = None,
+) -> None:
+    """Change the name, attributes and persona of an avatar. What you leave out stays as it is."""
+    cleared = clear or []
+    for path in set(cleared) & set(person.paths):
+        raise CommandError(f"{path} is set and cleared at the same time")
+    paths = [*([] if name is None else ["name"]), *person.paths, *cleared]
+    if not paths:
+        raise CommandError("give at least one change, for example --name or --hair-color")
+    fields = {path.partition(".")[0]: {} for path in cleared} | person.fields
+    avatar = session.client.avatars.update(
+        avatar_id, name=name, **fields, paths=paths, expected_revision=expected_revision or 0
+    )
+    session.print_result(
+        avatar, lambda updated: f"Updated {updated.name} ({updated.id}), now revision {updated.revision}."
+    )
+
+
+@client_command(commands, "delete", example="avatars delete 01a204d8-05a5-7495-bb1b-5f38ae8f7b43 --yes")
+def delete(session: Session, avatar_id: AvatarId, yes: Yes = False) -> None:
+    """Delete an avatar for good, with its picture and the record of its uses."""
+    avatar = session.client.avatars.get(avatar_id)
+    uses = f"{avatar.usage_count:,} recorded use{'' if avatar.usage_count == 1 else 's'}"
+    session.confirm(
+        f"Delete avatar {avatar.name} ({avatar.id}) with its picture, thumbnail and {uses}?", yes=yes
+    )
+    session.client.avatars.delete(avatar)
+    session.print_result(avatar, lambda deleted: f"Deleted avatar {deleted.name} ({deleted.id}).")
+
+
+@client_command(commands, "download", example="avatars download 01a204d8-… --to sarah.jpg")
 def download(
     session: Session,
     avatar_id: AvatarId,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from avatar_creator.enums import GenerationPriority
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.options import Force, Watch
 from avatar_creator_server.cli.output_paths import numbered_paths, require_new_file
+from avatar_creator_server.cli.person_options import PersonOptions
 from avatar_creator_server.cli.progress import report
 from avatar_creator_server.cli.session import Session, client_command
+from avatar_creator_server.cli.words import word_option
 
 _DEFAULT_PROJECT = "Avatars"
 _LARGEST_SEED = 2**32 - 1
@@ -22,7 +25,6 @@ _MAX_VARIATIONS = 8
 
 commands = typer.Typer()
 
-Priority = Literal["interactive", "normal", "bulk"]
 Side = Annotated[
     int,
     typer.Option(
@@ -31,9 +33,14 @@ Side = Annotated[
 ]
 
 
-@client_command(commands, "generate")
+@client_command(
+    commands,
+    "generate",
+    example='generate "reading a book in the garden" --gender female --hair-style curly --to portrait.png',
+)
 def generate(
     session: Session,
+    person: PersonOptions,
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="What to draw. Optional with --preset.")
     ] = "",
@@ -126,7 +133,7 @@ def generate(
         typer.Option("--estimate", help="Print the estimated price and time without creating anything."),
     ] = False,
     priority: Annotated[
-        Priority, typer.Option(help="How urgent it is: `interactive` before `normal` before `bulk`.")
+        str, word_option(GenerationPriority, help="How urgent it is, most urgent first.")
     ] = "normal",
     watch: Watch = False,
     to: Annotated[
@@ -151,6 +158,7 @@ def generate(
     parameters: dict[str, Any] = {
         "prompt": prompt,
         "avatar_name": name,
+        **person.fields,
         "preset": preset,
         "persona_example": persona_example,
         "reference": reference or [],

@@ -1,138 +1,291 @@
-"""Commands for generations that were started before: follow them, stop them, and start them again."""
+"""The commands `generations`: list and show generations, follow them, stop them, and start them again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Annotated, Any
+from contextlib import closing
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from avatar_creator import AvatarCreatorError, BulkCancellation, BulkRetry, Generation
+from avatar_creator import (
+    AvatarCreatorError,
+    BulkCancellation,
+    BulkFailure,
+    BulkRetry,
+    ErrorReason,
+    FailedPreconditionError,
+    Generation,
+    GenerationFailure,
+    GenerationOrder,
+    GenerationStage,
+    GenerationState,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError, error_message
-from avatar_creator_server.cli.options import OlderThan, ago
-from avatar_creator_server.cli.progress import report
-from avatar_creator_server.cli.session import Session, client_command
+from avatar_creator_server.cli.generation_filters import GenerationFilters, first
+from avatar_creator_server.cli.options import Limit
+from avatar_creator_server.cli.progress import print_changes, report
+from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
 
-commands = typer.Typer()
-group = typer.Typer(help="Change generations: one by one, or many at once.", no_args_is_help=True)
+commands = typer.Typer(
+    help="List and show generations, follow them, cancel them, and start them again.", no_args_is_help=True
+)
 
-GenerationIds = Annotated[list[str], typer.Argument(metavar="GENERATION_ID", help="Ids of the generations.")]
-
-
-@client_command(commands, "watch")
-def watch(session: Session, generation_ids: GenerationIds) -> None:
-    """Show the progress of generations until their end."""
-    found = [session.client.generations.get(each) for each in dict.fromkeys(generation_ids)]
-    report(session, found, watch=True, files=[])
-
-
-@client_command(commands, "cancel")
-def cancel(session: Session, generation_ids: GenerationIds) -> None:
-    """Cancel generations that have not ended."""
-    _cancel(session, generation_ids)
-
-
+GenerationId = Annotated[str, typer.Argument(metavar="GENERATION_ID", help="The generation's id.")]
 MaybeIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="GENERATION_ID", help="Ids of the generations.", show_default=False),
-]
-Owner = Annotated[
-    str,
-    typer.Option(
-        "--user",
-        metavar="USER_ID",
-        help="For operators, instead of ids: all generations of this user that match; - for all users.",
+    typer.Argument(
+        metavar="[GENERATION_ID]...", help="Ids of the generations; or use filters.", show_default=False
     ),
-]
-Project = Annotated[str, typer.Option(metavar="PROJECT_ID", help="Only generations of this project.")]
-States = Annotated[
-    list[str] | None,
-    typer.Option("--state", metavar="STATE", help="Only this state; may be repeated.", show_default=False),
-]
-Reasons = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reason",
-        metavar="REASON",
-        help="Only this reason of the last failure, such as PROVIDER_TIMEOUT; may be repeated.",
-        show_default=False,
-    ),
-]
-Priorities = Annotated[
-    list[str] | None,
-    typer.Option("--priority", metavar="PRIORITY", help="Only this priority; may be repeated."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and show what would be changed.")]
 Most = Annotated[
     int, typer.Option("--max", metavar="COUNT", help="Maximum number of generations.", min=1, max=1000)
 ]
 
+_OF_ONE_GENERATION = (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
+"""Errors that concern one generation, so that a change of many goes on with the others."""
+_CANCELLABLE = (GenerationState.PENDING, GenerationState.PROCESSING)
+_RETRYABLE = (GenerationState.FAILED, GenerationState.CANCELLED)
 
-@client_command(group, "cancel")
-def cancel_generations(
+
+@client_command(commands, "list", example="generations list --state failed --older-than 1h")
+def list_generations(
     session: Session,
-    generation_ids: MaybeIds = None,
-    user: Owner = "",
-    project: Project = "",
-    state: States = None,
-    reason: Reasons = None,
-    priority: Priorities = None,
-    older_than: OlderThan = None,
-    most: Most = 100,
-    dry_run: DryRun = False,
+    filters: GenerationFilters,
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="List the oldest generations first.")
+    ] = False,
+    limit: Limit = 20,
 ) -> None:
-    """Cancel generations that have not ended: these, or for operators all that match, oldest first."""
-    chosen = _selection(generation_ids, user, project, state, reason, priority, older_than, dry_run)
-    if chosen is None:
-        _cancel(session, generation_ids or [])
-        return
-    result = session.client.operations.bulk_cancel(**chosen, max_count=most)
-    session.print_result(result, _sentence_and_ids("cancel", dry_run))
-
-
-@client_command(group, "retry")
-def retry_generations(
-    session: Session,
-    generation_ids: MaybeIds = None,
-    user: Owner = "",
-    project: Project = "",
-    state: States = None,
-    reason: Reasons = None,
-    priority: Priorities = None,
-    older_than: OlderThan = None,
-    most: Most = 100,
-    dry_run: DryRun = False,
-) -> None:
-    """Start failed or cancelled generations again: these, or for operators all failed ones that match."""
-    chosen = _selection(generation_ids, user, project, state, reason, priority, older_than, dry_run)
-    if chosen is None:
-        retry = session.client.generations.retry
-        _change(session, generation_ids or [], lambda each: retry(each).generation, "retried")
-        return
-    result = session.client.operations.bulk_retry(**chosen, max_count=most)
-    session.print_result(result, _sentence_and_ids("retry", dry_run))
-    for failure in result.failures if session.notes_are_read else ():
-        session.note(f"not retried: {failure.generation_id}: {failure.error.reason}: {failure.error.message}")
-
-
-@client_command(group, "retry-now")
-def retry_now(session: Session, generation_ids: GenerationIds) -> None:
-    """Start the next attempt now of generations that wait for their retry. For operators."""
-    _change(session, generation_ids, session.client.operations.retry_now, "started")
-
-
-def _cancel(session: Session, generation_ids: Sequence[str]) -> None:
-    _change(
-        session,
-        generation_ids,
-        session.client.generations.cancel,
-        "cancelled",
-        lambda generations: Group(*(Text(f"Cancelled generation {each.id}.") for each in generations)),
+    """List your generations, newest first. Operators can list those of other users."""
+    generations = session.client.generations.list(
+        **filters.arguments(),
+        order=GenerationOrder.OLDEST_FIRST if oldest_first else None,
+        page_size=min(limit + 1, LARGEST_PAGE),
     )
+    session.print_first(
+        generations, limit, lambda listed: tables.generations(listed, with_users=bool(filters.user))
+    )
+
+
+@client_command(commands, "show", example="generations show 01a204d9-6a10-7d3f-b9d4-6c1c2f0e9a55")
+def show(session: Session, generation_id: GenerationId) -> None:
+    """Show everything about a generation and the attempts of the workers at it."""
+    generation = session.client.generations.get(generation_id)
+    attempts = session.client.generations.attempts(generation_id)
+    shown: list[RenderableType] = [tables.generation(generation)]
+    if attempts:
+        shown += ["", tables.attempts(attempts)]
+    session.print_result({"generation": generation, "attempts": attempts}, lambda _: Group(*shown))
+
+
+@client_command(commands, "watch", example="generations watch 01a204d9-6a10-7d3f-b9d4-6c1c2f0e9a55")
+def watch(
+    session: Session,
+    generation_ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[GENERATION_ID]...", help="Ids of the generations.", show_default="all of yours"
+        ),
+    ] = None,
+    project: Annotated[
+        str, typer.Option(metavar="PROJECT_ID", help="Watch the generations of this project.")
+    ] = "",
+    user: Annotated[
+        str, typer.Option(metavar="USER_ID", help="For operators: watch the generations of this user.")
+    ] = "",
+) -> None:
+    """Show the progress of generations until their end, or every change of a project or user until Ctrl-C."""
+    if bool(generation_ids) + bool(project) + bool(user) > 1:
+        raise CommandError("give ids of generations, or --project, or --user, not more than one of them")
+    if generation_ids:
+        found = [session.client.generations.get(each) for each in dict.fromkeys(generation_ids)]
+        report(session, found, watch=True, files=[])
+        return
+    with closing(session.client.generations.watch_many(project=project, user_id=user)) as states:
+        print_changes(session, states)
+
+
+@client_command(
+    commands, "cancel", example="generations cancel --project 01a204d7-… --state pending --dry-run"
+)
+def cancel(
+    session: Session,
+    filters: GenerationFilters,
+    generation_ids: MaybeIds = None,
+    most: Most = 100,
+    dry_run: DryRun = False,
+) -> None:
+    """Cancel generations that have not ended: these, or all that match the filters, oldest first."""
+    if _names_ids(generation_ids, filters, dry_run):
+        _change(
+            session,
+            generation_ids or [],
+            session.client.generations.cancel,
+            "cancelled",
+            lambda generations: Group(*(Text(f"Cancelled generation {each.id}.") for each in generations)),
+        )
+        return
+    if filters.user:
+        result: BulkCancellation | BulkRetry = session.client.operations.bulk_cancel(
+            **filters.arguments(), dry_run=dry_run, max_count=most
+        )
+    else:
+        found, has_more = _matching(session, filters, _CANCELLABLE, most)
+        result = _bulk(found, has_more, dry_run, session.client.generations.cancel)
+    _print_bulk(session, result, "cancel", dry_run=dry_run)
+
+
+@client_command(
+    commands, "retry", example="generations retry --reason PROVIDER_TIMEOUT --older-than 10m --dry-run"
+)
+def retry(
+    session: Session,
+    filters: GenerationFilters,
+    generation_ids: MaybeIds = None,
+    most: Most = 100,
+    dry_run: DryRun = False,
+) -> None:
+    """Start failed or cancelled generations again: these, or all failed ones that match the filters.
+
+    Generations that were retried before are left out unless you name their ids.
+    """
+
+    def retry_one(generation_id: str) -> Generation:
+        return session.client.generations.retry(generation_id).generation
+
+    if _names_ids(generation_ids, filters, dry_run):
+        _change(session, generation_ids or [], retry_one, "retried")
+        return
+    if filters.user:
+        result = session.client.operations.bulk_retry(**filters.arguments(), dry_run=dry_run, max_count=most)
+    else:
+        chosen = filters if filters.state else replace(filters, state=[GenerationState.FAILED])
+        retried = _retried(session, chosen)
+        found, has_more = _matching(session, chosen, _RETRYABLE, most, lambda each: each.id not in retried)
+        result = _bulk(found, has_more, dry_run, retry_one)
+    _print_bulk(session, result, "retry", dry_run=dry_run)
+
+
+@client_command(commands, "retry-now", example="generations retry-now --user - --reason STORAGE_UNAVAILABLE")
+def retry_now(
+    session: Session,
+    filters: GenerationFilters,
+    generation_ids: MaybeIds = None,
+    most: Most = 100,
+    dry_run: DryRun = False,
+) -> None:
+    """Start the next attempt now of generations that wait for their retry. For operators."""
+    start = session.client.operations.retry_now
+    if _names_ids(generation_ids, filters, dry_run):
+        _change(session, generation_ids or [], start, "started")
+        return
+    waiting = (GenerationState.PENDING,)
+    found, has_more = _matching(
+        session, filters, waiting, most, lambda each: each.stage == GenerationStage.WAITING_TO_RETRY
+    )
+    _print_bulk(session, _bulk(found, has_more, dry_run, start), "start", dry_run=dry_run)
+
+
+def _names_ids(generation_ids: Sequence[str] | None, filters: GenerationFilters, dry_run: bool) -> bool:
+    """Return whether the command names generations by their ids instead of by filters.
+
+    Raises:
+        CommandError: The command must do either.
+    """
+    if generation_ids and (filters.any or dry_run):
+        raise CommandError("give ids of generations, or filters, not both")
+    if not generation_ids and not filters.any:
+        raise CommandError(
+            "give ids of generations, or at least one filter such as --project or --state; operators can "
+            "give --user, where - means all users"
+        )
+    return bool(generation_ids)
+
+
+def _matching(
+    session: Session,
+    filters: GenerationFilters,
+    possible: Sequence[GenerationState],
+    most: int,
+    wanted: Callable[[Generation], bool] = bool,
+) -> tuple[list[Generation], bool]:
+    """Return the oldest generations that match and have a possible state, and whether there are more.
+
+    Raises:
+        CommandError: A filter names another state.
+    """
+    impossible = [state for state in filters.state or () if state not in possible]
+    if impossible:
+        raise CommandError(f"--state must be {' or '.join(possible)} here (got {', '.join(impossible)})")
+    listed = session.client.generations.list(
+        **{**filters.arguments(), "states": filters.state or possible},
+        order=GenerationOrder.OLDEST_FIRST,
+        page_size=LARGEST_PAGE,
+    )
+    return first(listed, most, wanted)
+
+
+def _retried(session: Session, filters: GenerationFilters) -> set[str]:
+    """Return the ids of the caller's generations that were retried before."""
+    # A retry goes to the project of the first one.
+    listed = session.client.generations.list(project=filters.project, page_size=LARGEST_PAGE)
+    return {generation.retry_of for generation in listed if generation.retry_of}
+
+
+def _bulk(
+    found: Sequence[Generation], has_more: bool, dry_run: bool, change: Callable[[str], Generation]
+) -> BulkRetry:
+    """Change one generation after the other, as the bulk calls for operators do.
+
+    The result has the ids of the changed generations if those are new ones.
+    """
+    changed: list[str] = []
+    results: list[str] = []
+    failures: list[BulkFailure] = []
+    for generation in found:
+        if dry_run:
+            changed.append(generation.id)
+            continue
+        try:
+            result = change(generation.id)
+        except _OF_ONE_GENERATION as error:
+            failure = GenerationFailure(reason=ErrorReason(error.reason), message=error.message)
+            failures.append(BulkFailure(generation_id=generation.id, error=failure))
+        else:
+            changed.append(generation.id)
+            results += [result.id] if result.id != generation.id else []
+    return BulkRetry(
+        generation_count=len(changed),
+        generation_ids=tuple(changed),
+        retry_ids=tuple(results),
+        has_more=has_more,
+        failure_count=len(failures),
+        failures=tuple(failures),
+    )
+
+
+def _print_bulk(session: Session, result: BulkCancellation | BulkRetry, verb: str, *, dry_run: bool) -> None:
+    session.print_result(result, _sentence_and_ids(verb, dry_run))
+    if isinstance(result, BulkRetry) and session.notes_are_read:
+        for failure in result.failures:
+            session.note(
+                f"not {_PARTICIPLES[verb]}: {failure.generation_id}: {failure.error.reason}: "
+                f"{failure.error.message}"
+            )
 
 
 def _change(
@@ -159,40 +312,11 @@ def _change(
         raise CommandError(f"{len(failures)} generations were not {participle}: {causes}")
 
 
-def _selection(
-    generation_ids: Sequence[str] | None,
-    user: str,
-    project: str,
-    states: Sequence[str] | None,
-    reasons: Sequence[str] | None,
-    priorities: Sequence[str] | None,
-    older_than: timedelta | None,
-    dry_run: bool,
-) -> dict[str, Any] | None:
-    """Return the arguments of a bulk call; None if the command names generations by their ids.
-
-    Raises:
-        CommandError: The command must name either generations or a user.
-    """
-    filters = {
-        "project": project,
-        "states": states or (),
-        "error_reasons": reasons or (),
-        "priorities": priorities or (),
-        "create_time_to": ago(older_than),
-        "dry_run": dry_run,
-    }
-    if generation_ids:
-        if user or any(filters.values()):
-            raise CommandError("give ids of generations, or --user with filters, not both")
-        return None
-    if not user:
-        raise CommandError("give ids of generations, or --user with filters; --user - means all users")
-    return {"user_id": user, **filters}
+_PARTICIPLES = {"cancel": "cancelled", "retry": "retried", "start": "started"}
 
 
 def _sentence_and_ids(verb: str, dry_run: bool) -> Callable[[BulkCancellation | BulkRetry], RenderableType]:
-    participle = {"cancel": "Cancelled", "retry": "Retried"}[verb]
+    participle = _PARTICIPLES[verb].capitalize()
 
     def render(result: BulkCancellation | BulkRetry) -> RenderableType:
         count = f"{result.generation_count:,} generation{'' if result.generation_count == 1 else 's'}"

@@ -15,13 +15,13 @@ commands = typer.Typer(help="Show and change the limits of a user. For operators
 User = Annotated[str, typer.Option(metavar="USER_ID", help="Id of the user.")]
 
 
-@client_command(commands, "get")
+@client_command(commands, "get", example="limits get --user sarah")
 def get_limits(session: Session, user: User) -> None:
     """Show the limits of a user, and what the user has used of them."""
     session.print_result(session.client.operations.get_limits(user), tables.limits)
 
 
-@client_command(commands, "set")
+@client_command(commands, "set", example="limits set --user sarah --per-day 5000 --spend-per-day 20")
 def set_limits(
     session: Session,
     user: User,
@@ -56,7 +56,7 @@ def set_limits(
     )
 
 
-@client_command(commands, "clear")
+@client_command(commands, "clear", example="limits clear --user sarah")
 def clear_limits(session: Session, user: User) -> None:
     """Return a user to the limits of the settings."""
     session.print_result(session.client.operations.clear_limits(user), tables.limits)

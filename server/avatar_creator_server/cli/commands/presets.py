@@ -14,7 +14,7 @@ commands = typer.Typer()
 Category = Annotated[str, typer.Option(metavar="CATEGORY", help="List only this category.")]
 
 
-@client_command(commands, "presets")
+@client_command(commands, "presets", example="presets --category business")
 def presets(
     session: Session,
     category: Category = "",
@@ -28,7 +28,7 @@ def presets(
     session.print_list(list(found), tables.presets)
 
 
-@client_command(commands, "personas")
+@client_command(commands, "personas", example="personas --category education")
 def personas(session: Session, category: Category = "") -> None:
     """List the persona examples that `generate` can start from, most used first."""
     found = session.client.personas.list(category=category, page_size=LARGEST_PAGE)

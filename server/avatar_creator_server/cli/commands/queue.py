@@ -14,13 +14,13 @@ commands = typer.Typer(help="Show, pause and resume the queue. For operators.", 
 Route = Annotated[str, typer.Option(metavar="NAME", help="Only this route; `queue show` lists the routes.")]
 
 
-@client_command(commands, "show")
+@client_command(commands, "show", example="queue show")
 def show_queue(session: Session) -> None:
     """Show how much waits and runs, what is paused, and what failed in the last hour."""
     session.print_result(session.client.operations.get_queue(), tables.queue)
 
 
-@client_command(commands, "pause")
+@client_command(commands, "pause", example='queue pause --route fal-ai --note "the provider is down"')
 def pause_queue(
     session: Session,
     route: Route = "",
@@ -32,7 +32,7 @@ def pause_queue(
     session.print_result(session.client.operations.pause_queue(route, note=note), tables.queue)
 
 
-@client_command(commands, "resume")
+@client_command(commands, "resume", example="queue resume --route fal-ai")
 def resume_queue(session: Session, route: Route = "") -> None:
     """End the pause of the whole queue, or of one route."""
     session.print_result(session.client.operations.resume_queue(route), tables.queue)

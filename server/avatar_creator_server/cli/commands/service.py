@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -18,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from avatar_creator_server.operations.file_audit import FileAudit
     from avatar_creator_server.settings import Settings
 
 commands = typer.Typer()
@@ -31,11 +34,12 @@ _LONGEST_TOKEN_SECONDS = 100 * 365 * 86_400
 
 _SERVE_PROCESS = "serve-process"
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Role = Literal["ops"]
 T = TypeVar("T")
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator serve --processes 4")
 def serve(
     processes: Annotated[
         int | None,
@@ -59,11 +63,15 @@ def serve(
 
         # The working folder of the service has no modules.
         command = (sys.executable, "-P", "-m", "avatar_creator_server.cli", _SERVE_PROCESS)
-        code = _run_until_signal(lambda finish: supervise(settings, command, os.environ, finish))
+        code = _run_until_signal(
+            lambda finish: supervise(
+                settings, command, os.environ, finish, on_ready=partial(_say_next, settings)
+            )
+        )
         raise typer.Exit(code)
     from avatar_creator_server.api.server import serve as serve_until
 
-    _run_until_signal(lambda finish: serve_until(settings, finish))
+    _run_until_signal(lambda finish: serve_until(settings, finish, on_ready=partial(_say_next, settings)))
 
 
 @commands.command(_SERVE_PROCESS, hidden=True)
@@ -81,7 +89,7 @@ def serve_process(number: int) -> None:
     _run_until_signal(lambda finish: serve_until(settings, finish, process))
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator worker")
 def worker() -> None:
     """Start a worker: it draws up to two pictures at a time and does the background jobs of the servers."""
     from avatar_creator_server.core import Core
@@ -103,8 +111,8 @@ def worker() -> None:
     _run_until_signal(lambda finish: work(core, finish))
 
 
-@commands.command(rich_help_panel=_PANEL)
-def migrate() -> None:
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator migrate")
+def migrate(as_json: AsJson = False) -> None:
     """Update the database to this version's schema; it is safe to run at any time."""
     from avatar_creator_server.database.connection import open_database
     from avatar_creator_server.database.migrator import migrate as migrate_database
@@ -115,12 +123,17 @@ def migrate() -> None:
     if settings.migrate_database_url:
         require_direct(url)
     applied = migrate_database(open_database(url))
+    if as_json:
+        typer.echo(json.dumps({"applied": applied}))
+        return
     for name in applied:
         _output.print(f"applied {name}")
     _output.print(f"The schema is up to date ({len(applied)} migration(s) applied now).")
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(
+    rich_help_panel=_PANEL, epilog="Example: avatar-creator token --user sarah --expires-in 3600"
+)
 def token(
     user: Annotated[str, typer.Option(metavar="USER_ID", help="The user whose token it is.")],
     expires_in: Annotated[
@@ -141,6 +154,7 @@ def token(
         Role | None,
         typer.Option(help="Allow reading all users' data, and cancelling and retrying their generations."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print a token for a user, signed with JWT_SECRET or with the embedded service's own secret."""
     from avatar_creator_server.api.tokens import mint_token
@@ -157,7 +171,8 @@ def token(
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
     new_secret = settings.embedded and not settings.jwt_secret and not settings.secret_file.exists()
-    typer.echo(mint_token(settings, user, expires_in, app_id=app_id or "", role=role or ""))
+    token = mint_token(settings, user, expires_in, app_id=app_id or "", role=role or "")
+    typer.echo(json.dumps({"token": token}) if as_json else token)
     if new_secret:
         _errors.print(
             f"note: no service has run in {escape(str(settings.data_path.absolute()))} yet; "
@@ -166,7 +181,7 @@ def token(
         )
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator demo --folder avatar-creator-demo")
 def demo(
     folder: Annotated[
         Path | None,
@@ -206,7 +221,7 @@ def demo(
         raise
 
 
-@commands.command(rich_help_panel=_PANEL)
+@commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator doctor")
 def doctor(
     files: Annotated[
         bool,
@@ -238,36 +253,101 @@ def doctor(
             min=1,
         ),
     ] = 24,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ask this running server instead; https://HOST:PORT connects with TLS. The workers need a "
+            "token with role ops.",
+        ),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="With --target: connect with TLS.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Check settings, database, queue, workers, files, provider, apps, model, moderation; suggest fixes."""
+    """Check what `serve` checks and all that the settings point to, or a running server; suggest fixes."""
+    from avatar_creator_server.cli.errors import CommandError
+
+    if remove is not None and not (files and repair):
+        raise CommandError("--remove works only together with --files --repair")
+    if files and target is not None:
+        raise CommandError("--files reads the storage and the database of the settings: leave out --target")
+    if tls and target is None:
+        raise CommandError("--tls works only together with --target")
+    if files:
+        _check_files(
+            repair=repair,
+            older_than_seconds=older_than_hours * 3600.0,
+            confirmed=remove,
+            as_json=as_json,
+        )
+        return
+    if repair:
+        raise CommandError("--repair works only together with --files")
+    passed = _check_service(as_json) if target is None else _check_target(target, tls=tls, as_json=as_json)
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _check_service(as_json: bool) -> bool:
+    """Print the checks of a service with these settings, and return whether all passed."""
     import uvloop
 
-    from avatar_creator_server.cli.check_report import print_checks
-    from avatar_creator_server.cli.errors import CommandError
+    from avatar_creator_server.api.server import start_up_checks
+    from avatar_creator_server.cli.check_report import checks_as_json, print_checks, without_secrets
+    from avatar_creator_server.cli.own_server import ask_own_server
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
-    from avatar_creator_server.redaction import Redactor
+    from avatar_creator_server.operations.setting_sources import used_settings
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.picture_moderation import try_classifier
     from avatar_creator_tasks.providers.factory import require_installed
 
-    if remove is not None and not (files and repair):
-        raise CommandError("--remove works only together with --files --repair")
-    if files:
-        _check_files(repair=repair, older_than_seconds=older_than_hours * 3600.0, confirmed=remove)
-        return
-    if repair:
-        raise CommandError("--repair works only together with --files")
+    settings = None
     try:
-        results = uvloop.run(run_checks(_settings(), require_installed, try_classifier))
+        settings = _settings()
     except SettingsError as error:
         results = refused_settings(error)
-    redact = Redactor(os.environ).redact
-    print_checks([replace(each, found=redact(each.found), fix=redact(each.fix)) for each in results], _output)
-    if not all(result.passed for result in results):
-        raise typer.Exit(1)
+    else:
+        results = uvloop.run(
+            run_checks(
+                settings,
+                start_up_checks(settings),
+                ask_own_server=ask_own_server,
+                require_installed=require_installed,
+                try_classifier=try_classifier,
+            )
+        )
+    results = without_secrets(results)
+    if as_json:
+        used = used_settings(settings, os.environ)
+        typer.echo(checks_as_json(results, settings=[asdict(each) for each in used]))
+    else:
+        print_checks(results, _output)
+    return all(result.passed for result in results)
 
 
-def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | None) -> None:
+def _check_target(target: str, *, tls: bool, as_json: bool) -> bool:
+    """Print what a running server says, and return whether all is well."""
+    from avatar_creator.targets import choose_target
+    from avatar_creator.tokens import TOKEN_VARIABLE
+    from avatar_creator_server.cli.check_report import checks_as_json, print_checks, without_secrets
+    from avatar_creator_server.cli.errors import CommandError
+    from avatar_creator_server.cli.target_report import examine_target
+
+    try:
+        chosen = choose_target(target, tls or None, os.environ, argument="--target")
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    report = examine_target(chosen, os.environ.get(TOKEN_VARIABLE, "").strip())
+    results = without_secrets(report.results)
+    if as_json:
+        workers = [worker.to_dict() for worker in report.workers]
+        typer.echo(checks_as_json(results, target=chosen.name, workers=workers))
+    else:
+        print_checks(results, _output)
+    return all(result.passed for result in results)
+
+
+def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | None, as_json: bool) -> None:
     import uvloop
 
     from avatar_creator_server.cli.errors import CommandError
@@ -282,6 +362,18 @@ def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | No
         )
     except AvatarCreatorError as error:
         raise CommandError(error.message) from error
+    if as_json:
+        document = asdict(audit) | {"is_clean": audit.is_clean}
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print_audit(audit)
+    if audit.refusal:
+        raise CommandError(audit.refusal)
+    if not audit.is_clean:
+        raise typer.Exit(1)
+
+
+def _print_audit(audit: FileAudit) -> None:
     table = Table("", "found", "number", "bytes", "repaired", show_lines=False)
     for name, finding in audit.findings.items():
         mark = "[green]ok[/]" if finding.count == finding.repaired else "[red]failed[/]"
@@ -297,10 +389,17 @@ def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | No
         f"left out {audit.recent:,} younger files without a row.",
         soft_wrap=True,
     )
-    if audit.refusal:
-        raise CommandError(audit.refusal)
-    if not audit.is_clean:
-        raise typer.Exit(1)
+
+
+def _say_next(settings: Settings, port: int) -> None:
+    """Print the next steps for a person at a terminal. A log has nothing of them."""
+    if not sys.stderr.isatty():
+        return
+    from avatar_creator_server.cli.next_steps import next_steps
+
+    # The log has written its own line at once.
+    sys.stderr.write(next_steps(settings, port))
+    sys.stderr.flush()
 
 
 def _settings(*, process: int | None = None, **replacements: Any) -> Settings:

@@ -22,7 +22,7 @@ def _group() -> None:
     pass
 
 
-@client_command(commands, "list")
+@client_command(commands, "list", example="users list --by spending --period 7d")
 def list_users(
     session: Session,
     by: Annotated[

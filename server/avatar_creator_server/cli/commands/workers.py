@@ -14,13 +14,13 @@ commands = typer.Typer(help="List, drain and resume workers. For operators.", no
 Name = Annotated[str, typer.Argument(metavar="WORKER", help="Name of the worker.")]
 
 
-@client_command(commands, "list")
+@client_command(commands, "list", example="workers list")
 def list_workers(session: Session) -> None:
     """List the workers, with what each of them runs. A worker that vanished is lost."""
     session.print_list(list(session.client.operations.list_workers(page_size=LARGEST_PAGE)), tables.workers)
 
 
-@client_command(commands, "drain")
+@client_command(commands, "drain", example="workers drain vm-4901-a8cc47")
 def drain_worker(session: Session, name: Name) -> None:
     """Let a worker finish what it runs and claim no further generations."""
     session.print_result(
@@ -29,7 +29,7 @@ def drain_worker(session: Session, name: Name) -> None:
     )
 
 
-@client_command(commands, "resume")
+@client_command(commands, "resume", example="workers resume vm-4901-a8cc47")
 def resume_worker(session: Session, name: Name) -> None:
     """Let a drained worker claim generations again."""
     session.print_result(

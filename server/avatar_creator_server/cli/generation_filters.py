@@ -1,0 +1,76 @@
+"""Filters that select generations, for commands that list or change many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from avatar_creator.enums import ErrorReason, GenerationPriority, GenerationState
+from avatar_creator_server.cli.option_groups import OptionGroup
+from avatar_creator_server.cli.options import OlderThan, ago
+from avatar_creator_server.cli.words import word_option
+
+_T = TypeVar("_T")
+
+_REPEAT = "Repeat it for several."
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFilters(OptionGroup):
+    """The filters that a command names. A generation must match all of them."""
+
+    user: Annotated[
+        str,
+        typer.Option(
+            metavar="USER_ID",
+            help="For operators: generations of this user; - for all users.",
+            show_default="yourself",
+        ),
+    ] = ""
+    project: Annotated[str, typer.Option(metavar="PROJECT_ID", help="Only generations of this project.")] = ""
+    state: Annotated[
+        list[str] | None,
+        word_option(GenerationState, metavar="STATE", help=f"Only this state. {_REPEAT}", show_default=False),
+    ] = None
+    reason: Annotated[
+        list[str] | None,
+        word_option(
+            ErrorReason,
+            metavar="REASON",
+            help=f"Only this reason of the last failure, such as PROVIDER_TIMEOUT. {_REPEAT}",
+            show_default=False,
+        ),
+    ] = None
+    priority: Annotated[
+        list[str] | None,
+        word_option(
+            GenerationPriority, metavar="PRIORITY", help=f"Only this priority. {_REPEAT}", show_default=False
+        ),
+    ] = None
+    older_than: OlderThan = None
+
+    @property
+    def any(self) -> bool:
+        """True if the command names a filter or a user."""
+        return any((self.user, self.project, self.state, self.reason, self.priority, self.older_than))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the filters as arguments of the client's methods."""
+        return {
+            "user_id": self.user,
+            "project": self.project,
+            "states": self.state or (),
+            "error_reasons": self.reason or (),
+            "priorities": self.priority or (),
+            "create_time_to": ago(self.older_than),
+        }
+
+
+def first(items: Iterable[_T], most: int, wanted: Callable[[_T], bool] = bool) -> tuple[list[_T], bool]:
+    """Return the first items that are wanted, at most so many, and whether there are more."""
+    found = list(islice(filter(wanted, items), most + 1))
+    return found[:most], len(found) > most
